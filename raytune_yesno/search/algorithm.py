@@ -1,0 +1,66 @@
+"""What a search algorithm is, and the registry of them."""
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.search.observation import Observation
+from raytune_yesno.space import Point, build_space
+
+
+class Algorithm(Protocol):
+    """Propose points as a pure function of (space, seed, number, history).
+
+    An algorithm keeps no generator and no state that its arguments do not determine. So a study is
+    resumed by handing over its records, and the same records give the same points anywhere.
+    """
+
+    def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
+        """Return the point of trial `number`, None if there are no more.
+
+        `history` is in the order of numbers and may lack any: trials unknown, or not to be seen.
+        """
+
+
+ALGORITHMS: dict[str, tuple[str, str]] = {
+    "manual": ("simple", "Manual"),
+    "grid": ("simple", "Grid"),
+    "random": ("simple", "Random"),
+    "tpe": ("tpe", "TPE"),
+}
+"""Module and class by name; text, so that no library is imported before it is needed."""
+
+
+def load_algorithm(name: str) -> type[Algorithm]:
+    """Return the class of an algorithm; InputError if the name is unknown."""
+    if name not in ALGORITHMS:
+        raise InputError(f"unknown search {name!r}; {suggest_name(name, ALGORITHMS)}")
+    module, attribute = ALGORITHMS[name]
+    found: type[Algorithm] = getattr(
+        importlib.import_module(f"raytune_yesno.search.{module}"), attribute
+    )
+    return found
+
+
+def build_algorithm(
+    name: str, space: Mapping[str, Any], *, seed: int = 0, **options: Any
+) -> Algorithm:
+    """Build a search algorithm by its name.
+
+    Bare values in the space are constants. Raises InputError if the name, an option or a value is
+    unknown or wrong, or an optional library is missing.
+    """
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"a seed is a whole number, at least 0, not {seed!r}")
+    algorithm: Any = load_algorithm(name)
+    parameters = [key for key in inspect.signature(algorithm).parameters if key != "space"]
+    for option in options:
+        if option not in parameters:
+            raise InputError(
+                f"search {name}: no option {option!r}; "
+                f"{suggest_name(option, [key for key in parameters if key != 'seed'])}"
+            )
+    built: Algorithm = algorithm(build_space(space), seed=seed, **options)
+    return built

@@ -1,0 +1,112 @@
+"""A search algorithm as Ray Tune's Searcher."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from raytune_yesno.search.algorithm import Algorithm
+from raytune_yesno.search.observation import History, Observation
+
+
+class AlgorithmSearcher(Searcher):  # type: ignore[misc]
+    """Ask an algorithm for points and tell it what the trials report.
+
+    A trial's score is the best value of the metric that it reported so far. Whose last value was
+    not a finite number has diverged; who failed, or ended without a value, counts as failed.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        *,
+        metric: str,
+        mode: str,
+        history: Iterable[Observation] = (),
+    ) -> None:
+        super().__init__(metric=metric, mode=mode)
+        self.algorithm = algorithm
+        self.history = History(history)
+        self.numbers: dict[str, int] = {}
+        """The number of each trial that is in flight, by Ray's identifier."""
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
+    ) -> bool:
+        """Take the metric and mode of Ray's TuneConfig, which go before those set here.
+
+        Returns False, by which Ray knows that this searcher brings its own space and refuses
+        domains in `param_space`; constants there are merged with each point.
+        """
+        if metric:
+            self._metric = metric
+        if mode:
+            self._mode = mode
+        return False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next point, or FINISHED when there is none."""
+        number = self.history.next_number
+        point = self.algorithm.suggest(number, self.history)
+        if point is None:
+            return str(Searcher.FINISHED)
+        self.numbers[trial_id] = number
+        self.history.observe(Observation(number, point))
+        return dict(point)
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Note the loss of one more epoch."""
+        value = result.get(self.metric)
+        if trial_id not in self.numbers or value is None:
+            return
+        seen = self.history.find(self.numbers[trial_id])
+        epochs = int(result.get("training_iteration", seen.epochs + 1))
+        if epochs <= seen.epochs:  # told twice, or begun again from an earlier checkpoint
+            return
+        loss = float(value) if self.mode == "min" else -float(value)
+        best = min(loss, math.inf if seen.loss is None else seen.loss)
+        self.history.observe(
+            dataclasses.replace(
+                seen,
+                loss=best if math.isfinite(best) else None,
+                epochs=epochs,
+                losses=(*seen.losses, loss),
+            )
+        )
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Note how a trial ended."""
+        if trial_id not in self.numbers:
+            return
+        self.on_trial_result(trial_id, result or {})
+        seen = self.history.find(self.numbers.pop(trial_id))
+        if error or not seen.losses:
+            ended = dataclasses.replace(seen, status="failed")
+        elif not math.isfinite(seen.losses[-1]):
+            ended = dataclasses.replace(seen, status="diverged")
+        else:
+            ended = dataclasses.replace(seen, status="done")
+        self.history.observe(ended)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write all observations to a file, as JSON."""
+        state = {
+            "history": [dataclasses.asdict(seen) for seen in self.history],
+            "numbers": self.numbers,
+        }
+        Path(checkpoint_path).write_text(json.dumps(state), encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read what `save` wrote; the algorithm, a function of it, goes on as it would have."""
+        state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
+        self.history = History(
+            Observation(**record | {"losses": tuple(record["losses"])})
+            for record in state["history"]
+        )
+        self.numbers = state["numbers"]

@@ -1,0 +1,383 @@
+"""What a search may choose: domains, how they are written, and their place in the unit cube.
+
+A space is a dict of name -> domain. Every search algorithm works in the unit cube, one dimension a
+domain, so that log scales, integers and choices are dealt with here and nowhere else.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeGuard
+
+from raytune_yesno.errors import InputError, suggest_name
+
+Point: TypeAlias = dict[str, Any]
+"""Sampled values by name, as native Python types."""
+
+_LARGEST_INT = 2**53  # beyond it a float no longer tells neighbouring integers apart
+
+
+@dataclass(frozen=True)
+class Float:
+    """Hold the real numbers from low to high, both included; `log` spreads them by magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+
+    @property
+    def num_values(self) -> float:
+        """Count the values: infinity, or one where low is high."""
+        return 1 if self.low == self.high else math.inf
+
+    def decode(self, u: float) -> float:
+        """Return the value at u in [0, 1]; 0 is low and 1 is high, exactly."""
+        if u <= 0:
+            return self.low
+        if u >= 1:
+            return self.high
+        if self.log:
+            value = math.exp(_interpolate(math.log(self.low), math.log(self.high), u))
+        else:
+            value = _interpolate(self.low, self.high, u)
+        return min(max(value, self.low), self.high)
+
+    def encode(self, value: float) -> float:
+        """Return where in [0, 1] a value lies; the middle in a domain of one value."""
+        if self.log:
+            return _position(math.log(self.low), math.log(self.high), math.log(value))
+        return _position(self.low, self.high, value)
+
+    def contains(self, value: object) -> bool:
+        """Say whether value is a number from low to high."""
+        return _is_number(value) and self.low <= value <= self.high
+
+    def grid(self, levels: int) -> list[float]:
+        """Return `levels` values at equal distances, ends included; the middle if it is one."""
+        _check_levels(levels)
+        if self.low == self.high:
+            return [self.low]
+        if levels == 1:
+            return [self.decode(0.5)]
+        return [self.decode(level / (levels - 1)) for level in range(levels)]
+
+
+@dataclass(frozen=True)
+class Int:
+    """Hold the integers from low to high, both included; `log` spreads them by magnitude.
+
+    Each integer owns a cell of [0, 1]: on a linear scale all cells are equally wide; on a log
+    scale that of k reaches from log(k - 1/2) to log(k + 1/2).
+    """
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+
+    @property
+    def num_values(self) -> float:
+        """Count the values."""
+        return self.high - self.low + 1
+
+    def decode(self, u: float) -> int:
+        """Return the integer whose cell holds u in [0, 1]."""
+        u = min(max(u, 0.0), 1.0)
+        if self.log:
+            value = round(math.exp(_interpolate(*self._log_edges, u)))
+        else:
+            value = self.low + math.floor(u * (self.high - self.low + 1))
+        return min(max(value, self.low), self.high)
+
+    def encode(self, value: int) -> float:
+        """Return the middle of the integer's cell."""
+        if self.log:
+            middle = (math.log(value - 0.5) + math.log(value + 0.5)) / 2
+            return _position(*self._log_edges, middle)
+        return (value - self.low + 0.5) / (self.high - self.low + 1)
+
+    def contains(self, value: object) -> bool:
+        """Say whether value is an integer from low to high."""
+        return type(value) is int and self.low <= value <= self.high
+
+    def grid(self, levels: int) -> list[int]:
+        """Return all integers if there are at most `levels`, else that many, ends included.
+
+        On a log scale rounding may make neighbours equal; equal ones count once.
+        """
+        _check_levels(levels)
+        if self.num_values <= levels:
+            return list(range(self.low, self.high + 1))
+        ends = Float(self.low, self.high, self.log)
+        return sorted({round(value) for value in ends.grid(levels)})
+
+    @property
+    def _log_edges(self) -> tuple[float, float]:
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """Hold a few values without order: text, numbers, booleans, None, or tuples of those.
+
+    A list given as an option becomes a tuple; where a value is looked up, either will do.
+    """
+
+    options: tuple[Any, ...]
+
+    def __init__(self, *options: Any) -> None:
+        object.__setattr__(self, "options", tuple(_freeze(option) for option in options))
+        if not options:
+            raise InputError("Choice needs at least one option")
+        for index, option in enumerate(self.options):
+            if any(_same(option, earlier) for earlier in self.options[:index]):
+                raise InputError(f"Choice has {option!r} twice")
+
+    @property
+    def num_values(self) -> float:
+        """Count the options."""
+        return len(self.options)
+
+    def decode(self, u: float) -> Any:
+        """Return the option whose share of [0, 1] holds u; all shares are equal."""
+        index = math.floor(min(max(u, 0.0), 1.0) * len(self.options))
+        return self.options[min(index, len(self.options) - 1)]
+
+    def encode(self, value: Any) -> float:
+        """Return the middle of the option's share of [0, 1]."""
+        value = _freeze(value)
+        for index, option in enumerate(self.options):
+            if _same(option, value):
+                return (index + 0.5) / len(self.options)
+        raise InputError(f"{value!r} is not among the options {list(self.options)}")
+
+    def contains(self, value: object) -> bool:
+        """Say whether value is an option; 1, 1.0 and True are three different ones."""
+        try:
+            value = _freeze(value)
+        except InputError:
+            return False
+        return any(_same(option, value) for option in self.options)
+
+    def grid(self, levels: int) -> list[Any]:
+        """Return all options, however many levels are asked for."""
+        _check_levels(levels)
+        return list(self.options)
+
+
+Domain: TypeAlias = Float | Int | Choice
+Space: TypeAlias = dict[str, Domain]
+
+_SPELLINGS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
+
+
+def build_space(domains: Mapping[str, Any]) -> Space:
+    """Return the space of a mapping in which a bare value stands for a choice of that one value.
+
+    Raises InputError if it is empty or a name is not text.
+    """
+    if not domains:
+        raise InputError("the search space is empty")
+    space: Space = {}
+    for name, domain in domains.items():
+        if not isinstance(name, str):
+            raise InputError(f"search space: the name {name!r} is not text")
+        if isinstance(domain, Float | Int | Choice):
+            space[name] = domain
+        else:
+            with _naming(name):
+                space[name] = Choice(domain)
+    return space
+
+
+def parse_space(mapping: Mapping[str, Any]) -> Space:
+    """Return the space that a YAML file or a study's record describes.
+
+    Each name holds one of::
+
+        learning_rate: {float: [1e-4, 1e-1], log: true}
+        hidden_layers: {int: [1, 4]}
+        channels: {choice: [[16, 32], [32, 64]]}
+        batch_size: 4                                # fixed
+
+    YAML 1.1 reads `1e-4` as text; here such text is the number. Raises InputError that names the
+    key at fault.
+    """
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"a search space is a mapping of names to {_SPELLINGS}")
+    space: Space = {}
+    for name, text in mapping.items():
+        with _naming(name):
+            space[name] = _parse_domain(text)
+    return build_space(space)
+
+
+def format_space(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space in plain types, fit for JSON and YAML; `parse_space` reads it back."""
+    plain: dict[str, Any] = {}
+    for name, domain in build_space(space).items():
+        if isinstance(domain, Choice):
+            plain[name] = {"choice": [_thaw(option) for option in domain.options]}
+        else:
+            kind = "float" if isinstance(domain, Float) else "int"
+            plain[name] = {kind: [domain.low, domain.high]} | ({"log": True} if domain.log else {})
+    return plain
+
+
+def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
+    """Raise InputError that says which key of a point lies outside the space, or is missing.
+
+    A partial point may name some of the keys only.
+    """
+    for name, value in point.items():
+        if name not in space:
+            raise InputError(f"{name!r} is not in the search space; {suggest_name(name, space)}")
+        if not space[name].contains(value):
+            raise InputError(f"{name}: {value!r} lies outside {space[name]}")
+    missing = [name for name in space if name not in point]
+    if missing and not partial:
+        raise InputError(f"the point lacks {', '.join(missing)}")
+
+
+def decode_point(space: Space, position: Iterable[float]) -> Point:
+    """Return the point at a position in the unit cube, one coordinate a domain, in order."""
+    pairs = zip(space.items(), position, strict=True)
+    return {name: domain.decode(float(u)) for (name, domain), u in pairs}
+
+
+def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
+    """Return the position of a point in the unit cube."""
+    return [domain.encode(point[name]) for name, domain in space.items()]
+
+
+def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the space as Ray Tune's own domains, for a Tuner's `param_space`."""
+    from ray import tune
+
+    ray_domains: dict[str, Any] = {}
+    for name, domain in build_space(space).items():
+        if domain.num_values == 1:
+            ray_domains[name] = domain.decode(0.5)
+        elif isinstance(domain, Choice):
+            ray_domains[name] = tune.choice(list(domain.options))
+        elif isinstance(domain, Int):  # Ray leaves the upper end out
+            draw = tune.lograndint if domain.log else tune.randint
+            ray_domains[name] = draw(domain.low, domain.high + 1)
+        else:
+            draw = tune.loguniform if domain.log else tune.uniform
+            ray_domains[name] = draw(domain.low, domain.high)
+    return ray_domains
+
+
+class _naming:  # noqa: N801 - reads as a statement: `with _naming(name):`
+    """Put the name of a key before the InputError of the block."""
+
+    def __init__(self, name: object) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            raise InputError(f"search space: {self.name}: {error}") from error
+
+
+def _parse_domain(text: Any) -> Domain:
+    if isinstance(text, Sequence) and not isinstance(text, str):
+        raise InputError(f"a bare list may be a range or options; write {_SPELLINGS}")
+    if not isinstance(text, Mapping):
+        return Choice(_read_number(text))
+    for key in text:
+        if key not in ("float", "int", "choice", "log"):
+            known = ("float", "int", "choice", "log")
+            raise InputError(f"unknown key {key!r}; {suggest_name(str(key), known)}")
+    kinds = [key for key in text if key != "log"]
+    if len(kinds) != 1:
+        raise InputError(f"write one of {_SPELLINGS}")
+    kind, values = kinds[0], text[kinds[0]]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise InputError(f"{kind} needs a list, not {values!r}")
+    values = [_read_number(value) for value in values]
+    if kind == "choice":
+        if "log" in text:
+            raise InputError("a choice has no log scale")
+        return Choice(*values)
+    if len(values) != 2:
+        raise InputError(f"{kind} needs [low, high], not {values!r}")
+    log = text.get("log", False)
+    if not isinstance(log, bool):
+        raise InputError(f"log is true or false, not {log!r}")
+    low, high = values
+    return Float(low, high, log=log) if kind == "float" else Int(low, high, log=log)
+
+
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def _read_number(value: Any) -> Any:
+    """Return the number in text such as 1e-4, which YAML 1.1 takes for a word; else the value."""
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    return value
+
+
+def _freeze(option: Any) -> Any:
+    if isinstance(option, list | tuple):
+        return tuple(_freeze(part) for part in option)
+    if option is None or type(option) in (bool, int, str):
+        return option
+    if type(option) is float and math.isfinite(option):
+        return option
+    raise InputError(f"{option!r} cannot be an option; take text, finite numbers, booleans, lists")
+
+
+def _thaw(option: Any) -> Any:
+    return [_thaw(part) for part in option] if isinstance(option, tuple) else option
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Say whether two frozen options are equal in value and type (in Python, 1 == 1.0 == True)."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_range(domain: Float | Int) -> None:
+    for bound in (domain.low, domain.high):
+        if isinstance(domain, Int):
+            if type(bound) is not int or abs(bound) > _LARGEST_INT:
+                raise InputError(f"{domain}: {bound!r} is not an integer of at most 2**53")
+        elif not _is_number(bound) or not math.isfinite(bound):
+            raise InputError(f"{domain}: {bound!r} is not a finite number")
+    if domain.low > domain.high:
+        raise InputError(f"{domain}: low is above high")
+    if not math.isfinite(domain.high - domain.low):
+        raise InputError(f"{domain}: the range is too wide for a float")
+    if domain.log and domain.low <= 0:
+        raise InputError(f"{domain}: a log scale needs low above 0")
+
+
+def _check_levels(levels: int) -> None:
+    if type(levels) is not int or levels < 1:
+        raise InputError(f"a grid needs a whole number of levels, at least 1, not {levels!r}")
+
+
+def _interpolate(low: float, high: float, u: float) -> float:
+    return low + u * (high - low)
+
+
+def _position(low: float, high: float, value: float) -> float:
+    return (value - low) / (high - low) if low < high else 0.5
