@@ -104,6 +104,13 @@ class Int:
             return _position(*self._log_edges, middle)
         return (value - self.low + 0.5) / (self.high - self.low + 1)
 
+    def cell_width(self, value: int) -> float:
+        """Return the integer's share of [0, 1]."""
+        if self.log:
+            low, high = self._log_edges
+            return (math.log(value + 0.5) - math.log(value - 0.5)) / (high - low)
+        return 1 / (self.high - self.low + 1)
+
     def contains(self, value: object) -> bool:
         """Say whether value is an integer from low to high."""
         return type(value) is int and self.low <= value <= self.high
@@ -158,6 +165,10 @@ class Choice:
             if _same(option, value):
                 return (index + 0.5) / len(self.options)
         raise InputError(f"{value!r} is not among the options {list(self.options)}")
+
+    def cell_width(self, value: Any) -> float:
+        """Return an option's share of [0, 1]."""
+        return 1 / len(self.options)
 
     def contains(self, value: object) -> bool:
         """Say whether value is an option; 1, 1.0 and True are three different ones."""

@@ -29,6 +29,11 @@ ALGORITHMS: dict[str, tuple[str, str]] = {
     "grid": ("simple", "Grid"),
     "random": ("simple", "Random"),
     "tpe": ("tpe", "TPE"),
+    "bayesian": ("bayesian", "Bayesian"),
+    "pso": ("pso", "PSO"),
+    "bohb": ("bohb", "BOHB"),
+    "genetic": ("genetic", "Genetic"),
+    "cmaes": ("cmaes", "CMAES"),
 }
 """Module and class by name; text, so that no library is imported before it is needed."""
 
@@ -42,6 +47,16 @@ def load_algorithm(name: str) -> type[Algorithm]:
         importlib.import_module(f"raytune_yesno.search.{module}"), attribute
     )
     return found
+
+
+def import_library(name: str) -> Any:
+    """Return a library of the optional extra `search`; InputError says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"this search needs {name}, which is not installed: pip install 'raytune-yesno[search]'"
+        ) from error
 
 
 def build_algorithm(

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, overload
 
-import numpy as np
-
-from raytune_yesno.space import Point, Space, decode_point, encode_point
+from raytune_yesno.space import Point
 
 Status: TypeAlias = Literal["running", "done", "stopped", "diverged", "failed"]
 
@@ -74,11 +72,6 @@ class History(Sequence[Observation]):
         return self._observations[index]
 
 
-def build_generator(seed: int, *key: int) -> np.random.Generator:
-    """Return the generator of one ask: the same for the same numbers, in any process."""
-    return np.random.default_rng(np.random.SeedSequence([seed, *key]))
-
-
 def select_results(history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:
     """Return the trials that a model may learn from, and the loss to tell it of each.
 
@@ -87,9 +80,7 @@ def select_results(history: Iterable[Observation]) -> tuple[list[Observation], l
     """
     ended = [seen for seen in history if seen.status in ("done", "stopped", "diverged")]
     ended = [seen for seen in ended if seen.loss is not None or seen.status == "diverged"]
-    losses = [_finite_loss(seen) for seen in ended]
-    worst = max((loss for loss in losses if loss is not None), default=0.0)
-    return ended, [worst if loss is None else loss for loss in losses]
+    return ended, _replace_by_worst([_finite_loss(seen) for seen in ended])
 
 
 def select_pending(history: Iterable[Observation]) -> list[Observation]:
@@ -97,50 +88,28 @@ def select_pending(history: Iterable[Observation]) -> list[Observation]:
     return [seen for seen in history if seen.status == "running"]
 
 
+def losses_at(epochs: int, history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:
+    """Return the trials that reached a number of epochs, and their best loss up to there.
+
+    Trials in flight count; failed ones do not; a loss that is not finite counts as the worst. Of a
+    trial whose losses by epoch are not known, its best loss counts.
+    """
+    reached = [seen for seen in history if seen.epochs >= epochs and seen.status != "failed"]
+    losses = [
+        min((loss for loss in seen.losses[:epochs] if math.isfinite(loss)), default=None)
+        if seen.losses
+        else _finite_loss(seen)
+        for seen in reached
+    ]
+    return reached, _replace_by_worst(losses)
+
+
+def _replace_by_worst(losses: Sequence[float | None]) -> list[float]:
+    worst = max((loss for loss in losses if loss is not None), default=0.0)
+    return [worst if loss is None else loss for loss in losses]
+
+
 def _finite_loss(seen: Observation) -> float | None:
     if seen.status == "diverged" or seen.loss is None or not math.isfinite(seen.loss):
         return None
     return float(seen.loss)
-
-
-class UnitCube:
-    """Translate points to rows of the unit cube and back, over the domains that leave a choice.
-
-    Axes: N observations, D domains of more than one value. Rows are remembered, so that a long
-    history is not encoded anew at every ask.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.free: Space = {k: domain for k, domain in space.items() if domain.num_values > 1}
-        self._rows: dict[int, tuple[Point, list[float]]] = {}
-
-    @property
-    def dim(self) -> int:
-        """Return D."""
-        return len(self.free)
-
-    def encode(self, observations: Sequence[Observation]) -> np.ndarray:
-        """Return the rows u_ND of some observations."""
-        rows = [self._encode(seen) for seen in observations]
-        return np.array(rows, dtype=float).reshape(len(rows), self.dim)
-
-    def _encode(self, seen: Observation) -> list[float]:
-        known = self._rows.get(seen.number)
-        if known is not None and (known[0] is seen.point or known[0] == seen.point):
-            return known[1]
-        row = encode_point(self.free, seen.point)
-        self._rows[seen.number] = (seen.point, row)
-        return row
-
-    def decode(self, u_D: Iterable[float]) -> Point:
-        """Return the whole point at a row, in the order of the space."""
-        chosen = decode_point(self.free, u_D)
-        return {
-            name: chosen[name] if name in chosen else domain.decode(0.5)
-            for name, domain in self.space.items()
-        }
-
-    def draw(self, seed: int, number: int) -> Point:
-        """Return the point that random search would propose as this number."""
-        return self.decode(build_generator(seed, number).random(self.dim))

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.search.observation import Observation, UnitCube
+from raytune_yesno.search.cube import UnitCube
+from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, Space, check_point
 
 

@@ -3,13 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from raytune_yesno.search.observation import (
-    Observation,
-    UnitCube,
-    build_generator,
-    select_pending,
-    select_results,
-)
+from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.observation import Observation, select_pending, select_results
 from raytune_yesno.space import Choice, Point, Space
 
 
@@ -27,7 +22,7 @@ class TPE:
         space: Space,
         *,
         seed: int,
-        num_initial: int = 20,
+        num_initial: int = 10,
         num_candidates: int = 24,
         gamma: float = 0.25,
         prior_weight: float = 1.0,

@@ -1,0 +1,180 @@
+"""Bayesian optimisation with a Gaussian process."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.observation import Observation, select_pending, select_results
+from raytune_yesno.space import Choice, Point, Space
+
+_NUM_EXPLORING = 2000  # candidates anywhere
+_NUM_LOCAL = 1000  # candidates near the best results, and again near the best candidate
+
+
+class Bayesian:
+    """Propose where a Gaussian process promises most (Jones et al., 1998; Snoek et al., 2012).
+
+    The process is scikit-learn's, with one length scale a dimension (Matern 5/2) and noise, over
+    the unit cube; choices are one-hot, and integers stand at the middle of their cells when they
+    are compared, so that the model is flat within one (Garrido-Merchan & Hernandez-Lobato, 2020).
+    The acquisition functions are bayesian-optimization's: `ei` (expected improvement), `poi`
+    (probability of it) or `ucb` (confidence bound), with `xi` or `kappa` for exploration. They are
+    maximised over random candidates and ones near the best: its own optimiser, differential
+    evolution in mixed spaces, takes seconds, and its constant liar refuses such spaces.
+
+    The first `num_initial` results come from a scrambled Sobol sequence. Trials in flight count as
+    the model's own mean there (the kriging believer of Ginsbourger et al., 2010), and no point is
+    proposed twice while there are others. The cost is cubic: the length scales are fitted to
+    `max_fitted` results, and the process rests on `max_results`, of which half are the best and
+    half the latest.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        acquisition: str = "ei",
+        xi: float = 0.01,
+        kappa: float = 2.0,
+        num_initial: int = 10,
+        max_fitted: int = 150,
+        max_results: int = 1000,
+    ) -> None:
+        if acquisition not in ("ei", "poi", "ucb"):
+            raise InputError(
+                f"unknown acquisition {acquisition!r}; "
+                f"{suggest_name(acquisition, ('ei', 'poi', 'ucb'))}"
+            )
+        self.cube = UnitCube(space)
+        self.seed = seed
+        self.acquisition = acquisition
+        self.xi = xi
+        self.kappa = kappa
+        self.num_initial = max(num_initial, 2)
+        self.max_fitted = max_fitted
+        self.max_results = max_results
+
+    def suggest(self, number: int, history: Sequence[Observation]) -> Point:
+        """Return the point of this number, having seen the history."""
+        if not self.cube.dim:
+            return self.cube.decode([])
+        results, losses = select_results(history)
+        if len(results) < self.num_initial:
+            return self.cube.decode(self._draw_sobol(number))
+        rows_ND = self.cube.encode(results)
+        pending_PD = self.cube.encode(select_pending(history))
+        model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
+        generator = build_generator(self.seed, number)
+        exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
+        best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
+        near_CD = self._draw_near(generator, best_KD)
+        seen = {row.tobytes() for row in np.concatenate([rows_ND, pending_PD])}
+        candidates_CD = self._snap(np.concatenate([exploring_CD, near_CD]), seen)
+        first_D = candidates_CD[np.argmax(model.score(candidates_CD))]
+        nearer_CD = self._draw_near(generator, first_D[None])
+        candidates_CD = self._snap(np.concatenate([first_D[None], nearer_CD]), seen)
+        return self.cube.decode(candidates_CD[np.argmax(model.score(candidates_CD))])
+
+    def _draw_sobol(self, number: int) -> np.ndarray:
+        from scipy.stats.qmc import Sobol
+
+        sequence = Sobol(self.cube.dim, seed=build_generator(self.seed))
+        if number:  # forward by none overflows
+            sequence.fast_forward(number)
+        return np.asarray(sequence.random(1)[0])
+
+    def _draw_near(self, generator: np.random.Generator, centre_KD: np.ndarray) -> np.ndarray:
+        """Return candidates u_CD: some coordinates of a centre moved a little, or drawn anew."""
+        shape = (_NUM_LOCAL, self.cube.dim)
+        u_CD = centre_KD[generator.integers(len(centre_KD), size=_NUM_LOCAL)]
+        step_C1 = 10.0 ** generator.uniform(-3, -0.5, size=(_NUM_LOCAL, 1))
+        moved_CD = np.clip(u_CD + step_C1 * generator.standard_normal(shape), 0, 1)
+        is_number_D = np.array([not isinstance(d, Choice) for d in self.cube.free.values()])
+        u_CD = np.where(is_number_D, moved_CD, u_CD)
+        # one coordinate in D, choices among them, jumps anywhere
+        jumps_CD = generator.random(shape) < 1 / self.cube.dim
+        jumps_CD &= ~is_number_D | (generator.random(shape) < 0.2)
+        return np.where(jumps_CD, generator.random(shape), u_CD)
+
+    def _snap(self, u_CD: np.ndarray, seen: set[bytes]) -> np.ndarray:
+        """Return candidates at the middle of their cells, without those seen if others remain."""
+        u_CD = self.cube.snap(u_CD)
+        is_new_C = np.array([row.tobytes() not in seen for row in u_CD])
+        return u_CD[is_new_C] if is_new_C.any() else u_CD
+
+
+class _Surrogate:
+    """The process, fitted, and what it makes of a candidate."""
+
+    def __init__(
+        self, search: Bayesian, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
+    ) -> None:
+        from bayes_opt import acquisition
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        self.search = search
+        x_NF, y_N = self._features(rows_ND), -losses_N  # the library maximises
+        scales = np.full(x_NF.shape[1], 0.5)
+        kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(scales, (0.05, 20), nu=2.5)
+        process = GaussianProcessRegressor(kernel + WhiteKernel(1e-3, (1e-6, 1)), random_state=0)
+        kept = _select_subset(losses_N, search.max_fitted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # length scales at their bounds: no harm
+            process.fit(x_NF[kept], y_N[kept])
+        kept = _select_subset(losses_N, search.max_results)
+        x_NF, y_N = x_NF[kept], y_N[kept]
+        process.set_params(kernel=process.kernel_, optimizer=None)
+        process.fit(x_NF, y_N)
+        if len(pending_PD):
+            pending_PF = self._features(pending_PD)
+            believed_P = process.predict(pending_PF)
+            process.fit(np.concatenate([x_NF, pending_PF]), np.concatenate([y_N, believed_P]))
+        self.process = process
+        self.acquisition: Any
+        if search.acquisition == "ucb":
+            self.acquisition = acquisition.UpperConfidenceBound(kappa=search.kappa)
+        elif search.acquisition == "poi":
+            self.acquisition = acquisition.ProbabilityOfImprovement(xi=search.xi)
+        else:
+            self.acquisition = acquisition.ExpectedImprovement(xi=search.xi)
+        self.acquisition.y_max = y_N.max()
+
+    def score(self, u_CD: np.ndarray) -> np.ndarray:
+        """Return the acquisition function at candidates."""
+        mean_C, std_C = self.process.predict(self._features(u_CD), return_std=True)
+        return np.asarray(self.acquisition.base_acq(mean_C, np.maximum(std_C, 1e-9)))
+
+    def _features(self, u_CD: np.ndarray) -> np.ndarray:
+        """Return the model's view x_CF: choices one-hot, half as far apart as the cube is wide."""
+        columns = []
+        for u_C, domain in zip(u_CD.T, self.search.cube.free.values(), strict=True):
+            if isinstance(domain, Choice):
+                options = np.arange(domain.num_values)
+                columns.append(0.5 * (np.floor(u_C[:, None] * domain.num_values) == options))
+            else:
+                columns.append(u_C[:, None])
+        return np.concatenate(columns, axis=1)
+
+
+def _standardise(losses: Sequence[float]) -> np.ndarray:
+    """Return losses with mean 0 and deviation 1, cut where the upper tail would set the scale."""
+    y_N = np.array(losses, dtype=float)
+    low, high = np.quantile(y_N, [0.25, 0.75])
+    y_N = np.minimum(y_N, high + 1.5 * (high - low))
+    deviation = y_N.std()
+    return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 0 else 1))
+
+
+def _select_subset(losses_N: np.ndarray, size: int) -> np.ndarray:
+    """Return the indices of all results, or of `size`: half the best, half the latest others."""
+    if len(losses_N) <= size:
+        return np.arange(len(losses_N))
+    order = np.argsort(losses_N, kind="stable")
+    best, rest = order[: size // 2], np.sort(order[size // 2 :])
+    return np.sort(np.concatenate([best, rest[len(best) - size :]]))

@@ -1,0 +1,118 @@
+"""The model of BOHB: Bayesian optimisation and Hyperband."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.observation import Observation, losses_at
+from raytune_yesno.space import Choice, Point, Space
+
+
+class BOHB:
+    """Propose by the ratio of two kernel densities over one budget (Falkner et al., 2018, sec. 3).
+
+    The budget is the largest number of epochs that at least `min_results` + 2 trials have reached
+    (theirs: one more than there are dimensions). The best `top_fraction` of those, at least
+    `min_results`, shape the density l of good points and the others g of the rest (eq. 2-3).
+    `num_candidates` draws from l, widened by `bandwidth_factor`, compete by l / g. One proposal in
+    1 / `random_fraction` is uniform. It wants a scheduler of the Hyperband kind, which ends most
+    trials early; trials in flight count at the budgets they have reached.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        min_results: int | None = None,
+        top_fraction: float = 0.15,
+        num_candidates: int = 64,
+        random_fraction: float = 1 / 3,
+        bandwidth_factor: float = 3.0,
+        min_bandwidth: float = 1e-3,
+    ) -> None:
+        self.cube = UnitCube(space)
+        self.seed = seed
+        self.min_results = max(self.cube.dim + 1 if min_results is None else min_results, 2)
+        self.top_fraction = top_fraction
+        self.num_candidates = num_candidates
+        self.random_fraction = random_fraction
+        self.bandwidth_factor = bandwidth_factor
+        self.min_bandwidth = min_bandwidth
+        self.num_options_D = np.array(
+            [d.num_values if isinstance(d, Choice) else 0 for d in self.cube.free.values()]
+        )
+
+    def suggest(self, number: int, history: Sequence[Observation]) -> Point:
+        """Return the point of this number, having seen the history."""
+        generator = build_generator(self.seed, number, 1)
+        budgets = sorted((seen.epochs for seen in history if seen.status != "failed"), reverse=True)
+        num_needed = self.min_results + 2
+        if (
+            not self.cube.dim
+            or len(budgets) < num_needed
+            or generator.random() < self.random_fraction
+        ):
+            return self.cube.draw(self.seed, number)
+        results, losses = losses_at(budgets[num_needed - 1], history)
+        if len(results) < num_needed:
+            return self.cube.draw(self.seed, number)
+        order = np.argsort(losses, kind="stable")
+        rows_ND = self.cube.encode(results)[order]
+        num_good = max(self.min_results, int(self.top_fraction * len(rows_ND)))
+        num_bad = max(self.min_results, len(rows_ND) - num_good)
+        good_ND, bad_ND = rows_ND[:num_good], rows_ND[-num_bad:]
+        candidates_CD = self._draw(generator, good_ND)
+        ratio_C = self._log_density(candidates_CD, good_ND) - self._log_density(
+            candidates_CD, bad_ND
+        )
+        return self.cube.decode(candidates_CD[int(np.argmax(ratio_C))])
+
+    def _bandwidths(self, rows_ND: np.ndarray) -> np.ndarray:
+        """Return one bandwidth a dimension: Scott's rule, as statsmodels' normal reference.
+
+        For a choice it is the probability of the other options, at most what makes all alike.
+        """
+        num_rows, num_dims = rows_ND.shape
+        width_D = 1.06 * rows_ND.std(axis=0) * num_rows ** (-1 / (4 + num_dims))
+        is_choice_D = self.num_options_D > 0
+        width_D[is_choice_D] = np.minimum(
+            width_D[is_choice_D], 1 - 1 / self.num_options_D[is_choice_D]
+        )
+        return np.asarray(np.maximum(width_D, self.min_bandwidth))
+
+    def _draw(self, generator: np.random.Generator, rows_ND: np.ndarray) -> np.ndarray:
+        """Return candidates u_CD from the widened density around the good rows."""
+        shape = (self.num_candidates, self.cube.dim)
+        centre_CD = rows_ND[generator.integers(len(rows_ND), size=self.num_candidates)]
+        width_D = self._bandwidths(rows_ND)
+        # numbers: a truncated normal, by drawing uniformly in its cumulative distribution
+        from scipy.stats import truncnorm
+
+        scale_D = width_D * self.bandwidth_factor
+        drawn_CD = truncnorm.ppf(
+            generator.random(shape), -centre_CD / scale_D, (1 - centre_CD) / scale_D
+        )
+        drawn_CD = np.clip(centre_CD + drawn_CD * scale_D, 0, 1)
+        # choices: the centre's own, or with the bandwidth's probability any
+        keep_CD = generator.random(shape) >= np.minimum(width_D * self.bandwidth_factor, 1)
+        any_CD = generator.random(shape)
+        return np.where(self.num_options_D > 0, np.where(keep_CD, centre_CD, any_CD), drawn_CD)
+
+    def _log_density(self, candidates_CD: np.ndarray, rows_ND: np.ndarray) -> np.ndarray:
+        """Return the log density at each candidate: a product kernel around each row."""
+        from scipy.special import logsumexp
+        from scipy.stats import norm
+
+        width_D = self._bandwidths(rows_ND)
+        a_CND = candidates_CD[:, None, :]
+        b_ND = rows_ND[None, :, :]
+        mass_ND = norm.cdf((1 - b_ND) / width_D) - norm.cdf(-b_ND / width_D)
+        normal_CND = norm.logpdf(a_CND, b_ND, width_D) - np.log(mass_ND)
+        num_D = np.maximum(self.num_options_D, 2)
+        same_CND = np.floor(a_CND * num_D) == np.floor(b_ND * num_D)
+        # Aitchison & Aitken (1976)
+        choice_CND = np.log(np.where(same_CND, 1 - width_D, width_D / (num_D - 1)))
+        kernel_CND = np.where(self.num_options_D > 0, choice_CND, normal_CND)
+        return np.asarray(logsumexp(kernel_CND.sum(axis=2), axis=1) - np.log(len(rows_ND)))

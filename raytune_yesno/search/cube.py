@@ -1,0 +1,72 @@
+"""The unit cube of a space, in which the algorithms work, and their generators."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from raytune_yesno.search.observation import Observation
+from raytune_yesno.space import Float, Point, Space, decode_point, encode_point
+
+
+def build_generator(seed: int, *key: int) -> np.random.Generator:
+    """Return the generator of one ask: the same for the same numbers, in any process."""
+    return np.random.default_rng(np.random.SeedSequence([seed, *key]))
+
+
+class UnitCube:
+    """Translate points to rows of the unit cube and back, over the domains that leave a choice.
+
+    Axes: N observations, D domains of more than one value. Rows are remembered, so that a long
+    history is not encoded anew at every ask.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.free: Space = {k: domain for k, domain in space.items() if domain.num_values > 1}
+        self._rows: dict[int, tuple[Point, list[float]]] = {}
+
+    @property
+    def dim(self) -> int:
+        """Return D."""
+        return len(self.free)
+
+    def encode(self, observations: Sequence[Observation]) -> np.ndarray:
+        """Return the rows u_ND of some observations."""
+        rows = [self._encode(seen) for seen in observations]
+        return np.array(rows, dtype=float).reshape(len(rows), self.dim)
+
+    def _encode(self, seen: Observation) -> list[float]:
+        known = self._rows.get(seen.number)
+        if known is not None and (known[0] is seen.point or known[0] == seen.point):
+            return known[1]
+        row = encode_point(self.free, seen.point)
+        self._rows[seen.number] = (seen.point, row)
+        return row
+
+    def cell_widths(self, u_D: np.ndarray) -> np.ndarray:
+        """Return how much of each dimension means the same value as u_D does; 0 for floats."""
+        widths = [
+            0.0 if isinstance(domain, Float) else domain.cell_width(domain.decode(float(u)))
+            for domain, u in zip(self.free.values(), u_D, strict=True)
+        ]
+        return np.array(widths)
+
+    def snap(self, u_CD: np.ndarray) -> np.ndarray:
+        """Return candidates moved to where `encode` puts the values that they mean."""
+        columns = [
+            u_C if isinstance(domain, Float) else [domain.encode(domain.decode(u)) for u in u_C]
+            for domain, u_C in zip(self.free.values(), u_CD.T.tolist(), strict=True)
+        ]
+        return np.array(columns, dtype=float).reshape(self.dim, len(u_CD)).T
+
+    def decode(self, u_D: Iterable[float]) -> Point:
+        """Return the whole point at a row, in the order of the space."""
+        chosen = decode_point(self.free, u_D)
+        return {
+            name: chosen[name] if name in chosen else domain.decode(0.5)
+            for name, domain in self.space.items()
+        }
+
+    def draw(self, seed: int, number: int) -> Point:
+        """Return the point that random search would propose as this number."""
+        return self.decode(build_generator(seed, number).random(self.dim))
