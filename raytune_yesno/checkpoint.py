@@ -1,0 +1,149 @@
+"""Save and load a trained model: a folder that holds plain tensors and JSON, and runs no code.
+
+``state_dict_model.pt``
+    the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
+``checkpoint.json``
+    config, corpus and its fingerprint, epoch, metrics, history, versions;
+``resume.pt``
+    the optimiser's state, for going on with training.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError
+
+STATE_DICT = "state_dict_model.pt"
+DESCRIPTION = "checkpoint.json"
+RESUME = "resume.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at the end of an epoch.
+
+    Attributes:
+        config: what was trained.
+        corpus: ``source`` and ``fingerprint`` of the recordings; empty for `sine`.
+        epoch: epochs trained, from 1.
+        history: one record an epoch so far; the last is this epoch's.
+        refit: whether the validation part was trained on, too.
+        state_dict: parameters, on the CPU.
+        optimizer: the optimiser's ``state_dict``, or None where it was not kept.
+        versions: libraries that made it.
+    """
+
+    config: Config
+    corpus: dict[str, str]
+    epoch: int
+    history: list[dict[str, Any]]
+    refit: bool
+    state_dict: dict[str, torch.Tensor]
+    optimizer: dict[str, Any] | None = None
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.history[-1]
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write ``folder`` whole or not at all; one that exists is replaced."""
+    description = {
+        "format": 1,
+        "config": checkpoint.config.as_dict(),
+        "corpus": checkpoint.corpus,
+        "epoch": checkpoint.epoch,
+        "metrics": checkpoint.metrics,
+        "history": checkpoint.history,
+        "refit": checkpoint.refit,
+        "versions": checkpoint.versions or library_versions(),
+    }
+    with replace_folder(folder) as new:
+        torch.save(checkpoint.state_dict, new / STATE_DICT)
+        if checkpoint.optimizer is not None:
+            torch.save(checkpoint.optimizer, new / RESUME)
+        (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+
+
+def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint folder; nothing in it is executed.
+
+    Raises:
+        InputError: the folder is no checkpoint, or is damaged.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        hint = next((name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), "")
+        raise InputError(
+            f"{folder}: no checkpoint here (no {DESCRIPTION}); "
+            + (f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed")
+        )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        state_dict = torch.load(folder / STATE_DICT, map_location=device, weights_only=True)
+        optimizer = None
+        if (folder / RESUME).is_file():
+            optimizer = torch.load(folder / RESUME, map_location=device, weights_only=True)
+        return Checkpoint(
+            config=build_config(description["config"], where=str(folder / DESCRIPTION)),
+            corpus=description["corpus"],
+            epoch=description["epoch"],
+            history=description["history"],
+            refit=description["refit"],
+            state_dict=state_dict,
+            optimizer=optimizer,
+            versions=description["versions"],
+        )
+    except InputError:
+        raise
+    except Exception as error:  # torch and json raise many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{folder}: the checkpoint is damaged ({reason}); use another one") from error
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder to fill; on success it takes ``folder``'s place in one rename."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = scratch.with_name(scratch.name + "-old")
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if folder.exists():
+            folder.rename(old)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if old.exists():
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(folder)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("raytune-yesno", "torch", "torchaudio", "ray", "numpy")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    if commit := os.environ.get("RAYTUNE_YESNO_COMMIT"):
+        versions["commit"] = commit
+    return versions
