@@ -8,7 +8,12 @@ import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.cube import UnitCube, build_generator
-from raytune_yesno.search.observation import Observation, select_pending, select_results
+from raytune_yesno.search.observation import (
+    Observation,
+    select_pending,
+    select_results,
+    select_subset,
+)
 from raytune_yesno.space import Choice, Point, Space
 
 _NUM_EXPLORING = 2000  # candidates anywhere
@@ -123,11 +128,11 @@ class _Surrogate:
         scales = np.full(x_NF.shape[1], 0.5)
         kernel = ConstantKernel(1.0, (0.05, 20)) * Matern(scales, (0.05, 20), nu=2.5)
         process = GaussianProcessRegressor(kernel + WhiteKernel(1e-3, (1e-6, 1)), random_state=0)
-        kept = _select_subset(losses_N, search.max_fitted)
+        kept = _half_best(losses_N, search.max_fitted)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # length scales at their bounds: no harm
             process.fit(x_NF[kept], y_N[kept])
-        kept = _select_subset(losses_N, search.max_results)
+        kept = _half_best(losses_N, search.max_results)
         x_NF, y_N = x_NF[kept], y_N[kept]
         process.set_params(kernel=process.kernel_, optimizer=None)
         process.fit(x_NF, y_N)
@@ -165,16 +170,12 @@ class _Surrogate:
 def _standardise(losses: Sequence[float]) -> np.ndarray:
     """Return losses with mean 0 and deviation 1, cut where the upper tail would set the scale."""
     y_N = np.array(losses, dtype=float)
+    y_N /= max(np.abs(y_N).max(), 1e-300)  # else the squares of vast losses overflow
     low, high = np.quantile(y_N, [0.25, 0.75])
     y_N = np.minimum(y_N, high + 1.5 * (high - low))
     deviation = y_N.std()
     return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 0 else 1))
 
 
-def _select_subset(losses_N: np.ndarray, size: int) -> np.ndarray:
-    """Return the indices of all results, or of `size`: half the best, half the latest others."""
-    if len(losses_N) <= size:
-        return np.arange(len(losses_N))
-    order = np.argsort(losses_N, kind="stable")
-    best, rest = order[: size // 2], np.sort(order[size // 2 :])
-    return np.sort(np.concatenate([best, rest[len(best) - size :]]))
+def _half_best(losses_N: np.ndarray, size: int) -> list[int]:
+    return select_subset(losses_N.tolist(), size // 2, size - size // 2)

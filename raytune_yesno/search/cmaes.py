@@ -1,5 +1,6 @@
 """Covariance matrix adaptation, by the library cmaes."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,21 +33,35 @@ class CMAES:
             [index for index, kind in enumerate(kinds) if kind == wanted] for wanted in "xzc"
         )
         """Dimensions by how the library sees them."""
+        self._told: list[tuple[bytes, Any]] = []
+        """By generation, what the optimizer was told and what became of it."""
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of this number, having seen the history."""
         if not self.cube.dim:
             return self.cube.decode([])
-        results, losses = select_results(history)
-        optimizer = self._build_optimizer()
-        rows_ND = self.cube.encode(results)
-        size = optimizer.population_size
-        for start in range(0, len(results) - size + 1, size):
-            ranks = np.argsort(np.argsort(losses[start : start + size], kind="stable"))
-            told = zip(rows_ND[start : start + size], ranks.tolist(), strict=True)
-            optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in told])
+        optimizer = copy.deepcopy(self._replay(*select_results(history)))
         optimizer.reseed_rng(int(build_generator(self.seed, number).integers(2**32)))
         return self.cube.decode(self._read_solution(optimizer.ask()))
+
+    def _replay(self, results: list[Observation], losses: list[float]) -> Any:
+        """Return the optimizer after all full generations; those seen before are not told anew."""
+        optimizer = self._build_optimizer()
+        size = optimizer.population_size
+        rows_ND = self.cube.encode(results)
+        for generation in range(len(results) // size):
+            part = slice(generation * size, (generation + 1) * size)
+            ranks = np.argsort(np.argsort(losses[part], kind="stable"))
+            key = rows_ND[part].tobytes() + ranks.tobytes()
+            if generation < len(self._told) and self._told[generation][0] == key:
+                optimizer = self._told[generation][1]
+                continue
+            del self._told[generation:]
+            optimizer = copy.deepcopy(optimizer)
+            told = zip(rows_ND[part], ranks.tolist(), strict=True)
+            optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in told])
+            self._told.append((key, optimizer))
+        return optimizer
 
     def _build_optimizer(self) -> Any:
         domains = list(self.cube.free.values())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Float, Point, Space, decode_point, encode_point
+from raytune_yesno.space import Domain, Float, Int, Point, Space, decode_point, encode_point
 
 
 def build_generator(seed: int, *key: int) -> np.random.Generator:
@@ -54,10 +54,9 @@ class UnitCube:
     def snap(self, u_CD: np.ndarray) -> np.ndarray:
         """Return candidates moved to where `encode` puts the values that they mean."""
         columns = [
-            u_C if isinstance(domain, Float) else [domain.encode(domain.decode(u)) for u in u_C]
-            for domain, u_C in zip(self.free.values(), u_CD.T.tolist(), strict=True)
+            _snap(domain, u_C) for domain, u_C in zip(self.free.values(), u_CD.T, strict=True)
         ]
-        return np.array(columns, dtype=float).reshape(self.dim, len(u_CD)).T
+        return np.stack(columns, axis=1)
 
     def decode(self, u_D: Iterable[float]) -> Point:
         """Return the whole point at a row, in the order of the space."""
@@ -70,3 +69,12 @@ class UnitCube:
     def draw(self, seed: int, number: int) -> Point:
         """Return the point that random search would propose as this number."""
         return self.decode(build_generator(seed, number).random(self.dim))
+
+
+def _snap(domain: Domain, u_C: np.ndarray) -> np.ndarray:
+    if isinstance(domain, Float):
+        return u_C
+    if isinstance(domain, Int) and domain.log:
+        return np.array([domain.encode(domain.decode(u)) for u in u_C.tolist()])
+    count = domain.num_values
+    return np.asarray((np.minimum(np.floor(u_C * count), count - 1) + 0.5) / count)

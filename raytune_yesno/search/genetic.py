@@ -22,7 +22,7 @@ class Genetic:
     1995); choices are swapped and drawn anew. Until the population is full, points are random.
     """
 
-    def __init__(self, space: Space, *, seed: int, population_size: int = 16) -> None:
+    def __init__(self, space: Space, *, seed: int, population_size: int = 10) -> None:
         if population_size < 2:
             raise InputError(f"a population has at least 2 members, not {population_size}")
         optuna = import_library("optuna")

@@ -88,6 +88,16 @@ def select_pending(history: Iterable[Observation]) -> list[Observation]:
     return [seen for seen in history if seen.status == "running"]
 
 
+def select_subset(losses: Sequence[float], num_best: int, num_latest: int) -> list[int]:
+    """Return the indices of the best results and, of the others, the latest; in order.
+
+    What bounds the cost of a model whose history grows.
+    """
+    order = sorted(range(len(losses)), key=losses.__getitem__)
+    rest = sorted(order[num_best:])
+    return sorted(order[:num_best] + rest[max(len(rest) - num_latest, 0) :])
+
+
 def losses_at(epochs: int, history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:
     """Return the trials that reached a number of epochs, and their best loss up to there.
 

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_yesno.search.cube import UnitCube, build_generator
-from raytune_yesno.search.observation import Observation, select_pending, select_results
+from raytune_yesno.search.observation import (
+    Observation,
+    select_pending,
+    select_results,
+    select_subset,
+)
 from raytune_yesno.space import Choice, Point, Space
 
 
@@ -14,7 +19,9 @@ class TPE:
     HyperOpt's own `tpe.suggest` over the unit cube: numbers, linear, logarithmic or whole, are
     uniform in [0, 1], choices are categories. The first `num_initial` results come from random
     search. A trial in flight has no loss yet, which HyperOpt takes for infinite: it joins the bad
-    ones, and so pushes parallel asks apart.
+    ones, and so pushes parallel asks apart. Beyond `max_results` HyperOpt sees the best 25, which
+    are the most that it counts as good, and the latest of the others: to the oldest it would give
+    next to no weight.
     """
 
     def __init__(
@@ -26,10 +33,12 @@ class TPE:
         num_candidates: int = 24,
         gamma: float = 0.25,
         prior_weight: float = 1.0,
+        max_results: int = 2000,
     ) -> None:
         self.cube = UnitCube(space)
         self.seed = seed
         self.num_initial = max(num_initial, 1)
+        self.max_results = max_results
         self.options = {
             "n_EI_candidates": num_candidates,
             "gamma": gamma,
@@ -43,6 +52,8 @@ class TPE:
         results, losses = select_results(history)
         if len(results) < self.num_initial or not self.cube.dim:
             return self.cube.draw(self.seed, number)
+        kept = select_subset(losses, 25, self.max_results - 25)
+        results, losses = [results[index] for index in kept], [losses[index] for index in kept]
         pending = select_pending(history)
         rows = self.cube.encode(results + pending).tolist()
         told: list[float | None] = [*losses, *[None] * len(pending)]

@@ -1,0 +1,306 @@
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.space import (
+    Choice,
+    Float,
+    Int,
+    build_ray_domains,
+    build_space,
+    check_point,
+    decode_point,
+    encode_point,
+    format_space,
+    parse_space,
+)
+
+UNIT = st.floats(0, 1)
+SCALAR = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-100, 100),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+)
+
+
+@st.composite
+def floats(draw, log=None):
+    log = draw(st.booleans()) if log is None else log
+    bounds = st.floats(1e-12, 1e12) if log else st.floats(-1e12, 1e12)
+    low, high = sorted([draw(bounds), draw(bounds)])
+    return Float(low, high, log=log)
+
+
+@st.composite
+def ints(draw):
+    log = draw(st.booleans())
+    bounds = st.integers(1 if log else -(10**6), 10**6)
+    low, high = sorted([draw(bounds), draw(bounds)])
+    return Int(low, high, log=log)
+
+
+@st.composite
+def choices(draw):
+    option = st.one_of(SCALAR, st.lists(SCALAR, max_size=3).map(tuple))
+    return Choice(*draw(st.lists(option, min_size=1, max_size=5, unique_by=repr)))
+
+
+DOMAIN = st.one_of(floats(), ints(), choices())
+
+
+@given(DOMAIN, UNIT)
+def test_decoded_values_lie_inside_and_keep_their_place(domain, u):
+    value = domain.decode(u)
+    assert domain.contains(value)
+    assert 0 <= domain.encode(value) <= 1
+    again = domain.decode(domain.encode(value))
+    if isinstance(domain, Float):
+        assert math.isclose(again, value, rel_tol=1e-9, abs_tol=1e-9 * (domain.high - domain.low))
+    else:
+        assert again == value
+        assert type(again) is type(value)
+
+
+@given(st.one_of(floats(), ints()), UNIT, UNIT)
+def test_numbers_keep_their_order(domain, u, v):
+    u, v = sorted([u, v])
+    assert domain.decode(u) <= domain.decode(v)
+
+
+@given(floats())
+def test_the_ends_of_a_float_are_exact(domain):
+    assert domain.decode(0) == domain.low
+    assert domain.decode(1) == domain.high
+
+
+def test_log_floats_spread_by_magnitude():
+    domain = Float(1e-4, 1e-2, log=True)
+    assert domain.decode(0.5) == pytest.approx(1e-3)
+    assert domain.encode(1e-3) == pytest.approx(0.5)
+
+
+@given(st.integers(-50, 50), st.integers(0, 40))
+def test_each_integer_owns_an_equal_share_of_the_unit_interval(low, extra):
+    domain = Int(low, low + extra)
+    count = extra + 1
+    shares = Counter(domain.decode((i + 0.5) / (7 * count)) for i in range(7 * count))
+    assert shares == dict.fromkeys(range(low, low + extra + 1), 7)
+    assert domain.cell_width(low) == pytest.approx(1 / count)
+
+
+@given(st.integers(1, 50), st.integers(0, 40))
+def test_log_integers_share_by_magnitude_and_leave_none_out(low, extra):
+    domain = Int(low, low + extra, log=True)
+    widths = [domain.cell_width(k) for k in range(low, low + extra + 1)]
+    assert sum(widths) == pytest.approx(1)
+    assert widths == sorted(widths, reverse=True)
+    edge = 0.0
+    for k, width in zip(range(low, low + extra + 1), widths, strict=True):
+        assert domain.decode(edge + 1e-6 * width) == k
+        assert domain.decode(edge + width - 1e-6 * width) == k
+        edge += width
+
+
+def test_choices_share_equally_and_keep_their_types():
+    domain = Choice(1, True, 1.0, "1", None, [16, 32])
+    values = [domain.decode((i + 0.5) / 6) for i in range(6)]
+    assert [(type(value), value) for value in values] == [
+        (int, 1),
+        (bool, True),
+        (float, 1.0),
+        (str, "1"),
+        (type(None), None),
+        (tuple, (16, 32)),
+    ]
+    assert domain.contains([16, 32])
+    assert domain.encode([16, 32]) == domain.encode((16, 32))
+    assert not domain.contains((16, 33))
+    assert not domain.contains(0)
+
+
+@pytest.mark.parametrize(
+    "domain", [Float(2, 2), Float(3, 3, log=True), Int(5, 5), Int(5, 5, log=True), Choice("a")]
+)
+def test_a_domain_may_have_one_value(domain):
+    assert domain.num_values == 1
+    values = {domain.decode(u) for u in (0, 0.3, 1)}
+    assert len(values) == 1
+    assert domain.grid(4) == list(values)
+    assert 0 <= domain.encode(values.pop()) <= 1
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Float(1, 0),
+        lambda: Float(0, 1, log=True),
+        lambda: Float(-1, 1, log=True),
+        lambda: Float(math.nan, 1),
+        lambda: Float(0, math.inf),
+        lambda: Float(-1e308, 1e308),
+        lambda: Float("0", 1),
+        lambda: Float(False, 1),
+        lambda: Int(2, 1),
+        lambda: Int(0, 5, log=True),
+        lambda: Int(1.0, 5),
+        lambda: Int(True, 5),
+        lambda: Int(0, 2**60),
+        lambda: Choice(),
+        lambda: Choice("a", "b", "a"),
+        lambda: Choice(math.nan),
+        lambda: Choice({"a": 1}),
+        lambda: Choice(object()),
+    ],
+)
+def test_bad_domains_are_refused(build):
+    with pytest.raises(InputError):
+        build()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1, "0.5", None, True])
+def test_a_float_domain_does_not_hold(value):
+    assert not Float(0, 1).contains(value)
+
+
+@pytest.mark.parametrize("value", [0, 5, 2.0, "2", True])
+def test_an_int_domain_does_not_hold(value):
+    assert not Int(1, 4).contains(value)
+
+
+def test_grids():
+    assert Float(0, 1).grid(5) == [0, 0.25, 0.5, 0.75, 1]
+    assert Float(0, 1).grid(1) == [0.5]
+    assert Float(1e-4, 1e-1, log=True).grid(4) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1])
+    assert Int(1, 4).grid(9) == [1, 2, 3, 4]
+    assert Int(0, 100).grid(3) == [0, 50, 100]
+    assert Int(1, 1000, log=True).grid(4) == [1, 10, 100, 1000]
+    assert Choice("b", "a", (1, 2)).grid(2) == ["b", "a", (1, 2)]
+    with pytest.raises(InputError):
+        Float(0, 1).grid(0)
+
+
+@given(st.one_of(floats(), ints()), st.integers(1, 30))
+def test_grid_values_lie_inside_in_order_and_are_no_more_than_asked_for(domain, levels):
+    values = domain.grid(levels)
+    assert 1 <= len(values) <= levels
+    assert all(domain.contains(value) for value in values)
+    assert values == sorted(values)
+    if levels > 1:
+        assert (values[0], values[-1]) == (domain.low, domain.high)
+
+
+def test_a_space_as_it_stands_in_a_yaml_file():
+    text = """
+        learning_rate: {float: [1e-4, 1e-1], log: true}
+        dropout: {float: [0, 0.5]}
+        hidden_layers: {int: [1, 4]}
+        activation: {choice: [relu, tanh]}
+        channels: {choice: [[16, 32], [32, 64]]}
+        weight_decay: {choice: [0.0, 1e-4]}
+        epochs: 20
+        momentum: 9e-1
+        model: cnn
+    """
+    assert parse_space(yaml.safe_load(text)) == {
+        "learning_rate": Float(1e-4, 1e-1, log=True),
+        "dropout": Float(0, 0.5),
+        "hidden_layers": Int(1, 4),
+        "activation": Choice("relu", "tanh"),
+        "channels": Choice((16, 32), (32, 64)),
+        "weight_decay": Choice(0.0, 1e-4),
+        "epochs": Choice(20),
+        "momentum": Choice(0.9),
+        "model": Choice("cnn"),
+    }
+
+
+@given(st.dictionaries(st.text(max_size=5), DOMAIN, min_size=1, max_size=4))
+def test_a_formatted_space_reads_back_the_same_through_yaml(space):
+    texts = [option for d in space.values() if isinstance(d, Choice) for option in d.options]
+    assume(not any("e" in str(option).lower() for option in texts if isinstance(option, str)))
+    again = parse_space(yaml.safe_load(yaml.safe_dump(format_space(space), sort_keys=False)))
+    assert again == space
+    assert list(again) == list(space)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"lr": {"flaot": [0, 1]}}, "lr: unknown key 'flaot'; did you mean 'float'"),
+        ({"lr": {"float": [0, 1], "lgo": True}}, "lr: unknown key 'lgo'; did you mean 'log'"),
+        ({"lr": {"float": [1, 0]}}, "lr: .*low is above high"),
+        ({"lr": {"float": [0, 1], "log": True}}, "lr: .*log scale needs low above 0"),
+        ({"lr": {"float": [0, 1, 2]}}, r"lr: float needs \[low, high\]"),
+        ({"lr": {"float": "0-1"}}, "lr: float needs a list"),
+        ({"lr": {"float": [0, "one"]}}, "lr: .*'one' is not a finite number"),
+        ({"lr": {"float": [1, 2], "log": "yes"}}, "lr: log is true or false"),
+        ({"k": {"int": [1, 2.5]}}, "k: .*2.5 is not an integer"),
+        ({"k": {"int": [1, 2], "choice": [1]}}, "k: write one of"),
+        ({"k": {"log": True}}, "k: write one of"),
+        ({"act": {"choice": []}}, "act: .*at least one option"),
+        ({"act": {"choice": ["a"], "log": True}}, "act: a choice has no log scale"),
+        ({"act": ["relu", "tanh"]}, "act: a bare list may be a range or options"),
+        ({3: {"int": [1, 2]}}, "the name 3 is not text"),
+        ({}, "empty"),
+        (["lr"], "a search space is a mapping"),
+    ],
+)
+def test_what_is_wrong_with_a_space_is_said_by_key(mapping, message):
+    with pytest.raises(InputError, match=message):
+        parse_space(mapping)
+
+
+def test_a_point_outside_the_space_is_said_by_key():
+    space = build_space({"lr": Float(0, 1), "layers": Int(1, 4), "fixed": 3})
+    check_point(space, {"lr": 0.5, "layers": 2, "fixed": 3})
+    check_point(space, {"layers": 2}, partial=True)
+    with pytest.raises(InputError, match="layers: 9 lies outside"):
+        check_point(space, {"lr": 0.5, "layers": 9, "fixed": 3})
+    with pytest.raises(InputError, match="'layer' is not in the search space; did you mean 'layer"):
+        check_point(space, {"layer": 2}, partial=True)
+    with pytest.raises(InputError, match="lacks lr, fixed"):
+        check_point(space, {"layers": 2})
+
+
+@given(st.dictionaries(st.text(max_size=5), DOMAIN, min_size=1, max_size=4), st.data())
+def test_points_and_positions_correspond(space, data):
+    point = decode_point(space, [data.draw(UNIT) for _ in space])
+    check_point(space, point)
+    assert list(point) == list(space)
+    position = encode_point(space, point)
+    assert position == pytest.approx(encode_point(space, decode_point(space, position)))
+
+
+def test_ray_draws_from_the_same_space():
+    space = {
+        "lr": Float(1e-4, 1e-1, log=True),
+        "drop": Float(0, 0.5),
+        "layers": Int(1, 3),
+        "width": Int(1, 3, log=True),
+        "act": Choice("relu", (1, 2)),
+        "one": Int(7, 7),
+        "fixed": "cnn",
+    }
+    domains = build_ray_domains(space)
+    assert domains["one"] == 7
+    assert domains["fixed"] == "cnn"
+    for name in ("lr", "drop", "layers", "width", "act"):
+        values = [domains[name].sample() for _ in range(200)]
+        assert all(space[name].contains(value) for value in values), name
+        if name not in ("lr", "drop"):
+            assert len(set(values)) == space[name].num_values
+
+
+def test_the_space_needs_neither_ray_nor_torch():
+    code = "import sys, raytune_yesno.space; print({'ray', 'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
