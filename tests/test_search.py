@@ -62,7 +62,7 @@ def loss_of(point):
 def ended(number, point, loss=None, status="done"):
     loss = loss_of(point) if loss is None and status != "failed" else loss
     epochs = (1, 3, 9)[number % 3]
-    falling = [0.0 if loss is None else loss + 1 / (k + 1) for k in range(epochs - 1)]
+    falling = [0.0 if loss is None else loss * (1.2 - k / 50) for k in range(epochs - 1)]
     losses = () if loss is None else (*falling, loss)
     return Observation(number, point, loss, epochs, status, losses)
 

@@ -68,14 +68,11 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         if epochs <= seen.epochs:  # told twice, or begun again from an earlier checkpoint
             return
         loss = float(value) if self.mode == "min" else -float(value)
-        best = min(loss, math.inf if seen.loss is None else seen.loss)
+        best = seen.loss
+        if math.isfinite(loss) and (best is None or loss < best):
+            best = loss
         self.history.observe(
-            dataclasses.replace(
-                seen,
-                loss=best if math.isfinite(best) else None,
-                epochs=epochs,
-                losses=(*seen.losses, loss),
-            )
+            dataclasses.replace(seen, loss=best, epochs=epochs, losses=(*seen.losses, loss))
         )
 
     def on_trial_complete(
