@@ -40,6 +40,7 @@ class Recording(NamedTuple):
     waveform: npt.NDArray[np.float32]  # (samples,) in [-1, 1] at 8 kHz
     file_rate_hz: int
     num_channels: int
+    silent: bool  # all samples the same; resampling would hide that
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,9 @@ def split_corpus(corpus: Corpus | int, *, seed: int, swap_halves: bool = False) 
 def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None = None) -> Corpus:
     """Read the corpus that `data` names.
 
-    `yesno`: $YESNO_ROOT, else the user's cache, else a download into it, of which `progress`
-    hears (bytes so far, bytes in all or None). `synthetic`, `synthetic:N` or `synthetic:N:SEED`: the
-    built-in one. Otherwise a folder that holds recordings or holds `waves_yesno`.
+    `yesno`: $YESNO_ROOT, else the user's cache, else a download into it, which calls `progress`.
+    `synthetic`, `synthetic:N` or `synthetic:N:SEED`: the built-in one. Otherwise a folder that
+    holds recordings or holds `waves_yesno`.
 
     Raise InputError with everything that is wrong; `skip_bad` leaves bad recordings out instead.
     """
@@ -196,18 +197,20 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
     folder = Path(folder).expanduser()
     folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".wav")
+        found = [file for file in folder.iterdir() if file.suffix.lower() == ".wav"]
     except OSError as error:
         return None, [Problem(str(folder), f"cannot be read: {error.strerror}")]
+    files = sorted(
+        (file for file in found if not file.name.startswith(".")), key=lambda f: (f.stem, f.name)
+    )
     recordings: dict[str, Recording] = {}
     first_with: dict[bytes, str] = {}
     problems: list[Problem] = []
-    for file in files:
-        if file.name.startswith("."):
-            continue
+    for before, file in zip([None, *files], files, strict=False):
+        twin = before if before and before.stem == file.stem else None
         try:
-            if file.stem in recordings:
-                raise ValueError("differs from another file's name only in upper and lower case")
+            if twin:
+                raise ValueError(f"the same name as {twin.name} but for upper case")
             recording = _read_checked(file)
             digest = hashlib.sha256(recording.waveform.tobytes()).digest()
             if digest in first_with:
@@ -228,15 +231,16 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
 def _read_checked(file: Path) -> Recording:
     """Read one recording of a corpus; raise ValueError with what is wrong with it."""
     words = parse_labels(file.stem)
+    if not file.is_file():  # a named pipe would be waited for
+        raise ValueError("not a file, or a link to none")
     try:
         data = file.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     recording = decode(data)
-    waveform = recording.waveform
-    if waveform.min() == waveform.max():
+    if recording.silent:
         raise ValueError("silence: all samples are the same")
-    seconds = len(waveform) / SAMPLE_RATE
+    seconds = len(recording.waveform) / SAMPLE_RATE
     if seconds < LEAST_WORD_S * len(words):
         raise ValueError(f"{seconds:.2f} s is too short for {_count(len(words), 'word')}")
     return recording
@@ -305,7 +309,7 @@ def decode(data: bytes, *, streamed: bool = False) -> Recording:
     num_channels = samples_TC.shape[1]
     mono = samples_TC[:, 0] if num_channels == 1 else samples_TC.mean(axis=1)
     waveform = np.clip(_resample(mono, rate), -1, 1).astype(np.float32)
-    return Recording(waveform, rate, num_channels)
+    return Recording(waveform, rate, num_channels, bool(mono.min() == mono.max()))
 
 
 def _check_lengths(data: bytes, streamed: bool) -> None:

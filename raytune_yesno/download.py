@@ -41,7 +41,7 @@ def find_yesno(progress: Progress | None = None) -> Path:
     folder = cache_folder()
     if not (folder / FOLDER).is_dir():
         try:
-            fetch(folder, progress=progress)
+            fetch(folder, URL, CHECKSUM, progress)
         except InputError as error:
             raise InputError(
                 f"no YESNO corpus here: {error}; fetch it where there is a network and point "

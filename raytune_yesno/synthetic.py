@@ -26,14 +26,15 @@ from raytune_yesno.errors import InputError
 Array = npt.NDArray[np.float64]
 WordTimes = tuple[tuple[float, float], ...]  # start and end of each word of a recording, seconds
 
-MAX_RECORDINGS = 100_000
+MAX_RECORDINGS = 10_000  # some 3 GB of samples
 WORDS_PER_RECORDING = 8
 RECORDINGS_AT_ONCE = 64  # bounds memory; no sample depends on it
 FRAME = 40  # samples for which formants and pitch stand still: 5 ms
-FORMANT_BANDWIDTHS_HZ = (70.0, 90.0, 130.0, 220.0)
+WORD_SAMPLES = 120 * FRAME  # 0.6 s; the slowest word takes 0.54
+FORMANT_BANDWIDTHS_HZ = (90.0, 110.0, 130.0, 220.0)
 FORMANT_GAINS = (1.0, 0.6, 0.35, 0.15)
 HISS_BANDWIDTH_HZ = 700.0
-LEVEL = 2.0  # brings words to YESNO's peaks, about 10 dB below full scale
+LEVEL = 1.6  # brings words to YESNO's peaks, about 10 dB below full scale
 NOISE_FLOOR = 0.0022  # about -54 dB, as in YESNO
 
 # Fixed point of 20 bits is coarse enough that no library's last bit of a cosine comes through.
@@ -120,7 +121,9 @@ def synthesize_with_times(
     Raise InputError where the number of recordings is out of range.
     """
     if not 1 <= num_recordings <= MAX_RECORDINGS:
-        raise InputError(f"cannot make {num_recordings} recordings: 1 to {MAX_RECORDINGS} it can")
+        raise InputError(f"synthetic: {num_recordings} recordings; give 1 to {MAX_RECORDINGS}")
+    if seed < 0:
+        raise InputError(f"synthetic: seed {seed}; give one that is not negative")
     patterns = choose_patterns(num_recordings, Random(seed, 0))
     waveforms: dict[str, npt.NDArray[np.float32]] = {}
     times: list[WordTimes] = []
@@ -154,13 +157,12 @@ def _draw_words(patterns: list[tuple[int, ...]], randoms: list[Random]) -> Words
     labels = np.array(patterns, dtype=np.int64)
     width = labels.shape[1]
     draws, speakers, noise = [], [], []
-    num_samples = FRAME * (int(TARGETS[:, :, 0].sum(axis=1).max() * 2 * SAMPLE_RATE) // FRAME)
     for random in randoms:
         voice = SPEAKERS[int(random.raw(1)[0] >> np.uint64(32)) % len(SPEAKERS)]
         voice = voice * (0.95 + 0.1 * random.uniform(1, len(voice))[0])
         speakers += [voice] * width
         draws.append(random.uniform(width, 16))
-        noise.append(random.noise(width * num_samples).reshape(width, num_samples))
+        noise.append(random.noise(width * WORD_SAMPLES).reshape(width, -1))
     return Words(labels.ravel(), np.concatenate(draws), np.array(speakers), np.concatenate(noise))
 
 
@@ -174,7 +176,7 @@ def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
     for k in range(1, arrivals.shape[1]):
         arrivals[:, k] = arrivals[:, k - 1] + seconds[:, k]
     length_s = arrivals[:, -1]
-    num_frames = words.noise.shape[1] // FRAME
+    num_frames = WORD_SAMPLES // FRAME
     frame_s = np.arange(num_frames)[:, None] * (FRAME / SAMPLE_RATE)  # (frames, 1)
 
     def follow(column: int) -> Array:
@@ -189,7 +191,7 @@ def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
     stray = 0.94 + 0.12 * draws[:, 7:10]
     formants_hz = [follow(1 + k) * (tract * stray[:, k]) for k in range(3)]
     formants_hz += [np.zeros((num_frames, 1)) + 3300 * tract, np.zeros((num_frames, 1)) + hiss_hz]
-    loud = LEVEL * loudness * (0.7 + 0.6 * draws[:, 10])
+    loud = LEVEL * loudness * (0.75 + 0.5 * draws[:, 10])
     voiced, upper = follow(4) * loud, follow(5) * (0.6 + 0.8 * draws[:, 11])
     hiss = follow(6) * (loud * hiss_gain * (0.6 + 0.8 * draws[:, 12]))
     first, *others = FORMANT_GAINS
