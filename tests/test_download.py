@@ -297,18 +297,6 @@ def test_a_first_use_downloads_into_the_cache(
 ) -> None:
     monkeypatch.delenv("YESNO_ROOT", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(
-        download.fetch, "__defaults__", (url_of(server), sha256(good_archive()), None)
-    )
-    assert load_corpus("yesno").names == ("0_1", "1_0")
-    assert names_in(tmp_path) == ["raytune-yesno"]
-
-
-def test_without_network_and_folder_both_ways_out_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("YESNO_ROOT", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "URL", url_of(server))
     monkeypatch.setattr(download, "CHECKSUM", sha256(good_archive()))
     assert load_corpus("yesno").names == ("0_1", "1_0")
