@@ -195,8 +195,8 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
     Files that are not named as WAV files, and hidden ones, are left alone.
     """
     folder = Path(folder).expanduser()
-    folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     try:
+        folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
         found = [file for file in folder.iterdir() if file.suffix.lower() == ".wav"]
     except OSError as error:
         return None, [Problem(str(folder), f"cannot be read: {error.strerror}")]
@@ -231,9 +231,9 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
 def _read_checked(file: Path) -> Recording:
     """Read one recording of a corpus; raise ValueError with what is wrong with it."""
     words = parse_labels(file.stem)
-    if not file.is_file():  # a named pipe would be waited for
-        raise ValueError("not a file, or a link to none")
     try:
+        if not file.is_file():  # a named pipe would be waited for
+            raise ValueError("not a file, or a link to none")
         data = file.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
