@@ -377,6 +377,19 @@ class TestPSO:
         assert statistics.median(abs(seen.point["y"] - 0.2) for seen in late) < 0.03
 
 
+class TestCMAES:
+    def test_it_starts_anew_when_it_has_shrunk_to_a_point(self):
+        space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
+        algorithm, history = build("cmaes", space), History()
+        for number in range(700):
+            point = algorithm.suggest(number, history)
+            loss = (point["x"] - 0.3) ** 2 + (point["y"] - 0.2) ** 2
+            history.observe(Observation(number, point, loss, 1, "done"))
+        away = [abs(seen.point["x"] - 0.3) for seen in history]
+        assert max(away[400:500]) < 1e-6
+        assert max(away[500:]) > 0.1
+
+
 class TestBOHB:
     def test_the_largest_budget_with_enough_results_decides(self):
         """Short trials point to x = 0, long ones to x = 1: once there are enough, 1 wins."""

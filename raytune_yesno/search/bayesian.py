@@ -66,6 +66,14 @@ class Bayesian:
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of this number, having seen the history."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        # One thread: with more, sums round in another order, and the points would depend on the
+        # machine's cores. At these sizes it is no slower.
+        with threadpool_limits(limits=1):
+            return self._suggest(number, history)
+
+    def _suggest(self, number: int, history: Sequence[Observation]) -> Point:
         if not self.cube.dim:
             return self.cube.decode([])
         results, losses = select_results(history)

@@ -20,7 +20,8 @@ class CMAES:
     The library's CatCMA with margin (Hamano et al., 2025) over the unit cube: numbers are normal,
     with a margin that keeps integers from freezing, and choices categorical. Results are taken in
     the order of their numbers, a population at a time, whenever they arrive; what is left over
-    waits for the next. The library is told ranks, not losses: only those matter to it.
+    waits for the next. A distribution that has shrunk to a point starts anew. The library is told
+    ranks, not losses: only those matter to it.
     """
 
     def __init__(self, space: Space, *, seed: int, population_size: int | None = None) -> None:
@@ -57,6 +58,8 @@ class CMAES:
                 optimizer = self._told[generation][1]
                 continue
             del self._told[generation:]
+            if (self.floats or self.integers) and optimizer.should_stop():
+                optimizer = self._build_optimizer()
             optimizer = copy.deepcopy(optimizer)
             told = zip(rows_ND[part], ranks.tolist(), strict=True)
             optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in told])

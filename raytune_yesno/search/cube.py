@@ -37,7 +37,7 @@ class UnitCube:
 
     def _encode(self, seen: Observation) -> list[float]:
         known = self._rows.get(seen.number)
-        if known is not None and (known[0] is seen.point or known[0] == seen.point):
+        if known is not None and known[0] is seen.point:  # equal would not do: 1 == True
             return known[1]
         row = encode_point(self.free, seen.point)
         self._rows[seen.number] = (seen.point, row)

@@ -94,7 +94,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def save(self, checkpoint_path: str) -> None:
         """Write all observations to a file, as JSON."""
         state = {
-            "history": [dataclasses.asdict(seen) for seen in self.history],
+            "history": [vars(seen) for seen in self.history],
             "numbers": self.numbers,
         }
         Path(checkpoint_path).write_text(json.dumps(state), encoding="utf-8")

@@ -18,10 +18,12 @@ class TPE:
 
     HyperOpt's own `tpe.suggest` over the unit cube: numbers, linear, logarithmic or whole, are
     uniform in [0, 1], choices are categories. The first `num_initial` results come from random
-    search. A trial in flight has no loss yet, which HyperOpt takes for infinite: it joins the bad
-    ones, and so pushes parallel asks apart. Beyond `max_results` HyperOpt sees the best 25, which
-    are the most that it counts as good, and the latest of the others: to the oldest it would give
-    next to no weight.
+    search. The best gamma * sqrt(N) of N results, at most 25, are the good ones; HyperOpt's own
+    gamma of 0.25 leaves it two good ones of 50, with which it learns markedly more slowly.
+
+    A trial in flight has no loss yet, which HyperOpt takes for infinite: it joins the bad ones, and
+    so pushes parallel asks apart. Beyond `max_results` HyperOpt sees the best 25 and the latest of
+    the others: to the oldest it would give next to no weight.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class TPE:
         seed: int,
         num_initial: int = 10,
         num_candidates: int = 24,
-        gamma: float = 0.25,
+        gamma: float = 0.75,
         prior_weight: float = 1.0,
         max_results: int = 2000,
     ) -> None:
