@@ -31,7 +31,7 @@ SPACE = build_space(
         "epochs": 20,
     }
 )
-NUM = 30  # enough for every model to be at work
+NUM = 24  # enough for every model to be at work
 LIBRARY = {"genetic": "optuna", "cmaes": "cmaes"}
 FINITE = ("manual", "grid")
 LEARNING = tuple(name for name in ALGORITHMS if name not in (*FINITE, "random"))
@@ -346,23 +346,37 @@ class TestBayesian:
 
 
 class TestPSO:
-    def test_a_particle_moves_on_when_its_own_trial_is_back(self):
+    def test_a_particle_moves_on_from_its_own_last_place_and_best(self):
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         history = History()
         swarm = build("pso", space, num_particles=4)
         for number in range(8):
             point = swarm.suggest(number, history)
-            history.observe(Observation(number, point, point["x"], 1, "done"))
+            loss = 0.0 if number == 7 else 1.0 + number  # the last is the swarm's best
+            history.observe(Observation(number, point, loss, 1, "done"))
         before = swarm.suggest(8, history)
-        # another particle's bad result changes nothing; its own does
-        for number, matters in ((5, False), (4, True)):
-            moved = dict(history.find(number).point) | {"y": 0.123}
+
+        def after(number, **changes):
             changed = History(history)
-            worse = dataclasses.replace(history.find(number), point=moved, loss=5.0)
-            if history.find(number).loss == min(seen.loss for seen in history):
-                pytest.fail("choose another seed: the swarm's best is to stay")
-            changed.observe(worse)
-            assert (swarm.suggest(8, changed) != before) == matters
+            changed.observe(dataclasses.replace(history.find(number), **changes))
+            return swarm.suggest(8, changed)
+
+        elsewhere = {"x": 0.123, "y": 0.456}
+        assert after(5, point=elsewhere) == before  # another particle's
+        assert after(4, point=elsewhere) != before  # its own last
+        assert after(7, point=elsewhere) != before  # the swarm's best
+        assert after(5, status="running") == before
+        assert after(4, status="failed") != before
+
+    def test_a_particle_whose_trial_is_out_does_not_repeat_itself(self):
+        """Not even the best one, which all attraction leaves where it is."""
+        space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
+        history = History(
+            Observation(number, {"x": 0.5, "y": 0.5}, 0.0, 1, "done") for number in range(16)
+        )
+        swarm = build("pso", space)
+        points = ask(swarm, history, range(16, 48), in_flight=100)
+        assert len({repr(point) for point in points[8:]}) == 24
 
     def test_the_swarm_contracts_onto_the_best(self):
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
@@ -392,24 +406,31 @@ class TestCMAES:
 
 class TestBOHB:
     def test_the_largest_budget_with_enough_results_decides(self):
-        """Short trials point to x = 0, long ones to x = 1: once there are enough, 1 wins."""
+        """After 1 epoch all trials point to x = 0, after 9 to x = 1."""
         space = build_space({"x": Float(0, 1)})
-        chance = random.Random(0)
 
-        def proposals(num_long):
+        def mean_proposal(num_long):
+            chance = random.Random(0)
             history = History()
             for number in range(60):
                 x = chance.random()
-                losses = (x,) + ((1 - x,) * 8 if number < num_long else ())
-                history.observe(
-                    Observation(number, {"x": x}, losses[-1], len(losses), "stopped", losses)
-                )
-            model = build("bohb", space, random_fraction=0)
-            return [model.suggest(number, history)["x"] for number in range(60, 80)]
+                losses = (1 + x,) + (1 - x,) * (8 if number < num_long else 0)
+                seen = Observation(number, {"x": x}, losses[-1], len(losses), "stopped", losses)
+                history.observe(seen)
+            model = build("bohb", space, random_fraction=0, min_results=4)
+            return statistics.mean(model.suggest(60 + i, history)["x"] for i in range(20))
 
-        assert sum(proposals(0)) / 20 < 0.3
-        # at 9 epochs min(losses) is the smaller of both ends, so compare with what 1 epoch says
-        assert sum(x > 0.7 for x in proposals(40)) > sum(x > 0.7 for x in proposals(0))
+        assert mean_proposal(0) < 0.3
+        assert mean_proposal(5) < 0.3  # one too few
+        assert mean_proposal(6) > 0.6
+        assert mean_proposal(60) > 0.7
+
+    def test_trials_in_flight_count_at_the_budget_they_have_reached(self):
+        space = build_space({"x": Float(0, 1)})
+        model = build("bohb", space, random_fraction=0)
+        rows = [Observation(n, {"x": n / 30}, n / 30, 1, "running", (n / 30,)) for n in range(30)]
+        proposals = [model.suggest(number, rows)["x"] for number in range(30, 50)]
+        assert statistics.mean(proposals) < 0.3
 
 
 class TestBuilding:

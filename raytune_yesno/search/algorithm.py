@@ -21,6 +21,7 @@ class Algorithm(Protocol):
         """Return the point of trial `number`, None if there are no more.
 
         `history` is in the order of numbers and may lack any: trials unknown, or not to be seen.
+        Its points lie inside the space; `check_point` says so of points from elsewhere.
         """
 
 
