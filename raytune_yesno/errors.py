@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class WorkError(RuntimeError):
+    """The work itself failed; one line. The command line prints it and exits with code 1."""
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name: the nearest right one, or all."""
     options = [str(option) for option in known]

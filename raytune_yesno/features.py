@@ -156,6 +156,11 @@ def collate(examples: Sequence[Example], dtype: torch.dtype, device: torch.devic
     )
 
 
+def pad_silence(feature_FT: Tensor) -> Tensor:
+    """Return (28, T) features with silence on both sides."""
+    return F.pad(feature_FT, (EDGE_FRAMES, EDGE_FRAMES))
+
+
 def position_time_s(position: float) -> float:
     """Return the time, in seconds from the recording's start, at a window position's centre."""
     return (position * STRIDE + WINDOW / 2 - EDGE_FRAMES) * HOP_S

@@ -20,7 +20,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
 from raytune_yesno.features import Batch, Example, collate, extract_examples
-from raytune_yesno.models import MLP, Net
+from raytune_yesno.models import MLP, WINDOW, Net
 from raytune_yesno.seeding import build_generator
 
 if TYPE_CHECKING:
@@ -104,18 +104,7 @@ class YesNo:
         self.train_scale = 1 / len(train)
 
     def build_model(self) -> nn.Module:
-        config = self._config
-        shared = {
-            "hidden_units": config.hidden_units,
-            "activation": config.activation,
-            "dropout": config.dropout,
-        }
-        model: nn.Module
-        if config.model == "cnn":
-            model = Net(3, config.channels, config.kernel_size, **shared)
-        else:
-            model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
-        return model.to(getattr(torch, config.dtype))
+        return build_yesno_model(self._config)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
         order = shuffle(len(self._train), "order", self._config.seed, epoch)
@@ -128,6 +117,9 @@ class YesNo:
         CTC alone begins by putting out nothing but blanks, and how long it takes to leave that
         plateau, or whether it learns the noise of the pauses by heart instead, is luck.
         """
+        if not len(shard):  # all ranks take part in a step, so this one contributes a zero
+            silence_B1FT = torch.zeros(1, 1, WINDOW, WINDOW, dtype=shard.x_B1FT.dtype)
+            return 0.0 * model(silence_B1FT.to(self._device)).sum()
         logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
         flat_start = self._config.flat_start
         weight = max(0.0, 1 - progress / flat_start) if flat_start else 0.0
@@ -160,10 +152,23 @@ class YesNo:
         return collate([examples[index] for index in some], dtype, self._device)
 
 
+def build_yesno_model(config: Config) -> nn.Module:
+    """Return the recogniser's network, untrained: classes blank, no and yes."""
+    shared = {
+        "hidden_units": config.hidden_units,
+        "activation": config.activation,
+        "dropout": config.dropout,
+    }
+    model: nn.Module
+    if config.model == "cnn":
+        model = Net(3, config.channels, config.kernel_size, **shared)
+    else:
+        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
+    return model.to(getattr(torch, config.dtype))
+
+
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:
     """Return Graves et al.'s (2006) CTC loss, summed over the batch."""
-    if not len(batch):
-        return logp_BPC.sum()  # zero, and part of the graph: all ranks take part in a step
     return F.ctc_loss(
         logp_BPC.transpose(0, 1),
         batch.words + 1,

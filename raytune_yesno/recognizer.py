@@ -1,0 +1,113 @@
+"""A trained model reads recordings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.corpus import SAMPLE_RATE, split_corpus
+from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
+from raytune_yesno.errors import InputError
+from raytune_yesno.features import LogMel, pad_silence, position_time_s
+from raytune_yesno.tasks import build_yesno_model
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+WORDS = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A recognised word, its time in the recording, and its mean probability."""
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Recognizer:
+    """Read yes and no from recordings with a checkpoint's model."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        config = checkpoint.config
+        if config.task != "yesno":
+            raise InputError(f"a checkpoint of task {config.task!r} recognises no speech")
+        self.checkpoint = checkpoint
+        dtype = getattr(torch, config.dtype)
+        self.model = build_yesno_model(config)
+        self.model.load_state_dict(checkpoint.state_dict)
+        self.model.eval()
+        self._extract = LogMel(dtype)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Recognizer":
+        """Load a checkpoint's folder; raises InputError where there is none."""
+        return cls(load_checkpoint(Path(folder)))
+
+    @torch.no_grad()
+    def decode(self, waveform: Tensor) -> list[Word]:
+        """Return the words of a (1, samples) waveform at 8 kHz."""
+        x_11FT = pad_silence(self._extract(waveform))[None, None]
+        return greedy_decode(self.model(x_11FT).reshape(-1, 3))
+
+    def transcribe(self, waveform: Tensor) -> list[TimedWord]:
+        """Return the words of a (1, samples) waveform at 8 kHz, with times in seconds."""
+        length_s = waveform.shape[-1] / SAMPLE_RATE
+        return [_place(word, length_s) for word in self.decode(waveform)]
+
+    def count_errors(self, corpus: "Corpus", indices: Iterable[int]) -> ErrorCount:
+        """Count the word errors over some of a corpus's recordings."""
+        total = ErrorCount()
+        for index in indices:
+            waveform, _, reference = corpus[index]
+            total += count_errors(reference, [word.label for word in self.decode(waveform)])
+        return total
+
+
+def evaluate(recognizer: Recognizer, corpus: "Corpus", part: str) -> dict[str, Any]:
+    """Return the word errors on a part of a corpus: ``train``, ``valid``, ``test`` or ``all``.
+
+    The split is the checkpoint's: the same seed and halves as in its training.
+    """
+    errors = recognizer.count_errors(corpus, select_part(recognizer.checkpoint, corpus, part))
+    return {
+        "wer": errors.wer,
+        "words": errors.words,
+        "substitutions": errors.substitutions,
+        "insertions": errors.insertions,
+        "deletions": errors.deletions,
+    }
+
+
+def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
+    """Return the indices of a part of a corpus, split as the checkpoint's training split it."""
+    if part == "all":
+        return range(len(corpus))
+    config = checkpoint.config
+    split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
+    return {"train": split.train, "valid": split.valid, "test": split.test}[part]
+
+
+# A word is heard while its middle is about the middle of the window; spoken words of these two
+# kinds last about this long.
+_HALF_WORD_S = 0.2
+
+
+def _place(word: Word, length_s: float) -> TimedWord:
+    start = position_time_s(word.first) - _HALF_WORD_S
+    end = position_time_s(word.last) + _HALF_WORD_S
+    return TimedWord(
+        WORDS[word.label],
+        round(max(0.0, start), 3),
+        round(min(length_s, end), 3),
+        round(word.confidence, 4),
+    )

@@ -1,0 +1,99 @@
+"""The study store: ``study.jsonl``, append-only, one JSON line an event.
+
+Events, in the order in which they can occur:
+
+``study``   what was asked: config, space, search, scheduler, trials, seed, corpus, versions
+``asked``   a trial's number and point, before it is launched
+``started`` a trial began (again, with the next ``attempt``) in a process on a host
+``epoch``   the metrics of an epoch; ``began`` and ``ended`` are the worker's clock, in seconds
+``saved``   the trial's latest checkpoint, and its epoch
+``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler), ``diverged`` or ``failed``
+``paused``  the search was interrupted; ``resumed``: it goes on
+``searched`` the search came to its end
+``refitted`` the refit's checkpoint and its figures on the test part
+
+Search, analysis and recovery all read this file; nothing else is needed, and no pickle.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.errors import InputError
+
+STORE = "study.jsonl"
+ENDINGS = ("done", "stopped", "diverged", "failed")
+
+Event = dict[str, Any]
+
+
+class StudyStore:
+    """Append events to a study's store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / STORE
+        folder.mkdir(parents=True, exist_ok=True)
+        _end_last_line(self.path)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one event; those that recovery rests on are on the disk when this returns."""
+        record = {"event": event, "time": time.time(), **fields}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
+            file.flush()
+            if event != "epoch":
+                os.fsync(file.fileno())
+
+
+def read_events(folder: Path) -> tuple[list[Event], list[str]]:
+    """Return a store's events, and a line on each line that could not be read.
+
+    Raises:
+        InputError: there is no store, or its first line is not that of a study.
+    """
+    path = folder / STORE
+    if not path.is_file():
+        raise InputError(f"{folder}: no study here (no {STORE}); give the folder that `tune` printed")
+    events: list[Event] = []
+    problems: list[str] = []
+    for number, event in _parse_lines(path):
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            events.append(event)
+        else:
+            problems.append(f"{path}:{number}: left out, not a whole record")
+    if not events or events[0]["event"] != "study":
+        raise InputError(f"{path}: not a study, its first line does not say what was asked")
+    return events, problems
+
+
+def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield number, json.loads(line)
+            except ValueError:
+                yield number, None
+
+
+def _end_last_line(path: Path) -> None:
+    """End a line that a crash cut short, so that the next event does not continue it."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def _plain(value: Any) -> Any:
+    """Make a value fit for strict JSON: what is not a finite number becomes null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

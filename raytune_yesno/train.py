@@ -1,0 +1,292 @@
+"""One data-parallel training run: Ray Train's TorchTrainer around the training loop.
+
+A run's folder holds ``best`` and ``last``, two checkpoints, and ``history.jsonl``, a line an epoch;
+all are written as an epoch ends, so that a run cut off at any moment can go on.
+"""
+
+import json
+import math
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from raytune_yesno.checkpoint import (
+    DESCRIPTION,
+    Checkpoint,
+    load_checkpoint,
+    replace_folder,
+    save_checkpoint,
+)
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.loop import Record, fit, process_rank
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+BEST, LAST, HISTORY = "best", "last", "history.jsonl"
+_RAY_FILES = ".ray"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        best: the checkpoint of the epoch with the least validation loss, ties by word error rate;
+            without validation, of the last epoch.
+        last: the checkpoint of the last epoch.
+        history: one record an epoch, from the first.
+        diverged: the loss stopped being a number.
+    """
+
+    best: Path
+    last: Path
+    history: list[dict[str, Any]]
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class Payload:
+    """All that a worker needs, handed over as one object."""
+
+    config: Config
+    corpus: "Corpus | None"
+    resume: Checkpoint | None
+    refit: bool
+    epochs: int
+
+    def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
+        """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
+        records = fit(self.config, self.corpus, resume=resume, refit=self.refit, **host)
+        for _ in range(resume.epoch if resume else 0, self.epochs):
+            if record := next(records, None):
+                yield record
+
+
+def run_training(
+    config: Config,
+    corpus: "Corpus | None",
+    out: Path,
+    *,
+    resume: bool = False,
+    refit: bool = False,
+    epochs: int | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> Run:
+    """Train with ``config.num_workers`` workers, or with none: in the calling process.
+
+    Ray must be initialised where there are workers.
+
+    Args:
+        out: the run's folder.
+        resume: go on from the folder's last checkpoint.
+        refit: train on the training and validation parts together.
+        epochs: stop after this many; the learning rate still follows ``config.epochs``.
+        on_epoch: called with the metrics of every epoch as it ends.
+
+    Raises:
+        InputError: there is nothing to resume, or the corpus is another one.
+        WorkError: the workers failed.
+    """
+    out = out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_resumable(out, corpus) if resume else None
+    payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs)
+    history = checkpoint.history if checkpoint else []
+    (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
+    if len(history) < payload.epochs:
+        (run_on_workers if config.num_workers else run_here)(payload, out, on_epoch)
+    last = load_checkpoint(out / LAST)
+    return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
+
+
+def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    """Train in the calling process, where a debugger can follow."""
+    device = torch.accelerator.current_accelerator() if payload.config.use_gpu else None
+    prepare = (lambda model: model.to(device)) if device else (lambda model: model)
+    for record in payload.records(payload.resume, device=device or "cpu", prepare=prepare):
+        save_checkpoint(record.checkpoint(), out / LAST)
+        keep_last(out)
+        on_epoch(record.metrics)
+
+
+def run_on_workers(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
+    resources = {"CPU": 1.0, "GPU": 1.0} if payload.config.use_gpu else {"CPU": 1.0}
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"payload": ray.put(payload)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=payload.config.num_workers,
+            use_gpu=payload.config.use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=_RAY_FILES,
+            storage_path=str(out),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=3),
+            callbacks=[Keeper(out)],
+        ),
+    )
+    failures: list[BaseException] = []
+
+    def fit_trainer() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failures.append(error)
+
+    # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
+    thread = threading.Thread(target=fit_trainer, daemon=True)
+    try:
+        with follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))):
+            thread.start()
+            thread.join()
+    finally:
+        shutil.rmtree(out / _RAY_FILES, ignore_errors=True)
+    if failures and isinstance(failures[0], TrainingFailedError):
+        raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
+    if failures:
+        raise failures[0]
+
+
+def train_worker(train_loop_config: dict[str, Any]) -> None:
+    """Drive the loop on one of Ray Train's workers, reporting every epoch."""
+    payload: Payload = ray.get(train_loop_config["payload"])
+    resume = payload.resume
+    if interrupted := ray.train.get_checkpoint():  # a worker was lost: go on from the last report
+        with interrupted.as_directory() as folder:
+            resume = load_checkpoint(Path(folder))
+    for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = None
+            if process_rank()[0] == 0:
+                record.save(Path(folder) / "checkpoint")
+                checkpoint = ray.train.Checkpoint.from_directory(Path(folder) / "checkpoint")
+            ray.train.report(record.metrics, checkpoint=checkpoint)
+
+
+def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
+    """Move a model to its device and wrap it in DistributedDataParallel where there are several.
+
+    With ``find_unused_parameters`` DDP keeps the order in which it adds gradients up; otherwise it
+    changes after the first step, and a resumed run of three ranks or more would differ in the last
+    bits from one left alone.
+    """
+    return prepare_model(model, parallel_strategy_kwargs={"find_unused_parameters": True})
+
+
+class Keeper(ray.train.UserCallback):  # type: ignore[misc]
+    """Take over every epoch's checkpoint. Ray Train calls it on the driver's node."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def after_report(
+        self,
+        run_context: Any,
+        metrics: list[dict[str, Any]],
+        checkpoint: ray.train.Checkpoint | None,
+    ) -> None:
+        """Copy the checkpoint that rank 0 reported."""
+        if checkpoint:
+            with checkpoint.as_directory() as folder:
+                copy_folder(Path(folder), self.out / LAST)
+            keep_last(self.out)
+
+
+def keep_last(out: Path) -> None:
+    """Note the last checkpoint's epoch in the history and, where it is the best, keep it as such."""
+    description = json.loads((out / LAST / DESCRIPTION).read_text())
+    if min(description["history"], key=score)["epoch"] == description["epoch"]:
+        copy_folder(out / LAST, out / BEST)
+    with (out / HISTORY).open("a") as history:
+        history.write(json.dumps(description["metrics"]) + "\n")
+
+
+def score(metrics: dict[str, Any]) -> tuple[float, float]:
+    """Return what the best epoch has the least of: validation loss, then word error rate.
+
+    Without validation the latest epoch is the best.
+    """
+    loss = metrics.get("valid_loss", -metrics["epoch"])
+    return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
+
+
+def is_finite(metrics: dict[str, Any]) -> bool:
+    """Say whether every loss is a number."""
+    return all(math.isfinite(value) for key, value in metrics.items() if key.endswith("_loss"))
+
+
+def load_resumable(out: Path, corpus: "Corpus | None") -> Checkpoint:
+    """Return the checkpoint that a run goes on from.
+
+    Raises:
+        InputError: there is none, or it was trained on another corpus.
+    """
+    checkpoint = load_checkpoint(out / LAST)
+    trained_on = checkpoint.corpus.get("fingerprint")
+    if corpus and corpus.fingerprint != trained_on:
+        raise InputError(
+            f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
+            f"not on {corpus.source} ({corpus.fingerprint}); give --data as it was then"
+        )
+    return checkpoint
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a flat folder so that the target is whole, or as it was, at any moment."""
+    with replace_folder(target) as new:
+        for file in source.iterdir():
+            shutil.copyfile(file, new / file.name)
+
+
+def first_cause(error: BaseException) -> str:
+    """Return the last line that says anything of the exception at the root of Ray's."""
+    failures = getattr(error, "worker_failures", None)
+    root = next(iter(failures.values())) if failures else error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+    return lines[-1] if lines else type(root).__name__
+
+
+@contextmanager
+def follow_lines(file: Path, handle: Callable[[str], None]) -> Iterator[None]:
+    """Call ``handle`` with every whole line that is appended to a file meanwhile."""
+    done = threading.Event()
+
+    def follow() -> None:
+        with file.open() as lines:
+            lines.seek(0, 2)
+            partial = ""
+            while True:
+                last_look = done.wait(0.1)
+                for piece in lines:
+                    partial += piece
+                    if partial.endswith("\n"):
+                        handle(partial)
+                        partial = ""
+                if last_look:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

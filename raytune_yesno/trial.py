@@ -1,0 +1,201 @@
+"""A trial as Ray Tune runs it: the training loop, an epoch a step.
+
+The trial's actor is rank 0. Where a trial has more workers, the actor keeps the other ranks as
+actors of its own, in its own placement group, so they come, wait and go with it: at a step all
+ranks take one epoch, between steps they stand still. Tune reuses the actor, and so the whole group
+and its process group, for one trial after another. A group that loses a rank fails the trial, and
+Tune starts it anew from its last checkpoint, with a new actor and a new group.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.util.placement_group import get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.loop import Record, fit
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+CHECKPOINT_EVERY_S = 10.0
+"""Seconds of a trial that a crash may cost. Pausing a trial saves it at any epoch."""
+
+Launch = dict[str, Any]
+"""What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder to
+go on from, or None."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What all trials of a study share; the corpus lies once on each node, in Ray's object store."""
+
+    config: Config
+    corpus: "ray.ObjectRef[Corpus | None]"
+
+    def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
+        """Return the records of the trial that ``launch`` describes."""
+        config = build_config(self.config.as_dict(), launch["point"])
+        device = find_device(config)
+        return fit(config, ray.get(self.corpus), prepare=replicate(device), device=device, resume=resume)
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """One trial after another, each an iterator over its epochs."""
+
+    def setup(self, config: Launch, payload: Payload) -> None:
+        """Begin the first trial; the peers are started at its first step."""
+        self.payload = payload
+        self.peers: list[Any] = []
+        self.begin(config)
+
+    def reset_config(self, new_config: Launch) -> bool:
+        """Begin another trial in the same processes."""
+        self.begin(new_config)
+        return True
+
+    def begin(self, launch: Launch, folder: str | None = None) -> None:
+        """Make ready for a trial, from its start or from a checkpoint."""
+        self.launch = launch
+        self.records: Iterator[Record] | None = None
+        folder = folder or launch["checkpoint"]
+        self.resume = load_checkpoint(Path(folder)) if folder else None
+        self.saved_at = time.monotonic()
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch on all ranks."""
+        began = time.time()
+        if self.records is None:
+            self.start_peers()
+            ray.get([peer.begin.remote(self.launch, self.resume) for peer in self.peers])
+            self.records = self.payload.records(self.launch, self.resume)
+        waiting = [peer.advance.remote() for peer in self.peers]
+        try:
+            self.record = next(self.records)
+        finally:
+            ray.get(waiting)  # what a peer raised explains better than the lost connection does
+        metrics = self.record.metrics
+        return {
+            **metrics,
+            "diverged": self.record.diverged,
+            "host": socket.gethostname(),
+            "began": began,
+            "ended": time.time(),
+            "done": self.record.diverged or metrics["epoch"] >= self.payload.config.epochs,
+            SHOULD_CHECKPOINT: time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save the trial as of its last step."""
+        self.record.save(Path(checkpoint_dir))
+        self.saved_at = time.monotonic()
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Go on from what :meth:`save_checkpoint` wrote."""
+        self.begin(self.launch, checkpoint)
+
+    def start_peers(self) -> None:
+        """Start the other ranks and join them in a process group, once for all trials."""
+        config = self.payload.config
+        world_size = max(1, config.num_workers)
+        if world_size == 1 or self.peers:
+            return
+        group = get_current_placement_group()
+        for rank in range(1, world_size):
+            strategy = PlacementGroupSchedulingStrategy(
+                placement_group=group, placement_group_bundle_index=rank
+            )
+            self.peers.append(
+                ray.remote(Peer)
+                .options(
+                    num_cpus=1,
+                    num_gpus=1 if config.use_gpu else 0,
+                    scheduling_strategy=strategy,
+                )
+                .remote(self.payload)
+            )
+        address = ray.util.get_node_ip_address()
+        # Port 0: the system picks a free one, with no race for it.
+        store = dist.TCPStore(address, 0, world_size, is_master=True, wait_for_workers=False)
+        waiting = [
+            peer.join.remote(rank, address, store.port)
+            for rank, peer in enumerate(self.peers, start=1)
+        ]
+        join_process_group(config, 0, store)
+        ray.get(waiting)
+
+    def cleanup(self) -> None:
+        """End the group; peers end with the actor that owns them."""
+        for peer in self.peers:
+            ray.kill(peer)
+        self.peers = []
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+class Peer:
+    """A trial's rank other than 0, told by rank 0 when to begin a trial and when to step."""
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+        self.records: Iterator[Record] = iter(())
+
+    def join(self, rank: int, address: str, port: int) -> None:
+        """Join the process group."""
+        world_size = self.payload.config.num_workers
+        store = dist.TCPStore(address, port, world_size, is_master=False)
+        join_process_group(self.payload.config, rank, store)
+
+    def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
+        """Make ready for a trial."""
+        self.records = self.payload.records(launch, resume)
+
+    def advance(self) -> None:
+        """Train one epoch."""
+        try:
+            next(self.records)
+        except Exception:
+            # The others wait for this rank in a collective; dropping the connections tells them.
+            dist.destroy_process_group()
+            raise
+
+
+def join_process_group(config: Config, rank: int, store: dist.Store) -> None:
+    """Join torch's default process group: NCCL between GPUs, gloo between CPUs."""
+    dist.init_process_group(
+        "nccl" if config.use_gpu else "gloo",
+        store=store,
+        rank=rank,
+        world_size=config.num_workers,
+    )
+
+
+def find_device(config: Config) -> torch.device:
+    """Return the device that Ray gave this process."""
+    accelerator = torch.accelerator.current_accelerator() if config.use_gpu else None
+    return accelerator or torch.device("cpu")
+
+
+def replicate(device: torch.device) -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """Return what moves a model to its device and, in a process group, makes it a replica."""
+
+    def prepare(model: torch.nn.Module) -> torch.nn.Module:
+        model = model.to(device)
+        if dist.is_initialized():
+            # See train.prepare_replica for why unused parameters are looked for.
+            return DistributedDataParallel(model, find_unused_parameters=True)
+        return model
+
+    return prepare
