@@ -1,0 +1,20 @@
+"""What tests share. Timings differ from machine to machine, so no test has a deadline."""
+
+import hypothesis
+import pytest
+import torch
+
+from raytune_yesno.corpus import Corpus
+from raytune_yesno.synthetic import synthesize
+
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+# Results are the same bits only with the same number of threads.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_corpus() -> Corpus:
+    """Return 16 synthetic recordings: 7 to train on, 1 to validate on, 8 to test on."""
+    return synthesize(16)
