@@ -143,7 +143,7 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
     for layer in layers:
         for key, value in layer.items():
             if key not in _FIELDS:
-                raise InputError(f"{where}: unknown key {key!r}; {suggest_name(key, _FIELDS)}")
+                raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), _FIELDS)}")
             changes[key] = _convert(key, value, where)
     task = changes.get("task", "yesno")
     model = changes.setdefault("model", "mlp" if task == "sine" else "cnn")
@@ -177,22 +177,23 @@ def config_help() -> str:
 
 def _convert(key: str, value: Any, where: str) -> Any:
     """Read a value as the key's type; strings are read as YAML does, and ``1e-4`` is a number."""
-    kind = _TYPES[key]
+    kind, typed = _TYPES[key], value
     try:
         if isinstance(value, str) and kind is not str:
-            value = yaml.safe_load(f"[{value}]" if get_origin(kind) is tuple else value)
+            bare_list = get_origin(kind) is tuple and not value.strip().startswith("[")
+            value = yaml.safe_load(f"[{value}]" if bare_list else value)
         if get_origin(kind) is tuple:
             items = value if isinstance(value, list | tuple) else [value]
             return tuple(_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return _number(value, kind)
-    except (ValueError, TypeError, yaml.YAMLError):
+    except (ValueError, TypeError, OverflowError, yaml.YAMLError):
         pass
     else:
         if isinstance(value, kind):
             return value
     name = "a list of whole numbers" if get_origin(kind) is tuple else _KIND_NAMES[kind]
-    raise InputError(f"{where}: {key} takes {name}, not {value!r}")
+    raise InputError(f"{where}: {key} takes {name}, not {typed!r}")
 
 
 _KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
