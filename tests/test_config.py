@@ -1,0 +1,242 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raytune_yesno.config import Config, build_config, config_help, parse_assignments
+from raytune_yesno.errors import InputError
+
+# Every bound: key, the least and the most that is allowed (None: no bound), and a step beyond.
+BOUNDS = [
+    ("epochs", 1, None, 1),
+    ("batch_size", 1, None, 1),
+    ("learning_rate", 0, None, 1e-9),
+    ("momentum", 0, 0.999, 1e-9),
+    ("weight_decay", 0, None, 1e-9),
+    ("warmup", 0, 1, 1e-9),
+    ("lr_decay", 0, 1, 1e-9),
+    ("flat_start", 0, 1, 1e-9),
+    ("clip_norm", 0, None, 1e-9),
+    ("kernel_size", 1, 9, 1),
+    ("hidden_units", 1, None, 1),
+    ("hidden_layers", 0, 8, 1),
+    ("dropout", 0, 0.95, 1e-9),
+    ("num_workers", 0, 4096, 1),
+    ("seed", 0, 2**31 - 1, 1),
+]
+OPTIONS = {
+    "task": ["yesno", "sine"],
+    "model": ["cnn", "mlp"],
+    "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
+    "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
+    "dtype": ["float32", "float64"],
+}
+FREE = {"channels", "use_gpu", "swap_halves"}
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw changes that make a valid configuration."""
+    task = draw(st.sampled_from(OPTIONS["task"]))
+    model = "mlp" if task == "sine" else draw(st.sampled_from(OPTIONS["model"]))
+    changes: dict[str, Any] = {"task": task, "model": model}
+    for key, low, high, step in BOUNDS:
+        whole = isinstance(step, int)
+        most = high if high is not None else low + 1000
+        changes[key] = draw(st.integers(low, most) if whole else st.floats(low, most))
+    for key in ("optimizer", "activation", "dtype"):
+        changes[key] = draw(st.sampled_from(OPTIONS[key]))
+    most_convs = min(5, 26 // max(1, changes["kernel_size"] - 1))
+    changes["channels"] = tuple(
+        draw(st.lists(st.integers(1, 512), min_size=1, max_size=most_convs))
+    )
+    changes["use_gpu"], changes["swap_halves"] = draw(st.booleans()), draw(st.booleans())
+    left_out = draw(st.sets(st.sampled_from(sorted(changes.keys() - {"task", "model"}))))
+    return {key: changes[key] for key in changes if key not in left_out}
+
+
+class TestRange:
+    def test_every_key_is_covered_here(self) -> None:
+        keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | FREE
+        assert keys == {key.name for key in dataclasses.fields(Config)}
+
+    @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)
+    def test_its_ends_are_allowed_and_what_lies_beyond_is_not(
+        self, key: str, low: float, high: float | None, step: float
+    ) -> None:
+        assert getattr(build_config({key: low}), key) == low
+        beyond = [low - step]
+        if high is not None:
+            assert getattr(build_config({key: high}), key) == high
+            beyond.append(high + step)
+        for value in beyond:
+            with pytest.raises(InputError, match=f"^config: {key}: .* is out of range"):
+                build_config({key: value})
+
+    @pytest.mark.parametrize("key", [key for key, *_ in BOUNDS])
+    @pytest.mark.parametrize("value", ["nan", "inf", "-inf", float("nan"), 10**400, -(10**400)])
+    def test_takes_only_finite_numbers(self, key: str, value: object) -> None:
+        with pytest.raises(InputError, match=f"^config: {key}"):
+            build_config({key: value})
+
+    @pytest.mark.parametrize(
+        ("key", "option"), [(key, option) for key in OPTIONS for option in OPTIONS[key]]
+    )
+    def test_options(self, key: str, option: str) -> None:
+        assert getattr(build_config({key: option}), key) == option
+        with pytest.raises(InputError, match=f"{key}: '{option}s' is not one; .*'{option}'"):
+            build_config({key: option + "s"})
+
+    @pytest.mark.parametrize("channels", [(), (0,), (8, -1), "", "8,,x"])
+    def test_refuses_channels(self, channels: object) -> None:
+        with pytest.raises(InputError, match=r"^config: channels"):
+            build_config({"channels": channels})
+
+    @pytest.mark.parametrize(
+        ("num", "kernel", "fits"), [(3, 9, True), (4, 9, False), (13, 3, True)]
+    )
+    def test_convolutions_leave_something_of_the_window(
+        self, num: int, kernel: int, fits: bool
+    ) -> None:
+        changes = {"channels": [2] * num, "kernel_size": kernel}
+        assert build_config({**changes, "model": "mlp"}).kernel_size == kernel
+        if fits:
+            assert build_config(changes).channels == (2,) * num
+        else:
+            with pytest.raises(InputError, match="leave nothing of a 28x28 window"):
+                build_config(changes)
+
+    def test_sine_has_no_cnn(self) -> None:
+        with pytest.raises(InputError, match="'sine' is a task for model 'mlp'"):
+            build_config({"task": "sine", "model": "cnn"})
+
+    def test_a_config_made_directly_is_checked_too(self) -> None:
+        with pytest.raises(InputError, match=r"^dropout: 2 is out of range"):
+            Config(dropout=2)
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        ("key", "typed", "value"),
+        [
+            ("learning_rate", "1e-4", 1e-4),
+            ("learning_rate", "3", 3.0),
+            ("learning_rate", ".5", 0.5),
+            ("epochs", "12", 12),
+            ("epochs", "1e2", 100),
+            ("epochs", 12.0, 12),
+            ("channels", "16,32", (16, 32)),
+            ("channels", "[16, 32, 64]", (16, 32, 64)),
+            ("channels", "8", (8,)),
+            ("channels", 8, (8,)),
+            ("channels", [16, 32.0], (16, 32)),
+            ("use_gpu", "true", True),
+            ("use_gpu", "no", False),
+            ("activation", "tanh", "tanh"),
+        ],
+    )
+    def test_takes_values_as_typed(self, key: str, typed: object, value: object) -> None:
+        read = getattr(build_config({key: typed}), key)
+        assert read == value
+        assert type(read) is type(value)
+
+    @pytest.mark.parametrize(
+        ("key", "typed", "kind"),
+        [
+            ("epochs", "2.5", "a whole number"),
+            ("epochs", "many", "a whole number"),
+            ("epochs", True, "a whole number"),
+            ("epochs", None, "a whole number"),
+            ("learning_rate", "fast", "a number"),
+            ("learning_rate", [1e-3], "a number"),
+            ("learning_rate", "{", "a number"),
+            ("use_gpu", "1", "true or false"),
+            ("use_gpu", 1, "true or false"),
+            ("channels", "16,wide", "a list of whole numbers"),
+            ("channels", "16,[32]", "a list of whole numbers"),
+            ("channels", {"16": 32}, "a list of whole numbers"),
+            ("activation", 3, "a word"),
+        ],
+    )
+    def test_says_what_a_key_takes(self, key: str, typed: object, kind: str) -> None:
+        with pytest.raises(InputError) as raised:
+            build_config({key: typed}, where="--set")
+        assert str(raised.value) == f"--set: {key} takes {kind}, not {typed!r}"
+
+    @pytest.mark.parametrize(
+        ("key", "message"),
+        [
+            ("learning_rat", "did you mean 'learning_rate'?"),
+            ("batchsize", "did you mean 'batch_size'?"),
+            ("optimiser", "did you mean 'optimizer'?"),
+            ("Dropout", "did you mean 'dropout'?"),
+            ("qqq", "choose from task, model"),
+            (3, "choose from task, model"),
+        ],
+    )
+    def test_a_misspelt_key_names_the_nearest_right_one(self, key: Any, message: str) -> None:
+        with pytest.raises(InputError) as raised:
+            build_config({key: 1}, where="run.yaml")
+        assert str(raised.value).startswith(f"run.yaml: unknown key {key!r}; {message}")
+
+    def test_assignments(self) -> None:
+        layer = parse_assignments(["learning_rate=1e-4", " channels = 8,16 "])
+        assert layer == {"learning_rate": "1e-4", "channels": "8,16"}
+        assert build_config(layer).channels == (8, 16)
+        for wrong in ("learning_rate", "=3"):
+            with pytest.raises(InputError, match="expected key=value"):
+                parse_assignments([wrong])
+
+    def test_help_tells_of_every_key(self) -> None:
+        told = [line.split()[0] for line in config_help().splitlines()]
+        assert told == [key.name for key in dataclasses.fields(Config)]
+
+
+class TestLayers:
+    def test_later_ones_win(self) -> None:
+        config = build_config({"epochs": 3, "seed": 1}, {"epochs": 4}, {})
+        assert (config.epochs, config.seed, config.batch_size) == (4, 1, 2)
+
+    def test_without_any_is_the_default(self) -> None:
+        assert build_config() == Config()
+
+    def test_presets_are_those_of_task_and_model(self) -> None:
+        cnn, mlp = build_config(), build_config({"model": "mlp"})
+        sine = build_config({"task": "sine"})
+        assert (cnn.model, mlp.hidden_layers, sine.model) == ("cnn", 2, "mlp")
+        assert mlp.learning_rate < cnn.learning_rate
+        steps = (sine.optimizer, sine.learning_rate, sine.momentum, sine.weight_decay)
+        assert steps == ("sgd", 1e-6, 0, 0)
+        assert (sine.epochs, sine.batch_size, sine.hidden_layers) == (20, 2000, 0)
+
+    def test_a_preset_yields_to_a_layer_whatever_the_order(self) -> None:
+        for order in (
+            [{"learning_rate": 0.1}, {"task": "sine"}],
+            [{"task": "sine"}, {"learning_rate": 0.1}],
+        ):
+            assert build_config(*order).learning_rate == 0.1
+
+    @given(layers())
+    def test_a_config_comes_back_from_its_plain_form(self, layer: dict[str, Any]) -> None:
+        config = build_config(layer)
+        assert {key: getattr(config, key) for key in layer} == layer
+        assert build_config(config.as_dict()) == config
+        assert build_config(json.loads(json.dumps(config.as_dict()))) == config
+        assert build_config(yaml.safe_load(yaml.safe_dump(config.as_dict()))) == config
+        typed = [f"{key}={value}" for key, value in config.as_dict().items()]
+        assert build_config(parse_assignments(typed)) == config
+
+    def test_a_config_is_frozen(self) -> None:
+        config = build_config()
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.epochs = 3  # type: ignore[misc]
+        assert hash(config) == hash(build_config())
+
+    def test_its_plain_form_is_a_copy(self) -> None:
+        config = build_config()
+        config.as_dict()["channels"].append(5)
+        assert config == build_config()
