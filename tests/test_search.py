@@ -171,8 +171,13 @@ class TestContract:
         used, history = build(name), History()
         ask(used, history, range(NUM))
         prefix = history[: NUM - 5]
-        for number in (NUM + 7, NUM - 5):
-            assert used.suggest(number, prefix) == build(name).suggest(number, prefix)
+        # the same numbers, told otherwise
+        other = [dataclasses.replace(seen, loss=1 / (1 + seen.loss), losses=()) for seen in history]
+        moved = [
+            dataclasses.replace(seen, point=history[-1 - seen.number].point) for seen in history
+        ]
+        for number, known in ((NUM + 7, prefix), (NUM - 5, prefix), (NUM, other), (NUM, moved)):
+            assert used.suggest(number, known) == build(name).suggest(number, known)
 
     def test_it_never_runs_dry(self, name):
         algorithm = build(name, levels=2) if name == "grid" else build(name)
@@ -296,7 +301,7 @@ class TestManual:
         with pytest.raises(InputError, match="point 0: 'layer' is not in the search space"):
             build("manual", points=[{"layer": 2}])
         with pytest.raises(InputError, match="needs points"):
-            build("manual", points=[])
+            build_algorithm("manual", SPACE)
 
 
 class TestBayesian:
@@ -313,6 +318,19 @@ class TestBayesian:
             history.observe(Observation(number, model.suggest(number, history)))
         points = [tuple(seen.point.values()) for seen in history]
         assert len(set(points[8:])) == 32
+
+    def test_trials_in_flight_push_the_next_ones_away(self):
+        """One valley: without regard for each other, all asks would go to its bottom."""
+        space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
+        history = History()
+        algorithm = build("bayesian", space)
+        for number in range(14):
+            point = algorithm.suggest(number, history)
+            loss = (point["x"] - 0.3) ** 2 + (point["y"] - 0.6) ** 2
+            history.observe(Observation(number, point, loss, 1, "done"))
+        points = ask(algorithm, history, range(14, 20), in_flight=100)
+        pairs = itertools.combinations([tuple(point.values()) for point in points], 2)
+        assert min(math.dist(*pair) for pair in pairs) > 0.02
 
     @pytest.mark.parametrize("acquisition", ["ei", "poi", "ucb"])
     def test_each_acquisition_function_finds_the_valley(self, acquisition):

@@ -17,7 +17,9 @@ class Manual:
     that it is merged into. Raises InputError that says which key of which point is wrong.
     """
 
-    def __init__(self, space: Space, *, seed: int, points: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, space: Space, *, seed: int, points: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         if not points:
             raise InputError("manual search needs points")
         self.points = [_checked(space, number, point) for number, point in enumerate(points)]
