@@ -86,7 +86,9 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         InputError: the folder is no checkpoint, or is damaged.
     """
     if not (folder / DESCRIPTION).is_file():
-        hint = next((name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), "")
+        hint = next(
+            (name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), ""
+        )
         raise InputError(
             f"{folder}: no checkpoint here (no {DESCRIPTION}); "
             + (f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed")
@@ -111,7 +113,9 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         raise
     except Exception as error:  # torch and json raise many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: the checkpoint is damaged ({reason}); use another one") from error
+        raise InputError(
+            f"{folder}: the checkpoint is damaged ({reason}); use another one"
+        ) from error
 
 
 @contextmanager

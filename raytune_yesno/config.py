@@ -168,10 +168,11 @@ def config_help() -> str:
     """Return one line a key: name, default, range or options, meaning."""
     lines = []
     for name, key in _FIELDS.items():
-        default = ",".join(map(str, key.default)) if name == "channels" else key.default
+        default = ",".join(map(str, Config.channels)) if name == "channels" else key.default
         options = " | ".join(key.metadata["options"])
-        lines.append(f"  {name:<14} {key.metadata['help']}{f' ({options})' * bool(options)}"
-                     f" [{default}]")
+        lines.append(
+            f"  {name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
+        )
     return "\n".join(lines)
 
 

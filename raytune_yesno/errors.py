@@ -15,6 +15,20 @@ class WorkError(RuntimeError):
     """The work itself failed; one line. The command line prints it and exits with code 1."""
 
 
+class Interrupted(Exception):
+    """A signal asked to stop; what was reached is saved.
+
+    Attributes:
+        signum: the signal.
+        resume: the command that goes on, where there is one.
+    """
+
+    def __init__(self, signum: int, resume: str = "") -> None:
+        super().__init__(signum)
+        self.signum = signum
+        self.resume = resume
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name: the nearest right one, or all."""
     options = [str(option) for option in known]

@@ -71,7 +71,7 @@ def fit(
         refit: train on the training and validation parts together, and validate nothing.
     """
     device = torch.device(device)
-    rank, world_size = process_rank()
+    rank, _ = process_rank()
     task = build_task(config, corpus, device, refit=refit)
     torch.manual_seed(config.seed)
     model = task.build_model()
@@ -153,7 +153,7 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser that ``config`` names over the model's parameters."""
-    rate = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    rate: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     match config.optimizer:
         case "sgd":
             return torch.optim.SGD(model.parameters(), momentum=config.momentum, **rate)

@@ -15,6 +15,7 @@ Events, in the order in which they can occur:
 Search, analysis and recovery all read this file; nothing else is needed, and no pickle.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -57,7 +58,9 @@ def read_events(folder: Path) -> tuple[list[Event], list[str]]:
     """
     path = folder / STORE
     if not path.is_file():
-        raise InputError(f"{folder}: no study here (no {STORE}); give the folder that `tune` printed")
+        raise InputError(
+            f"{folder}: no study here (no {STORE}); give the folder that `tune` printed"
+        )
     events: list[Event] = []
     problems: list[str] = []
     for number, event in _parse_lines(path):
@@ -73,10 +76,10 @@ def read_events(folder: Path) -> tuple[list[Event], list[str]]:
 def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
-            try:
-                yield number, json.loads(line)
-            except ValueError:
-                yield number, None
+            event = None
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+            yield number, event
 
 
 def _end_last_line(path: Path) -> None:

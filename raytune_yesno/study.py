@@ -50,7 +50,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Seconds inside the training loop, on its first rank."""
-        return sum(epoch["seconds"] for epoch in self.epochs)
+        return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
 @dataclass(frozen=True)

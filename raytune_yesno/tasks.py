@@ -154,7 +154,7 @@ class YesNo:
 
 def build_yesno_model(config: Config) -> nn.Module:
     """Return the recogniser's network, untrained: classes blank, no and yes."""
-    shared = {
+    shared: dict[str, Any] = {
         "hidden_units": config.hidden_units,
         "activation": config.activation,
         "dropout": config.dropout,
@@ -184,7 +184,9 @@ class Sine:
 
     def __init__(self, config: Config, device: torch.device, *, refit: bool = False) -> None:
         self._config = config
-        place = functools.partial(torch.Tensor.to, device=device, dtype=getattr(torch, config.dtype))
+        place = functools.partial(
+            torch.Tensor.to, device=device, dtype=getattr(torch, config.dtype)
+        )
         x = torch.linspace(-math.pi, math.pi, SINE_POINTS)
         # Validation lies between the training points; both have as many, so that sums compare.
         half_step = math.pi / (SINE_POINTS - 1)
@@ -213,7 +215,9 @@ class Sine:
             shard = tuple(part[whole] for part in self._train)
             yield from itertools.repeat(Step(shard, 1.0), SINE_STEPS_PER_EPOCH)
             return
-        passes = (shuffle(SINE_POINTS, "order", self._config.seed, epoch, n) for n in itertools.count())
+        passes = (
+            shuffle(SINE_POINTS, "order", self._config.seed, epoch, n) for n in itertools.count()
+        )
         batches = (some for order in passes for some in batched(order, self._config.batch_size))
         for some in itertools.islice(batches, SINE_STEPS_PER_EPOCH):
             shard = tuple(part[some[rank::world_size]] for part in self._train)

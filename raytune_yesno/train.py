@@ -186,7 +186,10 @@ def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
     changes after the first step, and a resumed run of three ranks or more would differ in the last
     bits from one left alone.
     """
-    return prepare_model(model, parallel_strategy_kwargs={"find_unused_parameters": True})
+    replica: torch.nn.Module = prepare_model(
+        model, parallel_strategy_kwargs={"find_unused_parameters": True}
+    )
+    return replica
 
 
 class Keeper(ray.train.UserCallback):  # type: ignore[misc]
@@ -209,7 +212,7 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
 
 
 def keep_last(out: Path) -> None:
-    """Note the last checkpoint's epoch in the history and, where it is the best, keep it as such."""
+    """Note the last checkpoint's epoch in the history; where it is the best, keep it as such."""
     description = json.loads((out / LAST / DESCRIPTION).read_text())
     if min(description["history"], key=score)["epoch"] == description["epoch"]:
         copy_folder(out / LAST, out / BEST)

@@ -21,6 +21,7 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch.distributed.distributed_c10d import Store, TCPStore
 from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
@@ -40,7 +41,7 @@ go on from, or None."""
 
 @dataclass(frozen=True)
 class Payload:
-    """What all trials of a study share; the corpus lies once on each node, in Ray's object store."""
+    """What all trials of a study share; the corpus lies once on each node, in the object store."""
 
     config: Config
     corpus: "ray.ObjectRef[Corpus | None]"
@@ -49,7 +50,9 @@ class Payload:
         """Return the records of the trial that ``launch`` describes."""
         config = build_config(self.config.as_dict(), launch["point"])
         device = find_device(config)
-        return fit(config, ray.get(self.corpus), prepare=replicate(device), device=device, resume=resume)
+        return fit(
+            config, ray.get(self.corpus), prepare=replicate(device), device=device, resume=resume
+        )
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
@@ -128,7 +131,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             )
         address = ray.util.get_node_ip_address()
         # Port 0: the system picks a free one, with no race for it.
-        store = dist.TCPStore(address, 0, world_size, is_master=True, wait_for_workers=False)
+        store = TCPStore(address, 0, world_size, is_master=True, wait_for_workers=False)
         waiting = [
             peer.join.remote(rank, address, store.port)
             for rank, peer in enumerate(self.peers, start=1)
@@ -155,7 +158,7 @@ class Peer:
     def join(self, rank: int, address: str, port: int) -> None:
         """Join the process group."""
         world_size = self.payload.config.num_workers
-        store = dist.TCPStore(address, port, world_size, is_master=False)
+        store = TCPStore(address, port, world_size, is_master=False)
         join_process_group(self.payload.config, rank, store)
 
     def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
@@ -172,7 +175,7 @@ class Peer:
             raise
 
 
-def join_process_group(config: Config, rank: int, store: dist.Store) -> None:
+def join_process_group(config: Config, rank: int, store: Store) -> None:
     """Join torch's default process group: NCCL between GPUs, gloo between CPUs."""
     dist.init_process_group(
         "nccl" if config.use_gpu else "gloo",

@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.checkpoint import library_versions, load_checkpoint
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.schedulers import build_scheduler
 from raytune_yesno.search import Observation, build_algorithm
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
@@ -137,6 +137,7 @@ def run_search(
     corpus: "Corpus | None",
     out: Path,
     *,
+    data: str = "",
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Study:
@@ -145,6 +146,9 @@ def run_search(
     SIGINT and SIGTERM end it after the epochs in flight; :class:`Interrupted` is raised then, and
     ``resume`` goes on: finished trials stay as they are, unfinished ones go on from their last
     checkpoints, and the search is told all records.
+
+    Args:
+        data: how the corpus was named, for the record; resuming finds it by that.
 
     Raises:
         InputError: the plan makes no sense, or does not fit the cluster.
@@ -167,8 +171,15 @@ def run_search(
     store = StudyStore(out)
     if not resume:
         about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
-        store.append("study", format=1, slots=slots, corpus=about, versions=library_versions(),
-                     **plan.as_dict())
+        store.append(
+            "study",
+            format=1,
+            slots=slots,
+            data=data,
+            corpus=about,
+            versions=library_versions(),
+            **plan.as_dict(),
+        )
     else:
         store.append("resumed", slots=slots)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress)
@@ -182,14 +193,6 @@ def run_search(
         raise Interrupted(recorder.stopped_by)
     shutil.rmtree(out / TRIALS, ignore_errors=True)
     return load(out)
-
-
-class Interrupted(Exception):
-    """A signal asked to stop; what was reached is saved."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
 
 
 def tune_trials(
@@ -216,9 +219,7 @@ def tune_trials(
             metric=METRIC,
             mode="min",
             search_alg=searcher,
-            scheduler=build_scheduler(
-                plan.scheduler, plan.config.epochs, **plan.scheduler_options
-            ),
+            scheduler=build_scheduler(plan.scheduler, plan.config.epochs, **plan.scheduler_options),
             num_samples=num_trials,
             max_concurrent_trials=slots,
             reuse_actors=True,
@@ -396,7 +397,9 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
-    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any) -> None:
+    def on_trial_start(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
         self.recorder.started(trial.config["number"])
 
     def on_trial_result(
@@ -415,14 +418,20 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         epoch = trial.last_result.get("epoch", 0)
         self.recorder.saved(trial.config["number"], checkpoint.path, epoch)
 
-    def on_trial_recover(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any) -> None:
+    def on_trial_recover(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
         self.recorder.progress.running -= 1
 
-    def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any) -> None:
+    def on_trial_complete(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
         self.recorder.ended(trial.config["number"], trial.last_result)
 
-    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any) -> None:
-        cause = last_line(str(trial.get_error() or "lost")) 
+    def on_trial_error(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
+        cause = last_line(str(trial.get_error() or "lost"))
         self.recorder.ended(trial.config["number"], trial.last_result, error=cause)
 
 

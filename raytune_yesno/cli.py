@@ -1,0 +1,266 @@
+"""The command line: what can be asked. What is done lies in :mod:`raytune_yesno.commands`.
+
+Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 143
+terminated.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from raytune_yesno import __version__
+from raytune_yesno.errors import InputError, Interrupted, WorkError
+
+_EPILOG = """\
+examples:
+  raytune-yesno tune --data synthetic            a study on the built-in corpus
+  raytune-yesno train --num-workers 2            one data-parallel run on YESNO
+  raytune-yesno evaluate studies/NAME/refit/best word error rate on the test part
+  raytune-yesno predict studies/NAME/refit/best recording.wav
+"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=80)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    with _result_stream() as results:
+        try:
+            from raytune_yesno import commands
+
+            # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
+            signal.signal(signal.SIGTERM, _raise_interrupted)
+            signal.signal(signal.SIGINT, _raise_interrupted)
+            result: dict[str, Any] = getattr(commands, options.run)(options, results)
+        except Interrupted as stop:
+            goes_on = f"; it goes on with: {stop.resume}" if stop.resume else ""
+            print(f"\nstopped, what was reached is saved{goes_on}", file=sys.stderr)
+            return 128 + stop.signum
+        except (InputError, WorkError) as error:
+            if options.debug:
+                raise
+            print(f"raytune-yesno: {error}", file=sys.stderr)
+            return 2 if isinstance(error, InputError) else 1
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of a pipe has gone
+            return 1
+        except Exception as error:
+            if options.debug:
+                raise
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
+            return 1
+        exit_code = int(result.pop("exit_code", 0))
+        if options.json:
+            print(json.dumps(result, allow_nan=False), file=results, flush=True)
+        return exit_code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="raytune-yesno",
+        description="Tune and train a spoken yes/no recogniser on a Ray cluster.",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_corpus(commands)
+    _add_train(commands)
+    _add_tune(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    return parser
+
+
+def _add_command(commands: Any, name: str, run: str, help: str, details: str = "") -> Any:
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help + (f"\n\n{details}" if details else ""),
+        formatter_class=_Formatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--json", action="store_true", help="end standard output with one JSON object"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def _add_data(parser: Any, default: str | None = "yesno") -> None:
+    parser.add_argument(
+        "--data",
+        metavar="yesno|synthetic|DIR",
+        default=default,
+        help="the corpus: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
+        "synthetic[:N[:SEED]], or a folder" + (f" [{default}]" if default else ""),
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad recordings out")
+
+
+def _add_run_options(parser: Any) -> None:
+    _add_data(parser, default=None)
+    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="change one config key; repeatable (`train --help-config` lists them)",
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
+    parser.add_argument(
+        "--use-gpu", action="store_true", default=None, help="a GPU for every worker"
+    )
+    parser.add_argument("--out", metavar="DIR", help="the folder to write; new or empty")
+    parser.add_argument(
+        "--address",
+        help="a Ray cluster to use, `auto` for this machine's [$RAY_ADDRESS, or a new one]",
+    )
+    parser.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of a new cluster")
+    parser.add_argument("--num-gpus", type=int, metavar="N", help="logical GPUs of a new cluster")
+
+
+def _add_corpus(commands: Any) -> None:
+    corpus = commands.add_parser(
+        "corpus",
+        help="fetch, make, check and look at corpora",
+        description="Fetch, make, check and look at corpora.",
+        formatter_class=_Formatter,
+    )
+    actions = corpus.add_subparsers(metavar="ACTION", required=True)
+    fetch = _add_command(
+        actions, "fetch", "corpus_fetch", "download YESNO, verify it and unpack it"
+    )
+    fetch.add_argument("folder", nargs="?", metavar="DIR", help="where to [the user's cache]")
+    fetch.add_argument("--url", help="another place that serves the same archive")
+    make = _add_command(
+        actions, "synthesize", "corpus_synthesize", "write the built-in corpus to a folder"
+    )
+    make.add_argument("folder", metavar="DIR")
+    make.add_argument("--recordings", type=int, default=60, metavar="N", help="how many [60]")
+    make.add_argument("--seed", type=int, default=0, metavar="N", help="which one [0]")
+    check = _add_command(actions, "check", "corpus_check", "say what is wrong with a corpus")
+    check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
+    _add_data(check)
+    show = _add_command(actions, "show", "corpus_show", "look at one recording")
+    show.add_argument("number", type=int, nargs="?", default=3, metavar="N", help="which [3]")
+    show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
+    show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
+    _add_data(show)
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "train",
+        "train",
+        "train one model",
+        "Data-parallel training on a Ray cluster; the number of workers changes the\n"
+        "speed, not the result.",
+    )
+    _add_run_options(parser)
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        metavar="N",
+        help="data-parallel workers [1]; 0 trains in this process",
+    )
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in a folder")
+    parser.add_argument(
+        "--help-config", action=_ConfigHelp, nargs=0, help="list the config keys and exit"
+    )
+
+
+def _add_tune(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "tune",
+        "tune",
+        "search for the best config, refit it, test it once",
+        "Trials run in parallel on a Ray cluster; selection is on the validation part\n"
+        "alone; the best config is trained again on training and validation parts\n"
+        "together, and the test part is read once.",
+    )
+    _add_run_options(parser)
+    parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
+    parser.add_argument("--search", metavar="NAME", help="grid, random, tpe, ... [tpe]")
+    parser.add_argument("--scheduler", metavar="NAME", help="fifo or asha [asha]")
+    parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
+    parser.add_argument(
+        "--workers-per-trial", type=int, metavar="N", help="data-parallel workers of a trial [1]"
+    )
+    parser.add_argument(
+        "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
+    )
+    parser.add_argument("--resume", metavar="STUDY", help="go on with an interrupted study")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "evaluate",
+        "evaluate",
+        "word error rate of a checkpoint",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    _add_data(parser)
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        default="test",
+        help="which part, split as in the checkpoint's training [test]",
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _add_command(commands, "predict", "predict", "the words of recordings")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+
+
+class _ConfigHelp(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from raytune_yesno.config import config_help
+
+        print(config_help())
+        parser.exit()
+
+
+def _raise_interrupted(signum: int, frame: object) -> None:
+    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    raise Interrupted(signum)
+
+
+@contextlib.contextmanager
+def _result_stream() -> Iterator[TextIO]:
+    """Give the standard output to results alone; what else is printed goes to standard error.
+
+    Libraries print to file descriptor 1 at times, and a program that reads our last line should
+    not have to know.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(kept, "w", encoding="utf-8") as results:
+            yield results
+    finally:
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

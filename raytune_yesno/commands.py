@@ -1,0 +1,457 @@
+"""What each command does: read what was asked, call the library, say what came out.
+
+Each takes the parsed options and the stream of results, prints for people unless JSON was asked
+for, and returns the JSON object.
+"""
+
+import json
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import yaml
+
+from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.display import Display, describe
+from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+_SETTINGS_FILE = "settings.yaml"
+_SETTINGS = (
+    "data",
+    "config",
+    "space",
+    "search",
+    "search_options",
+    "scheduler",
+    "scheduler_options",
+    "trials",
+    "workers_per_trial",
+    "max_concurrent",
+    "seed",
+)
+
+
+def corpus_fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Download YESNO."""
+    from raytune_yesno.corpus import read_folder
+    from raytune_yesno.download import URL, cache_folder, fetch
+
+    folder = Path(options.folder or cache_folder())
+    display = Display()
+    try:
+        fetched = fetch(folder, url=options.url or URL, progress=display.show_bytes)
+    finally:
+        display.close()
+    corpus = read_folder(folder)
+    _say(options, results, "downloaded and verified" if fetched else "already here", folder)
+    return _describe_corpus(corpus, folder)
+
+
+def corpus_synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write the built-in corpus."""
+    from raytune_yesno.synthetic import synthesize, write_corpus
+
+    corpus = synthesize(options.recordings, options.seed)
+    folder = write_corpus(corpus, options.folder)
+    _say(options, results, f"{len(corpus)} recordings in", folder)
+    return _describe_corpus(corpus, folder)
+
+
+def corpus_check(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Report what is wrong with a corpus, all at once."""
+    from raytune_yesno.corpus import Corpus, Problem, check_folder, load_corpus
+    from raytune_yesno.download import find_yesno
+
+    data = options.folder or options.data
+    corpus: Corpus | None = None
+    problems: list[Problem] = []
+    if data.split(":")[0] == "synthetic":
+        corpus = load_corpus(data)
+    else:
+        folder = find_yesno(Display().show_bytes) if data == "yesno" else Path(data)
+        corpus, problems = check_folder(folder)
+    for problem in problems:
+        _say(options, results, problem)
+    result: dict[str, Any] = {"recordings": 0, "words": 0, "fingerprint": None}
+    if corpus:
+        result = _describe_corpus(corpus, None)
+        notes = "".join(f", {note}" for note in corpus.notes)
+        _say(
+            options,
+            results,
+            f"{corpus.source}: {len(corpus)} good recordings, {corpus.num_words} words, "
+            f"fingerprint {corpus.fingerprint}{notes}",
+        )
+    result["problems"] = [str(problem) for problem in problems]
+    return {**result, "exit_code": 2 if problems else 0}
+
+
+def corpus_show(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Look at one recording: waveform, sample rate, labels, and a picture."""
+    from raytune_yesno.corpus import load_corpus
+    from raytune_yesno.picture import draw_text, save_picture
+
+    corpus = load_corpus(options.folder or options.data, skip_bad=options.skip_bad)
+    if not 0 <= options.number < len(corpus):
+        raise InputError(f"there is no recording {options.number}: they are 0 to {len(corpus) - 1}")
+    waveform, sample_rate, labels = corpus[options.number]
+    _say(
+        options,
+        results,
+        f"Waveform: {waveform}\nSample rate: {sample_rate}\nLabels: {labels}\n\n"
+        f"{draw_text(waveform, width=76)}",
+    )
+    if options.picture:
+        save_picture(waveform, corpus.names[options.number], Path(options.picture))
+    return {
+        **_describe_corpus(corpus, None),
+        "name": corpus.names[options.number],
+        "samples": waveform.shape[-1],
+        "sample_rate": sample_rate,
+        "labels": labels,
+    }
+
+
+def train(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Train one model."""
+    from raytune_yesno.session import ray_session
+
+    settings = _read_settings(options)
+    if options.resume:
+        out = Path(options.resume)
+        earlier = _read_yaml(out / _SETTINGS_FILE, "a run's folder, as `train` printed it")
+        settings = {**earlier, **settings}
+        settings["config"] = {**earlier["config"], **settings["config"]}
+    else:
+        out = _new_folder(options.out, "runs")
+    config = build_config(settings["config"], _flags(options, num_workers=options.num_workers))
+    corpus = _load_corpus(settings, options, config)
+    out.mkdir(parents=True, exist_ok=True)
+    saved = {"data": settings["data"], "config": config.as_dict()}
+    (out / _SETTINGS_FILE).write_text(yaml.safe_dump(saved, sort_keys=False))
+
+    began = time.monotonic()
+    display = Display()
+    try:
+        if config.num_workers:
+            with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+                run = _run_training(config, corpus, out, options, display)
+        else:
+            run = _run_training(config, corpus, out, options, display)
+    except Interrupted as stop:
+        resume = f"raytune-yesno train --resume {shlex.quote(str(out))}"
+        raise Interrupted(stop.signum, resume) from None
+    finally:
+        display.close()
+    if run.diverged:
+        raise WorkError(
+            f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
+            "learning_rate or a clip_norm may help"
+        )
+    best = min(run.history, key=lambda metrics: metrics.get("valid_loss", 0.0))
+    result: dict[str, Any] = {
+        "checkpoint": str(run.best),
+        "last": str(run.last),
+        "metrics": best,
+        "history": run.history,
+        "seconds": time.monotonic() - began,
+        "workers": config.num_workers,
+    }
+    _say(options, results, f"best epoch {best['epoch']}: {describe(best)} (validation part)")
+    _say(options, results, f"checkpoint: {run.best}")
+    if config.task == "sine" and not config.hidden_layers:
+        result["result"] = _describe_polynomial(run.last)
+        _say(options, results, result["result"])
+    return result
+
+
+def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Search, refit, test."""
+    from raytune_yesno.session import ray_session
+    from raytune_yesno.study import load
+    from raytune_yesno.tune import Plan, run_refit, run_search
+
+    settings = _read_settings(options)
+    if options.resume:
+        out = Path(options.resume)
+        study = load(out)
+        if study.refit:
+            raise InputError(f"{out}: this study is finished; there is nothing to resume")
+        plan = Plan.from_study(study)
+        settings["data"] = options.data or study.asked["data"]
+    else:
+        out = _new_folder(options.out, "studies", create=False)
+        plan = _build_plan(settings, options)
+    plan.check()
+    corpus = _load_corpus(settings, options, plan.config)
+    began = time.monotonic()
+    try:
+        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+            display = Display()
+            try:
+                study = run_search(
+                    plan,
+                    corpus,
+                    out,
+                    data=settings["data"],
+                    resume=bool(options.resume),
+                    on_progress=display.show_search,
+                )
+            finally:
+                display.close()
+            best = study.best
+            if best is None:
+                raise WorkError(_explain_no_result(study))
+            _note(f"refitting trial {best.number} for {best.metrics['epoch']} epochs")
+            display = Display()
+            try:
+                refit = run_refit(
+                    study,
+                    corpus,
+                    on_epoch=lambda metrics: display.show_epoch(metrics, best.metrics["epoch"]),
+                )
+            finally:
+                display.close()
+    except Interrupted as stop:
+        resume = f"raytune-yesno tune --resume {shlex.quote(str(out))}"
+        raise Interrupted(stop.signum, resume) from None
+    errors = sum(trial.status == "failed" for trial in study.trial_list)
+    efficiency = study.efficiency
+    assert efficiency
+    _say(options, results, f"\nbest config (trial {best.number} of {len(study.trial_list)}):")
+    for key, value in best.point.items():
+        _say(options, results, f"  {key}: {json.dumps(value)}")
+    _say(options, results, f"validation: {describe(best.metrics)}")
+    if "test" in refit:
+        test = refit["test"]
+        wrong = test["substitutions"] + test["insertions"] + test["deletions"]
+        _say(
+            options,
+            results,
+            f"test: word error rate {test['wer']:.2%} ({wrong} of {test['words']} words)",
+        )
+    _say(
+        options,
+        results,
+        f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
+        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
+        f"{efficiency.tail:.0%} idle at the end",
+    )
+    _say(options, results, f"study: {study.path}")
+    _say(options, results, f"checkpoint: {refit['checkpoint']}")
+    return {
+        "study": str(study.path),
+        "trials": len(study.trial_list),
+        "errors": errors,
+        "best": {
+            "trial": best.number,
+            "config": {**study.asked["config"], **best.point},
+            "metrics": best.metrics,
+        },
+        "refit": refit,
+        "efficiency": efficiency.efficiency,
+        "efficiency_split": vars(efficiency),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Read a part of a corpus with a checkpoint's model and count the word errors."""
+    from raytune_yesno.corpus import load_corpus
+    from raytune_yesno.recognizer import Recognizer
+    from raytune_yesno.recognizer import evaluate as evaluate_recognizer
+
+    recognizer = Recognizer.load(options.checkpoint)
+    corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    figures = evaluate_recognizer(recognizer, corpus, options.split)
+    _say(
+        options,
+        results,
+        f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {options.split!r} "
+        f"of {corpus.source}: {figures['substitutions']} substitutions, "
+        f"{figures['insertions']} insertions, {figures['deletions']} deletions",
+    )
+    return {
+        **figures,
+        "split": options.split,
+        "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
+    }
+
+
+def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Read recordings with a checkpoint's model."""
+    import torch
+
+    from raytune_yesno.corpus import read_recording
+    from raytune_yesno.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint)
+    files = []
+    for path in options.files:
+        samples = read_recording(sys.stdin.buffer if path == "-" else path)
+        words = recognizer.transcribe(torch.from_numpy(samples))
+        heard = " ".join(word.word for word in words) or "(nothing)"
+        _say(options, results, f"{path}: {heard}" if len(options.files) > 1 else heard)
+        for word in words:
+            _say(
+                options,
+                results,
+                f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  "
+                f"{word.confidence:.3f}",
+            )
+        name = path if path == "-" else str(Path(path).absolute())
+        files.append({"path": name, "words": [word.as_dict() for word in words]})
+    return {"files": files}
+
+
+def _say(options: Namespace, results: TextIO, *words: object) -> None:
+    """Print a result for people, unless JSON was asked for: then it goes to standard error."""
+    print(*words, file=sys.stderr if options.json else results, flush=True)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
+    where = {"folder": str(folder.absolute())} if folder else {}
+    return {
+        "recordings": len(corpus),
+        "words": corpus.num_words,
+        "fingerprint": corpus.fingerprint,
+        "problems": [],
+        **where,
+    }
+
+
+def _run_training(
+    config: Config, corpus: "Corpus | None", out: Path, options: Namespace, display: Display
+) -> Any:
+    from raytune_yesno.train import run_training
+
+    return run_training(
+        config,
+        corpus,
+        out,
+        resume=bool(options.resume),
+        on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
+    )
+
+
+def _read_settings(options: Namespace) -> dict[str, Any]:
+    """Return the settings of --config and --set; flags come over them where they are read."""
+    settings: dict[str, Any] = {}
+    if options.config:
+        settings = _read_yaml(Path(options.config), "a YAML file of settings")
+        for key in settings:
+            if key not in _SETTINGS:
+                hint = suggest_name(str(key), _SETTINGS)
+                raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
+    config = settings.get("config") or {}
+    if not isinstance(config, dict):
+        raise InputError(f"{options.config}: config: expected a mapping of keys to values")
+    build_config(config, where=str(options.config))
+    if "seed" in settings:
+        config = {**config, "seed": settings["seed"]}
+    assignments = parse_assignments(options.assignments)
+    build_config(assignments, where="--set")
+    settings["config"] = {**config, **assignments}
+    settings["data"] = options.data or settings.get("data", "yesno")
+    return settings
+
+
+def _read_yaml(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values")
+    return content
+
+
+def _flags(options: Namespace, **more: Any) -> dict[str, Any]:
+    """Return the config keys that have flags of their own, where those were given."""
+    given = {"epochs": options.epochs, "seed": options.seed, "use_gpu": options.use_gpu, **more}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _build_plan(settings: Mapping[str, Any], options: Namespace) -> Any:
+    from raytune_yesno.space import parse_space
+    from raytune_yesno.spaces import default_space
+    from raytune_yesno.tune import Plan
+
+    flags = _flags(options, num_workers=options.workers_per_trial)
+    if "workers_per_trial" in settings:
+        flags = {"num_workers": settings["workers_per_trial"], **flags}
+    config = build_config(settings["config"], flags)
+    space = settings.get("space")
+    if options.space:
+        space = _read_yaml(Path(options.space), "a YAML file of domains")
+    asked = {
+        "search": options.search,
+        "scheduler": options.scheduler,
+        "trials": options.trials,
+        "max_concurrent": options.max_concurrent,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    known = ("search", "search_options", "scheduler", "scheduler_options", "trials")
+    given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
+    return Plan(
+        config=config,
+        space=parse_space(space) if space else default_space(config),
+        **{**given, **asked},
+    )
+
+
+def _load_corpus(
+    settings: Mapping[str, Any], options: Namespace, config: Config
+) -> "Corpus | None":
+    """Read the corpus, once; None where the task has none."""
+    if config.task != "yesno":
+        return None
+    from raytune_yesno.corpus import load_corpus, split_corpus
+
+    display = Display()
+    corpus = load_corpus(settings["data"], skip_bad=options.skip_bad, progress=display.show_bytes)
+    display.close()
+    split_corpus(corpus, seed=config.seed)
+    for note in corpus.notes:
+        _note(f"{corpus.source}: {note}")
+    return corpus
+
+
+def _new_folder(out: str | None, kind: str, *, create: bool = True) -> Path:
+    """Return the folder to write: what was asked for, or one named by the time."""
+    folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
+        )
+    return folder.absolute()
+
+
+def _describe_polynomial(checkpoint: Path) -> str:
+    """Return the tutorial's last line: y = a + b x + c x^2 + d x^3."""
+    from raytune_yesno.checkpoint import load_checkpoint
+
+    weights = load_checkpoint(checkpoint).state_dict
+    b, c, d = weights["0.weight"][0].tolist()
+    return f"Result: y = {weights['0.bias'].item()} + {b} x + {c} x^2 + {d} x^3"
+
+
+def _explain_no_result(study: Any) -> str:
+    failed = [trial for trial in study.trial_list if trial.status == "failed"]
+    cause = f"; the first failure: {failed[0].error}" if failed else ""
+    return f"{study.path}: no trial came to a result{cause}"

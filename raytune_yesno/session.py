@@ -1,0 +1,58 @@
+"""Connect to a Ray cluster, quietly, and let go of it again."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raytune_yesno.errors import InputError
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # 2 s unless set: each start waits several times
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session(
+    address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None
+) -> Iterator[None]:
+    """Use the cluster at ``address``, or start one on this machine and end it afterwards.
+
+    Args:
+        address: as ``ray.init`` takes it, ``auto`` for the cluster that this machine is part of;
+            None for ``$RAY_ADDRESS`` or, where that is not set, a cluster of its own.
+        num_cpus: logical CPUs of a cluster of its own; None for as many as there are.
+        num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
+
+    Raises:
+        InputError: there is no cluster at the address.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(local if address == "local" else {}),
+        )
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({reason}); start one with "
+            "`ray start --head`, or leave --address out to use this machine alone"
+        ) from error
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
