@@ -5,7 +5,6 @@ Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 
 from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,8 +59,10 @@ class Net(nn.Module):
     ) -> None:
         super().__init__()
         self.num_convs = len(channels)
-        for number, (inputs, outputs) in enumerate(zip((1, *channels), channels), start=1):
+        inputs = 1
+        for number, outputs in enumerate(channels, start=1):
             self.add_module(f"conv{number}", nn.Conv2d(inputs, outputs, kernel_size))
+            inputs = outputs
         self.pooled = (WINDOW - self.num_convs * (kernel_size - 1)) // 2
         self.activation = ACTIVATIONS[activation]()
         self.dropout1 = nn.Dropout2d(dropout / 2)
@@ -131,4 +132,4 @@ class MLP(nn.Sequential):
             # (B, F, P, 28) -> (B, P, F * 28), the order of a flattened image
             x = x.squeeze(1).unfold(-1, WINDOW, STRIDE).transpose(1, 2).flatten(-2)
             x = x.squeeze(1) if single else x
-        return super().forward(x)  # type: ignore[no-any-return]
+        return super().forward(x)  # type: ignore[no-untyped-call]

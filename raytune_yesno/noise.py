@@ -5,7 +5,7 @@ on which other recordings are read or in which order. The three kinds are:
 
 - ``white``: as strong at every frequency.
 - ``pink``: 1/f, as strong in every octave from 20 Hz up; rooms and machines are rather like it.
-- ``babble``: a dozen talkers at once who say nothing. Its spectrum, its pitch and its ups and downs
+- ``babble``: eight talkers at once who say nothing. Its spectrum, its pitch and its ups and downs
   are those of speech, so it is the hardest of the three at the same ratio.
 
 The ratio is that of the active speech level, as in ITU-T P.56, to the noise's mean power. Pauses
@@ -37,7 +37,7 @@ SNRS_DB = (20, 10, 5, 0)
 MARGIN_DB = 15.9
 HANGOVER_FRAMES = 10
 
-NUM_TALKERS = 12
+NUM_TALKERS = 8
 RESPONSE_SAMPLES = 160
 LOWEST_PINK_HZ = 20.0
 
@@ -55,13 +55,13 @@ LADDER = tuple(Condition(noise, snr_db) for noise in NOISES for snr_db in SNRS_D
 class NoisyCopy(NamedTuple):
     """A recording with noise: its place in the corpus, the noise, and (1, samples) of both."""
 
-    index: int
+    position: int
     condition: Condition
     waveform: Tensor
 
 
 def noisy_copies(
-    corpus: "Corpus", indices: Sequence[int], conditions: Iterable[Condition], *name: object
+    corpus: "Corpus", positions: Sequence[int], conditions: Iterable[Condition], *name: object
 ) -> Iterator[NoisyCopy]:
     """Yield every recording in every condition, one condition after another.
 
@@ -70,11 +70,11 @@ def noisy_copies(
             hangs on this, the condition and the recording's name, and on nothing else.
     """
     for noise, snr_db in conditions:
-        for index in indices:
-            waveform = corpus[index][0]
-            about = (*name, noise, float(snr_db), corpus.names[index])
+        for position in positions:
+            waveform = corpus[position][0]
+            about = (*name, noise, float(snr_db), corpus.names[position])
             added = build_noise(noise, waveform.shape[-1], *about)
-            yield NoisyCopy(index, Condition(noise, snr_db), mix(waveform, added, snr_db))
+            yield NoisyCopy(position, Condition(noise, snr_db), mix(waveform, added, snr_db))
 
 
 def build_noise(kind: str, num_samples: int, *name: object) -> Tensor:
@@ -142,15 +142,10 @@ def speech_power(waveform: Tensor) -> float:
 
 
 def frame_power(waveform: Tensor) -> Tensor:
-    """Return the float64 mean square of every 20 ms; a last, shorter frame counts by its samples."""
-    x_T = waveform.double().reshape(-1).square()
-    if not len(x_T):
-        return x_T
-    frames = x_T.split(FRAME_SAMPLES)
-    if len(frames[-1]) == FRAME_SAMPLES:
-        return x_T.view(-1, FRAME_SAMPLES).mean(1)
-    whole = x_T[: len(x_T) - len(frames[-1])].view(-1, FRAME_SAMPLES).mean(1)
-    return torch.cat([whole, frames[-1].mean()[None]])
+    """Return the float64 mean square of every whole 20 ms, or of all if there is less."""
+    square = waveform.double().reshape(-1).square()
+    frame = max(1, min(FRAME_SAMPLES, len(square)))
+    return square[: len(square) - len(square) % frame].view(-1, frame).mean(1)
 
 
 def _draw_pink(num_samples: int, generator: torch.Generator) -> Tensor:
@@ -161,13 +156,17 @@ def _draw_pink(num_samples: int, generator: torch.Generator) -> Tensor:
     """
     size = 1 << max(12, (num_samples - 1).bit_length())  # quick to transform
     spectrum_F = torch.view_as_complex(torch.randn(size // 2 + 1, 2, generator=generator))
-    return torch.fft.irfft(spectrum_F * _pink_slope(size))[:num_samples]
+    noise: Tensor = torch.fft.irfft(spectrum_F * _pink_slope(size))
+    return noise[:num_samples]
 
 
 @functools.lru_cache(maxsize=4)
 def _pink_slope(size: int) -> Tensor:
     hz_F = torch.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
-    return torch.where(hz_F < LOWEST_PINK_HZ, 0.0, hz_F.clamp(min=LOWEST_PINK_HZ).rsqrt())
+    slope_F: Tensor = torch.where(
+        hz_F < LOWEST_PINK_HZ, 0.0, hz_F.clamp(min=LOWEST_PINK_HZ).rsqrt()
+    )
+    return slope_F
 
 
 def _draw_babble(num_samples: int, generator: torch.Generator) -> Tensor:
@@ -206,7 +205,7 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
-    num_syllables = num_samples // 1000
+    num_syllables = num_samples // 1000  # more than enough: 1000 samples are 0.125 s
     seconds = uniform(0.13, 0.30, num_syllables)
     pauses = torch.where(uniform(0, 1, num_syllables) < 0.2, uniform(0.15, 0.5, num_syllables), 0.0)
     ends = ((seconds + pauses).cumsum(0) * SAMPLE_RATE_HZ).long()
@@ -222,7 +221,7 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     melody = 0.12 * torch.sin(count * (2 * math.pi / (pitch_hz * float(uniform(1.0, 2.0, 1)))))
     periods = SAMPLE_RATE_HZ / pitch_hz * (1 + melody + uniform(-0.02, 0.02, len(count)))
     pulses_P = periods.cumsum(0).long()
-    pulses_P = pulses_P[pulses_P < min(num_samples, int(ends[-1]))]
+    pulses_P = pulses_P[pulses_P < num_samples]
     syllable_P = torch.searchsorted(ends, pulses_P, right=True)
     share_P = (pulses_P - begins[syllable_P]) / (seconds[syllable_P] * SAMPLE_RATE_HZ)
     level_P = loudness[syllable_P] * torch.sin(math.pi * share_P.clamp(0, 1))
@@ -230,7 +229,7 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
 
     time_R = torch.arange(RESPONSE_SAMPLES) / SAMPLE_RATE_HZ
     response_PR = torch.zeros(len(pulses_P), RESPONSE_SAMPLES)
-    for formant, (gain, bandwidth_hz) in enumerate([(1.0, 80.0), (0.5, 110.0), (0.25, 160.0)]):
+    for formant, (gain, bandwidth_hz) in enumerate([(1.0, 80.0), (0.4, 110.0), (0.15, 160.0)]):
         decay_R = gain * torch.exp(-math.pi * bandwidth_hz * time_R)
         response_PR += decay_R * torch.sin(2 * math.pi * formants_P3[:, formant, None] * time_R)
     places_PR = pulses_P[:, None] + torch.arange(RESPONSE_SAMPLES)
@@ -238,9 +237,11 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     voice.index_add_(0, places_PR.reshape(-1), (level_P[:, None] * response_PR).reshape(-1))
 
     # A third of the syllables begin with a hiss, of which a difference takes the low part away.
-    hisses = torch.where(uniform(0, 1, num_syllables) < 0.33, uniform(0.1, 0.3, num_syllables), 0.0)
+    hisses = torch.where(
+        uniform(0, 1, num_syllables) < 0.33, uniform(0.05, 0.2, num_syllables), 0.0
+    )
     sample_S = torch.arange(num_samples)
-    syllable_S = torch.searchsorted(ends, sample_S, right=True).clamp(max=num_syllables - 1)
+    syllable_S = torch.searchsorted(ends, sample_S, right=True)
     share_S = (sample_S - begins[syllable_S]) / (0.3 * seconds[syllable_S] * SAMPLE_RATE_HZ)
     level_S = hisses[syllable_S] * torch.sin(math.pi * share_S.clamp(0, 1))
     hiss = torch.randn(num_samples + 1, generator=generator).diff() * level_S

@@ -284,7 +284,7 @@ class StudySearcher(AlgorithmSearcher):
         self.store = store
         self.unfinished = list(unfinished)
 
-    def suggest(self, trial_id: str) -> Launch | str:  # type: ignore[override]
+    def suggest(self, trial_id: str) -> Launch | str:
         """Return the launch of the next trial, or FINISHED."""
         if self.unfinished:
             trial = self.unfinished.pop(0)

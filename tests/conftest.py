@@ -16,5 +16,5 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def small_corpus() -> Corpus:
-    """Return 16 synthetic recordings: 7 to train on, 1 to validate on, 8 to test on."""
-    return synthesize(16)
+    """Return 20 synthetic recordings: 8 to train on, 2 to validate on, 10 to test on."""
+    return synthesize(20)
