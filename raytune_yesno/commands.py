@@ -133,18 +133,15 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         out = _new_folder(options.out, "runs")
     config = build_config(settings["config"], _flags(options, num_workers=options.num_workers))
     corpus = _load_corpus(settings, options, config)
-    out.mkdir(parents=True, exist_ok=True)
     saved = {"data": settings["data"], "config": config.as_dict()}
-    (out / _SETTINGS_FILE).write_text(yaml.safe_dump(saved, sort_keys=False))
-
     began = time.monotonic()
     display = Display()
     try:
         if config.num_workers:
             with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-                run = _run_training(config, corpus, out, options, display)
+                run = _run_training(config, corpus, out, saved, options, display)
         else:
-            run = _run_training(config, corpus, out, options, display)
+            run = _run_training(config, corpus, out, saved, options, display)
     except Interrupted as stop:
         resume = f"raytune-yesno train --resume {shlex.quote(str(out))}"
         raise Interrupted(stop.signum, resume) from None
@@ -332,10 +329,20 @@ def _describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
 
 
 def _run_training(
-    config: Config, corpus: "Corpus | None", out: Path, options: Namespace, display: Display
+    config: Config,
+    corpus: "Corpus | None",
+    out: Path,
+    settings: dict[str, Any],
+    options: Namespace,
+    display: Display,
 ) -> Any:
+    from raytune_yesno.session import count_fitting
     from raytune_yesno.train import run_training
 
+    if config.num_workers:
+        count_fitting(config)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     return run_training(
         config,
         corpus,

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 
 _SETTINGS = {
@@ -14,6 +15,34 @@ _SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+def worker_bundles(config: Config) -> list[dict[str, float]]:
+    """Return what data-parallel workers reserve: each a CPU, and a GPU if asked for."""
+    gpu = {"GPU": 1.0} if config.use_gpu else {}
+    return [{"CPU": 1.0, **gpu} for _ in range(config.num_workers)]
+
+
+def count_fitting(config: Config) -> int:
+    """Return how many groups of a config's workers the cluster, as it is, has room for.
+
+    Raises:
+        InputError: not even one.
+    """
+    import ray
+
+    has = ray.cluster_resources()
+    bundles = worker_bundles(config)
+    needs = {name: sum(bundle[name] for bundle in bundles) for name in bundles[0]}
+    fitting = min(int(has.get(name, 0) // amount) for name, amount in needs.items())
+    if not fitting:
+        wanted = " and ".join(f"{amount:g} {name}s" for name, amount in needs.items())
+        found = " and ".join(f"{has.get(name, 0):g} {name}s" for name in needs)
+        raise InputError(
+            f"num_workers: {config.num_workers} workers need {wanted}, the cluster has {found}; "
+            "ask for fewer workers or a larger cluster"
+        )
+    return fitting
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from raytune_yesno.checkpoint import (
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.loop import Record, fit, process_rank
+from raytune_yesno.session import worker_bundles
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -87,7 +88,8 @@ def run_training(
 ) -> Run:
     """Train with ``config.num_workers`` workers, or with none: in the calling process.
 
-    Ray must be initialised where there are workers.
+    Where there are workers, Ray must be initialised and have room for them
+    (:func:`raytune_yesno.session.count_fitting`).
 
     Args:
         out: the run's folder.
@@ -124,14 +126,13 @@ def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], N
 
 def run_on_workers(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
-    resources = {"CPU": 1.0, "GPU": 1.0} if payload.config.use_gpu else {"CPU": 1.0}
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"payload": ray.put(payload)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,
             use_gpu=payload.config.use_gpu,
-            resources_per_worker=resources,
+            resources_per_worker=worker_bundles(payload.config)[0],
         ),
         run_config=ray.train.RunConfig(
             name=_RAY_FILES,

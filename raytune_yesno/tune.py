@@ -4,6 +4,7 @@ A study's folder holds ``study.jsonl`` (see :mod:`raytune_yesno.store`), ``refit
 training run) and, while the search runs, ``trials`` with Ray's files and the trials' checkpoints.
 """
 
+import itertools
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.schedulers import build_scheduler
 from raytune_yesno.search import Observation, build_algorithm
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.session import count_fitting, worker_bundles
 from raytune_yesno.space import Space, format_space, parse_space
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Study, load
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 TRIALS, REFIT = "trials", "refit"
 METRIC = "valid_loss"
+DEFAULT_TRIALS = 32
 MAX_FAILURES = 3
 """Times that a trial whose process was lost is started again, from its last checkpoint."""
 
@@ -48,7 +51,7 @@ class Plan:
         space: the domains searched.
         search, search_options: an entry of :data:`raytune_yesno.search.ALGORITHMS`.
         scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.SCHEDULERS`.
-        trials: how many are asked for.
+        trials: how many are asked for; None for 32 or, of a search that has an end, all.
         max_concurrent: most trials at a time; None for as many as fit the cluster.
     """
 
@@ -58,12 +61,12 @@ class Plan:
     search_options: Mapping[str, Any] = field(default_factory=dict)
     scheduler: str = "asha"
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
-    trials: int = 32
+    trials: int | None = None
     max_concurrent: int | None = None
 
     def check(self) -> None:
         """Raise InputError if any part of the plan could not be carried out."""
-        if self.trials < 1:
+        if self.trials is not None and self.trials < 1:
             raise InputError(f"trials: {self.trials} is out of range; it must be at least 1")
         if self.config.num_workers < 1:
             raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
@@ -77,6 +80,19 @@ class Plan:
         for key, domain in self.space.items():
             for value in domain.grid(2):
                 build_config(self.config.as_dict(), {key: value}, where=f"search space: {key}")
+        # These can be wrong together where each is right alone.
+        coupled = [key for key in ("model", "channels", "kernel_size") if key in self.space]
+        for values in itertools.product(*(self.space[key].grid(100) for key in coupled)):
+            point = dict(zip(coupled, values, strict=True))
+            build_config(self.config.as_dict(), point, where="search space")
+
+    @property
+    def num_trials(self) -> int:
+        """The number of trials: what was asked for, but no more than the search has."""
+        available = getattr(self.build_algorithm(), "num_points", None)
+        if available is None:
+            return self.trials or DEFAULT_TRIALS
+        return min(self.trials or available, available)
 
     def build_algorithm(self) -> Any:
         return build_algorithm(
@@ -92,7 +108,7 @@ class Plan:
             "search_options": dict(self.search_options),
             "scheduler": self.scheduler,
             "scheduler_options": dict(self.scheduler_options),
-            "trials": self.trials,
+            "trials": self.num_trials,
             "max_concurrent": self.max_concurrent,
         }
 
@@ -157,11 +173,11 @@ def run_search(
     """
     plan.check()
     out = out.absolute()
-    slots = count_slots(plan)
+    slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     earlier = load(out).trial_list if resume else []
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
-    progress = Progress(plan.trials, slots, plan.config.epochs)
+    progress = Progress(plan.num_trials, slots, plan.config.epochs)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
@@ -184,7 +200,7 @@ def run_search(
         store.append("resumed", slots=slots)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress)
     searcher = StudySearcher(plan, store, finished, unfinished)
-    remaining = plan.trials - len(finished)
+    remaining = plan.num_trials - len(finished)
     if remaining > 0:
         with stop_on_signals(recorder):
             tune_trials(plan, corpus, out, searcher, recorder, remaining, slots)
@@ -213,7 +229,7 @@ def tune_trials(
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(Trial, payload=payload),
-            tune.PlacementGroupFactory(bundles(plan.config)),
+            tune.PlacementGroupFactory(worker_bundles(plan.config)),
         ),
         tune_config=tune.TuneConfig(
             metric=METRIC,
@@ -238,33 +254,6 @@ def tune_trials(
         tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error
-
-
-def bundles(config: Config) -> list[dict[str, float]]:
-    """Return what a trial reserves: a CPU, and a GPU if asked for, for each of its workers."""
-    gpu = {"GPU": 1.0} if config.use_gpu else {}
-    return [{"CPU": 1.0, **gpu} for _ in range(config.num_workers)]
-
-
-def count_slots(plan: Plan) -> int:
-    """Return how many trials run at a time on the cluster as it is.
-
-    Raises:
-        InputError: not even one fits.
-    """
-    has = ray.cluster_resources()
-    needs = {
-        name: sum(bundle.get(name, 0) for bundle in bundles(plan.config)) for name in ("CPU", "GPU")
-    }
-    fits = min(int(has.get(name, 0) // amount) for name, amount in needs.items() if amount)
-    if not fits:
-        listed = " and ".join(f"{amount:g} {name}s" for name, amount in needs.items() if amount)
-        found = " and ".join(f"{has.get(name, 0):g} {name}s" for name in needs if needs[name])
-        raise InputError(
-            f"num_workers: a trial with {plan.config.num_workers} workers needs {listed}, the "
-            f"cluster has {found}; ask for fewer workers a trial or a larger cluster"
-        )
-    return min(fits, plan.trials, plan.max_concurrent or fits)
 
 
 class StudySearcher(AlgorithmSearcher):
