@@ -95,6 +95,8 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
+        if len(description["history"]) != description["epoch"]:
+            raise ValueError("its history is not that of its epochs")
         state_dict = torch.load(folder / STATE_DICT, map_location=device, weights_only=True)
         optimizer = None
         if (folder / RESUME).is_file():
