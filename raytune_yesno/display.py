@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 _PLAIN_EVERY_S = 5.0
-_BAR = 16
+_BAR = 10
 
 
 class Display:
@@ -50,29 +51,39 @@ class Display:
         """Show an epoch of training."""
         epoch = metrics["epoch"]
         left = format_seconds(metrics["seconds"] * (epochs - epoch))
-        self.show(
-            f"{bar(epoch / epochs)} epoch {epoch}/{epochs}  {describe(metrics)}  {left} left",
-            important=epoch == epochs,
-        )
+        parts = [f"{bar(epoch / epochs)} epoch {epoch}/{epochs}"]
+        parts.append(f"train {metrics['train_loss']:.4g}")
+        if metrics.get("valid_loss") is not None:
+            parts.append(f"valid {describe_short(metrics)}")
+        self.show(join_fitting([*parts, f"{left} left"]), important=epoch == epochs)
 
     def show_search(self, progress: "Progress") -> None:
         """Show a search: a bar, trials by state, the best so far, time left."""
         ended = sum(progress.ended.values())
-        states = {"running": progress.running, **progress.ended}
-        counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-        left = ""
+        parts = [f"{bar(ended / progress.asked_for)} {ended}/{progress.asked_for}"]
         if ended and ended < progress.asked_for:
             elapsed = time.monotonic() - self.began
-            left = f"  {format_seconds(elapsed / ended * (progress.asked_for - ended))} left"
-        best = f"  best {describe_short(progress.best)}" if progress.best else ""
-        self.show(
-            f"{bar(ended / progress.asked_for)} {ended}/{progress.asked_for}: {counts}{best}{left}",
-            important=ended == progress.asked_for,
-        )
+            parts.append(f"{format_seconds(elapsed / ended * (progress.asked_for - ended))} left")
+        if progress.best:
+            parts.append(f"best {describe_short(progress.best)}")
+        states = {**progress.ended, "running": progress.running}
+        # What a person has to know of comes first.
+        order = ("failed", "diverged", "running", "stopped", "done")
+        parts.extend(f"{states[state]} {state}" for state in order if states[state])
+        self.show(join_fitting(parts), important=ended == progress.asked_for)
+
+
+def join_fitting(parts: Sequence[str]) -> str:
+    """Join as many of the parts as fit on a line; part of a number would say something else."""
+    line = ""
+    for part in parts:
+        if len(line) + 2 + len(part) < WIDTH:
+            line += "  " * bool(line) + part
+    return line
 
 
 def bar(share: float) -> str:
-    """Return a bar of 16 characters."""
+    """Return a bar of 10 characters."""
     filled = round(min(1.0, share) * _BAR)
     return "[" + "#" * filled + "." * (_BAR - filled) + "]"
 
@@ -88,8 +99,8 @@ def describe(metrics: dict[str, Any]) -> str:
 
 
 def describe_short(metrics: dict[str, Any]) -> str:
-    """Return the loss and word error rate of an epoch."""
-    wer = f" ({metrics['valid_wer']:.1%})" if metrics.get("valid_wer") is not None else ""
+    """Return the validation loss and word error rate of an epoch."""
+    wer = f", wer {metrics['valid_wer']:.1%}" if metrics.get("valid_wer") is not None else ""
     return f"{metrics['valid_loss']:.3g}{wer}"
 
 
