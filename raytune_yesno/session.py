@@ -58,8 +58,11 @@ def ray_session(
         num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
 
     Raises:
-        InputError: there is no cluster at the address.
+        InputError: there is no cluster at the address, or a count is negative.
     """
+    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
+        if count is not None and count < 0:
+            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
