@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError
@@ -23,6 +23,12 @@ examples:
   raytune-yesno evaluate studies/NAME/refit/best word error rate on the test part
   raytune-yesno predict studies/NAME/refit/best recording.wav
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without argparse's table of options."""
+        self.exit(2, f"raytune-yesno: {message} (`{self.prog} --help` lists what there is)\n")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -42,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, _raise_interrupted)
             result: dict[str, Any] = getattr(commands, options.run)(options, results)
         except Interrupted as stop:
-            goes_on = f"; it goes on with: {stop.resume}" if stop.resume else ""
-            print(f"\nstopped, what was reached is saved{goes_on}", file=sys.stderr)
+            saved = f", what was reached is saved; it goes on with: {stop.resume}"
+            print(f"\nstopped{saved if stop.resume else ''}", file=sys.stderr)
             return 128 + stop.signum
         except (InputError, WorkError) as error:
             if options.debug:
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="raytune-yesno",
         description="Tune and train a spoken yes/no recogniser on a Ray cluster.",
         epilog=_EPILOG,

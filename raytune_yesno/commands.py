@@ -5,6 +5,7 @@ for, and returns the JSON object.
 """
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -23,19 +24,21 @@ if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
 
 _SETTINGS_FILE = "settings.yaml"
-_SETTINGS = (
-    "data",
-    "config",
-    "space",
-    "search",
-    "search_options",
-    "scheduler",
-    "scheduler_options",
-    "trials",
-    "workers_per_trial",
-    "max_concurrent",
-    "seed",
-)
+_SETTINGS: dict[str, type] = {
+    "data": str,
+    "config": dict,
+    "space": dict,
+    "search": str,
+    "search_options": dict,
+    "scheduler": str,
+    "scheduler_options": dict,
+    "trials": int,
+    "workers_per_trial": int,
+    "max_concurrent": int,
+    "seed": int,
+}
+_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number"}
+_DEFAULT_DATA = "yesno"
 
 
 def corpus_fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -102,14 +105,14 @@ def corpus_show(options: Namespace, results: TextIO) -> dict[str, Any]:
     if not 0 <= options.number < len(corpus):
         raise InputError(f"there is no recording {options.number}: they are 0 to {len(corpus) - 1}")
     waveform, sample_rate, labels = corpus[options.number]
+    if options.picture:
+        save_picture(waveform, corpus.names[options.number], Path(options.picture))
     _say(
         options,
         results,
         f"Waveform: {waveform}\nSample rate: {sample_rate}\nLabels: {labels}\n\n"
         f"{draw_text(waveform, width=76)}",
     )
-    if options.picture:
-        save_picture(waveform, corpus.names[options.number], Path(options.picture))
     return {
         **_describe_corpus(corpus, None),
         "name": corpus.names[options.number],
@@ -124,27 +127,26 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.session import ray_session
 
     settings = _read_settings(options)
+    flags = _flags(options, num_workers=options.num_workers)
     if options.resume:
-        out = Path(options.resume)
-        earlier = _read_yaml(out / _SETTINGS_FILE, "a run's folder, as `train` printed it")
-        settings = {**earlier, **settings}
-        settings["config"] = {**earlier["config"], **settings["config"]}
+        _refuse_flags(options, "out")
+        out = Path(options.resume).absolute()
+        settings, config = _resume_settings(out, settings, flags)
     else:
         out = _new_folder(options.out, "runs")
-    config = build_config(settings["config"], _flags(options, num_workers=options.num_workers))
+        config = build_config(settings["config"], flags)
     corpus = _load_corpus(settings, options, config)
-    saved = {"data": settings["data"], "config": config.as_dict()}
+    saved = {"data": settings.get("data", _DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()
     try:
         if config.num_workers:
             with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-                run = _run_training(config, corpus, out, saved, options, display)
+                run = _run_training(config, corpus, out, saved, display)
         else:
-            run = _run_training(config, corpus, out, saved, options, display)
+            run = _run_training(config, corpus, out, saved, display)
     except Interrupted as stop:
-        resume = f"raytune-yesno train --resume {shlex.quote(str(out))}"
-        raise Interrupted(stop.signum, resume) from None
+        raise Interrupted(stop.signum, _resume_command("train", out / _SETTINGS_FILE)) from None
     finally:
         display.close()
     if run.diverged:
@@ -172,19 +174,22 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test."""
     from raytune_yesno.session import ray_session
+    from raytune_yesno.store import STORE
     from raytune_yesno.study import load
     from raytune_yesno.tune import Plan, run_refit, run_search
 
     settings = _read_settings(options)
     if options.resume:
-        out = Path(options.resume)
+        fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
+        _refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+        out = Path(options.resume).absolute()
         study = load(out)
         if study.refit:
             raise InputError(f"{out}: this study is finished; there is nothing to resume")
         plan = Plan.from_study(study)
         settings["data"] = options.data or study.asked["data"]
     else:
-        out = _new_folder(options.out, "studies", create=False)
+        out = _new_folder(options.out, "studies")
         plan = _build_plan(settings, options)
     plan.check()
     corpus = _load_corpus(settings, options, plan.config)
@@ -197,7 +202,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     plan,
                     corpus,
                     out,
-                    data=settings["data"],
+                    data=settings.get("data", _DEFAULT_DATA),
                     resume=bool(options.resume),
                     on_progress=display.show_search,
                 )
@@ -217,8 +222,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             finally:
                 display.close()
     except Interrupted as stop:
-        resume = f"raytune-yesno tune --resume {shlex.quote(str(out))}"
-        raise Interrupted(stop.signum, resume) from None
+        raise Interrupted(stop.signum, _resume_command("tune", out / STORE)) from None
     errors = sum(trial.status == "failed" for trial in study.trial_list)
     efficiency = study.efficiency
     assert efficiency
@@ -333,11 +337,10 @@ def _run_training(
     corpus: "Corpus | None",
     out: Path,
     settings: dict[str, Any],
-    options: Namespace,
     display: Display,
 ) -> Any:
     from raytune_yesno.session import count_fitting
-    from raytune_yesno.train import run_training
+    from raytune_yesno.train import LAST, run_training
 
     if config.num_workers:
         count_fitting(config)
@@ -347,7 +350,7 @@ def _run_training(
         config,
         corpus,
         out,
-        resume=bool(options.resume),
+        resume=(out / LAST).exists(),  # there is none if the first epoch was cut off
         on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
     )
 
@@ -357,21 +360,57 @@ def _read_settings(options: Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if options.config:
         settings = _read_yaml(Path(options.config), "a YAML file of settings")
-        for key in settings:
+        settings = {key: value for key, value in settings.items() if value is not None}
+        for key, value in settings.items():
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-    config = settings.get("config") or {}
-    if not isinstance(config, dict):
-        raise InputError(f"{options.config}: config: expected a mapping of keys to values")
+            if type(value) is not _SETTINGS[key]:
+                kind = _KIND_NAMES[_SETTINGS[key]]
+                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
+    config = settings.get("config", {})
     build_config(config, where=str(options.config))
     if "seed" in settings:
         config = {**config, "seed": settings["seed"]}
     assignments = parse_assignments(options.assignments)
     build_config(assignments, where="--set")
     settings["config"] = {**config, **assignments}
-    settings["data"] = options.data or settings.get("data", "yesno")
+    if options.data:
+        settings["data"] = options.data
     return settings
+
+
+def _resume_settings(
+    out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], Config]:
+    """Return the settings and the config of the run in a folder, with what was given over them.
+
+    Raises:
+        InputError: there is no run, or what was given would make another run of it.
+    """
+    file = out / _SETTINGS_FILE
+    settings = _read_yaml(file, "a run's folder, as `train` printed it")
+    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
+        raise InputError(f"{file}: damaged, it lacks `data` or `config`")
+    before = build_config(settings["config"], where=str(file))
+    config = build_config(settings["config"], given["config"], flags)
+    for key, value in config.as_dict().items():
+        if key not in ("epochs", "num_workers", "use_gpu") and value != before.as_dict()[key]:
+            raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
+    return {**settings, **given}, config
+
+
+def _refuse_flags(options: Namespace, *names: str) -> None:
+    """Raise InputError if a flag was given that would have no effect beside --resume."""
+    for name in names:
+        if getattr(options, name) not in (None, []):
+            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
+            raise InputError(f"--{flag}: --resume goes on with what was asked then; leave it out")
+
+
+def _resume_command(command: str, file: Path) -> str:
+    """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
+    return f"raytune-yesno {command} --resume {shlex.quote(str(file.parent))}" * file.is_file()
 
 
 def _read_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -417,7 +456,7 @@ def _build_plan(settings: Mapping[str, Any], options: Namespace) -> Any:
     given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
     return Plan(
         config=config,
-        space=parse_space(space) if space else default_space(config),
+        space=default_space(config) if space is None else parse_space(space),
         **{**given, **asked},
     )
 
@@ -431,7 +470,8 @@ def _load_corpus(
     from raytune_yesno.corpus import load_corpus, split_corpus
 
     display = Display()
-    corpus = load_corpus(settings["data"], skip_bad=options.skip_bad, progress=display.show_bytes)
+    data = settings.get("data", _DEFAULT_DATA)
+    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=display.show_bytes)
     display.close()
     split_corpus(corpus, seed=config.seed)
     for note in corpus.notes:
@@ -439,14 +479,18 @@ def _load_corpus(
     return corpus
 
 
-def _new_folder(out: str | None, kind: str, *, create: bool = True) -> Path:
+def _new_folder(out: str | None, kind: str) -> Path:
     """Return the folder to write: what was asked for, or one named by the time."""
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
         )
-    return folder.absolute()
+    folder = folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder}: {existing} is no folder that can be written to")
+    return folder
 
 
 def _describe_polynomial(checkpoint: Path) -> str:

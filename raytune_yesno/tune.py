@@ -116,12 +116,15 @@ class Plan:
     def from_study(cls, study: Study) -> "Plan":
         """Return the plan that a study was asked to carry out."""
         asked = study.asked
-        where = f"{study.path}: config"
+        keys = ("search", "search_options", "scheduler", "scheduler_options", "trials")
+        missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
+        if missing:
+            raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
         return cls(
-            config=build_config(asked["config"], where=where),
+            config=build_config(asked["config"], where=f"{study.path}: config"),
             space=parse_space(asked["space"]),
-            **{key: asked[key] for key in ("search", "search_options", "scheduler")},
-            **{key: asked[key] for key in ("scheduler_options", "trials", "max_concurrent")},
+            **{key: asked[key] for key in keys},
+            max_concurrent=asked.get("max_concurrent"),
         )
 
 
