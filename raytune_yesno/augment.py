@@ -48,7 +48,8 @@ class Augmentation:
     """How far recordings are changed in training; 0 turns a part off, and the default is all off.
 
     All randomness comes from the generator given to a call. Every call draws the same numbers
-    first, whatever is on, so one part's strength does not change what the others draw.
+    first, whatever is on, so one part's strength does not change what the others draw: the same
+    stream with ``noise=0`` gives the clean half of a noisy recording, its words at the same times.
 
     Attributes:
         noise: probability that a recording gets noise, of a kind drawn from ``NOISES``.

@@ -153,6 +153,18 @@ def test_other_parts_do_not_change_what_noise_is_drawn() -> None:
         torch.testing.assert_close(gained, gain * plain, rtol=1e-4, atol=1e-6)
 
 
+def test_without_noise_the_same_draws_put_the_words_at_the_same_times() -> None:
+    """What lets an alignment be found in the clean half of a noisy recording."""
+    augmentation = Augmentation(**{**WAVEFORM_PARTS, "gain_db": 0.0}, snr_db=20.0)
+    clean_one = dataclasses.replace(augmentation, noise=0.0)
+    for seed in range(5):
+        noisy = augmentation.waveform(WAVEFORM, build_generator(seed))
+        clean = clean_one.waveform(WAVEFORM, build_generator(seed))
+        assert noisy.shape == clean.shape
+        noise = (noisy - clean).double()
+        assert 0 < noise.square().mean() < speech_power(clean) / 98
+
+
 # Gain
 
 
@@ -228,6 +240,18 @@ def test_a_small_shift_keeps_the_length_where_both_ends_are_background(num_sampl
         quiet_s = min(times[0][0], waveform.shape[1] / 8000 - times[-1][1])
         assert quiet_s > 0.3
         assert shift_in_time(waveform, num_samples).shape == waveform.shape
+
+
+def test_shifts_go_both_ways_as_far_as_asked() -> None:
+    augmentation, begin = Augmentation(shift_s=0.2), round(TIMES[0][0][0] * 8000)
+    word = WAVEFORM[0, begin : begin + 200]
+    shifts_s = []
+    for seed in range(60):
+        moved = augmentation.waveform(WAVEFORM, build_generator(seed))[0]
+        matches = (moved[: begin + 2000].unfold(0, 200, 1) == word).all(1).nonzero()
+        shifts_s.append((int(matches[0]) - begin) / 8000)
+    assert -0.2 <= min(shifts_s) < -0.15
+    assert 0.15 < max(shifts_s) <= 0.2
 
 
 def test_speech_that_touches_an_end_is_not_cut() -> None:
