@@ -75,6 +75,19 @@ class Config:
         0.2, "dropout before the last layer; half of it after pooling", low=0.0, high=0.95
     )
 
+    augment_noise: float = _setting(
+        0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
+    )
+    augment_snr_db: float = _setting(
+        0.0, "lowest signal-to-noise ratio of that; the highest is 20 dB more", low=-10.0, high=40.0
+    )
+    augment_gain_db: float = _setting(0.0, "largest change of level, dB", low=0.0, high=40.0)
+    augment_shift_s: float = _setting(0.0, "largest shift in time, s", low=0.0, high=2.0)
+    augment_speed: float = _setting(0.0, "largest relative change of speed", low=0.0, high=0.3)
+    augment_time_mask: int = _setting(0, "most 20 ms frames hidden in every 2 s", low=0, high=12)
+    augment_freq_mask: int = _setting(0, "most mel bands hidden", low=0, high=14)
+    valid_noise: bool = _setting(True, "validate on noisy copies, too (yesno)")
+
     num_workers: int = _setting(
         1, "data-parallel workers; 0 runs in the calling process", low=0, high=4096
     )

@@ -5,7 +5,7 @@ Axes in names: B batch, F mel bands, T frames.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,6 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from raytune_yesno.models import STRIDE, WINDOW, num_positions
-
-if TYPE_CHECKING:
-    from raytune_yesno.corpus import Corpus
 
 SAMPLE_RATE_HZ = 8000
 HOP_S = 0.020
@@ -91,29 +88,6 @@ class Example(NamedTuple):
     feature_FT: Tensor
     words: tuple[int, ...]
     flat_PC: Tensor
-
-
-_extracted: dict[tuple[str, str], list[Example]] = {}
-
-
-def extract_examples(corpus: "Corpus", dtype: str) -> list[Example]:
-    """Return every recording as an example; those of the last corpus asked for are kept.
-
-    A process that trains one trial after another on the same corpus computes them once.
-    """
-    key = corpus.fingerprint, dtype
-    if key not in _extracted:
-        extract = LogMel(getattr(torch, dtype))
-        _extracted.clear()
-        _extracted[key] = [
-            Example(feature, words, flat_alignment(feature, words))
-            for feature, words in zip(
-                (extract(corpus[index][0]) for index in range(len(corpus))),
-                corpus.labels,
-                strict=True,
-            )
-        ]
-    return _extracted[key]
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,21 @@ A task offers the training loop the same few things, so that there is only one l
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raytune_yesno.augment import Augmentation
 from raytune_yesno.config import Config
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
-from raytune_yesno.features import Batch, Example, collate, extract_examples
+from raytune_yesno.features import Batch, Example, LogMel, collate, flat_alignment
 from raytune_yesno.models import MLP, WINDOW, Net
+from raytune_yesno.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.seeding import build_generator
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 VALIDATION_BATCH = 16
 SINE_POINTS = 2000
 SINE_STEPS_PER_EPOCH = 100
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,27 @@ class YesNo:
     def __init__(
         self, config: Config, corpus: "Corpus", device: torch.device, *, refit: bool = False
     ) -> None:
-        self._config, self._device = config, device
+        self._config, self._device, self._corpus = config, device, corpus
         split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
-        train = sorted((*split.train, *split.valid)) if refit else split.train
+        self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
         valid = () if refit else split.valid
-        examples = extract_examples(corpus, config.dtype)
-        self._train = [examples[index] for index in train]
-        self._valid = [examples[index] for index in valid]
-        self.steps_per_pass = self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
-        self.train_scale = 1 / len(train)
+        self._clean = clean_examples(corpus, config.dtype)
+        self._valid = [self._clean[index] for index in valid]
+        if config.valid_noise and valid:
+            self._valid += noisy_examples(corpus, valid, config.dtype)
+        self._extract = LogMel(getattr(torch, config.dtype))
+        self._augmentation = Augmentation(
+            noise=config.augment_noise,
+            snr_db=config.augment_snr_db,
+            gain_db=config.augment_gain_db,
+            shift_s=config.augment_shift_s,
+            speed=config.augment_speed,
+            time_mask=config.augment_time_mask,
+            freq_mask=config.augment_freq_mask,
+        )
+        num_steps = math.ceil(len(self._train) / config.batch_size)
+        self.steps_per_pass = self.steps_per_epoch = num_steps
+        self.train_scale = 1 / len(self._train)
 
     def build_model(self) -> nn.Module:
         return build_yesno_model(self._config)
@@ -109,7 +126,9 @@ class YesNo:
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
         order = shuffle(len(self._train), "order", self._config.seed, epoch)
         for whole in batched(order, self._config.batch_size):
-            yield Step(self._collate(self._train, whole[rank::world_size]), 1 / len(whole))
+            share = [self._train[place] for place in whole[rank::world_size]]
+            examples = [self._augment(index, epoch) for index in share]
+            yield Step(self._collate(examples), 1 / len(whole))
 
     def loss(self, model: nn.Module, shard: Batch, progress: float) -> Tensor:
         """Return the CTC loss, at first mixed with the cross-entropy to the flat alignment.
@@ -128,16 +147,15 @@ class YesNo:
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
         sums = torch.zeros(4, dtype=torch.float64)
-        indices = range(len(self._valid))[rank::world_size]
-        for some in batched(indices, VALIDATION_BATCH):
-            batch = self._collate(self._valid, some)
+        for some in batched(self._valid[rank::world_size], VALIDATION_BATCH):
+            batch = self._collate(some)
             logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, 3)
             sums[0] += ctc_loss(logp_BPC, batch).item()
-            for logp_PC, positions, index in zip(
+            for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), some, strict=True
             ):
                 heard = [word.label for word in greedy_decode(logp_PC[:positions])]
-                errors = count_errors(self._valid[index].words, heard)
+                errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
         return sums
 
@@ -147,9 +165,66 @@ class YesNo:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}
 
-    def _collate(self, examples: Sequence[Example], some: Sequence[int]) -> Batch:
-        dtype = getattr(torch, self._config.dtype)
-        return collate([examples[index] for index in some], dtype, self._device)
+    def _augment(self, index: int, epoch: int) -> Example:
+        """Return a training recording as it sounds in this epoch, the same on any rank."""
+        example, augmentation = self._clean[index], self._augmentation
+        if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
+            return example
+        name = self._corpus.names[index]
+        generator = build_generator("augment", self._config.seed, epoch, name)
+        if augmentation.changes_waveform:
+            waveform = augmentation.waveform(self._corpus[index][0], generator)
+            feature_FT = self._extract(waveform)
+            example = Example(feature_FT, example.words, flat_alignment(feature_FT, example.words))
+        feature_FT = augmentation.spectrogram(example.feature_FT, generator)
+        return example._replace(feature_FT=feature_FT)
+
+    def _collate(self, examples: Sequence[Example]) -> Batch:
+        return collate(examples, getattr(torch, self._config.dtype), self._device)
+
+
+# A process that trains one trial after another on the same corpus reads it once.
+_kept: dict[tuple[object, ...], list[Example]] = {}
+
+
+def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Example]:
+    """Return what was built under a key before, or build it; older keys make room."""
+    if key not in _kept:
+        while len(_kept) > 3:
+            del _kept[next(iter(_kept))]
+        _kept[key] = build()
+    return _kept[key]
+
+
+def clean_examples(corpus: "Corpus", dtype: str) -> list[Example]:
+    """Return every recording of a corpus as an example."""
+
+    def build() -> list[Example]:
+        extract = LogMel(getattr(torch, dtype))
+        features = [extract(corpus[index][0]) for index in range(len(corpus))]
+        return [
+            Example(feature, words, flat_alignment(feature, words))
+            for feature, words in zip(features, corpus.labels, strict=True)
+        ]
+
+    return keep(("clean", corpus.fingerprint, dtype), build)
+
+
+def noisy_examples(corpus: "Corpus", indices: Sequence[int], dtype: str) -> list[Example]:
+    """Return recordings with fixed noise: each with every kind, the ratios taking turns."""
+
+    def build() -> list[Example]:
+        extract = LogMel(getattr(torch, dtype))
+        examples = []
+        for place, index in enumerate(indices):
+            for turn, noise in enumerate(NOISES):
+                condition = Condition(noise, SNRS_DB[(place + turn) % len(SNRS_DB)])
+                for copy in noisy_copies(corpus, [index], [condition], "valid"):
+                    feature, words = extract(copy.waveform), corpus.labels[index]
+                    examples.append(Example(feature, words, flat_alignment(feature, words)))
+        return examples
+
+    return keep(("noisy", corpus.fingerprint, dtype, tuple(indices)), build)
 
 
 def build_yesno_model(config: Config) -> nn.Module:
@@ -248,6 +323,6 @@ def shuffle(count: int, *name: object) -> list[int]:
     return torch.randperm(count, generator=build_generator(*name)).tolist()
 
 
-def batched(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into runs of ``size``; the last may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))
