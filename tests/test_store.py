@@ -1,0 +1,117 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.store import STORE, StudyStore, read_events
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StudyStore:
+    """Return the store of a study that has just begun."""
+    store = StudyStore(tmp_path / "study")
+    store.append("study", slots=2)
+    return store
+
+
+def names(folder: Path) -> list[str]:
+    return [event["event"] for event in read_events(folder)[0]]
+
+
+def test_events_come_back_in_order_each_with_its_time(store: StudyStore) -> None:
+    store.append("asked", trial=0, point={"channels": (16, 32), "activation": "relu"})
+    store.append("epoch", trial=0, epoch=1, valid_loss=0.25)
+    events, problems = read_events(store.path.parent)
+    assert problems == []
+    times = [event.pop("time") for event in events]
+    assert times == sorted(times)
+    assert events == [
+        {"event": "study", "slots": 2},
+        {"event": "asked", "trial": 0, "point": {"channels": [16, 32], "activation": "relu"}},
+        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.25},
+    ]
+
+
+def test_another_store_on_the_same_folder_goes_on(store: StudyStore) -> None:
+    StudyStore(store.path.parent).append("resumed", slots=1)
+    store.append("searched")
+    assert names(store.path.parent) == ["study", "resumed", "searched"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_every_line_is_strict_json(store: StudyStore, value: float) -> None:
+    store.append("epoch", trial=0, valid_loss=value, nested={"list": [1.5, value, (value,)]})
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    lines = store.path.read_text().splitlines()
+    *_, event = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert event["valid_loss"] is None
+    assert event["nested"] == {"list": [1.5, None, [None]]}
+
+
+def test_what_is_no_json_is_refused_and_leaves_no_half_line(store: StudyStore) -> None:
+    with pytest.raises(TypeError):
+        store.append("epoch", trial=0, valid_loss=object())
+    store.append("searched")
+    assert names(store.path.parent) == ["study", "searched"]
+
+
+@pytest.mark.parametrize("length", [1, 10, -1])
+def test_a_line_cut_short_is_left_out_and_named(store: StudyStore, length: int) -> None:
+    line = json.dumps({"event": "epoch", "trial": 0, "epoch": 1})
+    with store.path.open("a") as file:
+        file.write(line[:length])
+    events, problems = read_events(store.path.parent)
+    assert [event["event"] for event in events] == ["study"]
+    assert problems == [f"{store.path}:2: left out, not a whole record"]
+
+
+def test_what_follows_a_line_cut_short_is_read(store: StudyStore) -> None:
+    with store.path.open("a") as file:
+        file.write('{"event": "epoch", "tri')
+    StudyStore(store.path.parent).append("resumed", slots=2)
+    events, problems = read_events(store.path.parent)
+    assert [event["event"] for event in events] == ["study", "resumed"]
+    assert problems == [f"{store.path}:2: left out, not a whole record"]
+
+
+def test_a_whole_line_without_its_end_is_kept(store: StudyStore) -> None:
+    store.path.write_bytes(store.path.read_bytes().rstrip(b"\n"))
+    assert names(store.path.parent) == ["study"]
+    StudyStore(store.path.parent).append("searched")
+    assert names(store.path.parent) == ["study", "searched"]
+
+
+@pytest.mark.parametrize("line", [b"12", b"[]", b'{"trial": 1}', b'{"event": 3}', b"\xff\x00", b""])
+def test_lines_of_something_else_are_left_out(store: StudyStore, line: bytes) -> None:
+    with store.path.open("ab") as file:
+        file.write(line + b"\n")
+    store.append("searched")
+    events, problems = read_events(store.path.parent)
+    assert [event["event"] for event in events] == ["study", "searched"]
+    assert len(problems) == 1
+
+
+def test_reading_changes_nothing(store: StudyStore) -> None:
+    with store.path.open("a") as file:
+        file.write('{"event"')
+    before = store.path.read_bytes()
+    read_events(store.path.parent)
+    assert store.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"event": "asked", "trial": 0}\n'])
+def test_a_file_that_does_not_begin_with_a_study_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / STORE).write_text(content)
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / STORE}: not a study")):
+        read_events(tmp_path)
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no study here"):
+        read_events(tmp_path)
