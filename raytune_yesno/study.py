@@ -131,6 +131,8 @@ class Study:
                     "status": trial.status,
                     "epochs": len(trial.epochs),
                     "best_epoch": best_epoch,
+                    "train_loss": None,
+                    "valid_loss": None,
                     **metrics,
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
@@ -138,7 +140,7 @@ class Study:
                     **{f"config.{key}": value for key, value in trial.point.items()},
                 }
             )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=None if rows else list(_TRIAL_COLUMNS))
 
     @cached_property
     def epochs(self) -> "pd.DataFrame":
@@ -146,13 +148,12 @@ class Study:
         ``host``, ``pid``, and ``began`` and ``ended``, seconds since 1970 on the worker's clock."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {key: value for key, value in epoch.items() if key not in ("event", "time")}
-                for trial in self.trial_list
-                for epoch in trial.epochs
-            ]
-        )
+        rows = [
+            {key: value for key, value in epoch.items() if key not in ("event", "time")}
+            for trial in self.trial_list
+            for epoch in trial.epochs
+        ]
+        return pd.DataFrame(rows, columns=None if rows else list(_EPOCH_COLUMNS))
 
     @cached_property
     def efficiency(self) -> Efficiency | None:
@@ -174,10 +175,10 @@ def load(path: str | Path) -> Study:
     for event in events:
         if event["event"] == "asked":
             trials[event["trial"]] = Trial(event["trial"], event["point"])
+        elif event["event"] == "refitted":  # it names the best trial, but is no event of it
+            refit = event
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
-        elif event["event"] == "refitted":
-            refit = event
         searched = event["event"] == "searched" or (searched and event["event"] != "resumed")
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
@@ -193,6 +194,16 @@ def load(path: str | Path) -> Study:
 
 _BOOKKEEPING = frozenset(
     ("event", "time", "trial", "attempt", "host", "pid", "began", "ended", "diverged")
+)
+
+# Of tables without rows, so that code that reads a column works from the start.
+_TRIAL_COLUMNS = (
+    *("trial", "status", "epochs", "best_epoch", "train_loss", "valid_loss"),
+    *("seconds", "attempts", "error"),
+)
+_EPOCH_COLUMNS = (
+    *("trial", "epoch", "train_loss", "valid_loss", "seconds", "attempt"),
+    *("host", "pid", "began", "ended"),
 )
 
 
