@@ -79,7 +79,7 @@ class Config:
         0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
     )
     augment_snr_db: float = _setting(
-        0.0, "lowest signal-to-noise ratio of that; the highest is 20 dB more", low=-10.0, high=40.0
+        0.0, "lowest signal-to-noise ratio of that; the highest is 20 dB more", low=-20.0, high=40.0
     )
     augment_gain_db: float = _setting(0.0, "largest change of level, dB", low=0.0, high=40.0)
     augment_shift_s: float = _setting(0.0, "largest shift in time, s", low=0.0, high=2.0)

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks import Task, build_task
+from raytune_yesno.sine import Sine
+from raytune_yesno.tasks import Task
+from raytune_yesno.yesno import YesNo
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -109,6 +111,20 @@ def fit(
         )
         if diverged:
             return
+
+
+def build_task(
+    config: Config, corpus: "Corpus | None", device: torch.device, *, refit: bool = False
+) -> Task:
+    """Return the task that ``config`` names, its data on ``device``.
+
+    Args:
+        refit: train on the training and validation parts together, and validate nothing.
+    """
+    if config.task == "sine":
+        return Sine(config, device, refit=refit)
+    assert corpus is not None
+    return YesNo(config, corpus, device, refit=refit)
 
 
 def train_epoch(

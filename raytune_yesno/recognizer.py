@@ -13,7 +13,7 @@ from raytune_yesno.corpus import SAMPLE_RATE, split_corpus
 from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.errors import InputError
 from raytune_yesno.features import LogMel, pad_silence, position_time_s
-from raytune_yesno.tasks import build_yesno_model
+from raytune_yesno.yesno import build_yesno_model
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus

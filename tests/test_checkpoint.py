@@ -22,7 +22,7 @@ from raytune_yesno.checkpoint import (
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.loop import fit
-from raytune_yesno.tasks import build_yesno_model
+from raytune_yesno.yesno import build_yesno_model
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 

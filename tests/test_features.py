@@ -12,7 +12,6 @@ from raytune_yesno.features import (
     Example,
     LogMel,
     collate,
-    extract_examples,
     find_speech,
     flat_alignment,
     pad_silence,
@@ -20,13 +19,14 @@ from raytune_yesno.features import (
 )
 from raytune_yesno.models import MLP, STRIDE, WINDOW, Net, num_positions
 from raytune_yesno.synthetic import synthesize_with_times
+from raytune_yesno.yesno import clean_examples
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def examples(small_corpus: Corpus) -> list[Example]:
-    return list(extract_examples(small_corpus, "float64"))
+    return list(clean_examples(small_corpus, "float64"))
 
 
 def tone(seconds: float = 1.0, hz: float = 440.0) -> Tensor:
@@ -156,9 +156,9 @@ def test_the_window_at_a_time_holds_what_sounds_then(frame: int) -> None:
 
 
 def test_examples_of_a_corpus_are_made_once_for_a_dtype(small_corpus: Corpus) -> None:
-    first = extract_examples(small_corpus, "float32")
-    assert extract_examples(small_corpus, "float32") is first
+    first = clean_examples(small_corpus, "float32")
+    assert clean_examples(small_corpus, "float32") is first
     assert first[0].feature_FT.dtype == torch.float32
-    double = extract_examples(small_corpus, "float64")
+    double = clean_examples(small_corpus, "float64")
     assert double[0].feature_FT.dtype == torch.float64
     assert [example.words for example in double] == list(small_corpus.labels)

@@ -11,7 +11,8 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus, split_corpus
 from raytune_yesno.loop import build_optimizer, fit, learning_rate_at
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks import YesNo, shuffle
+from raytune_yesno.tasks import shuffle
+from raytune_yesno.yesno import YesNo
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 6, "dropout": 0.4}
 TINY = {"channels": (2,), "hidden_units": 4, "batch_size": 4, "epochs": 1}
