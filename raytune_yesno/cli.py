@@ -262,10 +262,12 @@ def _result_stream() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(kept, "w", encoding="utf-8") as results:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as results:
             yield results
     finally:
         sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 if __name__ == "__main__":
