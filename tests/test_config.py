@@ -25,6 +25,13 @@ BOUNDS = [
     ("hidden_units", 1, None, 1),
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
+    ("augment_noise", 0, 1, 1e-9),
+    ("augment_snr_db", -20, 40, 1e-9),
+    ("augment_gain_db", 0, 40, 1e-9),
+    ("augment_shift_s", 0, 2, 1e-9),
+    ("augment_speed", 0, 0.3, 1e-9),
+    ("augment_time_mask", 0, 12, 1),
+    ("augment_freq_mask", 0, 14, 1),
     ("num_workers", 0, 4096, 1),
     ("seed", 0, 2**31 - 1, 1),
 ]
@@ -35,7 +42,7 @@ OPTIONS = {
     "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
     "dtype": ["float32", "float64"],
 }
-FREE = {"channels", "use_gpu", "swap_halves"}
+SWITCHES = ["use_gpu", "swap_halves", "valid_noise"]
 
 
 @st.composite
@@ -54,14 +61,15 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
     changes["channels"] = tuple(
         draw(st.lists(st.integers(1, 512), min_size=1, max_size=most_convs))
     )
-    changes["use_gpu"], changes["swap_halves"] = draw(st.booleans()), draw(st.booleans())
+    for key in SWITCHES:
+        changes[key] = draw(st.booleans())
     left_out = draw(st.sets(st.sampled_from(sorted(changes.keys() - {"task", "model"}))))
     return {key: changes[key] for key in changes if key not in left_out}
 
 
 class TestRange:
     def test_every_key_is_covered_here(self) -> None:
-        keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | FREE
+        keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | {"channels", *SWITCHES}
         assert keys == {key.name for key in dataclasses.fields(Config)}
 
     @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)

@@ -34,6 +34,14 @@ SINE = {
 # smaller than the number of ranks. With batches of 1 every rank but one is always idle.
 CASES: dict[str, dict[str, Any]] = {
     "cnn": {**YESNO, "dtype": "float64"},
+    "cnn, augmented": {
+        **YESNO,
+        "dtype": "float64",
+        "epochs": 2,
+        "augment_noise": 0.5,
+        "augment_speed": 0.1,
+        "augment_time_mask": 6,
+    },
     "cnn in float32": {**YESNO, "dtype": "float32"},
     "cnn, one by one": {**YESNO, "dtype": "float64", "batch_size": 1, "epochs": 2},
     "mlp": {**YESNO, "dtype": "float64", "model": "mlp", "hidden_layers": 2},

@@ -17,6 +17,15 @@ from raytune_yesno.yesno import YesNo
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 6, "dropout": 0.4}
 TINY = {"channels": (2,), "hidden_units": 4, "batch_size": 4, "epochs": 1}
 
+AUGMENTED = {
+    "augment_noise": 0.5,
+    "augment_gain_db": 6.0,
+    "augment_shift_s": 0.3,
+    "augment_speed": 0.1,
+    "augment_time_mask": 6,
+    "augment_freq_mask": 4,
+}
+
 
 def train(config: Config, corpus: Corpus | None = None, **options: Any) -> Checkpoint:
     """Train to the end and return what the last epoch left."""
@@ -123,6 +132,16 @@ class TestResuming:
         rest = train(config, small_corpus, resume=load_checkpoint(tmp_path / "last"))
         assert len(rest.history) == 6
         assert_same_bits(whole, rest)
+
+    def test_augmented_recordings_too(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        config = build_config(SMALL, AUGMENTED, {"epochs": 3})
+        next(fit(config, small_corpus)).save(tmp_path / "last")
+        whole = train(config, small_corpus)
+        assert_same_bits(
+            whole, train(config, small_corpus, resume=load_checkpoint(tmp_path / "last"))
+        )
+        plain = train(build_config(SMALL, {"epochs": 3}), small_corpus)
+        assert whole.metrics["train_loss"] != plain.metrics["train_loss"]
 
     def test_sine_too(self, tmp_path: Path) -> None:
         config = build_config({"task": "sine", "epochs": 4, "batch_size": 300})
