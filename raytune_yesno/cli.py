@@ -231,6 +231,8 @@ def _add_evaluate(commands: Any) -> None:
         help="which part, split as in the checkpoint's training [test]",
     )
 
+    parser.add_argument("--picture", metavar="PNG", help="draw the rates with noise, too")
+
 
 def _add_predict(commands: Any) -> None:
     parser = _add_command(commands, "predict", "predict", "the words of recordings")

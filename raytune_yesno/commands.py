@@ -6,7 +6,6 @@ for, and returns the JSON object.
 
 import json
 import os
-import shlex
 import sys
 import time
 from argparse import Namespace
@@ -16,29 +15,22 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.display import Display, describe
-from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
+from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.settings import (
+    DEFAULT_DATA,
+    SETTINGS_FILE,
+    build_plan,
+    given_flags,
+    read_settings,
+    refuse_flags,
+    resume_command,
+    resume_settings,
+)
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
-
-_SETTINGS_FILE = "settings.yaml"
-_SETTINGS: dict[str, type] = {
-    "data": str,
-    "config": dict,
-    "space": dict,
-    "search": str,
-    "search_options": dict,
-    "scheduler": str,
-    "scheduler_options": dict,
-    "trials": int,
-    "workers_per_trial": int,
-    "max_concurrent": int,
-    "seed": int,
-}
-_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number"}
-_DEFAULT_DATA = "yesno"
 
 
 def corpus_fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -126,17 +118,17 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model."""
     from raytune_yesno.session import ray_session
 
-    settings = _read_settings(options)
-    flags = _flags(options, num_workers=options.num_workers)
+    settings = read_settings(options)
+    flags = given_flags(options, num_workers=options.num_workers)
     if options.resume:
-        _refuse_flags(options, "out")
+        refuse_flags(options, "out")
         out = Path(options.resume).absolute()
-        settings, config = _resume_settings(out, settings, flags)
+        settings, config = resume_settings(out, settings, flags)
     else:
         out = _new_folder(options.out, "runs")
         config = build_config(settings["config"], flags)
     corpus = _load_corpus(settings, options, config)
-    saved = {"data": settings.get("data", _DEFAULT_DATA), "config": config.as_dict()}
+    saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()
     try:
@@ -146,7 +138,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         else:
             run = _run_training(config, corpus, out, saved, display)
     except Interrupted as stop:
-        raise Interrupted(stop.signum, _resume_command("train", out / _SETTINGS_FILE)) from None
+        raise Interrupted(stop.signum, resume_command("train", out / SETTINGS_FILE)) from None
     finally:
         display.close()
     if run.diverged:
@@ -173,15 +165,16 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test."""
+    from raytune_yesno.plan import Plan
     from raytune_yesno.session import ray_session
     from raytune_yesno.store import STORE
     from raytune_yesno.study import load
-    from raytune_yesno.tune import Plan, run_refit, run_search
+    from raytune_yesno.tune import run_refit, run_search
 
-    settings = _read_settings(options)
+    settings = read_settings(options)
     if options.resume:
         fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
-        _refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+        refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
         out = Path(options.resume).absolute()
         study = load(out)
         if study.refit:
@@ -190,7 +183,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         settings["data"] = options.data or study.asked["data"]
     else:
         out = _new_folder(options.out, "studies")
-        plan = _build_plan(settings, options)
+        plan = build_plan(settings, options)
     plan.check()
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
@@ -202,7 +195,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     plan,
                     corpus,
                     out,
-                    data=settings.get("data", _DEFAULT_DATA),
+                    data=settings.get("data", DEFAULT_DATA),
                     resume=bool(options.resume),
                     on_progress=display.show_search,
                 )
@@ -222,7 +215,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             finally:
                 display.close()
     except Interrupted as stop:
-        raise Interrupted(stop.signum, _resume_command("tune", out / STORE)) from None
+        raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
     errors = sum(trial.status == "failed" for trial in study.trial_list)
     efficiency = study.efficiency
     assert efficiency
@@ -266,7 +259,8 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model and count the word errors."""
     from raytune_yesno.corpus import load_corpus
-    from raytune_yesno.recognizer import Recognizer
+    from raytune_yesno.picture import format_ladder, save_ladder
+    from raytune_yesno.recognizer import Recognizer, climb_ladder
     from raytune_yesno.recognizer import evaluate as evaluate_recognizer
 
     recognizer = Recognizer.load(options.checkpoint)
@@ -279,8 +273,15 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         f"of {corpus.source}: {figures['substitutions']} substitutions, "
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
+    display = Display()
+    by_snr = climb_ladder(recognizer, corpus, options.split, display.show_count)
+    display.close()
+    _say(options, results, "\n" + format_ladder(by_snr))
+    if options.picture:
+        save_ladder(by_snr, figures["wer"], Path(options.picture))
     return {
         **figures,
+        "by_snr": by_snr,
         "split": options.split,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
     }
@@ -345,119 +346,13 @@ def _run_training(
     if config.num_workers:
         count_fitting(config)
     out.mkdir(parents=True, exist_ok=True)
-    (out / _SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     return run_training(
         config,
         corpus,
         out,
         resume=(out / LAST).exists(),  # there is none if the first epoch was cut off
         on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
-    )
-
-
-def _read_settings(options: Namespace) -> dict[str, Any]:
-    """Return the settings of --config and --set; flags come over them where they are read."""
-    settings: dict[str, Any] = {}
-    if options.config:
-        settings = _read_yaml(Path(options.config), "a YAML file of settings")
-        settings = {key: value for key, value in settings.items() if value is not None}
-        for key, value in settings.items():
-            if key not in _SETTINGS:
-                hint = suggest_name(str(key), _SETTINGS)
-                raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            if type(value) is not _SETTINGS[key]:
-                kind = _KIND_NAMES[_SETTINGS[key]]
-                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
-    config = settings.get("config", {})
-    build_config(config, where=str(options.config))
-    if "seed" in settings:
-        config = {**config, "seed": settings["seed"]}
-    assignments = parse_assignments(options.assignments)
-    build_config(assignments, where="--set")
-    settings["config"] = {**config, **assignments}
-    if options.data:
-        settings["data"] = options.data
-    return settings
-
-
-def _resume_settings(
-    out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
-) -> tuple[dict[str, Any], Config]:
-    """Return the settings and the config of the run in a folder, with what was given over them.
-
-    Raises:
-        InputError: there is no run, or what was given would make another run of it.
-    """
-    file = out / _SETTINGS_FILE
-    settings = _read_yaml(file, "a run's folder, as `train` printed it")
-    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
-        raise InputError(f"{file}: damaged, it lacks `data` or `config`")
-    before = build_config(settings["config"], where=str(file))
-    config = build_config(settings["config"], given["config"], flags)
-    for key, value in config.as_dict().items():
-        if key not in ("epochs", "num_workers", "use_gpu") and value != before.as_dict()[key]:
-            raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
-    return {**settings, **given}, config
-
-
-def _refuse_flags(options: Namespace, *names: str) -> None:
-    """Raise InputError if a flag was given that would have no effect beside --resume."""
-    for name in names:
-        if getattr(options, name) not in (None, []):
-            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag}: --resume goes on with what was asked then; leave it out")
-
-
-def _resume_command(command: str, file: Path) -> str:
-    """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
-    return f"raytune-yesno {command} --resume {shlex.quote(str(file.parent))}" * file.is_file()
-
-
-def _read_yaml(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values")
-    return content
-
-
-def _flags(options: Namespace, **more: Any) -> dict[str, Any]:
-    """Return the config keys that have flags of their own, where those were given."""
-    given = {"epochs": options.epochs, "seed": options.seed, "use_gpu": options.use_gpu, **more}
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def _build_plan(settings: Mapping[str, Any], options: Namespace) -> Any:
-    from raytune_yesno.space import parse_space
-    from raytune_yesno.spaces import default_space
-    from raytune_yesno.tune import Plan
-
-    flags = _flags(options, num_workers=options.workers_per_trial)
-    if "workers_per_trial" in settings:
-        flags = {"num_workers": settings["workers_per_trial"], **flags}
-    config = build_config(settings["config"], flags)
-    space = settings.get("space")
-    if options.space:
-        space = _read_yaml(Path(options.space), "a YAML file of domains")
-    asked = {
-        "search": options.search,
-        "scheduler": options.scheduler,
-        "trials": options.trials,
-        "max_concurrent": options.max_concurrent,
-    }
-    asked = {key: value for key, value in asked.items() if value is not None}
-    known = ("search", "search_options", "scheduler", "scheduler_options", "trials")
-    given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
-    return Plan(
-        config=config,
-        space=default_space(config) if space is None else parse_space(space),
-        **{**given, **asked},
     )
 
 
@@ -470,7 +365,7 @@ def _load_corpus(
     from raytune_yesno.corpus import load_corpus, split_corpus
 
     display = Display()
-    data = settings.get("data", _DEFAULT_DATA)
+    data = settings.get("data", DEFAULT_DATA)
     corpus = load_corpus(data, skip_bad=options.skip_bad, progress=display.show_bytes)
     display.close()
     split_corpus(corpus, seed=config.seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from raytune_yesno.tune import Progress
+    from raytune_yesno.recorder import Progress
 
 WIDTH = 80
 _PLAIN_EVERY_S = 5.0
@@ -46,6 +46,10 @@ class Display:
         whole = f" of {total / 1e6:.1f}" if total else ""
         share = f"{bar(done / total)} " if total else ""
         self.show(f"{share}{done / 1e6:.1f}{whole} MB", important=done == total)
+
+    def show_count(self, done: int, total: int) -> None:
+        """Show how much of a list is done."""
+        self.show(f"{bar(done / total)} {done}/{total}")
 
     def show_epoch(self, metrics: dict[str, Any], epochs: int) -> None:
         """Show an epoch of training."""

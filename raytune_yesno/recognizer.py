@@ -1,6 +1,6 @@
 """A trained model reads recordings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from raytune_yesno.corpus import SAMPLE_RATE, split_corpus
 from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.errors import InputError
 from raytune_yesno.features import LogMel, pad_silence, position_time_s
+from raytune_yesno.noise import LADDER, noisy_copies
 from raytune_yesno.yesno import build_yesno_model
 
 if TYPE_CHECKING:
@@ -86,6 +87,31 @@ def evaluate(recognizer: Recognizer, corpus: "Corpus", part: str) -> dict[str, A
         "insertions": errors.insertions,
         "deletions": errors.deletions,
     }
+
+
+def climb_ladder(
+    recognizer: Recognizer,
+    corpus: "Corpus",
+    part: str,
+    on_condition: Callable[[int, int], None] = lambda done, total: None,
+) -> list[dict[str, Any]]:
+    """Return the word error rate in each condition of :data:`raytune_yesno.noise.LADDER`.
+
+    The noise of a recording is fixed: it depends on the condition and the recording alone.
+
+    Args:
+        on_condition: called with the number of conditions done, and of all.
+    """
+    indices = select_part(recognizer.checkpoint, corpus, part)
+    rungs = []
+    for condition in LADDER:
+        errors = ErrorCount()
+        for copy in noisy_copies(corpus, indices, [condition], "ladder"):
+            heard = [word.label for word in recognizer.decode(copy.waveform)]
+            errors += count_errors(corpus.labels[copy.position], heard)
+        rungs.append({"noise": condition.noise, "snr_db": condition.snr_db, "wer": errors.wer})
+        on_condition(len(rungs), len(LADDER))
+    return rungs
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:

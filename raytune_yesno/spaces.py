@@ -12,6 +12,16 @@ _OPTIMISATION: Space = {
     "lr_decay": Float(0.0, 1.0),
 }
 
+_AUGMENTATION: Space = {
+    "augment_noise": Float(0.0, 1.0),
+    "augment_snr_db": Float(-10.0, 10.0),
+    "augment_gain_db": Float(0.0, 12.0),
+    "augment_shift_s": Float(0.0, 0.5),
+    "augment_speed": Float(0.0, 0.15),
+    "augment_time_mask": Int(0, 10),
+    "augment_freq_mask": Int(0, 8),
+}
+
 SPACES: dict[tuple[str, str], Space] = {
     ("yesno", "cnn"): {
         **_OPTIMISATION,
@@ -20,6 +30,7 @@ SPACES: dict[tuple[str, str], Space] = {
         "hidden_units": Int(32, 256, log=True),
         "activation": Choice("relu", "gelu", "tanh", "sigmoid"),
         "dropout": Float(0.0, 0.6),
+        **_AUGMENTATION,
     },
     ("yesno", "mlp"): {
         **_OPTIMISATION,
@@ -27,6 +38,7 @@ SPACES: dict[tuple[str, str], Space] = {
         "hidden_units": Int(32, 512, log=True),
         "activation": Choice("relu", "gelu", "tanh", "sigmoid"),
         "dropout": Float(0.0, 0.6),
+        **_AUGMENTATION,
     },
     ("sine", "mlp"): {
         "learning_rate": Float(1e-7, 1e-4, log=True),

@@ -1,0 +1,102 @@
+"""What a study is asked to do."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.schedulers import build_scheduler
+from raytune_yesno.search import build_algorithm
+from raytune_yesno.space import Space, format_space, parse_space
+from raytune_yesno.study import Study
+
+DEFAULT_TRIALS = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is asked to do.
+
+    Attributes:
+        config: what all trials share; a point is merged over it. Its ``num_workers`` are the
+            workers of a trial, its ``epochs`` the most that a trial may train.
+        space: the domains searched.
+        search, search_options: an entry of :data:`raytune_yesno.search.ALGORITHMS`.
+        scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.SCHEDULERS`.
+        trials: how many are asked for; None for 32 or, of a search that has an end, all.
+        max_concurrent: most trials at a time; None for as many as fit the cluster.
+    """
+
+    config: Config
+    space: Space
+    search: str = "tpe"
+    search_options: Mapping[str, Any] = field(default_factory=dict)
+    scheduler: str = "asha"
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    trials: int | None = None
+    max_concurrent: int | None = None
+
+    def check(self) -> None:
+        """Raise InputError if any part of the plan could not be carried out."""
+        if self.trials is not None and self.trials < 1:
+            raise InputError(f"trials: {self.trials} is out of range; it must be at least 1")
+        if self.config.num_workers < 1:
+            raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
+        build_scheduler(self.scheduler, self.config.epochs, **self.scheduler_options)
+        self.build_algorithm()
+        fixed = {"epochs", "num_workers", "use_gpu", "seed", "swap_halves", "task"}
+        for key in self.space.keys() & fixed:
+            raise InputError(f"search space: {key!r} is the same for all trials; use --set {key}=…")
+        for key, domain in self.space.items():
+            for value in domain.grid(2):
+                build_config(self.config.as_dict(), {key: value}, where=f"search space: {key}")
+        # These can be wrong together where each is right alone.
+        coupled = [key for key in ("model", "channels", "kernel_size") if key in self.space]
+        for values in itertools.product(*(self.space[key].grid(100) for key in coupled)):
+            point = dict(zip(coupled, values, strict=True))
+            build_config(self.config.as_dict(), point, where="search space")
+
+    @property
+    def num_trials(self) -> int:
+        """The number of trials: what was asked for, but no more than the search has."""
+        available = getattr(self.build_algorithm(), "num_points", None)
+        if available is None:
+            return self.trials or DEFAULT_TRIALS
+        return min(self.trials or available, available)
+
+    def build_algorithm(self) -> Any:
+        return build_algorithm(
+            self.search, self.space, seed=self.config.seed, **self.search_options
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as the store's first event holds it."""
+        return {
+            "config": self.config.as_dict(),
+            "space": format_space(self.space),
+            "search": self.search,
+            "search_options": dict(self.search_options),
+            "scheduler": self.scheduler,
+            "scheduler_options": dict(self.scheduler_options),
+            "trials": self.num_trials,
+            "max_concurrent": self.max_concurrent,
+        }
+
+    @classmethod
+    def from_study(cls, study: Study) -> "Plan":
+        """Return the plan that a study was asked to carry out."""
+        asked = study.asked
+        keys = ("search", "search_options", "scheduler", "scheduler_options", "trials")
+        missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
+        if missing:
+            raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
+        return cls(
+            config=build_config(asked["config"], where=f"{study.path}: config"),
+            space=parse_space(asked["space"]),
+            **{key: asked[key] for key in keys},
+            max_concurrent=asked.get("max_concurrent"),
+        )

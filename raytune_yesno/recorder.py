@@ -1,0 +1,240 @@
+"""Between Ray Tune and the store: what is asked, what is reported, when to stop."""
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as RayTrial
+
+from raytune_yesno.plan import Plan
+from raytune_yesno.search import Observation
+from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.store import StudyStore
+from raytune_yesno.study import Trial
+from raytune_yesno.trial import Launch
+
+METRIC = "valid_loss"
+
+
+@dataclass
+class Progress:
+    """How far a search is; handed to ``on_progress`` whenever it changes."""
+
+    asked_for: int
+    slots: int
+    epochs_per_trial: int
+    ended: dict[str, int] = field(
+        default_factory=lambda: {"done": 0, "stopped": 0, "diverged": 0, "failed": 0}
+    )
+    running: int = 0
+    epochs: int = 0
+    best: dict[str, Any] | None = None
+    best_trial: int | None = None
+
+    def take(self, trial: int, metrics: dict[str, Any]) -> None:
+        """Count an epoch, and take it as the best if it is."""
+        self.epochs += 1
+        loss = metrics.get(METRIC)
+        if loss is not None and (self.best is None or loss < self.best[METRIC]):
+            self.best, self.best_trial = metrics, trial
+
+
+class StudySearcher(AlgorithmSearcher):
+    """Ask the plan's algorithm, record what was asked, and hand unfinished trials out first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: StudyStore,
+        finished: list[Trial],
+        unfinished: list[Trial],
+    ) -> None:
+        known = [*finished, *unfinished]
+        super().__init__(
+            plan.build_algorithm(), metric=METRIC, mode="min", history=map(observe, known)
+        )
+        self.store = store
+        self.unfinished = list(unfinished)
+
+    def suggest(self, trial_id: str) -> Launch | str:
+        """Return the launch of the next trial, or FINISHED."""
+        if self.unfinished:
+            trial = self.unfinished.pop(0)
+            self.numbers[trial_id] = trial.number
+            folder = trial.checkpoint[0] if trial.checkpoint else None
+            return {"number": trial.number, "point": trial.point, "checkpoint": folder}
+        point = super().suggest(trial_id)
+        if isinstance(point, str):
+            return point
+        number = self.numbers[trial_id]
+        self.store.append("asked", trial=number, point=point)
+        return {"number": number, "point": point, "checkpoint": None}
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Note an epoch, by the trial's own count: Ray's begins anew when a study is resumed."""
+        if METRIC in result:
+            super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
+
+
+def observe(trial: Trial) -> Observation:
+    """Return what a search algorithm is told of a recorded trial."""
+    losses = tuple(epoch[METRIC] for epoch in trial.epochs if epoch.get(METRIC) is not None)
+    return Observation(
+        number=trial.number,
+        point=trial.point,
+        loss=min(losses, default=None),
+        epochs=len(losses),
+        status=trial.status,  # type: ignore[arg-type]
+        losses=losses,
+    )
+
+
+class Recorder(tune.Stopper):  # type: ignore[misc]
+    """Write what Tune reports to the store, and stop the search when a signal asks for it."""
+
+    def __init__(
+        self,
+        store: StudyStore,
+        progress: Progress,
+        epochs: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.store, self.progress, self.epochs = store, progress, epochs
+        self.on_progress = on_progress
+        self.attempts: dict[int, int] = {}
+        self.stopped_by: int | None = None
+        self.callback = _Callback(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what cannot go into Ray's snapshots of the experiment, which are never read."""
+        return {**self.__dict__, "on_progress": None}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Say whether Tune is to stop all trials."""
+        return self.stopped_by is not None
+
+    def started(self, number: int) -> None:
+        self.attempts[number] = self.attempts.get(number, 0) + 1
+        self.progress.running += 1
+        self.store.append("started", trial=number, attempt=self.attempts[number])
+        self.on_progress(self.progress)
+
+    def epoch(self, number: int, result: dict[str, Any]) -> None:
+        kept = {key: result[key] for key in RECORDED if key in result}
+        self.progress.take(number, kept)
+        self.store.append("epoch", trial=number, attempt=self.attempts[number], **kept)
+        self.on_progress(self.progress)
+
+    def saved(self, number: int, folder: str, epoch: int) -> None:
+        self.store.append("saved", trial=number, checkpoint=folder, epoch=epoch)
+
+    def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
+        self.progress.running -= 1
+        whole = result.get("diverged") or result.get("epoch") == self.epochs
+        if self.stopped_by and not whole and not error:
+            return  # cut off; it goes on when the study is resumed
+        if error:
+            status = "failed"
+        elif result.get("diverged"):
+            status = "diverged"
+        else:
+            status = "done" if whole else "stopped"
+        self.progress.ended[status] += 1
+        fields = {"error": error} if error else {}
+        self.store.append("ended", trial=number, status=status, **fields)
+        self.on_progress(self.progress)
+
+
+RECORDED = (
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "valid_wer",
+    "learning_rate",
+    "seconds",
+    "diverged",
+    "host",
+    "pid",
+    "began",
+    "ended",
+)
+
+
+class _Callback(tune.Callback):  # type: ignore[misc]
+    """Translate Tune's events for a :class:`Recorder`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def on_trial_start(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
+        self.recorder.started(trial.config["number"])
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[RayTrial],
+        trial: RayTrial,
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        self.recorder.epoch(trial.config["number"], result)
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, checkpoint: Any, **_: Any
+    ) -> None:
+        epoch = trial.last_result.get("epoch", 0)
+        self.recorder.saved(trial.config["number"], checkpoint.path, epoch)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
+        self.recorder.progress.running -= 1
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
+        self.recorder.ended(trial.config["number"], trial.last_result)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
+    ) -> None:
+        cause = last_line(str(trial.get_error() or "lost"))
+        self.recorder.ended(trial.config["number"], trial.last_result, error=cause)
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text that says anything."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+class stop_on_signals:  # noqa: N801 - reads as a statement
+    """Tell a recorder of the first SIGINT or SIGTERM; a second one interrupts at once."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self.before[signum] = signal.signal(signum, self.handle)
+
+    def handle(self, signum: int, frame: object) -> None:
+        self.recorder.stopped_by = signum
+        self.restore()
+
+    def restore(self) -> None:
+        for signum, handler in self.before.items():
+            signal.signal(signum, handler)
+
+    def __exit__(self, *exception: object) -> None:
+        self.restore()

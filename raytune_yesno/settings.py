@@ -1,0 +1,140 @@
+"""Settings: a YAML file, ``--set`` and flags, brought together."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.errors import InputError, suggest_name
+
+if TYPE_CHECKING:
+    from raytune_yesno.plan import Plan
+
+SETTINGS_FILE = "settings.yaml"
+_SETTINGS: dict[str, type] = {
+    "data": str,
+    "config": dict,
+    "space": dict,
+    "search": str,
+    "search_options": dict,
+    "scheduler": str,
+    "scheduler_options": dict,
+    "trials": int,
+    "workers_per_trial": int,
+    "max_concurrent": int,
+    "seed": int,
+}
+_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number"}
+DEFAULT_DATA = "yesno"
+
+
+def read_settings(options: Namespace) -> dict[str, Any]:
+    """Return the settings of --config and --set; flags come over them where they are read."""
+    settings: dict[str, Any] = {}
+    if options.config:
+        settings = read_yaml(Path(options.config), "a YAML file of settings")
+        settings = {key: value for key, value in settings.items() if value is not None}
+        for key, value in settings.items():
+            if key not in _SETTINGS:
+                hint = suggest_name(str(key), _SETTINGS)
+                raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
+            if type(value) is not _SETTINGS[key]:
+                kind = _KIND_NAMES[_SETTINGS[key]]
+                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
+    config = settings.get("config", {})
+    build_config(config, where=str(options.config))
+    if "seed" in settings:
+        config = {**config, "seed": settings["seed"]}
+    assignments = parse_assignments(options.assignments)
+    build_config(assignments, where="--set")
+    settings["config"] = {**config, **assignments}
+    if options.data:
+        settings["data"] = options.data
+    return settings
+
+
+def resume_settings(
+    out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], Config]:
+    """Return the settings and the config of the run in a folder, with what was given over them.
+
+    Raises:
+        InputError: there is no run, or what was given would make another run of it.
+    """
+    file = out / SETTINGS_FILE
+    settings = read_yaml(file, "a run's folder, as `train` printed it")
+    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
+        raise InputError(f"{file}: damaged, it lacks `data` or `config`")
+    before = build_config(settings["config"], where=str(file))
+    config = build_config(settings["config"], given["config"], flags)
+    for key, value in config.as_dict().items():
+        if key not in ("epochs", "num_workers", "use_gpu") and value != before.as_dict()[key]:
+            raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
+    return {**settings, **given}, config
+
+
+def refuse_flags(options: Namespace, *names: str) -> None:
+    """Raise InputError if a flag was given that would have no effect beside --resume."""
+    for name in names:
+        if getattr(options, name) not in (None, []):
+            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
+            raise InputError(f"--{flag}: --resume goes on with what was asked then; leave it out")
+
+
+def resume_command(command: str, file: Path) -> str:
+    """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
+    return f"raytune-yesno {command} --resume {shlex.quote(str(file.parent))}" * file.is_file()
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not YAML: {reason}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values")
+    return content
+
+
+def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
+    """Return the config keys that have flags of their own, where those were given."""
+    given = {"epochs": options.epochs, "seed": options.seed, "use_gpu": options.use_gpu, **more}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
+    """Return the plan of a study; flags win over settings."""
+    from raytune_yesno.plan import Plan
+    from raytune_yesno.space import parse_space
+    from raytune_yesno.spaces import default_space
+
+    flags = given_flags(options, num_workers=options.workers_per_trial)
+    if "workers_per_trial" in settings:
+        flags = {"num_workers": settings["workers_per_trial"], **flags}
+    config = build_config(settings["config"], flags)
+    space = settings.get("space")
+    if options.space:
+        space = read_yaml(Path(options.space), "a YAML file of domains")
+    asked = {
+        "search": options.search,
+        "scheduler": options.scheduler,
+        "trials": options.trials,
+        "max_concurrent": options.max_concurrent,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    known = ("search", "search_options", "scheduler", "scheduler_options", "trials")
+    given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
+    return Plan(
+        config=config,
+        space=default_space(config) if space is None else parse_space(space),
+        **{**given, **asked},
+    )
