@@ -39,6 +39,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = build_parser().parse_args(arguments)
+    # The networks are small: threads that wait by spinning cost ten times the work where the
+    # machine has other things to do. OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _result_stream() as results:
         try:
             from raytune_yesno import commands
