@@ -44,11 +44,19 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cnn in float32": {**YESNO, "dtype": "float32"},
     "cnn, one by one": {**YESNO, "dtype": "float64", "batch_size": 1, "epochs": 2},
-    "mlp": {**YESNO, "dtype": "float64", "model": "mlp", "hidden_layers": 2},
+    # Neither AdamW nor a clipped step shows how long a gradient is; these do.
+    "mlp": {
+        **YESNO,
+        "dtype": "float64",
+        "model": "mlp",
+        "optimizer": "sgd",
+        "learning_rate": 1e-4,
+        "clip_norm": 0.0,
+    },
+    "sine, all points": {"task": "sine", "dtype": "float64", "epochs": 1},
     "sine": {**SINE, "dtype": "float64", "batch_size": 1998},
     "sine in float32": {**SINE, "dtype": "float32", "batch_size": 1998, "epochs": 2},
     "sine, small batches": {**SINE, "dtype": "float64", "batch_size": 6, "epochs": 1},
-    "sine, all points": {**SINE, "dtype": "float64", "batch_size": 2000, "epochs": 1},
 }
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 
@@ -155,7 +163,8 @@ class TestTheNumberOfRanks:
 
 @pytest.mark.parametrize(
     "world_size",
-    [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)],
+    # With three ranks or more the order in which gradients are added up matters.
+    [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)],
 )
 def test_a_run_cut_off_and_resumed_by_new_processes_ends_in_the_same_bits(
     small_corpus: Corpus, tmp_path: Path, world_size: int
