@@ -15,7 +15,7 @@ from ray import tune
 
 from raytune_yesno.checkpoint import library_versions, load_checkpoint
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.errors import Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.plan import Plan
 from raytune_yesno.recorder import (
     METRIC,
@@ -59,14 +59,15 @@ def run_search(
         data: how the corpus was named, for the record; resuming finds it by that.
 
     Raises:
-        InputError: the plan makes no sense, or does not fit the cluster.
+        InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
+            on had another corpus.
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
     plan.check()
     out = out.absolute()
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
-    earlier = load(out).trial_list if resume else []
+    earlier = load_resumable(out, corpus).trial_list if resume else []
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     progress = Progress(plan.num_trials, slots, plan.config.epochs)
@@ -101,6 +102,22 @@ def run_search(
         raise Interrupted(recorder.stopped_by)
     shutil.rmtree(out / TRIALS, ignore_errors=True)
     return load(out)
+
+
+def load_resumable(out: Path, corpus: "Corpus | None") -> Study:
+    """Return the study that is to go on.
+
+    Raises:
+        InputError: there is none, or its trials were trained on another corpus.
+    """
+    study = load(out)
+    trained_on = study.asked.get("corpus", {})
+    if corpus and corpus.fingerprint != trained_on.get("fingerprint"):
+        raise InputError(
+            f"{out}: this study is of {trained_on.get('source')} ({trained_on.get('fingerprint')}),"
+            f" not of {corpus.source} ({corpus.fingerprint}); give --data as it was then"
+        )
+    return study
 
 
 def tune_trials(
