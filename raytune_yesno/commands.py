@@ -216,6 +216,8 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                 display.close()
     except Interrupted as stop:
         raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
+    if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
+        _note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
     errors = sum(trial.status == "failed" for trial in study.trial_list)
     efficiency = study.efficiency
     assert efficiency

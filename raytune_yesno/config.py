@@ -92,6 +92,9 @@ class Config:
         1, "data-parallel workers; 0 runs in the calling process", low=0, high=4096
     )
     use_gpu: bool = _setting(False, "give every worker a GPU")
+    gpus_per_worker: float = _setting(
+        1.0, "how much of a GPU that is; trials can share one", low=0.01, high=64.0
+    )
     dtype: str = _setting(
         "float32", "floating-point type of the arithmetic", options=("float32", "float64")
     )

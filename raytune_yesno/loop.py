@@ -181,6 +181,12 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.AdamW(model.parameters(), betas=(config.momentum, 0.999), **rate)
 
 
+def find_device(config: Config) -> torch.device:
+    """Return the accelerator that this process was given; the CPU if none was, or none is found."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found if found and config.use_gpu else torch.device("cpu")
+
+
 def process_rank() -> tuple[int, int]:
     """Return this process's rank and the world size; (0, 1) outside a process group."""
     if dist.is_available() and dist.is_initialized():

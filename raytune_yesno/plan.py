@@ -48,7 +48,8 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         build_scheduler(self.scheduler, self.config.epochs, **self.scheduler_options)
         self.build_algorithm()
-        fixed = {"epochs", "num_workers", "use_gpu", "seed", "swap_halves", "task"}
+        fixed = {"task", "epochs", "seed", "swap_halves", "valid_noise"}
+        fixed |= {"num_workers", "use_gpu", "gpus_per_worker"}
         for key in self.space.keys() & fixed:
             raise InputError(f"search space: {key!r} is the same for all trials; use --set {key}=…")
         for key, domain in self.space.items():

@@ -160,6 +160,7 @@ RECORDED = (
     "seconds",
     "diverged",
     "host",
+    "device",
     "pid",
     "began",
     "ended",

@@ -18,8 +18,8 @@ _SETTINGS = {
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
-    """Return what data-parallel workers reserve: each a CPU, and a GPU if asked for."""
-    gpu = {"GPU": 1.0} if config.use_gpu else {}
+    """Return what workers reserve: each a CPU, and its share of a GPU if asked for."""
+    gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
     return [{"CPU": 1.0, **gpu} for _ in range(config.num_workers)]
 
 
@@ -31,18 +31,23 @@ def count_fitting(config: Config) -> int:
     """
     import ray
 
-    has = ray.cluster_resources()
-    bundles = worker_bundles(config)
-    needs = {name: sum(bundle[name] for bundle in bundles) for name in bundles[0]}
-    fitting = min(int(has.get(name, 0) // amount) for name, amount in needs.items())
-    if not fitting:
-        wanted = " and ".join(f"{amount:g} {name}s" for name, amount in needs.items())
-        found = " and ".join(f"{has.get(name, 0):g} {name}s" for name in needs)
-        raise InputError(
-            f"num_workers: {config.num_workers} workers need {wanted}, the cluster has {found}; "
-            "ask for fewer workers or a larger cluster"
+    worker = worker_bundles(config)[0]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A worker lies on one node, a group may lie on several.
+    num_workers = sum(
+        min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
+    )
+    if num_workers < config.num_workers:
+        wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
+        found = " and ".join(
+            f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker
         )
-    return fitting
+        raise InputError(
+            f"num_workers: {config.num_workers} workers of {wanted} each do not fit the cluster, "
+            f"which has {found} and room for {num_workers}; ask for fewer workers or a larger "
+            "cluster"
+        )
+    return num_workers // config.num_workers
 
 
 @contextmanager

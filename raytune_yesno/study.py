@@ -1,12 +1,13 @@
 """Read a study: typed trials, tidy tables, the best, and where the time went."""
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.store import ENDINGS, Event, read_events
 
 if TYPE_CHECKING:
@@ -54,32 +55,6 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Efficiency:
-    """How much of the slots' time was training, and what the rest was.
-
-    Shares of slots × seconds from the first trial's first step to the search's end; they add up
-    to one.
-
-    Attributes:
-        efficiency: inside the training loop.
-        startup: slots that had not begun their first trial yet.
-        reporting: between the epochs of a trial.
-        gaps: between one trial's last epoch and the next one's first step.
-        tail: slots that had no trial left to run.
-        median_gap_s: seconds from a trial's end to the next one's first step on that slot.
-        startup_s: seconds from the study's start to the first step.
-    """
-
-    efficiency: float
-    startup: float
-    reporting: float
-    gaps: float
-    tail: float
-    median_gap_s: float | None
-    startup_s: float
-
-
-@dataclass(frozen=True)
 class Study:
     """A study as its store tells it.
 
@@ -89,6 +64,8 @@ class Study:
         trial_list: in the order of their numbers.
         refit: the refit's event, if it came to that.
         searched: the search came to its end.
+        end_time: when the search ended, or the last that was heard of it.
+        pauses: from when to when it stood still, interrupted or killed.
         problems: lines of the store that were left out, and why.
     """
 
@@ -98,6 +75,7 @@ class Study:
     refit: Event | None
     searched: bool
     end_time: float
+    pauses: list[tuple[float, float]]
     problems: list[str]
 
     @property
@@ -158,7 +136,13 @@ class Study:
     @cached_property
     def efficiency(self) -> Efficiency | None:
         """Where the time went; None before the first epoch."""
-        return _measure_efficiency(self)
+        return measure_efficiency(
+            [epoch for trial in self.trial_list for epoch in trial.epochs],
+            num_slots=self.asked["slots"],
+            asked_at=self.asked["time"],
+            end=self.end_time,
+            pauses=self.pauses,
+        )
 
 
 def load(path: str | Path) -> Study:
@@ -188,6 +172,11 @@ def load(path: str | Path) -> Study:
         refit=refit,
         searched=searched,
         end_time=max(ends, default=events[0]["time"]),
+        pauses=[
+            (before["time"], event["time"])
+            for before, event in itertools.pairwise(events)
+            if event["event"] == "resumed"
+        ],
         problems=problems,
     )
 
@@ -227,47 +216,3 @@ def _apply(trial: Trial, event: Event) -> None:
             trial.checkpoint = (event["checkpoint"], event["epoch"])
         case "ended" if event["status"] in ENDINGS:
             trial.status, trial.error = event["status"], event.get("error")
-
-
-def _measure_efficiency(study: Study) -> Efficiency | None:
-    processes: dict[tuple[str, int], list[Event]] = {}
-    for trial in study.trial_list:
-        for epoch in trial.epochs:
-            processes.setdefault((epoch["host"], epoch["pid"]), []).append(epoch)
-    if not processes:
-        return None
-    num_slots = study.asked["slots"]
-    slots: list[list[Event]] = []
-    for epochs in sorted(processes.values(), key=lambda epochs: epochs[0]["began"]):
-        if len(slots) < num_slots:
-            slots.append(epochs)
-        else:  # a process that took a lost one's place
-            min(slots, key=lambda slot: slot[-1]["ended"]).extend(epochs)
-    begin = min(epoch["began"] for epochs in slots for epoch in epochs)
-    end = max(study.end_time, *(epoch["ended"] for epochs in slots for epoch in epochs))
-    spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
-    gaps: list[float] = []
-    for epochs in slots:
-        epochs.sort(key=lambda epoch: epoch["began"])
-        spent["startup"] += epochs[0]["began"] - begin
-        spent["tail"] += end - epochs[-1]["ended"]
-        for epoch, following in zip(epochs, [*epochs[1:], None], strict=True):
-            spent["efficiency"] += epoch["seconds"]
-            spent["reporting"] += epoch["ended"] - epoch["began"] - epoch["seconds"]
-            if following is None:
-                continue
-            pause = following["began"] - epoch["ended"]
-            if following["trial"] == epoch["trial"]:
-                spent["reporting"] += pause
-            else:
-                spent["gaps"] += pause
-                gaps.append(pause)
-    whole = num_slots * (end - begin)
-    # Slots that never ran anything.
-    spent["startup"] += whole - sum(spent.values())
-    shares = {name: seconds / whole for name, seconds in spent.items()}
-    return Efficiency(
-        **shares,
-        median_gap_s=median(gaps) if gaps else None,
-        startup_s=begin - study.asked["time"],
-    )

@@ -30,7 +30,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.loop import Record, fit, process_rank
+from raytune_yesno.loop import Record, find_device, fit, process_rank
 from raytune_yesno.session import worker_bundles
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def run_training(
 
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can follow."""
-    device = torch.accelerator.current_accelerator() if payload.config.use_gpu else None
-    prepare = (lambda model: model.to(device)) if device else (lambda model: model)
-    for record in payload.records(payload.resume, device=device or "cpu", prepare=prepare):
+    device = find_device(payload.config)
+    host = {"device": device, "prepare": lambda model: model.to(device)}
+    for record in payload.records(payload.resume, **host):
         save_checkpoint(record.checkpoint(), out / LAST)
         keep_last(out)
         on_epoch(record.metrics)

@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.loop import Record, fit
+from raytune_yesno.loop import Record, find_device, fit
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -94,6 +94,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             **metrics,
             "diverged": self.record.diverged,
             "host": socket.gethostname(),
+            "device": str(find_device(self.payload.config)),
             "began": began,
             "ended": time.time(),
             "done": self.record.diverged or metrics["epoch"] >= self.payload.config.epochs,
@@ -124,7 +125,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 ray.remote(Peer)
                 .options(
                     num_cpus=1,
-                    num_gpus=1 if config.use_gpu else 0,
+                    num_gpus=config.gpus_per_worker if config.use_gpu else 0,
                     scheduling_strategy=strategy,
                 )
                 .remote(self.payload)
@@ -178,17 +179,11 @@ class Peer:
 def join_process_group(config: Config, rank: int, store: Store) -> None:
     """Join torch's default process group: NCCL between GPUs, gloo between CPUs."""
     dist.init_process_group(
-        "nccl" if config.use_gpu else "gloo",
+        dist.get_default_backend_for_device(find_device(config)),
         store=store,
         rank=rank,
         world_size=config.num_workers,
     )
-
-
-def find_device(config: Config) -> torch.device:
-    """Return the device that Ray gave this process."""
-    accelerator = torch.accelerator.current_accelerator() if config.use_gpu else None
-    return accelerator or torch.device("cpu")
 
 
 def replicate(device: torch.device) -> Callable[[torch.nn.Module], torch.nn.Module]:

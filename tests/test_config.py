@@ -33,6 +33,7 @@ BOUNDS = [
     ("augment_time_mask", 0, 12, 1),
     ("augment_freq_mask", 0, 14, 1),
     ("num_workers", 0, 4096, 1),
+    ("gpus_per_worker", 0.01, 64, 1e-9),
     ("seed", 0, 2**31 - 1, 1),
 ]
 OPTIONS = {
