@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,25 @@ def count_fitting(config: Config) -> int:
     return num_workers // config.num_workers
 
 
+def _check_answers(address: str) -> None:
+    """Raise InputError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    if address in ("auto", "local") or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); give "
+        "the HOST:PORT that `ray start --head` printed, or leave --address out to use this "
+        "machine alone"
+    )
+
+
 @contextmanager
 def ray_session(
     address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None
@@ -73,6 +93,7 @@ def ray_session(
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_answers(address)
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
     try:
         ray.init(
@@ -82,11 +103,7 @@ def ray_session(
             **(local if address == "local" else {}),
         )
     except (ConnectionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); start one with "
-            "`ray start --head`, or leave --address out to use this machine alone"
-        ) from error
+        raise _no_answer(address, error) from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
