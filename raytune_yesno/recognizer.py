@@ -12,7 +12,7 @@ from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.corpus import SAMPLE_RATE, split_corpus
 from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.errors import InputError
-from raytune_yesno.features import LogMel, pad_silence, position_time_s
+from raytune_yesno.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
 from raytune_yesno.noise import LADDER, noisy_copies
 from raytune_yesno.yesno import build_yesno_model
 
@@ -57,6 +57,8 @@ class Recognizer:
     @torch.no_grad()
     def decode(self, waveform: Tensor) -> list[Word]:
         """Return the words of a (1, samples) waveform at 8 kHz."""
+        if waveform.shape[-1] < FFT_SAMPLES:
+            return []  # 32 ms at most: too short for a spectrogram and for a word
         x_11FT = pad_silence(self._extract(waveform))[None, None]
         return greedy_decode(self.model(x_11FT).reshape(-1, 3))
 
