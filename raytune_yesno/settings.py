@@ -30,6 +30,7 @@ _SETTINGS: dict[str, type] = {
 }
 _KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number"}
 DEFAULT_DATA = "yesno"
+_MAY_CHANGE = ("epochs", "num_workers", "use_gpu", "gpus_per_worker")  # when a run is resumed
 
 
 def read_settings(options: Namespace) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def resume_settings(
     before = build_config(settings["config"], where=str(file))
     config = build_config(settings["config"], given["config"], flags)
     for key, value in config.as_dict().items():
-        if key not in ("epochs", "num_workers", "use_gpu") and value != before.as_dict()[key]:
+        if key not in _MAY_CHANGE and value != before.as_dict()[key]:
             raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
     return {**settings, **given}, config
 
