@@ -160,6 +160,7 @@ RECORDED = (
     "seconds",
     "diverged",
     "host",
+    "node",
     "device",
     "pid",
     "began",

@@ -5,7 +5,8 @@ Events, in the order in which they can occur:
 ``study``   what was asked: config, space, search, scheduler, trials, seed, corpus, versions
 ``asked``   a trial's number and point, before it is launched
 ``started`` a trial began (again, with the next ``attempt``) in a process on a host
-``epoch``   the metrics of an epoch; ``began`` and ``ended`` are the worker's clock, in seconds
+``epoch``   the metrics of an epoch, and where it was trained: ``host``, Ray's ``node`` (a host may
+            run several), ``pid``; ``began`` and ``ended`` are the worker's clock, in seconds
 ``saved``   the trial's latest checkpoint, and its epoch
 ``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler), ``diverged`` or ``failed``
 ``paused``  the search was interrupted; ``resumed``: it goes on

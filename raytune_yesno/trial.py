@@ -94,6 +94,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             **metrics,
             "diverged": self.record.diverged,
             "host": socket.gethostname(),
+            "node": ray.get_runtime_context().get_node_id(),
             "device": str(find_device(self.payload.config)),
             "began": began,
             "ended": time.time(),
