@@ -182,7 +182,19 @@ def load(path: str | Path) -> Study:
 
 
 _BOOKKEEPING = frozenset(
-    ("event", "time", "trial", "attempt", "host", "pid", "began", "ended", "diverged")
+    (
+        "event",
+        "time",
+        "trial",
+        "attempt",
+        "host",
+        "node",
+        "pid",
+        "device",
+        "began",
+        "ended",
+        "diverged",
+    )
 )
 
 # Of tables without rows, so that code that reads a column works from the start.
