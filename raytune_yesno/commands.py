@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 def corpus_fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Download YESNO."""
-    from raytune_yesno.corpus import read_folder
     from raytune_yesno.download import URL, cache_folder, fetch
+    from raytune_yesno.folder import read_folder
 
     folder = Path(options.folder or cache_folder())
     display = Display()
@@ -61,8 +61,10 @@ def corpus_synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def corpus_check(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Report what is wrong with a corpus, all at once."""
-    from raytune_yesno.corpus import Corpus, Problem, check_folder, load_corpus
+    from raytune_yesno.corpus import Corpus
     from raytune_yesno.download import find_yesno
+    from raytune_yesno.folder import Problem, check_folder
+    from raytune_yesno.sources import load_corpus
 
     data = options.folder or options.data
     corpus: Corpus | None = None
@@ -90,8 +92,8 @@ def corpus_check(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def corpus_show(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Look at one recording: waveform, sample rate, labels, and a picture."""
-    from raytune_yesno.corpus import load_corpus
     from raytune_yesno.picture import draw_text, save_picture
+    from raytune_yesno.sources import load_corpus
 
     corpus = load_corpus(options.folder or options.data, skip_bad=options.skip_bad)
     if not 0 <= options.number < len(corpus):
@@ -260,10 +262,10 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model and count the word errors."""
-    from raytune_yesno.corpus import load_corpus
     from raytune_yesno.picture import format_ladder, save_ladder
     from raytune_yesno.recognizer import Recognizer, climb_ladder
     from raytune_yesno.recognizer import evaluate as evaluate_recognizer
+    from raytune_yesno.sources import load_corpus
 
     recognizer = Recognizer.load(options.checkpoint)
     corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
@@ -293,8 +295,8 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read recordings with a checkpoint's model."""
     import torch
 
-    from raytune_yesno.corpus import read_recording
     from raytune_yesno.recognizer import Recognizer
+    from raytune_yesno.recording import read_recording
 
     recognizer = Recognizer.load(options.checkpoint)
     files = []
@@ -364,7 +366,8 @@ def _load_corpus(
     """Read the corpus, once; None where the task has none."""
     if config.task != "yesno":
         return None
-    from raytune_yesno.corpus import load_corpus, split_corpus
+    from raytune_yesno.corpus import split_corpus
+    from raytune_yesno.sources import load_corpus
 
     display = Display()
     data = settings.get("data", DEFAULT_DATA)

@@ -10,10 +10,13 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from raytune_yesno.corpus import FOLDER, Progress, check_folder
 from raytune_yesno.errors import InputError
+from raytune_yesno.folder import FOLDER, check_folder
+
+Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
 URL = "http://www.openslr.org/resources/1/waves_yesno.tar.gz"
 CHECKSUM = "c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73"  # SHA-256

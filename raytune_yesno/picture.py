@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.corpus import SAMPLE_RATE
 from raytune_yesno.errors import InputError
 from raytune_yesno.features import HOP_S, LogMel
+from raytune_yesno.recording import SAMPLE_RATE
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHADES = " ░▒▓█"

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.corpus import SAMPLE_RATE, split_corpus
+from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.errors import InputError
 from raytune_yesno.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
 from raytune_yesno.noise import LADDER, noisy_copies
+from raytune_yesno.recording import SAMPLE_RATE
 from raytune_yesno.yesno import build_yesno_model
 
 if TYPE_CHECKING:

@@ -20,8 +20,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from raytune_yesno.corpus import FOLDER, SAMPLE_RATE, Corpus, build_corpus, check_folder
+from raytune_yesno.corpus import Corpus, build_corpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.folder import FOLDER, check_folder
+from raytune_yesno.recording import SAMPLE_RATE
 
 Array = npt.NDArray[np.float64]
 WordTimes = tuple[tuple[float, float], ...]  # start and end of each word of a recording, seconds

@@ -11,17 +11,11 @@ import torch
 from torch.utils.data import DataLoader
 from torchaudio.datasets import YESNO
 
-from raytune_yesno.corpus import (
-    Corpus,
-    build_corpus,
-    check_folder,
-    decode,
-    load_corpus,
-    parse_labels,
-    read_recording,
-    split_corpus,
-)
+from raytune_yesno.corpus import Corpus, build_corpus, parse_labels, split_corpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.folder import check_folder
+from raytune_yesno.recording import decode, read_recording
+from raytune_yesno.sources import load_corpus
 
 needs_yesno = pytest.mark.skipif(
     not os.environ.get("YESNO_ROOT"), reason="YESNO_ROOT does not say where the recordings are"

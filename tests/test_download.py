@@ -14,9 +14,9 @@ import pytest
 import soundfile
 
 from raytune_yesno import download
-from raytune_yesno.corpus import load_corpus
 from raytune_yesno.download import CHECKSUM, URL, fetch
 from raytune_yesno.errors import InputError
+from raytune_yesno.sources import load_corpus
 
 
 def tar_of(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:

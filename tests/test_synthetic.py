@@ -8,8 +8,10 @@ import pytest
 from torchaudio.datasets import YESNO
 
 from raytune_yesno import synthetic
-from raytune_yesno.corpus import Corpus, build_corpus, check_folder, load_corpus, split_corpus
+from raytune_yesno.corpus import Corpus, build_corpus, split_corpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.folder import check_folder
+from raytune_yesno.sources import load_corpus
 from raytune_yesno.synthetic import (
     COSINES,
     Random,
