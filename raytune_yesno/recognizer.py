@@ -126,17 +126,16 @@ def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]
 
 
-# A word is heard while its middle is about the middle of the window; spoken words of these two
-# kinds last about this long.
+# A word is heard while its middle is about the middle of the window, and a "yes" or a "no" takes
+# about 0.4 s; where exactly it begins and ends, CTC does not say.
 _HALF_WORD_S = 0.2
 
 
 def _place(word: Word, length_s: float) -> TimedWord:
-    start = position_time_s(word.first) - _HALF_WORD_S
-    end = position_time_s(word.last) + _HALF_WORD_S
+    middle = position_time_s((word.first + word.last) / 2)
     return TimedWord(
         WORDS[word.label],
-        round(max(0.0, start), 3),
-        round(min(length_s, end), 3),
+        round(min(max(0.0, middle - _HALF_WORD_S), length_s), 3),
+        round(min(max(0.0, middle + _HALF_WORD_S), length_s), 3),
         round(word.confidence, 4),
     )
