@@ -92,6 +92,7 @@ def run_search(
     else:
         store.append("resumed", slots=slots)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress)
+    recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     searcher = StudySearcher(plan, store, finished, unfinished)
     remaining = plan.num_trials - len(finished)
     if remaining > 0:
