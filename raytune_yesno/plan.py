@@ -46,6 +46,12 @@ class Plan:
             raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
+        for options, taken in (
+            (self.search_options, {"name", "space", "seed"}),
+            (self.scheduler_options, {"name", "epochs"}),
+        ):
+            for key in options.keys() & taken:
+                raise InputError(f"{key!r} is no option of a search or a scheduler")
         build_scheduler(self.scheduler, self.config.epochs, **self.scheduler_options)
         self.build_algorithm()
         fixed = {"task", "epochs", "seed", "swap_halves", "valid_noise"}

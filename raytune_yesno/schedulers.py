@@ -1,12 +1,12 @@
 """The registry of trial schedulers: which trials go on, and which end early."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.options import check_options
 
 
 def _fifo(epochs: int) -> TrialScheduler:
@@ -41,9 +41,5 @@ def build_scheduler(name: str, epochs: int, **options: Any) -> TrialScheduler:
     """
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
-    known = list(inspect.signature(SCHEDULERS[name]).parameters)[1:]
-    for option in options:
-        if option not in known:
-            hint = suggest_name(option, known) if known else "it has none"
-            raise InputError(f"scheduler {name}: no option {option!r}; {hint}")
+    check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=("epochs",))
     return SCHEDULERS[name](epochs, **options)

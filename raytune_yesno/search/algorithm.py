@@ -1,11 +1,11 @@
 """What a search algorithm is, and the registry of them."""
 
 import importlib
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.options import check_options
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, build_space
 
@@ -71,12 +71,6 @@ def build_algorithm(
     if type(seed) is not int or seed < 0:
         raise InputError(f"a seed is a whole number, at least 0, not {seed!r}")
     algorithm: Any = load_algorithm(name)
-    parameters = [key for key in inspect.signature(algorithm).parameters if key != "space"]
-    for option in options:
-        if option not in parameters:
-            raise InputError(
-                f"search {name}: no option {option!r}; "
-                f"{suggest_name(option, [key for key in parameters if key != 'seed'])}"
-            )
+    check_options(f"search {name}", algorithm, options, taken=("space", "seed"))
     built: Algorithm = algorithm(build_space(space), seed=seed, **options)
     return built

@@ -35,6 +35,8 @@ class Manual:
 
 
 def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
+    if not isinstance(point, Mapping):
+        raise InputError(f"point {number}: expected a mapping of keys to values, not {point!r}")
     try:
         check_point(space, point, partial=True)
     except InputError as error:
