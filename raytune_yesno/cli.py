@@ -18,10 +18,10 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError
 
 _EPILOG = """\
 examples:
-  raytune-yesno tune --data synthetic            a study on the built-in corpus
-  raytune-yesno train --num-workers 2            one data-parallel run on YESNO
-  raytune-yesno evaluate studies/NAME/refit/best word error rate on the test part
-  raytune-yesno predict studies/NAME/refit/best recording.wav
+  raytune-yesno tune --data synthetic         a study on the built-in corpus
+  raytune-yesno train --num-workers 2         one data-parallel run on YESNO
+  raytune-yesno evaluate STUDY/refit/best     word error rate on the test part
+  raytune-yesno predict STUDY/refit/best recording.wav
 """
 
 
