@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,8 +67,8 @@ def _check_answers(address: str) -> None:
 def _no_answer(address: str, error: Exception) -> InputError:
     return InputError(
         f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); give "
-        "the HOST:PORT that `ray start --head` printed, or leave --address out to use this "
-        "machine alone"
+        "the HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as it was set there, "
+        "or leave --address out to use this machine alone"
     )
 
 
@@ -95,6 +97,7 @@ def ray_session(
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_answers(address)
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -104,6 +107,15 @@ def ray_session(
         )
     except (ConnectionError, ValueError) as error:
         raise _no_answer(address, error) from error
+    except ray.exceptions.AuthenticationError as error:
+        raise InputError(
+            f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
+            "the machine where it was made, and set RAY_AUTH_MODE=token"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, terminate or signal.SIG_DFL
+        )  # Ray's own handler aborts the process
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

@@ -1,5 +1,10 @@
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -47,3 +52,44 @@ def test_the_environment_names_the_cluster_where_nothing_else_does(
 def test_a_session_has_the_resources_that_were_asked_for(ray_cluster: str) -> None:
     resources = ray.cluster_resources()
     assert (resources["CPU"], resources["GPU"]) == (4, 2)
+
+
+def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        command = ["tune", "--address", address, "--data", "synthetic:10"]
+        done = subprocess.run(
+            [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
+            env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"raytune-yesno: --address {address}: the cluster there asks for a token"
+    )
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_sigterm_is_not_left_to_rays_handler(ray_cluster: str, tmp_path: Path) -> None:
+    command = ["train", "--address", ray_cluster, "--data", "synthetic:10", "--epochs", "5000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "run"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history, deadline = tmp_path / "run/history.jsonl", time.monotonic() + 120
+    try:
+        while not (history.exists() and history.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate()[1]
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.splitlines()[-1].endswith(f"train --resume {tmp_path / 'run'}")
