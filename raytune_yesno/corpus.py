@@ -104,5 +104,5 @@ def split_corpus(corpus: Corpus | int, *, seed: int, swap_halves: bool = False) 
     num_valid = max(1, len(learn) // 5)
     train, valid = sorted(shuffled[num_valid:]), sorted(shuffled[:num_valid])
     if not (train and valid and test):
-        raise InputError(f"{size} recordings are too few for training, validation and test parts")
+        raise InputError(f"too few recordings for training, validation and test parts: {size}")
     return Split(tuple(train), tuple(valid), test)

@@ -63,7 +63,8 @@ def decode(data: bytes, *, streamed: bool = False) -> Recording:
                 raise ValueError(f"a sample rate of {rate} Hz is out of range")
             samples_TC = file.read(dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise ValueError(f"not a readable WAV file: {error}") from error
+        reason = str(error).rpartition(">: ")[2]  # what comes before describes our own buffer
+        raise ValueError(f"not a readable WAV file: {reason}") from error
     if not len(samples_TC):
         raise ValueError("no samples in it")
     if not np.isfinite(samples_TC).all():
