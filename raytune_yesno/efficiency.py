@@ -51,23 +51,11 @@ def measure_efficiency(
         pauses: spans of time in between that do not count.
     """
 
-    def clock(time: float) -> float:
-        return time - sum(min(time, stop) - start for start, stop in pauses if time > start)
-
-    processes: dict[tuple[str, int], list[Event]] = {}
-    for epoch in epochs:
-        moved = {**epoch, "began": clock(epoch["began"]), "ended": clock(epoch["ended"])}
-        processes.setdefault((epoch["host"], epoch["pid"]), []).append(moved)
-    if not processes:
+    slots = assign_slots(epochs, num_slots=num_slots, pauses=pauses)
+    if not slots:
         return None
-    slots: list[list[Event]] = []
-    for process in sorted(processes.values(), key=lambda process: process[0]["began"]):
-        if len(slots) < num_slots:
-            slots.append(process)
-        else:  # a process that took a lost one's place
-            min(slots, key=lambda slot: slot[-1]["ended"]).extend(process)
     begin = min(epoch["began"] for slot in slots for epoch in slot)
-    end = max(clock(end), *(epoch["ended"] for slot in slots for epoch in slot))
+    end = max(_unpaused(end, pauses), *(epoch["ended"] for slot in slots for epoch in slot))
     spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
     gaps: list[float] = []
     for slot in slots:
@@ -86,6 +74,8 @@ def measure_efficiency(
                 spent["gaps"] += pause
                 gaps.append(pause)
     whole = num_slots * (end - begin)
+    if whole <= 0:
+        return None
     # Slots that never ran anything.
     spent["startup"] += whole - sum(spent.values())
     shares = {name: seconds / whole for name, seconds in spent.items()}
@@ -94,3 +84,31 @@ def measure_efficiency(
         median_gap_s=median(gaps) if gaps else None,
         startup_s=begin - asked_at,
     )
+
+
+def assign_slots(
+    epochs: Sequence[Event],
+    *,
+    num_slots: int,
+    pauses: Sequence[tuple[float, float]] = (),
+) -> list[list[Event]]:
+    """Return the epochs of each slot, a process's or those of several that followed each other.
+
+    ``began`` and ``ended`` are moved to a clock that stands still during pauses.
+    """
+    processes: dict[tuple[str, int], list[Event]] = {}
+    for epoch in epochs:
+        began, ended = _unpaused(epoch["began"], pauses), _unpaused(epoch["ended"], pauses)
+        moved = {**epoch, "began": began, "ended": ended}
+        processes.setdefault((epoch["host"], epoch["pid"]), []).append(moved)
+    slots: list[list[Event]] = []
+    for process in sorted(processes.values(), key=lambda process: process[0]["began"]):
+        if len(slots) < num_slots:
+            slots.append(process)
+        else:  # a process that took a lost one's place
+            min(slots, key=lambda slot: slot[-1]["ended"]).extend(process)
+    return slots
+
+
+def _unpaused(time: float, pauses: Sequence[tuple[float, float]]) -> float:
+    return time - sum(min(time, stop) - start for start, stop in pauses if time > start)

@@ -21,7 +21,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,14 @@ class StudyStore:
                 os.fsync(file.fileno())
 
 
-def read_events(folder: Path) -> tuple[list[Event], list[str]]:
+def read_events(
+    folder: Path, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Event], list[str]]:
     """Return a store's events, and a line on each line that could not be read.
+
+    Args:
+        folder: the study's.
+        progress: called now and then with the bytes read, and all there are.
 
     Raises:
         InputError: there is no store, or its first line is not that of a study.
@@ -64,8 +70,12 @@ def read_events(folder: Path) -> tuple[list[Event], list[str]]:
         )
     events: list[Event] = []
     problems: list[str] = []
-    for number, event in _parse_lines(path):
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
+    for number, event in _parse_lines(path, progress):
+        if (
+            isinstance(event, dict)
+            and isinstance(event.get("event"), str)
+            and isinstance(event.get("time"), int | float)
+        ):
             events.append(event)
         else:
             problems.append(f"{path}:{number}: left out, not a whole record")
@@ -74,13 +84,19 @@ def read_events(folder: Path) -> tuple[list[Event], list[str]]:
     return events, problems
 
 
-def _parse_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def _parse_lines(
+    path: Path, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, Any]]:
+    total, done = path.stat().st_size, 0
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             event = None
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
             yield number, event
+            done += len(line)
+            if progress and number % 5000 == 0:
+                progress(min(done, total), total)
 
 
 def _end_last_line(path: Path) -> None:

@@ -1,14 +1,17 @@
 """Read a study: typed trials, tidy tables, the best, and where the time went."""
 
 import itertools
-import math
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.efficiency import Efficiency, measure_efficiency
-from raytune_yesno.store import ENDINGS, Event, read_events
+from raytune_yesno.store import ENDINGS, STORE, Event, read_events
+
+METRIC = "valid_loss"
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,7 @@ class Trial:
         attempts: times it was started.
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
+        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
     """
 
     number: int
@@ -35,12 +39,19 @@ class Trial:
     attempts: int = 0
     checkpoint: tuple[str, int] | None = None
     error: str | None = None
+    metric: str = METRIC
+    mode: str = "min"
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of least validation loss, ties by word error rate; None without any."""
-        scored = [epoch for epoch in self.epochs if epoch.get("valid_loss") is not None]
-        return min(scored, key=_score, default=None)
+        """The epoch of the best metric, ties by word error rate; None without any."""
+        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
+        return min(scored, key=self.score, default=None)
+
+    def score(self, epoch: Event) -> tuple[float, float]:
+        """Return what orders epochs; the least is best."""
+        value, wer = epoch[self.metric], epoch.get("valid_wer")
+        return (-value if self.mode == "max" else value, 0.0 if wer is None else wer)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -66,7 +77,8 @@ class Study:
         searched: the search came to its end.
         end_time: when the search ended, or the last that was heard of it.
         pauses: from when to when it stood still, interrupted or killed.
-        problems: lines of the store that were left out, and why.
+        problems: what was left out, and why.
+        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
     """
 
     path: Path
@@ -77,16 +89,28 @@ class Study:
     end_time: float
     pauses: list[tuple[float, float]]
     problems: list[str]
+    metric: str = METRIC
+    mode: str = "min"
 
     @property
     def best(self) -> Trial | None:
-        """The trial of least validation loss among those that were not cut off or failed."""
-        ranked = [
-            trial
+        """The best of the trials that were not cut off and did not fail; None without any."""
+        return next(iter(self.ranking), None)
+
+    @property
+    def ranking(self) -> list[Trial]:
+        """The trials that came to a result, the best first."""
+        scored = [
+            (trial.score(best), trial)
             for trial in self.trial_list
-            if trial.status in ("done", "stopped") and trial.best_epoch
+            if trial.status in ("done", "stopped") and (best := trial.best_epoch)
         ]
-        return min(ranked, key=lambda trial: _score(trial.best_epoch or {}), default=None)
+        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.absolute().name
 
     @cached_property
     def trials(self) -> "pd.DataFrame":
@@ -109,8 +133,8 @@ class Study:
                     "status": trial.status,
                     "epochs": len(trial.epochs),
                     "best_epoch": best_epoch,
-                    "train_loss": None,
-                    "valid_loss": None,
+                    **({"train_loss": None} if self.metric == METRIC else {}),
+                    self.metric: None,
                     **metrics,
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
@@ -126,44 +150,121 @@ class Study:
         ``host``, ``pid``, and ``began`` and ``ended``, seconds since 1970 on the worker's clock."""
         import pandas as pd
 
-        rows = [
-            {key: value for key, value in epoch.items() if key not in ("event", "time")}
-            for trial in self.trial_list
-            for epoch in trial.epochs
-        ]
-        return pd.DataFrame(rows, columns=None if rows else list(_EPOCH_COLUMNS))
+        rows = [epoch for trial in self.trial_list for epoch in trial.epochs]
+        if not rows:
+            return pd.DataFrame(columns=list(_EPOCH_COLUMNS))
+        keys = dict.fromkeys(key for row in rows for key in row)
+        # By columns: from ten thousand trials' rows, pandas takes several times as long.
+        return pd.DataFrame(
+            {key: [row.get(key) for row in rows] for key in keys if key not in ("event", "time")}
+        )
+
+    @property
+    def num_slots(self) -> int:
+        """Trials at a time."""
+        return int(self.asked.get("slots", 1))
 
     @cached_property
     def efficiency(self) -> Efficiency | None:
         """Where the time went; None before the first epoch."""
         return measure_efficiency(
             [epoch for trial in self.trial_list for epoch in trial.epochs],
-            num_slots=self.asked["slots"],
+            num_slots=self.num_slots,
             asked_at=self.asked["time"],
             end=self.end_time,
             pauses=self.pauses,
         )
 
 
-def load(path: str | Path) -> Study:
-    """Read a study's folder: finished, running, interrupted or failed.
+def load(
+    path: str | Path,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Study:
+    """Read a study, finished, running, interrupted or failed, or any Ray Tune experiment.
+
+    Args:
+        path: the study's folder; a Ray Tune experiment's, with ``result.json`` and ``params.json``
+            in a folder each trial; or either's URI, ``s3://…`` or another that pyarrow knows.
+        metric, mode: what to judge by, and ``min`` or ``max`` [the study's own; an experiment's
+            metric is guessed where only one is possible].
+        progress: called now and then with the bytes read, and all there are.
 
     Raises:
-        InputError: there is no study.
+        InputError: there is no study, or its metric cannot be told.
     """
+    from raytune_yesno import foreign
+
+    if "://" in str(path):
+        with foreign.copy_texts(str(path)) as folder:
+            study = load(folder, metric=metric, mode=mode, progress=progress)
+        return replace(study, path=Path(str(path)))
     folder = Path(path)
-    events, problems = read_events(folder)
+    if not (folder / STORE).is_file() and foreign.is_experiment(folder):
+        return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)
+    events, problems = read_events(folder, progress)
+    return _build_study(folder, events, problems, metric or METRIC, mode or "min")
+
+
+def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
+    """Read several studies, each as :func:`load` does."""
+    return [load(path, **options) for path in paths]
+
+
+def join_trials(studies: Sequence[Study]) -> "pd.DataFrame":
+    """Return the trials of several studies as one table; the column ``study`` says whose."""
+    import pandas as pd
+
+    names = name_studies(studies)
+    tables = [study.trials.assign(study=name) for study, name in zip(studies, names, strict=True)]
+    columns = dict.fromkeys(["study", *(key for table in tables for key in table.columns)])
+    rows = [row for table in tables for row in table.to_dict("records")]
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def name_studies(studies: Sequence[Study]) -> list[str]:
+    """Return a name for each: the last part of its path, or as many as tell it from the others."""
+    names = [study.path.absolute().parts for study in studies]
+    for length in range(1, max((len(name) for name in names), default=1) + 1):
+        short = ["/".join(name[-length:]) for name in names]
+        if len(set(short)) == len(set(names)):
+            break
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in short if names else []:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _build_study(
+    folder: Path, events: list[Event], problems: list[str], metric: str, mode: str
+) -> Study:
     trials: dict[int, Trial] = {}
     refit = None
     searched = False
+    unknown = 0
+    damaged: Counter[str] = Counter()
     for event in events:
-        if event["event"] == "asked":
-            trials[event["trial"]] = Trial(event["trial"], event["point"])
-        elif event["event"] == "refitted":  # it names the best trial, but is no event of it
+        kind = event["event"]
+        if not _NEEDED.get(kind, frozenset()) <= event.keys():
+            damaged[kind] += 1
+        elif kind == "asked":
+            trials[event["trial"]] = Trial(event["trial"], event["point"], metric=metric, mode=mode)
+        elif kind == "refitted":  # it names the best trial, but is no event of it
             refit = event
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
-        searched = event["event"] == "searched" or (searched and event["event"] != "resumed")
+        elif "trial" in event:
+            unknown += 1
+        searched = kind == "searched" or (searched and kind != "resumed")
+    if unknown:
+        problems = [*problems, f"{unknown} events left out: of trials whose asking is lost"]
+    for kind, count in damaged.items():
+        needed = ", ".join(sorted(_NEEDED[kind]))
+        problems = [*problems, f"{count} {kind!r} events left out: they lack one of {needed}"]
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
@@ -178,8 +279,18 @@ def load(path: str | Path) -> Study:
             if event["event"] == "resumed"
         ],
         problems=problems,
+        metric=metric,
+        mode=mode,
     )
 
+
+# What an event cannot be read without.
+_NEEDED = {
+    "asked": frozenset(("trial", "point")),
+    "epoch": frozenset(("epoch", "seconds", "host", "pid", "began", "ended", "trial")),
+    "saved": frozenset(("checkpoint", "epoch")),
+    "ended": frozenset(("status",)),
+}
 
 _BOOKKEEPING = frozenset(
     (
@@ -206,11 +317,6 @@ _EPOCH_COLUMNS = (
     *("trial", "epoch", "train_loss", "valid_loss", "seconds", "attempt"),
     *("host", "pid", "began", "ended"),
 )
-
-
-def _score(epoch: dict[str, Any]) -> tuple[float, float]:
-    loss, wer = epoch.get("valid_loss"), epoch.get("valid_wer")
-    return (math.inf if loss is None else loss, 0.0 if wer is None else wer)
 
 
 def _apply(trial: Trial, event: Event) -> None:

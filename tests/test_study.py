@@ -6,7 +6,7 @@ import pytest
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.store import StudyStore
-from raytune_yesno.study import Study, load
+from raytune_yesno.study import Study, join_trials, load, load_all, name_studies
 
 
 class Writer:
@@ -149,7 +149,10 @@ class TestTrials:
             file.write('{"event": "ended", "trial": 0, "sta')
         study = writer.load()
         assert [(trial.number, trial.status) for trial in study.trial_list] == [(0, "running")]
-        assert len(study.problems) == 1
+        cut, lost, damaged = study.problems
+        assert cut.endswith("study.jsonl:6: left out, not a whole record")
+        assert lost == "1 events left out: of trials whose asking is lost"
+        assert damaged.startswith("1 'epoch' events left out: they lack one of began")
         assert (study.best, study.efficiency) == (None, None)
 
     def test_trials_stand_in_the_order_of_their_numbers(self, writer: Writer) -> None:
@@ -263,3 +266,54 @@ class TestEfficiency:
         assert study.efficiency is not None
         assert study.efficiency.median_gap_s is None
         assert self.shares(study)["efficiency"] == pytest.approx(0.5)
+
+
+class TestSeveral:
+    def test_stand_in_one_table_under_names_that_tell_them_apart(self, tmp_path: Path) -> None:
+        for name in ("a/study", "b/study"):
+            Writer(tmp_path / name).run(0, 3.0, float(len(name)))
+        studies = load_all([tmp_path / "a/study", tmp_path / "b/study"])
+        assert name_studies(studies) == ["a/study", "b/study"]
+        table = join_trials(studies)
+        assert table.columns[0] == "study"
+        assert table["study"].tolist() == ["a/study", "b/study"]
+        assert table["valid_loss"].tolist() == [study.trials["valid_loss"][0] for study in studies]
+
+    def test_the_same_study_twice_has_two_names(self, writer: Writer) -> None:
+        assert name_studies([writer.load(), writer.load()]) == ["study", "study (2)"]
+
+    def test_none_are_no_error(self) -> None:
+        assert name_studies([]) == []
+        assert join_trials([]).columns.tolist() == ["study"]
+
+
+def test_another_metric_may_judge(writer: Writer) -> None:
+    writer.run(0, 3.0, 1.0, valid_wer=0.2, accuracy=0.1)
+    writer.run(1, 2.0, valid_wer=0.1, accuracy=0.3)
+    folder = writer.store.path.parent
+    assert [trial.number for trial in load(folder).ranking] == [0, 1]
+    assert [trial.number for trial in load(folder, metric="valid_wer").ranking] == [1, 0]
+    most = load(folder, metric="accuracy", mode="max")
+    assert [trial.number for trial in most.ranking] == [1, 0]
+    assert load(folder, metric="no such").best is None
+
+
+def test_progress_is_told_of_long_stores(writer: Writer) -> None:
+    writer.ask(0)
+    writer.start(0)
+    for epoch in range(5100):
+        writer.epoch(0, epoch, 1.0)
+    told: list[tuple[int, int]] = []
+    load(writer.store.path.parent, progress=lambda done, total: told.append((done, total)))
+    (done, total) = told[0]
+    assert 0 < done < total
+
+
+def test_a_study_is_read_by_its_uri(writer: Writer) -> None:
+    writer.run(0, 3.0, 1.0)
+    uri = (writer.store.path.parent).as_uri()
+    study = load(uri)
+    assert study.name == "study"
+    assert study.trials["valid_loss"].tolist() == [1.0]
+    with pytest.raises(InputError, match="nowhere"):
+        load(uri + "/nowhere")
