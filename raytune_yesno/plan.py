@@ -13,6 +13,7 @@ from raytune_yesno.space import Space, format_space, parse_space
 from raytune_yesno.study import Study
 
 DEFAULT_TRIALS = 32
+MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Plan:
                 raise InputError(f"{key!r} is no option of a search or a scheduler")
         build_scheduler(self.scheduler, self.config.epochs, **self.scheduler_options)
         self.build_algorithm()
+        if self.trials is None and self.num_trials > MOST_UNASKED:
+            raise InputError(
+                f"search {self.search}: the space has {self.num_trials:,} points; say how many "
+                "with --trials, or give a smaller space"
+            )
         fixed = {"task", "epochs", "seed", "swap_halves", "valid_noise"}
         fixed |= {"num_workers", "use_gpu", "gpus_per_worker"}
         for key in self.space.keys() & fixed:

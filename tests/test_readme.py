@@ -17,6 +17,7 @@ from test_models import RecipeNet
 
 from raytune_yesno import cli
 from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.errors import InputError
 from raytune_yesno.plan import Plan
 from raytune_yesno.schedulers import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation
@@ -123,6 +124,12 @@ def test_a_list_of_points_is_tried_in_its_order(here: Path) -> None:
 def test_the_small_grid_has_every_combination(here: Path) -> None:
     plan = plan_study(["tune", "--search", "grid", "--space", "small.yaml"])
     assert plan.num_trials == 5 * 3 * 5
+
+
+def test_a_grid_of_the_whole_space_is_not_begun_unasked(here: Path) -> None:
+    with pytest.raises(InputError, match=r"the space has [\d,]{9,} points; say how"):
+        plan_study(["tune", "--search", "grid"])
+    assert plan_study(["tune", "--search", "grid", "--trials", "9"]).num_trials == 9
 
 
 @pytest.mark.parametrize(
