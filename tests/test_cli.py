@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shlex
 import signal
@@ -81,7 +82,11 @@ def start(*arguments: str, log: Path) -> subprocess.Popen[str]:
     """Start a command in a process of its own; standard error goes to a file."""
     command = [sys.executable, "-m", "raytune_yesno.cli", *arguments]
     with log.open("w") as stderr:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        # Results are the same bits only with the same number of threads.
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+        )
 
 
 def finish(process: subprocess.Popen[str], log: Path) -> Ended:
