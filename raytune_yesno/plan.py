@@ -15,6 +15,27 @@ from raytune_yesno.study import Study
 DEFAULT_TRIALS = 32
 MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
 
+# Pairs of a scheduler and searches that make no sense, and why.
+_NO_BUDGETS = (
+    "it learns from trials that ended at several numbers of epochs, by their losses there; choose "
+    "scheduler asha or hyperband"
+)
+UNFIT: tuple[tuple[str, frozenset[str], str], ...] = (
+    ("fifo", frozenset({"bohb"}), _NO_BUDGETS),
+    ("median", frozenset({"bohb"}), _NO_BUDGETS),
+    (
+        "pbt",
+        frozenset({"manual", "grid"}),
+        "the search means exactly its points, and the scheduler changes them; choose search random",
+    ),
+    (
+        "pbt",
+        frozenset({"tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
+        "the scheduler asks for all points before the first result, and changes them afterwards, "
+        "so the search could learn nothing; choose search random",
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,11 +70,12 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
-            (self.scheduler_options, {"name", "epochs"}),
+            (self.scheduler_options, {"name", "epochs", "space", "seed"}),
         ):
             for key in options.keys() & taken:
                 raise InputError(f"{key!r} is no option of a search or a scheduler")
-        build_scheduler(self.scheduler, self.config.epochs, **self.scheduler_options)
+        self.build_scheduler()
+        self._check_pair()
         self.build_algorithm()
         if self.trials is None and self.num_trials > MOST_UNASKED:
             raise InputError(
@@ -80,6 +102,20 @@ class Plan:
         if available is None:
             return self.trials or DEFAULT_TRIALS
         return min(self.trials or available, available)
+
+    def _check_pair(self) -> None:
+        for scheduler, searches, reason in UNFIT:
+            if self.scheduler == scheduler and self.search in searches:
+                raise InputError(f"search {self.search} with scheduler {scheduler}: {reason}")
+
+    def build_scheduler(self) -> Any:
+        return build_scheduler(
+            self.scheduler,
+            self.config.epochs,
+            space=self.space,
+            seed=self.config.seed,
+            **self.scheduler_options,
+        )
 
     def build_algorithm(self) -> Any:
         return build_algorithm(

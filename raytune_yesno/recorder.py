@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.plan import Plan
+from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.store import StudyStore
@@ -51,6 +52,7 @@ class StudySearcher(AlgorithmSearcher):
         store: StudyStore,
         finished: list[Trial],
         unfinished: list[Trial],
+        rounds: Rounds | None = None,
     ) -> None:
         known = [*finished, *unfinished]
         super().__init__(
@@ -58,16 +60,24 @@ class StudySearcher(AlgorithmSearcher):
         )
         self.store = store
         self.unfinished = list(unfinished)
+        self.rounds = rounds
+        self.num_left = plan.num_trials - len(finished)
 
-    def suggest(self, trial_id: str) -> Launch | str:
-        """Return the launch of the next trial, or FINISHED."""
+    def suggest(self, trial_id: str) -> Launch | str | None:
+        """Return the launch of the next trial, None if it is not its time, or FINISHED."""
+        if self.rounds and not self.num_left:
+            # Not before all have ended: Tune would let go of the processes of those who wait.
+            return None if self.rounds.has_live_trials else str(self.FINISHED)
+        if self.rounds and not self.rounds.has_room:
+            return None
+        self.num_left -= 1
         if self.unfinished:
             trial = self.unfinished.pop(0)
             self.numbers[trial_id] = trial.number
             folder = trial.checkpoint[0] if trial.checkpoint else None
             return {"number": trial.number, "point": trial.point, "checkpoint": folder}
         point = super().suggest(trial_id)
-        if isinstance(point, str):
+        if not isinstance(point, dict):
             return point
         number = self.numbers[trial_id]
         self.store.append("asked", trial=number, point=point)
@@ -105,6 +115,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.store, self.progress, self.epochs = store, progress, epochs
         self.on_progress = on_progress
         self.attempts: dict[int, int] = {}
+        self.running: set[int] = set()
+        self.waiting: set[int] = set()
         self.stopped_by: int | None = None
         self.callback = _Callback(self)
 
@@ -120,10 +132,21 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         return self.stopped_by is not None
 
     def started(self, number: int) -> None:
-        self.attempts[number] = self.attempts.get(number, 0) + 1
-        self.progress.running += 1
-        self.store.append("started", trial=number, attempt=self.attempts[number])
+        if number not in self.waiting:
+            self.attempts[number] = self.attempts.get(number, 0) + 1
+            self.store.append("started", trial=number, attempt=self.attempts[number])
+        self.move(number, self.running)
         self.on_progress(self.progress)
+
+    def waits(self, number: int) -> None:
+        self.move(number, self.waiting)
+
+    def move(self, number: int, to: set[int] | None = None) -> None:
+        self.running.discard(number)
+        self.waiting.discard(number)
+        if to is not None:
+            to.add(number)
+        self.progress.running = len(self.running)
 
     def epoch(self, number: int, result: dict[str, Any]) -> None:
         kept = {key: result[key] for key in RECORDED if key in result}
@@ -135,7 +158,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.store.append("saved", trial=number, checkpoint=folder, epoch=epoch)
 
     def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
-        self.progress.running -= 1
+        self.move(number)
         whole = result.get("diverged") or result.get("epoch") == self.epochs
         if self.stopped_by and not whole and not error:
             return  # cut off; it goes on when the study is resumed
@@ -198,7 +221,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
-        self.recorder.progress.running -= 1
+        self.recorder.move(trial.config["number"])
 
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any

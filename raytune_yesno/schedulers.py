@@ -1,12 +1,17 @@
 """The registry of trial schedulers: which trials go on, and which end early."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.hyperband import Hyperband
 from raytune_yesno.options import check_options
+from raytune_yesno.pbt import PBT
+from raytune_yesno.recalled import ASHA, MedianRule
+from raytune_yesno.space import Domain
 
 
 def _fifo(epochs: int) -> TrialScheduler:
@@ -18,28 +23,93 @@ def _asha(epochs: int, grace_period: int = 0, reduction_factor: float = 3) -> Tr
     """Stop the worse trials at every rung: Li et al. (2020), "A system for massively parallel
     hyperparameter tuning". Rungs lie at ``grace_period`` epochs (0: a quarter of them all) and
     every ``reduction_factor``-fold of it."""
-    if not 1 < reduction_factor <= 100:
-        raise InputError(f"reduction_factor: {reduction_factor} must be above 1 and at most 100")
-    if not 0 <= grace_period <= epochs:
-        raise InputError(f"grace_period: {grace_period} must be between 0 and the {epochs} epochs")
-    return ASHAScheduler(
+    # Nearer to 1 there would be more rungs than epochs, and Ray makes a list of them.
+    if not 1.1 <= reduction_factor <= 100:
+        raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")
+    return ASHA(
         time_attr="epoch",
         max_t=epochs,
-        grace_period=grace_period or max(1, epochs // 4),
+        grace_period=_grace_period(grace_period, epochs),
         reduction_factor=reduction_factor,
     )
 
 
-SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {"fifo": _fifo, "asha": _asha}
+def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
+    """See :class:`raytune_yesno.hyperband.Hyperband`."""
+    return Hyperband(epochs, reduction_factor)
 
 
-def build_scheduler(name: str, epochs: int, **options: Any) -> TrialScheduler:
-    """Return a scheduler over the metric ``epoch``, up to ``epochs``, for any Tuner.
+def _median(epochs: int, grace_period: int = 0, min_trials: int = 3) -> TrialScheduler:
+    """Stop a trial whose best loss is worse than the median of the others' mean losses so far:
+    Golovin et al. (2017), "Google Vizier". Never before ``grace_period`` epochs (0: a quarter of
+    them all), nor before ``min_trials`` others have come as far."""
+    if min_trials < 1:
+        raise InputError(f"min_trials: {min_trials} must be at least 1")
+    return MedianRule(
+        time_attr="epoch",
+        grace_period=_grace_period(grace_period, epochs),
+        min_samples_required=min_trials,
+        min_time_slice=math.inf,  # a trial without enough others to compare with goes on
+    )
+
+
+def _pbt(
+    epochs: int,
+    space: Mapping[str, Domain],
+    seed: int,
+    interval: int = 0,
+    quantile: float = 0.25,
+    resample_probability: float = 0.25,
+    step: float = 0.1,
+) -> TrialScheduler:
+    """See :class:`raytune_yesno.pbt.PBT`; an ``interval`` of 0 is a fifth of the epochs."""
+    return PBT(
+        epochs,
+        dict(space),
+        seed,
+        interval=interval,
+        quantile=quantile,
+        resample_probability=resample_probability,
+        step=step,
+    )
+
+
+SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
+    "fifo": _fifo,
+    "asha": _asha,
+    "hyperband": _hyperband,
+    "median": _median,
+    "pbt": _pbt,
+}
+
+
+def build_scheduler(
+    name: str,
+    epochs: int,
+    *,
+    space: Mapping[str, Domain] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> TrialScheduler:
+    """Return a scheduler over the metric ``epoch``, up to ``epochs``.
+
+    Args:
+        space, seed: what `pbt` explores, and by which chance.
 
     Raises:
         InputError: the name or an option is unknown, or a value makes no sense.
     """
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
-    check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=("epochs",))
-    return SCHEDULERS[name](epochs, **options)
+    check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=("epochs", "space", "seed"))
+    about = {"space": space or {}, "seed": seed} if name == "pbt" else {}
+    try:
+        return SCHEDULERS[name](epochs, **about, **options)
+    except InputError as error:
+        raise InputError(f"scheduler {name}: {error}") from error
+
+
+def _grace_period(asked: int, epochs: int) -> int:
+    if not 0 <= asked <= epochs:
+        raise InputError(f"grace_period: {asked} must be from 0 to the {epochs} epochs")
+    return asked or max(1, epochs // 4)

@@ -8,6 +8,8 @@ Events, in the order in which they can occur:
 ``epoch``   the metrics of an epoch, and where it was trained: ``host``, Ray's ``node`` (a host may
             run several), ``pid``; ``began`` and ``ended`` are the worker's clock, in seconds
 ``saved``   the trial's latest checkpoint, and its epoch
+``mutated`` after an epoch, a scheduler copied another trial (``source``) over this one, which goes
+            on from that one's ``checkpoint`` with a new point
 ``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler), ``diverged`` or ``failed``
 ``paused``  the search was interrupted; ``resumed``: it goes on
 ``searched`` the search came to its end

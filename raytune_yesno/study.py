@@ -23,13 +23,15 @@ class Trial:
 
     Attributes:
         number: from 0, in the order of asking.
-        point: the sampled values.
+        point: the sampled values; of a trial that another one was copied over, the latest.
         status: ``running`` (or cut off), ``done``, ``stopped``, ``diverged`` or ``failed``.
         epochs: one record an epoch, the latest attempt's where an epoch was trained twice.
         attempts: times it was started.
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
         metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        mutations: the events by which another trial was copied over this one, with what
+            its point had been until then as ``before``.
     """
 
     number: int
@@ -41,6 +43,14 @@ class Trial:
     error: str | None = None
     metric: str = METRIC
     mode: str = "min"
+    mutations: list[Event] = field(default_factory=list)
+
+    @property
+    def best_point(self) -> dict[str, Any]:
+        """The point that its best epoch was trained with."""
+        best = (self.best_epoch or {}).get("epoch", 0)
+        after = (event["before"] for event in self.mutations if event["epoch"] >= best)
+        return next(after, self.point) if best else self.point
 
     @property
     def best_epoch(self) -> Event | None:
@@ -289,6 +299,7 @@ _NEEDED = {
     "asked": frozenset(("trial", "point")),
     "epoch": frozenset(("epoch", "seconds", "host", "pid", "began", "ended", "trial")),
     "saved": frozenset(("checkpoint", "epoch")),
+    "mutated": frozenset(("checkpoint", "epoch", "point")),
     "ended": frozenset(("status",)),
 }
 
@@ -332,5 +343,8 @@ def _apply(trial: Trial, event: Event) -> None:
             trial.epochs.append(event)
         case "saved":
             trial.checkpoint = (event["checkpoint"], event["epoch"])
+        case "mutated":
+            trial.mutations.append({**event, "before": trial.point})
+            trial.point, trial.checkpoint = event["point"], (event["checkpoint"], event["epoch"])
         case "ended" if event["status"] in ENDINGS:
             trial.status, trial.error = event["status"], event.get("error")

@@ -36,7 +36,8 @@ CHECKPOINT_EVERY_S = 10.0
 
 Launch = dict[str, Any]
 """What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder to
-go on from, or None."""
+go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs counts,
+and of as many the launch's: a scheduler that copies one trial over another puts it there."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """Make ready for a trial, from its start or from a checkpoint."""
         self.launch = launch
         self.records: Iterator[Record] | None = None
-        folder = folder or launch["checkpoint"]
-        self.resume = load_checkpoint(Path(folder)) if folder else None
+        found = [load_checkpoint(Path(f)) for f in (launch["checkpoint"], folder) if f]
+        self.resume = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
         self.saved_at = time.monotonic()
 
     def step(self) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.checkpoint import library_versions, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.plan import Plan
+from raytune_yesno.recalled import ASHA, MedianRule
 from raytune_yesno.recorder import (
     METRIC,
     Progress,
@@ -25,7 +27,7 @@ from raytune_yesno.recorder import (
     last_line,
     stop_on_signals,
 )
-from raytune_yesno.schedulers import build_scheduler
+from raytune_yesno.rounds import Rounds
 from raytune_yesno.session import count_fitting, worker_bundles
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Study, load
@@ -93,11 +95,18 @@ def run_search(
         store.append("resumed", slots=slots)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
-    searcher = StudySearcher(plan, store, finished, unfinished)
+    scheduler = plan.build_scheduler()
+    if isinstance(scheduler, Rounds):
+        scheduler.prepare(earlier, num_trials=plan.num_trials, slots=slots, store=store)
+        scheduler.on_wait = recorder.waits
+    elif isinstance(scheduler, ASHA | MedianRule):
+        scheduler.prepare(earlier)
+    rounds = scheduler if isinstance(scheduler, Rounds) else None
+    searcher = StudySearcher(plan, store, finished, unfinished, rounds)
     remaining = plan.num_trials - len(finished)
     if remaining > 0:
         with stop_on_signals(recorder):
-            tune_trials(plan, corpus, out, searcher, recorder, remaining, slots)
+            tune_trials(plan, corpus, out, searcher, scheduler, recorder, remaining, slots)
     store.append("paused" if recorder.stopped_by else "searched")
     if recorder.stopped_by:
         raise Interrupted(recorder.stopped_by)
@@ -126,6 +135,7 @@ def tune_trials(
     corpus: "Corpus | None",
     out: Path,
     searcher: "StudySearcher",
+    scheduler: TrialScheduler,
     recorder: "Recorder",
     num_trials: int,
     slots: int,
@@ -135,6 +145,9 @@ def tune_trials(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+    # Trials that wait for others are no longer running, and these know how many may.
+    waits = isinstance(scheduler, Rounds)
     payload = Payload(plan.config, ray.put(corpus))
     tuner = tune.Tuner(
         tune.with_resources(
@@ -145,9 +158,9 @@ def tune_trials(
             metric=METRIC,
             mode="min",
             search_alg=searcher,
-            scheduler=build_scheduler(plan.scheduler, plan.config.epochs, **plan.scheduler_options),
-            num_samples=num_trials,
-            max_concurrent_trials=slots,
+            scheduler=scheduler,
+            num_samples=num_trials + waits,  # one more, lest the search end while trials wait
+            max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -203,4 +216,4 @@ def run_refit(
 
 def best_config(study: Study, trial: StudyTrial) -> Config:
     """Return the whole config of a study's trial."""
-    return build_config(study.asked["config"], trial.point, where=str(study.path))
+    return build_config(study.asked["config"], trial.best_point, where=str(study.path))

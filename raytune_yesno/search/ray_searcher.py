@@ -48,7 +48,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
             self._mode = mode
         return False
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point, or FINISHED when there is none."""
         number = self.history.next_number
         point = self.algorithm.suggest(number, self.history)

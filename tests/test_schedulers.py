@@ -1,0 +1,332 @@
+"""Schedulers without a cluster: what they plan, decide, refuse and remember."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.experiment import Trial as RayTrial
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.hyperband import Rung, advance, build_band, build_bracket
+from raytune_yesno.pbt import INHERITED, explore
+from raytune_yesno.plan import UNFIT, Plan
+from raytune_yesno.rounds import OUT, Entrant
+from raytune_yesno.schedulers import SCHEDULERS, build_scheduler
+from raytune_yesno.search import ALGORITHMS
+from raytune_yesno.search.cube import build_generator
+from raytune_yesno.space import Choice, Float, Int, Space
+from raytune_yesno.spaces import SPACES
+from raytune_yesno.study import Trial
+
+SPACE: Space = {
+    "learning_rate": Float(1e-4, 1e-2, log=True),
+    "batch_size": Choice(2, 4, 8),
+    "augment_time_mask": Int(0, 10),
+}
+EPOCHS = st.integers(1, 300)
+
+
+def build_trial(number: int, trial_id: str = "") -> Any:
+    """Stand for one of Ray's trials, as far as schedulers that only compare look at it."""
+
+    class Standing(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    return Standing(trial_id=trial_id or str(number), config={"number": number})
+
+
+def build_record(number: int, losses: list[float], status: str = "stopped") -> Trial:
+    epochs = [
+        {"epoch": epoch, "valid_loss": loss, "seconds": 1.0}
+        for epoch, loss in enumerate(losses, start=1)
+    ]
+    return Trial(number, {"learning_rate": 1e-3}, status, epochs)
+
+
+class TestHyperbandsBrackets:
+    def test_are_those_of_the_paper(self) -> None:
+        """R = 81 and eta = 3, the example of Li et al. (2018), table 1."""
+        assert build_band(81, 3) == [
+            [Rung(81, 1), Rung(27, 3), Rung(9, 9), Rung(3, 27), Rung(1, 81)],
+            [Rung(34, 3), Rung(11, 9), Rung(3, 27), Rung(1, 81)],
+            [Rung(15, 9), Rung(5, 27), Rung(1, 81)],
+            [Rung(8, 27), Rung(2, 81)],
+            [Rung(5, 81)],
+        ]
+
+    @given(EPOCHS, st.floats(1.5, 100))
+    def test_narrow_and_lengthen_up_to_all_epochs(self, epochs: int, factor: float) -> None:
+        for bracket in build_band(epochs, factor):
+            assert bracket[0].epochs >= 1
+            assert bracket[-1].epochs == epochs
+            assert [rung.epochs for rung in bracket] == sorted({rung.epochs for rung in bracket})
+            sizes = [rung.trials for rung in bracket]
+            assert sizes == sorted(sizes, reverse=True)
+            assert sizes[-1] >= 1
+
+    @given(EPOCHS, st.sampled_from((2, 3, 4)))
+    def test_cost_about_the_same_each(self, epochs: int, factor: int) -> None:
+        """Algorithm 1 gives each bracket B = (s_max + 1) R epochs; rounding up n may double it."""
+        band = build_band(epochs, factor)
+        for bracket in band:
+            spent = sum(rung.trials * (rung.epochs - before) for before, rung in pairs(bracket))
+            assert spent <= 2 * len(band) * epochs
+
+    @given(EPOCHS, st.integers(1, 200))
+    def test_hold_each_trial_once(self, epochs: int, num_trials: int) -> None:
+        scheduler: Any = build_scheduler("hyperband", epochs)
+        scheduler.num_trials = num_trials
+        brackets = scheduler.brackets()
+        assert [n for numbers, _ in brackets for n in numbers] == list(range(num_trials))
+        assert all(rungs[0].trials == len(numbers) for numbers, rungs in brackets)
+
+
+def pairs(bracket: list[Rung]) -> list[tuple[int, Rung]]:
+    return list(zip([0, *(rung.epochs for rung in bracket)], bracket, strict=False))
+
+
+class TestHyperbandsVerdicts:
+    RUNGS = build_bracket(6, 1, 9, 3)
+
+    def entrants(self, *losses: float | None) -> list[Entrant | None]:
+        return [Entrant({} if loss is None else {3: loss}) for loss in losses]
+
+    def test_wait_for_the_last_trial_of_a_rung(self) -> None:
+        assert [Rung(6, 3), Rung(2, 9)] == self.RUNGS
+        assert advance(self.RUNGS, self.entrants(1, 2, 3, 4, 5, None)) == [3] * 6
+        assert advance(self.RUNGS, [*self.entrants(1, 2, 3, 4, 5), None]) == [3] * 6
+
+    def test_let_the_best_go_on(self) -> None:
+        assert advance(self.RUNGS, self.entrants(3, 1, 4, 2, 5, 6)) == [OUT, 9, OUT, 9, OUT, OUT]
+
+    def test_do_not_wait_for_one_that_failed(self) -> None:
+        entrants = self.entrants(3, 1, 4, 2, 5)
+        goals = advance(self.RUNGS, [*entrants, Entrant(ended=True)])
+        assert goals == [OUT, 9, OUT, 9, OUT, OUT]
+
+    def test_put_what_is_no_number_last(self) -> None:
+        entrants: list[Entrant | None] = self.entrants(3, 1, 4, 2, 5)
+        diverged = Entrant()
+        diverged.note(3, math.nan)
+        assert advance(self.RUNGS, [diverged, *entrants]) == [OUT, OUT, 9, OUT, 9, OUT]
+
+    @given(st.lists(st.floats(0, 9), min_size=1, max_size=30), st.integers(2, 40))
+    def test_end_with_someone_who_trained_all_epochs(
+        self, losses: list[float], epochs: int
+    ) -> None:
+        scheduler: Any = build_scheduler("hyperband", epochs)
+        scheduler.num_trials = len(losses)
+        entrants = {number: Entrant() for number in range(len(losses))}
+        scheduler.entrants = entrants
+        while any(goal > entrants[number].epoch for number, goal in scheduler.milestones().items()):
+            for number, goal in scheduler.milestones().items():
+                for epoch in range(entrants[number].epoch + 1, goal + 1):
+                    entrants[number].note(epoch, losses[number] / epoch)
+        for numbers, rungs in scheduler.brackets():
+            finished = [n for n in numbers if entrants[n].epoch == epochs]
+            assert len(finished) == rungs[-1].trials
+            assert min(losses[n] for n in finished) == min(losses[n] for n in numbers)
+
+
+class TestEveryOptionIsRefusedOrWorks:
+    """Whatever is let through here, Ray builds, and lets a trial be added and report."""
+
+    @given(
+        st.sampled_from(sorted(SCHEDULERS)),
+        EPOCHS,
+        st.integers(-1, 300),
+        st.floats(0, 200) | st.just(math.nan),
+    )
+    def test_of_each_scheduler(self, name: str, epochs: int, whole: int, number: float) -> None:
+        options: dict[str, dict[str, Any]] = {
+            "fifo": {},
+            "asha": {"grace_period": whole, "reduction_factor": number},
+            "hyperband": {"reduction_factor": number},
+            "median": {"grace_period": whole, "min_trials": whole},
+            "pbt": {"interval": whole, "quantile": number, "step": number},
+        }
+        try:
+            scheduler = build_scheduler(name, epochs, space=SPACE, **options[name])
+        except InputError:
+            return
+        assert scheduler.set_search_properties("valid_loss", "min")
+        trial = RayTrial("train", stub=True, config={"number": 0})
+        scheduler.on_trial_add(SimpleNamespace(get_live_trials=list), trial)
+        result = {"epoch": 1, "valid_loss": 1.0}
+        verdict = scheduler.on_trial_result(SimpleNamespace(get_live_trials=list), trial, result)
+        assert verdict in ("CONTINUE", "PAUSE", "STOP")
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("hyperbond", {}, "did you mean 'hyperband'"),
+            ("fifo", {"grace_period": 1}, "it has none"),
+            ("asha", {"reduction_factor": 1.0001}, "must be from 1.1 to 100"),
+            ("asha", {"grace_period": 9}, "from 0 to the 8 epochs"),
+            ("hyperband", {"reduction_factor": 1}, "must be from 1.5 to 100"),
+            ("median", {"min_trials": 0}, "at least 1"),
+            ("pbt", {"interval": 8}, "from 1 to 7"),
+            ("pbt", {"quantile": 0.6}, "at most 0.5"),
+            ("pbt", {"seed": 3}, "'seed' is no option"),
+        ],
+    )
+    def test_and_says_why(self, name: str, options: dict[str, Any], message: str) -> None:
+        plan = Plan(
+            build_config({"epochs": 8}),
+            SPACE,
+            search="random",
+            scheduler=name,
+            scheduler_options=options,
+        )
+        with pytest.raises(InputError, match=message):
+            plan.check()
+
+
+class TestPairs:
+    @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
+    @pytest.mark.parametrize("search", sorted(ALGORITHMS))
+    def test_are_refused_with_the_reason_or_planned(self, search: str, scheduler: str) -> None:
+        options = {"manual": {"points": [{"batch_size": 2}]}}.get(search, {})
+        plan = Plan(
+            build_config({"epochs": 8}),
+            SPACE,
+            search=search,
+            search_options=options,
+            scheduler=scheduler,
+        )
+        reasons = [why for name, unfit, why in UNFIT if name == scheduler and search in unfit]
+        if reasons:
+            with pytest.raises(InputError) as caught:
+                plan.check()
+            assert str(caught.value) == f"search {search} with scheduler {scheduler}: {reasons[0]}"
+        else:
+            plan.check()
+
+    def test_leave_a_search_to_each_scheduler_and_the_other_way_round(self) -> None:
+        unfit = {(name, search) for name, searches, _ in UNFIT for search in searches}
+        for scheduler in SCHEDULERS:
+            assert any((scheduler, search) not in unfit for search in ALGORITHMS)
+        for search in ALGORITHMS:
+            assert any((scheduler, search) not in unfit for scheduler in SCHEDULERS)
+
+
+class TestExploring:
+    @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.001, 1))
+    def test_stays_in_the_space(self, seed: int, probability: float, step: float) -> None:
+        space = SPACES["yesno", "cnn"]
+        generator = build_generator(seed)
+        point = {name: domain.decode(generator.random()) for name, domain in space.items()}
+        near = explore(space, point, generator, resample_probability=probability, step=step)
+        assert list(near) == list(point)
+        assert all(space[name].contains(value) for name, value in near.items())
+
+    def test_moves_numbers_by_a_step_of_their_own_scale(self) -> None:
+        point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
+        seen = set()
+        for seed in range(20):
+            near = explore(SPACE, point, build_generator(seed), resample_probability=0, step=0.25)
+            assert near["batch_size"] == 4
+            seen.add((round(math.log10(near["learning_rate"]), 6), near["augment_time_mask"]))
+        assert seen == {(-3.5, 2), (-3.5, 8), (-2.5, 2), (-2.5, 8)}
+
+    def test_moves_an_integer_by_one_at_least(self) -> None:
+        space: Space = {"augment_time_mask": Int(0, 10)}
+        near = {
+            explore(space, {"augment_time_mask": 5}, build_generator(seed), **STAYING)[
+                "augment_time_mask"
+            ]
+            for seed in range(20)
+        }
+        assert near == {4, 6}
+
+    def test_leaves_what_the_weights_were_trained_for(self) -> None:
+        for space in SPACES.values():
+            scheduler: Any = build_scheduler("pbt", 8, space=space)
+            assert scheduler.space.keys() == space.keys() - INHERITED
+            assert scheduler.space
+
+    def test_is_the_same_for_the_same_seed(self) -> None:
+        point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
+        options: dict[str, Any] = {"resample_probability": 0.5, "step": 0.1}
+        points = [explore(SPACE, point, build_generator(s, 1, 2), **options) for s in (3, 3, 4)]
+        assert points[0] == points[1] != points[2]
+
+
+STAYING: dict[str, Any] = {"resample_probability": 0, "step": 0.001}
+
+
+class TestWhatIsRecalled:
+    """A scheduler told of a study's records decides as one that saw it all."""
+
+    CONTROLLER = SimpleNamespace(get_live_trials=list)
+
+    def judge(self, scheduler: Any, trial: Any, epoch: int, loss: float) -> str:
+        result = {"epoch": epoch, "valid_loss": loss}
+        return str(scheduler.on_trial_result(self.CONTROLLER, trial, result))
+
+    def build(self, name: str, records: list[Trial]) -> Any:
+        scheduler: Any = build_scheduler(name, 8)
+        scheduler.set_search_properties("valid_loss", "min")
+        scheduler.prepare(records)
+        return scheduler
+
+    @pytest.mark.parametrize("name", ["asha", "median"])
+    @given(losses=st.lists(st.floats(0, 9), min_size=3, max_size=12), loss=st.floats(0, 9))
+    def test_of_finished_trials(self, name: str, losses: list[float], loss: float) -> None:
+        whole, told = (
+            self.build(name, []),
+            self.build(
+                name, [build_record(number, [seen] * 2) for number, seen in enumerate(losses)]
+            ),
+        )
+        for number, seen in enumerate(losses):
+            trial = build_trial(number)
+            whole.on_trial_add(self.CONTROLLER, trial)
+            for epoch in (1, 2):
+                self.judge(whole, trial, epoch, seen)
+        verdicts = []
+        for scheduler in (whole, told):
+            trial = build_trial(99)
+            scheduler.on_trial_add(self.CONTROLLER, trial)
+            verdicts.append([self.judge(scheduler, trial, epoch, loss) for epoch in (1, 2)])
+        assert verdicts[0] == verdicts[1]
+
+    @pytest.mark.parametrize("name", ["asha", "median"])
+    def test_stops_a_bad_trial_at_once(self, name: str) -> None:
+        records = [build_record(number, [0.5, 0.4, 0.3, 0.2]) for number in range(4)]
+        for known, verdict in (([], "CONTINUE"), (records, "STOP")):
+            scheduler = self.build(name, known)
+            trial = build_trial(9)
+            scheduler.on_trial_add(self.CONTROLLER, trial)
+            assert self.judge(scheduler, trial, 2, 9.0) == verdict
+
+    def test_a_trial_that_goes_on_is_entered_once(self) -> None:
+        records = [build_record(0, [0.5, 0.4]), build_record(1, [9.0, 8.0], "running")]
+        scheduler = self.build("asha", records)
+        trial = build_trial(1, "another name")
+        scheduler.on_trial_add(self.CONTROLLER, trial)
+        (bracket,) = scheduler._brackets
+        rungs = dict(bracket._rungs)
+        assert rungs[2] == {"earlier 0": -0.4, "another name": -8.0}
+        assert self.judge(scheduler, trial, 3, 7.0) == "CONTINUE"  # no second verdict on rung 2
+        assert len(rungs[2]) == 2
+
+    def test_hyperband_stands_where_the_records_end(self) -> None:
+        scheduler: Any = build_scheduler("hyperband", 9)
+        records = [build_record(number, [9.0 - number] * 1, "running") for number in range(9)]
+        for record in records:
+            record.checkpoint = ("somewhere", 1)
+        scheduler.prepare(records[:8], num_trials=9, slots=2, store=None)
+        assert scheduler.milestones() == dict.fromkeys(range(9), 1)
+        scheduler.prepare(records, num_trials=9, slots=2, store=None)
+        assert [n for n, goal in scheduler.milestones().items() if goal == 3] == [6, 7, 8]
+
+    def test_a_trial_without_a_checkpoint_stands_at_its_start(self) -> None:
+        scheduler: Any = build_scheduler("hyperband", 9)
+        record = build_record(0, [0.5], "running")
+        scheduler.prepare([record], num_trials=1, slots=1, store=None)
+        assert scheduler.entrants[0].epoch == 0
