@@ -1,0 +1,124 @@
+"""Compare searches by studies of them: repeated ones, with other seeds, tell luck from skill."""
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from raytune_yesno.study import Study
+
+
+@dataclass(frozen=True)
+class Group:
+    """Studies that differ in their seed alone.
+
+    Attributes:
+        label: what they were asked for.
+        members: their places among the studies given.
+        bests: the best metric of each that has one.
+        mean: of the bests; None without any.
+        interval: 95 %, by Student's t; None of fewer than two.
+    """
+
+    label: str
+    members: tuple[int, ...]
+    bests: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean(self.bests)) if self.bests else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        count = len(self.bests)
+        if count < 2:
+            return None
+        half = stats.t.ppf(0.975, count - 1) * np.std(self.bests, ddof=1) / math.sqrt(count)
+        return float(np.mean(self.bests) - half), float(np.mean(self.bests) + half)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two groups differ.
+
+    Attributes:
+        first, second: their labels.
+        difference: of their means, the first less the second.
+        p: two-sided, of a permutation test: how often the same studies, dealt out to the two by
+            chance, would differ as much.
+        least_p: the least that p could be with so few studies.
+    """
+
+    first: str
+    second: str
+    difference: float
+    p: float
+    least_p: float
+
+
+def group_studies(studies: Sequence[Study]) -> list[Group]:
+    """Group studies that were asked for the same but for the seed, in the order given."""
+    asked: dict[str, list[int]] = {}
+    for index, study in enumerate(studies):
+        asked.setdefault(_question(study), []).append(index)
+    labels = _label([studies[members[0]] for members in asked.values()])
+    groups = []
+    for label, members in zip(labels, asked.values(), strict=True):
+        bests = [
+            float(epoch[studies[index].metric])
+            for index in members
+            if (best := studies[index].best) and (epoch := best.best_epoch)
+        ]
+        groups.append(Group(label, tuple(members), tuple(bests)))
+    return groups
+
+
+def compare_groups(groups: Sequence[Group]) -> list[Difference]:
+    """Compare the bests of every two groups of at least two studies each."""
+    able = [group for group in groups if len(group.bests) > 1]
+    differences = []
+    for first, second in itertools.combinations(able, 2):
+        test = stats.permutation_test(
+            (first.bests, second.bests),
+            lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+            vectorized=True,
+            n_resamples=10_000,
+            random_state=0,
+        )
+        deals = math.comb(len(first.bests) + len(second.bests), len(first.bests))
+        differences.append(
+            Difference(
+                first.label, second.label, float(test.statistic), float(test.pvalue), 2 / deals
+            )
+        )
+    return differences
+
+
+def _question(study: Study) -> str:
+    """Return what was asked, but for the seed; a study that does not say is its own."""
+    keys = ("data", "space", "search", "search_options", "scheduler", "scheduler_options", "trials")
+    if "config" not in study.asked:
+        return str(study.path)
+    config = {key: value for key, value in study.asked["config"].items() if key != "seed"}
+    return json.dumps([config, *(study.asked.get(key) for key in keys)], sort_keys=True)
+
+
+def _label(studies: Sequence[Study]) -> list[str]:
+    """Return search and scheduler, and what else it takes to tell them apart."""
+    labels = [
+        " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
+        for study in studies
+    ]
+    counted = [
+        f"{label}, {len(study.trial_list)} trials"
+        for label, study in zip(labels, studies, strict=True)
+    ]
+    named = [f"{label} ({study.name})" for label, study in zip(labels, studies, strict=True)]
+    for choice in (labels, counted, named):
+        if len(set(choice)) == len(choice):
+            return choice
+    return [f"{label} #{number}" for number, label in enumerate(named, start=1)]

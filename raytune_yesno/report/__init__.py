@@ -1,0 +1,44 @@
+"""What a study says: a leaderboard, a table, a web page."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raytune_yesno.report.importance import Importance, measure_importance
+from raytune_yesno.report.page import build_page
+from raytune_yesno.study import Study, join_trials
+
+TABLE = "trials.csv"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        csv, html: the files.
+        importances: of each study's hyperparameters.
+    """
+
+    csv: Path
+    html: Path
+    importances: list[Importance]
+
+
+def write_report(studies: Sequence[Study], out: Path, *, refresh_s: float | None = None) -> Report:
+    """Write the table and the page of one study or several to a folder."""
+    importances = [measure_importance(study) for study in studies]
+    out.mkdir(parents=True, exist_ok=True)
+    table = studies[0].trials if len(studies) == 1 else join_trials(studies)
+    _write(out / TABLE, table.to_csv(index=False))
+    _write(out / PAGE, build_page(studies, importances, refresh_s))
+    return Report(out / TABLE, out / PAGE, importances)
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file in one step: a browser may be reading it."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)

@@ -1,0 +1,99 @@
+"""The hyperparameters as axes: what kind of scale, from where to where."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytune_yesno.study import Study
+
+_WIDE = 50  # positive values whose greatest is this many times their least get a logarithmic scale
+
+
+@dataclass
+class Axis:
+    """One hyperparameter's scale.
+
+    Attributes:
+        name: the config key.
+        kind: ``log``, ``linear`` or ``choice``.
+        low, high: the ends of a numeric scale.
+        whole: its values are whole numbers.
+        options: the values of a choice, as text, in their order.
+    """
+
+    name: str
+    kind: str
+    low: float = 0.0
+    high: float = 1.0
+    whole: bool = False
+    options: list[str] = field(default_factory=list)
+
+    def place(self, value: Any) -> float | int | None:
+        """Return what the page holds of a value: a number, or a choice's place among the options;
+        None where the trial has none."""
+        if value is None:
+            return None
+        if self.kind != "choice":
+            return value if _is_number(value) else None
+        text = format_value(value)
+        if text not in self.options:
+            self.options.append(text)
+        return self.options.index(text)
+
+
+def build_axes(study: Study) -> list[Axis]:
+    """Return an axis for each hyperparameter that was varied: as the space says, else as its
+    values do."""
+    names = dict.fromkeys(key for trial in study.trial_list for key in trial.point)
+    axes = []
+    for name in names:
+        values = [trial.point[name] for trial in study.trial_list if name in trial.point]
+        domain = study.asked.get("space", {}).get(name)
+        axis = _read_domain(name, domain) or _guess(name, values)
+        if axis.kind == "choice":
+            for value in values:
+                axis.place(value)
+        if len({format_value(value) for value in values}) > 1:
+            axes.append(axis)
+    return axes
+
+
+def format_value(value: Any) -> str:
+    """Return a config value as the pages and tables show it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _read_domain(name: str, domain: Any) -> Axis | None:
+    if not isinstance(domain, Mapping):
+        return None
+    kind = "log" if domain.get("log") else "linear"
+    for key in ("float", "int"):
+        if isinstance(domain.get(key), list) and len(domain[key]) == 2:
+            low, high = domain[key]
+            return Axis(name, kind, low, high, whole=key == "int")
+    if isinstance(domain.get("choice"), list):
+        return Axis(name, "choice", options=[format_value(value) for value in domain["choice"]])
+    return None
+
+
+def _guess(name: str, values: Sequence[Any]) -> Axis:
+    numbers = [value for value in values if _is_number(value)]
+    if len(numbers) < len(values) or not numbers:
+        return Axis(name, "choice")
+    low, high = min(numbers), max(numbers)
+    whole = all(isinstance(value, int) for value in numbers)
+    kind = "log" if low > 0 and high / low >= _WIDE else "linear"
+    return Axis(name, kind, low, high, whole=whole)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

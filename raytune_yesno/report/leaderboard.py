@@ -1,0 +1,83 @@
+"""The leaderboard: what a study says, within 80 columns."""
+
+from collections.abc import Sequence
+
+from raytune_yesno.display import WIDTH, format_seconds
+from raytune_yesno.report.axes import build_axes, format_value
+from raytune_yesno.study import Study, name_studies
+
+_MOST = 14  # characters of a config value
+
+
+def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -> str:
+    """Return the best trials as a table.
+
+    Args:
+        study: whose.
+        top: how many trials.
+        order: the hyperparameters to show first; as many are shown as fit.
+    """
+    lines = [_headline(study)]
+    ranking = study.ranking[:top]
+    if not ranking:
+        return "\n".join([*lines, "no trial has come to a result yet"])
+    names = [axis.name for axis in build_axes(study)]
+    names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
+    has_wer = any("valid_wer" in trial.metrics for trial in ranking) and study.metric != "valid_wer"
+    columns = [
+        ["trial", *(str(trial.number) for trial in ranking)],
+        [_cut(study.metric), *(f"{trial.metrics[study.metric]:.4g}" for trial in ranking)],
+        ["epochs", *(f"{trial.metrics['epoch']}/{len(trial.epochs)}" for trial in ranking)],
+    ]
+    if has_wer:
+        wers = [trial.metrics.get("valid_wer") for trial in ranking]
+        columns.insert(2, ["wer", *("" if wer is None else f"{wer:.1%}" for wer in wers)])
+    width = sum(max(map(len, column)) + 2 for column in columns) - 2
+    for name in names:
+        values = [_cut(format_value(trial.point.get(name, ""))) for trial in ranking]
+        wide = max(map(len, (_cut(name), *values)))
+        if width + 2 + wide > WIDTH:
+            break
+        columns.append([_cut(name), *values])
+        width += 2 + wide
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = [cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    hidden = len(names) - (len(columns) - 3 - has_wer)
+    if hidden:
+        lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
+    return "\n".join(lines)
+
+
+def format_leaderboards(
+    studies: Sequence[Study], top: int = 10, orders: Sequence[Sequence[str]] = ()
+) -> str:
+    """Return the tables of several studies, each under its name."""
+    if len(studies) == 1:
+        return format_leaderboard(studies[0], top, orders[0] if orders else ())
+    parts = []
+    for index, (study, name) in enumerate(zip(studies, name_studies(studies), strict=True)):
+        table = format_leaderboard(study, min(top, 5), orders[index] if orders else ())
+        parts.append(f"{_cut(name, WIDTH)}\n{table}")
+    return "\n\n".join(parts)
+
+
+def _headline(study: Study) -> str:
+    """Return search, scheduler, trials by status, and the time it took."""
+    counts: dict[str, int] = {}
+    for trial in study.trial_list:
+        counts[trial.status] = counts.get(trial.status, 0) + 1
+    asked = " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
+    seconds = study.end_time - study.asked["time"]
+    states = ", ".join(f"{count} {status}" for status, count in counts.items())
+    whole = f"{asked}: {len(study.trial_list)} trials ({states}) in {format_seconds(seconds)}"
+    return _cut(whole, WIDTH)
+
+
+def _cut(text: str, most: int = _MOST) -> str:
+    """Shorten text to a number of characters; what a terminal would obey is shown."""
+    text = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,238 @@
+"""What a study says, in sentences: each beside a plot, each made from the study's numbers."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scipy.stats import binomtest
+
+from raytune_yesno.compare import Difference, Group
+from raytune_yesno.display import format_seconds
+from raytune_yesno.efficiency import Efficiency
+from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.spending import Curve, Spending
+from raytune_yesno.study import Study
+
+CAUSES = {
+    "efficiency": "training",
+    "startup": "starting up",
+    "reporting": "between epochs",
+    "gaps": "between trials",
+    "tail": "idle at the end",
+}
+
+
+def count_statuses(study: Study) -> str:
+    """Return how many trials ended how."""
+    counts: dict[str, int] = {}
+    for trial in study.trial_list:
+        counts[trial.status] = counts.get(trial.status, 0) + 1
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def describe_state(study: Study) -> str:
+    """Return whether the search is over."""
+    whole = int(study.asked.get("trials") or len(study.trial_list))
+    ended = sum(trial.status != "running" for trial in study.trial_list)
+    seconds = format_seconds(study.end_time - study.asked["time"])
+    if study.searched:
+        return f"The search is over: {count_statuses(study)}, in {seconds}."
+    return f"Running or interrupted: {ended} of {whole} trials have ended, {seconds} so far."
+
+
+def describe_curves(study: Study) -> str:
+    """Return what to see in the learning curves."""
+    best = study.best
+    if best is None:
+        return "No trial has come to a result yet."
+    epoch, last = best.metrics["epoch"], best.epochs[-1]["epoch"]
+    stopped = sum(trial.status == "stopped" for trial in study.trial_list)
+    late = (
+        "its last epochs were still its best, so longer trials may be better yet"
+        if epoch >= 0.9 * last
+        else f"it got no better in the {last - epoch} epochs after that"
+    )
+    return (
+        f"Each line is a trial; a cross marks one of the {stopped} that the scheduler stopped. "
+        f"Trial {best.number}, lit up, was best at epoch {epoch} of {last}: {late}."
+    )
+
+
+def describe_progress(study: Study, curve: Curve) -> str:
+    """Return whether more trials would help."""
+    if not curve:
+        return "No trial has come to a result yet."
+    total = len(study.trial_list)
+    improvements = [place for place, _ in curve[:-1]] if len(curve) > 1 else [curve[0][0]]
+    if len(curve) > 1 and curve[-1][1] != curve[-2][1]:
+        improvements.append(curve[-1][0])
+    last = round(improvements[-1])
+    half = [value for place, value in curve if place <= total / 2]
+    text = f"The best came with trial {last} of {total}, in the order of asking. "
+    if total < 8 or not half:
+        return text + "There are too few trials to say whether more would help."
+    if half[-1] == curve[-1][1]:
+        return text + "The second half of the trials brought nothing better: more will help little."
+    gain = abs(curve[-1][1] - half[-1]) / max(abs(half[-1]), 1e-300)
+    more = "more trials are likely to help" if gain > 0.05 else "more trials would help little"
+    return text + f"The second half of the trials improved {study.metric} by {gain:.0%}: {more}."
+
+
+def describe_importance(found: Importance) -> str:
+    """Return which hyperparameters mattered."""
+    if found.refused:
+        return f"Not told: {found.refused}."
+    clear = [
+        name
+        for name, mean, spread in zip(found.names, found.means, found.spreads, strict=True)
+        if mean > spread
+    ]
+    which = (
+        f"{_join(clear[:4])} stand{'s' if len(clear[:4]) == 1 else ''} out from the noise"
+        if clear
+        else "no single one stands out from the noise"
+    )
+    return (
+        f"Of the hyperparameters, {which}. Rests on {found.num_trials} trials; {found.num_fits} "
+        f"forests explain {max(0.0, found.score):.0%} of the variance of the ranks of trials they "
+        "have not seen; thin lines are a standard deviation over them. Where a search tries one "
+        "region more than others, importance is that within the region."
+    )
+
+
+def describe_spending(study: Study, spent: Spending) -> str:
+    """Return what stopping early saved, and whether it was right."""
+    if not spent.stopped:
+        return (
+            f"No trial was stopped early: the trials took {spent.epochs} epochs, up to "
+            f"{spent.longest} each."
+        )
+    saved = 1 - spent.epochs / spent.whole
+    text = (
+        f"{spent.stopped} trials were stopped early: {spent.epochs} epochs instead of the "
+        f"{spent.whole} of running all to the end, {saved:.0%} saved. "
+    )
+    told = [rung for rung in spent.rungs if rung.agreement is not None]
+    if not told:
+        return text + "Too few trials ran to the end to say whether the rungs judged them well."
+    first = told[0]
+    agreement = first.agreement or 0.0
+    verdict = "well" if agreement > 0.6 else "roughly" if agreement > 0.3 else "badly"
+    return text + (
+        f"Epoch {first.epoch} foretold the end {verdict}: over the {first.judged} trials that ran "
+        f"on to the end, rank correlation {agreement:.2f} (1 is perfect, 0 is chance)."
+    )
+
+
+def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
+    """Return where the time went."""
+    if efficiency is None:
+        return "Nothing has run yet."
+    shares = {cause: getattr(efficiency, cause) for cause in CAUSES if cause != "efficiency"}
+    worst = max(shares, key=lambda cause: shares[cause])
+    text = (
+        f"{efficiency.efficiency:.0%} of the time of {study.num_slots} slots was training; the "
+        f"most of the rest, {shares[worst]:.0%}, was {CAUSES[worst]}"
+    )
+    gap = efficiency.median_gap_s
+    retried = sum(trial.attempts > 1 for trial in study.trial_list)
+    if gap is not None:
+        text += f". From one trial to the next took {gap:.2g} s, the first began after "
+        text += f"{efficiency.startup_s:.1f} s"
+    return text + (f". {retried} trials were started more than once." if retried else ".")
+
+
+def describe_comparison(
+    groups: Sequence[Group], differences: Sequence[Difference], metric: str, mode: str
+) -> str:
+    """Return which search was better, and whether that is luck."""
+    able = [group for group in groups if group.mean is not None]
+    if len(able) < 2:
+        return "There is one search here; studies of another would be laid over it."
+    sign = -1 if mode == "max" else 1
+    best = min(able, key=lambda group: sign * (group.mean or 0.0))
+    runs = len(best.bests)
+    text = (
+        f"{best.label} came to the best {metric}, {best.mean:.4g}"
+        f"{f' on average of {runs} studies' * (runs > 1)}. "
+    )
+    if not differences:
+        return text + (
+            "With one study of each, that may be luck: repeat each with other seeds to tell."
+        )
+    parts = []
+    for difference in differences:
+        verdict = "hardly luck" if difference.p < 0.05 else "may be luck"
+        least = (
+            f", and no fewer than {difference.least_p:.2g} is possible with so few studies"
+            if difference.least_p > 0.05
+            else ""
+        )
+        parts.append(
+            f"{difference.first} against {difference.second}: {verdict} (p = {difference.p:.2g}"
+            f"{least})"
+        )
+    return text + "By permutation test of the means, " + "; ".join(parts) + "."
+
+
+def describe_test(refit: Mapping[str, Any] | None) -> str:
+    """Return the figure on the test part, with its interval."""
+    test = (refit or {}).get("test")
+    if not isinstance(test, Mapping) or not test.get("words"):
+        return ""
+    wrong = sum(int(test.get(kind, 0)) for kind in ("substitutions", "insertions", "deletions"))
+    words = int(test["words"])
+    text = f"word error rate {test['wer']:.2%} on the test part: {wrong} of {words} words"
+    if wrong <= words:
+        interval = binomtest(wrong, words).proportion_ci(method="wilson")
+        text += f" (95 % interval {interval.low:.2%} to {interval.high:.2%})"
+    return text
+
+
+def describe_commands(study: Study) -> tuple[str, str, str]:
+    """Return what trains the best config again, what makes the study again, and the YAML file that
+    takes; empty where the study does not say what was asked."""
+    asked = study.asked
+    if "config" not in asked or "data" not in asked:
+        return "", "", ""
+    import yaml
+
+    from raytune_yesno.config import Config
+
+    defaults = Config().as_dict()
+    config = {
+        key: value
+        for key, value in asked["config"].items()
+        if key != "seed" and value != _plain_default(defaults.get(key))
+    }
+    train = ""
+    if study.best:
+        point = {**config, **study.best.point, "seed": asked["config"].get("seed", 0)}
+        words = ["raytune-yesno", "train", "--data", str(asked["data"])]
+        for key, value in point.items():
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            words += ["--set", f"{key}={text}"]
+        train = shlex.join(words)
+    settings = {
+        "data": asked["data"],
+        "seed": asked["config"].get("seed", 0),
+        **{
+            key: asked[key]
+            for key in ("trials", "search", "search_options", "scheduler", "scheduler_options")
+            if asked.get(key)
+        },
+        **({"max_concurrent": asked["max_concurrent"]} if asked.get("max_concurrent") else {}),
+        **({"config": config} if config else {}),
+        "space": asked.get("space", {}),
+    }
+    file = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=1000)
+    return train, "raytune-yesno tune --config study.yaml", file
+
+
+def _plain_default(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
