@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tune(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_report(commands)
     return parser
 
 
@@ -241,6 +242,27 @@ def _add_predict(commands: Any) -> None:
     parser = _add_command(commands, "predict", "predict", "the words of recordings")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
     parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+
+
+def _add_report(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "report",
+        "report",
+        "leaderboard, table and web page of studies",
+        "Writes trials.csv and report.html, one file that works offline. A study is a\n"
+        "folder that `tune` wrote, any Ray Tune experiment, or the URI of either.",
+    )
+    parser.add_argument(
+        "studies", nargs="+", metavar="STUDY", help="a study, or several to compare"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to write [the study's folder; ./report of several]"
+    )
+    parser.add_argument("--watch", action="store_true", help="follow a study that runs")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
+    parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
+    parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
 
 
 class _ConfigHelp(argparse.Action):

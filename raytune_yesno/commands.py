@@ -317,6 +317,13 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {"files": files}
 
 
+def report(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write what studies say: leaderboard, table, web page."""
+    from raytune_yesno.report.command import run_report
+
+    return run_report(options, lambda *words: _say(options, results, *words), _note)
+
+
 def _say(options: Namespace, results: TextIO, *words: object) -> None:
     """Print a result for people, unless JSON was asked for: then it goes to standard error."""
     print(*words, file=sys.stderr if options.json else results, flush=True)

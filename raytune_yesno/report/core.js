@@ -37,7 +37,7 @@ function show(value) {
   if (typeof value !== "number") return typeof value === "string" ? value : JSON.stringify(value);
   if (Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  return size >= 1e5 || size < 1e-3 ? value.toExponential(2).replace("e+", "e") : String(Number(value.toPrecision(4)));
+  return size >= 1e5 || size < 1e-3 ? value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e") : String(Number(value.toPrecision(4)));
 }
 
 function valueOf(trial, k) {
@@ -121,7 +121,12 @@ function metricScale(values, from, to) {
   let low = Infinity, high = -Infinity;
   for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > high) [low, high] = [0, 1];
-  return buildScale(low, high, from, to, low > 0 && high / low > 15);
+  const log = low > 0 && high / low > 15, share = 0.04;
+  if (high > low) { // room, so that the best does not lie on the frame
+    if (log) [low, high] = [low * (low / high) ** share, high * (high / low) ** share];
+    else [low, high] = [low - share * (high - low), high + share * (high - low)];
+  }
+  return buildScale(low, high, from, to, log);
 }
 
 class Plot {

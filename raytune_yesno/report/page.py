@@ -36,7 +36,9 @@ def build_page(
         "chooser": _chooser(names),
         "compare": _comparison(studies, names)
         + _say(prose.describe_comparison(groups, differences, studies[0].metric, studies[0].mode)),
-        "data": embed(build_payload(studies, names, groups)),
+        "data": embed(
+            build_payload(studies, names, groups, [found.names for found in importances])
+        ),
         "script": "\n".join(_read(script) for script in _SCRIPTS),
     }
     sections: dict[str, list[str]] = {}
@@ -119,14 +121,17 @@ def _outcome(study: Study) -> str:
         "data": asked.get("data"),
         "corpus": asked.get("corpus", {}).get("source"),
         "fingerprint": asked.get("corpus", {}).get("fingerprint"),
-        "versions": ", ".join(f"{name} {v}" for name, v in asked.get("versions", {}).items()),
     }
     rows = "".join(
         f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>"
         for name, value in facts.items()
         if value not in (None, "")
     )
-    html.append(f'<h3>Asked</h3><dl class="config">{rows}</dl>')
+    versions = ", ".join(f"{name} {v}" for name, v in asked.get("versions", {}).items())
+    html.append(
+        f'<h3>Asked</h3><dl class="config">{rows}</dl>'
+        + (f'<p class="small">With {escape(versions)}.</p>' if versions else "")
+    )
     train, tune, file = prose.describe_commands(study)
     if train:
         html.append("<h3>Train the best config again</h3>" + _code(train))

@@ -28,7 +28,7 @@ function buildParallel() {
       left = 34;
       scales = S.axes.map((axis) => axisScale(axis, bottom, top));
       scales.push(metricScale(S.value, S.mode === "max" ? bottom : top, S.mode === "max" ? top : bottom));
-      gap = (width - left - 64) / Math.max(1, scales.length - 1);
+      gap = (width - left - 100) / Math.max(1, scales.length - 1);
       at = (k) => left + k * gap;
       const order = [...S.order].reverse(), number = order.length;
       ctx.lineWidth = number > 300 ? 0.6 : 1.1;
@@ -83,7 +83,7 @@ function buildParallel() {
       return found;
     },
   });
-  plot.prepare = () => { plot.host.style.minWidth = 100 + 52 * (S.axes.length + 1) + "px"; };
+  plot.prepare = () => { plot.host.style.minWidth = 100 + 52 * (S.axes.length + 1) + 36 + "px"; };
 }
 
 function scatter(host, height, small, axes) {
@@ -128,7 +128,8 @@ function buildSlices() {
   const grid = find("slices-grid");
   for (const old of grid.children) plots.splice(plots.findIndex((plot) => plot.host === old), 1);
   grid.replaceChildren();
-  S.axes.forEach((axis, k) => {
+  S.important.forEach((k) => {
+    const axis = S.axes[k];
     const host = make("div", undefined, "plot");
     host.dataset.label = S.metric + " against " + axis.name;
     host.id = "slice-" + k;
@@ -141,7 +142,7 @@ function buildPair() {
   const [x, y] = [find("pair-x"), find("pair-y")];
   const plot = scatter(find("plot-pair"), 380, false, () => [S.axes[x.value], S.axes[y.value]]);
   plot.prepare = () => {
-    for (const [select, chosen] of [[x, 0], [y, Math.min(1, S.axes.length - 1)]]) {
+    for (const [select, chosen] of [[x, S.important[0]], [y, S.important[Math.min(1, S.axes.length - 1)]]]) {
       select.replaceChildren(...S.axes.map((axis, k) => Object.assign(make("option", axis.name), { value: k })));
       select.value = String(chosen);
     }

@@ -19,15 +19,18 @@ STATUSES = ("done", "stopped", "running", "diverged", "failed")
 
 
 def build_payload(
-    studies: Sequence[Study], names: Sequence[str], groups: Sequence[Group]
+    studies: Sequence[Study],
+    names: Sequence[str],
+    groups: Sequence[Group],
+    orders: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
-    """Return all that the plots need."""
+    """Return all that the plots need; ``orders`` name hyperparameters by importance."""
     traces = [trace_best(study) for study in studies]
     return {
         "statuses": STATUSES,
         "studies": [
-            _describe(study, name, trace)
-            for study, name, trace in zip(studies, names, traces, strict=True)
+            _describe(study, name, trace, order)
+            for study, name, trace, order in zip(studies, names, traces, orders, strict=True)
         ],
         "groups": [
             {
@@ -49,7 +52,9 @@ def embed(payload: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _describe(study: Study, name: str, trace: dict[str, Curve]) -> dict[str, Any]:
+def _describe(
+    study: Study, name: str, trace: dict[str, Curve], order: Sequence[str]
+) -> dict[str, Any]:
     axes = build_axes(study)
     trials = study.trial_list
     columns = [[axis.place(trial.point.get(axis.name)) for trial in trials] for axis in axes]
@@ -66,6 +71,7 @@ def _describe(study: Study, name: str, trace: dict[str, Curve]) -> dict[str, Any
         "mode": study.mode,
         "best": index[study.best.number] if study.best else None,
         "axes": [asdict(axis) for axis in axes],
+        "important": sorted(range(len(axes)), key=lambda k: _place(axes[k].name, order)),
         "fixed": _plain(fixed),
         "number": [trial.number for trial in trials],
         "status": [STATUSES.index(trial.status) for trial in trials],
@@ -85,6 +91,10 @@ def _describe(study: Study, name: str, trace: dict[str, Curve]) -> dict[str, Any
             for slot, trial, began, ended, attempt in spans
         ],
     }
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _choices(study: Study, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -69,7 +69,7 @@ def describe_progress(study: Study, curve: Curve) -> str:
         improvements.append(curve[-1][0])
     last = round(improvements[-1])
     half = [value for place, value in curve if place <= total / 2]
-    text = f"The best came with trial {last} of {total}, in the order of asking. "
+    text = f"The best is the trial asked for as number {last} of {total}. "
     if total < 8 or not half:
         return text + "There are too few trials to say whether more would help."
     if half[-1] == curve[-1][1]:
@@ -149,7 +149,7 @@ def describe_comparison(
     """Return which search was better, and whether that is luck."""
     able = [group for group in groups if group.mean is not None]
     if len(able) < 2:
-        return "There is one search here; studies of another would be laid over it."
+        return "One search is shown; `report` lays several studies over each other."
     sign = -1 if mode == "max" else 1
     best = min(able, key=lambda group: sign * (group.mean or 0.0))
     runs = len(best.bests)

@@ -1,0 +1,143 @@
+"""The `report` command: read studies, write the table and the page, once or again and again."""
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.display import Display
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.report import Report, write_report
+from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.store import STORE
+from raytune_yesno.study import Study, load, name_studies
+
+_WATCH_EVERY_S = 5.0
+
+
+def run_report(
+    options: Namespace,
+    say: Callable[..., None],
+    note: Callable[[str], None],
+    wait: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Write the report and return the JSON object.
+
+    Args:
+        options: ``studies``, ``out``, ``metric``, ``mode``, ``top``, ``watch``.
+        say: prints results for people.
+        note: prints what was left out.
+        wait: lets time pass between two looks at a running study.
+    """
+    out = _choose_out(options)
+    told: set[str] = set()
+    seen = None
+    while True:
+        stamp = _stamp(options.studies)
+        if stamp is None or stamp != seen:
+            studies = _load(options)
+            running = options.watch and not all(study.searched for study in studies)
+            try:
+                report = write_report(studies, out, refresh_s=10 if running else None)
+            except OSError as error:
+                reason = error.strerror or error
+                raise InputError(f"--out {out}: cannot be written ({reason})") from None
+            seen = stamp
+            for study, name in zip(studies, name_studies(studies), strict=True):
+                for problem in study.problems[:5]:
+                    if f"{name}: {problem}" not in told:
+                        note(f"{name}: {problem}")
+                        told.add(f"{name}: {problem}")
+                if len(study.problems) > 5:
+                    note(f"{name}: and {len(study.problems) - 5} more; the page lists them")
+            _print(studies, report, options, say)
+        if not running:
+            return _summarize(studies, report)
+        wait(_WATCH_EVERY_S)
+
+
+def _choose_out(options: Namespace) -> Path:
+    """Return --out; else the folder of the one study, else ``report``."""
+    if options.out:
+        return Path(options.out).absolute()
+    if len(options.studies) == 1 and "://" not in options.studies[0]:
+        return Path(options.studies[0]).absolute()
+    return Path("report").absolute()
+
+
+def _load(options: Namespace) -> list[Study]:
+    studies = []
+    for path in options.studies:
+        display = Display()
+        try:
+            studies.append(
+                load(
+                    path,
+                    metric=options.metric,
+                    mode=options.mode,
+                    progress=display.show_bytes if display.live else None,
+                )
+            )
+        finally:
+            display.close()
+    metrics = dict.fromkeys(study.metric for study in studies)
+    if len(metrics) > 1:
+        raise InputError(
+            f"the studies are judged by different metrics ({', '.join(metrics)}); give --metric"
+        )
+    if options.metric and not any(options.metric in study.epochs for study in studies):
+        known = [key for study in studies for key in study.epochs.columns]
+        raise InputError(
+            f"--metric {options.metric}: {suggest_name(options.metric, dict.fromkeys(known))}"
+        )
+    return studies
+
+
+def _stamp(paths: list[str]) -> list[tuple[int, int]] | None:
+    """Return what changes when the stores do; None where that cannot be told."""
+    files = [Path(path) / STORE for path in paths]
+    if not all(file.is_file() for file in files):
+        return None
+    return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _print(
+    studies: list[Study], report: Report, options: Namespace, say: Callable[..., None]
+) -> None:
+    orders = [importance.names for importance in report.importances]
+    say(format_leaderboards(studies, options.top, orders))
+    say(f"table: {report.csv}")
+    say(f"page: {report.html}")
+
+
+def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
+    """Return the JSON object; of several studies, the best of all."""
+    best = None
+    for study in studies:
+        if study.best and (best is None or _better(study, best)):
+            best = study
+    found: dict[str, Any] | None = None
+    if best and best.best:
+        found = {
+            "study": str(best.path),
+            "trial": best.best.number,
+            "config": {**best.asked.get("config", {}), **best.best.point},
+            "metrics": best.best.metrics,
+        }
+    return {
+        "trials": sum(len(study.trial_list) for study in studies),
+        "best": found,
+        "html": str(report.html),
+        "csv": str(report.csv),
+        "studies": [str(study.path) for study in studies],
+        "left_out": sum(len(study.problems) for study in studies),
+    }
+
+
+def _better(study: Study, other: Study) -> bool:
+    assert study.best
+    assert other.best
+    return study.best.score(study.best.best_epoch or {}) < other.best.score(
+        other.best.best_epoch or {}
+    )
