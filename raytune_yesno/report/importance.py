@@ -68,7 +68,7 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
     if num_trials > _MOST_TRIALS:
         kept = generator.choice(num_trials, _MOST_TRIALS, replace=False)
         target, features = target[kept], features[kept]
-    repeats = 3 if len(target) <= 100 else 1
+    repeats = 2 if len(target) <= 100 else 1
     folds = RepeatedKFold(n_splits=_FOLDS, n_repeats=repeats, random_state=seed)
     variance = target.var()
     drops, errors = [], []

@@ -1,10 +1,11 @@
 """The web page: one file, of a template, its style, its scripts, the texts and the plots' data."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from raytune_yesno.compare import compare_groups, group_studies
+from raytune_yesno.compare import Group, compare_groups, group_studies
 from raytune_yesno.display import format_seconds
 from raytune_yesno.report import prose
 from raytune_yesno.report.axes import format_value
@@ -28,17 +29,15 @@ def build_page(
     """
     names = name_studies(studies)
     groups = group_studies(studies)
-    differences = compare_groups(groups)
+    first = _find_best(studies)
+    payload = build_payload(studies, names, groups, [found.names for found in importances])
     parts = {
-        "title": escape(", ".join(names)),
+        "title": escape(", ".join(names) if len(names) < 4 else f"{len(names)} studies"),
         "refresh": f'<meta http-equiv="refresh" content="{refresh_s:g}">' if refresh_s else "",
         "style": _read("page.css"),
-        "chooser": _chooser(names),
-        "compare": _comparison(studies, names)
-        + _say(prose.describe_comparison(groups, differences, studies[0].metric, studies[0].mode)),
-        "data": embed(
-            build_payload(studies, names, groups, [found.names for found in importances])
-        ),
+        "chooser": _chooser(names, first),
+        "compare": _comparison(studies, names, groups),
+        "data": embed({**payload, "first": first}),
         "script": "\n".join(_read(script) for script in _SCRIPTS),
     }
     sections: dict[str, list[str]] = {}
@@ -57,7 +56,7 @@ def build_page(
             sections.setdefault(key, []).append(html)
     for key, blocks in sections.items():
         parts[key] = "\n".join(
-            f'<div class="of-study" data-study="{index}"{" hidden" * (index > 0)}>{block}</div>'
+            f'<div class="of-study" data-study="{index}"{" hidden" * (index != first)}>{block}</div>'
             for index, block in enumerate(blocks)
         )
     page = _read("page.html")
@@ -76,11 +75,12 @@ def _say(text: str) -> str:
     return f'<p class="say">{escape(text)}</p>'
 
 
-def _chooser(names: Sequence[str]) -> str:
+def _chooser(names: Sequence[str], first: int) -> str:
     if len(names) == 1:
         return ""
     options = "".join(
-        f'<option value="{index}">{escape(name)}</option>' for index, name in enumerate(names)
+        f'<option value="{index}"{" selected" * (index == first)}>{escape(name)}</option>'
+        for index, name in enumerate(names)
     )
     return f'<label class="choose">Study <select id="study">{options}</select></label>'
 
@@ -155,7 +155,7 @@ def _code(text: str) -> str:
     )
 
 
-def _comparison(studies: Sequence[Study], names: Sequence[str]) -> str:
+def _comparison(studies: Sequence[Study], names: Sequence[str], groups: Sequence[Group]) -> str:
     if len(studies) == 1:
         return ""
     rows = []
@@ -175,7 +175,44 @@ def _comparison(studies: Sequence[Study], names: Sequence[str]) -> str:
         ]
         rows.append(cells)
     heads = ("study", "search", "scheduler", "seed", "trials", "epochs", "time", "best", "test")
-    return _table(heads, rows)
+    metric, mode = studies[0].metric, studies[0].mode
+    parts = [_say(prose.describe_comparison(groups, metric, mode))]
+    if any(len(group.members) > 1 for group in groups):
+        lines = [
+            (
+                group.label,
+                len(group.members),
+                "–" if group.mean is None else f"{group.mean:.4g}",
+                "{:.4g} to {:.4g}".format(*group.interval) if group.interval else "–",
+            )
+            for group in groups
+        ]
+        parts.append(_table(("search", "studies", f"mean best {metric}", "95 % interval"), lines))
+    if differences := compare_groups(groups):
+        pairs = [
+            (
+                f"{each.first} – {each.second}",
+                f"{each.difference:+.4g}",
+                f"{each.p:.2g}",
+                f"{each.least_p:.2g}",
+                prose.judge_difference(each),
+            )
+            for each in differences
+        ]
+        pair_heads = ("pair", "difference", "p", "least possible p", "luck?")
+        parts.append("<h3>Is the difference luck?</h3>" + _table(pair_heads, pairs))
+    parts.append("<h3>Each study</h3>" + _table(heads, rows))
+    title = "<h2>Which search was better</h2>"
+    return f'<section id="compare">{title}{"".join(parts)}</section>'
+
+
+def _find_best(studies: Sequence[Study]) -> int:
+    """Return the place of the study that came to the best result."""
+    scores = [
+        study.best.score(study.best.best_epoch or {}) if study.best else (math.inf, 0.0)
+        for study in studies
+    ]
+    return scores.index(min(scores))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

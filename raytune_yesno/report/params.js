@@ -83,7 +83,7 @@ function buildParallel() {
       return found;
     },
   });
-  plot.prepare = () => { plot.host.style.minWidth = 100 + 52 * (S.axes.length + 1) + 36 + "px"; };
+  plot.prepare = () => { plot.host.style.minWidth = 100 + 46 * (S.axes.length + 1) + "px"; };
 }
 
 function scatter(host, height, small, axes) {

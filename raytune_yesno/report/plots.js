@@ -72,6 +72,12 @@ function nearest(spots, x, y, most) {
   return found;
 }
 
+// Lines that stay level until the next point; back draws them from the end.
+function steps(ctx, points, back) {
+  const corners = points.flatMap(([x, y], k) => k ? [[x, points[k - 1][1]], [x, y]] : [[x, y]]);
+  for (const [x, y] of back ? corners.reverse() : corners) ctx.lineTo(x, y);
+}
+
 function buildProgress() {
   const labels = { trials: "trials asked for", seconds: "seconds since the study began", epochs: "epochs of all trials" };
   let xs;
@@ -91,14 +97,14 @@ function buildProgress() {
         ctx.fillStyle = COLOUR.series[g % 8];
         ctx.globalAlpha = 0.15;
         ctx.beginPath();
-        band.forEach((p) => ctx.lineTo(xs(p[0]), ys(p[1])));
-        [...band].reverse().forEach((p) => ctx.lineTo(xs(p[0]), ys(p[3])));
+        steps(ctx, band.map((p) => [xs(p[0]), ys(p[1])]));
+        steps(ctx, band.map((p) => [xs(p[0]), ys(p[3])]), true);
         ctx.fill();
         ctx.globalAlpha = 1;
         ctx.strokeStyle = COLOUR.series[g % 8];
         ctx.lineWidth = 3;
         ctx.beginPath();
-        band.forEach((p) => ctx.lineTo(xs(p[0]), ys(p[2])));
+        steps(ctx, band.map((p) => [xs(p[0]), ys(p[2])]));
         ctx.stroke();
       });
       curves.forEach((curve, index) => {
@@ -106,10 +112,7 @@ function buildProgress() {
         ctx.strokeStyle = colours[index];
         ctx.lineWidth = repeated ? 0.8 : 2.2;
         ctx.beginPath();
-        curve.forEach(([x, y], k) => {
-          if (k) ctx.lineTo(xs(x), ys(curve[k - 1][1]));
-          ctx.lineTo(xs(x), ys(y));
-        });
+        steps(ctx, curve.map(([x, y]) => [xs(x), ys(y)]));
         ctx.stroke();
         if (curve.length) {
           ctx.fillStyle = colours[index];

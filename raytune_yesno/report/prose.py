@@ -49,7 +49,9 @@ def describe_curves(study: Study) -> str:
     epoch, last = best.metrics["epoch"], best.epochs[-1]["epoch"]
     stopped = sum(trial.status == "stopped" for trial in study.trial_list)
     late = (
-        "its last epochs were still its best, so longer trials may be better yet"
+        "the scheduler stopped it there, still at its best"
+        if best.status == "stopped" and epoch == last
+        else "its last epochs were still its best, so longer trials may be better yet"
         if epoch >= 0.9 * last
         else f"it got no better in the {last - epoch} epochs after that"
     )
@@ -86,7 +88,7 @@ def describe_importance(found: Importance) -> str:
     clear = [
         name
         for name, mean, spread in zip(found.names, found.means, found.spreads, strict=True)
-        if mean > spread
+        if mean > spread and mean >= 0.01
     ]
     which = (
         f"{_join(clear[:4])} stand{'s' if len(clear[:4]) == 1 else ''} out from the noise"
@@ -143,13 +145,11 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
     return text + (f". {retried} trials were started more than once." if retried else ".")
 
 
-def describe_comparison(
-    groups: Sequence[Group], differences: Sequence[Difference], metric: str, mode: str
-) -> str:
-    """Return which search was better, and whether that is luck."""
+def describe_comparison(groups: Sequence[Group], metric: str, mode: str) -> str:
+    """Return which search was better."""
     able = [group for group in groups if group.mean is not None]
     if len(able) < 2:
-        return "One search is shown; `report` lays several studies over each other."
+        return "These are studies of one search, so there is nothing to compare."
     sign = -1 if mode == "max" else 1
     best = min(able, key=lambda group: sign * (group.mean or 0.0))
     runs = len(best.bests)
@@ -157,23 +157,21 @@ def describe_comparison(
         f"{best.label} came to the best {metric}, {best.mean:.4g}"
         f"{f' on average of {runs} studies' * (runs > 1)}. "
     )
-    if not differences:
+    if sum(len(group.bests) > 1 for group in able) < 2:
         return text + (
             "With one study of each, that may be luck: repeat each with other seeds to tell."
         )
-    parts = []
-    for difference in differences:
-        verdict = "hardly luck" if difference.p < 0.05 else "may be luck"
-        least = (
-            f", and no fewer than {difference.least_p:.2g} is possible with so few studies"
-            if difference.least_p > 0.05
-            else ""
-        )
-        parts.append(
-            f"{difference.first} against {difference.second}: {verdict} (p = {difference.p:.2g}"
-            f"{least})"
-        )
-    return text + "By permutation test of the means, " + "; ".join(parts) + "."
+    return text + (
+        "p says how often the same studies, dealt out by chance, would differ as much: small is "
+        "hardly luck. It cannot be below the least that so few studies allow."
+    )
+
+
+def judge_difference(difference: Difference) -> str:
+    """Return whether a difference is luck."""
+    if difference.p < 0.05:
+        return "hardly luck"
+    return "too few studies to tell" if difference.least_p >= 0.05 else "may be luck"
 
 
 def describe_test(refit: Mapping[str, Any] | None) -> str:

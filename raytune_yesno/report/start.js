@@ -32,14 +32,14 @@ function showStudy(index) {
 }
 
 readColours();
-chooseStudy(0);
+chooseStudy(DATA.first);
 buildCurves();
 buildProgress();
 buildParallel();
 buildPair();
 buildTimeline();
 buildTable();
-showStudy(0);
+showStudy(DATA.first);
 find("study")?.addEventListener("change", (event) => showStudy(Number(event.target.value)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); renderAll(); });
 let width = innerWidth;
