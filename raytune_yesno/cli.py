@@ -208,7 +208,9 @@ def _add_tune(commands: Any) -> None:
     _add_run_options(parser)
     parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
     parser.add_argument("--search", metavar="NAME", help="grid, random, tpe, ... [tpe]")
-    parser.add_argument("--scheduler", metavar="NAME", help="fifo or asha [asha]")
+    parser.add_argument(
+        "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
+    )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
         "--workers-per-trial", type=int, metavar="N", help="data-parallel workers of a trial [1]"
@@ -217,6 +219,38 @@ def _add_tune(commands: Any) -> None:
         "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
     )
     parser.add_argument("--resume", metavar="STUDY", help="go on with an interrupted study")
+    parser.add_argument(
+        "--add-trials",
+        type=int,
+        metavar="N",
+        help="with --resume: N trials more, of a finished study, too; then a new refit",
+    )
+    parser.add_argument(
+        "--warm-start",
+        nargs="+",
+        metavar="STUDY",
+        help="let the search know the results of other studies",
+    )
+    parser.add_argument(
+        "--time-budget", type=float, metavar="S", help="end the search after S seconds"
+    )
+    parser.add_argument(
+        "--target",
+        metavar="METRIC=VALUE",
+        help="end the search once a trial comes to it: wer=0, loss=0.1",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end the search when N trials have brought no improvement",
+    )
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        metavar="N",
+        help="end the search when more than N trials have failed",
+    )
 
 
 def _add_evaluate(commands: Any) -> None:

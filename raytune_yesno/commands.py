@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,6 +24,7 @@ from raytune_yesno.settings import (
     SETTINGS_FILE,
     build_plan,
     given_flags,
+    given_stop_conditions,
     read_settings,
     refuse_flags,
     resume_command,
@@ -167,25 +169,43 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test."""
+    from raytune_yesno import warm_start
     from raytune_yesno.plan import Plan
     from raytune_yesno.session import ray_session
+    from raytune_yesno.stopping import StopConditions
     from raytune_yesno.store import STORE
-    from raytune_yesno.study import load
+    from raytune_yesno.study import load, load_all
     from raytune_yesno.tune import run_refit, run_search
 
     settings = read_settings(options)
     if options.resume:
         fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
         refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+        refuse_flags(options, "warm_start")
         out = Path(options.resume).absolute()
         study = load(out)
-        if study.refit:
-            raise InputError(f"{out}: this study is finished; there is nothing to resume")
+        if study.refit and options.add_trials is None:
+            raise InputError(
+                f"{out}: this study is finished; there is nothing to resume (--add-trials N "
+                "gives it N more)"
+            )
         plan = Plan.from_study(study)
+        # What ended the study before would end it again at once.
+        kept = vars(plan.stop) if options.add_trials is None else {}
+        plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
+        if options.add_trials is not None:
+            plan.extend(study, options.add_trials)
         settings["data"] = options.data or study.asked["data"]
     else:
         out = _new_folder(options.out, "studies")
+        if options.add_trials is not None:
+            raise InputError("--add-trials: of which study? give --resume STUDY, too")
         plan = build_plan(settings, options)
+        if options.warm_start:
+            known = warm_start.gather(load_all(options.warm_start), plan.space)
+            plan = replace(plan, warm_start=known)
+            for line in warm_start.describe(known):
+                _note(f"--warm-start: {line}")
     plan.check()
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
@@ -199,10 +219,13 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     out,
                     data=settings.get("data", DEFAULT_DATA),
                     resume=bool(options.resume),
+                    add_trials=options.add_trials or 0,
                     on_progress=display.show_search,
                 )
             finally:
                 display.close()
+            if study.reason:
+                _note(f"the search has ended: {study.reason}")
             best = study.best
             if best is None:
                 raise WorkError(_explain_no_result(study))
@@ -224,7 +247,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     efficiency = study.efficiency
     assert efficiency
     _say(options, results, f"\nbest config (trial {best.number} of {len(study.trial_list)}):")
-    for key, value in best.point.items():
+    for key, value in best.best_point.items():
         _say(options, results, f"  {key}: {json.dumps(value)}")
     _say(options, results, f"validation: {describe(best.metrics)}")
     if "test" in refit:
@@ -247,10 +270,11 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {
         "study": str(study.path),
         "trials": len(study.trial_list),
+        "reason": study.reason,
         "errors": errors,
         "best": {
             "trial": best.number,
-            "config": {**study.asked["config"], **best.point},
+            "config": {**study.asked["config"], **best.best_point},
             "metrics": best.metrics,
         },
         "refit": refit,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raytune_yesno.config import Config, build_config
@@ -10,10 +10,13 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers import build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
+from raytune_yesno.stopping import StopConditions
 from raytune_yesno.study import Study
 
 DEFAULT_TRIALS = 32
 MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
+
+DEAF = frozenset({"manual", "grid", "random"})
 
 # Pairs of a scheduler and searches that make no sense, and why.
 _NO_BUDGETS = (
@@ -49,6 +52,8 @@ class Plan:
         scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.SCHEDULERS`.
         trials: how many are asked for; None for 32 or, of a search that has an end, all.
         max_concurrent: most trials at a time; None for as many as fit the cluster.
+        stop: what ends the search before its last trial.
+        warm_start: what the search knows from other studies, see :mod:`raytune_yesno.warm_start`.
     """
 
     config: Config
@@ -59,6 +64,8 @@ class Plan:
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     trials: int | None = None
     max_concurrent: int | None = None
+    stop: StopConditions = field(default_factory=StopConditions)
+    warm_start: Mapping[str, Any] | None = None
 
     def check(self) -> None:
         """Raise InputError if any part of the plan could not be carried out."""
@@ -68,6 +75,9 @@ class Plan:
             raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
+        self.stop.check()
+        if self.warm_start and self.search in DEAF:
+            raise InputError(f"warm_start: search {self.search} looks at no result")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
             (self.scheduler_options, {"name", "epochs", "space", "seed"}),
@@ -122,6 +132,22 @@ class Plan:
             self.search, self.space, seed=self.config.seed, **self.search_options
         )
 
+    def extend(self, study: Study, add_trials: int) -> "Plan":
+        """Return the plan for as many trials more.
+
+        They come after those asked for; after those begun, if a stop condition ended the search.
+        """
+        if add_trials < 1:
+            raise InputError(f"add_trials: {add_trials} is out of range; it must be at least 1")
+        asked_for = len(study.trial_list) if study.searched else self.num_trials
+        longer = replace(self, trials=asked_for + add_trials)
+        if longer.num_trials < asked_for + add_trials:
+            raise InputError(
+                f"search {self.search} has {longer.num_trials} points in all, not "
+                f"{asked_for} + {add_trials}"
+            )
+        return longer
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as the store's first event holds it."""
         return {
@@ -133,6 +159,8 @@ class Plan:
             "scheduler_options": dict(self.scheduler_options),
             "trials": self.num_trials,
             "max_concurrent": self.max_concurrent,
+            **vars(self.stop),
+            "warm_start": self.warm_start,
         }
 
     @classmethod
@@ -148,4 +176,6 @@ class Plan:
             space=parse_space(asked["space"]),
             **{key: asked[key] for key in keys},
             max_concurrent=asked.get("max_concurrent"),
+            warm_start=asked.get("warm_start"),
+            stop=StopConditions(**{name: asked.get(name) for name in vars(StopConditions())}),
         )

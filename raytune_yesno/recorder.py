@@ -2,8 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import tune
@@ -13,9 +13,11 @@ from raytune_yesno.plan import Plan
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.stopping import Watch
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Trial
 from raytune_yesno.trial import Launch
+from raytune_yesno.warm_start import build_observations
 
 METRIC = "valid_loss"
 
@@ -54,10 +56,12 @@ class StudySearcher(AlgorithmSearcher):
         unfinished: list[Trial],
         rounds: Rounds | None = None,
     ) -> None:
-        known = [*finished, *unfinished]
-        super().__init__(
-            plan.build_algorithm(), metric=METRIC, mode="min", history=map(observe, known)
-        )
+        earlier = build_observations(plan.warm_start)
+        self.offset = len(earlier)  # to the algorithm, other studies' trials come before the first
+        for trial in (*finished, *unfinished):
+            seen = observe(trial)
+            earlier.append(replace(seen, number=seen.number + self.offset))
+        super().__init__(plan.build_algorithm(), metric=METRIC, mode="min", history=earlier)
         self.store = store
         self.unfinished = list(unfinished)
         self.rounds = rounds
@@ -73,15 +77,20 @@ class StudySearcher(AlgorithmSearcher):
         self.num_left -= 1
         if self.unfinished:
             trial = self.unfinished.pop(0)
-            self.numbers[trial_id] = trial.number
+            self.numbers[trial_id] = trial.number + self.offset
             folder = trial.checkpoint[0] if trial.checkpoint else None
             return {"number": trial.number, "point": trial.point, "checkpoint": folder}
         point = super().suggest(trial_id)
         if not isinstance(point, dict):
             return point
-        number = self.numbers[trial_id]
+        number = self.numbers[trial_id] - self.offset
         self.store.append("asked", trial=number, point=point)
         return {"number": number, "point": point, "checkpoint": None}
+
+    @property
+    def in_flight(self) -> list[int]:
+        """The numbers of the trials that were handed out and have not ended."""
+        return [number - self.offset for number in self.numbers.values()]
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Note an epoch, by the trial's own count: Ray's begins anew when a study is resumed."""
@@ -111,8 +120,9 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         progress: Progress,
         epochs: int,
         on_progress: Callable[[Progress], None],
+        watch: Watch,
     ) -> None:
-        self.store, self.progress, self.epochs = store, progress, epochs
+        self.store, self.progress, self.epochs, self.watch = store, progress, epochs, watch
         self.on_progress = on_progress
         self.attempts: dict[int, int] = {}
         self.running: set[int] = set()
@@ -129,7 +139,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Say whether Tune is to stop all trials."""
-        return self.stopped_by is not None
+        return self.stopped_by is not None or self.watch.reason is not None
 
     def started(self, number: int) -> None:
         if number not in self.waiting:
@@ -151,6 +161,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
     def epoch(self, number: int, result: dict[str, Any]) -> None:
         kept = {key: result[key] for key in RECORDED if key in result}
         self.progress.take(number, kept)
+        self.watch.epoch(number, kept)
         self.store.append("epoch", trial=number, attempt=self.attempts[number], **kept)
         self.on_progress(self.progress)
 
@@ -169,8 +180,17 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         else:
             status = "done" if whole else "stopped"
         self.progress.ended[status] += 1
+        self.watch.ended(number, status)
         fields = {"error": error} if error else {}
         self.store.append("ended", trial=number, status=status, **fields)
+        self.on_progress(self.progress)
+
+    def cut_off(self, numbers: Iterable[int]) -> None:
+        """Note the end of the trials that a stop condition left in their midst."""
+        for number in sorted(numbers):
+            self.move(number)
+            self.progress.ended["stopped"] += 1
+            self.store.append("ended", trial=number, status="stopped")
         self.on_progress(self.progress)
 
 

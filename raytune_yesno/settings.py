@@ -27,8 +27,12 @@ _SETTINGS: dict[str, type] = {
     "workers_per_trial": int,
     "max_concurrent": int,
     "seed": int,
+    "time_budget": float,
+    "target": str,
+    "patience": int,
+    "max_failures": int,
 }
-_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number"}
+_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number", float: "a number"}
 DEFAULT_DATA = "yesno"
 _MAY_CHANGE = ("epochs", "num_workers", "use_gpu", "gpus_per_worker")  # when a run is resumed
 
@@ -43,7 +47,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            if type(value) is not _SETTINGS[key]:
+            if type(value) is not _SETTINGS[key] and (type(value), _SETTINGS[key]) != (int, float):
                 kind = _KIND_NAMES[_SETTINGS[key]]
                 raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
     config = settings.get("config", {})
@@ -112,11 +116,19 @@ def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def given_stop_conditions(options: Namespace) -> dict[str, Any]:
+    """Return the stop conditions that were given as flags."""
+    names = ("time_budget", "target", "patience", "max_failures")
+    given = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags win over settings."""
     from raytune_yesno.plan import Plan
     from raytune_yesno.space import parse_space
     from raytune_yesno.spaces import default_space
+    from raytune_yesno.stopping import StopConditions
 
     flags = given_flags(options, num_workers=options.workers_per_trial)
     if "workers_per_trial" in settings:
@@ -134,8 +146,11 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     asked = {key: value for key, value in asked.items() if value is not None}
     known = ("search", "search_options", "scheduler", "scheduler_options", "trials")
     given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
+    stop = {key: settings[key] for key in vars(StopConditions()) if key in settings}
+    stop |= given_stop_conditions(options)
     return Plan(
         config=config,
+        stop=StopConditions(**stop),
         space=default_space(config) if space is None else parse_space(space),
         **{**given, **asked},
     )

@@ -10,9 +10,10 @@ Events, in the order in which they can occur:
 ``saved``   the trial's latest checkpoint, and its epoch
 ``mutated`` after an epoch, a scheduler copied another trial (``source``) over this one, which goes
             on from that one's ``checkpoint`` with a new point
-``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler), ``diverged`` or ``failed``
-``paused``  the search was interrupted; ``resumed``: it goes on
-``searched`` the search came to its end
+``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
+            ``diverged`` or ``failed``
+``paused``  the search was interrupted; ``resumed``: it goes on, or is given more ``trials``
+``searched`` the search came to its end; ``reason``: before its last trial
 ``refitted`` the refit's checkpoint and its figures on the test part
 
 Search, analysis and recovery all read this file; nothing else is needed, and no pickle.

@@ -81,7 +81,8 @@ class Study:
 
     Attributes:
         path: its folder.
-        asked: the first event: config, space, search, scheduler, trials, seed, corpus, versions.
+        asked: the first event: config, space, search, scheduler, trials, seed, corpus, versions;
+            trials and stop conditions as they were last asked for.
         trial_list: in the order of their numbers.
         refit: the refit's event, if it came to that.
         searched: the search came to its end.
@@ -89,6 +90,7 @@ class Study:
         pauses: from when to when it stood still, interrupted or killed.
         problems: what was left out, and why.
         metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        reason: why the search ended before its last trial, where it did.
     """
 
     path: Path
@@ -101,6 +103,7 @@ class Study:
     problems: list[str]
     metric: str = METRIC
     mode: str = "min"
+    reason: str | None = None
 
     @property
     def best(self) -> Trial | None:
@@ -253,8 +256,9 @@ def _build_study(
     folder: Path, events: list[Event], problems: list[str], metric: str, mode: str
 ) -> Study:
     trials: dict[int, Trial] = {}
-    refit = None
+    refit = reason = None
     searched = False
+    asked = events[0]
     unknown = 0
     damaged: Counter[str] = Counter()
     for event in events:
@@ -263,6 +267,11 @@ def _build_study(
             damaged[kind] += 1
         elif kind == "asked":
             trials[event["trial"]] = Trial(event["trial"], event["point"], metric=metric, mode=mode)
+        elif kind == "resumed":
+            asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
+            refit = reason = None
+        elif kind == "searched":
+            reason = event.get("reason")
         elif kind == "refitted":  # it names the best trial, but is no event of it
             refit = event
         elif (trial := trials.get(event.get("trial", -1))) is not None:
@@ -278,9 +287,10 @@ def _build_study(
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
-        asked=events[0],
+        asked=asked,
         trial_list=[trials[number] for number in sorted(trials)],
         refit=refit,
+        reason=reason,
         searched=searched,
         end_time=max(ends, default=events[0]["time"]),
         pauses=[
@@ -302,6 +312,8 @@ _NEEDED = {
     "mutated": frozenset(("checkpoint", "epoch", "point")),
     "ended": frozenset(("status",)),
 }
+
+_MAY_CHANGE = {"trials", "time_budget", "target", "patience", "max_failures"}  # when resumed
 
 _BOOKKEEPING = frozenset(
     (

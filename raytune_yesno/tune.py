@@ -29,6 +29,7 @@ from raytune_yesno.recorder import (
 )
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.session import count_fitting, worker_bundles
+from raytune_yesno.stopping import Watch
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
@@ -49,6 +50,7 @@ def run_search(
     *,
     data: str = "",
     resume: bool = False,
+    add_trials: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
@@ -59,6 +61,7 @@ def run_search(
 
     Args:
         data: how the corpus was named, for the record; resuming finds it by that.
+        add_trials: how many more trials a resumed study gets.
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
@@ -66,10 +69,13 @@ def run_search(
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
-    plan.check()
     out = out.absolute()
+    before = load_resumable(out, corpus) if resume else None
+    if before and add_trials:
+        plan = plan.extend(before, add_trials)
+    plan.check()
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
-    earlier = load_resumable(out, corpus).trial_list if resume else []
+    earlier = before.trial_list if before else []
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     progress = Progress(plan.num_trials, slots, plan.config.epochs)
@@ -92,8 +98,9 @@ def run_search(
             **plan.as_dict(),
         )
     else:
-        store.append("resumed", slots=slots)
-    recorder = Recorder(store, progress, plan.config.epochs, on_progress)
+        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+    watch = Watch(plan.stop, earlier)
+    recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, Rounds):
@@ -104,12 +111,17 @@ def run_search(
     rounds = scheduler if isinstance(scheduler, Rounds) else None
     searcher = StudySearcher(plan, store, finished, unfinished, rounds)
     remaining = plan.num_trials - len(finished)
-    if remaining > 0:
+    # A search that a stop condition ended goes on only if it was given more trials.
+    over = before is not None and before.searched and not add_trials
+    if remaining > 0 and not over:
         with stop_on_signals(recorder):
             tune_trials(plan, corpus, out, searcher, scheduler, recorder, remaining, slots)
-    store.append("paused" if recorder.stopped_by else "searched")
     if recorder.stopped_by:
+        store.append("paused")
         raise Interrupted(recorder.stopped_by)
+    if watch.found:
+        recorder.cut_off(searcher.in_flight)
+    store.append("searched", **({"reason": watch.found} if watch.found else {}))
     shutil.rmtree(out / TRIALS, ignore_errors=True)
     return load(out)
 
@@ -201,6 +213,7 @@ def run_refit(
     if best is None or best.best_epoch is None:
         raise WorkError(f"{study.path}: no trial came to a result; see `report {study.path}`")
     config = best_config(study, best)
+    shutil.rmtree(study.path / REFIT, ignore_errors=True)  # of a study that was then extended
     epochs = best.best_epoch["epoch"]
     run = run_training(
         config, corpus, study.path / REFIT, refit=True, epochs=epochs, on_epoch=on_epoch
