@@ -56,7 +56,8 @@ def build_page(
             sections.setdefault(key, []).append(html)
     for key, blocks in sections.items():
         parts[key] = "\n".join(
-            f'<div class="of-study" data-study="{index}"{" hidden" * (index != first)}>{block}</div>'
+            f'<div class="of-study" data-study="{index}"{" hidden" * (index != first)}>'
+            f"{block}</div>"
             for index, block in enumerate(blocks)
         )
     page = _read("page.html")

@@ -97,7 +97,7 @@ function scatter(host, height, small, axes) {
       if (!x) return 0;
       const xs = axisScale(x, box.left + (x.kind === "choice" ? 0 : 4), box.right - (x.kind === "choice" ? 0 : 4));
       const ys = y ? axisScale(y, box.bottom - 4, box.top) : metricScale(S.value, box.bottom - 4, box.top);
-      frame(ctx, box, xs, ys, x.name, y ? y.name : small ? "" : S.metric, small);
+      frame(ctx, box, xs, ys, x.name, y ? y.name : S.metric, small);
       const [across, up] = [S.columns.get(x.name), y ? S.columns.get(y.name) : S.value];
       const many = S.order.length > 300, radius = small ? (many ? 1.3 : 2.6) : many ? 2.2 : 4.5;
       const dots = [];

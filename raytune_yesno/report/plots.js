@@ -23,7 +23,7 @@ function buildCurves() {
       ys = metricScale(S.curves.flatMap(([values]) => values), box.bottom, box.top);
       frame(ctx, box, xs, ys, "epoch", S.metric);
       const number = S.value.length, order = [...S.order].reverse();
-      S.value.forEach((value, trial) => { if (value === null) order.unshift(trial); });
+      S.rank.forEach((rank, trial) => { if (rank === null) order.unshift(trial); });
       ctx.lineWidth = number > 300 ? 0.6 : 1.1;
       ctx.globalAlpha = number > 3000 ? 0.25 : number > 300 ? 0.5 : 0.85;
       spots = [];
