@@ -1,5 +1,6 @@
 """Between Ray Tune and the store: what is asked, what is reported, when to stop."""
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -41,7 +42,9 @@ class Progress:
         """Count an epoch, and take it as the best if it is."""
         self.epochs += 1
         loss = metrics.get(METRIC)
-        if loss is not None and (self.best is None or loss < self.best[METRIC]):
+        if loss is None or not math.isfinite(loss):
+            return
+        if self.best is None or loss < self.best[METRIC]:
             self.best, self.best_trial = metrics, trial
 
 

@@ -293,3 +293,12 @@ class TestResources:
         with pytest.raises(InputError, match=numbers):
             run_search(build_plan(config=changes), small_corpus, tmp_path / "new")
         assert not (tmp_path / "new").exists()
+
+
+def test_a_loss_that_is_no_number_is_never_the_best() -> None:
+    progress = Progress(asked_for=2, slots=1, epochs_per_trial=2)
+    progress.take(0, {"epoch": 1, "valid_loss": float("nan")})
+    assert progress.best is None
+    progress.take(1, {"epoch": 1, "valid_loss": 3.0})
+    progress.take(0, {"epoch": 2, "valid_loss": float("nan")})
+    assert progress.best_trial == 1
