@@ -284,6 +284,6 @@ def test_every_file_named_is_there() -> None:
 
 def test_the_scripts_named_can_be_run() -> None:
     scripts = set(re.findall(r"scripts/\w+", TEXT))
-    assert scripts == {"scripts/quickstart", "scripts/test"}
+    assert scripts == {"scripts/quickstart", "scripts/test", "scripts/analyze_study"}
     for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script

@@ -6,6 +6,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -237,7 +239,7 @@ class TestImportance:
         assert found.names[0] == "learning_rate"
         assert found.means[0] > 5 * max(found.means[1:])
         assert found.num_trials == len(study.ranking) == 29
-        assert found.score > 0.5
+        assert found.score > 0.5 > 2 * found.score_error
         assert measure_importance(study) == found
 
     def test_is_refused_of_few_trials(self, tmp_path: Path) -> None:
@@ -427,3 +429,17 @@ class TestCommand:
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match="cannot be written"):
             run_report(self.options(tmp_path, out=str(tmp_path / "file")), print, print)
+
+
+def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "scripts" / "analyze_study"
+    other = write_study(tmp_path / "other", 22, seed=1)
+    picture = tmp_path / "best.png"
+    command = [sys.executable, script, study.path, other.path, "--picture", picture]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert study.best is not None
+    assert "## The best of 52 trials" in done.stdout
+    assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
+    assert "| random + asha, 30 trials | 1 |" in done.stdout
+    assert "learning_rate" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ In cross-validation, one hyperparameter at a time is shuffled among the trials t
 the fit; how much worse they are then predicted is its importance.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ class Importance:
         spreads: its standard deviation over the fits.
         num_trials: how many trials the answer rests on.
         score: R² of the forest on the trials left out.
+        score_error: its standard error, by the folds.
         num_fits: how many forests were fitted.
     """
 
@@ -41,6 +43,7 @@ class Importance:
     spreads: tuple[float, ...] = ()
     num_trials: int = 0
     score: float = 0.0
+    score_error: float = 0.0
     num_fits: int = 0
 
 
@@ -100,6 +103,7 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
         spreads=tuple(float(spreads[index]) for index in ranked),
         num_trials=len(target),
         score=score,
+        score_error=float(np.std(errors, ddof=1) / math.sqrt(_FOLDS)),
         num_fits=len(drops),
     )
 

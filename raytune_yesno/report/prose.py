@@ -95,11 +95,17 @@ def describe_importance(found: Importance) -> str:
         if clear
         else "no single one stands out from the noise"
     )
+    weak = (
+        "This is weak evidence, which more trials may overturn. "
+        if found.score < 2 * found.score_error
+        else ""
+    )
     return (
-        f"Of the hyperparameters, {which}. Rests on {found.num_trials} trials; {found.num_fits} "
-        f"forests explain {max(0.0, found.score):.0%} of the variance of the ranks of trials they "
-        "have not seen; thin lines are a standard deviation over them. Where a search tries one "
-        "region more than others, importance is that within the region."
+        f"Of the hyperparameters, {which}. {weak}It rests on {found.num_trials} trials: "
+        f"{found.num_fits} random forests foretell the ranks of trials they have not seen with R² "
+        f"{found.score:.2f} ± {found.score_error:.2f} (1 is perfect, 0 is a guess). A bar is how "
+        "much worse they do with that hyperparameter shuffled, a thin line a standard deviation. "
+        "Where a search tries one region more than others, that is importance within the region."
     )
 
 
