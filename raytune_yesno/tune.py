@@ -213,10 +213,13 @@ def run_refit(
     if best is None or best.best_epoch is None:
         raise WorkError(f"{study.path}: no trial came to a result; see `report {study.path}`")
     config = best_config(study, best)
-    shutil.rmtree(study.path / REFIT, ignore_errors=True)  # of a study that was then extended
     epochs = best.best_epoch["epoch"]
+    folder = study.path / REFIT
+    resume = is_begun(folder, config, epochs)
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
     run = run_training(
-        config, corpus, study.path / REFIT, refit=True, epochs=epochs, on_epoch=on_epoch
+        config, corpus, folder, resume=resume, refit=True, epochs=epochs, on_epoch=on_epoch
     )
     refit = {"checkpoint": str(run.last), "epochs": epochs, "trial": best.number}
     if corpus:
@@ -225,6 +228,15 @@ def run_refit(
         refit["test"] = evaluate(Recognizer(load_checkpoint(run.last)), corpus, "test")
     StudyStore(study.path).append("refitted", **refit)
     return refit
+
+
+def is_begun(folder: Path, config: Config, epochs: int) -> bool:
+    """Say whether a folder holds the refit of a config, cut off at or before an epoch."""
+    try:
+        last = load_checkpoint(folder / "last")
+    except InputError:
+        return False
+    return last.refit and last.config == config and last.epoch <= epochs
 
 
 def best_config(study: Study, trial: StudyTrial) -> Config:

@@ -23,7 +23,8 @@ from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.store import read_events
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.synthetic import synthesize
-from raytune_yesno.tune import best_config, run_refit, run_search
+from raytune_yesno.train import run_training
+from raytune_yesno.tune import best_config, is_begun, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -302,3 +303,16 @@ def test_a_loss_that_is_no_number_is_never_the_best() -> None:
     progress.take(1, {"epoch": 1, "valid_loss": 3.0})
     progress.take(0, {"epoch": 2, "valid_loss": float("nan")})
     assert progress.best_trial == 1
+
+
+def test_a_refit_that_was_cut_off_is_told_from_another(
+    small_corpus: Corpus, tmp_path: Path
+) -> None:
+    config = build_config({**SMALL, "num_workers": 0})
+    assert not is_begun(tmp_path, config, 4)
+    run_training(config, small_corpus, tmp_path, refit=True, epochs=2)
+    assert is_begun(tmp_path, config, 4)
+    assert not is_begun(tmp_path, config, 1)
+    assert not is_begun(tmp_path, build_config({**SMALL, "num_workers": 0, "seed": 1}), 4)
+    run_training(config, small_corpus, tmp_path, refit=False, epochs=2)
+    assert not is_begun(tmp_path, config, 4)
