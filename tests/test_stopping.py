@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from raytune_yesno import warm_start
+from raytune_yesno.cli import build_parser, main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.plan import DEAF, Plan
 from raytune_yesno.recorder import StudySearcher
 from raytune_yesno.search import ALGORITHMS
+from raytune_yesno.settings import build_plan, read_settings
 from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.stopping import StopConditions, Watch
 from raytune_yesno.store import StudyStore, read_events
@@ -227,3 +229,46 @@ def test_a_copied_trials_point_is_that_of_its_best_epoch(tmp_path: Path) -> None
             assert trial.checkpoint == ("c", epoch)
             assert trial.best_point["learning_rate"] == best[-1]
     assert best == [0.1, 0.1, 0.2, 0.2, 0.3]
+
+
+class TestTheCommandLine:
+    def plan(self, *words: str) -> Plan:
+        options = build_parser().parse_args(["tune", "--data", "synthetic:10", *words])
+        return build_plan(read_settings(options), options)
+
+    def test_flags_win_over_settings(self, tmp_path: Path) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("time_budget: 60\ntarget: wer=0\npatience: 5\nmax_failures: 2\n")
+        plan = self.plan("--config", str(file), "--patience", "7", "--time-budget", "1.5")
+        assert plan.stop == StopConditions(1.5, "wer=0", 7, 2)
+        assert self.plan().stop == StopConditions()
+
+    def test_a_setting_of_another_kind_is_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("time_budget: soon\n")
+        with pytest.raises(InputError, match="time_budget takes a number, not 'soon'"):
+            self.plan("--config", str(file))
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--add-trials", "3"), "--add-trials: of which study"),
+            (("--target", "wer"), "target: 'wer' is not METRIC=VALUE"),
+            (("--search", "grid", "--scheduler", "pbt"), "search grid with scheduler pbt: "),
+            (("--search", "bohb", "--scheduler", "fifo"), "search bohb with scheduler fifo: "),
+            (("--warm-start", "nowhere"), "nowhere: no study here"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_before_anything_starts(
+        self,
+        words: tuple[str, ...],
+        message: str,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        out = tmp_path / "new"
+        assert main(["tune", "--data", "synthetic:10", "--out", str(out), *words]) == 2
+        assert message in capfd.readouterr().err
+        assert not out.exists()
