@@ -35,6 +35,7 @@ class Importance:
         score: R² of the forest on the trials left out.
         score_error: its standard error, by the folds.
         num_fits: how many forests were fitted.
+        num_results: how many trials there were to draw those from.
     """
 
     refused: str = ""
@@ -45,6 +46,7 @@ class Importance:
     score: float = 0.0
     score_error: float = 0.0
     num_fits: int = 0
+    num_results: int = 0
 
 
 def measure_importance(study: Study, *, seed: int = 0) -> Importance:
@@ -105,6 +107,7 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
         score=score,
         score_error=float(np.std(errors, ddof=1) / math.sqrt(_FOLDS)),
         num_fits=len(drops),
+        num_results=num_trials,
     )
 
 

@@ -238,7 +238,7 @@ def _bars(found: Importance) -> str:
             f'<div class="bar"><span class="name">{escape(name)}</span><span class="track">'
             f'<i style="width:{_percent(max(0.0, mean), most)}"></i><u style="left:'
             f'{_percent(low, most)};width:{_percent(high - low, most)}"></u></span>'
-            f'<span class="figure">{mean:.3f} ± {spread:.3f}</span></div>'
+            f'<span class="figure">{round(mean, 3) + 0.0:.3f} ± {spread:.3f}</span></div>'
         )
     return f'<div class="bars" id="importance-bars">{"".join(rows)}</div>'
 

@@ -32,8 +32,9 @@ function buildParallel() {
       at = (k) => left + k * gap;
       const order = [...S.order].reverse(), number = order.length;
       ctx.lineWidth = number > 300 ? 0.6 : 1.1;
-      ctx.globalAlpha = number > 3000 ? 0.15 : number > 300 ? 0.4 : 0.85;
+      ctx.globalAlpha = 0.85;
       for (const trial of order) {
+        if (number > 300) ctx.globalAlpha = (number > 3000 ? 0.3 : 0.6) * (1 - 0.9 * Math.sqrt(S.rank[trial]));
         ctx.strokeStyle = colourOf(trial);
         path(ctx, trial);
       }

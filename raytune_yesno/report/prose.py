@@ -37,7 +37,8 @@ def describe_state(study: Study) -> str:
     ended = sum(trial.status != "running" for trial in study.trial_list)
     seconds = format_seconds(study.end_time - study.asked["time"])
     if study.searched:
-        return f"The search is over: {count_statuses(study)}, in {seconds}."
+        why = f" It ended before its last trial: {study.reason}." if study.reason else ""
+        return f"The search is over: {count_statuses(study)}, in {seconds}.{why}"
     return f"Running or interrupted: {ended} of {whole} trials have ended, {seconds} so far."
 
 
@@ -55,8 +56,15 @@ def describe_curves(study: Study) -> str:
         if epoch >= 0.9 * last
         else f"it got no better in the {last - epoch} epochs after that"
     )
+    failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+    crosses = "".join(
+        (
+            f"; a cross marks one of the {stopped} that the scheduler stopped" * (stopped > 0),
+            f"; a red cross one of the {failed} that failed or diverged" * (failed > 0),
+        )
+    )
     return (
-        f"Each line is a trial; a cross marks one of the {stopped} that the scheduler stopped. "
+        f"Each line is a trial{crosses}. "
         f"Trial {best.number}, lit up, was best at epoch {epoch} of {last}: {late}."
     )
 
@@ -100,8 +108,9 @@ def describe_importance(found: Importance) -> str:
         if found.score < 2 * found.score_error
         else ""
     )
+    drawn = f", drawn from {found.num_results}" * (found.num_results > found.num_trials)
     return (
-        f"Of the hyperparameters, {which}. {weak}It rests on {found.num_trials} trials: "
+        f"Of the hyperparameters, {which}. {weak}It rests on {found.num_trials} trials{drawn}: "
         f"{found.num_fits} random forests foretell the ranks of trials they have not seen with R² "
         f"{found.score:.2f} ± {found.score_error:.2f} (1 is perfect, 0 is a guess). A bar is how "
         "much worse they do with that hyperparameter shuffled, a thin line a standard deviation. "
@@ -140,7 +149,8 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
     shares = {cause: getattr(efficiency, cause) for cause in CAUSES if cause != "efficiency"}
     worst = max(shares, key=lambda cause: shares[cause])
     text = (
-        f"{efficiency.efficiency:.0%} of the time of {study.num_slots} slots was training; the "
+        f"{efficiency.efficiency:.0%} of the time of {study.num_slots} "
+        f"slot{'s' * (study.num_slots != 1)} was training; the "
         f"most of the rest, {shares[worst]:.0%}, was {CAUSES[worst]}"
     )
     gap = efficiency.median_gap_s
