@@ -186,6 +186,26 @@ def test_pbt_copies_the_best_over_the_worst(
     assert {key: copied[key] for key in METRICS} == {key: expected[key] for key in METRICS}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["hyperband", "pbt"])
+def test_a_lost_process_changes_no_verdict(
+    scheduler: str, undisturbed: Callable[[str], Study], corpus: Corpus, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.epochs == 5 and not killed:
+            running = [trial for trial in load(tmp_path).trial_list if trial.epochs]
+            last = max(running, key=lambda trial: trial.epochs[-1]["time"])
+            killed.append(last.epochs[-1]["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    study = run_search(build_plan(scheduler, 6), corpus, tmp_path, on_progress=kill)
+    assert killed
+    assert_exact(study, 6)
+    assert outcome(study) == outcome(undisturbed(scheduler))
+
+
 class TestAStudyThatIsStoppedAndExtended:
     @pytest.fixture(scope="class")
     @staticmethod
