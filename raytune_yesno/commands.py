@@ -4,7 +4,6 @@ Each takes the parsed options and the stream of results, prints for people unles
 for, and returns the JSON object.
 """
 
-import json
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import yaml
 
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.display import Display, describe
+from raytune_yesno.display import Display, describe, format_value
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.settings import (
     DEFAULT_DATA,
@@ -248,7 +247,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     assert efficiency
     _say(options, results, f"\nbest config (trial {best.number} of {len(study.trial_list)}):")
     for key, value in best.best_point.items():
-        _say(options, results, f"  {key}: {json.dumps(value)}")
+        _say(options, results, f"  {key}: {format_value(value)}")
     _say(options, results, f"validation: {describe(best.metrics)}")
     if "test" in refit:
         test = refit["test"]

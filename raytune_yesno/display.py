@@ -1,5 +1,6 @@
 """What a person sees of work in progress: one line that is rewritten, or plain lines in a pipe."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -106,6 +107,11 @@ def describe_short(metrics: dict[str, Any]) -> str:
     """Return the validation loss and word error rate of an epoch."""
     wer = f", wer {metrics['valid_wer']:.1%}" if metrics.get("valid_wer") is not None else ""
     return f"{metrics['valid_loss']:.3g}{wer}"
+
+
+def format_value(value: Any) -> str:
+    """Return a config value for people: four digits of a number are enough to compare by."""
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
 def format_seconds(seconds: float) -> str:
