@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from raytune_yesno.report.command import run_report
 from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed
-from raytune_yesno.report.prose import describe_commands, describe_test
+from raytune_yesno.report.prose import describe_commands, describe_state, describe_test
 from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Study, load, load_all
@@ -344,6 +345,16 @@ class TestTexts:
         text = describe_test(study.refit)
         assert text.startswith("word error rate 0.42% on the test part: 1 of 240 words (95 % int")
         assert describe_test(None) == describe_test({"test": {}}) == ""
+
+    def test_a_warm_start_is_said(self, study: Study, tmp_path: Path) -> None:
+        known = {"observations": [{}, {}], "used": {}, "left_out": {}}
+        study = replace(study, asked={**study.asked, "warm_start": known})
+        page = write_report([study], tmp_path).html.read_text()
+        assert "2 trials of other studies" in page
+        assert "--warm-start STUDY…" in page
+
+    def test_an_early_end_is_said(self, study: Study) -> None:
+        assert "no room" in describe_state(replace(study, reason="no room"))
 
     def test_the_commands_make_it_again(self, study: Study, tmp_path: Path) -> None:
         from raytune_yesno.settings import build_plan, read_settings

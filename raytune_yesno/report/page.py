@@ -118,6 +118,7 @@ def _outcome(study: Study) -> str:
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": asked.get("config", {}).get("seed"),
+        "began knowing": _describe_warm_start(study),
         "slots": study.num_slots,
         "data": asked.get("data"),
         "corpus": asked.get("corpus", {}).get("source"),
@@ -147,6 +148,11 @@ def _outcome(study: Study) -> str:
         rows += f"<li>and {more} more</li>" if more > 0 else ""
         html.append(f"<details open><summary>Left out</summary><ul>{rows}</ul></details>")
     return "".join(html)
+
+
+def _describe_warm_start(study: Study) -> str:
+    known = (study.asked.get("warm_start") or {}).get("observations")
+    return f"{len(known)} trials of other studies" if known else ""
 
 
 def _code(text: str) -> str:

@@ -204,6 +204,12 @@ def describe_test(refit: Mapping[str, Any] | None) -> str:
     return text
 
 
+_SETTINGS = (
+    *("trials", "search", "search_options", "scheduler", "scheduler_options", "max_concurrent"),
+    *("time_budget", "target", "patience", "max_failures"),
+)
+
+
 def describe_commands(study: Study) -> tuple[str, str, str]:
     """Return what trains the best config again, what makes the study again, and the YAML file that
     takes; empty where the study does not say what was asked."""
@@ -231,17 +237,15 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     settings = {
         "data": asked["data"],
         "seed": asked["config"].get("seed", 0),
-        **{
-            key: asked[key]
-            for key in ("trials", "search", "search_options", "scheduler", "scheduler_options")
-            if asked.get(key)
-        },
-        **({"max_concurrent": asked["max_concurrent"]} if asked.get("max_concurrent") else {}),
+        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
         **({"config": config} if config else {}),
         "space": asked.get("space", {}),
     }
     file = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=1000)
-    return train, "raytune-yesno tune --config study.yaml", file
+    tune = "raytune-yesno tune --config study.yaml"
+    if asked.get("warm_start"):
+        tune += " --warm-start STUDY…"
+    return train, tune, file
 
 
 def _plain_default(value: Any) -> Any:
