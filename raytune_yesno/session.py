@@ -1,5 +1,6 @@
 """Connect to a Ray cluster, quietly, and let go of it again."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
@@ -112,13 +114,23 @@ def ray_session(
             f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
             "the machine where it was made, and set RAY_AUTH_MODE=token"
         ) from error
+    _hide_token()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, terminate or signal.SIG_DFL
-        )  # Ray's own handler aborts the process
+        # Ray's own handler aborts the process.
+        signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _hide_token() -> None:
+    """Keep the token that lets whoever has it run code as the user to the user.
+
+    Ray 2.60 makes it when it starts a cluster, and leaves it readable by everybody.
+    """
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with contextlib.suppress(OSError):  # there may be none, or another user's
+        token.chmod(0o600)

@@ -93,3 +93,12 @@ def test_sigterm_is_not_left_to_rays_handler(ray_cluster: str, tmp_path: Path) -
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
     assert told.splitlines()[-1].endswith(f"train --resume {tmp_path / 'run'}")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_token_is_the_users_alone() -> None:
+    token = Path.home() / ".ray" / "auth_token"
+    if not token.exists():
+        pytest.skip("this Ray made no token")
+    assert token.stat().st_mode & 0o077 == 0
