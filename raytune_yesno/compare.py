@@ -98,13 +98,23 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     return differences
 
 
+def count_corpora(studies: Sequence[Study]) -> int:
+    """Return how many corpora the studies were judged on: figures of several do not compare."""
+    return len({study.asked.get("corpus", {}).get("fingerprint") for study in studies})
+
+
 def _question(study: Study) -> str:
     """Return what was asked, but for the seed; a study that does not say is its own."""
-    keys = ("data", "space", "search", "search_options", "scheduler", "scheduler_options", "trials")
     if "config" not in study.asked:
         return str(study.path)
-    config = {key: value for key, value in study.asked["config"].items() if key != "seed"}
-    return json.dumps([config, *(study.asked.get(key) for key in keys)], sort_keys=True)
+    asked = {key: value for key, value in study.asked.items() if key not in _NOT_ASKED}
+    asked["config"] = {key: value for key, value in asked["config"].items() if key != "seed"}
+    asked["corpus"] = asked.get("corpus", {}).get("fingerprint")
+    return json.dumps(asked, sort_keys=True)
+
+
+# Where and when, not what.
+_NOT_ASKED = frozenset(("event", "time", "format", "slots", "data", "versions", "max_concurrent"))
 
 
 def _label(studies: Sequence[Study]) -> list[str]:

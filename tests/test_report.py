@@ -302,6 +302,13 @@ class TestCompare:
         page = write_report(studies, tmp_path / "out").html.read_text()
         assert "Which search was better" in page
         assert "too few studies to tell" in page
+        assert "do not compare" not in page
+
+    def test_studies_of_other_corpora_are_no_repeats(self, study: Study, tmp_path: Path) -> None:
+        other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
+        assert len(group_studies([study, other])) == 2
+        page = write_report([study, other], tmp_path).html.read_text()
+        assert "judged on 2 corpora: their figures do not compare" in page
 
     def test_a_difference_has_its_p(self) -> None:
         groups = [

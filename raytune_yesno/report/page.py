@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from raytune_yesno.compare import Group, compare_groups, group_studies
+from raytune_yesno.compare import Group, compare_groups, count_corpora, group_studies
 from raytune_yesno.display import format_seconds
 from raytune_yesno.report import prose
 from raytune_yesno.report.axes import format_value
@@ -184,6 +184,8 @@ def _comparison(studies: Sequence[Study], names: Sequence[str], groups: Sequence
     heads = ("study", "search", "scheduler", "seed", "trials", "epochs", "time", "best", "test")
     metric, mode = studies[0].metric, studies[0].mode
     parts = [_say(prose.describe_comparison(groups, metric, mode))]
+    if (corpora := count_corpora(studies)) > 1:
+        parts.append(_say(f"They were judged on {corpora} corpora: their figures do not compare."))
     if any(len(group.members) > 1 for group in groups):
         lines = [
             (
