@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.store import STORE, Event
+from raytune_yesno.store import STORE, Event, parse_json
 from raytune_yesno.study import METRIC, Study, Trial
 
 _TEXTS = ("result.json", "params.json", "error.txt")
@@ -145,7 +145,7 @@ def _read_trial(path: Path, problems: list[str]) -> tuple[dict[str, Any], list[E
     """Return a trial's point, reports and the last line of its error."""
     point: dict[str, Any] = {}
     try:
-        point = _flatten(json.loads((path / "params.json").read_text(encoding="utf-8")))
+        point = _flatten(parse_json((path / "params.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         problems.append(f"{path.name}: no params.json, its config is not known")
     except (ValueError, AttributeError):
@@ -155,7 +155,7 @@ def _read_trial(path: Path, problems: list[str]) -> tuple[dict[str, Any], list[E
     start = 0.0
     for number, line in enumerate(_read_text(file).splitlines(), start=1):
         try:
-            result = json.loads(line)
+            result = parse_json(line)
             total, stamp = float(result["time_total_s"]), float(result["timestamp"])
             epoch = int(result["training_iteration"])
         except (ValueError, KeyError, TypeError):

@@ -95,11 +95,20 @@ def _parse_lines(
         for number, line in enumerate(lines, start=1):
             event = None
             with contextlib.suppress(ValueError):
-                event = json.loads(line)
+                event = parse_json(line)
             yield number, event
             done += len(line)
             if progress and number % 5000 == 0:
                 progress(min(done, total), total)
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
+    value = json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        return json.loads(whole.decode("utf-8"))
+    return value
 
 
 def _end_last_line(path: Path) -> None:

@@ -222,6 +222,15 @@ class TestEscaping:
         assert "&lt;/script&gt;" in page
         assert read_payload(page)["studies"][0]["errors"] == {"0": EVIL}
 
+    def test_half_a_character_is_no_end(self, tmp_path: Path) -> None:
+        store = StudyStore(tmp_path)
+        store.append("study", time=0.0)
+        store.append("asked", trial=0, point={"a": "\ud800"})
+        store.append("ended", trial=0, status="failed", error="\udfff")
+        report = write_report([load(tmp_path)], tmp_path)
+        assert report.csv.is_file()
+        assert read_payload(report.html.read_text())["studies"][0]["errors"] == {"0": "?"}
+
     def test_json_cannot_end_its_element(self) -> None:
         text = embed({"</script>": "<!-- & \u2028"})
         assert not re.search("[<>&\u2028]", text)
