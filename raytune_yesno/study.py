@@ -110,7 +110,7 @@ class Study:
         """The best of the trials that were not cut off and did not fail; None without any."""
         return next(iter(self.ranking), None)
 
-    @property
+    @cached_property
     def ranking(self) -> list[Trial]:
         """The trials that came to a result, the best first."""
         scored = [
