@@ -207,7 +207,11 @@ def _add_tune(commands: Any) -> None:
     )
     _add_run_options(parser)
     parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
-    parser.add_argument("--search", metavar="NAME", help="grid, random, tpe, ... [tpe]")
+    parser.add_argument(
+        "--search",
+        metavar="NAME",
+        help="manual, grid, random, tpe, bayesian, pso, genetic, cmaes or bohb [tpe]",
+    )
     parser.add_argument(
         "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
     )
