@@ -1,10 +1,12 @@
 """Between Ray Tune and the store: what is asked, what is reported, when to stop."""
 
+import contextlib
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -254,8 +256,17 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
-        cause = last_line(str(trial.get_error() or "lost"))
-        self.recorder.ended(trial.config["number"], trial.last_result, error=cause)
+        self.recorder.ended(trial.config["number"], trial.last_result, error=find_cause(trial))
+
+
+def find_cause(trial: RayTrial) -> str:
+    """Return a line on why a trial failed, from the file that Tune wrote on this machine.
+
+    ``trial.get_error`` reads its copy in the study's folder, which may not be there yet.
+    """
+    with contextlib.suppress(OSError, TypeError):  # there is none where a trial never started
+        return last_line(Path(trial.error_file).read_text(errors="replace"))
+    return "lost"
 
 
 def last_line(text: str) -> str:
