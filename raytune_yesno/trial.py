@@ -74,6 +74,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """Make ready for a trial, from its start or from a checkpoint."""
         self.launch = launch
         self.records: Iterator[Record] | None = None
+        # A resumed study names one, Tune another when it restarts the trial: the later one counts.
         found = [load_checkpoint(Path(f)) for f in (launch["checkpoint"], folder) if f]
         self.resume = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
         self.saved_at = time.monotonic()
