@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -32,6 +32,8 @@ from raytune_yesno.settings import (
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
+    from raytune_yesno.plan import Plan
+    from raytune_yesno.study import Study
 
 
 def corpus_fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -168,109 +170,31 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test."""
-    from raytune_yesno import warm_start
-    from raytune_yesno.plan import Plan
     from raytune_yesno.session import ray_session
-    from raytune_yesno.stopping import StopConditions
     from raytune_yesno.store import STORE
-    from raytune_yesno.study import load, load_all
-    from raytune_yesno.tune import run_refit, run_search
 
     settings = read_settings(options)
-    if options.resume:
-        fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
-        refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
-        refuse_flags(options, "warm_start")
-        out = Path(options.resume).absolute()
-        study = load(out)
-        if study.refit and options.add_trials is None:
-            raise InputError(
-                f"{out}: this study is finished; there is nothing to resume (--add-trials N "
-                "gives it N more)"
-            )
-        plan = Plan.from_study(study)
-        # What ended the study before would end it again at once.
-        kept = vars(plan.stop) if options.add_trials is None else {}
-        plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
-        if options.add_trials is not None:
-            plan.extend(study, options.add_trials)
-        settings["data"] = options.data or study.asked["data"]
-    else:
-        out = _new_folder(options.out, "studies")
-        if options.add_trials is not None:
-            raise InputError("--add-trials: of which study? give --resume STUDY, too")
-        plan = build_plan(settings, options)
-        if options.warm_start:
-            known = warm_start.gather(load_all(options.warm_start), plan.space)
-            plan = replace(plan, warm_start=known)
-            for line in warm_start.describe(known):
-                _note(f"--warm-start: {line}")
+    plan, out = (_plan_resumed if options.resume else _plan_new)(settings, options)
     plan.check()
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
     try:
         with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-            display = Display()
-            try:
-                study = run_search(
-                    plan,
-                    corpus,
-                    out,
-                    data=settings.get("data", DEFAULT_DATA),
-                    resume=bool(options.resume),
-                    add_trials=options.add_trials or 0,
-                    on_progress=display.show_search,
-                )
-            finally:
-                display.close()
-            if study.reason:
-                _note(f"the search has ended: {study.reason}")
-            best = study.best
-            if best is None:
-                raise WorkError(_explain_no_result(study))
-            _note(f"refitting trial {best.number} for {best.metrics['epoch']} epochs")
-            display = Display()
-            try:
-                refit = run_refit(
-                    study,
-                    corpus,
-                    on_epoch=lambda metrics: display.show_epoch(metrics, best.metrics["epoch"]),
-                )
-            finally:
-                display.close()
+            study, refit = _search_and_refit(plan, corpus, out, settings, options)
     except Interrupted as stop:
         raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         _note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
-    errors = sum(trial.status == "failed" for trial in study.trial_list)
-    efficiency = study.efficiency
+    best, efficiency = study.best, study.efficiency
+    assert best
     assert efficiency
-    _say(options, results, f"\nbest config (trial {best.number} of {len(study.trial_list)}):")
-    for key, value in best.best_point.items():
-        _say(options, results, f"  {key}: {format_value(value)}")
-    _say(options, results, f"validation: {describe(best.metrics)}")
-    if "test" in refit:
-        test = refit["test"]
-        wrong = test["substitutions"] + test["insertions"] + test["deletions"]
-        _say(
-            options,
-            results,
-            f"test: word error rate {test['wer']:.2%} ({wrong} of {test['words']} words)",
-        )
-    _say(
-        options,
-        results,
-        f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
-        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
-        f"{efficiency.tail:.0%} idle at the end",
-    )
-    _say(options, results, f"study: {study.path}")
-    _say(options, results, f"checkpoint: {refit['checkpoint']}")
+    for line in _describe_study(study, refit):
+        _say(options, results, line)
     return {
         "study": str(study.path),
         "trials": len(study.trial_list),
         "reason": study.reason,
-        "errors": errors,
+        "errors": sum(trial.status == "failed" for trial in study.trial_list),
         "best": {
             "trial": best.number,
             "config": {**study.asked["config"], **best.best_point},
@@ -281,6 +205,109 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         "efficiency_split": vars(efficiency),
         "seconds": time.monotonic() - began,
     }
+
+
+def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
+    """Return the plan of the study that is to go on, and its folder."""
+    from raytune_yesno.plan import Plan
+    from raytune_yesno.stopping import StopConditions
+    from raytune_yesno.study import load
+
+    fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
+    refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+    refuse_flags(options, "warm_start")
+    out = Path(options.resume).absolute()
+    study = load(out)
+    if study.refit and options.add_trials is None:
+        raise InputError(
+            f"{out}: this study is finished; there is nothing to resume (--add-trials N gives it "
+            "N more)"
+        )
+    plan = Plan.from_study(study)
+    # What ended the study before would end it again at once.
+    kept = vars(plan.stop) if options.add_trials is None else {}
+    plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
+    if options.add_trials is not None:
+        plan.extend(study, options.add_trials)
+    settings["data"] = options.data or study.asked["data"]
+    return plan, out
+
+
+def _plan_new(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
+    """Return the plan of a new study, and its folder."""
+    from raytune_yesno import warm_start
+    from raytune_yesno.study import load_all
+
+    out = _new_folder(options.out, "studies")
+    if options.add_trials is not None:
+        raise InputError("--add-trials: of which study? give --resume STUDY, too")
+    plan = build_plan(settings, options)
+    if options.warm_start:
+        known = warm_start.gather(load_all(options.warm_start), plan.space)
+        plan = replace(plan, warm_start=known)
+        for line in warm_start.describe(known):
+            _note(f"--warm-start: {line}")
+    return plan, out
+
+
+def _search_and_refit(
+    plan: "Plan",
+    corpus: "Corpus | None",
+    out: Path,
+    settings: Mapping[str, Any],
+    options: Namespace,
+) -> tuple["Study", dict[str, Any]]:
+    from raytune_yesno.tune import run_refit, run_search
+
+    display = Display()
+    try:
+        study = run_search(
+            plan,
+            corpus,
+            out,
+            data=settings.get("data", DEFAULT_DATA),
+            resume=bool(options.resume),
+            add_trials=options.add_trials or 0,
+            on_progress=display.show_search,
+        )
+    finally:
+        display.close()
+    if study.reason:
+        _note(f"the search has ended: {study.reason}")
+    best = study.best
+    if best is None:
+        raise WorkError(_explain_no_result(study))
+    epochs = best.metrics["epoch"]
+    _note(f"refitting trial {best.number} for {epochs} epochs")
+    display = Display()
+    try:
+        refit = run_refit(
+            study, corpus, on_epoch=lambda metrics: display.show_epoch(metrics, epochs)
+        )
+    finally:
+        display.close()
+    return study, refit
+
+
+def _describe_study(study: "Study", refit: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that say what a study came to."""
+    best, efficiency = study.best, study.efficiency
+    assert best
+    assert efficiency
+    yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
+    for key, value in best.best_point.items():
+        yield f"  {key}: {format_value(value)}"
+    yield f"validation: {describe(best.metrics)}"
+    if test := refit.get("test"):
+        wrong = test["substitutions"] + test["insertions"] + test["deletions"]
+        yield f"test: word error rate {test['wer']:.2%} ({wrong} of {test['words']} words)"
+    yield (
+        f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
+        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
+        f"{efficiency.tail:.0%} idle at the end"
+    )
+    yield f"study: {study.path}"
+    yield f"checkpoint: {refit['checkpoint']}"
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
