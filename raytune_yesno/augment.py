@@ -34,7 +34,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.functional import resample
 
-from raytune_yesno.noise import FRAME_SAMPLES, NOISES, SAMPLE_RATE_HZ, draw_noise, frame_power, mix
+from raytune_yesno.noise import FRAME_SAMPLES, NOISES, draw_noise, frame_power, mix
+from raytune_yesno.recording import SAMPLE_RATE
 
 SNR_RANGE_DB = 20.0  # from the lowest ratio drawn to the highest
 FRAMES_PER_MASK = 100  # 2 s: one time mask in each such stretch
@@ -90,7 +91,7 @@ class Augmentation:
         percent = round(100 * self.speed)
         x_1T = waveform.reshape(1, -1)
         x_1T = change_speed(x_1T, 100 - percent + int(speed * (2 * percent + 1)))
-        x_1T = shift_in_time(x_1T, round((2 * shift - 1) * self.shift_s * SAMPLE_RATE_HZ))
+        x_1T = shift_in_time(x_1T, round((2 * shift - 1) * self.shift_s * SAMPLE_RATE))
         if whether < self.noise:
             noise = draw_noise(NOISES[int(kind * len(NOISES))], x_1T.shape[1], generator)
             x_1T = mix(x_1T, noise, self.snr_db + snr * SNR_RANGE_DB)

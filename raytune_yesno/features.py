@@ -13,8 +13,8 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from raytune_yesno.models import STRIDE, WINDOW, num_positions
+from raytune_yesno.recording import SAMPLE_RATE
 
-SAMPLE_RATE_HZ = 8000
 HOP_S = 0.020
 FFT_SAMPLES = 256
 EDGE_FRAMES = 20
@@ -33,9 +33,9 @@ class LogMel:
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self.dtype = dtype
         self._mel = MelSpectrogram(
-            sample_rate=SAMPLE_RATE_HZ,
+            sample_rate=SAMPLE_RATE,
             n_fft=FFT_SAMPLES,
-            hop_length=round(HOP_S * SAMPLE_RATE_HZ),
+            hop_length=round(HOP_S * SAMPLE_RATE),
             n_mels=WINDOW,
         ).to(dtype)
 

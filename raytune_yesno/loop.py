@@ -94,8 +94,7 @@ def fit(
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
         metrics["seconds"] = time.perf_counter() - started
         history.append(metrics)
-        losses = [value for key, value in metrics.items() if key.endswith("_loss")]
-        diverged = not all(map(math.isfinite, losses))
+        diverged = not is_finite(metrics)
         yield Record(
             metrics,
             diverged,
@@ -185,6 +184,11 @@ def find_device(config: Config) -> torch.device:
     """Return the accelerator that this process was given; the CPU if none was, or none is found."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found and config.use_gpu else torch.device("cpu")
+
+
+def is_finite(metrics: dict[str, Any]) -> bool:
+    """Say whether every loss is a number."""
+    return all(math.isfinite(value) for key, value in metrics.items() if key.endswith("_loss"))
 
 
 def process_rank() -> tuple[int, int]:

@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from raytune_yesno.recording import SAMPLE_RATE
 from raytune_yesno.seeding import build_generator
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
 
-SAMPLE_RATE_HZ = 8000
 FRAME_SAMPLES = 160  # 20 ms, over which power is taken
 NOISES = ("white", "pink", "babble")
 SNRS_DB = (20, 10, 5, 0)
@@ -162,7 +162,7 @@ def _draw_pink(num_samples: int, generator: torch.Generator) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def _pink_slope(size: int) -> Tensor:
-    hz_F = torch.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
+    hz_F = torch.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     slope_F: Tensor = torch.where(
         hz_F < LOWEST_PINK_HZ, 0.0, hz_F.clamp(min=LOWEST_PINK_HZ).rsqrt()
     )
@@ -208,8 +208,8 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     num_syllables = num_samples // 1000  # more than enough: 1000 samples are 0.125 s
     seconds = uniform(0.13, 0.30, num_syllables)
     pauses = torch.where(uniform(0, 1, num_syllables) < 0.2, uniform(0.15, 0.5, num_syllables), 0.0)
-    ends = ((seconds + pauses).cumsum(0) * SAMPLE_RATE_HZ).long()
-    begins = ends - ((seconds + pauses) * SAMPLE_RATE_HZ).long()
+    ends = ((seconds + pauses).cumsum(0) * SAMPLE_RATE).long()
+    begins = ends - ((seconds + pauses) * SAMPLE_RATE).long()
     loudness = uniform(0.4, 1.0, num_syllables)
     low = torch.tensor([280.0, 900.0, 2300.0])  # the range of the first three formants, Hz
     high = torch.tensor([750.0, 2200.0, 2900.0])
@@ -217,17 +217,17 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     targets = (low + (high - low) * uniform(0, 1, num_syllables + 1, 3)) * tract
 
     pitch_hz = float(uniform(95, 230, 1))
-    count = torch.arange(int(1.5 * num_samples * pitch_hz / SAMPLE_RATE_HZ))
+    count = torch.arange(int(1.5 * num_samples * pitch_hz / SAMPLE_RATE))
     melody = 0.12 * torch.sin(count * (2 * math.pi / (pitch_hz * float(uniform(1.0, 2.0, 1)))))
-    periods = SAMPLE_RATE_HZ / pitch_hz * (1 + melody + uniform(-0.02, 0.02, len(count)))
+    periods = SAMPLE_RATE / pitch_hz * (1 + melody + uniform(-0.02, 0.02, len(count)))
     pulses_P = periods.cumsum(0).long()
     pulses_P = pulses_P[pulses_P < num_samples]
     syllable_P = torch.searchsorted(ends, pulses_P, right=True)
-    share_P = (pulses_P - begins[syllable_P]) / (seconds[syllable_P] * SAMPLE_RATE_HZ)
+    share_P = (pulses_P - begins[syllable_P]) / (seconds[syllable_P] * SAMPLE_RATE)
     level_P = loudness[syllable_P] * torch.sin(math.pi * share_P.clamp(0, 1))
     formants_P3 = torch.lerp(targets[syllable_P], targets[syllable_P + 1], share_P[:, None])
 
-    time_R = torch.arange(RESPONSE_SAMPLES) / SAMPLE_RATE_HZ
+    time_R = torch.arange(RESPONSE_SAMPLES) / SAMPLE_RATE
     response_PR = torch.zeros(len(pulses_P), RESPONSE_SAMPLES)
     for formant, (gain, bandwidth_hz) in enumerate([(1.0, 80.0), (0.4, 110.0), (0.15, 160.0)]):
         decay_R = gain * torch.exp(-math.pi * bandwidth_hz * time_R)
@@ -242,7 +242,7 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     )
     sample_S = torch.arange(num_samples)
     syllable_S = torch.searchsorted(ends, sample_S, right=True)
-    share_S = (sample_S - begins[syllable_S]) / (0.3 * seconds[syllable_S] * SAMPLE_RATE_HZ)
+    share_S = (sample_S - begins[syllable_S]) / (0.3 * seconds[syllable_S] * SAMPLE_RATE)
     level_S = hisses[syllable_S] * torch.sin(math.pi * share_S.clamp(0, 1))
     hiss = torch.randn(num_samples + 1, generator=generator).diff() * level_S
     talk = voice[:num_samples] + hiss

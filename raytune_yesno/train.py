@@ -30,7 +30,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.loop import Record, find_device, fit, process_rank
+from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.session import worker_bundles
 
 if TYPE_CHECKING:
@@ -228,11 +228,6 @@ def score(metrics: dict[str, Any]) -> tuple[float, float]:
     """
     loss = metrics.get("valid_loss", -metrics["epoch"])
     return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
-
-
-def is_finite(metrics: dict[str, Any]) -> bool:
-    """Say whether every loss is a number."""
-    return all(math.isfinite(value) for key, value in metrics.items() if key.endswith("_loss"))
 
 
 def load_resumable(out: Path, corpus: "Corpus | None") -> Checkpoint:
