@@ -1,0 +1,1 @@
+"""Clusters: what their definitions must hold, and what starts and ends them."""

@@ -1,0 +1,100 @@
+"""A cluster's definition: the YAML file that `ray up`, KubeRay or a launcher of ours reads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_yesno.errors import InputError
+
+EDIT_MARK = "EDIT"
+"""A value that holds this word is to be replaced; what by, the comment beside it says."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The definition of a cluster for Ray's launcher.
+
+    Attributes:
+        path: the file.
+        raw: what it says, without anybody's defaults.
+    """
+
+    path: Path
+    raw: Mapping[str, Any]
+
+    @property
+    def provider(self) -> Mapping[str, Any]:
+        return _mapping(self.raw.get("provider"))
+
+    @property
+    def provider_type(self) -> str:
+        return str(self.provider.get("type", ""))
+
+    @property
+    def node_types(self) -> Mapping[str, Mapping[str, Any]]:
+        types = _mapping(self.raw.get("available_node_types"))
+        return {str(name): _mapping(value) for name, value in types.items()}
+
+    @property
+    def head_type(self) -> str:
+        return str(self.raw.get("head_node_type", ""))
+
+    def commands(self, key: str) -> list[str]:
+        """Return the shell commands under a key of the top level."""
+        commands = self.raw.get(key)
+        return [str(command) for command in commands] if isinstance(commands, list) else []
+
+    @property
+    def all_commands(self) -> Iterator[tuple[str, str]]:
+        """Yield each shell command, and before it the key that it stands under."""
+        for key in self.raw:
+            if str(key).endswith("_commands"):
+                for command in self.commands(key):
+                    yield str(key), command
+        for name, node_type in self.node_types.items():
+            for key, commands in node_type.items():
+                if str(key).endswith("_commands") and isinstance(commands, list):
+                    for command in commands:
+                        yield f"available_node_types.{name}.{key}", str(command)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def read_documents(path: str | Path) -> list[Any]:
+    """Read the documents of a YAML file.
+
+    Raises:
+        InputError: it cannot be read, or is no YAML.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [document for document in yaml.safe_load_all(text) if document is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: it cannot be read ({reason}); give a cluster's YAML") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or "unreadable"
+        raise InputError(f"{path}{where}: no YAML ({reason})") from error
+
+
+def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each leaf of nested mappings and lists, and before it its dotted key."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            # A key can be left unfilled as well as a value.
+            if isinstance(name, str) and EDIT_MARK in name:
+                yield f"{key}.{name}" if key else name, name
+            yield from walk_values(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from walk_values(inner, f"{key}[{index}]")
+    else:
+        yield key, value
