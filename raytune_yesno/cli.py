@@ -222,12 +222,24 @@ def _add_tune(commands: Any) -> None:
     parser.add_argument(
         "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
     )
+    parser.add_argument(
+        "--ordered",
+        action="store_true",
+        default=None,
+        help="come to the same run after run, on any number of slots, for some waiting",
+    )
     parser.add_argument("--resume", metavar="STUDY", help="go on with an interrupted study")
     parser.add_argument(
         "--add-trials",
         type=int,
         metavar="N",
         help="with --resume: N trials more, of a finished study, too; then a new refit",
+    )
+    parser.add_argument(
+        "--replay",
+        nargs=2,
+        metavar=("STUDY", "TRIAL"),
+        help="no search: train one trial of a study again and compare the figures",
     )
     parser.add_argument(
         "--warm-start",

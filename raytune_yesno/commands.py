@@ -169,13 +169,17 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Search, refit, test."""
+    """Search, refit, test; or train one trial of a study again."""
+    if options.replay:
+        return _replay(options, results)
     from raytune_yesno.session import ray_session
     from raytune_yesno.store import STORE
 
     settings = read_settings(options)
     plan, out = (_plan_resumed if options.resume else _plan_new)(settings, options)
     plan.check()
+    if not plan.ordered and plan.num_trials > 1:
+        _note("fast, but not the same run after run: who is first counts (see --ordered)")
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
     try:
@@ -207,6 +211,57 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
 
 
+def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Train one trial of a study again and compare the figures."""
+    from raytune_yesno.replay import describe_versions, find_replayable, run_replay
+    from raytune_yesno.session import count_fitting, ray_session
+    from raytune_yesno.study import load
+    from raytune_yesno.tune import check_corpus
+
+    given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
+    given -= {"num_gpus", "json", "debug", "run", "command"}
+    refuse_flags(options, *sorted(given), because="--replay trains as the study did")
+    folder, text = options.replay
+    try:
+        number = int(text)
+    except ValueError:
+        raise InputError(f"--replay: {text!r} is no trial's number; give STUDY TRIAL") from None
+    study = load(Path(folder))
+    trial, config = find_replayable(study, number)
+    out = _new_folder(options.out, "runs")
+    data = {"data": options.data or study.asked["data"]}
+    corpus = _load_corpus(data, options, config)
+    check_corpus(study, corpus)
+    display = Display()
+    try:
+        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+            count_fitting(config)
+            replay = run_replay(
+                study,
+                number,
+                corpus,
+                out,
+                on_epoch=lambda metrics: display.show_epoch(metrics, len(trial.epochs)),
+            )
+    finally:
+        display.close()
+    if replay.difference:
+        versions = describe_versions(study)
+        raise WorkError(
+            f"trial {number} of {study.path} came out otherwise: {replay.difference}"
+            + (f" ({versions})" if versions else "")
+            + f"; its checkpoint: {replay.run.best}"
+        )
+    _say(options, results, f"trial {number}: all {len(trial.epochs)} epochs came out the same")
+    _say(options, results, f"checkpoint: {replay.run.best}")
+    return {
+        "study": str(study.path.absolute()),
+        "trial": number,
+        "checkpoint": str(replay.run.best),
+        "history": replay.run.history,
+    }
+
+
 def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
     """Return the plan of the study that is to go on, and its folder."""
     from raytune_yesno.plan import Plan
@@ -215,7 +270,7 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan",
 
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start")
+    refuse_flags(options, "warm_start", "ordered")
     out = Path(options.resume).absolute()
     study = load(out)
     if study.refit and options.add_trials is None:

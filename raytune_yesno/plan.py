@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers import build_scheduler
+from raytune_yesno.schedulers import TAKEN, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
 from raytune_yesno.stopping import StopConditions
@@ -53,6 +53,9 @@ class Plan:
         trials: how many are asked for; None for 32 or, of a search that has an end, all.
         max_concurrent: most trials at a time; None for as many as fit the cluster.
         stop: what ends the search before its last trial.
+        ordered: come to the same on any number of slots; trials wait for each other.
+        window: of an ordered study, the W of which trial i is asked for when trials up to i - W
+            have ended, in the knowledge of these alone; so no more than W run at a time.
         warm_start: what the search knows from other studies, see :mod:`raytune_yesno.warm_start`.
     """
 
@@ -66,6 +69,8 @@ class Plan:
     max_concurrent: int | None = None
     stop: StopConditions = field(default_factory=StopConditions)
     warm_start: Mapping[str, Any] | None = None
+    ordered: bool = False
+    window: int = 4
 
     def check(self) -> None:
         """Raise InputError if any part of the plan could not be carried out."""
@@ -75,12 +80,19 @@ class Plan:
             raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
+        if self.window < 1:
+            raise InputError(f"W: {self.window} is out of range; it must be at least 1")
         self.stop.check()
+        if self.ordered and self.stop.time_budget is not None:
+            raise InputError(
+                "time_budget: how far an ordered study comes in a time differs from run to run; "
+                "leave it out, or --ordered"
+            )
         if self.warm_start and self.search in DEAF:
             raise InputError(f"warm_start: search {self.search} looks at no result")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
-            (self.scheduler_options, {"name", "epochs", "space", "seed"}),
+            (self.scheduler_options, {"name", *TAKEN}),
         ):
             for key in options.keys() & taken:
                 raise InputError(f"{key!r} is no option of a search or a scheduler")
@@ -124,6 +136,7 @@ class Plan:
             self.config.epochs,
             space=self.space,
             seed=self.config.seed,
+            ordered=self.ordered,
             **self.scheduler_options,
         )
 
@@ -161,6 +174,8 @@ class Plan:
             "max_concurrent": self.max_concurrent,
             **vars(self.stop),
             "warm_start": self.warm_start,
+            "ordered": self.ordered,
+            "W": self.window,
         }
 
     @classmethod
@@ -177,5 +192,7 @@ class Plan:
             **{key: asked[key] for key in keys},
             max_concurrent=asked.get("max_concurrent"),
             warm_start=asked.get("warm_start"),
+            ordered=asked.get("ordered", False),
+            window=asked.get("W", cls.window),
             stop=StopConditions(**{name: asked.get(name) for name in vars(StopConditions())}),
         )

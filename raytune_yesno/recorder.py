@@ -4,7 +4,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from raytune_yesno.plan import Plan
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
-from raytune_yesno.stopping import Watch
+from raytune_yesno.stopping import OrderedWatch, Watch
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Trial
 from raytune_yesno.trial import Launch
@@ -59,6 +59,7 @@ class StudySearcher(AlgorithmSearcher):
         store: StudyStore,
         finished: list[Trial],
         unfinished: list[Trial],
+        watch: Watch,
         rounds: Rounds | None = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
@@ -70,15 +71,23 @@ class StudySearcher(AlgorithmSearcher):
         self.store = store
         self.unfinished = list(unfinished)
         self.rounds = rounds
+        self.window = plan.window if plan.ordered else None
+        self.watch = watch
         self.num_left = plan.num_trials - len(finished)
 
     def suggest(self, trial_id: str) -> Launch | str | None:
         """Return the launch of the next trial, None if it is not its time, or FINISHED."""
-        if self.rounds and not self.num_left:
-            # Not before all have ended: Tune would let go of the processes of those who wait.
-            return None if self.rounds.has_live_trials else str(self.FINISHED)
+        if not self.num_left:
+            return self.finish()
         if self.rounds and not self.rounds.has_room:
             return None
+        if self.window is not None and not self.unfinished:
+            known = self.history.next_number - self.window + 1
+            if any(number < known for number in self.numbers.values()):
+                return None
+            if isinstance(self.watch, OrderedWatch) and self.watch.find_reason(known - self.offset):
+                self.num_left = 0
+                return self.finish()
         self.num_left -= 1
         if self.unfinished:
             trial = self.unfinished.pop(0)
@@ -91,6 +100,24 @@ class StudySearcher(AlgorithmSearcher):
         number = self.numbers[trial_id] - self.offset
         self.store.append("asked", trial=number, point=point)
         return {"number": number, "point": point, "checkpoint": None}
+
+    def finish(self) -> str | None:
+        """Return FINISHED; where trials wait for each other, not before all have ended.
+
+        Tune would let go of the processes of those who wait.
+        """
+        waits = self.rounds and self.rounds.has_live_trials
+        return None if waits else str(self.FINISHED)
+
+    def select_seen(self, number: int) -> Sequence[Observation]:
+        """Return the trials; in an ordered study, of the last ones only what was asked."""
+        if self.window is None:
+            return self.history
+        last = max(number - self.window, self.offset - 1)
+        return [
+            seen if seen.number <= last else Observation(seen.number, seen.point)
+            for seen in self.history
+        ]
 
     @property
     def in_flight(self) -> list[int]:

@@ -96,6 +96,7 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         self._known = None
         if number not in self.trials and entrant.epoch >= self._milestones()[number]:
             trial.set_status(RayTrial.PAUSED)
+            trial.init_local_path()  # else Tune cannot end a trial that never ran
         self.trials[number] = trial
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
@@ -115,6 +116,7 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         """Note the end of a trial that was running."""
         self._note(trial, result)
         self._end(trial)
+        self.trials.pop(trial.config["number"], None)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note that a trial failed; one that is tried again is added again."""
@@ -123,6 +125,7 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
     def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
         """Note the end of a trial that was waiting."""
         self._end(trial)
+        self.trials.pop(trial.config["number"], None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """Stop those who are out; return the first who waited and may go on, or is new."""

@@ -31,8 +31,16 @@ _SETTINGS: dict[str, type] = {
     "target": str,
     "patience": int,
     "max_failures": int,
+    "ordered": bool,
+    "W": int,
 }
-_KIND_NAMES = {str: "text", dict: "a mapping", int: "a whole number", float: "a number"}
+_KIND_NAMES = {
+    str: "text",
+    dict: "a mapping",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 DEFAULT_DATA = "yesno"
 _MAY_CHANGE = ("epochs", "num_workers", "use_gpu", "gpus_per_worker")  # when a run is resumed
 
@@ -82,12 +90,16 @@ def resume_settings(
     return {**settings, **given}, config
 
 
-def refuse_flags(options: Namespace, *names: str) -> None:
-    """Raise InputError if a flag was given that would have no effect beside --resume."""
+def refuse_flags(
+    options: Namespace,
+    *names: str,
+    because: str = "--resume goes on with what was asked then",
+) -> None:
+    """Raise InputError if a flag was given that would have no effect."""
     for name in names:
         if getattr(options, name) not in (None, []):
             flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag}: --resume goes on with what was asked then; leave it out")
+            raise InputError(f"--{flag}: {because}; leave it out")
 
 
 def resume_command(command: str, file: Path) -> str:
@@ -142,10 +154,13 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         "scheduler": options.scheduler,
         "trials": options.trials,
         "max_concurrent": options.max_concurrent,
+        "ordered": options.ordered,
     }
     asked = {key: value for key, value in asked.items() if value is not None}
-    known = ("search", "search_options", "scheduler", "scheduler_options", "trials")
+    known = ("search", "search_options", "scheduler", "scheduler_options", "trials", "ordered")
     given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
+    if "W" in settings:
+        given["window"] = settings["W"]
     stop = {key: settings[key] for key in vars(StopConditions()) if key in settings}
     stop |= given_stop_conditions(options)
     return Plan(

@@ -105,3 +105,39 @@ class Watch:
             self.failures += 1
             if most is not None and self.failures > most:
                 self.found = f"{self.failures} trials failed, more than {most}"
+
+
+class OrderedWatch(Watch):
+    """Watch the trials in the order of their numbers, whichever ends first.
+
+    Nothing ends in its midst: :meth:`find_reason` is asked before a trial begins.
+    """
+
+    def __init__(self, conditions: StopConditions, earlier: Iterable[Trial] = ()) -> None:
+        self.heard: dict[int, dict[int, dict[str, Any]]] = {}
+        self.statuses: dict[int, str] = {}
+        self.next_number = 0
+        super().__init__(conditions, earlier)
+
+    @property
+    def reason(self) -> str | None:
+        """Return None: trials in flight go on to their own ends."""
+        return None
+
+    def epoch(self, trial: int, metrics: dict[str, Any]) -> None:
+        """Take an epoch's metrics, for when it is the trial's turn."""
+        self.heard.setdefault(trial, {})[metrics["epoch"]] = metrics
+
+    def ended(self, trial: int, status: str) -> None:
+        """Take the end of a trial, for when it is its turn."""
+        self.statuses[trial] = status
+
+    def find_reason(self, number: int) -> str | None:
+        """Say why no trial is to begin that knows all trials below a number, which have ended."""
+        while self.found is None and self.next_number < number:
+            trial = self.next_number
+            for metrics in self.heard.pop(trial, {}).values():
+                super().epoch(trial, metrics)
+            super().ended(trial, self.statuses.pop(trial))
+            self.next_number += 1
+        return self.found

@@ -29,7 +29,7 @@ from raytune_yesno.recorder import (
 )
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.session import count_fitting, worker_bundles
-from raytune_yesno.stopping import Watch
+from raytune_yesno.stopping import OrderedWatch, Watch
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
@@ -75,6 +75,8 @@ def run_search(
         plan = plan.extend(before, add_trials)
     plan.check()
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
+    if plan.ordered:
+        slots = min(slots, plan.window)
     earlier = before.trial_list if before else []
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
@@ -99,7 +101,7 @@ def run_search(
         )
     else:
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
-    watch = Watch(plan.stop, earlier)
+    watch = OrderedWatch(plan.stop, earlier) if plan.ordered else Watch(plan.stop, earlier)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
@@ -109,7 +111,7 @@ def run_search(
     elif isinstance(scheduler, ASHA | MedianRule):
         scheduler.prepare(earlier)
     rounds = scheduler if isinstance(scheduler, Rounds) else None
-    searcher = StudySearcher(plan, store, finished, unfinished, rounds)
+    searcher = StudySearcher(plan, store, finished, unfinished, watch, rounds)
     remaining = plan.num_trials - len(finished)
     # A search that a stop condition ended goes on only if it was given more trials.
     over = before is not None and before.searched and not add_trials
@@ -133,13 +135,19 @@ def load_resumable(out: Path, corpus: "Corpus | None") -> Study:
         InputError: there is none, or its trials were trained on another corpus.
     """
     study = load(out)
+    check_corpus(study, corpus)
+    return study
+
+
+def check_corpus(study: Study, corpus: "Corpus | None") -> None:
+    """Raise InputError if a study's trials were trained on another corpus."""
     trained_on = study.asked.get("corpus", {})
     if corpus and corpus.fingerprint != trained_on.get("fingerprint"):
         raise InputError(
-            f"{out}: this study is of {trained_on.get('source')} ({trained_on.get('fingerprint')}),"
-            f" not of {corpus.source} ({corpus.fingerprint}); give --data as it was then"
+            f"{study.path}: this study is of {trained_on.get('source')} "
+            f"({trained_on.get('fingerprint')}), not of {corpus.source} ({corpus.fingerprint}); "
+            "give --data as it was then"
         )
-    return study
 
 
 def tune_trials(

@@ -154,7 +154,7 @@ class TestWarmStart:
         known = warm_start.gather([build_study(others)], SPACE)
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
-        searcher = StudySearcher(plan, StudyStore(tmp_path), [], [])
+        searcher = StudySearcher(plan, StudyStore(tmp_path), [], [], Watch(plan.stop))
         launches = [searcher.suggest(name) for name in ("one", "two")]
         assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]
         assert searcher.in_flight == [0, 1]

@@ -1,6 +1,7 @@
 """Schedulers on a real cluster: trials that wait, are copied, are cut off and go on."""
 
 import functools
+import json
 import os
 import signal
 from collections import Counter
@@ -29,7 +30,7 @@ from raytune_yesno.plan import Plan
 from raytune_yesno.recorder import Progress
 from raytune_yesno.space import Choice
 from raytune_yesno.stopping import StopConditions
-from raytune_yesno.store import read_events
+from raytune_yesno.store import STORE, read_events
 from raytune_yesno.study import Study, load
 from raytune_yesno.synthetic import synthesize
 from raytune_yesno.tune import run_search
@@ -144,6 +145,27 @@ def test_hyperband_lets_the_best_of_a_bracket_go_on(undisturbed: Callable[[str],
         arrived.sort(key=lambda trial: trial.epochs[epochs - 1]["valid_loss"])
         longer = [trial for trial in arrived if len(trial.epochs) > epochs]
         assert longer == arrived[:num_survivors]
+
+
+def test_a_trial_that_had_lost_when_all_was_cut_off_ends_without_a_step(
+    undisturbed: Callable[[str], Study], corpus: Corpus, tmp_path: Path
+) -> None:
+    whole = undisturbed("hyperband")
+    lost = next(trial for trial in whole.trial_list if trial.status == "stopped")
+    lines = (whole.path / STORE).read_text().splitlines(keepends=True)
+    events = [json.loads(line) for line in lines]
+    ends = {"searched": None, "ended": lost.number}
+    kept = [
+        line
+        for line, event in zip(lines, events, strict=True)
+        if event["event"] not in ends or event.get("trial") != ends[event["event"]]
+    ]
+    assert len(kept) == len(lines) - 2
+    (tmp_path / STORE).write_text("".join(kept))
+    assert not load(tmp_path).searched
+    again = run_search(Plan.from_study(whole), corpus, tmp_path, resume=True)
+    assert_exact(again, 6)
+    assert outcome(again) == outcome(whole)
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", pytest.param("pbt", marks=pytest.mark.slow)])

@@ -238,6 +238,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         "data": asked["data"],
         "seed": asked["config"].get("seed", 0),
         **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
+        **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
         **({"config": config} if config else {}),
         "space": asked.get("space", {}),
     }

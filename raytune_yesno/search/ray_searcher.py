@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,16 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point, or FINISHED when there is none."""
         number = self.history.next_number
-        point = self.algorithm.suggest(number, self.history)
+        point = self.algorithm.suggest(number, self.select_seen(number))
         if point is None:
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = number
         self.history.observe(Observation(number, point))
         return dict(point)
+
+    def select_seen(self, number: int) -> Sequence[Observation]:
+        """Return what the algorithm is to know when it is asked for the point of a number."""
+        return self.history
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Note the loss of one more epoch."""
