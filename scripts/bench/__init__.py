@@ -1,0 +1,1 @@
+"""What scripts/bench_search measures searches with: problems, a simulator, peers, figures."""

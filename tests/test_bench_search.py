@@ -1,0 +1,121 @@
+"""What scripts/bench_search rests on: the recorded table, and studies without training."""
+
+import math
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from bench.functions import FUNCTIONS
+from bench.measures import epochs_to, evaluations_to, take_median
+from bench.runs import Run, make_run
+from bench.searches import PEERS, build_search
+from bench.simulator import Curve, Outcome, simulate
+from bench.table import Table, load_table
+
+from raytune_yesno.search import History, Observation, build_algorithm
+from raytune_yesno.space import Choice, Float, check_point, decode_point
+
+SPACE = {"x": Float(0, 1), "kind": Choice("a", "b")}
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return load_table()
+
+
+class TestTable:
+    def test_holds_whole_curves_of_points_in_its_space(self, table: Table) -> None:
+        assert table.epochs == 27
+        assert len(table.entries) >= 128
+        for entry in table.entries:
+            check_point(table.space, entry.point)
+            assert all(map(math.isfinite, entry.losses))
+            assert len(entry.losses) == len(entry.wers) == table.epochs
+            assert all(wer >= 0 for wer in entry.wers)
+            assert entry.seconds > 0
+
+    def test_gives_each_entry_for_its_own_point(self, table: Table) -> None:
+        assert all(table.snap(entry.point) is entry for entry in table.entries)
+
+    def test_prefers_the_same_choices(self, table: Table) -> None:
+        """There are entries of every combination, and numbers alone are seldom so far away."""
+        kinds = [name for name, domain in table.space.items() if isinstance(domain, Choice)]
+        point = decode_point(table.space, [0.5] * len(table.space))
+        found = table.snap(point).point
+        assert [found[name] for name in kinds] == [point[name] for name in kinds]
+
+
+def train(point: dict[str, Any]) -> Curve:
+    """A loss that falls to what the point is worth."""
+    floor = (point["x"] - 0.3) ** 2 + (point["kind"] == "b")
+    return Curve([floor + 1 / epoch for epoch in range(1, 10)], 1 + point["x"])
+
+
+class TestSimulator:
+    def run(self, search: str = "random", seed: int = 0, **more: Any) -> Outcome:
+        asked: dict[str, Any] = {"epochs": 9, "num_trials": 27, "slots": 4, **more}
+        return simulate(build_search(search, SPACE, seed), train, **asked)
+
+    @pytest.mark.parametrize("search", ["random", "tpe"])
+    def test_one_slot_with_fifo_is_a_plain_loop(self, search: str) -> None:
+        algorithm = build_algorithm(search, SPACE, seed=3)
+        history, losses = History(), []
+        for number in range(20):
+            point = algorithm.suggest(number, history)
+            assert point is not None
+            losses.append(min(train(point).losses))
+            history.observe(Observation(number, point, losses[-1], 9, "done"))
+        outcome = self.run(search, 3, slots=1, num_trials=20)
+        assert outcome.points == [seen.point for seen in history]
+        assert outcome.ended == losses
+        assert outcome.epochs == 20 * 9
+
+    @pytest.mark.parametrize("scheduler", ["fifo", "asha", "hyperband", "median"])
+    def test_all_trials_end_and_the_same_seed_gives_the_same(self, scheduler: str) -> None:
+        first, again = (self.run("bohb", scheduler=scheduler) for _ in range(2))
+        assert len(first.ended) == 27
+        assert first.bests == sorted(first.bests, reverse=True)
+        assert first.bests[-1] == min(first.ended)
+        assert vars(first) == vars(again)
+        assert (first.epochs == 27 * 9) is (scheduler == "fifo")
+
+    def test_hyperband_spends_what_its_brackets_say(self) -> None:
+        """Nine trials of 1 epoch, 3 of 3, 1 of 9; five of 3, 1 of 9; three of 9."""
+        outcome = self.run(scheduler="hyperband", num_trials=17)
+        assert outcome.epochs == (9 + 3 * 2 + 6) + (5 * 3 + 6) + 3 * 9
+
+    @pytest.mark.parametrize("search", PEERS)
+    def test_peers_stay_inside_the_space(self, search: str) -> None:
+        outcome = self.run(search, num_trials=14)
+        for point in outcome.points:
+            check_point(SPACE, point)
+
+
+class TestFigures:
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_no_point_is_below_a_functions_least_value(self, name: str) -> None:
+        function = FUNCTIONS[name]
+        random = build_search("random", function.space, 0)
+        points = (random.ask(number, History()) for number in range(200))
+        assert all(function.evaluate(p) >= function.least - 1e-6 for p in points if p)
+
+    def test_of_random_search_are_those_of_its_seed(self) -> None:
+        runs = [make_run(Run("table", "table", "random", "asha", seed)) for seed in (0, 0, 1)]
+        assert runs[0] == runs[1]
+        assert runs[0]["ended"] != runs[2]["ended"]
+
+    def test_medians_hold_what_was_never_reached(self) -> None:
+        median = take_median([1.0, 2.0, 3.0, 4.0, math.inf, math.inf, math.inf])
+        assert (median.value, median.low, median.high) == (4.0, 1.0, math.inf)
+
+    def test_the_interval_of_thirty_is_the_tabulated_one(self) -> None:
+        """Ranks 10 and 21 cover the median of 30 with 95.7 %."""
+        median = take_median([float(rank) for rank in range(1, 31)])
+        assert (median.low, median.high) == (10, 21)
+
+    def test_first_reached(self) -> None:
+        assert evaluations_to([3.0, 2.0, 1.0, 0.5], 1.0) == 3
+        assert epochs_to([1, 5, 9], [3.0, 2.0, 1.0], 2.5) == 5
+        assert epochs_to([1], [3.0], 2.5) == math.inf
