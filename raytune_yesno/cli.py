@@ -213,6 +213,12 @@ def _add_tune(commands: Any) -> None:
         help="manual, grid, random, tpe, bayesian, pso, genetic, cmaes or bohb [tpe]",
     )
     parser.add_argument(
+        "--point",
+        metavar="KEY=VALUE,…",
+        action="append",
+        help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
+    )
+    parser.add_argument(
         "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")

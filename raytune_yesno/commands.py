@@ -270,7 +270,7 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan",
 
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start", "ordered")
+    refuse_flags(options, "warm_start", "ordered", "point")
     out = Path(options.resume).absolute()
     study = load(out)
     if study.refit and options.add_trials is None:

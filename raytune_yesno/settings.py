@@ -1,5 +1,6 @@
 """Settings: a YAML file, ``--set`` and flags, brought together."""
 
+import re
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping
@@ -107,6 +108,17 @@ def resume_command(command: str, file: Path) -> str:
     return f"raytune-yesno {command} --resume {shlex.quote(str(file.parent))}" * file.is_file()
 
 
+def read_point(text: str) -> dict[str, Any]:
+    """Read a point of a manual search, ``key=value,…``; a list is in brackets, ``[16,32]``.
+
+    Raises:
+        InputError: a key is no config key, or a value not of its kind.
+    """
+    layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
+    config = build_config(layer, where="--point").as_dict()
+    return {key: config[key] for key in layer}
+
+
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
     try:
@@ -161,6 +173,11 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
     if "W" in settings:
         given["window"] = settings["W"]
+    if options.point:
+        if given.get("search", "manual") != "manual" or options.search not in (None, "manual"):
+            raise InputError("--point: these are the trials of search manual; give no other search")
+        asked["search"] = "manual"
+        given["search_options"] = {"points": [read_point(text) for text in options.point]}
     stop = {key: settings[key] for key in vars(StopConditions()) if key in settings}
     stop |= given_stop_conditions(options)
     return Plan(

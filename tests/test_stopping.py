@@ -243,6 +243,26 @@ class TestTheCommandLine:
         assert plan.stop == StopConditions(1.5, "wer=0", 7, 2)
         assert self.plan().stop == StopConditions()
 
+    def test_points_are_the_trials_of_a_manual_search(self) -> None:
+        plan = self.plan("--point", "channels=[16,32],dropout=0.1", "--point", "optimizer=adam")
+        points = [{"channels": [16, 32], "dropout": 0.1}, {"optimizer": "adam"}]
+        algorithm = plan.build_algorithm()
+        assert (plan.search, plan.num_trials) == ("manual", 2)
+        assert [algorithm.suggest(number, []) for number in range(3)] == [*points, None]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--point", "learning_rate=9"), "point 0: learning_rate: 9.0 lies outside"),
+            (("--point", "lerning_rate=9"), "--point: unknown key .* did you mean 'learning_rate'"),
+            (("--point", "epochs=3"), "point 0: 'epochs' is not in the search space"),
+            (("--point", "dropout=0", "--search", "tpe"), "--point: .* give no other search"),
+        ],
+    )
+    def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            self.plan(*words).check()
+
     def test_a_setting_of_another_kind_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "study.yaml"
         file.write_text("time_budget: soon\n")

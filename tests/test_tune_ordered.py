@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import Interrupted
 from raytune_yesno.plan import Plan
 from raytune_yesno.recorder import Progress
+from raytune_yesno.replay import find_difference, run_replay
 from raytune_yesno.store import read_events
 from raytune_yesno.study import Study, load
 from raytune_yesno.synthetic import synthesize
@@ -84,6 +86,21 @@ def test_is_the_same_after_an_interruption_and_when_extended(
     study = run_search(plan, corpus, folder, resume=True, add_trials=2)
     assert_exact(study, 7)
     assert outcome(study) == outcome(whole)
+
+
+def test_a_trial_trained_again_comes_to_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    study = run_search(build_plan("asha", 3, trials=3), corpus, tmp_path / "study")
+    shortest = min(study.trial_list, key=lambda trial: len(trial.epochs))
+    replay = run_replay(study, shortest.number, corpus, tmp_path / "replay")
+    assert replay.difference is None
+    assert len(replay.run.history) == len(shortest.epochs)
+
+    other = dict(shortest.epochs[-1], valid_loss=9.0)
+    difference = find_difference(
+        replace(shortest, epochs=[*shortest.epochs[:-1], other]), replay.run.history
+    )
+    assert difference is not None
+    assert str(difference).startswith(f"epoch {other['epoch']}: valid_loss was 9.0 and is now ")
 
 
 def test_goes_no_further_ahead_than_its_window(corpus: Corpus, tmp_path: Path) -> None:
