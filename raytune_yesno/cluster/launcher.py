@@ -1,0 +1,144 @@
+"""Ray's own launcher, as processes whose words go to a log, and the tunnel to the dashboard."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from raytune_yesno.cluster.token import auth_headers
+from raytune_yesno.errors import WorkError
+
+DASHBOARD = 8265
+POLL_S = 0.5
+
+
+class Launcher:
+    """`ray up`, `ray exec` and so on for one definition."""
+
+    def __init__(self, definition: Path, log: Path, *, provider: str) -> None:
+        self.definition, self.log = definition, log
+        # Under the autoscaler's second version the provider `local` never starts a worker.
+        version = "0" if provider == "local" else "1"
+        self.environment: Mapping[str, str] = {
+            **os.environ,
+            "RAY_UP_enable_autoscaler_v2": version,
+            "RAY_enable_autoscaler_v2": version,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+        }
+
+    def up(self) -> None:
+        """Start the head, which starts the workers; what exists already is brought up to date."""
+        # The cache would remember machines and groups that are gone.
+        self._run("up", "--yes", "--no-config-cache", str(self.definition))
+
+    def down(self) -> None:
+        """End the machines; of provider `local`, Ray on the head."""
+        self._run("down", "--yes", str(self.definition))
+
+    def exec(self, command: str) -> str:
+        """Run a shell command on the head; return what it printed."""
+        return self._run("exec", str(self.definition), command)
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy what a folder on the head holds into a folder here."""
+        local.mkdir(parents=True, exist_ok=True)
+        self._run("rsync-down", str(self.definition), f"{remote}/", f"{local}/")
+
+    def _run(self, command: str, *arguments: str) -> str:
+        words = [*_RAY, command, *arguments]
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"$ ray {command} {' '.join(arguments)}\n")
+        done = subprocess.run(
+            words,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(done.stdout)
+        if done.returncode:
+            raise WorkError(
+                f"`ray {command}` failed: {_cause(done.stdout)} (all of it: {self.log})"
+            )
+        return done.stdout
+
+    @contextlib.contextmanager
+    def tunnel(self, timeout_s: float = 60) -> Iterator[str]:
+        """Reach the dashboard on the head; give its address on this machine.
+
+        Raises:
+            WorkError: it has not answered in time.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = [*_RAY, "dashboard", "--no-config-cache", "--port", str(port)]
+        words += ["--remote-port", str(DASHBOARD), str(self.definition)]
+        with self.log.open("a", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                words,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours to handle
+            )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + timeout_s
+            while not answers(address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise WorkError(f"the head's dashboard does not answer (see {self.log})")
+                time.sleep(POLL_S)
+            yield address
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+_RAY = (sys.executable, "-m", "ray.scripts.scripts")
+
+
+def answers(address: str) -> bool:
+    """Say whether a dashboard answers at an address."""
+    import requests
+
+    try:
+        reply = requests.get(f"{address}/api/version", headers=auth_headers(), timeout=5)
+    except requests.RequestException:
+        return False
+    return bool(reply.ok)
+
+
+def list_nodes(address: str) -> list[str]:
+    """Return the addresses of the nodes that are alive, as the dashboard knows them."""
+    import requests
+
+    try:
+        reply = requests.get(
+            f"{address}/api/v0/nodes?limit=1000", headers=auth_headers(), timeout=20
+        )
+        nodes = reply.json()["data"]["result"]["result"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return []
+    return sorted(node["node_ip"] for node in nodes if node["state"] == "ALIVE")
+
+
+def _cause(output: str) -> str:
+    """Return the line of the launcher's output that says most."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line or "!!!" in line or "denied" in line]
+    return (telling or lines or ["no reason given"])[-1].strip("! ")[:200]

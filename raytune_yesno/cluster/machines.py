@@ -1,0 +1,36 @@
+"""What a cloud has of a cluster's machines, asked of the cloud itself."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_yesno.errors import WorkError
+
+
+def list_machines(definition: Path) -> list[str]:
+    """Return the machines of a definition's cluster that are not ended, as ``id (kind)``.
+
+    Raises:
+        WorkError: the cloud did not answer; the usual causes are credentials and the region.
+    """
+    from ray.autoscaler._private.providers import _get_node_provider
+    from ray.autoscaler._private.util import prepare_config
+    from ray.autoscaler.tags import TAG_RAY_NODE_KIND
+
+    config: Mapping[str, Any] = prepare_config(yaml.safe_load(definition.read_text()))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            provider = _get_node_provider(config["provider"], config["cluster_name"])
+            found = provider.non_terminated_nodes({})
+            kinds = {node: provider.node_tags(node).get(TAG_RAY_NODE_KIND, "?") for node in found}
+    except (Exception, SystemExit) as error:  # each cloud's client has errors of its own
+        reason = " ".join((str(error) or said.getvalue()).split())[:200]
+        raise WorkError(
+            f"{config['provider']['type']} does not say which machines there are: {reason}"
+        ) from error
+    return [f"{node} ({kind})" for node, kind in sorted(kinds.items())]

@@ -1,0 +1,112 @@
+"""What travels to a cluster with a job: the project, as its wheel, and the files of a command.
+
+Not the working folder: the wheel holds the package and nothing else, whatever lies beside it.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_yesno.cluster.token import token_file
+from raytune_yesno.errors import InputError, WorkError
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "python -m raytune_yesno.cli"
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "raytune_yesno")
+_FILES = ("--config", "--space", "--data")
+
+
+def unpack_wheel(folder: Path) -> None:
+    """Build the project's wheel and put what it holds into a folder.
+
+    A job that runs in such a folder, and its workers, import the project from there: nothing of it
+    is installed on the nodes, and a cluster that is kept gets the project as it is now.
+
+    Raises:
+        WorkError: the wheel could not be built.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        # Built from a copy: setuptools leaves its files beside the sources, and takes what an
+        # earlier build left there for a part of the package.
+        copy, wheels = Path(scratch) / "source", Path(scratch) / "wheels"
+        copy.mkdir()
+        for name in SOURCES:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
+        if importlib.util.find_spec("setuptools"):
+            command.append("--no-build-isolation")  # which would ask the network for setuptools
+        built = subprocess.run(
+            [*command, "--wheel-dir", str(wheels), str(copy)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            raise WorkError(f"the project's wheel could not be built: {_last(built.stderr)}")
+        (wheel,) = wheels.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+
+
+def write_definition(definition: Mapping[str, Any], target: Path) -> None:
+    """Write a cluster's definition as Ray gets it: local paths whole, with this user's token."""
+    mounts = {
+        remote: str(ROOT / local) if (ROOT / local).exists() else local
+        for remote, local in (definition.get("file_mounts") or {}).items()
+    }
+    mounts["~/.ray/auth_token"] = str(token_file())
+    target.write_text(yaml.safe_dump({**definition, "file_mounts": mounts}, sort_keys=False))
+
+
+def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Copy the files that a command reads to a folder; return the command as it is typed there.
+
+    Raises:
+        InputError: a file is not there, or an option means a folder that stays behind.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    words: list[str] = []
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if option == "--warm-start":
+            raise InputError("--warm-start: studies on this machine are not reached from a cluster")
+        if option in _FILES and equals:
+            words.append(f"{option}={_take(option, value, folder)}")
+        elif words and words[-1] in _FILES:
+            words.append(_take(words[-1], word, folder))
+        else:
+            words.append(word)
+    return words
+
+
+def _take(option: str, value: str, folder: Path) -> str:
+    path = Path(value).expanduser()
+    if option == "--data" and not path.is_dir():
+        return value  # a corpus's name
+    if not path.exists():
+        raise InputError(f"{option} {value}: there is no such file here")
+    target = folder / option.strip("-") / path.name
+    target.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copy(path, target)
+    return str(target.relative_to(folder))
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

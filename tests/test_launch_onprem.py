@@ -1,0 +1,167 @@
+"""`scripts/launch` on premises: machines with sshd, from their YAML to the results at home."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hosts import ROOT, Hosts, run_hosts
+
+from raytune_yesno.cluster.versions import PYTHON
+from raytune_yesno.study import load
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        sys.version_info[:2] != tuple(map(int, PYTHON.split("."))),
+        reason=f"a cluster's nodes have Python {PYTHON}",
+    ),
+]
+
+ADDRESSES = {"head": "10.77.0.1", "worker": "10.77.0.2", "laptop": "10.77.0.9"}
+STUDY = """\
+data: synthetic:10
+seed: 0
+trials: {trials}
+search: random
+scheduler: fifo
+config: {{epochs: {epochs}}}
+space:
+  learning_rate: {{float: [1.0e-3, 1.0e-2], log: true}}
+  channels: {{choice: [[4, 8]]}}
+  hidden_units: {{choice: [16]}}
+"""
+
+
+def fill_in(work: Path, **changes: Any) -> Path:
+    """Write cluster/onprem.yaml with the hosts' addresses, and one slot each."""
+    definition = yaml.safe_load((ROOT / "cluster/onprem.yaml").read_text())
+    definition["metadata"]["studies"] = str(work / "studies")
+    definition["provider"].update(head_ip="10.77.0.1", worker_ips=["10.77.0.2"])
+    definition["auth"]["ssh_user"] = "root"
+    # What CI installed is not what the file pins; with versions that are there, pip asks nobody.
+    import ray
+
+    constraints = work / "constraints.txt"
+    constraints.write_text(f"ray=={ray.__version__}\n")
+    definition["file_mounts"]["~/raytune-yesno/constraints.txt"] = str(constraints)
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        # Every host sees the whole machine.
+        definition[key][-1] += " --num-cpus=1 --object-store-memory=100000000"
+    definition.update(changes)
+    path = work / "onprem.yaml"
+    path.write_text(yaml.safe_dump(definition))
+    return path
+
+
+class Laptop:
+    """Where `scripts/launch` is typed."""
+
+    def __init__(self, hosts: Hosts, definition: Path) -> None:
+        self.hosts, self.definition = hosts, definition
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        words = [sys.executable, str(ROOT / "scripts/launch"), str(self.definition), *arguments]
+        return subprocess.Popen(
+            self.hosts.command("laptop", *words),
+            env=self.hosts.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def launch(self, *arguments: str) -> tuple[int, str]:
+        process = self.begin(*arguments)
+        output, _ = process.communicate(timeout=900)
+        return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    work = tmp_path_factory.mktemp("lab")
+    with run_hosts(work, ADDRESSES) as hosts:
+        yield Laptop(hosts, fill_in(work))
+
+
+@pytest.fixture
+def study_file(laptop: Laptop, request: pytest.FixtureRequest) -> Path:
+    trials, epochs = request.param
+    path = laptop.hosts.work / "home" / f"study-{trials}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(STUDY.format(trials=trials, epochs=epochs))
+    return path
+
+
+@pytest.mark.parametrize("study_file", [(2, 2)], indirect=True)
+def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
+    home = laptop.hosts.work / "home/first"
+    # With one slot a host, a trial of two workers spans both.
+    tune = ["tune", "--config", str(study_file), "--workers-per-trial", "2", "--json"]
+    exit_code, output = laptop.launch("--out", str(home), "--", *tune)
+    assert exit_code == 0, output
+    result = json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
+    assert result["trials"] == 2
+    assert result["errors"] == 0
+    study = load(home)
+    assert {trial.status for trial in study.trial_list} == {"done"}
+    assert study.asked["slots"] == 1
+    assert study.refit
+    assert (home / "refit/best/state_dict_model.pt").exists()
+    assert "down: nothing is left on 2 hosts" in output
+    token = laptop.hosts.check("laptop", "cat", "/root/.ray/auth_token")
+    assert token not in output
+    for name in ADDRESSES:
+        assert laptop.hosts.ray_processes(name) == []
+
+
+def test_check_says_what_is_wrong_and_starts_nothing(laptop: Laptop) -> None:
+    hosts = laptop.hosts
+    definition = yaml.safe_load(laptop.definition.read_text())
+    definition["metadata"]["studies"] = "/root/studies"  # each host's own
+    path = hosts.work / "unshared.yaml"
+    path.write_text(yaml.safe_dump(definition))
+    exit_code, output = Laptop(hosts, path).launch("--check")
+    assert exit_code == 2
+    (line,) = output.splitlines()
+    assert line.startswith("scripts/launch: 10.77.0.2: /root/studies is not the head's folder")
+    for name in ADDRESSES:
+        assert hosts.ray_processes(name) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study_file", [(3, 40)], indirect=True)
+def test_lost_worker_and_lost_head(laptop: Laptop, study_file: Path) -> None:
+    hosts, home = laptop.hosts, laptop.hosts.work / "home/lost"
+    remote = hosts.work / "studies/lost"
+    process = laptop.begin("--out", str(home), "--", "tune", "--config", str(study_file))
+
+    def epochs(**wanted: Any) -> list[dict[str, Any]]:
+        if not (remote / STORE).exists():
+            return []
+        events = [event for event in read_events(remote)[0] if event["event"] == "epoch"]
+        return [e for e in events if all(e[key] == value for key, value in wanted.items())]
+
+    wait_until(lambda: epochs(host="worker"), "an epoch on the worker", 400)
+    hosts.kill("worker")
+    wait_until(lambda: epochs(attempt=2, host="head"), "its trial on the head", 400)
+    hosts.kill("head")
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 1, output
+    assert "--attach" in output.splitlines()[-1]
+
+    for name in ("head", "worker"):
+        hosts.boot(name, ADDRESSES[name])
+    exit_code, output = laptop.launch("--attach")
+    assert exit_code == 0, output
+    study = load(home)
+    assert {trial.status for trial in study.trial_list} == {"done"}
+    for trial in study.trial_list:
+        assert [epoch["epoch"] for epoch in trial.epochs] == list(range(1, 41))
+    assert study.refit
+    for name in ADDRESSES:
+        assert hosts.ray_processes(name) == []
