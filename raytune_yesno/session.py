@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from raytune_yesno.cluster.growth import read_growth
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 
@@ -29,7 +30,7 @@ def worker_bundles(config: Config) -> list[dict[str, float]]:
 
 
 def count_fitting(config: Config) -> int:
-    """Return how many groups of a config's workers the cluster, as it is, has room for.
+    """Return how many groups of a config's workers the cluster has room for, grown to its most.
 
     Raises:
         InputError: not even one.
@@ -39,9 +40,7 @@ def count_fitting(config: Config) -> int:
     worker = worker_bundles(config)[0]
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     # A worker lies on one node, a group may lie on several.
-    num_workers = sum(
-        min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
-    )
+    num_workers = max(_count_room(worker, nodes), _count_room(worker, read_growth()))
     if num_workers < config.num_workers:
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
         found = " and ".join(
@@ -53,6 +52,12 @@ def count_fitting(config: Config) -> int:
             "cluster"
         )
     return num_workers // config.num_workers
+
+
+def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:
+    return sum(
+        min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
+    )
 
 
 def _check_answers(address: str) -> None:

@@ -21,7 +21,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NEEDED = ("unshare", "nsenter", "ip", "sshd", "ssh", "ssh-keygen", "rsync")
-GATEWAY = "10.77.0.254"  # leads nowhere
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = {"PATH": _PATH, "LANG": "C.UTF-8"}
 _PR_SET_PDEATHSIG = 1
@@ -31,7 +30,6 @@ set -eu
 ip link set lo up
 ip link add br0 type bridge
 ip link set br0 up
-ip addr add {gateway}/24 dev br0
 echo ready
 exec sleep infinity
 """
@@ -85,8 +83,8 @@ def skip_without_namespaces() -> None:
 class Hosts:
     """Machines that see each other and nothing else; `work` is a folder that they share."""
 
-    def __init__(self, work: Path, addresses: Mapping[str, str]) -> None:
-        self.work, self.addresses = work, dict(addresses)
+    def __init__(self, work: Path, addresses: Mapping[str, str], later: Sequence[str] = ()) -> None:
+        self.work, self.addresses, self.later = work, dict(addresses), later
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.pids: dict[str, int] = {}
 
@@ -100,11 +98,12 @@ class Hosts:
         (etc / "resolv.conf").write_text("")
         _make_key(self.work / "key")
         unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        self._begin("outer", unshare, _OUTER.format(gateway=GATEWAY))
-        for name, address in self.addresses.items():
-            self.boot(name, address)
+        self._begin("outer", unshare, _OUTER)
+        for name in self.addresses:
+            if name not in self.later:
+                self.boot(name)
 
-    def boot(self, name: str, address: str) -> None:
+    def boot(self, name: str) -> None:
         """Start a machine; one that was killed finds its disk as it was."""
         folder = self.work / "hosts" / name
         binds = self._prepare(folder)
@@ -112,23 +111,22 @@ class Hosts:
         unshare = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork"]
         script = _HOST.format(name=name, folder=folder, etc=self.work / "etc", binds=binds)
         self._begin(name, [*enter, *unshare, "--mount-proc", "--kill-child"], script)
-        self.connect(name, address)
+        self._connect(name, self.addresses[name])
 
-    def connect(self, name: str, *addresses: str) -> None:
-        """Give a machine its network card, with addresses."""
+    def _connect(self, name: str, address: str) -> None:
+        """Give a machine its network card."""
         card = f"v-{name}"
         # Seen from the outer namespaces, the machine's first process has another number.
         status = Path(f"/proc/{self.pids[name]}/status").read_text()
         numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
         # The same hardware address after a restart: the others remember it for a minute.
-        hardware = "02:00:" + ":".join(f"{int(part):02x}" for part in addresses[0].split("."))
+        hardware = "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
         peer = ["peer", "name", "eth0", "address", hardware, "netns", numbers[2]]
         self.outer("ip", "link", "add", card, "type", "veth", *peer)
         self.outer("ip", "link", "set", card, "master", "br0", "up")
-        for address in addresses:
-            self.check(name, "ip", "addr", "add", f"{address}/16", "dev", "eth0")
+        self.check(name, "ip", "addr", "add", f"{address}/16", "dev", "eth0")
         self.check(name, "ip", "link", "set", "eth0", "up")
-        self.check(name, "ip", "route", "add", "default", "via", GATEWAY, "dev", "eth0", "onlink")
+        self.check(name, "ip", "route", "add", "default", "via", _gateway(address), "dev", "eth0")
 
     def unplug(self, name: str) -> None:
         """Cut a machine off the network."""
@@ -229,6 +227,11 @@ def _find_first(pid: int) -> int:
         pid = int(children[0])
 
 
+def _gateway(address: str) -> str:
+    """Return a gateway that is not there: Ray finds a machine's address by its way out."""
+    return ".".join([*address.split(".")[:2], "255", "254"])
+
+
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -251,10 +254,12 @@ def _make_environment(folder: Path) -> None:
 
 
 @contextmanager
-def run_hosts(work: Path, addresses: Mapping[str, str]) -> Iterator[Hosts]:
-    """Run machines; nothing of them is left afterwards."""
+def run_hosts(
+    work: Path, addresses: Mapping[str, str], later: Sequence[str] = ()
+) -> Iterator[Hosts]:
+    """Run machines, all but those that come later; nothing of them is left afterwards."""
     skip_without_namespaces()
-    hosts = Hosts(work, addresses)
+    hosts = Hosts(work, addresses, later)
     try:
         hosts.start()
         yield hosts

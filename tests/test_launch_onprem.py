@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hosts import ROOT, Hosts, run_hosts
+from hosts import ROOT, Hosts, run_hosts, wait_until
 
 from raytune_yesno.cluster.versions import PYTHON
+from raytune_yesno.store import STORE, read_events
 from raytune_yesno.study import load
 
 pytestmark = [
@@ -61,14 +62,17 @@ def fill_in(work: Path, **changes: Any) -> Path:
 class Laptop:
     """Where `scripts/launch` is typed."""
 
-    def __init__(self, hosts: Hosts, definition: Path) -> None:
+    def __init__(
+        self, hosts: Hosts, definition: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.hosts, self.definition = hosts, definition
+        self.environment = hosts.environment(**(environment or {}))
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
         words = [sys.executable, str(ROOT / "scripts/launch"), str(self.definition), *arguments]
         return subprocess.Popen(
             self.hosts.command("laptop", *words),
-            env=self.hosts.environment(),
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -155,7 +159,7 @@ def test_lost_worker_and_lost_head(laptop: Laptop, study_file: Path) -> None:
     assert "--attach" in output.splitlines()[-1]
 
     for name in ("head", "worker"):
-        hosts.boot(name, ADDRESSES[name])
+        hosts.boot(name)
     exit_code, output = laptop.launch("--attach")
     assert exit_code == 0, output
     study = load(home)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.cluster.growth import BOOTSTRAP, VARIABLE
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
 
@@ -45,7 +46,7 @@ class Job:
             self.client.submit_job(
                 entrypoint=command,
                 submission_id=self.submission,
-                runtime_env={"working_dir": str(inputs)},
+                runtime_env={"working_dir": str(inputs), "env_vars": {VARIABLE: BOOTSTRAP}},
             )
         except RuntimeError as error:
             raise WorkError(f"the job was not taken: {str(error).splitlines()[0]}") from error
