@@ -273,6 +273,14 @@ def _add_tune(commands: Any) -> None:
         metavar="N",
         help="end the search when more than N trials have failed",
     )
+    parser.add_argument(
+        "--log",
+        metavar="tensorboard|mlflow=URI",
+        action="append",
+        default=[],
+        dest="logs",
+        help="show the trials there, too, while they run; repeatable",
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -315,6 +323,18 @@ def _add_report(commands: Any) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="where to write [the study's folder; ./report of several]"
     )
+    for flag, name, what in (
+        ("--export", "exports", "trials, a row each"),
+        ("--export-epochs", "epoch_exports", "epochs, a row a trial and epoch"),
+    ):
+        parser.add_argument(
+            flag,
+            metavar="FILE",
+            action="append",
+            default=[],
+            dest=name,
+            help=f"write the {what}, to a .csv, .parquet, .json or .md file; repeatable",
+        )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
     parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -32,6 +32,7 @@ from raytune_yesno.settings import (
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
+    from raytune_yesno.logs import Log
     from raytune_yesno.plan import Plan
     from raytune_yesno.study import Study
 
@@ -172,6 +173,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
+    from raytune_yesno.logs import open_logs
     from raytune_yesno.session import ray_session
     from raytune_yesno.store import STORE
 
@@ -180,11 +182,12 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     plan.check()
     if not plan.ordered and plan.num_trials > 1:
         _note("fast, but not the same run after run: who is first counts (see --ordered)")
+    logs = open_logs(options.logs, out)
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
     try:
         with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-            study, refit = _search_and_refit(plan, corpus, out, settings, options)
+            study, refit = _search_and_refit(plan, corpus, out, settings, options, logs)
     except Interrupted as stop:
         raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
@@ -311,20 +314,24 @@ def _search_and_refit(
     out: Path,
     settings: Mapping[str, Any],
     options: Namespace,
+    logs: "Sequence[Log]",
 ) -> tuple["Study", dict[str, Any]]:
+    from raytune_yesno.logs import follow_study
     from raytune_yesno.tune import run_refit, run_search
 
     display = Display()
     try:
-        study = run_search(
-            plan,
-            corpus,
-            out,
-            data=settings.get("data", DEFAULT_DATA),
-            resume=bool(options.resume),
-            add_trials=options.add_trials or 0,
-            on_progress=display.show_search,
-        )
+        with follow_study(logs, out, _note) as listen:
+            study = run_search(
+                plan,
+                corpus,
+                out,
+                data=settings.get("data", DEFAULT_DATA),
+                resume=bool(options.resume),
+                add_trials=options.add_trials or 0,
+                on_progress=display.show_search,
+                listen=listen,
+            )
     finally:
         display.close()
     if study.reason:
@@ -493,6 +500,11 @@ def _load_corpus(
 
 def _new_folder(out: str | None, kind: str) -> Path:
     """Return the folder to write: what was asked for, or one named by the time."""
+    if out and "://" in out:
+        raise InputError(
+            f"--out {out}: give a folder, one that all machines reach; what it holds may be copied "
+            "to such a storage afterwards, where `report` reads it"
+        )
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(

@@ -37,10 +37,10 @@ Event = dict[str, Any]
 
 
 class StudyStore:
-    """Append events to a study's store."""
+    """Append events to a study's store, and hand each to ``listen`` once it is written."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / STORE
+    def __init__(self, folder: Path, listen: Callable[[Event], None] | None = None) -> None:
+        self.path, self.listen = folder / STORE, listen
         folder.mkdir(parents=True, exist_ok=True)
         _end_last_line(self.path)
 
@@ -52,6 +52,12 @@ class StudyStore:
             file.flush()
             if event != "epoch":
                 os.fsync(file.fileno())
+        if self.listen:
+            self.listen(record)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the listener: Ray pickles who holds a store, and never reads that again."""
+        return {**self.__dict__, "listen": None}
 
 
 def read_events(

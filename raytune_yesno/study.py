@@ -135,6 +135,12 @@ class Study:
         """
         import pandas as pd
 
+        rows = self.trial_rows
+        return pd.DataFrame(rows, columns=None if rows else list(_TRIAL_COLUMNS))
+
+    @property
+    def trial_rows(self) -> list[dict[str, Any]]:
+        """The rows of :attr:`trials`, each value as it was recorded."""
         rows = []
         for trial in self.trial_list:
             metrics = dict(trial.metrics)
@@ -155,7 +161,7 @@ class Study:
                     **{f"config.{key}": value for key, value in trial.point.items()},
                 }
             )
-        return pd.DataFrame(rows, columns=None if rows else list(_TRIAL_COLUMNS))
+        return rows
 
     @cached_property
     def epochs(self) -> "pd.DataFrame":
@@ -163,14 +169,21 @@ class Study:
         ``host``, ``pid``, and ``began`` and ``ended``, seconds since 1970 on the worker's clock."""
         import pandas as pd
 
-        rows = [epoch for trial in self.trial_list for epoch in trial.epochs]
+        rows = self.epoch_rows
         if not rows:
             return pd.DataFrame(columns=list(_EPOCH_COLUMNS))
         keys = dict.fromkeys(key for row in rows for key in row)
         # By columns: from ten thousand trials' rows, pandas takes several times as long.
-        return pd.DataFrame(
-            {key: [row.get(key) for row in rows] for key in keys if key not in ("event", "time")}
-        )
+        return pd.DataFrame({key: [row.get(key) for row in rows] for key in keys})
+
+    @property
+    def epoch_rows(self) -> list[dict[str, Any]]:
+        """The rows of :attr:`epochs`, each value as it was recorded."""
+        return [
+            {key: value for key, value in epoch.items() if key not in ("event", "time")}
+            for trial in self.trial_list
+            for epoch in trial.epochs
+        ]
 
     @property
     def num_slots(self) -> int:

@@ -30,7 +30,7 @@ from raytune_yesno.recorder import (
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.session import count_fitting, worker_bundles
 from raytune_yesno.stopping import OrderedWatch, Watch
-from raytune_yesno.store import StudyStore
+from raytune_yesno.store import Event, StudyStore
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.trial import Payload, Trial
@@ -52,6 +52,7 @@ def run_search(
     resume: bool = False,
     add_trials: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    listen: Callable[[Event], None] | None = None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
 
@@ -62,6 +63,7 @@ def run_search(
     Args:
         data: how the corpus was named, for the record; resuming finds it by that.
         add_trials: how many more trials a resumed study gets.
+        listen: is handed every event that the store was told.
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
@@ -87,7 +89,7 @@ def run_search(
         if trial.status != "running":
             progress.ended[trial.status] += 1
 
-    store = StudyStore(out)
+    store = StudyStore(out, listen)
     if not resume:
         about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
         store.append(

@@ -393,6 +393,7 @@ class TestTexts:
 class TestCommand:
     def options(self, *studies: Path, **given: Any) -> Namespace:
         base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
+        base |= {"exports": [], "epoch_exports": []}
         return Namespace(studies=[str(path) for path in studies], **{**base, **given})
 
     def test_json_has_its_keys(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,12 @@ from typing import Any
 from raytune_yesno.display import Display
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.report import Report, write_report
+from raytune_yesno.report.export import (
+    check_exports,
+    collect_epochs,
+    collect_trials,
+    write_table,
+)
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.store import STORE
 from raytune_yesno.study import Study, load, name_studies
@@ -25,11 +31,13 @@ def run_report(
     """Write the report and return the JSON object.
 
     Args:
-        options: ``studies``, ``out``, ``metric``, ``mode``, ``top``, ``watch``.
+        options: ``studies``, ``out``, ``metric``, ``mode``, ``top``, ``watch``,
+            ``exports``, ``epoch_exports``.
         say: prints results for people.
         note: prints what was left out.
         wait: lets time pass between two looks at a running study.
     """
+    check_exports([*options.exports, *options.epoch_exports])
     out = _choose_out(options)
     told: set[str] = set()
     seen = None
@@ -43,6 +51,7 @@ def run_report(
             except OSError as error:
                 reason = error.strerror or error
                 raise InputError(f"--out {out}: cannot be written ({reason})") from None
+            _export(studies, options)
             seen = stamp
             for study, name in zip(studies, name_studies(studies), strict=True):
                 for problem in study.problems[:5]:
@@ -53,8 +62,23 @@ def run_report(
                     note(f"{name}: and {len(study.problems) - 5} more; the page lists them")
             _print(studies, report, options, say)
         if not running:
-            return _summarize(studies, report)
+            files = (*options.exports, *options.epoch_exports)
+            exports = [str(Path(file).absolute()) for file in files]
+            return {**_summarize(studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
+
+
+def _export(studies: list[Study], options: Namespace) -> None:
+    for files, collect in (
+        (options.exports, collect_trials),
+        (options.epoch_exports, collect_epochs),
+    ):
+        for file in files:
+            try:
+                write_table(collect(studies), Path(file))
+            except OSError as error:
+                reason = error.strerror or error
+                raise InputError(f"--export {file}: cannot be written ({reason})") from None
 
 
 def _choose_out(options: Namespace) -> Path:
@@ -109,6 +133,8 @@ def _print(
     say(format_leaderboards(studies, options.top, orders))
     say(f"table: {report.csv}")
     say(f"page: {report.html}")
+    for file in (*options.exports, *options.epoch_exports):
+        say(f"export: {Path(file).absolute()}")
 
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""Tables of trials and epochs as files: CSV, Parquet, JSON, Markdown, by the file's ending."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.study import Study, name_studies
+
+Row = dict[str, Any]
+
+
+def check_exports(files: Sequence[str]) -> None:
+    """Raise InputError if a file's ending says no format, before anything is read."""
+    for file in files:
+        if Path(file).suffix.lower() not in WRITERS:
+            raise InputError(f"--export {file}: give a name that ends in {', '.join(WRITERS)}")
+
+
+def collect_trials(studies: Sequence[Study]) -> list[Row]:
+    """Return a row a trial, the columns as in :attr:`Study.trials`; of several studies, with
+    ``study``, its name."""
+    return _name_rows(studies, [study.trial_rows for study in studies])
+
+
+def collect_epochs(studies: Sequence[Study]) -> list[Row]:
+    """Return a row a trial and epoch, the columns as in :attr:`Study.epochs`."""
+    return _name_rows(studies, [study.epoch_rows for study in studies])
+
+
+def write_table(rows: Sequence[Row], file: Path) -> None:
+    """Write rows in the format that the file's ending says.
+
+    What is missing or no finite number is empty in CSV and Markdown, null in the others. Parquet
+    keeps numbers, truth values, texts and lists as what they are; a column of several kinds, or of
+    mappings, holds JSON texts, and its field's metadata say so (``encoding``: ``json``).
+    """
+    keys = dict.fromkeys(key for row in rows for key in row)
+    columns = {key: [_clean(row.get(key)) for row in rows] for key in keys}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    WRITERS[file.suffix.lower()](columns, part)
+    part.replace(file)  # in one step: somebody may be reading it
+
+
+def format_markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; floats to four digits."""
+    lines = [[str(head) for head in heads], ["---"] * len(heads)]
+    lines += [[_format_cell(cell) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+
+
+def _name_rows(studies: Sequence[Study], tables: Sequence[Sequence[Row]]) -> list[Row]:
+    if len(studies) == 1:
+        return list(tables[0])
+    names = name_studies(studies)
+    return [
+        {"study": name, **row} for name, rows in zip(names, tables, strict=True) for row in rows
+    ]
+
+
+def _write_csv(columns: Mapping[str, list[Any]], file: Path) -> None:
+    import csv
+
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _write_json(columns: Mapping[str, list[Any]], file: Path) -> None:
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    file.write_text(f"[{lines}]\n", encoding="utf-8")
+
+
+def _write_markdown(columns: Mapping[str, list[Any]], file: Path) -> None:
+    table = format_markdown(list(columns), list(zip(*columns.values(), strict=True)))
+    file.write_text(table + "\n", encoding="utf-8")
+
+
+def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    fields, arrays = [], []
+    for name, values in columns.items():
+        encoding = None
+        try:
+            if any(isinstance(value, dict) for value in values):
+                raise pa.ArrowInvalid("a mapping")
+            array = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            encoding = {"encoding": "json"}
+            array = pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
+        if pa.types.is_null(array.type) and name in _TEXTS:
+            array = array.cast(pa.string())
+        fields.append(pa.field(name, array.type, metadata=encoding))
+        arrays.append(array)
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+
+
+_TEXTS = frozenset(("error", "host", "node", "device", "status"))
+
+WRITERS: dict[str, Callable[[Mapping[str, list[Any]], Path], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".json": _write_json,
+    ".md": _write_markdown,
+}
+
+
+def _clean(value: Any) -> Any:
+    """Make a value fit for strict JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def _format_cell(cell: object) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
