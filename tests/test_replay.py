@@ -24,7 +24,8 @@ def study(tmp_path: Path) -> Study:
     for trial in range(3):
         store.append("asked", trial=trial, point={"learning_rate": 0.001 * (trial + 1)})
     for trial in (0, 2):
-        store.append("epoch", trial=trial, attempt=1, epoch=1, valid_loss=1.0, seconds=1.0)
+        where = {"host": "here", "pid": 1, "seconds": 1.0, "began": 0.0, "ended": 1.0}
+        store.append("epoch", trial=trial, attempt=1, epoch=1, valid_loss=1.0, **where)
     point = {"learning_rate": 0.005}
     store.append("mutated", trial=2, epoch=1, source=0, point=point, checkpoint="c")
     return load(tmp_path)
