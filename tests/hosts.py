@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -267,9 +267,11 @@ def run_hosts(
         hosts.stop()
 
 
-def wait_until(condition, what: str, timeout_s: float = 240.0) -> None:  # type: ignore[no-untyped-def]
+def wait_until(
+    condition: Callable[[], object], what: str, timeout_s: float = 240.0, every_s: float = 0.1
+) -> None:
     """Look until something is so; fail when it takes too long."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every_s)

@@ -99,7 +99,7 @@ class Amazon:
                     new.append(name)
             return bool(new)
 
-        wait_until(look, f"a machine {wanted}", 600)
+        wait_until(look, f"a machine {wanted}", 600, every_s=2)
         self.hosts.boot(new[0])
         return new[0]
 
@@ -204,7 +204,10 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     assert {event["host"] for event in resumed} == {second}
     assert resumed[0]["epoch"] > 1  # from the checkpoint
 
-    wait_until(lambda: not amazon.machines(InstanceType="c7i.xlarge", state="running"), "idle")
+    def is_idle() -> bool:
+        return not amazon.machines(InstanceType="c7i.xlarge", state="running")
+
+    wait_until(is_idle, "the idle worker's end", every_s=2)
     (running,) = amazon.machines(state="running")
     assert running["InstanceType"] == "m7i.large"
     hosts.kill(second)
