@@ -284,6 +284,11 @@ def test_every_file_named_is_there() -> None:
 
 def test_the_scripts_named_can_be_run() -> None:
     scripts = set(re.findall(r"scripts/\w+", TEXT))
-    assert scripts == {"scripts/quickstart", "scripts/test", "scripts/analyze_study"}
+    assert scripts == {
+        "scripts/quickstart",
+        "scripts/test",
+        "scripts/analyze_study",
+        "scripts/launch",
+    }
     for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script
