@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_report(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -339,6 +340,23 @@ def _add_report(commands: Any) -> None:
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
     parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
     parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "doctor",
+        "doctor",
+        "what would stop or spoil a study, before it starts",
+        "A line a check: ok, warn or problem, and what to do. Exit code 1 if there is a\nproblem.",
+    )
+    _add_data(parser)
+    parser.add_argument(
+        "--address", help="the Ray cluster to look at, `auto` for this machine's [$RAY_ADDRESS]"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR|URI", help="where a study is to be written: do all nodes reach it?"
+    )
 
 
 class _ConfigHelp(argparse.Action):

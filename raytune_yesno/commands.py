@@ -173,6 +173,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
+    from raytune_yesno.cluster.storage import check_shared
     from raytune_yesno.logs import open_logs
     from raytune_yesno.session import ray_session
     from raytune_yesno.store import STORE
@@ -187,6 +188,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     began = time.monotonic()
     try:
         with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+            check_shared(str(out))
             study, refit = _search_and_refit(plan, corpus, out, settings, options, logs)
     except Interrupted as stop:
         raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
@@ -434,6 +436,33 @@ def report(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.report.command import run_report
 
     return run_report(options, lambda *words: _say(options, results, *words), _note)
+
+
+def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Look for what would stop or spoil a study, before it starts."""
+    from raytune_yesno.doctor import Check, examine_cluster, examine_machine
+    from raytune_yesno.session import ray_session
+
+    checks: list[Check] = []
+
+    def take(found: Iterator[Check]) -> None:
+        for check in found:
+            checks.append(check)
+            _say(options, results, check)
+
+    take(examine_machine(options.data))
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        try:
+            with ray_session(address):
+                take(examine_cluster(options.out))
+        except InputError as error:
+            take(iter([Check("cluster", "problem", str(error))]))
+    else:
+        said = "none asked for; `tune` starts one on this machine"
+        take(iter([Check("cluster", "ok", said, "--address auto looks at the one that runs")]))
+    ok = not any(check.status == "problem" for check in checks)
+    return {"ok": ok, "checks": [vars(check) for check in checks], "exit_code": 0 if ok else 1}
 
 
 def _say(options: Namespace, results: TextIO, *words: object) -> None:

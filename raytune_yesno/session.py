@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from raytune_yesno.cluster.growth import read_growth
 from raytune_yesno.config import Config
@@ -129,6 +130,14 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def asks_for_token() -> bool:
+    """Say whether what Ray starts and connects to from here asks for a token."""
+    from ray import _raylet
+
+    raylet: Any = _raylet  # compiled
+    return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 
 def _hide_token() -> None:

@@ -289,6 +289,7 @@ def test_the_scripts_named_can_be_run() -> None:
         "scripts/test",
         "scripts/analyze_study",
         "scripts/launch",
+        "scripts/local_cluster",
     }
     for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script

@@ -50,19 +50,18 @@ def check_definition(path: str | Path) -> list[str]:
         documents = read_documents(path)
     except InputError as error:
         return [str(error)]
-    unfilled = [
-        f"{path}: {key}: {value!r} is still to be filled in"
-        for document in documents
-        for key, value in walk_values(document)
-        if isinstance(value, str) and EDIT_MARK in value
-    ]
+    unfilled: dict[str, str] = {}  # an alias has the value stand in several places
+    for document in documents:
+        for key, value in walk_values(document):
+            if isinstance(value, str) and EDIT_MARK in value:
+                unfilled.setdefault(value, f"{path}: {key}: {value!r} is still to be filled in")
     if documents and all(isinstance(item, Mapping) and "kind" in item for item in documents):
         found = check_manifests(documents)
     elif len(documents) != 1 or not isinstance(documents[0], Mapping):
         return [f"{path}: one mapping is expected, with cluster_name, provider and so on"]
     else:
         found = check_ray_definition(Definition(path, documents[0]))
-    return unfilled + [f"{path}: {problem}" for problem in found]
+    return list(unfilled.values()) + [f"{path}: {problem}" for problem in found]
 
 
 def check_ray_definition(definition: Definition) -> Iterator[str]:

@@ -1,0 +1,239 @@
+"""A cluster of several nodes on this machine, to try there what is meant for many machines.
+
+``scripts/local_cluster up N`` and ``down`` run this. It never touches another Ray: its files lie
+in a folder of its own, and what it ends are the processes that it started, which it knows by a
+mark in their environment that no other process has.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.cluster.token import ensure_token
+from raytune_yesno.errors import InputError, WorkError
+
+MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
+"""The variable in the environment of every process of the cluster; its value is the cluster's."""
+
+OBJECT_STORE_BYTES = 200_000_000
+START_TIMEOUT_S, STOP_TIMEOUT_S, POLL_S = 180.0, 5.0, 0.1
+
+
+def cluster_folder() -> Path:
+    """Return the folder of this user's cluster. Its name is short: sockets lie in it."""
+    return Path(tempfile.gettempdir()) / f"raytune-{os.getuid()}"
+
+
+def up(
+    num_nodes: int, num_cpus: int | None = None, object_store_bytes: int = OBJECT_STORE_BYTES
+) -> str:
+    """Start a cluster and return its address.
+
+    Args:
+        num_nodes: how many, the head among them.
+        num_cpus: logical CPUs of each; None for this machine's, shared out.
+
+    Raises:
+        InputError: one runs already, or a number makes no sense.
+        WorkError: the nodes did not come up; what had started is ended again.
+    """
+    cpus = max(1, (os.cpu_count() or 1) // max(num_nodes, 1)) if num_cpus is None else num_cpus
+    if num_nodes < 1 or cpus < 1:
+        raise InputError(f"{num_nodes} nodes of {cpus} CPUs: there must be 1 of each at least")
+    folder = _own_folder()
+    state = folder / "cluster.json"
+    if state.exists():
+        if _find_processes(_read_state(state)["mark"]):
+            raise InputError("a cluster runs already; end it with scripts/local_cluster down")
+        down()
+        folder = _own_folder()
+    ensure_token()
+    mark = uuid.uuid4().hex
+    address = f"127.0.0.1:{_free_port()}"
+    state.write_text(json.dumps({"mark": mark, "address": address}))
+    try:
+        nodes = [_start_node(folder, 0, mark, address, cpus, object_store_bytes)]
+        _wait(folder, nodes, address, 1)
+        nodes += [
+            _start_node(folder, index, mark, address, cpus, object_store_bytes)
+            for index in range(1, num_nodes)
+        ]
+        _wait(folder, nodes, address, num_nodes)
+    except BaseException:
+        down(keep_logs=True)
+        raise
+    return address
+
+
+def down(*, keep_logs: bool = False) -> int:
+    """End the cluster and return how many processes that were; 0 if there was none."""
+    folder = cluster_folder()
+    if not folder.exists():
+        return 0
+    _own_folder()
+    state = folder / "cluster.json"
+    ended = _end_processes(_read_state(state)["mark"]) if state.exists() else 0
+    state.unlink(missing_ok=True)
+    if not keep_logs:
+        shutil.rmtree(folder, ignore_errors=True)
+    return ended
+
+
+def _own_folder() -> Path:
+    """Return the folder, made if need be; refuse one that another user has put there."""
+    folder = cluster_folder()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if about.st_uid != os.getuid() or folder.is_symlink() or about.st_mode & 0o077:
+        raise InputError(f"{folder}: it is not this user's alone; remove it or chmod 700 it")
+    return folder
+
+
+def _read_state(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise WorkError(
+            f"{path}: unreadable; look for processes with {MARK} in their environment, end them "
+            "and remove the folder"
+        ) from error
+
+
+def _start_node(
+    folder: Path, index: int, mark: str, address: str, cpus: int, object_store_bytes: int
+) -> subprocess.Popen[bytes]:
+    port = address.rpartition(":")[2]
+    role = [f"--address={address}"]
+    if index == 0:
+        role = ["--head", f"--port={port}", "--include-dashboard=false"]
+        role += [f"--ray-client-server-port={_free_port()}"]
+    options = [
+        "--block",  # as long as it lives the node does, and with it the node ends
+        "--node-ip-address=127.0.0.1",
+        f"--num-cpus={cpus}",
+        f"--object-store-memory={object_store_bytes}",
+        f"--temp-dir={folder / 'ray'}",  # which Ray opens to everybody, but not what it lies in
+        f"--dashboard-agent-listen-port={_free_port()}",
+        "--disable-usage-stats",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1"}
+    with (folder / f"node-{index}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C here is not for it
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(
+    folder: Path, nodes: Sequence[subprocess.Popen[bytes]], address: str, wanted: int
+) -> None:
+    """Wait until so many nodes are there; raise WorkError if one ends or it takes too long."""
+    said = "Ray runtime started"  # by `ray start`, once the node has joined
+    deadline = time.monotonic() + START_TIMEOUT_S
+    logs = [folder / f"node-{index}.log" for index in range(wanted)]
+    while not all(said in log.read_text(errors="replace") for log in logs):
+        for node, log in zip(nodes, logs, strict=True):
+            if node.poll() is not None:
+                last = log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise WorkError(f"a node has ended: {''.join(last)} ({log} says more)")
+        if time.monotonic() > deadline:
+            raise WorkError(f"{address}: {wanted} nodes have not come up; see {logs[-1]}")
+        time.sleep(POLL_S)
+
+
+def _find_processes(mark: str) -> list[Any]:
+    """Return the processes with the cluster's mark in their environment, as psutil has them."""
+    import ray  # noqa: F401 (it brings psutil along, and makes it importable)
+
+    psutil: Any = importlib.import_module("psutil")
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get(MARK) == mark
+            if marked and process.pid != os.getpid() and process.status() != "zombie":
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # it has ended, or is another user's
+    return found
+
+
+def _end_processes(mark: str) -> int:
+    """End the processes with a mark: asked first, then made to."""
+    ended = set()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        asked = set()
+        while found := _find_processes(mark):
+            for process in found:
+                ended.add(process.pid)
+                if process.pid not in asked:
+                    asked.add(process.pid)
+                    with contextlib.suppress(Exception):  # it has ended by itself
+                        process.send_signal(number)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+    left = _find_processes(mark)
+    if left:
+        raise WorkError(f"processes {', '.join(str(p.pid) for p in left)} do not end")
+    return len(ended)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/local_cluster",
+        description="Start or end a cluster of several nodes on this machine.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down")
+    start = actions.add_parser("up", help="start one")
+    start.add_argument("nodes", type=int, metavar="N", help="nodes, the head among them")
+    start.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of each")
+    start.add_argument(
+        "--object-store-memory", type=int, default=OBJECT_STORE_BYTES, metavar="BYTES"
+    )
+    actions.add_parser("down", help="end it, and nothing else")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if options.action == "up":
+            address = up(options.nodes, options.num_cpus, options.object_store_memory)
+            print(f"{options.nodes} nodes, address {address}; use them with")
+            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address}")
+        else:
+            ended = down()
+            print(f"ended {ended} processes" if ended else "no cluster was running")
+    except (InputError, WorkError) as error:
+        print(f"local_cluster: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
