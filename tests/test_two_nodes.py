@@ -1,89 +1,25 @@
 """The README's cluster by hand: two nodes on this machine, started and stopped by its commands.
 
-They live in namespaces of their own (processes, network, mounts), for `ray stop` ends every Ray
-process that it can see. When the first process there ends, the kernel ends all the others.
+They live in namespaces of their own, for `ray stop` ends every Ray process that it can see.
 """
 
-import functools
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import MARK, find_marked, own_home, run_apart
 from readme import read_blocks
 
 from raytune_yesno.study import Study, load
 
 pytestmark = pytest.mark.cluster
 
-TIMEOUT_S = 400
 SMALL = "--data synthetic:10 --trials 6 --epochs 3 --set channels=4,8 --set hidden_units=16"
-MARK = "RAYTUNE_YESNO_TEST"  # in the environment of all that is started there
-LOOPBACK_UP = """\
-import fcntl, socket, struct
-SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-fcntl.ioctl(socket.socket(), SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
-"""
-# The shell stays as process 1: it reaps the others, which `ray stop` waits for.
-PROLOGUE = f"set -eu\n{sys.executable} -c '{LOOPBACK_UP}'\n"
 LIST_PROCESSES = "for process in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$process; echo; done"
-
-
-@functools.cache
-def namespaces() -> tuple[str, ...]:
-    """Return the command that runs another in new namespaces; skip the test where none does."""
-    base = ("unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--net")
-    complaint = "there is no unshare"
-    for command in (base, (*base, "--map-root-user")) if shutil.which("unshare") else ():
-        trial = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-        if trial.returncode == 0:
-            return command
-        complaint = trial.stderr.strip()
-    pytest.skip(f"no namespaces are to be had here: {complaint}")
-
-
-def run_apart(
-    script: str, environment: dict[str, str], timeout_s: float = TIMEOUT_S
-) -> subprocess.CompletedProcess[str]:
-    """Run a script in namespaces of its own; nothing of it is left when this returns or raises."""
-    process = subprocess.Popen(
-        [*namespaces(), "bash", "-c", PROLOGUE + script],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        log, _ = process.communicate(timeout=timeout_s)
-    except BaseException:
-        # With the first process there all others end, and unshare ends after them.
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        for number in children.split() or [process.pid]:
-            os.kill(int(number), signal.SIGKILL)
-        process.communicate()
-        raise
-    return subprocess.CompletedProcess(process.args, process.returncode, log)
-
-
-def find_marked(mark: str) -> list[str]:
-    """Return the command lines of the processes that have a mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
 
 
 def build_script(out: Path) -> str:
@@ -133,15 +69,8 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    """Give Ray a home of its own, for its token, and a folder whose name is short, for sockets."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
-        yield {
-            "HOME": folder,
-            "RAY_TMPDIR": folder,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            MARK: folder,
-        }
+    with own_home() as environment:
+        yield environment
 
 
 @pytest.fixture(scope="module")
