@@ -12,10 +12,15 @@ import statistics
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorithm
+from raytune_yesno.search.cube import UnitCube
+from raytune_yesno.search.parzen import Parzen
 from raytune_yesno.space import Choice, Float, Int, build_space, check_point, parse_space
 
 SPACE = build_space(
@@ -488,3 +493,33 @@ def test_history_keeps_the_order_of_numbers_and_one_observation_each():
     assert history.next_number == 4
     with pytest.raises(KeyError):
         history.find(0)
+
+
+class TestParzen:
+    CUBE = UnitCube({"x": Float(0, 1), "n": Int(1, 5), "c": Choice("a", "b", "c")})
+
+    @given(st.integers(0, 6), st.integers(0, 99), st.floats(0.1, 3))
+    def test_is_a_density_over_the_cube(self, num_rows: int, seed: int, prior: float) -> None:
+        """Its mean over points spread evenly is one."""
+        generator = np.random.default_rng(seed)
+        rows = self.CUBE.snap(generator.random((num_rows, 3)))
+        density = Parzen(self.CUBE, rows, prior)
+        places = (np.arange(120) + 0.5) / 120, (np.arange(5) + 0.5) / 5, (np.arange(3) + 0.5) / 3
+        even = np.stack(np.meshgrid(*places), axis=-1).reshape(-1, 3)
+        assert np.exp(density.log_density(even)).mean() == pytest.approx(1, abs=1e-2)
+        drawn = density.draw(generator, 50)
+        assert ((drawn >= 0) & (drawn <= 1)).all()
+
+    def test_hyperopts_own_choice_is_to_be_had(self) -> None:
+        space = self.CUBE.space
+        history = History(
+            Observation(number, self.CUBE.draw(0, number), 1.0, 1, "done") for number in range(12)
+        )
+        points = [
+            build_algorithm("tpe", space, model=model).suggest(12, history)
+            for model in ("joint", "hyperopt")
+        ]
+        for point in points:
+            assert point is not None
+            check_point(space, point)
+        assert points[0] != points[1]

@@ -1,0 +1,81 @@
+"""A density over the unit cube: a kernel around each of some rows, and one as wide as the cube."""
+
+import numpy as np
+
+from raytune_yesno.search.cube import UnitCube
+from raytune_yesno.space import Choice
+
+
+class Parzen:
+    """Estimate a density from N rows, all D dimensions of a kernel together.
+
+    For a number the kernel is a normal distribution cut off at the cube's walls, as wide as the
+    farther of its two neighbours in that dimension is far (Bergstra et al., 2011, sec. 4), at least
+    1 / min(100, N + 2); for an integer, what of it lies in the integer's cell. For a choice it is
+    the row's own option or, with the weight of the last kernel, any. That last one, the prior, is
+    a normal distribution around the cube's middle, as wide as the cube, and uniform over options.
+
+    Axes: N rows, M = N + 1 kernels, C candidates, D dimensions.
+    """
+
+    def __init__(self, cube: UnitCube, rows_ND: np.ndarray, prior_weight: float) -> None:
+        num_rows, num_dims = rows_ND.shape
+        self.cube, self.rows_ND = cube, rows_ND
+        self.num_options_D = np.array(
+            [d.num_values if isinstance(d, Choice) else 0 for d in cube.free.values()]
+        )
+        self.weight_M = np.append(np.ones(num_rows), prior_weight) / (num_rows + prior_weight)
+        self.anything = prior_weight / (num_rows + prior_weight)
+        self.centre_MD = np.concatenate([rows_ND, np.full((1, num_dims), 0.5)])
+        self.width_MD = np.concatenate([_neighbour_widths(rows_ND), np.ones((1, num_dims))])
+
+    def draw(self, generator: np.random.Generator, num: int) -> np.ndarray:
+        """Return rows u_CD drawn from the density."""
+        from scipy.special import ndtr, ndtri
+
+        picked_C = generator.choice(len(self.weight_M), size=num, p=self.weight_M)
+        centre_CD, width_CD = self.centre_MD[picked_C], self.width_MD[picked_C]
+        u_CD, any_CD, lot_CD = generator.random((3, *centre_CD.shape))
+        low_CD, high_CD = ndtr(-centre_CD / width_CD), ndtr((1 - centre_CD) / width_CD)
+        drawn_CD = centre_CD + width_CD * ndtri(low_CD + u_CD * (high_CD - low_CD))
+        is_prior_C1 = (picked_C == len(self.rows_ND))[:, None]
+        kept_CD = np.where(is_prior_C1 | (lot_CD < self.anything), any_CD, centre_CD)
+        return np.where(self.num_options_D > 0, kept_CD, np.clip(drawn_CD, 0, 1))
+
+    def log_density(self, candidates_CD: np.ndarray) -> np.ndarray:
+        """Return the log density at candidates, per share of the cube."""
+        from scipy.special import logsumexp, ndtr
+
+        u_CMD = candidates_CD[:, None, :]
+        centre_MD, width_MD = self.centre_MD, self.width_MD
+        half_CMD = np.array([self.cube.cell_widths(row) for row in candidates_CD])[:, None, :] / 2
+        cut_MD = np.log(ndtr((1 - centre_MD) / width_MD) - ndtr(-centre_MD / width_MD))
+        at_CMD = -0.5 * ((u_CMD - centre_MD) / width_MD) ** 2
+        at_CMD -= np.log(width_MD * np.sqrt(2 * np.pi))
+        above_CMD = ndtr((u_CMD + half_CMD - centre_MD) / width_MD)
+        cell_CMD = above_CMD - ndtr((u_CMD - half_CMD - centre_MD) / width_MD)
+        in_cell_CMD = np.log(np.maximum(cell_CMD, 1e-300) / np.maximum(2 * half_CMD, 1e-300))
+        number_CMD = np.where(half_CMD > 0, in_cell_CMD, at_CMD) - cut_MD
+        options_D = np.maximum(self.num_options_D, 1)
+        same_CMD = np.floor(u_CMD * options_D) == np.floor(centre_MD * options_D)
+        own_CMD = np.where(same_CMD, (1 - self.anything) * options_D, 0.0) + self.anything
+        own_CMD[:, -1] = 1.0
+        choice_CMD = np.log(np.maximum(own_CMD, 1e-300))
+        kernel_CMD = np.where(self.num_options_D > 0, choice_CMD, number_CMD)
+        total = logsumexp(
+            kernel_CMD.sum(axis=2) + np.log(np.maximum(self.weight_M, 1e-300)), axis=1
+        )
+        return np.asarray(total)
+
+
+def _neighbour_widths(rows_ND: np.ndarray) -> np.ndarray:
+    """Return how far the farther neighbour is; the outermost rows have but one."""
+    num_rows = len(rows_ND)
+    if num_rows < 2:
+        return np.maximum(rows_ND, 1 - rows_ND)
+    order_ND = np.argsort(rows_ND, axis=0, kind="stable")
+    gap_ND = np.diff(np.take_along_axis(rows_ND, order_ND, axis=0), axis=0)
+    farther_ND = np.concatenate([gap_ND[:1], np.maximum(gap_ND[:-1], gap_ND[1:]), gap_ND[-1:]])
+    widths_ND = np.empty_like(rows_ND)
+    np.put_along_axis(widths_ND, order_ND, farther_ND, axis=0)
+    return np.clip(widths_ND, 1 / min(100, num_rows + 2), 1.0)
