@@ -224,3 +224,23 @@ def test_the_slurm_script_is_one() -> None:
     script = FOLDER / "slurm.sh"
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_the_study_is_one() -> None:
+    from argparse import Namespace
+
+    from raytune_yesno.cli import build_parser
+    from raytune_yesno.settings import build_plan, read_settings
+
+    options: Namespace = build_parser().parse_args(["tune", "--config", "cluster/study.yaml"])
+    plan = build_plan(read_settings(options), options)
+    plan.check()
+    assert plan.ordered
+
+
+def test_the_readme_names_every_file() -> None:
+    text = (FOLDER / "README.md").read_text()
+    for path in FOLDER.iterdir():
+        if path.suffix in (".yaml", ".sh", ".txt"):
+            assert path.name in text, path.name
+    assert f"rayproject/ray:{ray_version()}-py{PYTHON.replace('.', '')}" in text
