@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -51,6 +51,7 @@ class Difference:
         p: two-sided, of a permutation test: how often the same studies, dealt out to the two by
             chance, would differ as much.
         least_p: the least that p could be with so few studies.
+        adjusted: p, made greater for the number of pairs that were tested (Holm 1979).
     """
 
     first: str
@@ -58,6 +59,7 @@ class Difference:
     difference: float
     p: float
     least_p: float
+    adjusted: float = 1.0
 
 
 def group_studies(studies: Sequence[Study]) -> list[Group]:
@@ -95,7 +97,12 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
                 first.label, second.label, float(test.statistic), float(test.pvalue), 2 / deals
             )
         )
-    return differences
+    adjusted: dict[int, float] = {}
+    greatest = 0.0
+    for place, index in enumerate(sorted(range(len(differences)), key=lambda k: differences[k].p)):
+        greatest = max(greatest, min(1.0, differences[index].p * (len(differences) - place)))
+        adjusted[index] = greatest
+    return [replace(each, adjusted=adjusted[index]) for index, each in enumerate(differences)]
 
 
 def count_corpora(studies: Sequence[Study]) -> int:

@@ -45,7 +45,7 @@ def measure_efficiency(
 
     Args:
         epochs: the records of all epochs, with ``trial``, ``host``, ``pid``, ``began``, ``ended``
-            and ``seconds``.
+            and ``seconds``; and ``node``, where a host runs several.
         num_slots: trials at a time.
         asked_at, end: when the study and its search began and ended, in seconds since 1970.
         pauses: spans of time in between that do not count.
@@ -96,11 +96,13 @@ def assign_slots(
 
     ``began`` and ``ended`` are moved to a clock that stands still during pauses.
     """
-    processes: dict[tuple[str, int], list[Event]] = {}
+    processes: dict[tuple[str, str, int], list[Event]] = {}
     for epoch in epochs:
         began, ended = _unpaused(epoch["began"], pauses), _unpaused(epoch["ended"], pauses)
         moved = {**epoch, "began": began, "ended": ended}
-        processes.setdefault((epoch["host"], epoch["pid"]), []).append(moved)
+        # Nodes in containers may have one host name, and number their processes alike.
+        key = (epoch["host"], epoch.get("node", ""), epoch["pid"])
+        processes.setdefault(key, []).append(moved)
     slots: list[list[Event]] = []
     for process in sorted(processes.values(), key=lambda process: process[0]["began"]):
         if len(slots) < num_slots:

@@ -118,6 +118,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as kept:
         try:
             system, root = fs.FileSystem.from_uri(uri)
+            root = root.rstrip("/")
             store = system.get_file_info(f"{root}/{STORE}")
             if store.type == fs.FileType.File:
                 wanted = [store]
@@ -135,7 +136,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
                     copy.write_bytes(stream.read())
         except (OSError, ValueError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{uri}: cannot be read ({reason})") from None
+            raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
         if not wanted:
             raise InputError(f"{uri}: no study here, and no Ray Tune experiment")
         yield Path(kept)
@@ -173,6 +174,7 @@ def _read_trial(path: Path, problems: list[str]) -> tuple[dict[str, Any], list[E
                 **_numbers(result),
                 "seconds": spent,
                 "host": str(result.get("hostname", "")),
+                "node": str(result.get("node_ip", "")),
                 "pid": int(result.get("pid", 0)),
                 "began": start + total - spent,
                 "ended": start + total,
@@ -229,7 +231,7 @@ def _numbers(result: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _guess_metric(folder: Path, reports: list[list[Event]]) -> str:
-    ours = {"epoch", "attempt", "seconds", "host", "pid", "began", "ended"}
+    ours = {"epoch", "attempt", "seconds", "host", "node", "pid", "began", "ended"}
     names = list(dict.fromkeys(key for trial in reports for row in trial for key in row))
     names = [name for name in names if name not in ours]
     for wanted in (METRIC, "val_loss", "eval_loss", "loss"):

@@ -226,7 +226,7 @@ def load(
     if "://" in str(path):
         with foreign.copy_texts(str(path)) as folder:
             study = load(folder, metric=metric, mode=mode, progress=progress)
-        return replace(study, path=Path(str(path)))
+        return replace(study, path=Path(str(path).split("?")[0]))  # a query may hold a password
     folder = Path(path)
     if not (folder / STORE).is_file() and foreign.is_experiment(folder):
         return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)

@@ -268,7 +268,7 @@ class TestImportance:
                 event["valid_loss"] = draw.random()
             lines.append(json.dumps(event))
         (folder / "study.jsonl").write_text("\n".join(lines) + "\n")
-        assert "no better than a guess" in measure_importance(load(folder)).refused
+        assert "no better than luck" in measure_importance(load(folder)).refused
 
     def test_is_refused_where_nothing_was_varied(self, tmp_path: Path) -> None:
         StudyStore(tmp_path).append("study", time=0.0)

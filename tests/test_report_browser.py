@@ -251,3 +251,30 @@ def test_pictures_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -
     name = f"{width}-{'dark' if dark else 'light'}.png"
     run_browser(page, f"--screenshot={tmp_path / name}", width=width, dark=dark)
     assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_that_is_read_anew_stays_where_it_was(page: Path) -> None:
+    _, result = open_page(
+        page,
+        """if (!sessionStorage.getItem("again")) {
+            sessionStorage.setItem("again", "yes");
+            find("filter").value = "status=stopped";
+            find("filter").dispatchEvent(new Event("input"));
+            document.querySelector('th[data-column="seconds"] button').click();
+            document.querySelector('[data-against="epochs"]').click();
+            find("filter").focus({ preventScroll: true });
+            scrollTo({ top: 700, behavior: "instant" });
+            location.reload();
+            await new Promise(() => {});
+        }
+        return {
+            filter: find("filter").value, count: find("count").textContent, top: scrollY,
+            sort: document.querySelector('th[aria-sort="ascending"]').dataset.column,
+            against: state.against, typing: document.activeElement.id,
+        };""",
+    )
+    assert result["count"].split()[0] != "30"
+    assert result == {
+        "filter": "status=stopped", "count": result["count"], "top": 700, "sort": "seconds",
+        "against": "epochs", "typing": "filter",
+    }  # fmt: skip

@@ -27,9 +27,26 @@ class Report:
     importances: list[Importance]
 
 
-def write_report(studies: Sequence[Study], out: Path, *, refresh_s: float | None = None) -> Report:
-    """Write the table and the page of one study or several to a folder."""
-    importances = [measure_importance(study) for study in studies]
+def write_report(
+    studies: Sequence[Study],
+    out: Path,
+    *,
+    refresh_s: float | None = None,
+    before: Sequence[Importance] = (),
+) -> Report:
+    """Write the table and the page of one study or several to a folder.
+
+    Args:
+        refresh_s: how often the page shall be read anew, of a study that runs.
+        before: importances measured earlier; they stand until there is a fifth more results, for
+            to measure them takes seconds from the study that runs.
+    """
+    importances = [
+        before[index]
+        if before and refresh_s and len(study.ranking) < 1.2 * before[index].num_results
+        else measure_importance(study)
+        for index, study in enumerate(studies)
+    ]
     out.mkdir(parents=True, exist_ok=True)
     table = studies[0].trials if len(studies) == 1 else join_trials(studies)
     _write(out / TABLE, table.to_csv(index=False))

@@ -15,6 +15,7 @@ from raytune_yesno.report.export import (
     collect_trials,
     write_table,
 )
+from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.store import STORE
 from raytune_yesno.study import Study, load, name_studies
@@ -41,13 +42,17 @@ def run_report(
     out = _choose_out(options)
     told: set[str] = set()
     seen = None
+    measured: list[Importance] = []
     while True:
         stamp = _stamp(options.studies)
         if stamp is None or stamp != seen:
             studies = _load(options)
             running = options.watch and not all(study.searched for study in studies)
             try:
-                report = write_report(studies, out, refresh_s=10 if running else None)
+                report = write_report(
+                    studies, out, refresh_s=10 if running else None, before=measured
+                )
+                measured = report.importances
             except OSError as error:
                 reason = error.strerror or error
                 raise InputError(f"--out {out}: cannot be written ({reason})") from None
@@ -83,6 +88,8 @@ def _export(studies: list[Study], options: Namespace) -> None:
 
 def _choose_out(options: Namespace) -> Path:
     """Return --out; else the folder of the one study, else ``report``."""
+    if options.out and "://" in options.out:
+        raise InputError(f"--out {options.out}: give a folder")
     if options.out:
         return Path(options.out).absolute()
     if len(options.studies) == 1 and "://" not in options.studies[0]:

@@ -23,6 +23,7 @@ function chooseStudy(index) {
     .sort((a, b) => sign * (S.value[a] - S.value[b]));
   S.rank = new Array(S.value.length).fill(null);
   S.order.forEach((trial, place) => { S.rank[trial] = S.order.length > 1 ? place / (S.order.length - 1) : 0; });
+  S.ranOn = new Map(S.spans.map(([slot, trial]) => [trial, S.slots[slot]])); // the last counts
   S.columns = new Map(S.axes.map((axis, k) => [axis.name, S.points[k]]));
 }
 
@@ -198,6 +199,7 @@ function lightUp(trial, x, y) {
     ...(S.wer[trial] !== null && S.metric !== "valid_wer" ? [["valid_wer", show(S.wer[trial])]] : []),
     ["epochs", S.best_epoch[trial] === null ? S.epochs[trial] : "best " + S.best_epoch[trial] + " of " + S.epochs[trial]],
     ...S.axes.map((axis, k) => [axis.name, show(valueOf(trial, k))]),
+    ...(S.ranOn.has(trial) ? [["on", S.ranOn.get(trial)]] : []),
     ...(S.errors[trial] ? [["error", S.errors[trial]]] : []),
   ];
   showTip(["Trial " + S.number[trial], ...rows], x, y);

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from raytune_yesno.compare import Group, compare_groups, count_corpora, group_studies
+from raytune_yesno.compare import Difference, Group, compare_groups, count_corpora, group_studies
 from raytune_yesno.display import format_seconds
-from raytune_yesno.report import prose
+from raytune_yesno.report import answers, prose
 from raytune_yesno.report.axes import format_value
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
@@ -29,6 +29,7 @@ def build_page(
     """
     names = name_studies(studies)
     groups = group_studies(studies)
+    differences = compare_groups(groups)
     first = _find_best(studies)
     payload = build_payload(studies, names, groups, [found.names for found in importances])
     parts = {
@@ -36,7 +37,7 @@ def build_page(
         "refresh": f'<meta http-equiv="refresh" content="{refresh_s:g}">' if refresh_s else "",
         "style": _read("page.css"),
         "chooser": _chooser(names, first),
-        "compare": _comparison(studies, names, groups),
+        "compare": _comparison(studies, names, groups, differences),
         "data": embed({**payload, "first": first}),
         "script": "\n".join(_read(script) for script in _SCRIPTS),
     }
@@ -44,6 +45,15 @@ def build_page(
     for study, importance in zip(studies, importances, strict=True):
         spent = measure_spending(study)
         rows = {
+            "glance": _glance(
+                [
+                    answers.answer_importance(importance),
+                    answers.answer_stopping(spent),
+                    answers.answer_more_trials(study),
+                    answers.answer_comparison(groups, differences, study.metric, study.mode),
+                    answers.answer_time(study),
+                ]
+            ),
             "outcome": _outcome(study),
             "curves": _say(prose.describe_curves(study)),
             "progress": _say(prose.describe_progress(study, trace_best(study)["trials"])),
@@ -84,6 +94,14 @@ def _chooser(names: Sequence[str], first: int) -> str:
         for index, name in enumerate(names)
     )
     return f'<label class="choose">Study <select id="study">{options}</select></label>'
+
+
+def _glance(found: Sequence[answers.Answer]) -> str:
+    rows = "".join(
+        f'<div><dt><a href="#{section}">{escape(question)}</a></dt><dd>{escape(text)}</dd></div>'
+        for question, text, section in found
+    )
+    return f'<dl class="glance">{rows}</dl>'
 
 
 def _outcome(study: Study) -> str:
@@ -162,7 +180,12 @@ def _code(text: str) -> str:
     )
 
 
-def _comparison(studies: Sequence[Study], names: Sequence[str], groups: Sequence[Group]) -> str:
+def _comparison(
+    studies: Sequence[Study],
+    names: Sequence[str],
+    groups: Sequence[Group],
+    differences: Sequence[Difference],
+) -> str:
     if len(studies) == 1:
         return ""
     rows = []
@@ -197,18 +220,19 @@ def _comparison(studies: Sequence[Study], names: Sequence[str], groups: Sequence
             for group in groups
         ]
         parts.append(_table(("search", "studies", f"mean best {metric}", "95 % interval"), lines))
-    if differences := compare_groups(groups):
+    if differences:
         pairs = [
             (
                 f"{each.first} – {each.second}",
                 f"{each.difference:+.4g}",
                 f"{each.p:.2g}",
+                f"{each.adjusted:.2g}",
                 f"{each.least_p:.2g}",
                 prose.judge_difference(each),
             )
             for each in differences
         ]
-        pair_heads = ("pair", "difference", "p", "least possible p", "luck?")
+        pair_heads = ("pair", "difference", "p", "p of all pairs", "least possible p", "luck?")
         parts.append("<h3>Is the difference luck?</h3>" + _table(pair_heads, pairs))
     parts.append("<h3>Each study</h3>" + _table(heads, rows))
     title = "<h2>Which search was better</h2>"
@@ -239,13 +263,15 @@ def _bars(found: Importance) -> str:
     if found.refused:
         return ""
     most = max(mean + spread for mean, spread in zip(found.means, found.spreads, strict=True))
+    most = max(most, found.luck)
     rows = []
     for name, mean, spread in zip(found.names, found.means, found.spreads, strict=True):
         low, high = max(0.0, mean - spread), max(0.0, mean + spread)
         rows.append(
             f'<div class="bar"><span class="name">{escape(name)}</span><span class="track">'
             f'<i style="width:{_percent(max(0.0, mean), most)}"></i><u style="left:'
-            f'{_percent(low, most)};width:{_percent(high - low, most)}"></u></span>'
+            f'{_percent(low, most)};width:{_percent(high - low, most)}"></u>'
+            f'<s style="left:{_percent(found.luck, most)}"></s></span>'
             f'<span class="figure">{round(mean, 3) + 0.0:.3f} ± {spread:.3f}</span></div>'
         )
     return f'<div class="bars" id="importance-bars">{"".join(rows)}</div>'

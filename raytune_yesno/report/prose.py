@@ -11,7 +11,7 @@ from raytune_yesno.compare import Difference, Group
 from raytune_yesno.display import format_seconds
 from raytune_yesno.efficiency import Efficiency
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.spending import Curve, Spending
+from raytune_yesno.report.spending import Curve, Spending, name_nodes
 from raytune_yesno.study import Study
 
 CAUSES = {
@@ -93,15 +93,11 @@ def describe_importance(found: Importance) -> str:
     """Return which hyperparameters mattered."""
     if found.refused:
         return f"Not told: {found.refused}."
-    clear = [
-        name
-        for name, mean, spread in zip(found.names, found.means, found.spreads, strict=True)
-        if mean > spread and mean >= 0.01
-    ]
+    clear = found.clear[:4]
     which = (
-        f"{_join(clear[:4])} stand{'s' if len(clear[:4]) == 1 else ''} out from the noise"
+        f"{join_names(clear)} mattered more than luck explains"
         if clear
-        else "no single one stands out from the noise"
+        else "no single one can be told from luck"
     )
     weak = (
         "This is weak evidence, which more trials may overturn. "
@@ -113,7 +109,9 @@ def describe_importance(found: Importance) -> str:
         f"Of the hyperparameters, {which}. {weak}It rests on {found.num_trials} trials{drawn}: "
         f"{found.num_fits} random forests foretell the ranks of trials they have not seen with R² "
         f"{found.score:.2f} ± {found.score_error:.2f} (1 is perfect, 0 is a guess). A bar is how "
-        "much worse they do with that hyperparameter shuffled, a thin line a standard deviation. "
+        "much worse they do with that hyperparameter shuffled, a thin line a standard deviation; "
+        f"the upright line, at {found.luck:.2f}, is the most that any came to with the results "
+        "dealt out anew 19 times. "
         "Where a search tries one region more than others, that is importance within the region."
     )
 
@@ -158,6 +156,13 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
     if gap is not None:
         text += f". From one trial to the next took {gap:.2g} s, the first began after "
         text += f"{efficiency.startup_s:.1f} s"
+    if len(nodes := name_nodes(study)) > 1:
+        counts: dict[str, set[int]] = {name: set() for name in nodes.values()}
+        for trial in study.trial_list:
+            for epoch in trial.epochs:
+                counts[nodes[epoch["host"], epoch.get("node", "")]].add(trial.number)
+        told = [f"{len(trials)} on {name}" for name, trials in counts.items()]
+        text += f". Of the trials ran {join_names(told)}"
     return text + (f". {retried} trials were started more than once." if retried else ".")
 
 
@@ -185,7 +190,7 @@ def describe_comparison(groups: Sequence[Group], metric: str, mode: str) -> str:
 
 def judge_difference(difference: Difference) -> str:
     """Return whether a difference is luck."""
-    if difference.p < 0.05:
+    if difference.adjusted < 0.05:
         return "hardly luck"
     return "too few studies to tell" if difference.least_p >= 0.05 else "may be luck"
 
@@ -253,5 +258,6 @@ def _plain_default(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _join(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
+    """Return a list as people say it."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scipy.stats import spearmanr
 
 from raytune_yesno.efficiency import assign_slots
+from raytune_yesno.store import Event
 from raytune_yesno.study import Study
 
 Curve = list[tuple[float, float]]
@@ -154,10 +155,13 @@ def lay_timeline(study: Study) -> tuple[list[str], list[tuple[int, int, float, f
     epochs = [epoch for trial in study.trial_list for epoch in trial.epochs]
     slots = assign_slots(epochs, num_slots=study.num_slots, pauses=study.pauses)
     start = study.asked["time"]
+    nodes = name_nodes(study)
+    # A node's slots stand together.
+    slots.sort(key=lambda slot: nodes[_node_of(slot[0])])
     names: list[str] = []
     spans: list[tuple[int, int, float, float, int]] = []
     for number, slot in enumerate(slots):
-        processes = dict.fromkeys(f"{epoch['host']} · {epoch['pid']}" for epoch in slot)
+        processes = dict.fromkeys(f"{nodes[_node_of(epoch)]} · {epoch['pid']}" for epoch in slot)
         more = f" + {len(processes) - 1}" if len(processes) > 1 else ""
         names.append(next(iter(processes)) + more)
         for epoch in sorted(slot, key=lambda epoch: float(epoch["began"])):
@@ -169,3 +173,21 @@ def lay_timeline(study: Study) -> tuple[list[str], list[tuple[int, int, float, f
             else:
                 spans.append((number, epoch["trial"], began, ended, attempt))
     return names, spans
+
+
+def name_nodes(study: Study) -> dict[tuple[str, str], str]:
+    """Return a name for each node, by host and Ray's node: the host's, and a number where it ran
+    several nodes."""
+    nodes = dict.fromkeys(_node_of(epoch) for trial in study.trial_list for epoch in trial.epochs)
+    by_host: dict[str, list[tuple[str, str]]] = {}
+    for node in nodes:
+        by_host.setdefault(node[0], []).append(node)
+    return {
+        node: host if len(found) == 1 else f"{host} ({number})"
+        for host, found in by_host.items()
+        for number, node in enumerate(found, start=1)
+    }
+
+
+def _node_of(epoch: Event) -> tuple[str, str]:
+    return epoch["host"], epoch.get("node", "")

@@ -31,6 +31,47 @@ function showStudy(index) {
   renderAll();
 }
 
+// A page that follows a study is read anew: filter, sort, choices and place outlast that.
+const KEY = "raytune-yesno:" + location.pathname;
+function keepState() {
+  const filter = find("filter");
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify({
+      study: S.name, against: state.against, filter: filter.value, shown: table.shown,
+      sort: table.columns[table.sort].name, down: table.down, top: scrollY, hash: location.hash,
+      typing: document.activeElement === filter ? filter.selectionStart : null,
+      pair: ["pair-x", "pair-y"].map((id) => find(id).selectedOptions[0]?.textContent),
+    }));
+  } catch { /* a browser that stores nothing */ }
+}
+function recallState() {
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem(KEY)); } catch { /* nor reads */ }
+  if (!kept) return;
+  const study = DATA.studies.findIndex((each) => each.name === kept.study);
+  if (study >= 0 && study !== state.study) {
+    find("study").value = String(study);
+    showStudy(study);
+  }
+  document.querySelector(`[data-against="${kept.against}"]`)?.click();
+  ["pair-x", "pair-y"].forEach((id, k) => {
+    const option = [...find(id).options].find((each) => each.textContent === kept.pair[k]);
+    if (option) find(id).value = option.value;
+  });
+  const sort = table.columns.findIndex((column) => column.name === kept.sort);
+  if (sort >= 0) [table.sort, table.down] = [sort, kept.down];
+  table.shown = kept.shown;
+  find("filter").value = kept.filter;
+  fillTable();
+  if (kept.typing !== null) {
+    find("filter").focus({ preventScroll: true });
+    find("filter").setSelectionRange(kept.typing, kept.typing);
+  }
+  if (kept.hash === location.hash) scrollTo({ top: kept.top, behavior: "instant" });
+}
+history.scrollRestoration = "manual";
+window.addEventListener("pagehide", keepState);
+
 readColours();
 chooseStudy(DATA.first);
 buildCurves();
@@ -40,6 +81,7 @@ buildPair();
 buildTimeline();
 buildTable();
 showStudy(DATA.first);
+recallState();
 find("study")?.addEventListener("change", (event) => showStudy(Number(event.target.value)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); renderAll(); });
 let width = innerWidth;
