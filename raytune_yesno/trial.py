@@ -7,6 +7,7 @@ and its process group, for one trial after another. A group that loses a rank fa
 Tune starts it anew from its last checkpoint, with a new actor and a new group.
 """
 
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -63,10 +64,21 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """Begin the first trial; the peers are started at its first step."""
         self.payload = payload
         self.peers: list[Any] = []
+        self.fence()
         self.begin(config)
+
+    def fence(self) -> None:
+        """Save to folders that no other process saves to.
+
+        A trial that the network cut off lives on for minutes beside the one that took its place,
+        and Tune names both their checkpoints by the same running number.
+        """
+        if self._storage:
+            self._storage.current_checkpoint_index += 1000 * random.SystemRandom().randrange(10**6)
 
     def reset_config(self, new_config: Launch) -> bool:
         """Begin another trial in the same processes."""
+        self.fence()
         self.begin(new_config)
         return True
 

@@ -7,6 +7,7 @@ import pytest
 import ray
 import torch
 from ray import tune
+from ray.train._internal.storage import StorageContext
 
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
@@ -88,3 +89,19 @@ def test_a_diverged_trial_is_done(build_trial: Any) -> None:
     assert result["diverged"]
     assert result["done"]
     assert result["epoch"] == 1
+
+
+def test_a_trial_that_was_cut_off_saves_beside_its_successor(
+    build_trial: Any, tmp_path: Path
+) -> None:
+    folders = set()
+    for _ in range(2):  # the trial and its successor, both with what Tune last knew of it
+        storage = StorageContext(
+            str(tmp_path), "trials", trial_dir_name="trial", current_checkpoint_index=4
+        )
+        trial = build_trial(QUICK, storage=storage)
+        trial.step()
+        folders.add(trial.save().checkpoint.path)
+        trial.cleanup()
+    assert len(folders) == 2
+    assert {load_checkpoint(Path(folder)).epoch for folder in folders} == {1}
