@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,26 +51,25 @@ class Launcher:
         self._run("rsync-down", str(self.definition), f"{remote}/", f"{local}/")
 
     def _run(self, command: str, *arguments: str) -> str:
-        words = [*_RAY, command, *arguments]
-        with self.log.open("a", encoding="utf-8") as log:
+        with self.log.open("a+", encoding="utf-8", errors="replace") as log:
             log.write(f"$ ray {command} {' '.join(arguments)}\n")
-        done = subprocess.run(
-            words,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        with self.log.open("a", encoding="utf-8") as log:
-            log.write(done.stdout)
-        if done.returncode:
-            raise WorkError(
-                f"`ray {command}` failed: {_cause(done.stdout)} (all of it: {self.log})"
+            log.flush()
+            began = log.tell()
+            # A file, not a pipe: SSH's shared connection outlives the command and would hold a
+            # pipe open, and whoever reads it would wait for that.
+            done = subprocess.run(
+                [*_RAY, command, *arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
             )
-        return done.stdout
+            log.seek(began)
+            output = log.read()
+        if done.returncode:
+            raise WorkError(f"`ray {command}` failed: {_cause(output)} (all of it: {self.log})")
+        return output
 
     @contextlib.contextmanager
     def tunnel(self, timeout_s: float = 60) -> Iterator[str]:
@@ -101,12 +101,14 @@ class Launcher:
                 time.sleep(POLL_S)
             yield address
         finally:
-            process.terminate()
+            # All of it: SSH, which holds the tunnel, would outlive Ray's command.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
