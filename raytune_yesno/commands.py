@@ -181,14 +181,14 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     settings = read_settings(options)
     plan, out = (_plan_resumed if options.resume else _plan_new)(settings, options)
     plan.check()
-    if not plan.ordered and plan.num_trials > 1:
-        _note("fast, but not the same run after run: who is first counts (see --ordered)")
     logs = open_logs(options.logs, out)
     corpus = _load_corpus(settings, options, plan.config)
     began = time.monotonic()
     try:
         with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
             check_shared(str(out))
+            if not plan.ordered and plan.num_trials > 1:
+                _note("fast, but not the same run after run: who is first counts (see --ordered)")
             study, refit = _search_and_refit(plan, corpus, out, settings, options, logs)
     except Interrupted as stop:
         raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None

@@ -173,12 +173,23 @@ def _find_processes(mark: str) -> list[Any]:
     found = []
     for process in psutil.process_iter():
         try:
-            marked = process.environ().get(MARK) == mark
-            if marked and process.pid != os.getpid() and process.status() != "zombie":
+            if (
+                _is_marked(process, mark)
+                and process.pid != os.getpid()
+                and process.status() != "zombie"
+            ):
                 found.append(process)
         except (psutil.Error, OSError):
             continue  # it has ended, or is another user's
     return found
+
+
+def _is_marked(process: Any, mark: str) -> bool:
+    raw = Path(f"/proc/{process.pid}/environ")
+    if raw.exists():
+        # Ray's processes write their titles over the beginning of it, where psutil stops reading.
+        return f"{MARK}={mark}".encode() in raw.read_bytes()
+    return bool(process.environ().get(MARK) == mark)
 
 
 def _end_processes(mark: str) -> int:
