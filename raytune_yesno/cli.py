@@ -6,15 +6,18 @@ terminated.
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError
+
+Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
 _EPILOG = """\
 examples:
@@ -44,12 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _result_stream() as results:
         try:
-            from raytune_yesno import commands
-
             # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
             signal.signal(signal.SIGTERM, _raise_interrupted)
             signal.signal(signal.SIGINT, _raise_interrupted)
-            result: dict[str, Any] = getattr(commands, options.run)(options, results)
+            result: dict[str, Any] = _find_command(options.run)(options, results)
         except Interrupted as stop:
             saved = f", what was reached is saved; it goes on with: {stop.resume}"
             print(f"\nstopped{saved if stop.resume else ''}", file=sys.stderr)
@@ -92,6 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_doctor(commands)
     return parser
+
+
+def _find_command(name: str) -> Command:
+    module, _, function = name.partition(".")
+    found: Command = getattr(importlib.import_module(f"raytune_yesno.commands.{module}"), function)
+    return found
 
 
 def _add_command(commands: Any, name: str, run: str, help: str, details: str = "") -> Any:
@@ -154,20 +161,20 @@ def _add_corpus(commands: Any) -> None:
     )
     actions = corpus.add_subparsers(metavar="ACTION", required=True)
     fetch = _add_command(
-        actions, "fetch", "corpus_fetch", "download YESNO, verify it and unpack it"
+        actions, "fetch", "corpus.fetch", "download YESNO, verify it and unpack it"
     )
     fetch.add_argument("folder", nargs="?", metavar="DIR", help="where to [the user's cache]")
     fetch.add_argument("--url", help="another place that serves the same archive")
     make = _add_command(
-        actions, "synthesize", "corpus_synthesize", "write the built-in corpus to a folder"
+        actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
     make.add_argument("folder", metavar="DIR")
     make.add_argument("--recordings", type=int, default=60, metavar="N", help="how many [60]")
     make.add_argument("--seed", type=int, default=0, metavar="N", help="which one [0]")
-    check = _add_command(actions, "check", "corpus_check", "say what is wrong with a corpus")
+    check = _add_command(actions, "check", "corpus.check", "say what is wrong with a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     _add_data(check)
-    show = _add_command(actions, "show", "corpus_show", "look at one recording")
+    show = _add_command(actions, "show", "corpus.show", "look at one recording")
     show.add_argument("number", type=int, nargs="?", default=3, metavar="N", help="which [3]")
     show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
@@ -178,7 +185,7 @@ def _add_train(commands: Any) -> None:
     parser = _add_command(
         commands,
         "train",
-        "train",
+        "train.train",
         "train one model",
         "Data-parallel training on a Ray cluster; the number of workers changes the\n"
         "speed, not the result.",
@@ -200,7 +207,7 @@ def _add_tune(commands: Any) -> None:
     parser = _add_command(
         commands,
         "tune",
-        "tune",
+        "tune.tune",
         "search for the best config, refit it, test it once",
         "Trials run in parallel on a Ray cluster; selection is on the validation part\n"
         "alone; the best config is trained again on training and validation parts\n"
@@ -288,7 +295,7 @@ def _add_evaluate(commands: Any) -> None:
     parser = _add_command(
         commands,
         "evaluate",
-        "evaluate",
+        "recognize.evaluate",
         "word error rate of a checkpoint",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
@@ -304,7 +311,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _add_command(commands, "predict", "predict", "the words of recordings")
+    parser = _add_command(commands, "predict", "recognize.predict", "the words of recordings")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
     parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
 
@@ -313,7 +320,7 @@ def _add_report(commands: Any) -> None:
     parser = _add_command(
         commands,
         "report",
-        "report",
+        "report.report",
         "leaderboard, table and web page of studies",
         "Writes trials.csv and report.html, one file that works offline. A study is a\n"
         "folder that `tune` wrote, any Ray Tune experiment, or the URI of either.",
@@ -346,7 +353,7 @@ def _add_doctor(commands: Any) -> None:
     parser = _add_command(
         commands,
         "doctor",
-        "doctor",
+        "doctor.doctor",
         "what would stop or spoil a study, before it starts",
         "A line a check: ok, warn or problem, and what to do. Exit code 1 if there is a\nproblem.",
     )

@@ -1,11 +1,12 @@
-"""The `report` command: read studies, write the table and the page, once or again and again."""
+"""`report`: read studies, write the table and the page, once or again and again."""
 
 import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from raytune_yesno.commands.common import note, say
 from raytune_yesno.display import Display
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.report import Report, write_report
@@ -21,6 +22,11 @@ from raytune_yesno.store import STORE
 from raytune_yesno.study import Study, load, name_studies
 
 _WATCH_EVERY_S = 5.0
+
+
+def report(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write what studies say: leaderboard, table, web page."""
+    return run_report(options, lambda *words: say(options, results, *words), note)
 
 
 def run_report(

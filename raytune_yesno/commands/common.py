@@ -1,0 +1,75 @@
+"""What the commands share: how they speak, and what they read and write."""
+
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from raytune_yesno.config import Config
+from raytune_yesno.display import Display
+from raytune_yesno.errors import InputError
+from raytune_yesno.settings import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+
+def say(options: Namespace, results: TextIO, *words: object) -> None:
+    """Print a result for people, unless JSON was asked for: then it goes to standard error."""
+    print(*words, file=sys.stderr if options.json else results, flush=True)
+
+
+def note(text: str) -> None:
+    """Print what is no result but good to know."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
+    """Return what the JSON object says of a corpus."""
+    where = {"folder": str(folder.absolute())} if folder else {}
+    return {
+        "recordings": len(corpus),
+        "words": corpus.num_words,
+        "fingerprint": corpus.fingerprint,
+        "problems": [],
+        **where,
+    }
+
+
+def read_corpus(settings: Mapping[str, Any], options: Namespace, config: Config) -> "Corpus | None":
+    """Read the corpus, once; None where the task has none."""
+    if config.task != "yesno":
+        return None
+    from raytune_yesno.corpus import split_corpus
+    from raytune_yesno.sources import load_corpus
+
+    display = Display()
+    data = settings.get("data", DEFAULT_DATA)
+    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=display.show_bytes)
+    display.close()
+    split_corpus(corpus, seed=config.seed)
+    for remark in corpus.notes:
+        note(f"{corpus.source}: {remark}")
+    return corpus
+
+
+def new_folder(out: str | None, kind: str) -> Path:
+    """Return the folder to write: what was asked for, or one named by the time."""
+    if out and "://" in out:
+        raise InputError(
+            f"--out {out}: give a folder, one that all machines reach; what it holds may be copied "
+            "to such a storage afterwards, where `report` reads it"
+        )
+    folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
+        )
+    folder = folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder}: {existing} is no folder that can be written to")
+    return folder

@@ -1,0 +1,36 @@
+"""`doctor`: what would stop or spoil a study, told before it starts."""
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from raytune_yesno.commands.common import say
+from raytune_yesno.errors import InputError
+
+
+def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Look for what would stop or spoil a study, before it starts."""
+    from raytune_yesno.doctor import Check, examine_cluster, examine_machine
+    from raytune_yesno.session import ray_session
+
+    checks: list[Check] = []
+
+    def take(found: Iterator[Check]) -> None:
+        for check in found:
+            checks.append(check)
+            say(options, results, check)
+
+    take(examine_machine(options.data))
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        try:
+            with ray_session(address):
+                take(examine_cluster(options.out))
+        except InputError as error:
+            take(iter([Check("cluster", "problem", str(error))]))
+    else:
+        said = "none asked for; `tune` starts one on this machine"
+        take(iter([Check("cluster", "ok", said, "--address auto looks at the one that runs")]))
+    ok = not any(check.status == "problem" for check in checks)
+    return {"ok": ok, "checks": [vars(check) for check in checks], "exit_code": 0 if ok else 1}

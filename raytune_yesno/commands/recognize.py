@@ -1,0 +1,66 @@
+"""`evaluate` and `predict`: what a checkpoint's model reads."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, TextIO
+
+from raytune_yesno.commands.common import say
+from raytune_yesno.display import Display
+
+
+def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Read a part of a corpus with a checkpoint's model and count the word errors."""
+    from raytune_yesno.picture import format_ladder, save_ladder
+    from raytune_yesno.recognizer import Recognizer, climb_ladder
+    from raytune_yesno.recognizer import evaluate as evaluate_recognizer
+    from raytune_yesno.sources import load_corpus
+
+    recognizer = Recognizer.load(options.checkpoint)
+    corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    figures = evaluate_recognizer(recognizer, corpus, options.split)
+    say(
+        options,
+        results,
+        f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {options.split!r} "
+        f"of {corpus.source}: {figures['substitutions']} substitutions, "
+        f"{figures['insertions']} insertions, {figures['deletions']} deletions",
+    )
+    display = Display()
+    by_snr = climb_ladder(recognizer, corpus, options.split, display.show_count)
+    display.close()
+    say(options, results, "\n" + format_ladder(by_snr))
+    if options.picture:
+        save_ladder(by_snr, figures["wer"], Path(options.picture))
+    return {
+        **figures,
+        "by_snr": by_snr,
+        "split": options.split,
+        "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
+    }
+
+
+def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Read recordings with a checkpoint's model."""
+    import torch
+
+    from raytune_yesno.recognizer import Recognizer
+    from raytune_yesno.recording import read_recording
+
+    recognizer = Recognizer.load(options.checkpoint)
+    files = []
+    for path in options.files:
+        samples = read_recording(sys.stdin.buffer if path == "-" else path)
+        words = recognizer.transcribe(torch.from_numpy(samples))
+        heard = " ".join(word.word for word in words) or "(nothing)"
+        say(options, results, f"{path}: {heard}" if len(options.files) > 1 else heard)
+        for word in words:
+            say(
+                options,
+                results,
+                f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  "
+                f"{word.confidence:.3f}",
+            )
+        name = path if path == "-" else str(Path(path).absolute())
+        files.append({"path": name, "words": [word.as_dict() for word in words]})
+    return {"files": files}

@@ -1,0 +1,106 @@
+"""`train`: one model."""
+
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import yaml
+
+from raytune_yesno.commands.common import new_folder, read_corpus, say
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.display import Display, describe
+from raytune_yesno.errors import Interrupted, WorkError
+from raytune_yesno.settings import (
+    DEFAULT_DATA,
+    SETTINGS_FILE,
+    given_flags,
+    read_settings,
+    refuse_flags,
+    resume_command,
+    resume_settings,
+)
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+
+
+def train(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Train one model."""
+    from raytune_yesno.session import ray_session
+
+    settings = read_settings(options)
+    flags = given_flags(options, num_workers=options.num_workers)
+    if options.resume:
+        refuse_flags(options, "out")
+        out = Path(options.resume).absolute()
+        settings, config = resume_settings(out, settings, flags)
+    else:
+        out = new_folder(options.out, "runs")
+        config = build_config(settings["config"], flags)
+    corpus = read_corpus(settings, options, config)
+    saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
+    began = time.monotonic()
+    display = Display()
+    try:
+        if config.num_workers:
+            with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+                run = _run_training(config, corpus, out, saved, display)
+        else:
+            run = _run_training(config, corpus, out, saved, display)
+    except Interrupted as stop:
+        raise Interrupted(stop.signum, resume_command("train", out / SETTINGS_FILE)) from None
+    finally:
+        display.close()
+    if run.diverged:
+        raise WorkError(
+            f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
+            "learning_rate or a clip_norm may help"
+        )
+    best = min(run.history, key=lambda metrics: metrics.get("valid_loss", 0.0))
+    result: dict[str, Any] = {
+        "checkpoint": str(run.best),
+        "last": str(run.last),
+        "metrics": best,
+        "history": run.history,
+        "seconds": time.monotonic() - began,
+        "workers": config.num_workers,
+    }
+    say(options, results, f"best epoch {best['epoch']}: {describe(best)} (validation part)")
+    say(options, results, f"checkpoint: {run.best}")
+    if config.task == "sine" and not config.hidden_layers:
+        result["result"] = _describe_polynomial(run.last)
+        say(options, results, result["result"])
+    return result
+
+
+def _run_training(
+    config: Config,
+    corpus: "Corpus | None",
+    out: Path,
+    settings: dict[str, Any],
+    display: Display,
+) -> Any:
+    from raytune_yesno.session import count_fitting
+    from raytune_yesno.train import LAST, run_training
+
+    if config.num_workers:
+        count_fitting(config)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    return run_training(
+        config,
+        corpus,
+        out,
+        resume=(out / LAST).exists(),  # there is none if the first epoch was cut off
+        on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
+    )
+
+
+def _describe_polynomial(checkpoint: Path) -> str:
+    """Return the tutorial's last line: y = a + b x + c x^2 + d x^3."""
+    from raytune_yesno.checkpoint import load_checkpoint
+
+    weights = load_checkpoint(checkpoint).state_dict
+    b, c, d = weights["0.weight"][0].tolist()
+    return f"Result: y = {weights['0.bias'].item()} + {b} x + {c} x^2 + {d} x^3"

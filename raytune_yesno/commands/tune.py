@@ -1,0 +1,237 @@
+"""`tune`: search, refit and test; or train one trial of a study again."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from raytune_yesno.commands.common import new_folder, note, read_corpus, say
+from raytune_yesno.display import Display, describe, format_value
+from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.settings import (
+    DEFAULT_DATA,
+    build_plan,
+    given_stop_conditions,
+    read_settings,
+    refuse_flags,
+    resume_command,
+)
+
+if TYPE_CHECKING:
+    from raytune_yesno.corpus import Corpus
+    from raytune_yesno.logs import Log
+    from raytune_yesno.plan import Plan
+    from raytune_yesno.study import Study
+
+
+def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Search, refit, test; or train one trial of a study again."""
+    if options.replay:
+        return _replay(options, results)
+    from raytune_yesno.cluster.storage import check_shared
+    from raytune_yesno.logs import open_logs
+    from raytune_yesno.session import ray_session
+    from raytune_yesno.store import STORE
+
+    settings = read_settings(options)
+    plan, out = (_plan_resumed if options.resume else _plan_new)(settings, options)
+    plan.check()
+    logs = open_logs(options.logs, out)
+    corpus = read_corpus(settings, options, plan.config)
+    began = time.monotonic()
+    try:
+        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+            check_shared(str(out))
+            if not plan.ordered and plan.num_trials > 1:
+                note("fast, but not the same run after run: who is first counts (see --ordered)")
+            study, refit = _search_and_refit(plan, corpus, out, settings, options, logs)
+    except Interrupted as stop:
+        raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
+    if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
+        note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
+    best, efficiency = study.best, study.efficiency
+    assert best
+    assert efficiency
+    for line in _describe_study(study, refit):
+        say(options, results, line)
+    return {
+        "study": str(study.path),
+        "trials": len(study.trial_list),
+        "reason": study.reason,
+        "errors": sum(trial.status == "failed" for trial in study.trial_list),
+        "best": {
+            "trial": best.number,
+            "config": {**study.asked["config"], **best.best_point},
+            "metrics": best.metrics,
+        },
+        "refit": refit,
+        "efficiency": efficiency.efficiency,
+        "efficiency_split": vars(efficiency),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Train one trial of a study again and compare the figures."""
+    from raytune_yesno.replay import describe_versions, find_replayable, run_replay
+    from raytune_yesno.session import count_fitting, ray_session
+    from raytune_yesno.study import load
+    from raytune_yesno.tune import check_corpus
+
+    given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
+    given -= {"num_gpus", "json", "debug", "run", "command"}
+    refuse_flags(options, *sorted(given), because="--replay trains as the study did")
+    folder, text = options.replay
+    try:
+        number = int(text)
+    except ValueError:
+        raise InputError(f"--replay: {text!r} is no trial's number; give STUDY TRIAL") from None
+    study = load(Path(folder))
+    trial, config = find_replayable(study, number)
+    out = new_folder(options.out, "runs")
+    data = {"data": options.data or study.asked["data"]}
+    corpus = read_corpus(data, options, config)
+    check_corpus(study, corpus)
+    display = Display()
+    try:
+        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+            count_fitting(config)
+            replay = run_replay(
+                study,
+                number,
+                corpus,
+                out,
+                on_epoch=lambda metrics: display.show_epoch(metrics, len(trial.epochs)),
+            )
+    finally:
+        display.close()
+    if replay.difference:
+        versions = describe_versions(study)
+        raise WorkError(
+            f"trial {number} of {study.path} came out otherwise: {replay.difference}"
+            + (f" ({versions})" if versions else "")
+            + f"; its checkpoint: {replay.run.best}"
+        )
+    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs came out the same")
+    say(options, results, f"checkpoint: {replay.run.best}")
+    return {
+        "study": str(study.path.absolute()),
+        "trial": number,
+        "checkpoint": str(replay.run.best),
+        "history": replay.run.history,
+    }
+
+
+def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
+    """Return the plan of the study that is to go on, and its folder."""
+    from raytune_yesno.plan import Plan
+    from raytune_yesno.stopping import StopConditions
+    from raytune_yesno.study import load
+
+    fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
+    refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+    refuse_flags(options, "warm_start", "ordered", "point")
+    out = Path(options.resume).absolute()
+    study = load(out)
+    if study.refit and options.add_trials is None:
+        raise InputError(
+            f"{out}: this study is finished; there is nothing to resume (--add-trials N gives it "
+            "N more)"
+        )
+    plan = Plan.from_study(study)
+    # What ended the study before would end it again at once.
+    kept = vars(plan.stop) if options.add_trials is None else {}
+    plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
+    if options.add_trials is not None:
+        plan.extend(study, options.add_trials)
+    settings["data"] = options.data or study.asked["data"]
+    return plan, out
+
+
+def _plan_new(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
+    """Return the plan of a new study, and its folder."""
+    from raytune_yesno import warm_start
+    from raytune_yesno.study import load_all
+
+    out = new_folder(options.out, "studies")
+    if options.add_trials is not None:
+        raise InputError("--add-trials: of which study? give --resume STUDY, too")
+    plan = build_plan(settings, options)
+    if options.warm_start:
+        known = warm_start.gather(load_all(options.warm_start), plan.space)
+        plan = replace(plan, warm_start=known)
+        for line in warm_start.describe(known):
+            note(f"--warm-start: {line}")
+    return plan, out
+
+
+def _search_and_refit(
+    plan: "Plan",
+    corpus: "Corpus | None",
+    out: Path,
+    settings: Mapping[str, Any],
+    options: Namespace,
+    logs: "Sequence[Log]",
+) -> tuple["Study", dict[str, Any]]:
+    from raytune_yesno.logs import follow_study
+    from raytune_yesno.tune import run_refit, run_search
+
+    display = Display()
+    try:
+        with follow_study(logs, out, note) as listen:
+            study = run_search(
+                plan,
+                corpus,
+                out,
+                data=settings.get("data", DEFAULT_DATA),
+                resume=bool(options.resume),
+                add_trials=options.add_trials or 0,
+                on_progress=display.show_search,
+                listen=listen,
+            )
+    finally:
+        display.close()
+    if study.reason:
+        note(f"the search has ended: {study.reason}")
+    best = study.best
+    if best is None:
+        raise WorkError(_explain_no_result(study))
+    epochs = best.metrics["epoch"]
+    note(f"refitting trial {best.number} for {epochs} epochs")
+    display = Display()
+    try:
+        refit = run_refit(
+            study, corpus, on_epoch=lambda metrics: display.show_epoch(metrics, epochs)
+        )
+    finally:
+        display.close()
+    return study, refit
+
+
+def _describe_study(study: "Study", refit: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that say what a study came to."""
+    best, efficiency = study.best, study.efficiency
+    assert best
+    assert efficiency
+    yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
+    for key, value in best.best_point.items():
+        yield f"  {key}: {format_value(value)}"
+    yield f"validation: {describe(best.metrics)}"
+    if test := refit.get("test"):
+        wrong = test["substitutions"] + test["insertions"] + test["deletions"]
+        yield f"test: word error rate {test['wer']:.2%} ({wrong} of {test['words']} words)"
+    yield (
+        f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
+        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
+        f"{efficiency.tail:.0%} idle at the end"
+    )
+    yield f"study: {study.path}"
+    yield f"checkpoint: {refit['checkpoint']}"
+
+
+def _explain_no_result(study: Any) -> str:
+    failed = [trial for trial in study.trial_list if trial.status == "failed"]
+    cause = f"; the first failure: {failed[0].error}" if failed else ""
+    return f"{study.path}: no trial came to a result{cause}"
