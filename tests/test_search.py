@@ -510,7 +510,7 @@ class TestParzen:
         drawn = density.draw(generator, 50)
         assert ((drawn >= 0) & (drawn <= 1)).all()
 
-    def test_hyperopts_own_choice_is_to_be_had(self) -> None:
+    def test_of_all_dimensions_together_is_to_be_had(self) -> None:
         space = self.CUBE.space
         history = History(
             Observation(number, self.CUBE.draw(0, number), 1.0, 1, "done") for number in range(12)

@@ -7,7 +7,8 @@ from raytune_yesno.space import Choice
 
 
 class Parzen:
-    """Estimate a density from N rows, all D dimensions of a kernel together.
+    """Estimate a density from N rows, all D dimensions of a kernel together, as BOHB (Falkner et
+    al., 2018, sec. 4.1) and Optuna's multivariate TPE do.
 
     For a number the kernel is a normal distribution cut off at the cube's walls, as wide as the
     farther of its two neighbours in that dimension is far (Bergstra et al., 2011, sec. 4), at least

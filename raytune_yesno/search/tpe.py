@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimator: of all dimensions together, or HyperOpt's, of each alone."""
+"""Tree-structured Parzen estimator: HyperOpt's, of each dimension alone, or of all together."""
 
 import math
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ class TPE:
     gamma * sqrt(N), at most 25, shape the density l of the good ones, the rest g; of
     `num_candidates` draws from l, the one of the greatest l / g is proposed.
 
-    Each density is one of all dimensions together (:class:`Parzen`): what was good is good as a
-    whole, and a learning rate that suits one optimiser is no recommendation for another. With
-    `model` `hyperopt` it is HyperOpt's own `tpe.suggest`, which chooses each dimension for itself
-    and comes markedly less far on test functions over mixed domains. HyperOpt's gamma of 0.25 would
-    leave two good results of 50.
+    With `model` `hyperopt` that is HyperOpt's own `tpe.suggest`, which chooses each dimension for
+    itself. HyperOpt's gamma of 0.25 would leave two good results of 50. With `joint` each density
+    is one of all dimensions (:class:`Parzen`): a learning rate that suits one optimiser is no
+    recommendation for another. It comes further on smooth functions, and no further on recorded
+    trainings (scripts/bench_search.md), where it looks around less.
 
     A trial in flight counts among the bad ones, and so pushes parallel asks apart. Beyond
     `max_results` the best 25 and the latest of the others are seen.
@@ -45,9 +45,9 @@ class TPE:
         gamma: float = 0.75,
         prior_weight: float = 1.0,
         max_results: int = 2000,
-        model: str = "joint",
+        model: str = "hyperopt",
     ) -> None:
-        if model not in ("joint", "hyperopt"):
+        if model not in ("hyperopt", "joint"):
             raise InputError(
                 f"unknown model {model!r}; {suggest_name(model, ('joint', 'hyperopt'))}"
             )

@@ -1,6 +1,7 @@
 """From what the runs came to, tables in Markdown and the figures behind them."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,12 +72,15 @@ def tell_table(records: Records, table: Table) -> list[str]:
         soon = [evaluations_to(r["ended"], target) for r in found]
         regret = take_median([best_after(r["ended"], NUM_EVALUATED) - table.least for r in found])
         half = sum(value <= NUM_EVALUATED / 2 for value in soon)
-        rows.append([search, len(found), take_median(soon), f"{half} of {len(found)}", regret])
+        different = statistics.median(len(set(r["ended"])) for r in found)
+        counts = f"{half} of {len(found)}", f"{different:.0f}"
+        rows.append([search, len(found), take_median(soon), *counts, regret])
     heads = [
         "search",
         "seeds",
         "evaluations to random's best",
         f"within {NUM_EVALUATED // 2}",
+        "different entries",
         f"regret after {NUM_EVALUATED}",
     ]
     lines = [

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import optuna
+import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -16,7 +17,7 @@ from bench.simulator import Searching
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Domain, Float, Point, Space
 
-OURS = ("random", "tpe", "bayesian", "pso", "genetic", "cmaes", "bohb")
+OURS = ("random", "tpe", "tpe:model=joint", "bayesian", "pso", "genetic", "cmaes", "bohb")
 PEERS = ("optuna-tpe", "optuna-gp")
 
 
@@ -75,4 +76,6 @@ def build_search(name: str, space: Space, seed: int) -> Searching:
         return _Optuna(name, space, seed)
     name, _, given = name.partition(":")
     options = dict(pair.split("=") for pair in given.split(",")) if given else {}
-    return _Ours(name, space, seed, **{key: float(value) for key, value in options.items()})
+    return _Ours(
+        name, space, seed, **{key: yaml.safe_load(value) for key, value in options.items()}
+    )
