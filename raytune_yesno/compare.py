@@ -20,25 +20,37 @@ class Group:
         label: what they were asked for.
         members: their places among the studies given.
         bests: the best metric of each that has one.
-        mean: of the bests; None without any.
+        log: whether their logarithms are averaged. A loss differs by factors, and of a few the
+            interval around the plain mean would reach below zero.
+        mean: of the bests, the geometric one with ``log``; None without any.
         interval: 95 %, by Student's t; None of fewer than two.
     """
 
     label: str
     members: tuple[int, ...]
     bests: tuple[float, ...]
+    log: bool = False
 
     @property
     def mean(self) -> float | None:
-        return float(np.mean(self.bests)) if self.bests else None
+        return self._read(float(np.mean(self.scaled))) if self.bests else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
         count = len(self.bests)
         if count < 2:
             return None
-        half = stats.t.ppf(0.975, count - 1) * np.std(self.bests, ddof=1) / math.sqrt(count)
-        return float(np.mean(self.bests) - half), float(np.mean(self.bests) + half)
+        half = stats.t.ppf(0.975, count - 1) * np.std(self.scaled, ddof=1) / math.sqrt(count)
+        middle = float(np.mean(self.scaled))
+        return self._read(middle - half), self._read(middle + half)
+
+    @property
+    def scaled(self) -> np.ndarray:
+        """Return the bests, or with ``log`` their logarithms."""
+        return np.log(self.bests) if self.log else np.array(self.bests)
+
+    def _read(self, scaled: float) -> float:
+        return float(np.exp(min(scaled, _GREATEST_LOG))) if self.log else scaled
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ class Difference:
 
     Attributes:
         first, second: their labels.
-        difference: of their means, the first less the second.
+        difference: of their means, the first less the second; with ``log``, the first by the
+            second.
         p: two-sided, of a permutation test: how often the same studies, dealt out to the two by
             chance, would differ as much.
         least_p: the least that p could be with so few studies.
@@ -60,10 +73,22 @@ class Difference:
     p: float
     least_p: float
     adjusted: float = 1.0
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"× {self.difference:.4g}" if self.log else f"{self.difference:+.4g}"
+
+
+def name_mean(groups: Sequence[Group]) -> str:
+    """Return which mean the groups have."""
+    return "geometric mean" if any(group.log for group in groups) else "mean"
 
 
 def group_studies(studies: Sequence[Study]) -> list[Group]:
-    """Group studies that were asked for the same but for the seed, in the order given."""
+    """Group studies that were asked for the same but for the seed, in the order given.
+
+    Where all bests are positive, as losses are, their logarithms are compared.
+    """
     asked: dict[str, list[int]] = {}
     for index, study in enumerate(studies):
         asked.setdefault(_question(study), []).append(index)
@@ -76,7 +101,8 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
             if (best := studies[index].best) and (epoch := best.best_epoch)
         ]
         groups.append(Group(label, tuple(members), tuple(bests)))
-    return groups
+    log = all(best > 0 for group in groups for best in group.bests)
+    return [replace(group, log=log) for group in groups]
 
 
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
@@ -85,16 +111,22 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     differences = []
     for first, second in itertools.combinations(able, 2):
         test = stats.permutation_test(
-            (first.bests, second.bests),
+            (first.scaled, second.scaled),
             lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
             vectorized=True,
             n_resamples=10_000,
             random_state=0,
         )
         deals = math.comb(len(first.bests) + len(second.bests), len(first.bests))
+        log, apart = first.log, float(test.statistic)
         differences.append(
             Difference(
-                first.label, second.label, float(test.statistic), float(test.pvalue), 2 / deals
+                first.label,
+                second.label,
+                math.exp(apart) if log else apart,
+                float(test.pvalue),
+                2 / deals,
+                log=log,
             )
         )
     adjusted: dict[int, float] = {}
@@ -120,6 +152,7 @@ def _question(study: Study) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
+_GREATEST_LOG = 700.0  # beyond it, the exponential is no float
 # Where and when, not what.
 _NOT_ASKED = frozenset(("event", "time", "format", "slots", "data", "versions", "max_concurrent"))
 

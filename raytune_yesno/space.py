@@ -252,7 +252,7 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
         if name not in space:
             raise InputError(f"{name!r} is not in the search space; {suggest_name(name, space)}")
         if not space[name].contains(value):
-            raise InputError(f"{name}: {value!r} lies outside {space[name]}")
+            raise InputError(f"{name}: {value!r} lies outside {format_space(space)[name]}")
     missing = [name for name in space if name not in point]
     if missing and not partial:
         raise InputError(f"the point lacks {', '.join(missing)}")

@@ -333,6 +333,27 @@ class TestCompare:
         low, high = groups[0].interval or (0, 0)
         assert low < 1.15 < high
 
+    def test_losses_are_compared_by_factors(self) -> None:
+        bests = (0.1, 0.2, 8.0)
+        groups = [
+            Group("a", (0, 1, 2), bests, log=True),
+            Group("b", (3, 4, 5), tuple(2 * best for best in bests), log=True),
+        ]
+        assert groups[0].mean == pytest.approx(math.prod(bests) ** (1 / 3))
+        low, high = groups[0].interval or (0, 0)
+        assert 0 < low < 0.2 < high
+        (difference,) = compare_groups(groups)
+        assert str(difference) == "× 0.5"
+
+    def test_what_may_be_zero_is_compared_as_it_is(self, study: Study) -> None:
+        assert [group.log for group in group_studies([study])] == [True]
+        trials = [
+            replace(trial, epochs=[{**epoch, "valid_loss": 0.0} for epoch in trial.epochs])
+            for trial in study.trial_list
+        ]
+        (group,) = group_studies([replace(study, trial_list=trials)])
+        assert (group.log, group.mean) == (False, 0.0)
+
 
 class TestLeaderboard:
     def test_fits_the_terminal(self, study: Study, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from scipy.stats import norm
 
-from raytune_yesno.compare import Difference, Group
+from raytune_yesno.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.prose import CAUSES, join_names
 from raytune_yesno.report.spending import Spending
@@ -76,11 +76,12 @@ def answer_more_trials(study: Study) -> Answer:
             break
         chance *= (total - place - half) / (total - place - 1)
     typical, most = quantiles.get(0.5, 0.0), quantiles.get(0.9, 0.0)
-    verdict = "Hardly" if most <= 0.01 else "Likely" if most > 0.1 else "A little"
+    verdict = "Likely" if typical > 0.01 else "Perhaps" if most > 0.1 else "Hardly"
+    half_the_time = f"{typical:.1%} worse or more" if typical else "as good"
     text = (
-        f"{verdict}: with half as many trials, the best {study.metric} would have been at least "
-        f"{typical:.1%} worse in one case of two, {most:.1%} in one of ten; to double them "
-        "again will rarely bring more."
+        f"{verdict}: with half as many trials the best {study.metric} would have been "
+        f"{half_the_time} in one case of two, {most:.1%} worse or more in one of ten. Twice as "
+        "many rarely bring more than the last doubling did."
     )
     return (question, text, "progress")
 
@@ -100,7 +101,7 @@ def answer_comparison(
     sign = -1 if mode == "max" else 1
     ranked = sorted(able, key=lambda group: sign * (group.mean or 0.0))
     best, second = ranked[0], ranked[1]
-    text = f"{best.label}, with a mean best {metric} of {best.mean:.4g}"
+    text = f"{best.label}, whose best {metric} is {best.mean:.4g} in the {name_mean(groups)}"
     if best.interval:
         text += " (95 % interval {:.4g} to {:.4g})".format(*best.interval)
     pair = {best.label, second.label}

@@ -39,7 +39,13 @@ function show(value) {
   if (typeof value !== "number") return typeof value === "string" ? value : JSON.stringify(value);
   if (Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  return size >= 1e5 || size < 1e-3 ? value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e") : String(Number(value.toPrecision(4)));
+  return size >= 1e5 || size < 1e-3 ? showPower(value) : String(Number(value.toPrecision(4)));
+}
+function showPower(value) {
+  return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
+}
+function showTick(value) { // it has little room, and an exact integer would say no more
+  return Math.abs(value) >= 1e5 ? showPower(value) : show(value);
 }
 
 function valueOf(trial, k) {
@@ -231,13 +237,13 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   for (const tick of yTicks) {
     const y = ys(tick);
     ctx.beginPath(); ctx.moveTo(box.left, y); ctx.lineTo(box.right, y); ctx.stroke();
-    ctx.fillText(ys.names ? ys.names[tick] : show(tick), box.left - 6, y);
+    ctx.fillText(ys.names ? ys.names[tick] : showTick(tick), box.left - 6, y);
   }
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
   let free = -Infinity;
   for (const tick of xs.ticks) {
-    const name = xs.names ? xs.names[tick] : show(tick), half = ctx.measureText(name).width / 2;
+    const name = xs.names ? xs.names[tick] : showTick(tick), half = ctx.measureText(name).width / 2;
     if (xs(tick) - half < free + 6) continue;
     const x = Math.min(xs(tick), box.right - half + 8);
     ctx.fillText(name, x, box.bottom + 6);

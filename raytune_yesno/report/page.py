@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from raytune_yesno.compare import Difference, Group, compare_groups, count_corpora, group_studies
+from raytune_yesno.compare import (
+    Difference,
+    Group,
+    compare_groups,
+    count_corpora,
+    group_studies,
+    name_mean,
+)
 from raytune_yesno.display import format_seconds
 from raytune_yesno.report import answers, prose
 from raytune_yesno.report.axes import format_value
@@ -219,12 +226,16 @@ def _comparison(
             )
             for group in groups
         ]
-        parts.append(_table(("search", "studies", f"mean best {metric}", "95 % interval"), lines))
+        parts.append(
+            _table(
+                ("search", "studies", f"best {metric}, {name_mean(groups)}", "95 % interval"), lines
+            )
+        )
     if differences:
         pairs = [
             (
                 f"{each.first} – {each.second}",
-                f"{each.difference:+.4g}",
+                str(each),
                 f"{each.p:.2g}",
                 f"{each.adjusted:.2g}",
                 f"{each.least_p:.2g}",

@@ -52,7 +52,7 @@ function buildParallel() {
         ctx.textBaseline = "middle";
         const ticks = scale.names || scale.ticks.length <= 6 ? scale.ticks : scale.ticks.filter((_, j) => j % 2 === 0);
         for (const tick of ticks) {
-          const name = scale.names ? scale.names[tick] : show(tick), y = scale(tick);
+          const name = scale.names ? scale.names[tick] : showTick(tick), y = scale(tick);
           ctx.lineWidth = 3;
           ctx.strokeStyle = COLOUR.card;
           ctx.strokeText(name, at(k) + 5, y);

@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from raytune_yesno.compare import Difference, Group
+from raytune_yesno.compare import Difference, Group, name_mean
 from raytune_yesno.display import format_seconds
 from raytune_yesno.efficiency import Efficiency
 from raytune_yesno.report.importance import Importance
@@ -54,7 +54,9 @@ def describe_curves(study: Study) -> str:
         if best.status == "stopped" and epoch == last
         else "its last epochs were still its best, so longer trials may be better yet"
         if epoch >= 0.9 * last
-        else f"it got no better in the {last - epoch} epochs after that"
+        else "it got no better in the "
+        + ("epoch" if last - epoch == 1 else f"{last - epoch} epochs")
+        + " after that"
     )
     failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
     crosses = "".join(
@@ -70,7 +72,7 @@ def describe_curves(study: Study) -> str:
 
 
 def describe_progress(study: Study, curve: Curve) -> str:
-    """Return whether more trials would help."""
+    """Return when the best came, and what the second half of the trials brought."""
     if not curve:
         return "No trial has come to a result yet."
     total = len(study.trial_list)
@@ -81,12 +83,11 @@ def describe_progress(study: Study, curve: Curve) -> str:
     half = [value for place, value in curve if place <= total / 2]
     text = f"The best is the trial asked for as number {last} of {total}. "
     if total < 8 or not half:
-        return text + "There are too few trials to say whether more would help."
+        return text.strip()
     if half[-1] == curve[-1][1]:
-        return text + "The second half of the trials brought nothing better: more will help little."
+        return text + "The second half of the trials brought nothing better."
     gain = abs(curve[-1][1] - half[-1]) / max(abs(half[-1]), 1e-300)
-    more = "more trials are likely to help" if gain > 0.05 else "more trials would help little"
-    return text + f"The second half of the trials improved {study.metric} by {gain:.0%}: {more}."
+    return text + f"The second half of the trials improved {study.metric} by {gain:.0%}."
 
 
 def describe_importance(found: Importance) -> str:
@@ -176,7 +177,7 @@ def describe_comparison(groups: Sequence[Group], metric: str, mode: str) -> str:
     runs = len(best.bests)
     text = (
         f"{best.label} came to the best {metric}, {best.mean:.4g}"
-        f"{f' on average of {runs} studies' * (runs > 1)}. "
+        f"{f' in the {name_mean(groups)} of {runs} studies' * (runs > 1)}. "
     )
     if sum(len(group.bests) > 1 for group in able) < 2:
         return text + (
