@@ -1,13 +1,32 @@
-"""Ray's schedulers that compare a trial with earlier ones, told of those that a study records."""
+"""Ray's schedulers without rounds: told of what a study records, and as fast with many trials."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
-from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
 from raytune_yesno.study import Trial
+
+
+class FIFO(FIFOScheduler):  # type: ignore[misc]
+    """Run every trial to its end, the earliest first."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        """Return the earliest trial that waits, one that never ran before one that did.
+
+        Ray's own looks at all trials that ever were, thrice an epoch: after 6,000 trials that was
+        45 % of the driver's time.
+        """
+        waiting = (
+            trial
+            for trial in tune_controller.get_live_trials()
+            if trial.status in (RayTrial.PENDING, RayTrial.PAUSED)
+        )
+        return min(
+            waiting, key=lambda t: (t.status == RayTrial.PAUSED, t.config["number"]), default=None
+        )
 
 
 class _Earlier:
@@ -17,8 +36,8 @@ class _Earlier:
         self.trial_id = f"earlier {number}"
 
 
-class ASHA(ASHAScheduler):  # type: ignore[misc]
-    """Ray's ASHA, whose rungs begin with the results of a study's earlier trials."""
+class _Recalling(FIFO):
+    """Enter what a study's records say of a trial, before the trial itself goes on."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -35,30 +54,40 @@ class ASHA(ASHAScheduler):  # type: ignore[misc]
         self._enter(tune_controller, trial, self.earlier.pop(trial.config["number"], None))
 
     def _enter(self, tune_controller: Any, entrant: Any, seen: Trial | None) -> None:
-        super().on_trial_add(tune_controller, entrant)
+        raise NotImplementedError
+
+
+class ASHA(_Recalling, ASHAScheduler):  # type: ignore[misc]
+    """Ray's ASHA, whose rungs begin with the results of a study's earlier trials."""
+
+    def _enter(self, tune_controller: Any, entrant: Any, seen: Trial | None) -> None:
+        ASHAScheduler.on_trial_add(self, tune_controller, entrant)
         for result in recorded_results(seen, self._metric):
-            super().on_trial_result(tune_controller, entrant, result)
+            ASHAScheduler.on_trial_result(self, tune_controller, entrant, result)
 
 
-class MedianRule(MedianStoppingRule):  # type: ignore[misc]
+class MedianRule(_Recalling, MedianStoppingRule):  # type: ignore[misc]
     """Ray's median stopping rule, which compares with a study's earlier trials, too."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.earlier: dict[int, Trial] = {}
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
+        """Judge a trial."""
+        self._forget(trial, result["epoch"])
+        return str(super().on_trial_result(tune_controller, trial, result))
 
-    def prepare(self, earlier: Iterable[Trial]) -> None:
-        """Take what a study's records say, before its trials are added."""
-        self.earlier = {trial.number: trial for trial in earlier}
+    def on_trial_complete(
+        self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
+    ) -> None:
+        """Take a trial's last epoch."""
+        self._forget(trial, result["epoch"])
+        super().on_trial_complete(tune_controller, trial, result)
 
-    def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Enter a trial, before the first one those that have ended."""
-        super().on_trial_add(tune_controller, trial)
-        for number in [n for n, seen in self.earlier.items() if seen.status != "running"]:
-            self._enter(_Earlier(number), self.earlier.pop(number))
-        self._enter(trial, self.earlier.pop(trial.config["number"], None))
+    def _forget(self, trial: RayTrial, epoch: int) -> None:
+        """Let epochs count once that are trained again after a failure."""
+        if trial in self._results:
+            kept = self._results[trial]
+            kept[:] = [result for result in kept if result["epoch"] < epoch]
 
-    def _enter(self, entrant: Any, seen: Trial | None) -> None:
+    def _enter(self, tune_controller: Any, entrant: Any, seen: Trial | None) -> None:
         # Not by on_trial_result: it would hold a verdict on the past against a trial that goes on.
         if results := recorded_results(seen, self._metric):
             self._results[entrant].extend(results)

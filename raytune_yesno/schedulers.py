@@ -4,20 +4,20 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.hyperband import Hyperband
 from raytune_yesno.options import check_options
 from raytune_yesno.ordered import OrderedASHA, OrderedMedian
 from raytune_yesno.pbt import PBT
-from raytune_yesno.recalled import ASHA, MedianRule
+from raytune_yesno.recalled import ASHA, FIFO, MedianRule
 from raytune_yesno.space import Domain
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
     """Run every trial to its end; who is first makes no difference."""
-    return FIFOScheduler()
+    return FIFO()
 
 
 def _asha(

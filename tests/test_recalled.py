@@ -99,3 +99,33 @@ class TestWhatIsRecalled:
         record = build_record(0, [0.5], "running")
         scheduler.prepare([record], num_trials=1, slots=1, store=None)
         assert scheduler.entrants[0].epoch == 0
+
+    def test_epochs_that_are_trained_again_count_once(self) -> None:
+        once, again = self.build("median", []), self.build("median", [])
+        for scheduler in (once, again):
+            trials = [build_trial(number) for number in range(4)]
+            for number, trial in enumerate(trials):
+                scheduler.on_trial_add(self.CONTROLLER, trial)
+                for epoch in (1, 2, *((2, 2) if scheduler is again else ()), 3):
+                    self.judge(scheduler, trial, epoch, [9.0, 4.0, 5.0][epoch - 1] - number)
+        means = [
+            [float(scheduler._running_mean(trial, 3)) for trial in scheduler._results]
+            for scheduler in (once, again)
+        ]
+        assert means[0] == means[1]
+
+
+@pytest.mark.parametrize("name", ["fifo", "asha", "median"])
+def test_who_never_ran_goes_first_then_the_earliest(name: str) -> None:
+    scheduler: Any = build_scheduler(name, 8)
+    trials = [build_trial(number) for number in range(5)]
+    statuses = ["TERMINATED", "PAUSED", "RUNNING", "PENDING", "PENDING"]
+    for trial, status in zip(trials, statuses, strict=True):
+        trial.status = status
+    order = []
+    live = {trial for trial in trials if trial.status != "TERMINATED"}
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    while chosen := scheduler.choose_trial_to_run(controller):
+        order.append(chosen.config["number"])
+        chosen.status = "RUNNING"
+    assert order == [3, 4, 1]
