@@ -36,7 +36,8 @@ def draw_table(records: Records, table: Table, path: Path) -> None:
         traces = [trace_evaluations(r["ended"], NUM_EVALUATED) for r in found]
         if traces:
             _draw(panels[0], range(1, NUM_EVALUATED + 1), traces, table.least, search)
-    panels[0].set(title="fifo", xlabel="evaluations", ylabel="regret of validation loss")
+    panels[0].set(title="fifo", xlabel="evaluations", yscale="log")
+    panels[0].set(ylabel="regret of validation loss")
     for axes, scheduler in zip(panels[1:], ("asha", "hyperband", "median"), strict=True):
         for search, kind in (("random", "fifo"), *((s, scheduler) for s in _ours(records))):
             found = select(records, "table", "table", search, kind)
@@ -45,7 +46,7 @@ def draw_table(records: Records, table: Table, path: Path) -> None:
             if traces:
                 _draw(axes, at, traces, table.least, label, dashed=kind == "fifo")
         axes.set(title=scheduler, xlabel="epochs spent by all trials", xscale="log")
-        axes.set(ylabel="regret of validation loss")
+        axes.set(ylabel="regret of validation loss", yscale="log")
     _save(figure, panels, path)
 
 
