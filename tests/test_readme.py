@@ -288,6 +288,7 @@ def test_the_scripts_named_can_be_run() -> None:
         "scripts/quickstart",
         "scripts/test",
         "scripts/analyze_study",
+        "scripts/bench_search",
         "scripts/launch",
         "scripts/local_cluster",
     }
