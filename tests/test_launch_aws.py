@@ -194,7 +194,7 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     made = amazon.ask(PREPARE)
     laptop = Laptop(hosts, fill_in(work, made["image"], made["group"]), AMAZON)
     study_file = work / "study.yaml"
-    study_file.write_text(STUDY.format(trials=2, epochs=200))
+    study_file.write_text(STUDY.format(trials=2, epochs=600))
     tune = ["tune", "--config", str(study_file)]
     process = laptop.begin("--keep", "--out", str(work / "home"), "--", *tune)
 
