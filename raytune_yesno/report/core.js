@@ -100,12 +100,13 @@ function readColours() {
 const colourOf = (trial) => S.rank[trial] === null ? COLOUR.stopped : RAMP[Math.round(S.rank[trial] * (STEPS - 1))];
 
 // Scales: from values to pixels
-function buildScale(low, high, from, to, log) {
+function buildScale(low, high, from, to, log, whole) {
   if (!(high > low)) [low, high] = log ? [low / 2, low * 2] : [low - (Math.abs(low) || 1) / 2, low + (Math.abs(low) || 1) / 2];
   const f = log ? Math.log : (x) => x;
   const [a, b] = [f(low), f(high)];
   const scale = (x) => from + (f(x) - a) / (b - a) * (to - from);
-  return Object.assign(scale, { low, high, log, ticks: log ? logTicks(low, high) : linearTicks(low, high) });
+  const ticks = log ? logTicks(low, high) : linearTicks(low, high);
+  return Object.assign(scale, { low, high, log, ticks: whole ? ticks.filter(Number.isInteger) : ticks });
 }
 function linearTicks(low, high, count = 5) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
@@ -117,7 +118,8 @@ function linearTicks(low, high, count = 5) {
 function logTicks(low, high) {
   const decades = Math.log10(high / low), ticks = [];
   const mantissas = decades > 4 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 3, 5];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+  const step = Math.ceil(decades / 9);
+  for (let power = Math.floor(Math.log10(low) / step) * step; power <= Math.log10(high); power += step) {
     for (const m of mantissas) {
       const tick = Number((m * 10 ** power).toPrecision(6));
       if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
@@ -126,15 +128,18 @@ function logTicks(low, high) {
   return ticks.length > 1 ? ticks : [low, high];
 }
 function metricScale(values, from, to) {
-  let low = Infinity, high = -Infinity;
-  for (const value of values) if (value !== null) { low = Math.min(low, value); high = Math.max(high, value); }
-  if (low > high) [low, high] = [0, 1];
+  const known = Float64Array.from(values.filter((value) => value !== null)).sort(), last = known.length - 1;
+  let [low, high] = last < 0 ? [0, 1] : [known[0], known[last]];
+  // A few that went astray would press all others into one line: they lie at the edge.
+  const common = last < 0 ? 1 : known[Math.floor(0.9 * last)], cut = low > 0 && high / common > 1e4;
+  if (cut) high = 10 * common;
   const log = low > 0 && high / low > 15, share = 0.04;
   if (high > low) { // room, so that the best does not lie on the frame
     if (log) [low, high] = [low * (low / high) ** share, high * (high / low) ** share];
     else [low, high] = [low - share * (high - low), high + share * (high - low)];
   }
-  return buildScale(low, high, from, to, log);
+  const scale = buildScale(low, high, from, to, log);
+  return cut ? Object.assign((value) => scale(Math.min(value, high)), scale, { cut }) : scale;
 }
 
 class Plot {
@@ -237,7 +242,7 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   for (const tick of yTicks) {
     const y = ys(tick);
     ctx.beginPath(); ctx.moveTo(box.left, y); ctx.lineTo(box.right, y); ctx.stroke();
-    ctx.fillText(ys.names ? ys.names[tick] : showTick(tick), box.left - 6, y);
+    ctx.fillText(ys.names ? ys.names[tick] : small && tick >= 1e4 ? showPower(tick) : showTick(tick), box.left - 6, y);
   }
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
@@ -257,5 +262,5 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   ctx.fillText(xLabel, box.right, box.bottom + (small ? 34 : 38));
   ctx.textAlign = "left";
   ctx.textBaseline = "top";
-  if (yLabel) ctx.fillText(yLabel, 0, 0);
+  if (yLabel) ctx.fillText(yLabel + (ys.cut ? `, beyond ${showTick(Number(ys.high.toPrecision(1)))} at the edge` : ""), 0, 0);
 }

@@ -1,6 +1,6 @@
 // Plots over hyperparameters: parallel coordinates, slices, pairs.
 function axisScale(axis, from, to) {
-  if (axis.kind !== "choice") return buildScale(axis.low, axis.high, from, to, axis.kind === "log");
+  if (axis.kind !== "choice") return buildScale(axis.low, axis.high, from, to, axis.kind === "log", axis.whole);
   const count = axis.options.length, step = (to - from) / count;
   const scale = (place) => from + (place + 0.5) * step;
   const names = axis.options.map((name) => name.length > 12 ? name.slice(0, 11) + "…" : name);

@@ -19,7 +19,7 @@ function buildCurves() {
       const box = { left: 52, right: width - 12, top: 24, bottom: height - 44 };
       let last = 1;
       S.curves.forEach(([values, places]) => { last = Math.max(last, places ? places[places.length - 1] || 1 : values.length); });
-      xs = buildScale(Math.min(1, last - 1), last, box.left, box.right, false);
+      xs = buildScale(Math.min(1, last - 1), last, box.left, box.right, false, true);
       ys = metricScale(S.curves.flatMap(([values]) => values), box.bottom, box.top);
       frame(ctx, box, xs, ys, "epoch", S.metric);
       const number = S.value.length, order = [...S.order].reverse();
