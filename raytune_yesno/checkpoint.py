@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 
@@ -150,6 +151,6 @@ def library_versions() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    if commit := os.environ.get("RAYTUNE_YESNO_COMMIT"):
+    if commit := os.environ.get(COMMIT):
         versions["commit"] = commit
     return versions

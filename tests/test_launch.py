@@ -9,6 +9,9 @@ import pytest
 import yaml
 from readme import ROOT
 
+from raytune_yesno import COMMIT
+from raytune_yesno.checkpoint import library_versions
+from raytune_yesno.cluster import ship
 from raytune_yesno.cluster.command import main
 from raytune_yesno.cluster.growth import VARIABLE, list_workers
 from raytune_yesno.cluster.ship import gather_inputs, unpack_wheel, write_definition
@@ -104,6 +107,28 @@ def test_the_wheel_and_nothing_else_travels(tmp_path: Path) -> None:
     names = {path.name for path in sent.iterdir()}
     assert {name.split("-")[0] for name in names} == {"raytune_yesno"}
     assert (sent / "raytune_yesno/report/page.css").exists()
+
+
+def test_a_job_is_told_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ship, "ROOT", tmp_path)
+    assert ship.name_commit() == {}
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+        command = ["git", "-C", str(tmp_path), *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")[:12]
+    assert ship.name_commit() == {COMMIT: commit}
+    (tmp_path / "file").write_text("two")
+    assert ship.name_commit() == {COMMIT: f"{commit}-changed"}
+    with monkeypatch.context() as told:
+        told.setenv(COMMIT, commit)
+        assert library_versions()["commit"] == commit
 
 
 def test_a_definition_gets_the_token_and_whole_paths(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.growth import BOOTSTRAP, VARIABLE
+from raytune_yesno.cluster.ship import name_commit
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
 
@@ -46,7 +47,10 @@ class Job:
             self.client.submit_job(
                 entrypoint=command,
                 submission_id=self.submission,
-                runtime_env={"working_dir": str(inputs), "env_vars": {VARIABLE: BOOTSTRAP}},
+                runtime_env={
+                    "working_dir": str(inputs),
+                    "env_vars": {VARIABLE: BOOTSTRAP, **name_commit()},
+                },
             )
         except RuntimeError as error:
             raise WorkError(f"the job was not taken: {str(error).splitlines()[0]}") from error

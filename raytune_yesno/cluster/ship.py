@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
 
@@ -58,6 +59,16 @@ def unpack_wheel(folder: Path) -> None:
         (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
+
+
+def name_commit() -> dict[str, str]:
+    """Return the variable that tells a study which commit it ran, ``-changed`` where files differ
+    from it; nothing where the project is not in a git repository of its own."""
+    if not (ROOT / ".git").exists() or not (git := shutil.which("git")):
+        return {}
+    command = [git, "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=-changed"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {} if said.returncode else {COMMIT: said.stdout.strip()}
 
 
 def write_definition(definition: Mapping[str, Any], target: Path) -> None:
