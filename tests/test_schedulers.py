@@ -98,9 +98,7 @@ class TestHyperbandsVerdicts:
 
     # Whole numbers: the least of all floats, divided by an epoch, is zero.
     @given(st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(2, 40))
-    def test_end_with_someone_who_trained_all_epochs(
-        self, losses: list[int], epochs: int
-    ) -> None:
+    def test_end_with_someone_who_trained_all_epochs(self, losses: list[int], epochs: int) -> None:
         scheduler: Any = build_scheduler("hyperband", epochs)
         scheduler.num_trials = len(losses)
         entrants = {number: Entrant() for number in range(len(losses))}
