@@ -242,7 +242,9 @@ def _add_tune(commands: Any) -> None:
         default=None,
         help="come to the same run after run, on any number of slots, for some waiting",
     )
-    parser.add_argument("--resume", metavar="STUDY", help="go on with an interrupted study")
+    parser.add_argument(
+        "--resume", metavar="STUDY", help="go on with an interrupted study, in a folder or at a URI"
+    )
     parser.add_argument(
         "--add-trials",
         type=int,

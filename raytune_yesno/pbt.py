@@ -1,14 +1,13 @@
 """Population based training."""
 
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.remote import copy_tree, name_checkpoint
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search.cube import build_generator
 from raytune_yesno.space import Choice, Float, Int, Point, Space
@@ -111,11 +110,14 @@ class PBT(Rounds):
     def copy(self, source: RayTrial, target: RayTrial, generator: np.random.Generator) -> None:
         """Let one trial go on from another's checkpoint, with a point near the other's."""
         assert self.store
-        folder = source.checkpoint.path if source.checkpoint else source.config["checkpoint"]
+        folder: str = source.config["checkpoint"]
+        if source.checkpoint:
+            root = source.storage.storage_fs_path
+            folder = name_checkpoint(source.checkpoint.path, root, self.store.place)
         number, goal = target.config["number"], self.goal
         # The source's own checkpoints go when it has written newer ones.
-        kept = Path(folder).parent.parent / f"copied_{number:05d}_{goal:06d}"
-        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        kept = f"{folder.rsplit('/', 2)[0]}/copied_{number:05d}_{goal:06d}"
+        copy_tree(folder, kept)
         point = explore(
             self.space,
             source.config["point"],
@@ -123,14 +125,14 @@ class PBT(Rounds):
             resample_probability=self.resample_probability,
             step=self.step,
         )
-        target.set_config({**target.config, "point": point, "checkpoint": str(kept)})
+        target.set_config({**target.config, "point": point, "checkpoint": kept})
         self.store.append(
             "mutated",
             trial=number,
             epoch=goal,
             source=source.config["number"],
             point=point,
-            checkpoint=str(kept),
+            checkpoint=kept,
         )
 
 

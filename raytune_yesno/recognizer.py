@@ -15,6 +15,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
 from raytune_yesno.noise import LADDER, noisy_copies
 from raytune_yesno.recording import SAMPLE_RATE
+from raytune_yesno.remote import at_hand
 from raytune_yesno.yesno import build_yesno_model
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ class Recognizer:
         self._extract = LogMel(dtype)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Recognizer":
-        """Load a checkpoint's folder; raises InputError where there is none."""
-        return cls(load_checkpoint(Path(folder)))
+    def load(cls, place: str | Path) -> "Recognizer":
+        """Load a checkpoint from its folder or URI; raises InputError where there is none."""
+        with at_hand(str(place)) as folder:
+            return cls(load_checkpoint(folder))
 
     @torch.no_grad()
     def decode(self, waveform: Tensor) -> list[Word]:

@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.plan import Plan
+from raytune_yesno.remote import name_checkpoint
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
@@ -268,7 +269,9 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, checkpoint: Any, **_: Any
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
-        self.recorder.saved(trial.config["number"], checkpoint.path, epoch)
+        root = trial.storage.storage_fs_path
+        place = name_checkpoint(checkpoint.path, root, self.recorder.store.place)
+        self.recorder.saved(trial.config["number"], place, epoch)
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any

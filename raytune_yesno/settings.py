@@ -103,9 +103,12 @@ def refuse_flags(
             raise InputError(f"--{flag}: {because}; leave it out")
 
 
-def resume_command(command: str, file: Path) -> str:
+def resume_command(command: str, file: Path, place: str | None = None) -> str:
     """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
-    return f"raytune-yesno {command} --resume {shlex.quote(str(file.parent))}" * file.is_file()
+    return (
+        f"raytune-yesno {command} --resume {shlex.quote(place or str(file.parent))}"
+        * file.is_file()
+    )
 
 
 def read_point(text: str) -> dict[str, Any]:

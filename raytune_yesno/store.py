@@ -37,10 +37,16 @@ Event = dict[str, Any]
 
 
 class StudyStore:
-    """Append events to a study's store, and hand each to ``listen`` once it is written."""
+    """Append events to a study's store, and hand each to ``listen`` once it is written.
 
-    def __init__(self, folder: Path, listen: Callable[[Event], None] | None = None) -> None:
+    ``place`` is where the study's checkpoints lie for all nodes: its folder, or a URI.
+    """
+
+    def __init__(
+        self, folder: Path, listen: Callable[[Event], None] | None = None, place: str | None = None
+    ) -> None:
         self.path, self.listen = folder / STORE, listen
+        self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _end_last_line(self.path)
 

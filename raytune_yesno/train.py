@@ -31,6 +31,7 @@ from raytune_yesno.checkpoint import (
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.remote import delete_tree
 from raytune_yesno.session import worker_bundles
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def run_training(
     corpus: "Corpus | None",
     out: Path,
     *,
+    place: str | None = None,
     resume: bool = False,
     refit: bool = False,
     epochs: int | None = None,
@@ -92,7 +94,8 @@ def run_training(
     (:func:`raytune_yesno.session.count_fitting`).
 
     Args:
-        out: the run's folder.
+        out: the run's folder, where this process writes.
+        place: where workers leave their checkpoints for it, which all nodes reach [``out``].
         resume: go on from the folder's last checkpoint.
         refit: train on the training and validation parts together.
         epochs: stop after this many; the learning rate still follows ``config.epochs``.
@@ -109,7 +112,10 @@ def run_training(
     history = checkpoint.history if checkpoint else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if len(history) < payload.epochs:
-        (run_on_workers if config.num_workers else run_here)(payload, out, on_epoch)
+        if config.num_workers:
+            run_on_workers(payload, out, place or str(out), on_epoch)
+        else:
+            run_here(payload, out, on_epoch)
     last = load_checkpoint(out / LAST)
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
 
@@ -124,7 +130,9 @@ def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], N
         on_epoch(record.metrics)
 
 
-def run_on_workers(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+def run_on_workers(
+    payload: Payload, out: Path, place: str, on_epoch: Callable[[dict[str, Any]], None]
+) -> None:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
     trainer = TorchTrainer(
         train_worker,
@@ -136,7 +144,7 @@ def run_on_workers(payload: Payload, out: Path, on_epoch: Callable[[dict[str, An
         ),
         run_config=ray.train.RunConfig(
             name=_RAY_FILES,
-            storage_path=str(out),
+            storage_path=place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=3),
             callbacks=[Keeper(out)],
@@ -157,7 +165,7 @@ def run_on_workers(payload: Payload, out: Path, on_epoch: Callable[[dict[str, An
             thread.start()
             thread.join()
     finally:
-        shutil.rmtree(out / _RAY_FILES, ignore_errors=True)
+        delete_tree(f"{place}/{_RAY_FILES}")
     if failures and isinstance(failures[0], TrainingFailedError):
         raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
     if failures:

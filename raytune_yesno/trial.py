@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.loop import Record, find_device, fit
+from raytune_yesno.remote import at_hand
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -36,9 +37,10 @@ CHECKPOINT_EVERY_S = 10.0
 """Seconds of a trial that a crash may cost. Pausing a trial saves it at any epoch."""
 
 Launch = dict[str, Any]
-"""What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder to
-go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs counts,
-and of as many the launch's: a scheduler that copies one trial over another puts it there."""
+"""What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
+URI to go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs
+counts, and of as many the launch's: a scheduler that copies one trial over another puts it there.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.launch = launch
         self.records: Iterator[Record] | None = None
         # A resumed study names one, Tune another when it restarts the trial: the later one counts.
-        found = [load_checkpoint(Path(f)) for f in (launch["checkpoint"], folder) if f]
+        found = []
+        for place in filter(None, (launch["checkpoint"], folder)):
+            with at_hand(place) as here:
+                found.append(load_checkpoint(here))
         self.resume = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
         self.saved_at = time.monotonic()
 

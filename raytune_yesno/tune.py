@@ -27,6 +27,7 @@ from raytune_yesno.recorder import (
     last_line,
     stop_on_signals,
 )
+from raytune_yesno.remote import delete_tree
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.session import count_fitting, worker_bundles
 from raytune_yesno.stopping import OrderedWatch, Watch
@@ -48,6 +49,7 @@ def run_search(
     corpus: "Corpus | None",
     out: Path,
     *,
+    place: str | None = None,
     data: str = "",
     resume: bool = False,
     add_trials: int = 0,
@@ -61,6 +63,8 @@ def run_search(
     checkpoints, and the search is told all records.
 
     Args:
+        out: the study's folder, where this process writes.
+        place: where its checkpoints go, and who reads them must reach it: a URI [``out``].
         data: how the corpus was named, for the record; resuming finds it by that.
         add_trials: how many more trials a resumed study gets.
         listen: is handed every event that the store was told.
@@ -89,7 +93,7 @@ def run_search(
         if trial.status != "running":
             progress.ended[trial.status] += 1
 
-    store = StudyStore(out, listen)
+    store = StudyStore(out, listen, place)
     if not resume:
         about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
         store.append(
@@ -119,14 +123,14 @@ def run_search(
     over = before is not None and before.searched and not add_trials
     if remaining > 0 and not over:
         with stop_on_signals(recorder):
-            tune_trials(plan, corpus, out, searcher, scheduler, recorder, remaining, slots)
+            tune_trials(plan, corpus, searcher, scheduler, recorder, remaining, slots)
     if recorder.stopped_by:
         store.append("paused")
         raise Interrupted(recorder.stopped_by)
     if watch.found:
         recorder.cut_off(searcher.in_flight)
     store.append("searched", **({"reason": watch.found} if watch.found else {}))
-    shutil.rmtree(out / TRIALS, ignore_errors=True)
+    delete_tree(f"{store.place}/{TRIALS}")
     return load(out)
 
 
@@ -155,7 +159,6 @@ def check_corpus(study: Study, corpus: "Corpus | None") -> None:
 def tune_trials(
     plan: Plan,
     corpus: "Corpus | None",
-    out: Path,
     searcher: "StudySearcher",
     scheduler: TrialScheduler,
     recorder: "Recorder",
@@ -187,7 +190,7 @@ def tune_trials(
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
-            storage_path=str(out),
+            storage_path=recorder.store.place,
             stop=recorder,
             callbacks=[recorder.callback],
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
@@ -205,11 +208,16 @@ def run_refit(
     study: Study,
     corpus: "Corpus | None",
     *,
+    place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
     Training runs on the TorchTrainer, to the best trial's best epoch.
+
+    Args:
+        place: where workers leave their checkpoints, a URI, and where the study's folder is kept
+            [that folder].
 
     Returns:
         ``checkpoint`` (a folder), ``epochs``, and ``test`` (figures on the test part; `yesno`).
@@ -228,10 +236,18 @@ def run_refit(
     resume = is_begun(folder, config, epochs)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
+    kept = f"{place or study.path}/{REFIT}"
     run = run_training(
-        config, corpus, folder, resume=resume, refit=True, epochs=epochs, on_epoch=on_epoch
+        config,
+        corpus,
+        folder,
+        place=kept,
+        resume=resume,
+        refit=True,
+        epochs=epochs,
+        on_epoch=on_epoch,
     )
-    refit = {"checkpoint": str(run.last), "epochs": epochs, "trial": best.number}
+    refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     if corpus:
         from raytune_yesno.recognizer import Recognizer, evaluate
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from hosts import ROOT, Hosts, run_hosts, wait_until
-from test_launch_onprem import STUDY, Laptop
+from test_launch_onprem import STUDY, Laptop, assert_same_outcome
 
 from raytune_yesno.cluster.versions import PYTHON
 from raytune_yesno.store import STORE, read_events
@@ -256,3 +256,18 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     ]
     assert open_to == [MY_ADDRESS]
     assert {group["GroupName"] for group in seen["groups"]} == {"default", "yesno"}
+
+
+def test_study_yaml_comes_out_as_on_one_machine(amazon: Amazon) -> None:
+    hosts, work = amazon.hosts, amazon.hosts.work
+    made = amazon.ask(PREPARE)
+    laptop = Laptop(hosts, fill_in(work, made["image"], made["group"]), AMAZON)
+    tune = ["--config", str(ROOT / "cluster/study.yaml")]
+    process = laptop.begin("--out", str(work / "cloud"), "--", "tune", *tune)
+    amazon.boot_new(InstanceType="m7i.large")
+    output = amazon.await_end(process)
+    assert process.returncode == 0, output
+    assert "nothing is left" in output
+    assert amazon.machines(state="running") == []
+    laptop.tune_here(work / "here", *tune)
+    assert_same_outcome(work / "here", work / "cloud")

@@ -12,6 +12,7 @@ import yaml
 from hosts import ROOT, Hosts, run_hosts, wait_until
 
 from raytune_yesno.cluster.versions import PYTHON
+from raytune_yesno.replay import COMPARED
 from raytune_yesno.store import STORE, read_events
 from raytune_yesno.study import load
 
@@ -84,6 +85,26 @@ class Laptop:
         output, _ = process.communicate(timeout=900)
         return process.returncode, output
 
+    def tune_here(self, out: Path, *arguments: str) -> None:
+        """Run a study on the laptop alone, on two slots."""
+        words = [sys.executable, "-m", "raytune_yesno.cli", "tune", *arguments, "--out", str(out)]
+        self.hosts.check("laptop", *words, "--num-cpus", "2", PYTHONPATH=str(ROOT))
+
+
+def assert_same_outcome(one: Path, other: Path) -> None:
+    """Fail unless two studies trained the same trials to the same figures, all epochs of all."""
+    studies = [load(one), load(other)]
+    first, second = (
+        study.epochs[["trial", "epoch", *COMPARED]].sort_values(["trial", "epoch"])
+        for study in studies
+    )
+    assert first.to_dict("records") == second.to_dict("records")
+    points = [[trial.point for trial in study.trial_list] for study in studies]
+    assert points[0] == points[1]
+    assert studies[0].best
+    assert studies[1].best
+    assert studies[0].best.number == studies[1].best.number
+
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
@@ -106,7 +127,7 @@ def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
     home = laptop.hosts.work / "home/first"
     # With one slot a host, a trial of two workers spans both.
     tune = ["tune", "--config", str(study_file), "--workers-per-trial", "2", "--json"]
-    exit_code, output = laptop.launch("--out", str(home), "--", *tune)
+    exit_code, output = laptop.launch("--keep", "--out", str(home), "--", *tune)
     assert exit_code == 0, output
     result = json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
     assert result["trials"] == 2
@@ -116,11 +137,46 @@ def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
     assert study.asked["slots"] == 1
     assert study.refit
     assert (home / "refit/best/state_dict_model.pt").exists()
-    assert "down: nothing is left on 2 hosts" in output
-    token = laptop.hosts.check("laptop", "cat", "/root/.ray/auth_token")
+    token = laptop.hosts.check("laptop", "cat", "/root/.ray/auth_token").strip()
     assert token not in output
+    check_who_gets_in(laptop.hosts, token)
+
+    tune[tune.index("2")] = "1"
+    exit_code, output = laptop.launch("--out", str(home.with_name("second")), "--", *tune)
+    assert exit_code == 0, output
+    assert load(home.with_name("second")).refit
+    assert "down: nothing is left on 2 hosts" in output
     for name in ADDRESSES:
         assert laptop.hosts.ray_processes(name) == []
+
+
+def check_who_gets_in(hosts: Hosts, token: str) -> None:
+    """Fail unless the running cluster asks for its token, on every host, and tells it nobody."""
+    ask = ["-m", "ray.scripts.scripts", "status", "--address", "10.77.0.1:6379"]
+    for name in ADDRESSES:
+        tried = [
+            subprocess.run(
+                hosts.command(name, sys.executable, *ask),
+                env=hosts.environment(RAY_AUTH_MODE="token", **given),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            for given in (
+                {"RAY_AUTH_TOKEN": token},
+                {"RAY_AUTH_TOKEN": "0" * len(token)},
+            )
+        ]
+        assert "Active" in tried[0].stdout, tried[0].stderr
+        assert tried[1].returncode != 0
+        assert "Active" not in tried[1].stdout
+        assert hosts.check(name, "stat", "-c", "%a", "/root/.ray/auth_token").strip() == "600"
+        assert token not in hosts.check(name, "ps", "-eo", "args")
+        logs = ["bash", "-c", f"grep -rlF {token} /tmp/ray* || true"]
+        assert hosts.check(name, *logs) == ""
+    dashboard = ["bash", "-c", "curl -s -m 5 http://10.77.0.1:8265 || echo nobody"]
+    assert hosts.check("laptop", *dashboard) == "nobody\n"  # it is on the head's loopback alone
 
 
 def test_check_says_what_is_wrong_and_starts_nothing(laptop: Laptop) -> None:
@@ -135,6 +191,17 @@ def test_check_says_what_is_wrong_and_starts_nothing(laptop: Laptop) -> None:
     assert line.startswith("scripts/launch: 10.77.0.2: /root/studies is not the head's folder")
     for name in ADDRESSES:
         assert hosts.ray_processes(name) == []
+
+
+@pytest.mark.slow
+def test_study_yaml_comes_out_as_on_one_machine(laptop: Laptop) -> None:
+    folder = laptop.hosts.work / "same"
+    tune = ["--config", str(ROOT / "cluster/study.yaml")]
+    exit_code, output = laptop.launch("--out", str(folder / "hosts"), "--", "tune", *tune)
+    assert exit_code == 0, output
+    laptop.tune_here(folder / "here", *tune)
+    assert_same_outcome(folder / "here", folder / "hosts")
+    assert load(folder / "hosts").epochs["host"].nunique() == 2
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """Studies in an object store, read through a real S3 interface on this machine."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
+from raytune_yesno.recognizer import Recognizer
 from raytune_yesno.store import STORE
 from raytune_yesno.study import load
 
@@ -82,3 +86,38 @@ def test_its_report_is_written_here(
 def test_where_there_is_none_the_place_is_told(place: str, bucket: Any) -> None:
     with pytest.raises(InputError, match=f"s3://{place}"):
         load(f"s3://{place}")
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("bucket")
+class TestStudyWrittenThere:
+    """`tune --out s3://…`, on one machine; the checkpoints travel through the interface, too."""
+
+    def tune(self, *words: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "raytune_yesno.cli", "tune", "--json", *words],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    def test_it_comes_to_the_same_as_in_a_folder(self, bucket: Any, tmp_path: Path) -> None:
+        # Population based training copies checkpoints, so it is the hardest on a storage.
+        plan = "--data synthetic:10 --trials 4 --epochs 4 --search random --scheduler pbt"
+        words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]
+        here = self.tune(*words, "--out", str(tmp_path / "here"))
+        there = self.tune(*words, "--out", "s3://studies/there/first")
+        assert there["study"] == "s3://studies/there/first"
+        assert there["refit"]["checkpoint"] == "s3://studies/there/first/refit/last"
+        assert there["refit"]["test"] == here["refit"]["test"]
+        compared = ["trial", "epoch", "train_loss", "valid_loss", "learning_rate"]
+        one, other = load(here["study"]).epochs[compared], load(there["study"]).epochs[compared]
+        assert one.equals(other)
+        keys = {file.key for file in bucket.objects.filter(Prefix="there/first/")}
+        assert f"there/first/{STORE}" in keys
+        assert not [key for key in keys if "/trials/" in key or "/.ray/" in key]
+        assert Recognizer.load("s3://studies/there/first/refit/last").checkpoint.refit

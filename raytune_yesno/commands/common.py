@@ -60,8 +60,8 @@ def new_folder(out: str | None, kind: str) -> Path:
     """Return the folder to write: what was asked for, or one named by the time."""
     if out and "://" in out:
         raise InputError(
-            f"--out {out}: give a folder, one that all machines reach; what it holds may be copied "
-            "to such a storage afterwards, where `report` reads it"
+            f"--out {out}: give a folder, one that all machines reach; `tune` alone writes to such "
+            "a storage"
         )
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -30,34 +30,52 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
+    from raytune_yesno.remote import is_remote, keep_remotely
+
+    place = options.resume or options.out
+    if is_remote(place):
+        if options.resume:
+            refuse_flags(options, "out")
+        with keep_remotely(place, resume=bool(options.resume), note=note) as out:
+            return _tune(options, results, out, place.rstrip("/"))
+    out = Path(options.resume).absolute() if options.resume else new_folder(options.out, "studies")
+    return _tune(options, results, out, str(out))
+
+
+def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[str, Any]:
+    """Run a study that is written in a folder and found at a place: that folder, or a URI."""
     from raytune_yesno.cluster.storage import check_shared
     from raytune_yesno.logs import open_logs
     from raytune_yesno.session import ray_session
     from raytune_yesno.store import STORE
 
     settings = read_settings(options)
-    plan, out = (_plan_resumed if options.resume else _plan_new)(settings, options)
+    if options.resume:
+        plan = _plan_resumed(settings, options, out, place)
+    else:
+        plan = _plan_new(settings, options)
     plan.check()
     logs = open_logs(options.logs, out)
     corpus = read_corpus(settings, options, plan.config)
     began = time.monotonic()
     try:
         with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-            check_shared(str(out))
+            check_shared(place)
             if not plan.ordered and plan.num_trials > 1:
                 note("fast, but not the same run after run: who is first counts (see --ordered)")
-            study, refit = _search_and_refit(plan, corpus, out, settings, options, logs)
+            study, refit = _search_and_refit(plan, corpus, out, place, settings, options, logs)
     except Interrupted as stop:
-        raise Interrupted(stop.signum, resume_command("tune", out / STORE)) from None
+        resume = resume_command("tune", out / STORE, place)
+        raise Interrupted(stop.signum, resume) from None
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
-    for line in _describe_study(study, refit):
+    for line in _describe_study(study, refit, place):
         say(options, results, line)
     return {
-        "study": str(study.path),
+        "study": place,
         "trials": len(study.trial_list),
         "reason": study.reason,
         "errors": sum(trial.status == "failed" for trial in study.trial_list),
@@ -124,8 +142,8 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
 
 
-def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
-    """Return the plan of the study that is to go on, and its folder."""
+def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place: str) -> "Plan":
+    """Return the plan of the study that is to go on."""
     from raytune_yesno.plan import Plan
     from raytune_yesno.stopping import StopConditions
     from raytune_yesno.study import load
@@ -133,11 +151,10 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan",
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
     refuse_flags(options, "warm_start", "ordered", "point")
-    out = Path(options.resume).absolute()
     study = load(out)
     if study.refit and options.add_trials is None:
         raise InputError(
-            f"{out}: this study is finished; there is nothing to resume (--add-trials N gives it "
+            f"{place}: this study is finished; there is nothing to resume (--add-trials N gives it "
             "N more)"
         )
     plan = Plan.from_study(study)
@@ -147,15 +164,14 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace) -> tuple["Plan",
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
     settings["data"] = options.data or study.asked["data"]
-    return plan, out
+    return plan
 
 
-def _plan_new(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Path]:
-    """Return the plan of a new study, and its folder."""
+def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
+    """Return the plan of a new study."""
     from raytune_yesno import warm_start
     from raytune_yesno.study import load_all
 
-    out = new_folder(options.out, "studies")
     if options.add_trials is not None:
         raise InputError("--add-trials: of which study? give --resume STUDY, too")
     plan = build_plan(settings, options)
@@ -164,13 +180,14 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> tuple["Plan", Pat
         plan = replace(plan, warm_start=known)
         for line in warm_start.describe(known):
             note(f"--warm-start: {line}")
-    return plan, out
+    return plan
 
 
 def _search_and_refit(
     plan: "Plan",
     corpus: "Corpus | None",
     out: Path,
+    place: str,
     settings: Mapping[str, Any],
     options: Namespace,
     logs: "Sequence[Log]",
@@ -185,6 +202,7 @@ def _search_and_refit(
                 plan,
                 corpus,
                 out,
+                place=place,
                 data=settings.get("data", DEFAULT_DATA),
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
@@ -197,20 +215,23 @@ def _search_and_refit(
         note(f"the search has ended: {study.reason}")
     best = study.best
     if best is None:
-        raise WorkError(_explain_no_result(study))
+        raise WorkError(_explain_no_result(study, place))
     epochs = best.metrics["epoch"]
     note(f"refitting trial {best.number} for {epochs} epochs")
     display = Display()
     try:
         refit = run_refit(
-            study, corpus, on_epoch=lambda metrics: display.show_epoch(metrics, epochs)
+            study,
+            corpus,
+            place=place,
+            on_epoch=lambda metrics: display.show_epoch(metrics, epochs),
         )
     finally:
         display.close()
     return study, refit
 
 
-def _describe_study(study: "Study", refit: Mapping[str, Any]) -> Iterator[str]:
+def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Iterator[str]:
     """Yield the lines that say what a study came to."""
     best, efficiency = study.best, study.efficiency
     assert best
@@ -227,11 +248,11 @@ def _describe_study(study: "Study", refit: Mapping[str, Any]) -> Iterator[str]:
         f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
         f"{efficiency.tail:.0%} idle at the end"
     )
-    yield f"study: {study.path}"
+    yield f"study: {place}"
     yield f"checkpoint: {refit['checkpoint']}"
 
 
-def _explain_no_result(study: Any) -> str:
+def _explain_no_result(study: "Study", place: str) -> str:
     failed = [trial for trial in study.trial_list if trial.status == "failed"]
     cause = f"; the first failure: {failed[0].error}" if failed else ""
-    return f"{study.path}: no trial came to a result{cause}"
+    return f"{place}: no trial came to a result{cause}"

@@ -1,0 +1,199 @@
+"""Places that are no folders: object stores, by a URI that pyarrow reads (``s3://bucket/first``).
+
+Ray keeps a study's checkpoints there itself. The study's records and its refit are written in a
+folder of this machine's, as everywhere, and copied to the store from it.
+"""
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.store import STORE
+
+COPY_EVERY_S = 5.0
+"""Seconds of records that a lost machine may cost."""
+
+
+def is_remote(place: str | None) -> bool:
+    """Say whether a place is a URI and no folder."""
+    return place is not None and "://" in place
+
+
+def open_filesystem(place: str) -> tuple[Any, str]:
+    """Return pyarrow's file system of a URI, and the path there.
+
+    Raises:
+        InputError: pyarrow knows no such storage.
+    """
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(place)
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{place}: cannot be reached ({_first_line(error)})") from None
+    return filesystem, path.rstrip("/")
+
+
+def delete_tree(place: str) -> None:
+    """Delete all that lies under a folder or URI, as far as that can be done."""
+    if not is_remote(place):
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    filesystem, path = open_filesystem(place)
+    with contextlib.suppress(OSError):
+        filesystem.delete_dir(path)
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy all that lies under a folder or URI to another of the same storage."""
+    from pyarrow import fs
+
+    if not is_remote(source):
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return
+    filesystem, path = open_filesystem(source)
+    copy = open_filesystem(target)[1]
+    filesystem.create_dir(copy)
+    fs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=filesystem)
+
+
+def name_checkpoint(path: str, root: str, place: str) -> str:
+    """Return the folder or URI of a checkpoint.
+
+    Args:
+        path: Ray's own, which lacks what makes a URI of it.
+        root: the path, in the same form, of what ``place`` names.
+    """
+    return place.rstrip("/") + path.removeprefix(root)
+
+
+@contextlib.contextmanager
+def at_hand(place: str) -> Iterator[Path]:
+    """Give what lies under a place as a folder of this machine's: a copy, if it is not one."""
+    from pyarrow import fs
+
+    if not is_remote(place):
+        yield Path(place)
+        return
+    filesystem, path = open_filesystem(place)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fs.copy_files(path, folder, source_filesystem=filesystem)
+        except OSError as error:
+            raise InputError(f"{place}: cannot be read ({_first_line(error)})") from None
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Iterator[Path]:
+    """Give a folder to write a study in; what is written there is kept at a URI.
+
+    Its records are copied every few seconds, the rest at the end.
+
+    Args:
+        resume: the study is there and goes on; otherwise there must be none.
+        note: prints that copying fails for now.
+
+    Raises:
+        InputError: the storage cannot be written to, or it is not as ``resume`` says.
+        WorkError: what was written could not be copied at the end; the folder is kept.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="raytune-yesno-"))
+    copier = _Copier(uri, folder)
+    try:
+        copier.begin(resume)
+    except InputError:
+        shutil.rmtree(folder)
+        raise
+    ended = threading.Event()
+
+    def copy_records() -> None:
+        failed = False
+        while not ended.wait(COPY_EVERY_S):
+            try:
+                copier.copy(folder / STORE)
+                failed = False
+            except OSError as error:
+                if not failed:
+                    note(f"{uri}: not reached for now, tried again ({_first_line(error)})")
+                failed = True
+
+    thread = threading.Thread(target=copy_records, daemon=True)
+    thread.start()
+    try:
+        yield folder
+    finally:
+        ended.set()
+        thread.join()
+        try:
+            copier.copy_all()
+        except OSError as error:
+            raise WorkError(
+                f"{uri}: cannot be written ({_first_line(error)}); the study lies in {folder}, "
+                "copy it there by hand"
+            ) from error
+        shutil.rmtree(folder)
+
+
+class _Copier:
+    """Copy files of a folder to the same names under a URI, where they changed."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        self.uri, self.folder = uri, folder
+        self.filesystem, self.root = open_filesystem(uri)
+        self.copied: dict[Path, tuple[int, int]] = {}
+
+    def begin(self, resume: bool) -> None:
+        from pyarrow import fs
+
+        path = f"{self.root}/{STORE}"
+        try:
+            is_there = self.filesystem.get_file_info(path).type == fs.FileType.File
+            if is_there and resume:
+                with self.filesystem.open_input_stream(path) as source:
+                    (self.folder / STORE).write_bytes(source.read())
+            elif not is_there and not resume:
+                probe = f"{self.root}/.probe"
+                self.filesystem.create_dir(self.root)
+                with self.filesystem.open_output_stream(probe) as sink:
+                    sink.write(b"")
+                self.filesystem.delete_file(probe)
+        except OSError as error:
+            raise InputError(f"{self.uri}: cannot be written to ({_first_line(error)})") from None
+        if resume and not is_there:
+            raise InputError(f"--resume {self.uri}: no study there (no {STORE})")
+        if is_there and not resume:
+            raise InputError(
+                f"--out {self.uri}: there is a study; give another place, or --resume {self.uri}"
+            )
+
+    def copy(self, file: Path) -> None:
+        """Copy one file, if it is there and has changed."""
+        try:
+            status = file.stat()
+            content = file.read_bytes()
+        except FileNotFoundError:
+            return
+        state = (status.st_mtime_ns, len(content))
+        if self.copied.get(file) == state:
+            return
+        path = f"{self.root}/{file.relative_to(self.folder).as_posix()}"
+        self.filesystem.create_dir(path.rpartition("/")[0])
+        with self.filesystem.open_output_stream(path) as sink:
+            sink.write(content)
+        self.copied[file] = state
+
+    def copy_all(self) -> None:
+        """Copy all files, the records last: what they name is then there."""
+        files = [file for file in self.folder.rglob("*") if file.is_file()]
+        for file in sorted(files, key=lambda file: (file.name == STORE, file)):
+            self.copy(file)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
