@@ -72,20 +72,40 @@ def name_checkpoint(path: str, root: str, place: str) -> str:
     return place.rstrip("/") + path.removeprefix(root)
 
 
+def is_study(uri: str) -> bool:
+    """Say whether a study was begun at a URI; False, too, where that cannot be told."""
+    from pyarrow import fs
+
+    filesystem, path = open_filesystem(uri)
+    with contextlib.suppress(OSError):
+        found = filesystem.get_file_info(f"{path}/{STORE}")
+        return bool(found.type == fs.FileType.File)
+    return False
+
+
+def download(uri: str, folder: Path) -> None:
+    """Copy all that lies under a URI into a folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from pyarrow import fs
+
+    filesystem, path = open_filesystem(uri)
+    try:
+        fs.copy_files(path, str(folder), source_filesystem=filesystem)
+    except OSError as error:
+        raise InputError(f"{uri}: cannot be read ({_first_line(error)})") from None
+
+
 @contextlib.contextmanager
 def at_hand(place: str) -> Iterator[Path]:
     """Give what lies under a place as a folder of this machine's: a copy, if it is not one."""
-    from pyarrow import fs
-
     if not is_remote(place):
         yield Path(place)
         return
-    filesystem, path = open_filesystem(place)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            fs.copy_files(path, folder, source_filesystem=filesystem)
-        except OSError as error:
-            raise InputError(f"{place}: cannot be read ({_first_line(error)})") from None
+        download(place, Path(folder))
         yield Path(folder)
 
 

@@ -158,13 +158,13 @@ def amazon(tmp_path: Path) -> Iterator[Amazon]:
             server.wait()
 
 
-def fill_in(work: Path, image: str, group: str) -> Path:
+def fill_in(work: Path, image: str, group: str, studies: str = "") -> Path:
     """Write cluster/aws.yaml as its EDIT marks ask for; at most one worker, soon idle."""
     import ray
 
     definition = yaml.safe_load((ROOT / "cluster/aws.yaml").read_text())
     definition.update(max_workers=1, idle_timeout_minutes=0.5)
-    definition["metadata"]["studies"] = str(work / "studies")
+    definition["metadata"]["studies"] = studies or str(work / "studies")
     definition["provider"].update(
         region="us-east-1", availability_zone="us-east-1a", use_internal_ips=True
     )
@@ -258,10 +258,12 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     assert {group["GroupName"] for group in seen["groups"]} == {"default", "yesno"}
 
 
-def test_study_yaml_comes_out_as_on_one_machine(amazon: Amazon) -> None:
+def test_study_yaml_comes_out_in_a_bucket_as_on_one_machine(amazon: Amazon) -> None:
     hosts, work = amazon.hosts, amazon.hosts.work
     made = amazon.ask(PREPARE)
-    laptop = Laptop(hosts, fill_in(work, made["image"], made["group"]), AMAZON)
+    amazon.ask("import boto3; boto3.client('s3').create_bucket(Bucket='studies')\nprint(0)")
+    definition = fill_in(work, made["image"], made["group"], studies="s3://studies/nightly")
+    laptop = Laptop(hosts, definition, AMAZON)
     tune = ["--config", str(ROOT / "cluster/study.yaml")]
     process = laptop.begin("--out", str(work / "cloud"), "--", "tune", *tune)
     amazon.boot_new(InstanceType="m7i.large")
@@ -271,3 +273,5 @@ def test_study_yaml_comes_out_as_on_one_machine(amazon: Amazon) -> None:
     assert amazon.machines(state="running") == []
     laptop.tune_here(work / "here", *tune)
     assert_same_outcome(work / "here", work / "cloud")
+    assert load(work / "cloud").refit
+    assert (work / "cloud/refit/best/state_dict_model.pt").exists()

@@ -13,6 +13,7 @@ from raytune_yesno.cluster.launch import Cluster, run_to_end
 from raytune_yesno.cluster.ship import gather_inputs, unpack_wheel
 from raytune_yesno.cluster.state import Launch, find_launch, launch_folder
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.remote import is_remote
 
 PROGRAM = "scripts/launch"
 DESCRIPTION = """\
@@ -151,13 +152,13 @@ def _run(options: argparse.Namespace, name: str) -> int:
 
 
 def _given_study(words: Sequence[str]) -> str:
-    """Return the folder on the cluster that a command itself names."""
+    """Return the folder on the cluster, or the URI, that a command itself names."""
     for index, word in enumerate(words):
         option, _, value = word.partition("=")
         if option in ("--out", "--resume"):
             value = value or "".join(words[index + 1 : index + 2])
-            if not value.startswith(("/", "~/")):
-                raise InputError(f"{option} {value}: on a cluster, it must be a whole path")
+            if not (value.startswith(("/", "~/")) or is_remote(value)):
+                raise InputError(f"{option} {value}: on a cluster, it must be a whole path or URI")
             return value
     return ""
 

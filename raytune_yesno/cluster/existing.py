@@ -14,6 +14,7 @@ from raytune_yesno.cluster.launcher import answers
 from raytune_yesno.cluster.ship import PROGRAM
 from raytune_yesno.cluster.state import Launch
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.remote import download, is_remote
 from raytune_yesno.store import STORE
 
 _MARK = "raytune-yesno study follows"
@@ -72,9 +73,11 @@ class ExistingCluster:
         self.submit()
 
     def fetch(self) -> None:
-        """Bring the study home: from a folder that is reached from here, too, or as a job's log."""
+        """Bring the study home: from where it is reached from here, too, or as a job's log."""
         launch = self.launch
-        if (Path(launch.study) / STORE).exists():
+        if is_remote(launch.study):
+            download(launch.study, Path(launch.out))
+        elif (Path(launch.study) / STORE).exists():
             shutil.copytree(launch.study, launch.out, dirs_exist_ok=True)
         else:
             printed: list[str] = []

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.remote import is_remote
+
 CONNECT_S = 10
 ENV = "~/raytune-yesno/env"
 """Where a definition makes the environment of a node."""
@@ -93,7 +95,7 @@ def check_hosts(hosts: Hosts, studies: str, python: str, probe: str) -> Iterable
     """Yield what keeps the hosts from being a cluster, a line each.
 
     Args:
-        studies: the folder that all must reach.
+        studies: the folder that all must reach; a URI is not looked at.
         python: the version that all must have.
         probe: a name for a file there, that nobody else uses.
     """
@@ -116,6 +118,8 @@ def check_hosts(hosts: Hosts, studies: str, python: str, probe: str) -> Iterable
         lambda answer: answer.exit_code,
         lambda answer: "rsync is missing there; install it",
     )
+    if is_remote(studies):
+        return
     folder = _quote(studies)
     made = hosts.run(hosts.addresses[0], f"mkdir -p {folder} && touch {folder}/{probe}")
     if made.exit_code:

@@ -23,6 +23,7 @@ from raytune_yesno.cluster.state import Launch
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.cluster.versions import PYTHON
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.remote import download, is_remote, is_study
 from raytune_yesno.store import STORE
 
 DOWN_S = 90.0
@@ -61,7 +62,7 @@ class Cluster:
 
     @property
     def studies(self) -> str:
-        """The folder for studies that all nodes reach."""
+        """The folder or URI for studies that all nodes reach."""
         metadata = self.definition.raw.get("metadata") or {}
         return str(metadata.get("studies", ""))
 
@@ -82,8 +83,8 @@ class Cluster:
         problems = check_definition(self.path)
         if not problems and not self.studies:
             problems.append(
-                f"{self.path}: metadata.studies: name a folder that all nodes reach; trials save "
-                "their checkpoints there, and what is lost with a node goes on from them"
+                f"{self.path}: metadata.studies: name a folder or URI that all nodes reach; trials "
+                "save their checkpoints there, and what is lost with a node goes on from them"
             )
         key = (self.definition.raw.get("auth") or {}).get("ssh_private_key")
         if key and not Path(key).expanduser().is_file():
@@ -146,6 +147,8 @@ class Cluster:
         self.say(f"job: {shlex.join(words)}")
 
     def _is_begun(self) -> bool:
+        if is_remote(self.launch.study):
+            return is_study(self.launch.study)
         store = f"{shlex.quote(self.launch.study)}/{STORE}"
         return "BEGUN" in self.launcher.exec(f"test -s {store} && echo BEG''UN || true")
 
@@ -187,7 +190,10 @@ class Cluster:
         if not self._is_begun():
             self.say("home: nothing to bring, the command ended before its study began")
         else:
-            self.launcher.fetch(launch.study, Path(launch.out))
+            if is_remote(launch.study):
+                download(launch.study, Path(launch.out))
+            else:
+                self.launcher.fetch(launch.study, Path(launch.out))
             self.say(f"home: {launch.out}")
         launch.save(phase="home")
 
