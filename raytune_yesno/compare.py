@@ -11,6 +11,8 @@ from scipy import stats
 
 from raytune_yesno.study import Study
 
+_GREATEST_LOG = 700.0  # beyond it, the exponential is no float
+
 
 @dataclass(frozen=True)
 class Group:
@@ -152,7 +154,6 @@ def _question(study: Study) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
-_GREATEST_LOG = 700.0  # beyond it, the exponential is no float
 # Where and when, not what.
 _NOT_ASKED = frozenset(("event", "time", "format", "slots", "data", "versions", "max_concurrent"))
 

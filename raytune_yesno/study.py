@@ -106,6 +106,11 @@ class Study:
     reason: str | None = None
 
     @property
+    def data(self) -> str | None:
+        """How its corpus was named; None where the task has none."""
+        return str(self.asked["data"]) if self.asked.get("corpus") else None
+
+    @property
     def best(self) -> Trial | None:
         """The best of the trials that were not cut off and did not fail; None without any."""
         return next(iter(self.ranking), None)

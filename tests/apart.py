@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import find_with_environment
 
 TIMEOUT_S = 400
 MARK = "RAYTUNE_YESNO_TEST"  # in the environment of all that is started there
@@ -67,14 +68,7 @@ def run_apart(
 
 def find_marked(mark: str) -> list[str]:
     """Return the command lines of the processes that have a mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
+    return find_with_environment(f"{MARK}={mark}")
 
 
 @contextmanager

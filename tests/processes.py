@@ -1,6 +1,7 @@
 """What tests ask the operating system about processes."""
 
 import os
+from pathlib import Path
 
 
 def find_processes(name: str) -> list[int]:
@@ -13,5 +14,18 @@ def find_processes(name: str) -> list[int]:
             if " ".join(process.cmdline()).startswith(name):
                 found.append(process.pid)
         except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def find_with_environment(*texts: str) -> list[str]:
+    """Return the command lines of all processes in whose environment, as begun, texts stand."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+            if all(text.encode() in environment for text in texts):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
             continue
     return found

@@ -115,7 +115,9 @@ class Amazon:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return process.communicate(timeout=2)[0]
+                output = process.communicate(timeout=2)[0]
+                print(output)
+                return output
             except subprocess.TimeoutExpired:
                 assert time.monotonic() < deadline
                 for name in self.find_new():

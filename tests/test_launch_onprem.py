@@ -83,6 +83,7 @@ class Laptop:
     def launch(self, *arguments: str) -> tuple[int, str]:
         process = self.begin(*arguments)
         output, _ = process.communicate(timeout=900)
+        print(output)  # for who runs this with -s, or looks for why it failed
         return process.returncode, output
 
     def tune_here(self, out: Path, *arguments: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import find_with_environment
 
 from raytune_yesno.cluster.local import MARK
 from raytune_yesno.study import load
@@ -22,15 +23,7 @@ SMALL = "--data synthetic:10 --trials 4 --epochs 2 --set channels=4,8 --set hidd
 
 def find_marked() -> list[str]:
     """Return the command lines of the processes of any local cluster of these tests."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes()
-            if MARK.encode() in environment and HOME.encode() in environment:
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
+    return find_with_environment(MARK, HOME)
 
 
 HOME = tempfile.mkdtemp(prefix="lc-", dir="/tmp")  # short: sockets lie below

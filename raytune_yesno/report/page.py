@@ -145,7 +145,7 @@ def _outcome(study: Study) -> str:
         "seed": asked.get("config", {}).get("seed"),
         "began knowing": _describe_warm_start(study),
         "slots": study.num_slots,
-        "data": asked.get("data") if asked.get("corpus") else None,  # else the task has none
+        "data": study.data,
         "corpus": asked.get("corpus", {}).get("source"),
         "fingerprint": asked.get("corpus", {}).get("fingerprint"),
     }

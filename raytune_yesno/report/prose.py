@@ -235,14 +235,14 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     train = ""
     if study.best:
         point = {**config, **study.best.point, "seed": asked["config"].get("seed", 0)}
-        data = ["--data", str(asked["data"])] if asked.get("corpus") else []  # a task may have none
+        data = ["--data", study.data] if study.data else []
         words = ["raytune-yesno", "train", *data]
         for key, value in point.items():
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words += ["--set", f"{key}={text}"]
         train = shlex.join(words)
     settings = {
-        **({"data": asked["data"]} if asked.get("corpus") else {}),
+        **({"data": study.data} if study.data else {}),
         "seed": asked["config"].get("seed", 0),
         **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
         **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),

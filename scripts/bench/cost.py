@@ -3,11 +3,10 @@
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from bench.functions import FUNCTIONS
 from bench.results import write_table
-from bench.searches import OURS
+from bench.searches import OURS, build_search
 from raytune_yesno.search import History, Observation, build_algorithm
 
 NUM_RESULTS = (10, 100, 1_000, 10_000)
@@ -22,15 +21,13 @@ def measure_cost(search: str, num_results: int) -> float:
     no difference to what a suggestion costs. Each suggestion has one result more than the last.
     """
     function = FUNCTIONS[PROBLEM]
-    name, _, option = search.partition(":model=")
-    options: dict[str, Any] = {"model": option} if option else {}
-    algorithm = build_algorithm(name, function.space, seed=0, **options)
+    searching = build_search(search, function.space, seed=0)
     random = build_algorithm("random", function.space, seed=0)
     history, seconds = History(), []
     for number in range(num_results + NUM_SUGGESTIONS + 1):
         if number >= num_results:
             began = time.process_time()
-            point = algorithm.suggest(number, history)
+            searching.ask(number, history)
             seconds.append(time.process_time() - began)
         point = random.suggest(number, history)
         assert point is not None
