@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,10 @@ from raytune_yesno.errors import WorkError
 SILENT_S = 20.0
 """Seconds without an answer after which a connection counts as broken."""
 POLL_S = 1.0
+# What Ray writes into a job's log before the job does.
+_PREFACE = re.compile(
+    r"^(\S+ \S+\tINFO job_manager\.py:\d+ -- .*|Running entrypoint for job .*)\n", re.MULTILINE
+)
 
 
 class SilenceError(WorkError):
@@ -32,8 +37,8 @@ class Job:
     def __init__(self, address: str, submission: str) -> None:
         from ray.job_submission import JobSubmissionClient
 
-        for name in ("ray", "ray.dashboard", "ray._private"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # of each upload and each socket
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # they tell of each upload and socket
         self.submission = submission
         self.shown = 0
         try:
@@ -89,13 +94,13 @@ class Job:
             new = text[max(0, self.shown - seen) :]
             seen += len(text)
             if new:
-                show(new)
+                show(_PREFACE.sub("", new))
                 self.shown += len(new)
 
     def _show_rest(self, show: Callable[[str], None]) -> None:
         with contextlib.suppress(Exception):
             if rest := self.client.get_job_logs(self.submission)[self.shown :]:
-                show(rest)
+                show(_PREFACE.sub("", rest))
 
     def _info(self) -> Any:
         """Return what is known of the job; None where there is no answer.

@@ -21,16 +21,16 @@ def list_machines(definition: Path) -> list[str]:
     from ray.autoscaler._private.util import prepare_config
     from ray.autoscaler.tags import TAG_RAY_NODE_KIND
 
-    config: Mapping[str, Any] = prepare_config(yaml.safe_load(definition.read_text()))
+    raw: Mapping[str, Any] = yaml.safe_load(definition.read_text())
+    kind = raw["provider"]["type"]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            config = prepare_config(raw)
             provider = _get_node_provider(config["provider"], config["cluster_name"])
             found = provider.non_terminated_nodes({})
             kinds = {node: provider.node_tags(node).get(TAG_RAY_NODE_KIND, "?") for node in found}
     except (Exception, SystemExit) as error:  # each cloud's client has errors of its own
         reason = " ".join((str(error) or said.getvalue()).split())[:200]
-        raise WorkError(
-            f"{config['provider']['type']} does not say which machines there are: {reason}"
-        ) from error
+        raise WorkError(f"{kind} does not say which machines there are: {reason}") from error
     return [f"{node} ({kind})" for node, kind in sorted(kinds.items())]
