@@ -8,6 +8,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.store import STORE
 
-COPY_EVERY_S = 5.0
-"""Seconds of records that a lost machine may cost."""
+COPY_EVERY_S = 1.0
+"""Seconds of records that a lost machine may cost; of a large study more, see `_SHARE`."""
+_SHARE = 0.05  # of the time, that copying may take
 
 
 def is_remote(place: str | None) -> bool:
@@ -113,7 +115,7 @@ def at_hand(place: str) -> Iterator[Path]:
 def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Iterator[Path]:
     """Give a folder to write a study in; what is written there is kept at a URI.
 
-    Its records are copied every few seconds, the rest at the end.
+    Its records are copied every second or so, the rest at the end.
 
     Args:
         resume: the study is there and goes on; otherwise there must be none.
@@ -133,8 +135,9 @@ def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
     ended = threading.Event()
 
     def copy_records() -> None:
-        failed = False
-        while not ended.wait(COPY_EVERY_S):
+        failed, pause = False, COPY_EVERY_S
+        while not ended.wait(pause):
+            began = time.monotonic()
             try:
                 copier.copy(folder / STORE)
                 failed = False
@@ -142,6 +145,7 @@ def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
                 if not failed:
                     note(f"{uri}: not reached for now, tried again ({_first_line(error)})")
                 failed = True
+            pause = max(COPY_EVERY_S, (time.monotonic() - began) / _SHARE)
 
     thread = threading.Thread(target=copy_records, daemon=True)
     thread.start()

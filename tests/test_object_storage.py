@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts import wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
@@ -121,3 +123,39 @@ class TestStudyWrittenThere:
         assert f"there/first/{STORE}" in keys
         assert not [key for key in keys if "/trials/" in key or "/.ray/" in key]
         assert Recognizer.load("s3://studies/there/first/refit/last").checkpoint.refit
+
+    @pytest.mark.slow
+    def test_a_killed_one_goes_on_elsewhere(self, bucket: Any) -> None:
+        place = "s3://studies/killed/first"
+        plan = "--data synthetic:10 --trials 4 --epochs 60 --search random --scheduler fifo"
+        words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "raytune_yesno.cli", "tune", *words, "--out", place],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        key = f"killed/first/{STORE}"
+        try:
+            wait_until(
+                lambda: [*bucket.objects.filter(Prefix=key)] and len(load(place).epochs) > 20,
+                "epochs in the bucket",
+                every_s=0.5,
+            )
+            assert process.poll() is None
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # with Ray, as when a head is lost
+            process.wait()
+        before = load(place)
+        told = self.tune("--resume", place)
+        assert told["study"] == place
+        assert (told["trials"], told["errors"]) == (4, 0)
+        after = load(place)
+        assert after.refit
+        for trial in before.trial_list:
+            if trial.status != "running":
+                assert after.trial_list[trial.number].epochs == trial.epochs
+        for trial in after.trial_list:
+            assert [epoch["epoch"] for epoch in trial.epochs] == list(
+                range(1, len(trial.epochs) + 1)
+            )
