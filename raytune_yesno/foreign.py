@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.remote import copy_files
 from raytune_yesno.store import STORE, Event, parse_json
 from raytune_yesno.study import METRIC, Study, Trial
 
@@ -129,11 +130,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
                     for file in found
                     if file.base_name in _TEXTS or file.base_name.startswith("experiment_state-")
                 ]
-            for file in wanted:
-                copy = Path(kept) / Path(file.path).relative_to(root)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with system.open_input_stream(file.path) as stream:
-                    copy.write_bytes(stream.read())
+            copy_files(system, wanted, root, Path(kept))
         except (OSError, ValueError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None

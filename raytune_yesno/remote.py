@@ -9,8 +9,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, WorkError
@@ -95,9 +95,28 @@ def download(uri: str, folder: Path) -> None:
 
     filesystem, path = open_filesystem(uri)
     try:
-        fs.copy_files(path, str(folder), source_filesystem=filesystem)
+        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+        files = [file for file in found if file.type == fs.FileType.File]
+        copy_files(filesystem, files, path, folder)
     except OSError as error:
         raise InputError(f"{uri}: cannot be read ({_first_line(error)})") from None
+
+
+def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -> None:
+    """Copy files of a storage, as pyarrow describes them, from below ``root`` into a folder.
+
+    Raises:
+        InputError: a name would lie outside of the folder, as no honest one does.
+        OSError: one cannot be read.
+    """
+    for file in files:
+        below = PurePosixPath(file.path).relative_to(root)
+        if ".." in below.parts:
+            raise InputError(f"{file.path}: a name that leads out of its folder; nothing is read")
+        copy = folder / below
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with filesystem.open_input_stream(file.path) as source, copy.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
 
 
 @contextlib.contextmanager
@@ -181,6 +200,7 @@ class _Copier:
             if is_there and resume:
                 with self.filesystem.open_input_stream(path) as source:
                     (self.folder / STORE).write_bytes(source.read())
+                self.copied[self.folder / STORE] = _state(self.folder / STORE)
             elif not is_there and not resume:
                 probe = f"{self.root}/.probe"
                 self.filesystem.create_dir(self.root)
@@ -199,12 +219,11 @@ class _Copier:
     def copy(self, file: Path) -> None:
         """Copy one file, if it is there and has changed."""
         try:
-            status = file.stat()
+            state = _state(file)
+            if self.copied.get(file) == state:
+                return
             content = file.read_bytes()
         except FileNotFoundError:
-            return
-        state = (status.st_mtime_ns, len(content))
-        if self.copied.get(file) == state:
             return
         path = f"{self.root}/{file.relative_to(self.folder).as_posix()}"
         self.filesystem.create_dir(path.rpartition("/")[0])
@@ -217,6 +236,12 @@ class _Copier:
         files = [file for file in self.folder.rglob("*") if file.is_file()]
         for file in sorted(files, key=lambda file: (file.name == STORE, file)):
             self.copy(file)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Return what differs once a file has changed."""
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from hosts import wait_until
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.recognizer import Recognizer
+from raytune_yesno.remote import download
 from raytune_yesno.store import STORE
 from raytune_yesno.study import load
 
@@ -82,6 +83,14 @@ def test_its_report_is_written_here(
     assert cli.main(["report", "s3://studies/nightly/first", "--out", str(out)]) == 0
     assert (out / "report.html").is_file()
     assert "secret" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["study", "experiment"])
+def test_a_name_that_leads_out_is_refused(kind: str, bucket: Any, tmp_path: Path) -> None:
+    bucket.put_object(Key=f"bad/{kind}/../../../result.json", Body=b"{}")
+    read = {"study": lambda place: download(place, tmp_path), "experiment": load}[kind]
+    with pytest.raises(InputError, match="leads out of its folder"):
+        read(f"s3://studies/bad/{kind}")
 
 
 @pytest.mark.parametrize("place", ["studies/nothing", "nobody/first"])
