@@ -144,9 +144,14 @@ def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
         InputError: the storage cannot be written to, or it is not as ``resume`` says.
         WorkError: what was written could not be copied at the end; the folder is kept.
     """
+    if "?" in uri:
+        raise InputError(
+            f"{uri.split('?')[0]}: leave out what follows the question mark; an endpoint and keys "
+            "are taken from the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …) on all nodes"
+        )
     folder = Path(tempfile.mkdtemp(prefix="raytune-yesno-"))
-    copier = _Copier(uri, folder)
     try:
+        copier = _Copier(uri, folder)
         copier.begin(resume)
     except InputError:
         shutil.rmtree(folder)

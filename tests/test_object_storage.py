@@ -85,6 +85,32 @@ def test_its_report_is_written_here(
     assert "secret" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("s3://nobody/first", "cannot be written to"),
+        ("s3://studies/first?access_key=a&secret_key=hidden", "question mark"),
+        ("nothing://studies/first", "cannot be reached"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_beforehand(
+    place: str, complaint: str, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["tune", "--data", "synthetic:10", "--trials", "1", "--out", place]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert "hidden" not in line
+
+
+def test_a_study_that_is_there_is_not_written_over(
+    folder: Path, bucket: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket.upload_file(str(folder / STORE), f"taken/{STORE}")
+    place = "s3://studies/taken"
+    assert cli.main(["tune", "--data", "synthetic:10", "--trials", "1", "--out", place]) == 2
+    assert f"--resume {place}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["study", "experiment"])
 def test_a_name_that_leads_out_is_refused(kind: str, bucket: Any, tmp_path: Path) -> None:
     bucket.put_object(Key=f"bad/{kind}/../../../result.json", Body=b"{}")
