@@ -3,12 +3,14 @@
 ``state_dict_model.pt``
     the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
 ``checkpoint.json``
-    config, corpus and its fingerprint, epoch, metrics, history, versions;
+    config, corpus and its fingerprint, epoch, metrics, history, versions, and ``sha256``: the
+    digest of each other file, and of what this one says itself;
 ``resume.pt``
     the optimiser's state, for going on with training.
 """
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -77,7 +79,19 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         torch.save(checkpoint.state_dict, new / STATE_DICT)
         if checkpoint.optimizer is not None:
             torch.save(checkpoint.optimizer, new / RESUME)
-        (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        describe_checkpoint(description, new)
+
+
+def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
+    """Write the description of the files that lie in ``folder``, and the digests of all."""
+    digests = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (STATE_DICT, RESUME)
+        if (folder / name).is_file()
+    }
+    digests[DESCRIPTION] = _digest({**description, "sha256": digests})
+    text = json.dumps({**description, "sha256": digests}, indent=1)
+    (folder / DESCRIPTION).write_text(text + "\n")
 
 
 def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
@@ -96,11 +110,12 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
+        _check_digests(description, folder)
         if len(description["history"]) != description["epoch"]:
             raise ValueError("its history is not that of its epochs")
         state_dict = torch.load(folder / STATE_DICT, map_location=device, weights_only=True)
         optimizer = None
-        if (folder / RESUME).is_file():
+        if RESUME in description["sha256"]:
             optimizer = torch.load(folder / RESUME, map_location=device, weights_only=True)
         return Checkpoint(
             config=build_config(description["config"], where=str(folder / DESCRIPTION)),
@@ -119,6 +134,26 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         raise InputError(
             f"{folder}: the checkpoint is damaged ({reason}); use another one"
         ) from error
+
+
+def _check_digests(description: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError where a file is not the one that was saved.
+
+    It tells chance from intent no better than any digest that lies beside its file: against
+    strangers, nothing in a checkpoint is executed.
+    """
+    if "sha256" not in description:
+        raise ValueError(f"{DESCRIPTION} holds no digests")
+    digests = dict(description["sha256"])
+    if digests.pop(DESCRIPTION, None) != _digest({**description, "sha256": digests}):
+        raise ValueError(f"{DESCRIPTION} is not as it was saved")
+    for name in digests.keys() & {STATE_DICT, RESUME}:
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digests[name]:
+            raise ValueError(f"{name} is not as it was saved")
+
+
+def _digest(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

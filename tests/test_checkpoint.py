@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pickle
+import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from raytune_yesno.checkpoint import (
     RESUME,
     STATE_DICT,
     Checkpoint,
+    describe_checkpoint,
     library_versions,
     load_checkpoint,
     replace_folder,
@@ -59,6 +61,13 @@ def assert_same(one: Checkpoint, other: Checkpoint) -> None:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
         else:
             assert ours == theirs, key.name
+
+
+def describe_anew(folder: Path, **changes: Any) -> None:
+    """Give a checkpoint the digests of the files that lie there now, as who means harm would."""
+    description = json.loads((folder / DESCRIPTION).read_text())
+    del description["sha256"]
+    describe_checkpoint({**description, **changes}, folder)
 
 
 def refusal(folder: Path) -> str:
@@ -188,19 +197,35 @@ class TestDamage:
         assert message.startswith(f"{folder}: the checkpoint is damaged (")
         assert "\n" not in message
 
+    @pytest.mark.parametrize("name", [STATE_DICT, RESUME, DESCRIPTION])
+    def test_a_flipped_bit_anywhere_is_noticed(self, folder: Path, name: str) -> None:
+        data = (folder / name).read_bytes()
+        draw = random.Random(name)
+        for _ in range(60):
+            at, bit = draw.randrange(len(data)), 1 << draw.randrange(8)
+            flipped = bytearray(data)
+            flipped[at] ^= bit
+            if name == DESCRIPTION and bytes([data[at], flipped[at]]).isspace():
+                continue  # JSON means the same
+            (folder / name).write_bytes(flipped)
+            assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged ("), (at, bit)
+
+    def test_one_without_digests_is_damage(self, folder: Path) -> None:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        del description["sha256"]
+        (folder / DESCRIPTION).write_text(json.dumps(description))
+        assert "holds no digests" in refusal(folder)
+
     def test_so_are_missing_weights(self, folder: Path) -> None:
         (folder / STATE_DICT).unlink()
         assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
 
     def test_an_epoch_without_history_is_damage(self, folder: Path) -> None:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        (folder / DESCRIPTION).write_text(json.dumps({**description, "history": []}))
+        describe_anew(folder, history=[])
         assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
 
     def test_a_config_of_another_version_is_told_by_its_key(self, folder: Path) -> None:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        description["config"]["channel"] = [3]
-        (folder / DESCRIPTION).write_text(json.dumps(description))
+        describe_anew(folder, config={**CONFIG.as_dict(), "channel": [3]})
         message = refusal(folder)
         assert message.startswith(f"{folder / DESCRIPTION}: unknown key 'channel'; did you mean")
 
@@ -226,6 +251,7 @@ class Attack:
 def test_code_in_a_checkpoint_is_not_run(folder: Path, name: str, zipped: bool) -> None:
     mark = folder.parent / "attacked"
     torch.save({"fc1.weight": Attack(mark)}, folder / name, _use_new_zipfile_serialization=zipped)
+    describe_anew(folder)
     assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
     assert not mark.exists()
     torch.load(folder / name, weights_only=False)
