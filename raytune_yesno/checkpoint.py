@@ -63,6 +63,18 @@ class Checkpoint:
         return self.history[-1]
 
 
+class UnusableCheckpoint(InputError):
+    """There is no checkpoint where one should be, or it is damaged.
+
+    Attributes:
+        what: where, and what is wrong, without what to do.
+    """
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(f"{what}; {todo}")
+        self.what = what
+
+
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``folder`` whole or not at all; one that exists is replaced."""
     description = {
@@ -98,15 +110,16 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
     """Read a checkpoint folder; nothing in it is executed.
 
     Raises:
-        InputError: the folder is no checkpoint, or is damaged.
+        UnusableCheckpoint: the folder is no checkpoint, or is damaged.
+        InputError: its config is of another version.
     """
     if not (folder / DESCRIPTION).is_file():
         hint = next(
             (name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), ""
         )
-        raise InputError(
-            f"{folder}: no checkpoint here (no {DESCRIPTION}); "
-            + (f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed")
+        raise UnusableCheckpoint(
+            f"{folder}: no checkpoint here (no {DESCRIPTION})",
+            f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
         )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -131,8 +144,8 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         raise
     except Exception as error:  # torch and json raise many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{folder}: the checkpoint is damaged ({reason}); use another one"
+        raise UnusableCheckpoint(
+            f"{folder}: the checkpoint is damaged ({reason})", "use another one"
         ) from error
 
 
@@ -175,6 +188,15 @@ def replace_folder(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 old.rename(folder)
+
+
+def settle_folder(folder: Path) -> None:
+    """Clear up what a killed :func:`replace_folder` left; nobody may be writing."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if left.name.endswith("-old") and not folder.exists():
+            left.rename(folder)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def library_versions() -> dict[str, str]:

@@ -42,6 +42,15 @@ class Display:
             self.stream.flush()
         self.shown = ""
 
+    def remark(self, line: str) -> None:
+        """Print a line that stays, above the one that is rewritten."""
+        if self.live:
+            self.stream.write("\r\x1b[K")
+        self.stream.write(line + "\n")
+        if self.live and self.shown:
+            self.stream.write(self.shown[: WIDTH - 1])
+        self.stream.flush()
+
     def show_bytes(self, done: int, total: int | None) -> None:
         """Show a download."""
         whole = f" of {total / 1e6:.1f}" if total else ""

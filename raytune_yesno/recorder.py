@@ -154,9 +154,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         epochs: int,
         on_progress: Callable[[Progress], None],
         watch: Watch,
+        note: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.store, self.progress, self.epochs, self.watch = store, progress, epochs, watch
-        self.on_progress = on_progress
+        self.on_progress, self.note = on_progress, note
         self.attempts: dict[int, int] = {}
         self.running: set[int] = set()
         self.waiting: set[int] = set()
@@ -165,7 +166,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot go into Ray's snapshots of the experiment, which are never read."""
-        return {**self.__dict__, "on_progress": None}
+        return {**self.__dict__, "on_progress": None, "note": None}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -192,6 +193,9 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.progress.running = len(self.running)
 
     def epoch(self, number: int, result: dict[str, Any]) -> None:
+        if damage := result.get("damage"):
+            self.store.append("damaged", trial=number, reason=damage)
+            self.note(f"trial {number}: {damage}")
         kept = {key: result[key] for key in RECORDED if key in result}
         self.progress.take(number, kept)
         self.watch.epoch(number, kept)

@@ -64,6 +64,24 @@ def copy_tree(source: str, target: str) -> None:
     fs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=filesystem)
 
 
+def list_beside(place: str) -> list[str]:
+    """Return the other folders that lie where a folder, or what a URI names, lies or lay.
+
+    Raises:
+        InputError: that cannot be read.
+    """
+    from pyarrow import fs
+
+    above = place.rstrip("/").rpartition("/")[0]
+    filesystem, path = open_filesystem(above) if is_remote(place) else (fs.LocalFileSystem(), above)
+    try:
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    except OSError as error:
+        raise InputError(f"{above}: cannot be read ({_first_line(error)})") from None
+    folders = sorted(file.base_name for file in found if file.type == fs.FileType.Directory)
+    return [beside for name in folders if (beside := f"{above}/{name}") != place.rstrip("/")]
+
+
 def name_checkpoint(path: str, root: str, place: str) -> str:
     """Return the folder or URI of a checkpoint.
 
@@ -85,8 +103,11 @@ def is_study(uri: str) -> bool:
     return False
 
 
-def download(uri: str, folder: Path) -> None:
+def download(uri: str, folder: Path, *, missing_ok: bool = False) -> None:
     """Copy all that lies under a URI into a folder.
+
+    Args:
+        missing_ok: where nothing lies there, copy nothing.
 
     Raises:
         InputError: it cannot be read.
@@ -95,7 +116,9 @@ def download(uri: str, folder: Path) -> None:
 
     filesystem, path = open_filesystem(uri)
     try:
-        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+        found = filesystem.get_file_info(
+            fs.FileSelector(path, allow_not_found=missing_ok, recursive=True)
+        )
         files = [file for file in found if file.type == fs.FileType.File]
         copy_files(filesystem, files, path, folder)
     except OSError as error:
@@ -121,12 +144,15 @@ def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -
 
 @contextlib.contextmanager
 def at_hand(place: str) -> Iterator[Path]:
-    """Give what lies under a place as a folder of this machine's: a copy, if it is not one."""
+    """Give what lies under a place as a folder of this machine's: a copy, if it is not one.
+
+    It may be empty, or not be there, where nothing lies there.
+    """
     if not is_remote(place):
         yield Path(place)
         return
     with tempfile.TemporaryDirectory() as folder:
-        download(place, Path(folder))
+        download(place, Path(folder), missing_ok=True)
         yield Path(folder)
 
 

@@ -7,6 +7,7 @@ Events, in the order in which they can occur:
 ``started`` a trial began (again, with the next ``attempt``) in a process on a host
 ``epoch``   the metrics of an epoch, and where it was trained: ``host``, Ray's ``node`` (a host may
             run several), ``pid``; ``began`` and ``ended`` are the worker's clock, in seconds
+``damaged`` a checkpoint of the trial's could not be used: ``reason``, and what it went on from
 ``saved``   the trial's latest checkpoint, and its epoch
 ``mutated`` after an epoch, a scheduler copied another trial (``source``) over this one, which goes
             on from that one's ``checkpoint`` with a new point

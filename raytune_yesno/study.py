@@ -292,6 +292,8 @@ def _build_study(
             reason = event.get("reason")
         elif kind == "refitted":  # it names the best trial, but is no event of it
             refit = event
+        elif kind == "damaged":
+            problems = [*problems, f"trial {event['trial']}: {event['reason']}"]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
         elif "trial" in event:
@@ -326,6 +328,7 @@ def _build_study(
 _NEEDED = {
     "asked": frozenset(("trial", "point")),
     "epoch": frozenset(("epoch", "seconds", "host", "pid", "began", "ended", "trial")),
+    "damaged": frozenset(("trial", "reason")),
     "saved": frozenset(("checkpoint", "epoch")),
     "mutated": frozenset(("checkpoint", "epoch", "point")),
     "ended": frozenset(("status",)),

@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,11 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
     Checkpoint,
+    UnusableCheckpoint,
     load_checkpoint,
     replace_folder,
     save_checkpoint,
+    settle_folder,
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
+DAMAGE = "damage"
 _RAY_FILES = ".ray"
 
 
@@ -68,6 +71,7 @@ class Payload:
     resume: Checkpoint | None
     refit: bool
     epochs: int
+    place: str
 
     def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
         """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
@@ -87,6 +91,7 @@ def run_training(
     refit: bool = False,
     epochs: int | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train with ``config.num_workers`` workers, or with none: in the calling process.
 
@@ -100,6 +105,7 @@ def run_training(
         refit: train on the training and validation parts together.
         epochs: stop after this many; the learning rate still follows ``config.epochs``.
         on_epoch: called with the metrics of every epoch as it ends.
+        note: called with a line on a checkpoint that could not be used, and what was instead.
 
     Raises:
         InputError: there is nothing to resume, or the corpus is another one.
@@ -107,13 +113,14 @@ def run_training(
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_resumable(out, corpus) if resume else None
-    payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs)
+    checkpoint = load_resumable(out, corpus, note) if resume else None
+    place = place or str(out)
+    payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs, place)
     history = checkpoint.history if checkpoint else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if len(history) < payload.epochs:
         if config.num_workers:
-            run_on_workers(payload, out, place or str(out), on_epoch)
+            run_on_workers(payload, out, on_epoch, note)
         else:
             run_here(payload, out, on_epoch)
     last = load_checkpoint(out / LAST)
@@ -131,7 +138,10 @@ def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], N
 
 
 def run_on_workers(
-    payload: Payload, out: Path, place: str, on_epoch: Callable[[dict[str, Any]], None]
+    payload: Payload,
+    out: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    note: Callable[[str], None],
 ) -> None:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
     trainer = TorchTrainer(
@@ -144,10 +154,10 @@ def run_on_workers(
         ),
         run_config=ray.train.RunConfig(
             name=_RAY_FILES,
-            storage_path=place,
+            storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=3),
-            callbacks=[Keeper(out)],
+            callbacks=[Keeper(out, note)],
         ),
     )
     failures: list[BaseException] = []
@@ -165,7 +175,7 @@ def run_on_workers(
             thread.start()
             thread.join()
     finally:
-        delete_tree(f"{place}/{_RAY_FILES}")
+        delete_tree(f"{payload.place}/{_RAY_FILES}")
     if failures and isinstance(failures[0], TrainingFailedError):
         raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
     if failures:
@@ -175,17 +185,23 @@ def run_on_workers(
 def train_worker(train_loop_config: dict[str, Any]) -> None:
     """Drive the loop on one of Ray Train's workers, reporting every epoch."""
     payload: Payload = ray.get(train_loop_config["payload"])
-    resume = payload.resume
+    resume, damage = payload.resume, None
     if interrupted := ray.train.get_checkpoint():  # a worker was lost: go on from the last report
         with interrupted.as_directory() as folder:
-            resume = load_checkpoint(Path(folder))
+            # The driver's copies lie in the run's folder, where that is the nodes', too.
+            copies = [Path(payload.place, name) for name in (LAST, BEST)]
+            found, damage = find_whole([Path(folder), *copies])
+        resume = found or resume
+        if damage and not found:
+            damage += f"; gone on from epoch {resume.epoch if resume else 0}"
     for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if process_rank()[0] == 0:
                 record.save(Path(folder) / "checkpoint")
                 checkpoint = ray.train.Checkpoint.from_directory(Path(folder) / "checkpoint")
-            ray.train.report(record.metrics, checkpoint=checkpoint)
+            ray.train.report({**record.metrics, DAMAGE: damage}, checkpoint=checkpoint)
+            damage = None
 
 
 def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
@@ -204,8 +220,8 @@ def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
 class Keeper(ray.train.UserCallback):  # type: ignore[misc]
     """Take over every epoch's checkpoint. Ray Train calls it on the driver's node."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, note: Callable[[str], None]) -> None:
+        self.out, self.note = out, note
 
     def after_report(
         self,
@@ -214,6 +230,8 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
         checkpoint: ray.train.Checkpoint | None,
     ) -> None:
         """Copy the checkpoint that rank 0 reported."""
+        if damage := metrics[0].get(DAMAGE):
+            self.note(damage)
         if checkpoint:
             with checkpoint.as_directory() as folder:
                 copy_folder(Path(folder), self.out / LAST)
@@ -238,13 +256,40 @@ def score(metrics: dict[str, Any]) -> tuple[float, float]:
     return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
 
 
-def load_resumable(out: Path, corpus: "Corpus | None") -> Checkpoint:
+def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint that a run may go on from, and a line on one that is damaged."""
+    for name in (LAST, BEST):
+        settle_folder(out / name)
+    return find_whole([out / LAST, out / BEST])
+
+
+def find_whole(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
+    """Return the first checkpoint that is whole, and a line on the one that should have been."""
+    damage = None
+    for folder in folders:
+        try:
+            checkpoint = load_checkpoint(folder)
+        except UnusableCheckpoint as error:
+            damage = damage or error.what
+            continue
+        instead = f"; gone on from epoch {checkpoint.epoch}, {folder}"
+        return checkpoint, damage and damage + instead
+    return None, damage
+
+
+def load_resumable(
+    out: Path, corpus: "Corpus | None", note: Callable[[str], None] = lambda line: None
+) -> Checkpoint:
     """Return the checkpoint that a run goes on from.
 
     Raises:
         InputError: there is none, or it was trained on another corpus.
     """
-    checkpoint = load_checkpoint(out / LAST)
+    checkpoint, damage = find_resumable(out)
+    if checkpoint is None:
+        raise InputError(f"{damage}; there is nothing to go on from, train anew")
+    if damage:
+        note(damage)
     trained_on = checkpoint.corpus.get("fingerprint")
     if corpus and corpus.fingerprint != trained_on:
         raise InputError(

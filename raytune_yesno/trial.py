@@ -25,16 +25,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import Config, build_config
+from raytune_yesno.latest import find_latest
 from raytune_yesno.loop import Record, find_device, fit
-from raytune_yesno.remote import at_hand
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
-
-CHECKPOINT_EVERY_S = 10.0
-"""Seconds of a trial that a crash may cost. Pausing a trial saves it at any epoch."""
 
 Launch = dict[str, Any]
 """What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
@@ -45,10 +42,15 @@ counts, and of as many the launch's: a scheduler that copies one trial over anot
 
 @dataclass(frozen=True)
 class Payload:
-    """What all trials of a study share; the corpus lies once on each node, in the object store."""
+    """What all trials of a study share; the corpus lies once on each node, in the object store.
+
+    Attributes:
+        checkpoint_every_s: seconds of a trial that a crash may cost; pausing one saves it, too.
+    """
 
     config: Config
     corpus: "ray.ObjectRef[Corpus | None]"
+    checkpoint_every_s: float = 10.0
 
     def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
         """Return the records of the trial that ``launch`` describes."""
@@ -89,11 +91,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self.launch = launch
         self.records: Iterator[Record] | None = None
         # A resumed study names one, Tune another when it restarts the trial: the later one counts.
-        found = []
-        for place in filter(None, (launch["checkpoint"], folder)):
-            with at_hand(place) as here:
-                found.append(load_checkpoint(here))
-        self.resume = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
+        places = filter(None, (launch["checkpoint"], folder))
+        self.resume, self.damage = find_latest(places)
         self.saved_at = time.monotonic()
 
     def step(self) -> dict[str, Any]:
@@ -109,8 +108,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         finally:
             ray.get(waiting)  # what a peer raised explains better than the lost connection does
         metrics = self.record.metrics
+        damage, self.damage = self.damage, None
         return {
             **metrics,
+            **({"damage": damage} if damage else {}),
             "diverged": self.record.diverged,
             "host": socket.gethostname(),
             "node": ray.get_runtime_context().get_node_id(),
@@ -118,7 +119,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "began": began,
             "ended": time.time(),
             "done": self.record.diverged or metrics["epoch"] >= self.payload.config.epochs,
-            SHOULD_CHECKPOINT: time.monotonic() - self.saved_at > CHECKPOINT_EVERY_S,
+            SHOULD_CHECKPOINT: time.monotonic() - self.saved_at > self.payload.checkpoint_every_s,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -14,7 +14,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from raytune_yesno.checkpoint import library_versions, load_checkpoint
+from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.plan import Plan
@@ -53,7 +53,9 @@ def run_search(
     data: str = "",
     resume: bool = False,
     add_trials: int = 0,
+    checkpoint_every_s: float = 10.0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
@@ -67,6 +69,8 @@ def run_search(
         place: where its checkpoints go, and who reads them must reach it: a URI [``out``].
         data: how the corpus was named, for the record; resuming finds it by that.
         add_trials: how many more trials a resumed study gets.
+        note: is handed a line on each checkpoint that could not be used.
+        checkpoint_every_s: seconds of a trial that a crash may cost.
         listen: is handed every event that the store was told.
 
     Raises:
@@ -108,7 +112,7 @@ def run_search(
     else:
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
     watch = OrderedWatch(plan.stop, earlier) if plan.ordered else Watch(plan.stop, earlier)
-    recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch)
+    recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, Rounds):
@@ -123,7 +127,8 @@ def run_search(
     over = before is not None and before.searched and not add_trials
     if remaining > 0 and not over:
         with stop_on_signals(recorder):
-            tune_trials(plan, corpus, searcher, scheduler, recorder, remaining, slots)
+            payload = Payload(plan.config, ray.put(corpus), checkpoint_every_s)
+            tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
     if recorder.stopped_by:
         store.append("paused")
         raise Interrupted(recorder.stopped_by)
@@ -158,7 +163,7 @@ def check_corpus(study: Study, corpus: "Corpus | None") -> None:
 
 def tune_trials(
     plan: Plan,
-    corpus: "Corpus | None",
+    payload: Payload,
     searcher: "StudySearcher",
     scheduler: TrialScheduler,
     recorder: "Recorder",
@@ -173,7 +178,6 @@ def tune_trials(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     # Trials that wait for others are no longer running, and these know how many may.
     waits = isinstance(scheduler, Rounds)
-    payload = Payload(plan.config, ray.put(corpus))
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(Trial, payload=payload),
@@ -210,6 +214,7 @@ def run_refit(
     *,
     place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
@@ -225,7 +230,7 @@ def run_refit(
     Raises:
         WorkError: no trial has a result to refit.
     """
-    from raytune_yesno.train import run_training
+    from raytune_yesno.train import find_resumable, run_training
 
     best = study.best
     if best is None or best.best_epoch is None:
@@ -233,7 +238,10 @@ def run_refit(
     config = best_config(study, best)
     epochs = best.best_epoch["epoch"]
     folder = study.path / REFIT
-    resume = is_begun(folder, config, epochs)
+    begun, damage = find_resumable(folder)
+    if damage and begun is None and folder.exists():
+        note(f"{damage}; the refit is begun anew")
+    resume = begun is not None and is_part(begun, config, epochs)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
     kept = f"{place or study.path}/{REFIT}"
@@ -246,6 +254,7 @@ def run_refit(
         refit=True,
         epochs=epochs,
         on_epoch=on_epoch,
+        note=note,
     )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     if corpus:
@@ -256,13 +265,9 @@ def run_refit(
     return refit
 
 
-def is_begun(folder: Path, config: Config, epochs: int) -> bool:
-    """Say whether a folder holds the refit of a config, cut off at or before an epoch."""
-    try:
-        last = load_checkpoint(folder / "last")
-    except InputError:
-        return False
-    return last.refit and last.config == config and last.epoch <= epochs
+def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:
+    """Say whether a checkpoint is of the refit of a config, cut off at or before an epoch."""
+    return begun.refit and begun.config == config and begun.epoch <= epochs
 
 
 def best_config(study: Study, trial: StudyTrial) -> Config:

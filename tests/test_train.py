@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import find_processes
 
-from raytune_yesno.checkpoint import load_checkpoint
+from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import InputError, WorkError
@@ -130,6 +130,37 @@ class TestResuming:
         assert small_corpus.fingerprint in str(refused.value)
         assert other.fingerprint in str(refused.value)
         assert load_checkpoint(tmp_path / "last").history == before.history
+
+    @pytest.mark.parametrize("name", [STATE_DICT, DESCRIPTION])
+    def test_from_a_damaged_checkpoint_goes_on_from_the_best(
+        self, name: str, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        run_training(here(), small_corpus, tmp_path, epochs=2)
+        damaged = tmp_path / "last" / name
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        told: list[str] = []
+        run = run_training(here(), small_corpus, tmp_path, resume=True, note=told.append)
+        assert_same_run(run, undisturbed)
+        (line,) = told
+        assert line.startswith(f"{tmp_path / 'last'}: the checkpoint is damaged (")
+        assert line.endswith(f"; gone on from epoch 2, {tmp_path / 'best'}")
+
+    def test_where_all_is_damaged_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        run_training(here(), small_corpus, tmp_path, epochs=1)
+        for name in ("best", "last"):
+            (tmp_path / name / STATE_DICT).write_bytes(b"")
+        with pytest.raises(InputError, match=r"last: the checkpoint is damaged.*train anew$"):
+            run_training(here(), small_corpus, tmp_path, resume=True)
+
+    def test_after_a_kill_between_two_renames_loses_nothing(
+        self, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        cut = run_training(here(), small_corpus, tmp_path, epochs=2)
+        cut.last.rename(tmp_path / ".last-abc-old")
+        (tmp_path / ".last-abc").mkdir()
+        run = run_training(here(), small_corpus, tmp_path, resume=True)
+        assert_same_run(run, undisturbed)
+        assert {path.name for path in tmp_path.iterdir()} == {"best", "last", HISTORY}
 
     def test_where_there_is_no_run_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no checkpoint here"):

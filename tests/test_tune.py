@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from processes import find_processes
 
-from raytune_yesno.checkpoint import load_checkpoint
+from raytune_yesno.checkpoint import STATE_DICT, load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import InputError, WorkError
@@ -24,7 +24,7 @@ from raytune_yesno.store import read_events
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.synthetic import synthesize
 from raytune_yesno.train import run_training
-from raytune_yesno.tune import best_config, is_begun, run_refit, run_search
+from raytune_yesno.tune import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -250,6 +250,39 @@ class TestASearchThatIsOver:
         assert {key: recorded[key] for key in refit} == refit
 
 
+def test_a_damaged_checkpoint_costs_epochs_and_is_told(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def disturb(progress: Progress) -> None:
+        """Once a second checkpoint is saved, flip a bit in it and kill the trial."""
+        (trial,) = load(tmp_path).trial_list
+        if trial.attempts == 1 and trial.checkpoint and trial.checkpoint[1] >= 2:
+            weights = Path(trial.checkpoint[0], STATE_DICT)
+            data = bytearray(weights.read_bytes())
+            data[len(data) // 2] ^= 4
+            weights.write_bytes(data)
+            os.kill(trial.epochs[0]["pid"], signal.SIGKILL)
+
+    plan = build_manual_plan([GOOD])
+    study = run_search(
+        plan,
+        small_corpus,
+        tmp_path,
+        checkpoint_every_s=0.0,
+        on_progress=disturb,
+        note=told.append,
+    )
+    (trial,) = study.trial_list
+    assert recorded_curve(trial) == trained_curve(study, trial, small_corpus)
+    assert trial.attempts == 2
+    (line,) = told
+    assert "the checkpoint is damaged (" in line
+    assert line.startswith("trial 0: ")
+    assert study.problems == [line]
+
+
 def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_path: Path) -> None:
     points = [{"optimizer": "sgd", "learning_rate": 1e30}]
     study = run_search(build_manual_plan(points, config={"warmup": 0.0}), small_corpus, tmp_path)
@@ -309,10 +342,10 @@ def test_a_refit_that_was_cut_off_is_told_from_another(
     small_corpus: Corpus, tmp_path: Path
 ) -> None:
     config = build_config({**SMALL, "num_workers": 0})
-    assert not is_begun(tmp_path, config, 4)
-    run_training(config, small_corpus, tmp_path, refit=True, epochs=2)
-    assert is_begun(tmp_path, config, 4)
-    assert not is_begun(tmp_path, config, 1)
-    assert not is_begun(tmp_path, build_config({**SMALL, "num_workers": 0, "seed": 1}), 4)
-    run_training(config, small_corpus, tmp_path, refit=False, epochs=2)
-    assert not is_begun(tmp_path, config, 4)
+    run = run_training(config, small_corpus, tmp_path, refit=True, epochs=2)
+    begun = load_checkpoint(run.last)
+    assert is_part(begun, config, 4)
+    assert not is_part(begun, config, 1)
+    assert not is_part(begun, build_config({**SMALL, "num_workers": 0, "seed": 1}), 4)
+    run = run_training(config, small_corpus, tmp_path, refit=False, epochs=2)
+    assert not is_part(load_checkpoint(run.last), config, 4)

@@ -82,7 +82,7 @@ def _run_training(
     display: Display,
 ) -> Any:
     from raytune_yesno.session import count_fitting
-    from raytune_yesno.train import LAST, run_training
+    from raytune_yesno.train import BEST, LAST, run_training
 
     if config.num_workers:
         count_fitting(config)
@@ -92,8 +92,10 @@ def _run_training(
         config,
         corpus,
         out,
-        resume=(out / LAST).exists(),  # there is none if the first epoch was cut off
+        # There is none if the first epoch was cut off.
+        resume=any((out / name).exists() for name in (LAST, BEST)),
         on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
+        note=display.remark,
     )
 
 

@@ -207,6 +207,7 @@ def _search_and_refit(
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
                 on_progress=display.show_search,
+                note=display.remark,
                 listen=listen,
             )
     finally:
@@ -225,6 +226,7 @@ def _search_and_refit(
             corpus,
             place=place,
             on_epoch=lambda metrics: display.show_epoch(metrics, epochs),
+            note=display.remark,
         )
     finally:
         display.close()
