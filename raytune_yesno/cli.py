@@ -264,6 +264,13 @@ def _add_tune(commands: Any) -> None:
         help="let the search know the results of other studies",
     )
     parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="save each trial every S seconds of its training: what a crash may cost [10]",
+    )
+    parser.add_argument(
         "--time-budget", type=float, metavar="S", help="end the search after S seconds"
     )
     parser.add_argument(

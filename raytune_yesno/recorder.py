@@ -4,6 +4,7 @@ import contextlib
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
+from raytune_yesno.errors import WorkError
 from raytune_yesno.plan import Plan
 from raytune_yesno.remote import name_checkpoint
 from raytune_yesno.rounds import Rounds
@@ -24,6 +26,8 @@ from raytune_yesno.trial import Launch
 from raytune_yesno.warm_start import build_observations
 
 METRIC = "valid_loss"
+
+_TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0  # of storage that cannot be written to
 
 
 @dataclass
@@ -158,6 +162,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
     ) -> None:
         self.store, self.progress, self.epochs, self.watch = store, progress, epochs, watch
         self.on_progress, self.note = on_progress, note
+        store.wait = self.wait_for_storage
+        self.tried_at = 0.0
         self.attempts: dict[int, int] = {}
         self.running: set[int] = set()
         self.waiting: set[int] = set()
@@ -167,6 +173,20 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot go into Ray's snapshots of the experiment, which are never read."""
         return {**self.__dict__, "on_progress": None, "note": None}
+
+    def wait_for_storage(self, error: OSError) -> None:
+        """Wait a moment before a record is tried again, saying once a minute why.
+
+        Raises:
+            WorkError: a signal asks to stop; what could not be written is told.
+        """
+        where = f"{self.store.path}: cannot be written ({error.strerror})"
+        if self.stopped_by is not None:
+            raise WorkError(f"{where}; what was not recorded is trained again by --resume")
+        if time.monotonic() - self.tried_at > _SAY_AGAIN_S:
+            self.tried_at = time.monotonic()
+            self.note(f"{where}; the study waits until it can be")
+        time.sleep(_TRY_AGAIN_S)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

@@ -40,31 +40,68 @@ Event = dict[str, Any]
 class StudyStore:
     """Append events to a study's store, and hand each to ``listen`` once it is written.
 
-    ``place`` is where the study's checkpoints lie for all nodes: its folder, or a URI.
+    A full disk, or one that is gone for a while, costs no record: an event that cannot be written
+    is tried again until it can.
+
+    Args:
+        listen: called with each event.
+        place: where the study's checkpoints lie for all nodes: its folder, or a URI.
+        wait: called with the error before each new try; it may give up by raising. None to raise
+            the error at once.
     """
 
     def __init__(
-        self, folder: Path, listen: Callable[[Event], None] | None = None, place: str | None = None
+        self,
+        folder: Path,
+        listen: Callable[[Event], None] | None = None,
+        place: str | None = None,
+        wait: Callable[[OSError], None] | None = None,
     ) -> None:
-        self.path, self.listen = folder / STORE, listen
+        self.path, self.listen, self.wait = folder / STORE, listen, wait
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        self.is_begun = self.path.exists()
         _end_last_line(self.path)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
         record = {"event": event, "time": time.time(), **fields}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
-            file.flush()
-            if event != "epoch":
-                os.fsync(file.fileno())
+        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+        while True:
+            try:
+                self._write(line, sync=event != "epoch")
+                break
+            except OSError as error:
+                if self.wait is None:
+                    raise
+                self.wait(error)
         if self.listen:
             self.listen(record)
 
+    def _write(self, line: bytes, *, sync: bool) -> None:
+        """Write a whole line, or nothing where the disk is full."""
+        # Not made anew where it is gone: it may lie on a file system that is not mounted for now.
+        create = 0 if self.is_begun else os.O_CREAT
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | create, 0o644)
+        self.is_begun = True
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                written = 0
+                while written < len(line):
+                    written += os.write(descriptor, line[written:])
+                if sync:
+                    os.fsync(descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the listener: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None}
+        """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
+        return {**self.__dict__, "listen": None, "wait": None}
 
 
 def read_events(

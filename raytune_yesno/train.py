@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
-_RAY_FILES = ".ray"
+_RAY_FILES, _NOTES = ".ray", ".notes"
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ def run_on_workers(
             storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=3),
-            callbacks=[Keeper(out, note)],
+            callbacks=[Keeper(out)],
         ),
     )
+    (out / _NOTES).write_text("")
     failures: list[BaseException] = []
 
     def fit_trainer() -> None:
@@ -171,10 +172,14 @@ def run_on_workers(
     # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
     thread = threading.Thread(target=fit_trainer, daemon=True)
     try:
-        with follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))):
+        with (
+            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
+            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
+        ):
             thread.start()
             thread.join()
     finally:
+        (out / _NOTES).unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
     if failures and isinstance(failures[0], TrainingFailedError):
         raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
@@ -218,10 +223,11 @@ def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
 
 
 class Keeper(ray.train.UserCallback):  # type: ignore[misc]
-    """Take over every epoch's checkpoint. Ray Train calls it on the driver's node."""
+    """Take over every epoch's checkpoint. Ray Train calls it in a process of its own, on the
+    driver's node."""
 
-    def __init__(self, out: Path, note: Callable[[str], None]) -> None:
-        self.out, self.note = out, note
+    def __init__(self, out: Path) -> None:
+        self.out = out
 
     def after_report(
         self,
@@ -231,7 +237,8 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
     ) -> None:
         """Copy the checkpoint that rank 0 reported."""
         if damage := metrics[0].get(DAMAGE):
-            self.note(damage)
+            with (self.out / _NOTES).open("a") as notes:
+                notes.write(damage + "\n")
         if checkpoint:
             with checkpoint.as_directory() as folder:
                 copy_folder(Path(folder), self.out / LAST)

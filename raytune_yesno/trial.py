@@ -9,6 +9,7 @@ Tune starts it anew from its last checkpoint, with a new actor and a new group.
 
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from raytune_yesno.loop import Record, find_device, fit
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
+
+_TRY_AGAIN_S = 1.0
 
 Launch = dict[str, Any]
 """What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
@@ -121,6 +124,27 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "done": self.record.diverged or metrics["epoch"] >= self.payload.config.epochs,
             SHOULD_CHECKPOINT: time.monotonic() - self.saved_at > self.payload.checkpoint_every_s,
         }
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save the trial as Tune asks."""
+        if checkpoint_dir or not self._storage:
+            return super().save(checkpoint_dir)
+        # In Ray's own folder, which ends with the cluster: Tune's would outlive a killed process.
+        above = Path(self._storage.trial_working_directory)
+        above.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=above) as folder:
+            return super().save(folder)
+
+    def _report_class_trainable_checkpoint(self, *saved: Any) -> Any:
+        """Copy what was saved to the storage; where it cannot be written to, wait for it.
+
+        A failure would count against the trial, and an hour without storage fail all trials.
+        """
+        while True:
+            try:
+                return super()._report_class_trainable_checkpoint(*saved)
+            except (OSError, RuntimeError):  # the latter where Ray's marker is gone from there
+                time.sleep(_TRY_AGAIN_S)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the trial as of its last step."""

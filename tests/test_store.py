@@ -1,6 +1,9 @@
+import errno
 import json
 import math
 import re
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,51 @@ def test_a_file_that_does_not_begin_with_a_study_is_refused(tmp_path: Path, cont
 def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no study here"):
         read_events(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_full_disk_is_waited_for(store: StudyStore) -> None:
+    path, tried = store.path, []
+
+    def free(error: OSError) -> None:
+        tried.append(error.errno)
+        if len(tried) == 3:
+            store.path = path
+
+    store.wait = free
+    store.path = Path("/dev/full")
+    store.append("asked", trial=0, point={})
+    assert tried == [errno.ENOSPC] * 3
+    assert names(path.parent) == ["study", "asked"]
+
+
+def test_a_file_system_that_is_gone_is_waited_for(store: StudyStore) -> None:
+    away = store.path.parent.with_name("away")
+
+    def bring_back(error: OSError) -> None:
+        assert error.errno == errno.ENOENT
+        (store.path.parent).rmdir()
+        away.rename(store.path.parent)
+
+    store.wait = bring_back
+    store.path.parent.rename(away)
+    store.path.parent.mkdir()  # as a place where nothing is mounted
+    store.append("asked", trial=0, point={})
+    assert names(store.path.parent) == ["study", "asked"]
+
+
+def test_part_of_a_line_is_taken_back(store: StudyStore) -> None:
+    """A process may write so much to a file, and no more: like a disk that fills up."""
+    before = store.path.read_bytes()
+    size, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, most))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            store.append("asked", trial=0, point={"learning_rate": 0.1})
+        assert store.path.read_bytes() == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+        signal.signal(signal.SIGXFSZ, ignored)
+    store.append("asked", trial=0, point={"learning_rate": 0.1})
+    assert names(store.path.parent) == ["study", "asked"]

@@ -206,6 +206,35 @@ class TestWorkers:
         run = run_training(config, small_corpus, tmp_path, resume=True)
         assert_same_run(run, two)
 
+    def test_whose_last_checkpoint_is_damaged_go_on_from_the_copy(
+        self, two: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        killed: list[int] = []
+
+        def damage_and_kill(metrics: dict[str, Any]) -> None:
+            if killed:
+                return
+            killed.extend(find_processes("ray::RayTrainWorker"))
+            for pid in killed:  # the next epoch's is not to be written meanwhile
+                os.kill(pid, signal.SIGSTOP)
+            for weights in (tmp_path / ".ray").rglob(STATE_DICT):
+                weights.write_bytes(weights.read_bytes()[:-9])
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+        told: list[str] = []
+        run = run_training(
+            build_config(TWO_WORKERS),
+            small_corpus,
+            tmp_path,
+            on_epoch=damage_and_kill,
+            note=told.append,
+        )
+        assert_same_run(run, two)
+        (line,) = told
+        assert "the checkpoint is damaged (" in line
+        assert line.endswith(str(tmp_path / "last"))
+
     @pytest.mark.slow  # Ray Train starts the workers again three times
     def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
         broken = dataclasses.replace(small_corpus, labels=((7,) * 8,) * len(small_corpus))

@@ -54,6 +54,8 @@ def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[st
         plan = _plan_resumed(settings, options, out, place)
     else:
         plan = _plan_new(settings, options)
+    if not options.checkpoint_every >= 0:
+        raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
     plan.check()
     logs = open_logs(options.logs, out)
     corpus = read_corpus(settings, options, plan.config)
@@ -99,7 +101,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tune import check_corpus
 
     given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
-    given -= {"num_gpus", "json", "debug", "run", "command"}
+    given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
     refuse_flags(options, *sorted(given), because="--replay trains as the study did")
     folder, text = options.replay
     try:
@@ -206,6 +208,7 @@ def _search_and_refit(
                 data=settings.get("data", DEFAULT_DATA),
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
+                checkpoint_every_s=options.checkpoint_every,
                 on_progress=display.show_search,
                 note=display.remark,
                 listen=listen,
