@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +56,23 @@ def up(
     folder = _own_folder()
     state = folder / "cluster.json"
     if state.exists():
-        if _find_processes(_read_state(state)["mark"]):
+        if find_processes(_read_state(state)["mark"]):
             raise InputError("a cluster runs already; end it with scripts/local_cluster down")
         down()
         folder = _own_folder()
     ensure_token()
     mark = uuid.uuid4().hex
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     state.write_text(json.dumps({"mark": mark, "address": address}))
     try:
-        nodes = [_start_node(folder, 0, mark, address, cpus, object_store_bytes)]
-        _wait(folder, nodes, address, 1)
+        nodes = [start_node(folder, 0, mark, address, cpus, object_store_bytes)]
+        logs = [folder / f"node-{index}.log" for index in range(num_nodes)]
+        wait_for_nodes([(nodes[0], logs[0])], address)
         nodes += [
-            _start_node(folder, index, mark, address, cpus, object_store_bytes)
+            start_node(folder, index, mark, address, cpus, object_store_bytes)
             for index in range(1, num_nodes)
         ]
-        _wait(folder, nodes, address, num_nodes)
+        wait_for_nodes(list(zip(nodes, logs, strict=True)), address)
     except BaseException:
         down(keep_logs=True)
         raise
@@ -85,7 +86,7 @@ def down(*, keep_logs: bool = False) -> int:
         return 0
     _own_folder()
     state = folder / "cluster.json"
-    ended = _end_processes(_read_state(state)["mark"]) if state.exists() else 0
+    ended = end_processes(_read_state(state)["mark"]) if state.exists() else 0
     state.unlink(missing_ok=True)
     if not keep_logs:
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,25 +113,42 @@ def _read_state(path: Path) -> Any:
         ) from error
 
 
-def _start_node(
-    folder: Path, index: int, mark: str, address: str, cpus: int, object_store_bytes: int
+def start_node(
+    folder: Path,
+    index: int,
+    mark: str,
+    address: str,
+    cpus: int,
+    object_store_bytes: int,
+    settings: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
+    """Start a node, which logs to ``node-INDEX.log`` in the folder.
+
+    Args:
+        folder: for Ray's files, too.
+        index: 0 for the head.
+        mark: by which its processes are known.
+        address: the head's.
+        cpus: logical ones.
+        settings: more for its environment.
+    """
     port = address.rpartition(":")[2]
     role = [f"--address={address}"]
     if index == 0:
         role = ["--head", f"--port={port}", "--include-dashboard=false"]
-        role += [f"--ray-client-server-port={_free_port()}"]
+        role += [f"--ray-client-server-port={free_port()}"]
     options = [
         "--block",  # as long as it lives the node does, and with it the node ends
         "--node-ip-address=127.0.0.1",
         f"--num-cpus={cpus}",
         f"--object-store-memory={object_store_bytes}",
         f"--temp-dir={folder / 'ray'}",  # which Ray opens to everybody, but not what it lies in
-        f"--dashboard-agent-listen-port={_free_port()}",
+        f"--dashboard-agent-listen-port={free_port()}",
         "--disable-usage-stats",
     ]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1"}
+    environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
@@ -142,30 +160,32 @@ def _start_node(
         )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait(
-    folder: Path, nodes: Sequence[subprocess.Popen[bytes]], address: str, wanted: int
-) -> None:
-    """Wait until so many nodes are there; raise WorkError if one ends or it takes too long."""
+def wait_for_nodes(nodes: Sequence[tuple[subprocess.Popen[bytes], Path]], address: str) -> None:
+    """Wait until nodes have joined, each given with its log.
+
+    Raises:
+        WorkError: one ends, or it takes too long.
+    """
     said = "Ray runtime started"  # by `ray start`, once the node has joined
     deadline = time.monotonic() + START_TIMEOUT_S
-    logs = [folder / f"node-{index}.log" for index in range(wanted)]
-    while not all(said in log.read_text(errors="replace") for log in logs):
-        for node, log in zip(nodes, logs, strict=True):
+    while not all(said in log.read_text(errors="replace") for _, log in nodes):
+        for node, log in nodes:
             if node.poll() is not None:
                 last = log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise WorkError(f"a node has ended: {''.join(last)} ({log} says more)")
         if time.monotonic() > deadline:
-            raise WorkError(f"{address}: {wanted} nodes have not come up; see {logs[-1]}")
+            raise WorkError(f"{address}: {len(nodes)} nodes have not come up; see {nodes[-1][1]}")
         time.sleep(POLL_S)
 
 
-def _find_processes(mark: str) -> list[Any]:
+def find_processes(mark: str) -> list[Any]:
     """Return the processes with the cluster's mark in their environment, as psutil has them."""
     import ray  # noqa: F401 (it brings psutil along, and makes it importable)
 
@@ -192,13 +212,13 @@ def _is_marked(process: Any, mark: str) -> bool:
     return bool(process.environ().get(MARK) == mark)
 
 
-def _end_processes(mark: str) -> int:
+def end_processes(mark: str) -> int:
     """End the processes with a mark: asked first, then made to."""
     ended = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + STOP_TIMEOUT_S
         asked = set()
-        while found := _find_processes(mark):
+        while found := find_processes(mark):
             for process in found:
                 ended.add(process.pid)
                 if process.pid not in asked:
@@ -208,7 +228,7 @@ def _end_processes(mark: str) -> int:
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
-    left = _find_processes(mark)
+    left = find_processes(mark)
     if left:
         raise WorkError(f"processes {', '.join(str(p.pid) for p in left)} do not end")
     return len(ended)

@@ -1,0 +1,184 @@
+"""Rounds of a fault: a study, disturbed at random moments, then looked at."""
+
+import contextlib
+import importlib.metadata
+import json
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faults.disk
+from faults.cluster import Cluster
+from faults.compare import find_losses, find_rewritten
+from faults.disk import Disk
+from faults.kinds import FAULTS
+from faults.runs import Command, count_progress
+from faults.study import TRIALS, Study
+from raytune_yesno.store import STORE
+
+NODES, CPUS = 2, 2
+INJECTIONS = 4  # in a round, at most
+SLOW = {"head killed"}  # of these one
+STUDY_SEEDS = 3
+MEMORY_MARGIN = 3e9  # bytes that may be taken before Ray kills for it
+
+
+class Campaign:
+    """Runs rounds on one cluster, and keeps the undisturbed studies to compare with."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.closing = contextlib.ExitStack()
+
+    def __enter__(self) -> "Campaign":
+        self.cluster = self.closing.enter_context(
+            Cluster(
+                NODES,
+                CPUS,
+                RAY_memory_usage_threshold=str(_memory_threshold()),
+                RAY_memory_monitor_refresh_ms="100",
+            )
+        )
+        self.work = self.cluster.folder / "work"
+        self.work.mkdir()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closing.close()
+
+    def why_not(self, fault: str) -> str | None:
+        """Return why a fault cannot be injected here, or None."""
+        return faults.disk.why_not() if fault.startswith("disk") else None
+
+    def run(self, fault: str, number: int) -> list[dict[str, Any]]:
+        """Run a round, and return a result for each injection."""
+        draw = random.Random(f"{self.seed} {fault} {number}")
+        study_seed = draw.randrange(STUDY_SEEDS)
+        workers = 2 if fault == "worker in a trial killed" else 1
+        undisturbed = self.undisturbed(study_seed, workers)
+        results: list[dict[str, Any]] = []
+        with self._place(fault, number) as place:
+            before = self.cluster.list_temporary()
+            out = place / "study"
+            study = Study(
+                self.cluster, out, study_seed, workers=workers, terminal=fault == "terminal closed"
+            )
+            try:
+                rewritten = []
+                for result, recorded in self._inject(fault, study, draw):
+                    results.append({**result, "round": number, "study_seed": study_seed})
+                    rewritten.append(recorded)
+                problems = study.finish() if all(r["recovered"] for r in results) else []
+            finally:
+                study.end()
+            lost, differences = find_losses(out, undisturbed, TRIALS)
+            problems += differences
+            problems += [line for recorded in rewritten for line in find_rewritten(out, recorded)]
+            problems += self._find_left(before)
+            if results:
+                results[-1]["lost"] = lost
+                results[-1]["problems"] += problems
+            if problems:
+                name = f"{self.cluster.folder.name}-{place.name}"
+                shutil.copytree(place, self.cluster.folder.with_name(name))
+        return results
+
+    def undisturbed(self, study_seed: int, workers: int) -> Path:
+        """Return the folder of a study that was left alone."""
+        out = self.work / f"undisturbed-{study_seed}-{workers}"
+        if not out.exists():
+            study = Study(self.cluster, out, study_seed, workers=workers)
+            try:
+                if problems := study.finish():
+                    raise RuntimeError("; ".join(problems))
+            finally:
+                study.end()
+        return out
+
+    def _inject(
+        self, fault: str, study: Study, draw: random.Random
+    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Inject at random moments; yield the result of each, and the record before it."""
+        most = 1 if fault in SLOW else INJECTIONS
+        moment = 0
+        for _ in range(most):
+            moment = max(moment, count_progress(study.out)) + draw.randint(1, 25)
+            recovered, began = None, 0.0
+            result = {
+                "fault": fault,
+                "seed": self.seed,
+                "moment": moment,
+                "recovered": True,
+                "seconds": 0.0,
+                "lost": 0,
+                "problems": [],
+                "versions": {name: importlib.metadata.version(name) for name in ("ray", "torch")},
+            }
+            try:
+                if not study.wait_for(moment):
+                    return
+                time.sleep(draw.uniform(0, 0.1))
+                store = study.out / STORE
+                recorded = store.read_bytes() if store.exists() else b""
+                while recovered is None:
+                    if not study.command.is_running:
+                        return
+                    began = time.monotonic()
+                    recovered = FAULTS[fault](study, draw)
+                study.await_recovery(recovered)
+            except TimeoutError as error:
+                yield {**result, "recovered": False, "problems": [str(error)]}, recorded
+                return
+            yield {**result, "seconds": round(time.monotonic() - began, 2)}, recorded
+
+    @contextlib.contextmanager
+    def _place(self, fault: str, number: int) -> Iterator[Path]:
+        place = self.work / f"{fault.replace(' ', '-')}-{number}"
+        if fault.startswith("disk"):
+            with Disk(place).mounted():
+                yield place
+        else:
+            place.mkdir()
+            yield place
+
+    def _find_left(self, before: set[str]) -> list[str]:
+        """Return what a round left behind: processes, what Ray holds for it, temporary files."""
+        problems = []
+        deadline = time.monotonic() + 30
+        names = ("ray::Trial", "ray::Peer", "ray::RayTrainWorker")
+        while found := self.cluster.find(*names):
+            if time.monotonic() > deadline:
+                problems.append(f"left running: {len(found)} processes")
+                break
+            time.sleep(0.1)
+        if left := self.cluster.list_temporary() - before:
+            problems.append(f"temporary files left: {', '.join(sorted(left))}")
+        return problems + self._ask_doctor()
+
+    def _ask_doctor(self) -> list[str]:
+        log = self.work / "doctor.log"
+        log.unlink(missing_ok=True)
+        arguments = ["doctor", "--json", "--data", "synthetic:10"]
+        address = ["--address", self.cluster.address]
+        command = Command([*arguments, *address], log, self.cluster.environment)
+        command.wait(120)
+        answer = json.loads(log.read_text().splitlines()[-1])
+        return [
+            f"doctor: {check['name']}: {check['said']}"
+            for check in answer["checks"]
+            if check["name"] in ("placement groups", "actors", "resources", "nodes")
+            and check["status"] != "ok"
+        ]
+
+
+def _memory_threshold() -> float:
+    """Return the share of this machine's memory, used, beyond which Ray is to kill."""
+    sizes = {}
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        sizes[name] = float(rest.split()[0]) * 1024
+    used = sizes["MemTotal"] - sizes["MemAvailable"]
+    return round(min(0.95, (used + 2 * NODES * 1e9 + MEMORY_MARGIN) / sizes["MemTotal"]), 3)
