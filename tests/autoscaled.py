@@ -3,10 +3,8 @@
 A script of its own: it is run in namespaces, and never twice in one process.
 """
 
-import contextlib
 import json
 import sys
-import threading
 import time
 from typing import Any
 
@@ -69,15 +67,6 @@ class Cluster(AutoscalingCluster):
         }
 
 
-def watch(seen: list[int], ended: threading.Event) -> None:
-    """Note how many nodes there are whenever that changes."""
-    while not ended.wait(0.2):
-        with contextlib.suppress(Exception):
-            number = count_nodes()
-            if seen[-1:] != [number]:
-                seen.append(number)
-
-
 def count_nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
@@ -103,26 +92,22 @@ def main(out: str) -> None:
     cluster.start()
     try:
         ray.init("auto", log_to_driver=False)
-        seen: list[int] = []
-        ended = threading.Event()
-        watcher = threading.Thread(target=watch, args=(seen, ended), daemon=True)
-        watcher.start()
+        began_with = count_nodes()
         group = ray.util.placement_group([{"CPU": 1}] * WORKERS)  # what the trials will ask for
         up = wait_for(1 + WORKERS)
         ray.util.remove_placement_group(group)
-        ended.set()
-        watcher.join()
         ray.shutdown()
         sys.argv = ["raytune-yesno"]
         plan = "--data synthetic:10 --trials 4 --epochs 2 --set channels=4,8 --set hidden_units=16"
         code = cli.main(["tune", "--address", "auto", "--out", out, "--json", *plan.split()])
         ray.init("auto", log_to_driver=False)
         down = wait_for(1)
-        seen.append(count_nodes())
         ray.shutdown()
     finally:
         cluster.shutdown()
-    print("SEEN " + json.dumps({"code": code, "nodes": seen, "up_s": up, "down_s": down}))
+    print(
+        "SEEN " + json.dumps({"code": code, "began_with": began_with, "up_s": up, "down_s": down})
+    )
 
 
 if __name__ == "__main__":

@@ -349,3 +349,18 @@ def test_a_refit_that_was_cut_off_is_told_from_another(
     assert not is_part(begun, build_config({**SMALL, "num_workers": 0, "seed": 1}), 4)
     run = run_training(config, small_corpus, tmp_path, refit=False, epochs=2)
     assert not is_part(load_checkpoint(run.last), config, 4)
+
+
+def test_a_trial_that_is_handed_a_process_that_has_died_is_given_another(tmp_path: Path) -> None:
+    pids: dict[int, int] = {}
+
+    def listen(event: dict[str, Any]) -> None:
+        if event["event"] == "epoch":
+            pids[event["trial"]] = event["pid"]
+        elif event["event"] == "asked" and event["trial"] == 1:
+            os.kill(pids[0], signal.SIGKILL)  # it waits for trial 1
+
+    plan = build_manual_plan([GOOD, *POOR[:2]], max_concurrent=1)
+    study = run_search(plan, synthesize(10), tmp_path / "study", listen=listen)
+    assert [trial.status for trial in study.trial_list] == ["done"] * 3
+    assert len(set(pids.values())) == 2
