@@ -360,7 +360,7 @@ def test_a_trial_that_is_handed_a_process_that_has_died_is_given_another(tmp_pat
         elif event["event"] == "asked" and event["trial"] == 1:
             os.kill(pids[0], signal.SIGKILL)  # it waits for trial 1
 
-    plan = build_manual_plan([GOOD, *POOR[:2]], max_concurrent=1)
+    plan = build_manual_plan([GOOD, *POOR[:2]], scheduler="fifo", max_concurrent=1)
     study = run_search(plan, synthesize(10), tmp_path / "study", listen=listen)
     assert [trial.status for trial in study.trial_list] == ["done"] * 3
     assert len(set(pids.values())) == 2
