@@ -1,9 +1,10 @@
-"""Ray Tune's controller, but for one thing: an actor's death counts once.
+"""Ray Tune's controller, but for one thing: an actor's death counts once, and is got over.
 
 Ray 2.60 tells the controller of a dead actor twice: as the actor's failure, and as that of the task
 it was to do. Where the actor had just been handed to another trial (``reuse_actors``), or its trial
 been paused, the first makes the trial wait for a new actor, and the second, which finds it waiting,
-fails it for good, whatever ``max_failures`` says.
+fails it for good, whatever ``max_failures`` says. And a trial whose actor dies while it is made ready
+for it is taken for one that is being made ready for ever after, so that it is given no other.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ class Controller(TuneController):  # type: ignore[misc]
     def _trial_task_failure(self, trial: RayTrial, exception: Exception) -> None:
         if exception is not self.counted:
             self.counted = exception
+            self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
 
     def __getstate__(self) -> dict[str, Any]:
