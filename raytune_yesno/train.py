@@ -4,6 +4,7 @@ A run's folder holds ``best`` and ``last``, two checkpoints, and ``history.jsonl
 all are written as an epoch ends, so that a run cut off at any moment can go on.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
 _RAY_FILES, _NOTES = ".ray", ".notes"
+_MAX_FAILURES = 3  # before an epoch is finished
+_RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Payload:
     def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
         """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
         records = fit(self.config, self.corpus, resume=resume, refit=self.refit, **host)
-        for _ in range(resume.epoch if resume else 0, self.epochs):
+        for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record
 
@@ -96,7 +99,8 @@ def run_training(
     """Train with ``config.num_workers`` workers, or with none: in the calling process.
 
     Where there are workers, Ray must be initialised and have room for them
-    (:func:`raytune_yesno.session.count_fitting`).
+    (:func:`raytune_yesno.session.count_fitting`). An elastic run goes on with fewer where nodes are
+    lost, and with more where some join; an epoch that was not finished then begins anew.
 
     Args:
         out: the run's folder, where this process writes.
@@ -143,12 +147,34 @@ def run_on_workers(
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> None:
-    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
+    """Train on workers, and start them again as long as an epoch is finished between failures."""
+    (out / _NOTES).write_text("")
+    try:
+        with (
+            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
+            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
+        ):
+            while error := fit_on_workers(payload, out):
+                resume, _ = find_resumable(out)
+                if count_epochs(resume) <= count_epochs(payload.resume):
+                    raise WorkError(f"training failed: {first_cause(error)}") from error
+                payload = dataclasses.replace(payload, resume=resume)
+    finally:
+        (out / _NOTES).unlink()
+
+
+def fit_on_workers(payload: Payload, out: Path) -> TrainingFailedError | None:
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
+
+    Returns:
+        What they failed with time and again; None where they came to the end.
+    """
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"payload": ray.put(payload)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,
+            elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,
             use_gpu=payload.config.use_gpu,
             resources_per_worker=worker_bundles(payload.config)[0],
         ),
@@ -156,11 +182,10 @@ def run_on_workers(
             name=_RAY_FILES,
             storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=3),
+            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
             callbacks=[Keeper(out)],
         ),
     )
-    (out / _NOTES).write_text("")
     failures: list[BaseException] = []
 
     def fit_trainer() -> None:
@@ -172,19 +197,15 @@ def run_on_workers(
     # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
     thread = threading.Thread(target=fit_trainer, daemon=True)
     try:
-        with (
-            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
-            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
-        ):
-            thread.start()
-            thread.join()
+        thread.start()
+        thread.join()
     finally:
-        (out / _NOTES).unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
-    if failures and isinstance(failures[0], TrainingFailedError):
-        raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
-    if failures:
-        raise failures[0]
+    for error in failures:
+        if isinstance(error, TrainingFailedError):
+            return error
+        raise error
+    return None
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:
@@ -198,7 +219,7 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
             found, damage = find_whole([Path(folder), *copies])
         resume = found or resume
         if damage and not found:
-            damage += f"; gone on from epoch {resume.epoch if resume else 0}"
+            damage += f"; gone on from epoch {count_epochs(resume)}"
     for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
@@ -261,6 +282,11 @@ def score(metrics: dict[str, Any]) -> tuple[float, float]:
     """
     loss = metrics.get("valid_loss", -metrics["epoch"])
     return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
+
+
+def count_epochs(checkpoint: Checkpoint | None) -> int:
+    """Return how many epochs lie behind a checkpoint, or behind none."""
+    return checkpoint.epoch if checkpoint else 0
 
 
 def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
