@@ -100,7 +100,10 @@ def test_the_curve_shows_no_seam_where_a_node_is_lost_and_another_joins(
     assert changes == [2, 1, 2]
 
     alone = run_training(
-        build_config(CONFIG, {"num_workers": 0}), synthesize(10), tmp_path / "one", epochs=last.epoch
+        build_config(CONFIG, {"num_workers": 0}),
+        synthesize(10),
+        tmp_path / "one",
+        epochs=last.epoch,
     )
     for ours, theirs in zip(last.history, alone.history, strict=True):
         for key in METRICS:
