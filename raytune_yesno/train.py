@@ -154,20 +154,20 @@ def run_on_workers(
             follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
             follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
         ):
-            while error := fit_on_workers(payload, out):
+            while cause := fit_on_workers(payload, out):
                 resume, _ = find_resumable(out)
                 if count_epochs(resume) <= count_epochs(payload.resume):
-                    raise WorkError(f"training failed: {first_cause(error)}") from error
+                    raise WorkError(f"training failed: {cause}")
                 payload = dataclasses.replace(payload, resume=resume)
     finally:
         (out / _NOTES).unlink()
 
 
-def fit_on_workers(payload: Payload, out: Path) -> TrainingFailedError | None:
+def fit_on_workers(payload: Payload, out: Path) -> str:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
 
     Returns:
-        What they failed with time and again; None where they came to the end.
+        What they failed with time and again, in a line; empty where they came to the end.
     """
     trainer = TorchTrainer(
         train_worker,
@@ -201,11 +201,13 @@ def fit_on_workers(payload: Payload, out: Path) -> TrainingFailedError | None:
         thread.join()
     finally:
         delete_tree(f"{payload.place}/{_RAY_FILES}")
-    for error in failures:
-        if isinstance(error, TrainingFailedError):
-            return error
+    # Kept nowhere: its traceback holds Ray's controller, which holds what the workers reserved.
+    if not failures:
+        return ""
+    error = failures.pop()
+    if not isinstance(error, TrainingFailedError):
         raise error
-    return None
+    return first_cause(error)
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:
@@ -221,7 +223,9 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
         if damage and not found:
             damage += f"; gone on from epoch {count_epochs(resume)}"
     for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
-        with tempfile.TemporaryDirectory() as folder:
+        # Ray Train has changed to a folder of its own, which ends with the cluster: the system's
+        # would outlive a killed process.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             checkpoint = None
             if process_rank()[0] == 0:
                 record.save(Path(folder) / "checkpoint")
