@@ -2,11 +2,11 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 from processes import find_processes
 
@@ -207,25 +207,6 @@ class TestWorkers:
         run = run_training(config, small_corpus, tmp_path, resume=True)
         assert_same_run(run, two)
 
-    def test_killed_with_all_that_ray_keeps_beside_them_are_started_again(
-        self, two: Run, small_corpus: Corpus, tmp_path: Path
-    ) -> None:
-        """So a node does that runs out of memory: Ray Train gives up at once."""
-        killed: list[int] = []
-
-        def kill_all(metrics: dict[str, Any]) -> None:
-            if not killed:
-                names = ("RayTrainWorker", "SynchronizationActor", "PlacementGroupCleaner")
-                killed.extend(pid for name in names for pid in find_processes(f"ray::{name}"))
-                for pid in killed:
-                    os.kill(pid, signal.SIGKILL)
-
-        run = run_training(build_config(TWO_WORKERS), small_corpus, tmp_path, on_epoch=kill_all)
-        assert len(killed) == 4
-        assert_same_run(run, two)
-        groups = ray.util.placement_group_table().values()
-        assert [group for group in groups if group["state"] != "REMOVED"] == []
-
     def test_whose_last_checkpoint_is_damaged_go_on_from_the_copy(
         self, two: Run, small_corpus: Corpus, tmp_path: Path
     ) -> None:
@@ -263,3 +244,6 @@ class TestWorkers:
         assert str(failed.value) == (
             "training failed: index 8 is out of bounds for dimension 1 with size 3"
         )
+        # What a controller reserved ends with it: this one is held by no traceback.
+        while find_processes("ray::TrainController"):
+            time.sleep(0.05)
