@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import torch
+from ray._raylet import PlacementGroupID
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -187,6 +189,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         ),
     )
     failures: list[BaseException] = []
+    reserved = list_reserved()
 
     def fit_trainer() -> None:
         try:
@@ -201,13 +204,30 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         thread.join()
     finally:
         delete_tree(f"{payload.place}/{_RAY_FILES}")
-    # Kept nowhere: its traceback holds Ray's controller, which holds what the workers reserved.
-    if not failures:
-        return ""
-    error = failures.pop()
-    if not isinstance(error, TrainingFailedError):
-        raise error
-    return first_cause(error)
+    for error in failures:
+        if not isinstance(error, TrainingFailedError):
+            raise error
+        release_reserved(list_reserved() - reserved)
+        return first_cause(error)
+    return ""
+
+
+def list_reserved() -> set[str]:
+    """Return the ids of the placement groups that this job holds."""
+    job = ray.get_runtime_context().get_job_id()
+    groups = ray.util.placement_group_table().items()
+    return {id for id, group in groups if id.endswith(job) and group["state"] != "REMOVED"}
+
+
+def release_reserved(ids: Iterable[str]) -> None:
+    """Remove placement groups.
+
+    Where workers are killed for memory, Ray Train 2.60 fails to shut them down, gives the run up,
+    and keeps what they had reserved for as long as the job lives.
+    """
+    for id in ids:
+        group = PlacementGroup(PlacementGroupID.from_hex(id))
+        remove_placement_group(group)
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@ import dataclasses
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from processes import find_processes
 
@@ -15,7 +15,14 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.synthetic import synthesize
-from raytune_yesno.train import HISTORY, Run, run_training, score
+from raytune_yesno.train import (
+    HISTORY,
+    Run,
+    list_reserved,
+    release_reserved,
+    run_training,
+    score,
+)
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
@@ -236,6 +243,15 @@ class TestWorkers:
         assert "the checkpoint is damaged (" in line
         assert line.endswith(str(tmp_path / "last"))
 
+    def test_leave_nothing_reserved(self) -> None:
+        kept = ray.util.placement_group([{"CPU": 1}])
+        before = list_reserved()
+        left = ray.util.placement_group([{"CPU": 1}])
+        assert list_reserved() - before == {left.id.hex()}
+        release_reserved([left.id.hex()])
+        assert list_reserved() == before >= {kept.id.hex()}
+        release_reserved([kept.id.hex()])
+
     @pytest.mark.slow  # Ray Train starts the workers again three times
     def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
         broken = dataclasses.replace(small_corpus, labels=((7,) * 8,) * len(small_corpus))
@@ -244,6 +260,3 @@ class TestWorkers:
         assert str(failed.value) == (
             "training failed: index 8 is out of bounds for dimension 1 with size 3"
         )
-        # What a controller reserved ends with it: this one is held by no traceback.
-        while find_processes("ray::TrainController"):
-            time.sleep(0.05)
