@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import torch
-from ray._raylet import PlacementGroupID
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -37,6 +35,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.remote import delete_tree
+from raytune_yesno.reserved import cancel_request, list_reserved, release_reserved
 from raytune_yesno.session import worker_bundles
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
-_RAY_FILES, _NOTES = ".ray", ".notes"
+_RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
 _MAX_FAILURES = 3  # before an epoch is finished
 _RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
 
@@ -190,6 +189,10 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     )
     failures: list[BaseException] = []
     reserved = list_reserved()
+    request = out / _REQUEST
+    if request.exists():  # the run was killed
+        cancel_request(request.read_text())
+    request.write_text(trainer.train_run_context.run_id)
 
     def fit_trainer() -> None:
         try:
@@ -203,6 +206,9 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         thread.start()
         thread.join()
     finally:
+        if thread.is_alive():  # interrupted
+            cancel_request(request.read_text())
+        request.unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
     for error in failures:
         if not isinstance(error, TrainingFailedError):
@@ -210,24 +216,6 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         release_reserved(list_reserved() - reserved)
         return first_cause(error)
     return ""
-
-
-def list_reserved() -> set[str]:
-    """Return the ids of the placement groups that this job holds."""
-    job = ray.get_runtime_context().get_job_id()
-    groups = ray.util.placement_group_table().items()
-    return {id for id, group in groups if id.endswith(job) and group["state"] != "REMOVED"}
-
-
-def release_reserved(ids: Iterable[str]) -> None:
-    """Remove placement groups.
-
-    Where workers are killed for memory, Ray Train 2.60 fails to shut them down, gives the run up,
-    and keeps what they had reserved for as long as the job lives.
-    """
-    for id in ids:
-        group = PlacementGroup(PlacementGroupID.from_hex(id))
-        remove_placement_group(group)
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:

@@ -14,15 +14,9 @@ from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.reserved import list_reserved, release_reserved
 from raytune_yesno.synthetic import synthesize
-from raytune_yesno.train import (
-    HISTORY,
-    Run,
-    list_reserved,
-    release_reserved,
-    run_training,
-    score,
-)
+from raytune_yesno.train import HISTORY, Run, run_training, score
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
