@@ -190,7 +190,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     failures: list[BaseException] = []
     reserved = list_reserved()
     request = out / _REQUEST
-    if request.exists():  # the run was killed
+    if request.exists():  # the run was interrupted or killed
         cancel_request(request.read_text())
     request.write_text(trainer.train_run_context.run_id)
 
@@ -206,9 +206,10 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         thread.start()
         thread.join()
     finally:
-        if thread.is_alive():  # interrupted
+        if thread.is_alive():  # interrupted; the controller may yet ask again before it ends
             cancel_request(request.read_text())
-        request.unlink()
+        else:
+            request.unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
     for error in failures:
         if not isinstance(error, TrainingFailedError):
