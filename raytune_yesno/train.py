@@ -205,11 +205,12 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     try:
         thread.start()
         thread.join()
+    except BaseException:  # interrupted; the controller may yet ask again before it ends
+        cancel_request(request.read_text())
+        raise
+    else:
+        request.unlink()
     finally:
-        if thread.is_alive():  # interrupted; the controller may yet ask again before it ends
-            cancel_request(request.read_text())
-        else:
-            request.unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
     for error in failures:
         if not isinstance(error, TrainingFailedError):
