@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import torch
+from ray.exceptions import RayActorError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -45,6 +46,7 @@ BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
 _MAX_FAILURES = 3  # before an epoch is finished
+_GIVE_UP_S = 10.0
 _RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
 
 
@@ -188,6 +190,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         ),
     )
     failures: list[BaseException] = []
+    ended = threading.Event()
     reserved = list_reserved()
     request = out / _REQUEST
     if request.exists():  # the run was interrupted or killed
@@ -199,21 +202,22 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
             trainer.fit()
         except BaseException as error:
             failures.append(error)
+        finally:
+            ended.set()
 
     # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
-    thread = threading.Thread(target=fit_trainer, daemon=True)
     try:
-        thread.start()
-        thread.join()
-    except BaseException:  # interrupted; the controller may yet ask again before it ends
-        cancel_request(request.read_text())
-        raise
-    else:
-        request.unlink()
+        threading.Thread(target=fit_trainer, daemon=True).start()
+        ended.wait()
     finally:
+        cancel_request(request.read_text())
         delete_tree(f"{payload.place}/{_RAY_FILES}")
+        # An interrupted controller gives up when it finds its files gone. Ray would crash if it
+        # were shut down while a thread waits for it.
+        ended.wait(_GIVE_UP_S)
+    request.unlink()
     for error in failures:
-        if not isinstance(error, TrainingFailedError):
+        if not isinstance(error, TrainingFailedError | RayActorError):  # or the controller died
             raise error
         release_reserved(list_reserved() - reserved)
         return first_cause(error)
