@@ -17,6 +17,8 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
 _EPILOG = """\
@@ -48,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _result_stream() as results:
         try:
             # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
-            signal.signal(signal.SIGTERM, _raise_interrupted)
-            signal.signal(signal.SIGINT, _raise_interrupted)
+            for number in _STOPPING:
+                signal.signal(number, _raise_interrupted)
             result: dict[str, Any] = _find_command(options.run)(options, results)
         except Interrupted as stop:
             saved = f", what was reached is saved; it goes on with: {stop.resume}"
@@ -384,7 +386,8 @@ class _ConfigHelp(argparse.Action):
 
 
 def _raise_interrupted(signum: int, frame: object) -> None:
-    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    for number in _STOPPING:  # a second one, be it the other, ends the process at once
+        signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
 
 
