@@ -121,6 +121,8 @@ def start_node(
     cpus: int,
     object_store_bytes: int,
     settings: Mapping[str, str] | None = None,
+    ip: str = "127.0.0.1",
+    within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a node, which logs to ``node-INDEX.log`` in the folder.
 
@@ -131,6 +133,8 @@ def start_node(
         address: the head's.
         cpus: logical ones.
         settings: more for its environment.
+        ip: where it listens.
+        within: the command that runs it there, as ``ip netns exec NAME``.
     """
     port = address.rpartition(":")[2]
     role = [f"--address={address}"]
@@ -139,7 +143,7 @@ def start_node(
         role += [f"--ray-client-server-port={free_port()}"]
     options = [
         "--block",  # as long as it lives the node does, and with it the node ends
-        "--node-ip-address=127.0.0.1",
+        f"--node-ip-address={ip}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={object_store_bytes}",
         f"--temp-dir={folder / 'ray'}",  # which Ray opens to everybody, but not what it lies in
@@ -151,7 +155,7 @@ def start_node(
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
+            [*within, sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
