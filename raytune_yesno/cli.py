@@ -195,9 +195,8 @@ def _add_train(commands: Any) -> None:
     _add_run_options(parser)
     parser.add_argument(
         "--num-workers",
-        type=int,
-        metavar="N",
-        help="data-parallel workers [1]; 0 trains in this process",
+        metavar="N|LOW:HIGH",
+        help="data-parallel workers [1]; 0 trains in this process, 1:4 on as many as there are",
     )
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in a folder")
     parser.add_argument(

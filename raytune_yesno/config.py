@@ -13,6 +13,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.yaml_text import parse_yaml
+
+NumWorkers = int | tuple[int, int]  # or the fewest and the most of an elastic run
 
 
 def _setting(
@@ -88,8 +91,11 @@ class Config:
     augment_freq_mask: int = _setting(0, "most mel bands hidden", low=0, high=14)
     valid_noise: bool = _setting(True, "validate on noisy copies, too (yesno)")
 
-    num_workers: int = _setting(
-        1, "data-parallel workers; 0 runs in the calling process", low=0, high=4096
+    num_workers: int | tuple[int, int] = _setting(
+        1,
+        "data-parallel workers; 0 runs in the calling process, 1:4 on as many as there are",
+        low=0,
+        high=4096,
     )
     use_gpu: bool = _setting(False, "give every worker a GPU")
     gpus_per_worker: float = _setting(
@@ -111,11 +117,33 @@ class Config:
                 f"kernel_size: {len(self.channels)} convolutions of {self.kernel_size} leave "
                 "nothing of a 28x28 window; use fewer channels or a smaller kernel"
             )
+        if not self.min_workers <= self.max_workers or (self.is_elastic and not self.min_workers):
+            raise InputError(
+                f"num_workers: '{self.min_workers}:{self.max_workers}' is no range; LOW:HIGH "
+                "begins at 1 or more and does not fall"
+            )
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the number of workers follows the nodes that there are."""
+        return isinstance(self.num_workers, tuple)
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest workers that train."""
+        return self.num_workers[0] if isinstance(self.num_workers, tuple) else self.num_workers
+
+    @property
+    def max_workers(self) -> int:
+        """The most workers that train."""
+        return self.num_workers[1] if isinstance(self.num_workers, tuple) else self.num_workers
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain, JSON-ready mapping that :func:`build_config` takes back."""
         plain = dataclasses.asdict(self)
         plain["channels"] = list(self.channels)
+        if self.is_elastic:
+            plain["num_workers"] = f"{self.min_workers}:{self.max_workers}"
         return plain
 
 
@@ -196,9 +224,11 @@ def _convert(key: str, value: Any, where: str) -> Any:
     """Read a value as the key's type; strings are read as YAML does, and ``1e-4`` is a number."""
     kind, typed = _TYPES[key], value
     try:
+        if kind == NumWorkers:
+            return _num_workers(value)
         if isinstance(value, str) and kind is not str:
             bare_list = get_origin(kind) is tuple and not value.strip().startswith("[")
-            value = yaml.safe_load(f"[{value}]" if bare_list else value)
+            value = parse_yaml(f"[{value}]" if bare_list else value)
         if get_origin(kind) is tuple:
             items = value if isinstance(value, list | tuple) else [value]
             return tuple(_number(item, get_args(kind)[0]) for item in items)
@@ -213,7 +243,23 @@ def _convert(key: str, value: Any, where: str) -> Any:
     raise InputError(f"{where}: {key} takes {name}, not {typed!r}")
 
 
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+_KIND_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    NumWorkers: "a whole number or a range LOW:HIGH",
+}
+
+
+def _num_workers(value: Any) -> NumWorkers:
+    """Read ``2``, or ``1:4``; a range of one number is that number."""
+    if isinstance(value, str) and ":" in value:
+        value = value.split(":")
+    if not isinstance(value, list | tuple):
+        return int(_number(value, int))
+    low, high = (_number(limit, int) for limit in value)
+    return low if low == high else (low, high)
 
 
 def _number(value: Any, kind: type) -> Any:

@@ -33,8 +33,8 @@ class Record:
 
     Attributes:
         metrics: ``epoch`` (from 1), ``train_loss``, ``valid_loss``, ``valid_wer`` (`yesno`),
-            ``learning_rate`` (at the epoch's end) and ``seconds`` (this epoch, on this rank);
-            the same on all ranks, but for the seconds.
+            ``learning_rate`` (at the epoch's end), ``world_size`` (ranks that trained it) and
+            ``seconds`` (this epoch, on this rank); the same on all ranks, but for the seconds.
         diverged: a loss was not a finite number; this is the last record.
         checkpoint: makes the checkpoint of this epoch; call it before asking for the next record.
     """
@@ -73,7 +73,7 @@ def fit(
         refit: train on the training and validation parts together, and validate nothing.
     """
     device = torch.device(device)
-    rank, _ = process_rank()
+    rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)
     torch.manual_seed(config.seed)
     model = task.build_model()
@@ -92,6 +92,7 @@ def fit(
         train_loss = train_epoch(config, task, replica, optimizer, epoch)
         metrics = {"epoch": epoch, "train_loss": train_loss, **validate(task, model, device)}
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
+        metrics["world_size"] = world_size
         metrics["seconds"] = time.perf_counter() - started
         history.append(metrics)
         diverged = not is_finite(metrics)

@@ -76,7 +76,12 @@ class Plan:
         """Raise InputError if any part of the plan could not be carried out."""
         if self.trials is not None and self.trials < 1:
             raise InputError(f"trials: {self.trials} is out of range; it must be at least 1")
-        if self.config.num_workers < 1:
+        if self.config.is_elastic:
+            raise InputError(
+                f"num_workers: {self.config.min_workers}:{self.config.max_workers} is a range, "
+                "which is for `train`; a trial has a fixed number, --workers-per-trial N"
+            )
+        if self.config.min_workers < 1:
             raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")

@@ -19,19 +19,23 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # 2 s unless set: each start waits several times
+    # 60 s unless set: so long a group waits for a node that has died, before it counts again.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
-    """Return what workers reserve: each a CPU, and its share of a GPU if asked for."""
+    """Return what workers, the fewest, reserve: each a CPU, and its share of a GPU if asked for."""
     gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
-    return [{"CPU": 1.0, **gpu} for _ in range(config.num_workers)]
+    return [{"CPU": 1.0, **gpu} for _ in range(config.min_workers)]
 
 
 def count_fitting(config: Config) -> int:
     """Return how many groups of a config's workers the cluster has room for, grown to its most.
+
+    An elastic group counts with its fewest.
 
     Raises:
         InputError: not even one.
@@ -42,17 +46,17 @@ def count_fitting(config: Config) -> int:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     # A worker lies on one node, a group may lie on several.
     num_workers = max(_count_room(worker, nodes), _count_room(worker, read_growth()))
-    if num_workers < config.num_workers:
+    if num_workers < config.min_workers:
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
         found = " and ".join(
             f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker
         )
         raise InputError(
-            f"num_workers: {config.num_workers} workers of {wanted} each do not fit the cluster, "
+            f"num_workers: {config.min_workers} workers of {wanted} each do not fit the cluster, "
             f"which has {found} and room for {num_workers}; ask for fewer workers or a larger "
             "cluster"
         )
-    return num_workers // config.num_workers
+    return num_workers // config.min_workers
 
 
 def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:

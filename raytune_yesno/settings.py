@@ -11,6 +11,7 @@ import yaml
 
 from raytune_yesno.config import Config, build_config, parse_assignments
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from raytune_yesno.plan import Plan
@@ -125,7 +126,7 @@ def read_point(text: str) -> dict[str, Any]:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None

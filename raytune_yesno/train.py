@@ -4,6 +4,7 @@ A run's folder holds ``best`` and ``last``, two checkpoints, and ``history.jsonl
 all are written as an epoch ends, so that a run cut off at any moment can go on.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import torch
+from ray._raylet import PlacementGroupID
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
 _RAY_FILES, _NOTES = ".ray", ".notes"
+_MAX_FAILURES = 3  # before an epoch is finished
+_RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Payload:
     def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
         """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
         records = fit(self.config, self.corpus, resume=resume, refit=self.refit, **host)
-        for _ in range(resume.epoch if resume else 0, self.epochs):
+        for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record
 
@@ -96,7 +101,8 @@ def run_training(
     """Train with ``config.num_workers`` workers, or with none: in the calling process.
 
     Where there are workers, Ray must be initialised and have room for them
-    (:func:`raytune_yesno.session.count_fitting`).
+    (:func:`raytune_yesno.session.count_fitting`). An elastic run goes on with fewer where nodes are
+    lost, and with more where some join; an epoch that was not finished then begins anew.
 
     Args:
         out: the run's folder, where this process writes.
@@ -143,12 +149,34 @@ def run_on_workers(
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> None:
-    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs."""
+    """Train on workers, and start them again as long as an epoch is finished between failures."""
+    (out / _NOTES).write_text("")
+    try:
+        with (
+            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
+            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
+        ):
+            while cause := fit_on_workers(payload, out):
+                resume, _ = find_resumable(out)
+                if count_epochs(resume) <= count_epochs(payload.resume):
+                    raise WorkError(f"training failed: {cause}")
+                payload = dataclasses.replace(payload, resume=resume)
+    finally:
+        (out / _NOTES).unlink()
+
+
+def fit_on_workers(payload: Payload, out: Path) -> str:
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
+
+    Returns:
+        What they failed with time and again, in a line; empty where they came to the end.
+    """
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"payload": ray.put(payload)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,
+            elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,
             use_gpu=payload.config.use_gpu,
             resources_per_worker=worker_bundles(payload.config)[0],
         ),
@@ -156,12 +184,12 @@ def run_on_workers(
             name=_RAY_FILES,
             storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=3),
+            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
             callbacks=[Keeper(out)],
         ),
     )
-    (out / _NOTES).write_text("")
     failures: list[BaseException] = []
+    reserved = list_reserved()
 
     def fit_trainer() -> None:
         try:
@@ -172,19 +200,34 @@ def run_on_workers(
     # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
     thread = threading.Thread(target=fit_trainer, daemon=True)
     try:
-        with (
-            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
-            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
-        ):
-            thread.start()
-            thread.join()
+        thread.start()
+        thread.join()
     finally:
-        (out / _NOTES).unlink()
         delete_tree(f"{payload.place}/{_RAY_FILES}")
-    if failures and isinstance(failures[0], TrainingFailedError):
-        raise WorkError(f"training failed: {first_cause(failures[0])}") from failures[0]
-    if failures:
-        raise failures[0]
+    for error in failures:
+        if not isinstance(error, TrainingFailedError):
+            raise error
+        release_reserved(list_reserved() - reserved)
+        return first_cause(error)
+    return ""
+
+
+def list_reserved() -> set[str]:
+    """Return the ids of the placement groups that this job holds."""
+    job = ray.get_runtime_context().get_job_id()
+    groups = ray.util.placement_group_table().items()
+    return {id for id, group in groups if id.endswith(job) and group["state"] != "REMOVED"}
+
+
+def release_reserved(ids: Iterable[str]) -> None:
+    """Remove placement groups.
+
+    Where workers are killed for memory, Ray Train 2.60 fails to shut them down, gives the run up,
+    and keeps what they had reserved for as long as the job lives.
+    """
+    for id in ids:
+        group = PlacementGroup(PlacementGroupID.from_hex(id))
+        remove_placement_group(group)
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:
@@ -198,9 +241,11 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
             found, damage = find_whole([Path(folder), *copies])
         resume = found or resume
         if damage and not found:
-            damage += f"; gone on from epoch {resume.epoch if resume else 0}"
+            damage += f"; gone on from epoch {count_epochs(resume)}"
     for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
-        with tempfile.TemporaryDirectory() as folder:
+        # Ray Train has changed to a folder of its own, which ends with the cluster: the system's
+        # would outlive a killed process.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             checkpoint = None
             if process_rank()[0] == 0:
                 record.save(Path(folder) / "checkpoint")
@@ -261,6 +306,11 @@ def score(metrics: dict[str, Any]) -> tuple[float, float]:
     """
     loss = metrics.get("valid_loss", -metrics["epoch"])
     return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
+
+
+def count_epochs(checkpoint: Checkpoint | None) -> int:
+    """Return how many epochs lie behind a checkpoint, or behind none."""
+    return checkpoint.epoch if checkpoint else 0
 
 
 def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:

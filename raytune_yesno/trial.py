@@ -158,7 +158,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def start_peers(self) -> None:
         """Start the other ranks and join them in a process group, once for all trials."""
         config = self.payload.config
-        world_size = max(1, config.num_workers)
+        world_size = max(1, config.min_workers)
         if world_size == 1 or self.peers:
             return
         group = get_current_placement_group()
@@ -203,7 +203,7 @@ class Peer:
 
     def join(self, rank: int, address: str, port: int) -> None:
         """Join the process group."""
-        world_size = self.payload.config.num_workers
+        world_size = self.payload.config.min_workers
         store = TCPStore(address, port, world_size, is_master=False)
         join_process_group(self.payload.config, rank, store)
 
@@ -227,7 +227,7 @@ def join_process_group(config: Config, rank: int, store: Store) -> None:
         dist.get_default_backend_for_device(find_device(config)),
         store=store,
         rank=rank,
-        world_size=config.num_workers,
+        world_size=config.min_workers,
     )
 
 

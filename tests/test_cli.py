@@ -130,6 +130,10 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("evaluate", "x", "--split", "dev"), "'dev'"),
     (("predict", "x"), "WAV"),
     ((*TRAIN, "--epochs", "0"), "epochs: 0 is out of range"),
+    ((*TRAIN, "--num-workers", "4:1"), "num_workers: '4:1' is no range"),
+    ((*TRAIN, "--num-workers", "0:2"), "num_workers: '0:2' is no range"),
+    ((*TRAIN, "--num-workers", "1:"), "num_workers takes a whole number or a range LOW:HIGH"),
+    ((*TRAIN, "--set", "epochs=1:30"), "epochs takes a whole number, not '1:30'"),
     ((*TRAIN, "--seed", "-1"), "seed: -1 is out of range"),
     ((*TRAIN, "--set", "learning_rat=1"), "did you mean 'learning_rate'?"),
     ((*TRAIN, "--set", "learning_rate=-1"), "learning_rate: -1.0 is out of range"),
@@ -165,6 +169,9 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--trials", "0"), "trials: 0 is out of range"),
     ((*TUNE, "--max-concurrent", "0"), "max_concurrent: 0"),
     ((*TUNE, "--workers-per-trial", "0"), "at least 1 worker"),
+    ((*TUNE, "--workers-per-trial", "1:4"), "--workers-per-trial"),
+    ((*TUNE, "--set", "num_workers=1:4"), "num_workers: 1:4 is a range, which is for `train`"),
+    ((*TUNE, "--config", "elastic.yaml"), "num_workers: 1:4 is a range, which is for `train`"),
     ((*TUNE, "--set", "num_workers=two"), "num_workers takes a whole number"),
     ((*TUNE, "--search", "manual"), "manual search needs points"),
     ((*TUNE, "--config", "points.yaml"), "point 0"),
@@ -205,6 +212,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("corpus", "fetch", "file"), "file"),
 ]
 FILES = {
+    "elastic.yaml": "config: {num_workers: 1:4}",
     "file": "a file",
     "full/file": "a file",
     "text.wav": "no sound",

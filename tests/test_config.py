@@ -58,6 +58,9 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
         changes[key] = draw(st.integers(low, most) if whole else st.floats(low, most))
     for key in ("optimizer", "activation", "dtype"):
         changes[key] = draw(st.sampled_from(OPTIONS[key]))
+    if draw(st.booleans()):
+        low, high = sorted(draw(st.sets(st.integers(1, 4096), min_size=2, max_size=2)))
+        changes["num_workers"] = (low, high)
     most_convs = min(5, 26 // max(1, changes["kernel_size"] - 1))
     changes["channels"] = tuple(
         draw(st.lists(st.integers(1, 512), min_size=1, max_size=most_convs))
@@ -99,6 +102,28 @@ class TestRange:
         assert getattr(build_config({key: option}), key) == option
         with pytest.raises(InputError, match=f"{key}: '{option}s' is not one; .*'{option}'"):
             build_config({key: option + "s"})
+
+    @pytest.mark.parametrize("value", ["1:4", (1, 4), [1, 4]])
+    def test_a_number_of_workers_may_be_a_range(self, value: object) -> None:
+        config = build_config({"num_workers": value})
+        assert (config.min_workers, config.max_workers, config.is_elastic) == (1, 4, True)
+        assert config.as_dict()["num_workers"] == "1:4"
+
+    @pytest.mark.parametrize(("value", "number"), [("2", 2), ("2:2", 2), (0, 0), ("0:0", 0)])
+    def test_a_range_of_one_number_is_that_number(self, value: object, number: int) -> None:
+        config = build_config({"num_workers": value})
+        assert config.min_workers == config.max_workers == config.num_workers == number
+        assert not config.is_elastic
+
+    @pytest.mark.parametrize("value", ["4:1", "0:2", "1:4097", "-1:2"])
+    def test_refuses_ranges(self, value: str) -> None:
+        with pytest.raises(InputError, match=r"^config: num_workers: .*(range|between 0 and 4096)"):
+            build_config({"num_workers": value})
+
+    @pytest.mark.parametrize("value", ["1:", ":4", ":", "1:2:3", "1:two", "1.5:2", [3], True, None])
+    def test_refuses_what_is_no_range(self, value: object) -> None:
+        with pytest.raises(InputError, match=r"num_workers takes a whole number or a range LOW:"):
+            build_config({"num_workers": value})
 
     @pytest.mark.parametrize("channels", [(), (0,), (8, -1), "", "8,,x"])
     def test_refuses_channels(self, channels: object) -> None:

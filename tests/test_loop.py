@@ -81,7 +81,8 @@ class TestRecords:
         records = list(fit(build_config(SMALL), small_corpus))
         assert [record.metrics["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
         assert not any(record.diverged for record in records)
-        keys = {"epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate", "seconds"}
+        keys = {"epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate"}
+        keys |= {"world_size", "seconds"}
         assert all(record.metrics.keys() == keys for record in records)
         assert records[-1].metrics["valid_loss"] < records[0].metrics["valid_loss"]
 
@@ -115,7 +116,8 @@ class TestRecords:
     ) -> None:
         done = train(build_config(TINY), small_corpus, refit=True)
         assert done.refit
-        assert done.metrics.keys() == {"epoch", "train_loss", "learning_rate", "seconds"}
+        keys = {"epoch", "train_loss", "learning_rate", "world_size", "seconds"}
+        assert done.metrics.keys() == keys
         assert not train(build_config(TINY), small_corpus).refit
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from processes import find_processes
 
@@ -14,7 +15,14 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.synthetic import synthesize
-from raytune_yesno.train import HISTORY, Run, run_training, score
+from raytune_yesno.train import (
+    HISTORY,
+    Run,
+    list_reserved,
+    release_reserved,
+    run_training,
+    score,
+)
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
@@ -234,6 +242,15 @@ class TestWorkers:
         (line,) = told
         assert "the checkpoint is damaged (" in line
         assert line.endswith(str(tmp_path / "last"))
+
+    def test_leave_nothing_reserved(self) -> None:
+        kept = ray.util.placement_group([{"CPU": 1}])
+        before = list_reserved()
+        left = ray.util.placement_group([{"CPU": 1}])
+        assert list_reserved() - before == {left.id.hex()}
+        release_reserved([left.id.hex()])
+        assert list_reserved() == before >= {kept.id.hex()}
+        release_reserved([kept.id.hex()])
 
     @pytest.mark.slow  # Ray Train starts the workers again three times
     def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:

@@ -300,6 +300,7 @@ class TestResources:
             ({"num_workers": 1}, [{"CPU": 1.0}], 4),
             ({"num_workers": 2}, [{"CPU": 1.0}] * 2, 2),
             ({"num_workers": 3}, [{"CPU": 1.0}] * 3, 1),
+            ({"num_workers": "2:9"}, [{"CPU": 1.0}] * 2, 2),
             ({"num_workers": 1, "use_gpu": True}, [{"CPU": 1.0, "GPU": 1.0}], 2),
             ({"num_workers": 2, "use_gpu": True}, [{"CPU": 1.0, "GPU": 1.0}] * 2, 1),
         ],

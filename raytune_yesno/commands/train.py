@@ -64,7 +64,8 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         "metrics": best,
         "history": run.history,
         "seconds": time.monotonic() - began,
-        "workers": config.num_workers,
+        # Of an elastic run, those that trained its last epoch.
+        "workers": run.history[-1].get("world_size") if config.is_elastic else config.num_workers,
     }
     say(options, results, f"best epoch {best['epoch']}: {describe(best)} (validation part)")
     say(options, results, f"checkpoint: {run.best}")

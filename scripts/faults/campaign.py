@@ -1,4 +1,4 @@
-"""Rounds of a fault: a study, disturbed at random moments, then looked at."""
+"""Rounds of a fault: a study or a run, disturbed at random moments, then looked at."""
 
 import contextlib
 import importlib.metadata
@@ -13,22 +13,26 @@ from typing import Any
 import faults.disk
 import faults.network
 from faults.cluster import Cluster
-from faults.compare import find_losses, find_rewritten
+from faults.compare import find_rewritten
 from faults.disk import Disk
 from faults.kinds import FAULTS
-from faults.runs import Command, count_progress
-from faults.study import TRIALS, Study
-from raytune_yesno.store import STORE
+from faults.runs import Command
+from faults.study import Study
+from faults.training import Training
+from faults.work import Work
 
 NODES, CPUS = 2, 2
 INJECTIONS = 4  # in a round, at most
-SLOW = {"head killed", "network cut"}  # of these one
+SLOW = {"head killed", "network cut", "node of an elastic run killed"}  # of these one
 STUDY_SEEDS = 3
+WORKERS_PER_TRIAL = {"worker in a trial killed": 2}
+NUM_WORKERS = {"worker of a run killed": "2", "node of an elastic run killed": "1:4"}
+"""The faults that hit a training run, and its workers; the others hit a study."""
 MEMORY_MARGIN = 8e9  # bytes that may be taken before Ray kills for it
 
 
 class Campaign:
-    """Runs rounds on a cluster, and keeps the undisturbed studies to compare with.
+    """Runs rounds on a cluster, and keeps the undisturbed work to compare with.
 
     Its nodes lie behind a network of their own where one is to be had.
     """
@@ -64,26 +68,25 @@ class Campaign:
         """Run a round, and return a result for each injection."""
         draw = random.Random(f"{self.seed} {fault} {number}")
         study_seed = draw.randrange(STUDY_SEEDS)
-        workers = 2 if fault == "worker in a trial killed" else 1
-        undisturbed = self.undisturbed(study_seed, workers)
         results: list[dict[str, Any]] = []
         with self._place(fault, number) as place:
+            work = self.build_work(fault, place / "work", study_seed)
+            undisturbed = self.undisturbed(work)
             before = self.cluster.list_temporary()
-            out = place / "study"
-            study = Study(
-                self.cluster, out, study_seed, workers=workers, terminal=fault == "terminal closed"
-            )
+            work.begin()
             try:
                 rewritten = []
-                for result, recorded in self._inject(fault, study, draw):
+                for result, recorded in self._inject(fault, work, draw):
                     results.append({**result, "round": number, "study_seed": study_seed})
                     rewritten.append(recorded)
-                problems = study.finish() if all(r["recovered"] for r in results) else []
+                problems = work.finish() if all(r["recovered"] for r in results) else []
             finally:
-                study.end()
-            lost, differences = find_losses(out, undisturbed, TRIALS)
+                work.end()
+            lost, differences = work.find_losses(undisturbed)
             problems += differences
-            problems += [line for recorded in rewritten for line in find_rewritten(out, recorded)]
+            problems += [
+                line for recorded in rewritten for line in find_rewritten(work.records, recorded)
+            ]
             problems += self._find_left(before)
             if results:
                 results[-1]["lost"] = lost
@@ -93,26 +96,34 @@ class Campaign:
                 shutil.copytree(place, self.cluster.folder.with_name(name))
         return results
 
-    def undisturbed(self, study_seed: int, workers: int) -> Path:
-        """Return the folder of a study that was left alone."""
-        out = self.work / f"undisturbed-{study_seed}-{workers}"
+    def build_work(self, fault: str, out: Path, seed: int) -> Work:
+        """Return what a fault is to hit."""
+        if num_workers := NUM_WORKERS.get(fault):
+            return Training(self.cluster, out, seed, num_workers)
+        workers = WORKERS_PER_TRIAL.get(fault, 1)
+        return Study(self.cluster, out, seed, workers=workers, terminal=fault == "terminal closed")
+
+    def undisturbed(self, work: Work) -> Path:
+        """Return the folder of the same, left alone."""
+        out = self.work / f"undisturbed-{work.name}"
         if not out.exists():
-            study = Study(self.cluster, out, study_seed, workers=workers)
+            alone = work.build_alone(out)
+            alone.begin()
             try:
-                if problems := study.finish():
+                if problems := alone.finish():
                     raise RuntimeError("; ".join(problems))
             finally:
-                study.end()
+                alone.end()
         return out
 
     def _inject(
-        self, fault: str, study: Study, draw: random.Random
+        self, fault: str, work: Work, draw: random.Random
     ) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Inject at random moments; yield the result of each, and the record before it."""
         most = 1 if fault in SLOW else INJECTIONS
         moment = 0
         for _ in range(most):
-            moment = max(moment, count_progress(study.out)) + draw.randint(1, 25)
+            moment = max(moment, work.count_progress()) + draw.randint(1, 25)
             recovered, began = None, 0.0
             result = {
                 "fault": fault,
@@ -125,17 +136,16 @@ class Campaign:
                 "versions": {name: importlib.metadata.version(name) for name in ("ray", "torch")},
             }
             try:
-                if not study.wait_for(moment):
+                if not work.wait_for(moment):
                     return
                 time.sleep(draw.uniform(0, 0.1))
-                store = study.out / STORE
-                recorded = store.read_bytes() if store.exists() else b""
+                recorded = work.records.read_bytes() if work.records.exists() else b""
                 while recovered is None:
-                    if not study.command.is_running:
+                    if not work.command.is_running:
                         return
                     began = time.monotonic()
-                    recovered = FAULTS[fault](study, draw)
-                study.await_recovery(recovered)
+                    recovered = FAULTS[fault](work, draw)
+                work.await_recovery(recovered)
             except TimeoutError as error:
                 yield {**result, "recovered": False, "problems": [str(error)]}, recorded
                 return

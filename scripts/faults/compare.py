@@ -1,6 +1,7 @@
-"""Hold what a disturbed study came to against one that was left alone."""
+"""Hold what a disturbed study or run came to against one that was left alone."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from raytune_yesno.study import Study, load
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 FILES = {"study.jsonl", "refit"}
 REFIT_FILES = {"best", "last", "history.jsonl"}
+RUN_FILES = {*REFIT_FILES, "settings.yaml"}
 
 
 def find_losses(out: Path, undisturbed: Path, num_trials: int) -> tuple[int, list[str]]:
@@ -38,10 +40,39 @@ def find_losses(out: Path, undisturbed: Path, num_trials: int) -> tuple[int, lis
     return lost, problems
 
 
-def find_rewritten(out: Path, before: bytes) -> list[str]:
+def find_lost_epochs(
+    out: Path, undisturbed: Path, num_epochs: int, rounding: float
+) -> tuple[int, list[str]]:
+    """Return how many epochs of a run were lost or came out otherwise, and a line on the first.
+
+    Args:
+        rounding: relative difference to be expected; with 0 the weights are to be the same bits.
+    """
+    try:
+        ours, theirs = (load_checkpoint(place / "last") for place in (out, undisturbed))
+    except InputError as error:
+        return num_epochs, [str(error)]
+    recorded = read_lines(out / "history.jsonl")
+    problems = [f"left in the folder: {name}" for name in sorted(_list_names(out) - RUN_FILES)]
+    if [epoch["epoch"] for epoch in recorded] != list(range(1, num_epochs + 1)):
+        problems.append("history.jsonl: not every epoch once")
+    lost = [
+        f"epoch {number}: {key} {epoch.get(key)}, not {other[key]}"
+        for number, other in enumerate(theirs.history, start=1)
+        for epoch in (ours.history[number - 1] if number <= len(ours.history) else {},)
+        for key in COMPARED
+        if not math.isclose(epoch.get(key, math.nan), other[key], rel_tol=rounding)
+    ]
+    for name, weights in theirs.state_dict.items():
+        if not torch.allclose(ours.state_dict[name], weights, rtol=rounding, atol=rounding):
+            problems.append(f"the weights {name} differ")
+    return len({line.partition(":")[0] for line in lost}), problems + lost[:1]
+
+
+def find_rewritten(records: Path, before: bytes) -> list[str]:
     """Return a line if the records that were there before a fault are no longer."""
     whole = before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1]  # but for the last one
-    return [] if (out / STORE).read_bytes().startswith(whole) else ["earlier records changed"]
+    return [] if records.read_bytes().startswith(whole) else ["earlier records changed"]
 
 
 def _count_events(out: Path, num_trials: int) -> list[str]:
@@ -84,8 +115,12 @@ def _compare_refits(out: Path, undisturbed: Path, study: Study, other: Study) ->
     return []
 
 
+def _list_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def _list_extra(out: Path) -> set[str]:
-    extra = {path.name for path in out.iterdir()} - FILES
+    extra = _list_names(out) - FILES
     if (out / "refit").is_dir():
-        extra |= {f"refit/{p.name}" for p in (out / "refit").iterdir() if p.name not in REFIT_FILES}
+        extra |= {f"refit/{name}" for name in _list_names(out / "refit") - REFIT_FILES}
     return extra

@@ -1,4 +1,4 @@
-"""The faults. Each is injected for real, and returns what tells that the study has recovered."""
+"""The faults. Each is injected for real, and returns what tells that the work has recovered."""
 
 import contextlib
 import os
@@ -9,14 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from faults.disk import Disk
-from faults.study import Recovered, Study, wait_a_moment
+from faults.study import Study, wait_a_moment
+from faults.training import Training
+from faults.work import Recovered
 from raytune_yesno.checkpoint import DESCRIPTION, RESUME, STATE_DICT
 from raytune_yesno.store import STORE
 
-Fault = Callable[[Study, random.Random], Recovered | None]
-"""Injects; None where nothing was there to be hit."""
+Fault = Callable[[Any, random.Random], Recovered | None]
+"""Injects, into a study or a training run; None where nothing was there to be hit."""
 
 _STOP_CODES = {0, 130, 143, 129, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP}
 _HOG = """\
@@ -77,6 +80,30 @@ def kill_peer(study: Study, draw: random.Random) -> Recovered | None:
         return None
     recovered = study.next_epoch()
     return recovered if _kill(draw.choice(peers).pid, signal.SIGKILL) else None
+
+
+def kill_worker(training: Training, draw: random.Random) -> Recovered | None:
+    """One of the data-parallel workers of a run is killed."""
+    workers = training.cluster.find("ray::RayTrainWorker")
+    if not workers:
+        return None
+    recovered = training.next_epoch()
+    return recovered if _kill(draw.choice(workers).pid, signal.SIGKILL) else None
+
+
+def kill_elastic_node(training: Training, draw: random.Random) -> Recovered | None:
+    """A node of an elastic run is killed; when it goes on with fewer workers, another joins."""
+    most = training.cluster.num_nodes * training.cluster.cpus
+    training.await_recovery(training.next_epoch_of(most))
+    if training.is_finished():
+        return None
+    (raylet,) = training.cluster.find_raylets()[1:]
+    fewer = training.next_epoch_of(most - training.cluster.cpus)
+    _kill(raylet.pid, signal.SIGKILL)
+    training.await_recovery(fewer)
+    recovered = training.next_epoch_of(most)
+    training.cluster.join()
+    return recovered
 
 
 def kill_driver(study: Study, draw: random.Random) -> Recovered | None:
@@ -245,6 +272,8 @@ FAULTS: dict[str, Fault] = {
     "trial stopped": stop_trial,
     "trial out of memory": starve_trial,
     "worker in a trial killed": kill_peer,
+    "worker of a run killed": kill_worker,
+    "node of an elastic run killed": kill_elastic_node,
     "driver killed": kill_driver,
     "interrupted": interrupt,
     "interrupted twice": interrupt_twice,

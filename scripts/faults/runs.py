@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.store import STORE
-
 # One that has imported all before it is forked: a command begins in a second, not in ten.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["raytune_yesno.tune", "raytune_yesno.train", "raytune_yesno.cli"])
@@ -146,8 +144,3 @@ def count_lines(*files: Path) -> int:
         with contextlib.suppress(OSError):
             total += file.read_bytes().count(b"\n")
     return total
-
-
-def count_progress(out: Path) -> int:
-    """Count what a study has recorded: events, and epochs of its refit."""
-    return count_lines(out / STORE, out / "refit" / "history.jsonl")
