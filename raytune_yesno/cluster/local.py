@@ -2,7 +2,7 @@
 
 ``scripts/local_cluster up N`` and ``down`` run this. It never touches another Ray: its files lie
 in a folder of its own, and what it ends are the processes that it started, which it knows by a
-mark in their environment that no other process has.
+mark in their environment that no other process has. It listens on the loopback interface alone.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 
@@ -155,7 +156,8 @@ def start_node(
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [*within, sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
+            [*within, sys.executable, "-m", "raytune_yesno.cluster.loopback", "start", *role]
+            + options,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -258,7 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.action == "up":
             address = up(options.nodes, options.num_cpus, options.object_store_memory)
             print(f"{options.nodes} nodes, address {address}; use them with")
-            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address}")
+            (loopback,) = (f"{name}={value}" for name, value in LOOPBACK.items())
+            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address} {loopback}")
         else:
             ended = down()
             print(f"ended {ended} processes" if ended else "no cluster was running")
