@@ -4,9 +4,9 @@
 
 prints a JSON list, an object a port that accepts a connection: ``port``, ``speaks`` (``gRPC``,
 ``HTTP`` or the first thing it says), ``refused`` (how many questions, for want of the right token)
-and ``open`` (the questions that were answered otherwise, and how). A gRPC port is asked every method
-that Ray has, an HTTP port the paths that tell most or run something. Questions are empty, and with
-the right token some of them end a cluster: it is never given here.
+and ``open`` (the questions that were answered otherwise, and how). A gRPC port is asked every
+method that Ray has, an HTTP port the paths that tell most or run something. Questions are empty,
+and with the right token some of them end a cluster: it is never given here.
 """
 
 import asyncio

@@ -65,7 +65,8 @@ class Training:
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait() == 130, self.log.read_text()
+        code = self.process.wait()
+        assert code == 130, f"exit code {code}: {self.log.read_text()}"
 
 
 @pytest.mark.cluster
@@ -94,7 +95,8 @@ def test_the_curve_shows_no_seam_where_a_node_is_lost_and_another_joins(
 
     last = load_checkpoint(out / "last")
     assert [metrics["epoch"] for metrics in last.history] == list(range(1, last.epoch + 1))
-    assert training.read_history() == last.history
+    # An interrupt can come between the checkpoint and its line.
+    assert training.read_history() in (last.history, last.history[:-1])
     counts = [metrics["world_size"] for metrics in last.history]
     changes = [now for before, now in zip([0, *counts], counts, strict=False) if now != before]
     assert changes == [2, 1, 2]

@@ -26,6 +26,7 @@ from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 
+_RAY = "raytune_yesno.cluster.loopback"
 MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
 """The variable in the environment of every process of the cluster; its value is the cluster's."""
 
@@ -156,8 +157,7 @@ def start_node(
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [*within, sys.executable, "-m", "raytune_yesno.cluster.loopback", "start", *role]
-            + options,
+            [*within, sys.executable, "-m", _RAY, "start", *role, *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
