@@ -4,9 +4,9 @@
 
 prints a JSON list, an object a port that accepts a connection: ``port``, ``speaks`` (``gRPC``,
 ``HTTP`` or the first thing it says), ``refused`` (how many questions, for want of the right token)
-and ``open`` (the questions that were answered otherwise, and how). A gRPC port is asked every method
-that Ray has, an HTTP port the paths that tell most or run something. Questions are empty, and with
-the right token some of them end a cluster: it is never given here.
+and ``open`` (the questions that were answered otherwise, and how). A gRPC port is asked every
+method that Ray has, an HTTP port the paths that tell most or run something. Questions are empty,
+and with the right token some of them end a cluster: it is never given here.
 """
 
 import asyncio
@@ -35,7 +35,9 @@ PATHS = (
     "POST /get_or_create_runtime_env",
 )
 # Python has no description of this service; its names are in Ray's object_manager.proto.
-OBJECT_MANAGER = [f"/ray.rpc.ObjectManagerService/{name}" for name in ("Push", "Pull", "FreeObjects")]
+OBJECT_MANAGER = [
+    f"/ray.rpc.ObjectManagerService/{name}" for name in ("Push", "Pull", "FreeObjects")
+]
 HTTP_REFUSALS = ("401", "403")
 
 
@@ -60,7 +62,9 @@ async def find_open(address: str) -> list[int]:
 async def ask_http(address: str, port: int, question: str, token: str) -> str:
     """Return the beginning of what a port says to an HTTP request."""
     header = f"Authorization: Bearer {token}\r\n" if token else ""
-    request = f"{question} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    request = (
+        f"{question} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
     try:
         reader, writer = await asyncio.open_connection(address, port)
         writer.write(request.encode())

@@ -1,4 +1,4 @@
-"""What the project rests on: pinned as tested together, consistent, under licences that allow it."""
+"""What the project rests on: pinned as tested together, consistent, free to use."""
 
 import importlib.util
 import re
