@@ -24,7 +24,7 @@ from raytune_yesno.cluster.kubernetes import check_manifests
 from raytune_yesno.cluster.versions import PYTHON, ray_version
 from raytune_yesno.errors import InputError
 
-TOKEN_FILE = "~/.ray/auth_token"
+TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (its name)
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
     "aws": ("region",),
