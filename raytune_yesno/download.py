@@ -169,7 +169,7 @@ def _extract(archive: Path, target: Path) -> None:
         raise InputError(f"{archive.name} holds more than {MAX_UNPACKED_BYTES} bytes; not YESNO")
     with tempfile.TemporaryDirectory(prefix=f".{FOLDER}-", dir=target.parent) as temporary:
         try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
                 for n, member in enumerate(tar):
                     if n >= MAX_ENTRIES:
                         raise InputError(f"{archive.name} has more than {MAX_ENTRIES} entries")

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raytune_yesno.errors import InputError
+from raytune_yesno.yaml_text import load_documents
 
 EDIT_MARK = "EDIT"
 """A value that holds this word is to be replaced; what by, the comment beside it says."""
@@ -74,15 +73,13 @@ def read_documents(path: str | Path) -> list[Any]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        return [document for document in yaml.safe_load_all(text) if document is not None]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: it cannot be read ({reason}); give a cluster's YAML") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "unreadable"
-        raise InputError(f"{path}{where}: no YAML ({reason})") from error
+    try:
+        return [document for document in load_documents(text) if document is not None]
+    except ValueError as error:
+        raise InputError(f"{path}: no YAML ({error})") from None
 
 
 def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

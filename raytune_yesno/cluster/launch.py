@@ -92,7 +92,7 @@ class Cluster:
         if not problems:
             problems = self._check_machines()
         if problems:
-            raise InputError("\n".join(problems))
+            raise InputError(*problems)
 
     def _check_machines(self) -> list[str]:
         if self.hosts:
@@ -206,7 +206,7 @@ class Cluster:
         began = time.monotonic()
         left = self.end_all()
         if left:
-            raise WorkError("\n".join(["not everything has ended:", *left]))
+            raise WorkError("not everything has ended:", *left)
         where = f"on {len(self.hosts.addresses)} hosts" if self.hosts else "in the cloud"
         self.say(f"down: nothing is left {where}, after {time.monotonic() - began:.0f} s")
 
