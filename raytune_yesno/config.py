@@ -33,8 +33,12 @@ class Config:
 
     task: str = _setting("yesno", "what is learnt", options=("yesno", "sine"))
     model: str = _setting("cnn", "the network", options=("cnn", "mlp"))
-    epochs: int = _setting(16, "passes over the training part (sine: 100 steps each)", low=1, high=1_000_000)
-    batch_size: int = _setting(2, "examples in a step, over all workers together", low=1, high=1_000_000)
+    epochs: int = _setting(
+        16, "passes over the training part (sine: 100 steps each)", low=1, high=1_000_000
+    )
+    batch_size: int = _setting(
+        2, "examples in a step, over all workers together", low=1, high=1_000_000
+    )
 
     optimizer: str = _setting(
         "adamw", "optimisation algorithm", options=("sgd", "adam", "adamw", "rmsprop")
@@ -248,7 +252,8 @@ def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
     if low is None:
         return
     for number in value if isinstance(value, tuple) else (value,):
-        if not math.isfinite(number) or number < low or (high is not None and number > high):
+        finite = isinstance(number, int) or math.isfinite(number)
+        if not finite or number < low or (high is not None and number > high):
             limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():

@@ -4,6 +4,7 @@ PyYAML takes the later of two equal keys without a word, raises many kinds of er
 number or date, and lets a kilobyte of aliases stand for gigabytes.
 """
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -82,6 +83,9 @@ def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"longer than {LONGEST_TEXT:,} characters")
+    if unseen := re.search(yaml.reader.Reader.NON_PRINTABLE, text):
+        line = text.count("\n", 0, unseen.start()) + 1
+        raise ValueError(f"line {line}: a character that no text has, {unseen[0]!r}")
     loader = (_DecimalLoader if decimal else _Loader)(text)
     documents: list[Any] = []
     try:

@@ -1,4 +1,4 @@
-"""Bad checkpoints, with digests that no longer hold, and with such as who means harm would write."""
+"""Bad checkpoints, with digests that no longer hold and with such as hold."""
 
 import io
 import json
@@ -10,13 +10,11 @@ from random import Random
 from typing import Any
 
 import torch
+
 from fuzzing.kind import Kind
 from fuzzing.mutations import mutate_bytes, mutate_json
-
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
-
-
     Checkpoint,
     describe_checkpoint,
     load_checkpoint,
@@ -136,7 +134,13 @@ def _damage_pickle(random: Random, data: bytes) -> bytes:
 PICKLE_WORDS = (
     *(b"cos\nsystem\n", b"c__builtin__\neval\n", b"ctorch\nload\n", b"R", b"b", b"o", b"i", b"0"),
     *(b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nSize\n", b"Q"),
-    *(b"\x8a\x08" + b"\x7f" * 8, b"J\xff\xff\xff\x7f", b"J\x00\x00\x00\x80", b"K\xff", b"M\xff\xff"),
+    *(
+        b"\x8a\x08" + b"\x7f" * 8,
+        b"J\xff\xff\xff\x7f",
+        b"J\x00\x00\x00\x80",
+        b"K\xff",
+        b"M\xff\xff",
+    ),
     *(b"X\xff\xff\xff\xff", b"B\xff\xff\xff\x7f", b"(" * 50, b"]" * 50, b"2" * 50, b"h\x00", b"."),
     pickle.dumps(2**70),
 )

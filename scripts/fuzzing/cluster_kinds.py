@@ -5,7 +5,6 @@ from random import Random
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.settings_kinds import damage_yaml
-
 from raytune_yesno.cluster import command
 from raytune_yesno.cluster.rules import check_definition
 from raytune_yesno.errors import InputError

@@ -17,7 +17,6 @@ from fuzzing.mutations import VALUES, misspell
 from fuzzing.record_kinds import write_study
 from fuzzing.settings_kinds import SETTINGS, damage_assignment
 from fuzzing.sound_kinds import good_folders, write_files
-
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.folder import FOLDER
@@ -43,9 +42,37 @@ COMMANDS: tuple[Words, ...] = (
     ("corpus", "synthesize", "made", "--recordings", "4"),
     ("corpus", "fetch", "made", "--url", "file:///nowhere"),
 )
-PLACES = ("", ".", "nowhere", "corpus", "study", "settings.yaml", "new", "/proc/version", "/dev/null")
-PLACES += ("yesno", "sine", "~", "~nobody/x", "x" * 300, "file:///nowhere", "bogus://x", "a\nb", "é")
-PLACES += ("file:///", "s3://", "://", "/root/../dev/full", "study/study.jsonl", "locked/new", "\udcff")
+PLACES = (
+    "",
+    ".",
+    "nowhere",
+    "corpus",
+    "study",
+    "settings.yaml",
+    "new",
+    "/proc/version",
+    "/dev/null",
+)
+PLACES += (
+    "yesno",
+    "sine",
+    "~",
+    "~nobody/x",
+    "x" * 300,
+    "file:///nowhere",
+    "bogus://x",
+    "a\nb",
+    "é",
+)
+PLACES += (
+    "file:///",
+    "s3://",
+    "://",
+    "/root/../dev/full",
+    "study/study.jsonl",
+    "locked/new",
+    "\udcff",
+)
 
 
 def make_good_files(folder: Path) -> list[Words]:
@@ -120,7 +147,7 @@ def try_command(words: Words, folder: Path) -> str | None:
             code = stop.code if isinstance(stop.code, int) else 1
         except _BegunError:
             begun, code = True, 0
-    text = said()
+    text = said[0]
     if begun or code == 0:
         return None
     lines = text.splitlines()
@@ -156,9 +183,9 @@ def _inside(folder: Path) -> Iterator[None]:
     """Work in a folder, and stop where a cluster would be started or a model trained."""
     before = Path.cwd()
     os.chdir(folder)
-    nowhere = open(os.devnull, "rb")
     try:
         with (
+            open(os.devnull) as nowhere,
             mock.patch("raytune_yesno.session.ray_session", _begin),
             mock.patch("raytune_yesno.train.run_training", _begin),
             mock.patch("sys.stdin", nowhere),
@@ -166,26 +193,29 @@ def _inside(folder: Path) -> Iterator[None]:
         ):
             yield
     finally:
-        nowhere.close()
         os.chdir(before)
 
 
 @contextlib.contextmanager
-def _said() -> Iterator[Any]:
-    """Give what was said to standard error meanwhile."""
+def _said() -> Iterator[list[str]]:
+    """Give a list that will hold what was said to standard error meanwhile."""
+    said: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
-        before, sys.stderr = sys.stderr, open(os.dup(2), "w", errors="surrogateescape")
+        before = sys.stderr
+        sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
         try:
-            yield lambda: (file.seek(0), file.read().decode(errors="replace"))[1]
+            yield said
         finally:
             with contextlib.suppress(ValueError, OSError):
                 sys.stderr.close()
             sys.stderr = before
             os.dup2(kept, 2)
             os.close(kept)
+            file.seek(0)
+            said.append(file.read().decode(errors="replace"))
 
 
 KINDS: tuple[Kind, ...] = (

@@ -9,7 +9,6 @@ from typing import Any
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.mutations import mutate_json, mutate_lines
-
 from raytune_yesno import warm_start
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
@@ -181,7 +180,9 @@ def try_experiment(files: Files, folder: Path) -> str | None:
         if name.endswith("result.json")
     )
     kept = sum(len(trial.epochs) for trial in study.trial_list)
-    epochs = {(trial.number, epoch["epoch"]) for trial in study.trial_list for epoch in trial.epochs}
+    epochs = {
+        (trial.number, epoch["epoch"]) for trial in study.trial_list for epoch in trial.epochs
+    }
     if kept != len(epochs):
         return "an epoch counts twice"
     return None if reports >= kept else "more epochs than reports"

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 import yaml
+
 from fuzzing.kind import Kind
 from fuzzing.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
-
 from raytune_yesno.cli import build_parser
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
@@ -55,6 +55,8 @@ def _read(given: Any, split: bool = False) -> Any:
 
 
 def _same(meant: Any, taken: Any) -> bool:
+    if isinstance(taken, float) and type(meant) is int:
+        meant = float(meant)
     return isinstance(meant, bool) == isinstance(taken, bool) and meant == taken
 
 
@@ -248,7 +250,8 @@ def try_space(mapping: Any, folder: Path) -> str | None:
                 return f"{name}: {value!r} was drawn outside of {mapping[name]!r:.100}"
     for name, domain in mapping.items():
         if isinstance(domain, dict) and "choice" not in domain:
-            ends = [_read(end) for end in domain.get("float", domain.get("int"))]
+            kind = float if "float" in domain else int
+            ends = [kind(_read(end)) for end in domain.get("float", domain.get("int"))]
             if ends != [space[name].low, space[name].high]:  # type: ignore[union-attr]
                 return f"{name}: {ends!r:.100} was taken as {space[name]}"
     Plan(Config(), space, search="random").check()

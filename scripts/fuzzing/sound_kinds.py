@@ -11,9 +11,9 @@ from random import Random
 
 import numpy as np
 import soundfile
+
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.mutations import mutate_bytes, mutate_head
-
 from raytune_yesno.download import fetch
 from raytune_yesno.errors import InputError
 from raytune_yesno.folder import FOLDER, check_folder, read_folder
@@ -69,7 +69,8 @@ def try_recording(data: bytes, folder: Path) -> str | None:
     except (wave.Error, EOFError, ValueError, ZeroDivisionError, RuntimeError):
         return None
     wanted = frames * SAMPLE_RATE / rate
-    if abs(len(waveform) - wanted) > 2 + 0.002 * wanted or present < frames:
+    whole = int.from_bytes(data[4:8], "little") == len(data) - 8
+    if abs(len(waveform) - wanted) > 2 + 0.002 * wanted or (whole and present < frames):
         return f"{len(waveform)} samples of {frames} frames at {rate} Hz, {present} of them there"
     return None
 
@@ -131,7 +132,9 @@ def try_folder(files: Files, folder: Path) -> str | None:
         if untidy := find_untidy(str(problem)):
             raise ValueError(f"{untidy}: {problem}")
     wanted = {n for n in files if n.lower().endswith(".wav") and not n.startswith(".")}
-    told = len(corpus.names if corpus else ()) + len([p for p in problems if p.what[:9] != "no usable"])
+    told = len(corpus.names if corpus else ()) + len(
+        [p for p in problems if p.what[:9] != "no usable"]
+    )
     if told < len(wanted):
         return f"{told} of {len(wanted)} recordings were used or named"
     if corpus:
