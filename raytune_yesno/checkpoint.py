@@ -187,17 +187,31 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
     """
     if not checkpoint.optimizer:
         return
-    options = [group.keys() for group in optimizer.param_groups]
+    fresh = [dict(group) for group in optimizer.param_groups]
     try:
         optimizer.load_state_dict(checkpoint.optimizer)
-        for group, names in zip(optimizer.param_groups, options, strict=True):
-            if group.keys() != names:
+        for group, before in zip(optimizer.param_groups, fresh, strict=True):
+            if group.keys() != before.keys():
                 raise ValueError("other options")
+            for name in before.keys() - {"params"}:
+                _check_option(name, group[name], before[name])
             for parameter in group["params"]:
-                for name, value in optimizer.state[parameter].items():
+                for name, value in optimizer.state.get(parameter, {}).items():
                     _check_moment(name, value, parameter)
     except Exception as error:  # torch raises many kinds
         raise _does_not_fit(RESUME, error) from error
+
+
+def _check_option(name: str, value: Any, before: Any) -> None:
+    """Raise ValueError unless an option is of the kind that it has anew, and of its range."""
+    if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
+        for one, other in zip(value, before, strict=True):
+            _check_option(name, one, other)
+    elif isinstance(before, float):
+        if type(value) not in (int, float) or not abs(value) <= 1e30:
+            raise ValueError(f"{name} is no number that it could be")
+    elif type(value) is not type(before):
+        raise ValueError(f"{name} is of another kind")
 
 
 def _check_moment(name: str, value: Any, parameter: torch.Tensor) -> None:

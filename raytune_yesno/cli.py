@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
@@ -31,7 +31,7 @@ examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
-        self.exit(2, f"raytune-yesno: {message} (`{self.prog} --help` lists what there is)\n")
+        self.exit(2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1
         exit_code = int(result.pop("exit_code", 0))

@@ -29,6 +29,10 @@ class Definition:
         return _mapping(self.raw.get("provider"))
 
     @property
+    def auth(self) -> Mapping[str, Any]:
+        return _mapping(self.raw.get("auth"))
+
+    @property
     def provider_type(self) -> str:
         return str(self.provider.get("type", ""))
 

@@ -86,8 +86,8 @@ class Cluster:
                 f"{self.path}: metadata.studies: name a folder or URI that all nodes reach; trials "
                 "save their checkpoints there, and what is lost with a node goes on from them"
             )
-        key = (self.definition.raw.get("auth") or {}).get("ssh_private_key")
-        if key and not Path(key).expanduser().is_file():
+        key = self.definition.auth.get("ssh_private_key")
+        if key and not Path(str(key)).expanduser().is_file():
             problems.append(f"{self.path}: auth.ssh_private_key: {key} is not there")
         if not problems:
             problems = self._check_machines()

@@ -56,11 +56,8 @@ def check_definition(path: str | Path) -> list[str]:
         for key, value in walk_values(document):
             if isinstance(value, str) and EDIT_MARK in value:
                 unfilled.setdefault(value, f"{path}: {key}: {value!r} is still to be filled in")
-    misshapen = [f"{path}: {problem}" for problem in find_misshapen(documents)]
-    if misshapen:
-        return misshapen  # the rules look below
     if documents and all(isinstance(item, Mapping) and "kind" in item for item in documents):
-        found = check_manifests(documents)
+        found = iter([*find_misshapen(documents)] or check_manifests(documents))
     elif len(documents) != 1 or not isinstance(documents[0], Mapping):
         return [f"{path}: one mapping is expected, with cluster_name, provider and so on"]
     else:
@@ -75,6 +72,9 @@ def check_ray_definition(definition: Definition) -> Iterator[str]:
     if refused:
         yield refused
         return  # what comes next may rely on the shape
+    if misshapen := [*find_misshapen(definition.raw)]:
+        yield from misshapen
+        return
     yield from check_place(definition)
     yield from check_workers(definition)
     yield from check_start_commands(definition)
