@@ -6,6 +6,7 @@ terminated.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -16,6 +17,9 @@ from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+
+# A name that nothing can have, or that the user may not look at.
+_NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
@@ -31,7 +35,9 @@ examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
-        self.exit(2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n")
+        self.exit(
+            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n"
+        )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -66,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
+            if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
+                place = one_line(str(error.filename))
+                print(f"raytune-yesno: {place}: {error.strerror}", file=sys.stderr)
+                return 2
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 _LARGEST_COUNT = 2**53
 _LATEST_TIME_S = 1e11  # since 1970: the year 5138
@@ -15,7 +15,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST_COUNT
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Say whether it is a number that a float can be."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -41,9 +41,11 @@ class _Loader(yaml.SafeLoader):
             ) from None
         return value
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
             name = self.construct_object(key, deep=True)
             if isinstance(name, Hashable):
                 if name in seen:
@@ -89,7 +91,7 @@ def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
     loader = (_DecimalLoader if decimal else _Loader)(text)
     documents: list[Any] = []
     try:
-        while loader.check_data():
+        while loader.check_data():  # type: ignore[no-untyped-call]
             documents.append(loader.get_data())
             _check_size(documents)
     except yaml.YAMLError as error:

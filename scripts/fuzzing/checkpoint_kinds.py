@@ -109,7 +109,6 @@ def _change(random: Random, tree: Any) -> Any:
         *(torch.zeros(2, 2, dtype=torch.complex64), torch.zeros(3, dtype=torch.int8)),
         *(torch.eye(2).to_sparse(), torch.zeros(2, 2, 2, 2, 2), torch.zeros(2, device="meta")),
         *(torch.zeros(3, dtype=torch.bool), torch.full((4,), 1e38), torch.zeros(2).double()),
-        torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
     )
     return random.choice(others)
 

@@ -189,7 +189,9 @@ def _inside(folder: Path) -> Iterator[None]:
             mock.patch("raytune_yesno.session.ray_session", _begin),
             mock.patch("raytune_yesno.train.run_training", _begin),
             mock.patch("sys.stdin", nowhere),
-            mock.patch.dict(os.environ, {"HOME": str(folder)}),
+            mock.patch.dict(
+                os.environ, {"HOME": str(folder), "MPLCONFIGDIR": tempfile.gettempdir()}
+            ),
         ):
             yield
     finally:
