@@ -40,12 +40,13 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _is_point(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_value(item) for item in value.values())
+    return isinstance(value, dict) and _is_value(value)
 
 
 def _is_value(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_value, value))
+    """Say whether it is what a point may hold, where a table and a page can show it."""
+    if isinstance(value, dict | list):
+        return all(map(_is_value, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, str | bool) or is_number(value)
 
 
