@@ -6,6 +6,7 @@ terminated.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -15,7 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+
+# A name that nothing can have, or that the user may not look at.
+_NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +37,9 @@ examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
-        self.exit(2, f"raytune-yesno: {message} (`{self.prog} --help` lists what there is)\n")
+        self.exit(
+            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n"
+        )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -68,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
+                place = one_line(str(error.filename))
+                print(f"raytune-yesno: {place}: {error.strerror}", file=sys.stderr)
+                return 2
+            reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1
         exit_code = int(result.pop("exit_code", 0))

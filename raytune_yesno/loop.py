@@ -16,7 +16,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
+from raytune_yesno.checkpoint import (
+    Checkpoint,
+    check_weights,
+    load_optimizer,
+    load_weights,
+    save_checkpoint,
+)
 from raytune_yesno.config import Config
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.sine import Sine
@@ -75,14 +81,16 @@ def fit(
     device = torch.device(device)
     rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)
+    if resume:
+        check_weights(task.build_model, resume)
     torch.manual_seed(config.seed)
     model = task.build_model()
     if resume:
-        model.load_state_dict(resume.state_dict)
+        load_weights(model, resume)
     replica = prepare(model)
     optimizer = build_optimizer(config, model)
-    if resume and resume.optimizer:
-        optimizer.load_state_dict(resume.optimizer)
+    if resume:
+        load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_corpus = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
 
