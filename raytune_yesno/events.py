@@ -15,6 +15,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST_COUNT
 
 
+def _is_number_of_slots(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
 def is_number(value: Any) -> TypeGuard[float]:
     """Say whether it is a number that a float can be."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -77,6 +81,7 @@ def _texts(value: Any) -> bool:
 
 _SAYS: Mapping[Check, str] = {
     _is_count: "a count",
+    _is_number_of_slots: "a count above 0",
     is_number: "a number",
     is_time: "a time in seconds",
     _is_text: "text",
@@ -119,7 +124,7 @@ _OPTIONAL: Mapping[str, Check] = {
     "trial": _is_count,
     "epoch": _is_count,
     "attempt": _is_count,
-    "slots": _is_count,
+    "slots": _is_number_of_slots,
     "trials": _is_count,
     "epochs": _is_count,
     "max_concurrent": _is_count,

@@ -246,7 +246,7 @@ class TestRecords:
         assert says in " ".join(study.problems)
         assert find_untidy(study.problems[0]) == ""
 
-    @pytest.mark.parametrize("change", [{"config": 3}, {"slots": "two"}, {"corpus": [1]}])
+    @pytest.mark.parametrize("change", [{"config": 3}, {"slots": 0}, {"corpus": [1]}])
     def test_a_first_line_of_another_kind_is_refused(
         self, tmp_path: Path, change: dict[str, Any]
     ) -> None:
