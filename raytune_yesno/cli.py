@@ -411,7 +411,7 @@ def _result_stream() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as results:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as results:
             yield results
     finally:
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import Config, build_config, parse_assignments
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.yaml_text import load_documents
+from raytune_yesno.yaml_text import load_documents, read_text
 
 if TYPE_CHECKING:
     from raytune_yesno.plan import Plan
@@ -124,7 +124,7 @@ def read_point(text: str) -> dict[str, Any]:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None

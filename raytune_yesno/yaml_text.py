@@ -6,6 +6,7 @@ number or date, and lets a kilobyte of aliases stand for gigabytes.
 
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -74,6 +75,12 @@ _DecimalLoader.add_constructor("tag:yaml.org,2002:int", _DecimalLoader.construct
 
 def _is_plain(text: str) -> bool:
     return text.lstrip("+-").isdecimal()
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, or so much of it that it is too long; a device may have no end."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(LONGEST_TEXT + 1)
 
 
 def load_documents(text: str, *, decimal: bool = False) -> list[Any]:

@@ -220,6 +220,30 @@ class TestYAML:
             build_config({"epochs": 2**53 + 1})
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tune", "--config", "/dev/zero"),
+        ("tune", "--space", "/dev/zero"),
+        ("predict", "{checkpoint}", "/dev/zero"),
+    ],
+)
+def test_what_has_no_end_is_refused(
+    arguments: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good_checkpoints(tmp_path)
+    checkpoint = str(tmp_path / "yesno")
+    assert cli.main([word.format(checkpoint=checkpoint) for word in arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "/dev/zero: " in line
+
+
+def test_a_name_that_is_no_text_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    assert cli.main(["corpus", "synthesize", str(folder), "--recordings", "4"]) == 0
+    assert "\\udcff" in capfd.readouterr().out
+
+
 class TestRecords:
     @pytest.mark.parametrize(
         ("kind", "change", "says"),

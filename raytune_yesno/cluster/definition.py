@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.yaml_text import load_documents
+from raytune_yesno.yaml_text import load_documents, read_text
 
 EDIT_MARK = "EDIT"
 """A value that holds this word is to be replaced; what by, the comment beside it says."""
@@ -76,7 +76,7 @@ def read_documents(path: str | Path) -> list[Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: it cannot be read ({reason}); give a cluster's YAML") from error

@@ -75,6 +75,10 @@ PLACES += (
 )
 
 
+# They ask for a traceback, or to go on for ever.
+_LEFT_OUT = ("help", "watch", "debug")
+
+
 def make_good_files(folder: Path) -> list[Words]:
     """Write what good commands name."""
     global GOOD
@@ -115,7 +119,7 @@ def _draw_option(random: Random, words: list[str]) -> list[str]:
             (a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {}
         )
         parser = table.get(word, parser)
-    actions = [a for a in parser._actions if a.option_strings and a.dest not in ("help", "watch")]
+    actions = [a for a in parser._actions if a.option_strings and a.dest not in _LEFT_OUT]
     if not actions:
         return ["--x"]
     action = random.choice(actions)
@@ -188,6 +192,7 @@ def _inside(folder: Path) -> Iterator[None]:
             open(os.devnull) as nowhere,
             mock.patch("raytune_yesno.session.ray_session", _begin),
             mock.patch("raytune_yesno.train.run_training", _begin),
+            mock.patch("raytune_yesno.synthetic.MAX_RECORDINGS", 100),  # more would be work
             mock.patch("sys.stdin", nowhere),
             mock.patch.dict(
                 os.environ, {"HOME": str(folder), "MPLCONFIGDIR": tempfile.gettempdir()}
