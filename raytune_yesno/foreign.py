@@ -119,6 +119,8 @@ def copy_texts(uri: str) -> Iterator[Path]:
         try:
             system, root = fs.FileSystem.from_uri(uri)
             root = root.rstrip("/")
+            if not root:
+                raise ValueError("it names no folder")
             store = system.get_file_info(f"{root}/{STORE}")
             if store.type == fs.FileType.File:
                 wanted = [store]

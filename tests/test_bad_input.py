@@ -437,6 +437,8 @@ class TestClusters:
         ("report", "x" * 3000),
         ("evaluate", "y" * 3000),
         ("train", "--epochs", "1" * 401),
+        ("tune", "--out", "s3://"),
+        ("report", "file:///"),
         ("tune", "--no\nsuch"),
         ("z" * 5000,),
     ],
