@@ -155,20 +155,15 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         ) from error
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights into the model that its config describes.
+def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
+    """Build the model that a checkpoint's config describes, with the checkpoint's weights.
+
+    Names and shapes are compared first, on no device: a config that claims a huge model takes no
+    memory.
 
     Raises:
-        UnusableCheckpoint: they are another model's.
+        UnusableCheckpoint: the weights are another model's.
     """
-    try:
-        model.load_state_dict(checkpoint.state_dict)
-    except Exception as error:  # torch raises many kinds
-        raise _does_not_fit(STATE_DICT, error) from error
-
-
-def check_weights(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> None:
-    """Raise UnusableCheckpoint unless the weights fit the model; it takes no memory of its size."""
     with torch.device("meta"):
         wanted = build_model().state_dict()
     found = checkpoint.state_dict
@@ -177,6 +172,12 @@ def check_weights(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
     for name, value in wanted.items():
         if value.shape != found[name].shape:
             raise _does_not_fit(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
+    model = build_model()
+    try:
+        model.load_state_dict(found)
+    except Exception as error:  # torch raises many kinds
+        raise _does_not_fit(STATE_DICT, error) from error
+    return model
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:

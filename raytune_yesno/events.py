@@ -1,6 +1,5 @@
 """What a study's events hold: names and kinds of their fields, checked before any is believed."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
@@ -20,7 +19,7 @@ def _is_number_of_slots(value: Any) -> bool:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Say whether it is a number that a float can be."""
+    """Say whether it is a number that a float can be; infinity and NaN are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= (_MOST_NUMBER if isinstance(value, float) else _LARGEST_COUNT)
@@ -28,7 +27,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 def is_time(value: Any) -> bool:
     """Say whether it is a moment, or a span, in seconds."""
-    return is_number(value) and math.isfinite(value) and 0 <= value < _LATEST_TIME_S
+    return is_number(value) and 0 <= value < _LATEST_TIME_S
 
 
 def _is_text(value: Any) -> bool:

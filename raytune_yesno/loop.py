@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from raytune_yesno.checkpoint import (
     Checkpoint,
-    check_weights,
     load_optimizer,
-    load_weights,
+    restore_model,
     save_checkpoint,
 )
 from raytune_yesno.config import Config
@@ -81,12 +80,8 @@ def fit(
     device = torch.device(device)
     rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)
-    if resume:
-        check_weights(task.build_model, resume)
     torch.manual_seed(config.seed)
-    model = task.build_model()
-    if resume:
-        load_weights(model, resume)
+    model = restore_model(task.build_model, resume) if resume else task.build_model()
     replica = prepare(model)
     optimizer = build_optimizer(config, model)
     if resume:

@@ -129,10 +129,12 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
     try:
-        (content,) = load_documents(text, decimal=True) or [None]
+        documents = load_documents(text, decimal=True)
     except ValueError as error:
-        reason = "several documents" if "unpack" in str(error) else f"not YAML: {error}"
-        raise InputError(f"{path}: {reason}") from None
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if len(documents) > 1:
+        raise InputError(f"{path}: several documents")
+    content = documents[0] if documents else None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
     return content

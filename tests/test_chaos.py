@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from faults.kinds import FAULTS
-from faults.table import format_table, read_results
+from faults.table import format_table
+from tables import read_results
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,5 +1,6 @@
 """What a kind of bad input is, and how one try of it is judged."""
 
+import shutil
 import signal
 import sys
 import traceback
@@ -169,8 +170,6 @@ def try_inputs(kind: Kind, random: Random, folder: Path) -> Iterator[tuple[Any, 
 
 
 def _remove(folder: Path) -> None:
-    import shutil
-
     for path in folder.rglob("*"):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
