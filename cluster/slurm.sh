@@ -24,6 +24,9 @@ CPUS=${SLURM_CPUS_PER_TASK:-1}
 }
 PATH=$ENVIRONMENT/bin:$PATH
 export PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+# Metrics ports ask for no token: each node's is turned off, and the head's two, for which Ray has no
+# switch, get a number that no port has.
+export RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=65536 DASHBOARD_METRIC_PORT=65536
 unset RAY_ADDRESS
 
 # The token is this job's own: nodes are shared, and other users reach their ports. It lies where

@@ -14,20 +14,23 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import pickle
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.store import parse_json
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"
@@ -122,14 +125,17 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
         )
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
+        description = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if not isinstance(description, dict):
+            raise ValueError(f"{DESCRIPTION} is no mapping")
         _check_digests(description, folder)
-        if len(description["history"]) != description["epoch"]:
-            raise ValueError("its history is not that of its epochs")
-        state_dict = torch.load(folder / STATE_DICT, map_location=device, weights_only=True)
+        _check_description(description)
+        state_dict = _load_tensors(folder / STATE_DICT, device)
+        if not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+            raise ValueError(f"{STATE_DICT} holds more than tensors")
         optimizer = None
         if RESUME in description["sha256"]:
-            optimizer = torch.load(folder / RESUME, map_location=device, weights_only=True)
+            optimizer = _load_tensors(folder / RESUME, device)
         return Checkpoint(
             config=build_config(description["config"], where=str(folder / DESCRIPTION)),
             corpus=description["corpus"],
@@ -149,13 +155,120 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         ) from error
 
 
+def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
+    """Build the model that a checkpoint's config describes, with the checkpoint's weights.
+
+    Names and shapes are compared first, on no device: a config that claims a huge model takes no
+    memory.
+
+    Raises:
+        UnusableCheckpoint: the weights are another model's.
+    """
+    with torch.device("meta"):
+        wanted = build_model().state_dict()
+    found = checkpoint.state_dict
+    if wanted.keys() != found.keys():
+        raise _does_not_fit(STATE_DICT, "other names")
+    for name, value in wanted.items():
+        if value.shape != found[name].shape:
+            raise _does_not_fit(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
+    model = build_model()
+    try:
+        model.load_state_dict(found)
+    except Exception as error:  # torch raises many kinds
+        raise _does_not_fit(STATE_DICT, error) from error
+    return model
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Go on with a checkpoint's optimiser, where it was kept.
+
+    Raises:
+        UnusableCheckpoint: it is another model's.
+    """
+    if not checkpoint.optimizer:
+        return
+    fresh = [dict(group) for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(checkpoint.optimizer)
+        for group, before in zip(optimizer.param_groups, fresh, strict=True):
+            if group.keys() != before.keys():
+                raise ValueError("other options")
+            for name in before.keys() - {"params"}:
+                _check_option(name, group[name], before[name])
+            for parameter in group["params"]:
+                for name, value in optimizer.state.get(parameter, {}).items():
+                    _check_moment(name, value, parameter)
+    except Exception as error:  # torch raises many kinds
+        raise _does_not_fit(RESUME, error) from error
+
+
+def _check_option(name: str, value: Any, before: Any) -> None:
+    """Raise ValueError unless an option is of the kind that it has anew, and of its range."""
+    if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
+        for one, other in zip(value, before, strict=True):
+            _check_option(name, one, other)
+    elif isinstance(before, float):
+        if type(value) not in (int, float) or not abs(value) <= 1e30:
+            raise ValueError(f"{name} is no number that it could be")
+    elif type(value) is not type(before):
+        raise ValueError(f"{name} is of another kind")
+
+
+def _check_moment(name: str, value: Any, parameter: torch.Tensor) -> None:
+    """Raise ValueError unless it is the step, nothing, or of the parameter's shape."""
+    if value is None:
+        return
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is no tensor")
+    if value.shape != (() if name == "step" else parameter.shape):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}")
+
+
+def _does_not_fit(name: str, reason: object) -> UnusableCheckpoint:
+    return UnusableCheckpoint(
+        f"{name} does not fit the checkpoint's config ({' '.join(str(reason).split())})",
+        "use another checkpoint",
+    )
+
+
+def _load_tensors(file: Path, device: str | torch.device) -> dict[str, Any]:
+    """Read a file of tensors and plain values."""
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch goes on to say how to run what is in it
+        raise ValueError(f"{file.name} is damaged, or holds more than tensors") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds no mapping")
+    return content
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    """Raise ValueError where a field is missing or of another kind."""
+    for key, kind in _FIELDS.items():
+        if type(description.get(key)) is not kind:
+            raise ValueError(f"{DESCRIPTION}: {key} is missing, or not as it was saved")
+    for key in ("corpus", "versions"):
+        if not all(isinstance(value, str) for value in description[key].values()):
+            raise ValueError(f"{DESCRIPTION}: {key} holds more than texts")
+    history = description["history"]
+    if not all(isinstance(metrics, dict) for metrics in history):
+        raise ValueError(f"{DESCRIPTION}: the history is not one of epochs")
+    if not 0 < len(history) == description["epoch"]:
+        raise ValueError("its history is not that of its epochs")
+
+
+_FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}
+_FIELDS |= {"versions": dict}
+
+
 def _check_digests(description: dict[str, Any], folder: Path) -> None:
     """Raise ValueError where a file is not the one that was saved.
 
     It tells chance from intent no better than any digest that lies beside its file: against
     strangers, nothing in a checkpoint is executed.
     """
-    if "sha256" not in description:
+    if not isinstance(description.get("sha256"), dict):
         raise ValueError(f"{DESCRIPTION} holds no digests")
     digests = dict(description["sha256"])
     if digests.pop(DESCRIPTION, None) != _digest({**description, "sha256": digests}):

@@ -6,6 +6,7 @@ terminated.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -15,7 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+
+# A name that nothing can have, or that the user may not look at.
+_NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
@@ -31,7 +37,9 @@ examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
-        self.exit(2, f"raytune-yesno: {message} (`{self.prog} --help` lists what there is)\n")
+        self.exit(
+            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n"
+        )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -48,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _result_stream() as results:
         try:
             # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
-            signal.signal(signal.SIGTERM, _raise_interrupted)
-            signal.signal(signal.SIGINT, _raise_interrupted)
+            for number in _STOPPING:
+                signal.signal(number, _raise_interrupted)
             result: dict[str, Any] = _find_command(options.run)(options, results)
         except Interrupted as stop:
             saved = f", what was reached is saved; it goes on with: {stop.resume}"
@@ -66,7 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if options.debug:
                 raise
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
+                place = one_line(str(error.filename))
+                print(f"raytune-yesno: {place}: {error.strerror}", file=sys.stderr)
+                return 2
+            reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1
         exit_code = int(result.pop("exit_code", 0))
@@ -383,7 +395,8 @@ class _ConfigHelp(argparse.Action):
 
 
 def _raise_interrupted(signum: int, frame: object) -> None:
-    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+    for number in _STOPPING:  # a second one, be it the other, ends the process at once
+        signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
 
 
@@ -398,7 +411,7 @@ def _result_stream() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as results:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as results:
             yield results
     finally:
         sys.stdout.flush()

@@ -6,14 +6,12 @@ Layers of changes (the defaults, a YAML file, ``--set key=value``, a trial's poi
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.yaml_text import parse_yaml
 
 NumWorkers = int | tuple[int, int]  # or the fewest and the most of an elastic run
 
@@ -37,8 +35,12 @@ class Config:
 
     task: str = _setting("yesno", "what is learnt", options=("yesno", "sine"))
     model: str = _setting("cnn", "the network", options=("cnn", "mlp"))
-    epochs: int = _setting(16, "passes over the training part (sine: 100 steps each)", low=1)
-    batch_size: int = _setting(2, "examples in a step, over all workers together", low=1)
+    epochs: int = _setting(
+        16, "passes over the training part (sine: 100 steps each)", low=1, high=1_000_000
+    )
+    batch_size: int = _setting(
+        2, "examples in a step, over all workers together", low=1, high=1_000_000
+    )
 
     optimizer: str = _setting(
         "adamw", "optimisation algorithm", options=("sgd", "adam", "adamw", "rmsprop")
@@ -66,10 +68,10 @@ class Config:
     clip_norm: float = _setting(5.0, "largest gradient norm; 0 clips nothing", low=0.0)
 
     channels: tuple[int, ...] = _setting(
-        (16, 32), "channels of each convolution; as many convolutions", low=1
+        (16, 32), "channels of each convolution; as many convolutions", low=1, high=4096
     )
     kernel_size: int = _setting(3, "width and height of each convolution", low=1, high=9)
-    hidden_units: int = _setting(128, "units of each hidden layer", low=1)
+    hidden_units: int = _setting(128, "units of each hidden layer", low=1, high=65_536)
     hidden_layers: int = _setting(1, "hidden layers of the MLP", low=0, high=8)
     activation: str = _setting(
         "relu", "activation function", options=("relu", "gelu", "silu", "tanh", "sigmoid")
@@ -221,26 +223,26 @@ def config_help() -> str:
 
 
 def _convert(key: str, value: Any, where: str) -> Any:
-    """Read a value as the key's type; strings are read as YAML does, and ``1e-4`` is a number."""
-    kind, typed = _TYPES[key], value
+    """Read a value as the key's type; text holds decimal numbers, `true` or `false`, or a list."""
+    kind = _TYPES[key]
     try:
         if kind == NumWorkers:
             return _num_workers(value)
-        if isinstance(value, str) and kind is not str:
-            bare_list = get_origin(kind) is tuple and not value.strip().startswith("[")
-            value = parse_yaml(f"[{value}]" if bare_list else value)
         if get_origin(kind) is tuple:
-            items = value if isinstance(value, list | tuple) else [value]
+            items = _split(value) if isinstance(value, str) else value
+            items = items if isinstance(items, list | tuple) else [items]
             return tuple(_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return _number(value, kind)
-    except (ValueError, TypeError, OverflowError, yaml.YAMLError):
+        if kind is bool and isinstance(value, str):
+            return _BOOLEANS[value.strip().lower()]
+    except (ValueError, TypeError, OverflowError, KeyError):
         pass
     else:
         if isinstance(value, kind):
             return value
     name = "a list of whole numbers" if get_origin(kind) is tuple else _KIND_NAMES[kind]
-    raise InputError(f"{where}: {key} takes {name}, not {typed!r}")
+    raise InputError(f"{where}: {key} takes {name}, not {value!r}")
 
 
 _KIND_NAMES: dict[Any, str] = {
@@ -250,6 +252,18 @@ _KIND_NAMES: dict[Any, str] = {
     str: "a word",
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# What Python reads beyond it, `1_000` and other scripts' digits, and YAML, `010` for 8 and `1:30`
+# for 90, would be a surprise.
+_NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", re.ASCII)
+
+
+def _split(text: str) -> list[str]:
+    """Return the items of a list as typed: ``16,32`` or ``[16, 32]``."""
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    return inner.split(",") if inner.strip() else []
 
 
 def _num_workers(value: Any) -> NumWorkers:
@@ -265,12 +279,15 @@ def _num_workers(value: Any) -> NumWorkers:
 def _number(value: Any, kind: type) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError
-    number = float(value)
-    if kind is int:
-        if number != int(number):
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value):
             raise ValueError
-        return int(number)
-    return number
+        value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
+    if kind is float:
+        return float(value)
+    if value != int(value):
+        raise ValueError
+    return int(value)
 
 
 def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
@@ -280,7 +297,8 @@ def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
     if low is None:
         return
     for number in value if isinstance(value, tuple) else (value,):
-        if not math.isfinite(number) or number < low or (high is not None and number > high):
+        finite = isinstance(number, int) or math.isfinite(number)
+        if not finite or number < low or (high is not None and number > high):
             limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():

@@ -1,10 +1,15 @@
-"""Ray Tune's controller, but for one thing: an actor's death counts once, and is got over.
+"""Ray Tune's controller, except that it gets over the loss of an actor, whatever the cause.
 
 Ray 2.60 tells the controller of a dead actor twice: as the actor's failure, and as that of the task
 it was to do. Where the actor had just been handed to another trial (``reuse_actors``), or its trial
 been paused, the first makes the trial wait for a new actor, and the second, which finds it waiting,
-fails it for good, whatever ``max_failures`` says. And a trial whose actor dies while it is made ready
-for it is taken for one that is being made ready for ever after, so that it is given no other.
+fails it for good, whatever ``max_failures`` says.
+
+A trial whose actor dies while it is made ready for the trial counts as being made ready ever after,
+and is given no other actor.
+
+An actor that Ray killed because memory ran low is no dead actor to the manager of actors, but an
+error in the program, which ends the study.
 """
 
 import contextlib
@@ -12,14 +17,43 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as RayTrial
+
+
+class ActorLost(RayActorError):  # type: ignore[misc]
+    """An actor has ended, of whatever cause."""
+
+    def __init__(self, cause: str = "") -> None:
+        super().__init__()
+        self.error_msg = cause
+
+
+class ActorManager(RayActorManager):  # type: ignore[misc]
+    """Takes whatever ends an actor's process for the actor's death."""
+
+    def _actor_task_failed(
+        self, tracked_actor_task: TrackedActorTask, exception: Exception
+    ) -> None:
+        known = (RayActorError, RayTaskError)
+        if isinstance(exception, RayError) and not isinstance(exception, known):
+            exception = ActorLost(str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
 
 
 class Controller(TuneController):  # type: ignore[misc]
     """Counts what it is told twice once."""
 
     counted: Exception | None = None
+    _actor_manager: RayActorManager
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        resource_manager = self._actor_manager._resource_manager
+        self._actor_manager = ActorManager(resource_manager=resource_manager)
 
     def _trial_task_failure(self, trial: RayTrial, exception: Exception) -> None:
         if exception is not self.counted:

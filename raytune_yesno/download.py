@@ -1,5 +1,6 @@
 """Find the YESNO corpus, or download it: resumed, verified, and unpacked without trust."""
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -78,6 +79,7 @@ def fetch(
         if problems:
             raise InputError(f"{target} is damaged ({problems[0]}): remove it to download anew")
         return False
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if archive.exists():
@@ -88,7 +90,12 @@ def fetch(
             _download(url, part, checksum, progress)
             _extract(part, target)
             part.unlink()
-    except OSError as error:
+    except (OSError, InputError) as error:
+        with contextlib.suppress(OSError):  # what was downloaded so far stays, and its folder
+            for path in made:
+                path.rmdir()
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
     return True
 
@@ -114,9 +121,11 @@ def _download(url: str, part: Path, checksum: str, progress: Progress | None) ->
 def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
     """Add to `part` what it lacks; return whether the transfer came to its end."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        # The URL is the program's own.
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # nothing lies behind `have`: whole, or too long
@@ -169,7 +178,7 @@ def _extract(archive: Path, target: Path) -> None:
         raise InputError(f"{archive.name} holds more than {MAX_UNPACKED_BYTES} bytes; not YESNO")
     with tempfile.TemporaryDirectory(prefix=f".{FOLDER}-", dir=target.parent) as temporary:
         try:
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
                 for n, member in enumerate(tar):
                     if n >= MAX_ENTRIES:
                         raise InputError(f"{archive.name} has more than {MAX_ENTRIES} entries")

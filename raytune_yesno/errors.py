@@ -3,16 +3,41 @@
 import difflib
 from collections.abc import Iterable
 
+_LONGEST_LINE = 600
 
-class InputError(ValueError):
+
+class _Said(Exception):
+    """Hold lines for people, which stay lines whatever names and values they tell of."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(one_line, lines))
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.args)
+
+
+class InputError(_Said, ValueError):
     """Bad usage, configuration or input: one line that says what, where and what to do.
 
-    The command line prints it and exits with code 2.
+    Where several things are wrong at once, further lines name each. The command line prints it and
+    exits with code 2.
     """
 
 
-class WorkError(RuntimeError):
+class WorkError(_Said, RuntimeError):
     """The work itself failed; one line. The command line prints it and exits with code 1."""
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that a terminal can show: cut, and without control characters."""
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
 
 
 class Interrupted(Exception):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raytune_yesno.corpus import Corpus, build_corpus, parse_labels
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.recording import SAMPLE_RATE, Recording, decode
 
 FOLDER = "waves_yesno"  # the name that the published archive and torchaudio give it
@@ -21,7 +21,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.what}"
+        return one_line(f"{self.name}: {self.what}")
 
 
 def read_folder(
@@ -30,12 +30,11 @@ def read_folder(
     """Read a folder of recordings; raise InputError with one line for each that is bad."""
     corpus, problems = check_folder(folder)
     if corpus is None or (problems and not skip_bad):
-        lines = [f"{folder} cannot be used as a corpus:", *map(str, problems)]
-        raise InputError("\n  ".join(lines))
+        raise InputError(f"{folder} cannot be used as a corpus:", *map(str, problems))
     notes = list(corpus.notes)
     if problems:
         bad = ", ".join(problem.name for problem in problems)
-        notes.append(f"left out {_count(len(problems), 'bad recording')}: {bad}")
+        notes.append(one_line(f"left out {_count(len(problems), 'bad recording')}: {bad}"))
     if num_expected not in (None, len(corpus)):
         notes.append(f"incomplete: {len(corpus)} of {num_expected} recordings")
     return replace(corpus, notes=tuple(notes))

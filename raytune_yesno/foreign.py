@@ -6,15 +6,14 @@ says how each trial ended.
 """
 
 import contextlib
-import json
-import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, one_line, suggest_name
+from raytune_yesno.events import is_number, is_time
 from raytune_yesno.remote import copy_files
 from raytune_yesno.store import STORE, Event, parse_json
 from raytune_yesno.study import METRIC, Study, Trial
@@ -120,6 +119,8 @@ def copy_texts(uri: str) -> Iterator[Path]:
         try:
             system, root = fs.FileSystem.from_uri(uri)
             root = root.rstrip("/")
+            if not root:
+                raise ValueError("it names no folder")
             store = system.get_file_info(f"{root}/{STORE}")
             if store.type == fs.FileType.File:
                 wanted = [store]
@@ -145,42 +146,56 @@ def _read_trial(path: Path, problems: list[str]) -> tuple[dict[str, Any], list[E
     try:
         point = _flatten(parse_json((path / "params.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
-        problems.append(f"{path.name}: no params.json, its config is not known")
-    except (ValueError, AttributeError):
-        problems.append(f"{path.name}/params.json: left out, not JSON")
+        problems.append(one_line(f"{path.name}: no params.json, its config is not known"))
+    except (OSError, ValueError, AttributeError):
+        problems.append(one_line(f"{path.name}/params.json: left out, not a config in JSON"))
     reports: list[Event] = []
     file = path / "result.json"
     start = 0.0
     for number, line in enumerate(_read_text(file).splitlines(), start=1):
         try:
-            result = parse_json(line)
-            total, stamp = float(result["time_total_s"]), float(result["timestamp"])
-            epoch = int(result["training_iteration"])
-        except (ValueError, KeyError, TypeError):
-            problems.append(f"{path.name}/{file.name}:{number}: left out, not a whole report")
+            report = _read_report(parse_json(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            problems.append(
+                one_line(f"{path.name}/{file.name}:{number}: left out, not a whole report")
+            )
             continue
+        total, stamp, epoch = report.pop("total"), report.pop("stamp"), report["epoch"]
+        config = report.pop("config")
         if not reports or abs(start + total - stamp) > 2:  # it began, or went on after a pause
-            start = stamp - total
-        spent = float(result.get("time_this_iter_s", 0.0))
+            start = max(0.0, stamp - total)
         while reports and reports[-1]["epoch"] >= epoch:  # trained again after a failure
             reports.pop()
-        reports.append(
-            {
-                "epoch": epoch,
-                "attempt": 1,
-                **_numbers(result),
-                "seconds": spent,
-                "host": str(result.get("hostname", "")),
-                "node": str(result.get("node_ip", "")),
-                "pid": int(result.get("pid", 0)),
-                "began": start + total - spent,
-                "ended": start + total,
-            }
-        )
-        if number == 1 and not point and isinstance(result.get("config"), dict):
-            point = _flatten(result["config"])
+        ended = start + total
+        reports.append({**report, "began": ended - report["seconds"], "ended": ended})
+        if number == 1 and not point and config:
+            point = config
     error = [line for line in _read_text(path / "error.txt").splitlines() if line.strip()]
-    return point, reports, error[-1].strip() if error else None
+    return point, reports, one_line(error[-1].strip()) if error else None
+
+
+def _read_report(result: dict[str, Any]) -> Event:
+    """Return what a report says; raise what its lacking or being otherwise raises."""
+    times = {
+        name: result.get(name, 0.0) if name == "time_this_iter_s" else result[name]
+        for name in ("time_total_s", "timestamp", "time_this_iter_s")
+    }
+    epoch, pid = result["training_iteration"], result.get("pid", 0)
+    if not all(map(is_time, times.values())) or not (type(epoch) is type(pid) is int):
+        raise ValueError
+    config = result.get("config")
+    return {
+        "epoch": epoch,
+        "attempt": 1,
+        **_numbers(result),
+        "seconds": float(times["time_this_iter_s"]),
+        "host": str(result.get("hostname", "")),
+        "node": str(result.get("node_ip", "")),
+        "pid": pid,
+        "total": float(times["time_total_s"]),
+        "stamp": float(times["timestamp"]),
+        "config": _flatten(config) if isinstance(config, dict) else {},
+    }
 
 
 def _read_text(file: Path) -> str:
@@ -192,10 +207,10 @@ def _read_states(folder: Path, problems: list[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     for file in sorted(folder.glob("experiment_state-*.json"))[-1:]:
         try:
-            for trial, _ in json.loads(_read_text(file))["trial_data"]:
-                state = json.loads(trial) if isinstance(trial, str) else trial
-                states[Path(state["relative_logdir"]).name] = state["status"]
-        except (ValueError, KeyError, TypeError):
+            for trial, _ in parse_json(_read_text(file))["trial_data"]:
+                state = parse_json(trial) if isinstance(trial, str) else trial
+                states[Path(state["relative_logdir"]).name] = str(state["status"])
+        except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{file.name}: left out; how its trials ended is guessed")
     return states
 
@@ -219,7 +234,7 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _numbers(result: dict[str, Any]) -> dict[str, float | None]:
     """Return what was reported and is a number; None where it is not finite."""
     return {
-        key: value if math.isfinite(value) else None
+        key: value if is_number(value) else None
         for key, value in _flatten(result).items()
         if isinstance(value, int | float)
         and not isinstance(value, bool)

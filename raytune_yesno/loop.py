@@ -16,7 +16,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
+from raytune_yesno.checkpoint import (
+    Checkpoint,
+    load_optimizer,
+    restore_model,
+    save_checkpoint,
+)
 from raytune_yesno.config import Config
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.sine import Sine
@@ -76,13 +81,11 @@ def fit(
     rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)
     torch.manual_seed(config.seed)
-    model = task.build_model()
-    if resume:
-        model.load_state_dict(resume.state_dict)
+    model = restore_model(task.build_model, resume) if resume else task.build_model()
     replica = prepare(model)
     optimizer = build_optimizer(config, model)
-    if resume and resume.optimizer:
-        optimizer.load_state_dict(resume.optimizer)
+    if resume:
+        load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_corpus = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
 

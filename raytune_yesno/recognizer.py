@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.errors import InputError
@@ -46,8 +46,7 @@ class Recognizer:
             raise InputError(f"a checkpoint of task {config.task!r} recognises no speech")
         self.checkpoint = checkpoint
         dtype = getattr(torch, config.dtype)
-        self.model = build_yesno_model(config)
-        self.model.load_state_dict(checkpoint.state_dict)
+        self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
         self.model.eval()
         self._extract = LogMel(dtype)
 

@@ -14,6 +14,7 @@ from raytune_yesno.errors import InputError
 
 SAMPLE_RATE = 8000
 RATE_RANGE_HZ = (2000, 384_000)  # below, words cannot be told apart; above, a damaged header
+MAX_BYTES = 100_000_000  # an hour and three quarters at 8 kHz
 LOUDEST = 2.0  # a float WAV may overshoot full scale a little; more is another unit
 # Writers that cannot seek back, into a pipe, leave a size near a signed or unsigned maximum.
 LEAST_PLACEHOLDER_BYTES = 0x7FFF_0000
@@ -36,14 +37,17 @@ def read_recording(source: str | Path | BinaryIO) -> npt.NDArray[np.float32]:
     if isinstance(source, str | Path):
         name = str(source)
         try:
-            data = Path(source).expanduser().read_bytes()
+            with Path(source).expanduser().open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise InputError(f"{name}: cannot be read: {error.strerror}") from error
         streamed = False
     else:
         name = str(getattr(source, "name", "stream"))
-        data = source.read()
+        data = source.read(MAX_BYTES + 1)
         streamed = True
+    if len(data) > MAX_BYTES:  # a device, or a pipe, may have no end
+        raise InputError(f"{name}: more than {MAX_BYTES:,} bytes; give shorter recordings")
     try:
         return decode(data, streamed=streamed).waveform
     except ValueError as error:

@@ -38,6 +38,8 @@ def open_filesystem(place: str) -> tuple[Any, str]:
         filesystem, path = fs.FileSystem.from_uri(place)
     except (OSError, ValueError, NotImplementedError) as error:
         raise InputError(f"{place}: cannot be reached ({_first_line(error)})") from None
+    if not path.strip("/"):
+        raise InputError(f"{place}: it names no folder in that storage")
     return filesystem, path.rstrip("/")
 
 

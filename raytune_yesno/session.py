@@ -1,6 +1,5 @@
 """Connect to a Ray cluster, quietly, and let go of it again."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -8,10 +7,11 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.growth import read_growth
+from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
+from raytune_yesno.cluster.token import ensure_token, hide_token
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 
@@ -90,6 +90,9 @@ def ray_session(
 ) -> Iterator[None]:
     """Use the cluster at ``address``, or start one on this machine and end it afterwards.
 
+    One that is started listens on the loopback interface alone, and asks for the user's token,
+    which is made if there is none; unless RAY_AUTH_MODE says otherwise.
+
     Args:
         address: as ``ray.init`` takes it, ``auto`` for the cluster that this machine is part of;
             None for ``$RAY_ADDRESS`` or, where that is not set, a cluster of its own.
@@ -97,7 +100,8 @@ def ray_session(
         num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
 
     Raises:
-        InputError: there is no cluster at the address, or a count is negative.
+        InputError: there is no cluster at the address, a count is negative, or the token cannot
+            be written.
     """
     for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
         if count is not None and count < 0:
@@ -108,15 +112,20 @@ def ray_session(
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_answers(address)
+    if address == "local" and _makes_token():
+        ensure_token()  # Ray would make it, and leave it readable by everybody
+    else:
+        hide_token()
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(local if address == "local" else {}),
-        )
+        with on_loopback(address == "local" or is_on_loopback(address)):
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(local if address == "local" else {}),
+            )
     except (ConnectionError, ValueError) as error:
         raise _no_answer(address, error) from error
     except ray.exceptions.AuthenticationError as error:
@@ -124,7 +133,6 @@ def ray_session(
             f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
             "the machine where it was made, and set RAY_AUTH_MODE=token"
         ) from error
-    _hide_token()
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler aborts the process.
         signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
@@ -144,11 +152,7 @@ def asks_for_token() -> bool:
     return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 
-def _hide_token() -> None:
-    """Keep the token that lets whoever has it run code as the user to the user.
-
-    Ray 2.60 makes it when it starts a cluster, and leaves it readable by everybody.
-    """
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    with contextlib.suppress(OSError):  # there may be none, or another user's
-        token.chmod(0o600)
+def _makes_token() -> bool:
+    """Say whether Ray, when it starts a cluster, would make a token where it finds none."""
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    return mode.lower() == "token" and "RAY_AUTH_TOKEN" not in os.environ

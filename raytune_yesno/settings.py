@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from raytune_yesno.config import Config, build_config, parse_assignments
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.yaml_text import parse_yaml
+from raytune_yesno.yaml_text import load_documents, read_text
 
 if TYPE_CHECKING:
     from raytune_yesno.plan import Plan
@@ -126,13 +124,17 @@ def read_point(text: str) -> dict[str, Any]:
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not YAML: {reason}") from None
+    try:
+        documents = load_documents(text, decimal=True)
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if len(documents) > 1:
+        raise InputError(f"{path}: several documents")
+    content = documents[0] if documents else None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
     return content

@@ -24,15 +24,19 @@ import contextlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.events import find_fault, is_time
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
+
+_DEEPEST = 100  # nested lists and mappings, of what anybody writes
 
 Event = dict[str, Any]
 
@@ -124,14 +128,21 @@ def read_events(
     events: list[Event] = []
     problems: list[str] = []
     for number, event in _parse_lines(path, progress):
+        fault: str | None = "not a whole record"
         if (
             isinstance(event, dict)
             and isinstance(event.get("event"), str)
-            and isinstance(event.get("time"), int | float)
+            and is_time(event.get("time"))
         ):
-            events.append(event)
+            fault = find_fault(event)
+        if fault and number == 1:
+            raise InputError(
+                f"{path}: not a study, its first line does not say what was asked ({fault})"
+            )
+        if fault:
+            problems.append(one_line(f"{path}:{number}: left out, {fault}"))
         else:
-            problems.append(f"{path}:{number}: left out, not a whole record")
+            events.append(event)
     if not events or events[0]["event"] != "study":
         raise InputError(f"{path}: not a study, its first line does not say what was asked")
     return events, problems
@@ -154,11 +165,25 @@ def _parse_lines(
 
 def parse_json(text: str) -> Any:
     """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > _DEEPEST and _measure_depth(text) > _DEEPEST:
+        raise ValueError("nested too deeply")
     if "\\ud" in text or "\\uD" in text:
         whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
         return json.loads(whole.decode("utf-8"))
     return value
+
+
+def _measure_depth(text: str) -> int:
+    """Return how deep lists and mappings of a JSON text lie in each other."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _end_last_line(path: Path) -> None:

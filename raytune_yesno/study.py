@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.efficiency import Efficiency, measure_efficiency
+from raytune_yesno.errors import one_line
 from raytune_yesno.store import ENDINGS, STORE, Event, read_events
 
 METRIC = "valid_loss"
@@ -278,11 +279,10 @@ def _build_study(
     searched = False
     asked = events[0]
     unknown = 0
-    damaged: Counter[str] = Counter()
     for event in events:
         kind = event["event"]
-        if not _NEEDED.get(kind, frozenset()) <= event.keys():
-            damaged[kind] += 1
+        if kind == "asked" and event["trial"] in trials:
+            problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
         elif kind == "asked":
             trials[event["trial"]] = Trial(event["trial"], event["point"], metric=metric, mode=mode)
         elif kind == "resumed":
@@ -293,7 +293,7 @@ def _build_study(
         elif kind == "refitted":  # it names the best trial, but is no event of it
             refit = event
         elif kind == "damaged":
-            problems = [*problems, f"trial {event['trial']}: {event['reason']}"]
+            problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
         elif "trial" in event:
@@ -301,9 +301,6 @@ def _build_study(
         searched = kind == "searched" or (searched and kind != "resumed")
     if unknown:
         problems = [*problems, f"{unknown} events left out: of trials whose asking is lost"]
-    for kind, count in damaged.items():
-        needed = ", ".join(sorted(_NEEDED[kind]))
-        problems = [*problems, f"{count} {kind!r} events left out: they lack one of {needed}"]
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
@@ -323,16 +320,6 @@ def _build_study(
         mode=mode,
     )
 
-
-# What an event cannot be read without.
-_NEEDED = {
-    "asked": frozenset(("trial", "point")),
-    "epoch": frozenset(("epoch", "seconds", "host", "pid", "began", "ended", "trial")),
-    "damaged": frozenset(("trial", "reason")),
-    "saved": frozenset(("checkpoint", "epoch")),
-    "mutated": frozenset(("checkpoint", "epoch", "point")),
-    "ended": frozenset(("status",)),
-}
 
 _MAY_CHANGE = {"trials", "time_budget", "target", "patience", "max_failures"}  # when resumed
 

@@ -1,26 +1,127 @@
-"""YAML as people write it."""
+"""Read YAML that people write: nothing in it is overlooked, and none of it can swell.
+
+PyYAML takes the later of two equal keys without a word, raises many kinds of errors at a bad
+number or date, and lets a kilobyte of aliases stand for gigabytes.
+"""
 
 import re
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-_TEXT, _BASE_60 = "tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9_]+(:[0-9]+)+(\.[0-9_]*)?$")
+LONGEST_TEXT = 1_000_000
+DEEPEST = 50
+MOST_VALUES = 100_000  # with aliases written out
 
 
 class _Loader(yaml.SafeLoader):
-    """Take ``1:4`` for text; YAML 1.1 reads 64, a number to the base of 60."""
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 (it is the base class's)
-        first: [(_TEXT, _BASE_60), *known] if first in "+-0123456789" else known
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, str):
+                value.encode()
+        except (ValueError, KeyError, IndexError, OverflowError, AttributeError, TypeError):
+            shown = node.value if isinstance(node, yaml.ScalarNode) else "this"
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"{shown!r} is no {kind}", problem_mark=node.start_mark
+            ) from None
+        return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, Hashable):
+                if name in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {name!r} is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str) -> Any:
-    """Return what a YAML document says.
+class _DecimalLoader(_Loader):
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        text = self.construct_scalar(node)
+        if ":" in text:
+            return str(text)
+        if text.lstrip("+-") != "0" and (text.lstrip("+-").startswith("0") or not _is_plain(text)):
+            raise yaml.MarkedYAMLError(
+                problem=f"{text!r}: write whole numbers in decimal digits alone",
+                problem_mark=node.start_mark,
+            )
+        return int(text)
+
+
+_DecimalLoader.add_constructor("tag:yaml.org,2002:int", _DecimalLoader.construct_yaml_int)
+
+
+def _is_plain(text: str) -> bool:
+    return text.lstrip("+-").isdecimal()
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, or so much of it that it is too long; a device may have no end."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(LONGEST_TEXT + 1)
+
+
+def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
+    """Return the documents of a YAML text, as plain types.
+
+    Args:
+        decimal: refuse `010`, which YAML 1.1 takes for 8; `1:30`, which it takes for 90, is text.
 
     Raises:
-        yaml.YAMLError: it is none.
+        ValueError: with one line that says what is wrong, and where.
     """
-    return yaml.load(text, _Loader)
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"longer than {LONGEST_TEXT:,} characters")
+    if unseen := re.search(yaml.reader.Reader.NON_PRINTABLE, text):
+        line = text.count("\n", 0, unseen.start()) + 1
+        raise ValueError(f"line {line}: a character that no text has, {unseen[0]!r}")
+    loader = (_DecimalLoader if decimal else _Loader)(text)
+    documents: list[Any] = []
+    try:
+        while loader.check_data():  # type: ignore[no-untyped-call]
+            documents.append(loader.get_data())
+            _check_size(documents)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        said = getattr(error, "problem", None) or str(error)
+        raise ValueError(where + " ".join(str(said).split())) from None
+    finally:
+        loader.dispose()
+    return documents
+
+
+def _check_size(value: Any) -> None:
+    """Raise YAMLError at more values than anybody writes, or at one that holds itself."""
+    count, waiting = 0, [value]
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count + len(waiting) > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value

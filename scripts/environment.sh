@@ -2,14 +2,15 @@
 #
 #   make_environment EXTRAS    e.g. "" or "[dev]"; sets $VENV
 #
-# PYTHON is the interpreter to use (python3 unless set), VENV the environment's folder (.venv).
+# PYTHON is the interpreter to use (python3 unless set), VENV the environment's folder (.venv),
+# CONSTRAINTS the file of versions (cluster/constraints.txt); with /dev/null they are the newest.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 make_environment() {
-    local python=${PYTHON:-python3} wanted stamp=$VENV/.installed-$1
+    local python=${PYTHON:-python3} wanted stamp=$VENV/.installed-$1 pins=${CONSTRAINTS:-} version
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
         echo "Python 3.10 or newer is needed, $python is not; set PYTHON to one that is" >&2
         exit 2
@@ -18,9 +19,19 @@ make_environment() {
         echo "no virtual environment could be made (on Debian: apt-get install python3-venv)" >&2
         exit 2
     }
-    wanted=$(cksum <"$ROOT/pyproject.toml")
+    if [ -z "$pins" ]; then
+        pins=$ROOT/cluster/constraints.txt
+        version=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        grep -q "with Python $version:" "$pins" || {
+            echo "Python $version: not the one whose versions were tested together ($pins)" >&2
+            pins=/dev/null
+        }
+    fi
+    wanted=$(cat "$ROOT/pyproject.toml" "$pins" | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     echo "installing into $VENV (about 5 GB, some minutes the first time)" >&2
-    "$VENV/bin/pip" install --quiet --editable "$ROOT$1" >&2
+    # Wheels alone: nothing that is installed runs code of its own on the way.
+    "$VENV/bin/pip" install --quiet --only-binary :all: --constraint "$pins" \
+        --editable "$ROOT$1" >&2
     echo "$wanted" >"$stamp"
 }

@@ -1,5 +1,6 @@
 """The command line: in this process where that is possible, else as a shell starts it."""
 
+import contextlib
 import io
 import json
 import os
@@ -427,6 +428,21 @@ class TestTrain:
         assert one.epoch == other.epoch == 60
         torch.testing.assert_close(one.state_dict, other.state_dict, rtol=0, atol=0)
 
+    def test_interrupted_by_both_signals_ends_without_a_traceback(self, tmp_path: Path) -> None:
+        cut, log = tmp_path / "cut off", tmp_path / "log"
+        options = ("train", *SMALL, "--num-workers", "0", "--epochs", "5000")
+        process = start(*options, "--out", str(cut), log=log)
+        history = cut / "history.jsonl"
+        await_state(process, lambda: history.exists() and bool(history.read_text()))
+        process.send_signal(signal.SIGTERM)
+        while catches(process.pid, signal.SIGTERM):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        ended = finish(process, log)
+        assert ended.code in (143, -signal.SIGINT)
+        assert "Traceback" not in ended.err
+        assert load_checkpoint(cut / "last").epoch < 5000
+
     @pytest.mark.ray
     def test_on_a_cluster(self, ray_cluster: str, tmp_path: Path) -> None:
         log, out = tmp_path / "log", tmp_path / "new"
@@ -609,6 +625,14 @@ def test_a_study_goes_on_after_every_kind_of_end(ray_cluster: str, tmp_path: Pat
     assert Path(result["refit"]["checkpoint"]).is_absolute()
     recognizer = Recognizer.load(result["refit"]["checkpoint"])
     assert result["refit"]["test"] == evaluate(recognizer, synthesize(10), "test")
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Say whether a process, unless it has ended, has a handler of its own for a signal."""
+    with contextlib.suppress(OSError):
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+        return bool(caught and int(caught[1], 16) >> (signum - 1) & 1)
+    return False
 
 
 def fit_trial(study: Study, number: int) -> Any:

@@ -70,6 +70,15 @@ def test_workers_come_on_demand_and_the_head_stays(name: str) -> None:
     assert not re.search("SPOT|Spot", str(types["head"]["node_config"]))
 
 
+@pytest.mark.parametrize("name", ["onprem", "aws", *CLOUDS])
+def test_no_port_that_asks_for_no_token_is_opened(name: str) -> None:
+    definition = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    head, worker = (definition[f"{kind}_start_ray_commands"][-1] for kind in ("head", "worker"))
+    for start in (head, worker):
+        assert re.search(r"export .*RAY_AUTH_MODE=token.* RAY_enable_metrics_collection=0", start)
+    assert "AUTOSCALER_METRIC_PORT=65536 DASHBOARD_METRIC_PORT=65536;" in head
+
+
 def test_constraints_are_of_this_project() -> None:
     assert PINS["ray"] == ray_version()
     assert f"Python {PYTHON}" in (FOLDER / "constraints.txt").read_text()

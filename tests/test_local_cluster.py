@@ -34,7 +34,6 @@ class Local:
     """A local cluster and how to talk to it."""
 
     environment: dict[str, str]
-    address: str = ""
 
     def run(self, *command: str, code: int = 0, **more: str) -> str:
         done = subprocess.run(
@@ -64,10 +63,8 @@ def local() -> Iterator[Local]:
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
         told = cluster.run("raytune_yesno.cluster.local", "up", "2", "--num-cpus", "1")
-        (cluster.address,) = (
-            line.rpartition("=")[2] for line in told.splitlines() if "RAY_ADDRESS=" in line
-        )
-        cluster.environment |= {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": cluster.address}
+        (exports,) = (line for line in told.splitlines() if "export" in line)
+        cluster.environment |= dict(word.split("=") for word in exports.split()[1:])
         yield cluster
     finally:
         cluster.run("raytune_yesno.cluster.local", "down")

@@ -289,6 +289,8 @@ def test_the_scripts_named_can_be_run() -> None:
         "scripts/test",
         "scripts/analyze_study",
         "scripts/bench_search",
+        "scripts/chaos",
+        "scripts/fuzz",
         "scripts/launch",
         "scripts/local_cluster",
     }

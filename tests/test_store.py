@@ -26,7 +26,8 @@ def names(folder: Path) -> list[str]:
 
 def test_events_come_back_in_order_each_with_its_time(store: StudyStore) -> None:
     store.append("asked", trial=0, point={"channels": (16, 32), "activation": "relu"})
-    store.append("epoch", trial=0, epoch=1, valid_loss=0.25)
+    place = {"host": "here", "pid": 1, "began": 1.0, "ended": 2.0, "seconds": 1.0}
+    store.append("epoch", trial=0, epoch=1, valid_loss=0.25, **place)
     events, problems = read_events(store.path.parent)
     assert problems == []
     times = [event.pop("time") for event in events]
@@ -34,7 +35,7 @@ def test_events_come_back_in_order_each_with_its_time(store: StudyStore) -> None
     assert events == [
         {"event": "study", "slots": 2},
         {"event": "asked", "trial": 0, "point": {"channels": [16, 32], "activation": "relu"}},
-        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.25},
+        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.25, **place},
     ]
 
 

@@ -37,7 +37,7 @@ def curve(config: Config, launch: Launch, corpus: Corpus) -> list[dict[str, Any]
 def take(trial: Trial, steps: int) -> list[dict[str, Any]]:
     """Take some steps; return their metrics, but for the seconds."""
     results = [trial.step() for _ in range(steps)]
-    keys = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
+    keys = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate", "world_size")
     assert [result["done"] for result in results] == [
         result["epoch"] == CONFIG.epochs for result in results
     ]

@@ -55,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except InputError as error:
         for line in str(error).splitlines():
-            _say(f"{PROGRAM}: {line}")
+            _say(f"{PROGRAM}: {line.strip()}")
         return 2
     except WorkError as error:
         for line in str(error).splitlines():
-            _say(f"{PROGRAM}: {line}")
+            _say(f"{PROGRAM}: {line.strip()}")
         if way_on := _describe_way_on(options, name):
             _say(way_on)
         return 1

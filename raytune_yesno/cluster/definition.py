@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raytune_yesno.errors import InputError
+from raytune_yesno.yaml_text import load_documents, read_text
 
 EDIT_MARK = "EDIT"
 """A value that holds this word is to be replaced; what by, the comment beside it says."""
@@ -28,6 +27,10 @@ class Definition:
     @property
     def provider(self) -> Mapping[str, Any]:
         return _mapping(self.raw.get("provider"))
+
+    @property
+    def auth(self) -> Mapping[str, Any]:
+        return _mapping(self.raw.get("auth"))
 
     @property
     def provider_type(self) -> str:
@@ -73,16 +76,14 @@ def read_documents(path: str | Path) -> list[Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        return [document for document in yaml.safe_load_all(text) if document is not None]
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: it cannot be read ({reason}); give a cluster's YAML") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "unreadable"
-        raise InputError(f"{path}{where}: no YAML ({reason})") from error
+    try:
+        return [document for document in load_documents(text) if document is not None]
+    except ValueError as error:
+        raise InputError(f"{path}: no YAML ({error})") from None
 
 
 def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -98,3 +99,48 @@ def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from walk_values(inner, f"{key}[{index}]")
     else:
         yield key, value
+
+
+# Keys that the rules look below, and what stands under them wherever they are.
+_MAPPINGS = frozenset(
+    (
+        *("provider", "auth", "docker", "file_mounts", "security_group", "azure_arm_parameters"),
+        *("available_node_types", "node_config", "scheduling", "metadata", "spec", "template"),
+        *("rayClusterSpec", "submitterPodTemplate", "authOptions", "autoscalerOptions", "limits"),
+        *("headGroupSpec", "rayStartParams", "resources", "requests", "persistentVolumeClaim"),
+    )
+)
+_LISTS = frozenset(
+    (
+        *("IpPermissions", "IpRanges", "Ipv6Ranges", "NetworkInterfaces", "networkInterfaces"),
+        *("serviceAccounts", "workerGroupSpecs", "containers", "volumes"),
+    )
+)
+_COUNTS = frozenset(("replicas", "minReplicas", "maxReplicas", "min_workers", "max_workers"))
+
+
+def find_misshapen(value: Any, key: str = "") -> Iterator[str]:
+    """Yield what is no mapping, list of mappings or count where the rules look for one."""
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from find_misshapen(inner, f"{key}[{index}]")
+    if not isinstance(value, Mapping):
+        return
+    for name, inner in value.items():
+        where = f"{key}.{name}" if key else str(name)
+        if inner is None or not isinstance(name, str):
+            continue
+        if name in _MAPPINGS and not isinstance(inner, Mapping):
+            yield f"{where}: a mapping is expected, not {inner!r:.60}"
+        elif name == "available_node_types" and not all(
+            isinstance(item, Mapping) for item in inner.values()
+        ):
+            yield f"{where}: a mapping is expected under each name"
+        elif name in _LISTS and not (
+            isinstance(inner, list) and all(isinstance(item, Mapping) for item in inner)
+        ):
+            yield f"{where}: a list of mappings is expected, not {inner!r:.60}"
+        elif name in _COUNTS and type(inner) is not int:
+            yield f"{where}: a whole number is expected, not {inner!r:.60}"
+        else:
+            yield from find_misshapen(inner, where)

@@ -86,13 +86,13 @@ class Cluster:
                 f"{self.path}: metadata.studies: name a folder or URI that all nodes reach; trials "
                 "save their checkpoints there, and what is lost with a node goes on from them"
             )
-        key = (self.definition.raw.get("auth") or {}).get("ssh_private_key")
-        if key and not Path(key).expanduser().is_file():
+        key = self.definition.auth.get("ssh_private_key")
+        if key and not Path(str(key)).expanduser().is_file():
             problems.append(f"{self.path}: auth.ssh_private_key: {key} is not there")
         if not problems:
             problems = self._check_machines()
         if problems:
-            raise InputError("\n".join(problems))
+            raise InputError(*problems)
 
     def _check_machines(self) -> list[str]:
         if self.hosts:
@@ -206,7 +206,7 @@ class Cluster:
         began = time.monotonic()
         left = self.end_all()
         if left:
-            raise WorkError("\n".join(["not everything has ended:", *left]))
+            raise WorkError("not everything has ended:", *left)
         where = f"on {len(self.hosts.addresses)} hosts" if self.hosts else "in the cloud"
         self.say(f"down: nothing is left {where}, after {time.monotonic() - began:.0f} s")
 

@@ -2,7 +2,7 @@
 
 ``scripts/local_cluster up N`` and ``down`` run this. It never touches another Ray: its files lie
 in a folder of its own, and what it ends are the processes that it started, which it knows by a
-mark in their environment that no other process has.
+mark in their environment that no other process has. It listens on the loopback interface alone.
 """
 
 import argparse
@@ -22,9 +22,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 
+_RAY = "raytune_yesno.cluster.loopback"
 MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
 """The variable in the environment of every process of the cluster; its value is the cluster's."""
 
@@ -121,6 +123,8 @@ def start_node(
     cpus: int,
     object_store_bytes: int,
     settings: Mapping[str, str] | None = None,
+    ip: str = "127.0.0.1",
+    within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a node, which logs to ``node-INDEX.log`` in the folder.
 
@@ -131,6 +135,8 @@ def start_node(
         address: the head's.
         cpus: logical ones.
         settings: more for its environment.
+        ip: where it listens.
+        within: the command that runs it there, as ``ip netns exec NAME``.
     """
     port = address.rpartition(":")[2]
     role = [f"--address={address}"]
@@ -139,7 +145,7 @@ def start_node(
         role += [f"--ray-client-server-port={free_port()}"]
     options = [
         "--block",  # as long as it lives the node does, and with it the node ends
-        "--node-ip-address=127.0.0.1",
+        f"--node-ip-address={ip}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={object_store_bytes}",
         f"--temp-dir={folder / 'ray'}",  # which Ray opens to everybody, but not what it lies in
@@ -151,7 +157,7 @@ def start_node(
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *options],
+            [*within, sys.executable, "-m", _RAY, "start", *role, *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -254,7 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.action == "up":
             address = up(options.nodes, options.num_cpus, options.object_store_memory)
             print(f"{options.nodes} nodes, address {address}; use them with")
-            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address}")
+            (loopback,) = (f"{name}={value}" for name, value in LOOPBACK.items())
+            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address} {loopback}")
         else:
             ended = down()
             print(f"ended {ended} processes" if ended else "no cluster was running")

@@ -17,14 +17,15 @@ from raytune_yesno.cluster.clouds import check_aws, check_azure, check_gcp
 from raytune_yesno.cluster.definition import (
     EDIT_MARK,
     Definition,
+    find_misshapen,
     read_documents,
     walk_values,
 )
 from raytune_yesno.cluster.kubernetes import check_manifests
 from raytune_yesno.cluster.versions import PYTHON, ray_version
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 
-TOKEN_FILE = "~/.ray/auth_token"
+TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (its name)
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
     "aws": ("region",),
@@ -56,12 +57,13 @@ def check_definition(path: str | Path) -> list[str]:
             if isinstance(value, str) and EDIT_MARK in value:
                 unfilled.setdefault(value, f"{path}: {key}: {value!r} is still to be filled in")
     if documents and all(isinstance(item, Mapping) and "kind" in item for item in documents):
-        found = check_manifests(documents)
+        found = iter([*find_misshapen(documents)] or check_manifests(documents))
     elif len(documents) != 1 or not isinstance(documents[0], Mapping):
         return [f"{path}: one mapping is expected, with cluster_name, provider and so on"]
     else:
         found = check_ray_definition(Definition(path, documents[0]))
-    return list(unfilled.values()) + [f"{path}: {problem}" for problem in found]
+    lines = list(unfilled.values()) + [f"{path}: {problem}" for problem in found]
+    return [one_line(line) for line in lines]
 
 
 def check_ray_definition(definition: Definition) -> Iterator[str]:
@@ -70,6 +72,9 @@ def check_ray_definition(definition: Definition) -> Iterator[str]:
     if refused:
         yield refused
         return  # what comes next may rely on the shape
+    if misshapen := [*find_misshapen(definition.raw)]:
+        yield from misshapen
+        return
     yield from check_place(definition)
     yield from check_workers(definition)
     yield from check_start_commands(definition)

@@ -12,7 +12,10 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raytune_yesno.errors import InputError
+
 STATE = "launch.json"
+_LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 @dataclass
@@ -75,9 +78,18 @@ class Launch:
 
 
 def launch_folder(name: str) -> Path:
-    """Return where what is known of a cluster is kept, by its name or address."""
+    """Return where what is known of a cluster is kept, by its name or address.
+
+    Raises:
+        InputError: no folder can have that name.
+    """
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "raytune-yesno" / re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    own = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    if not 0 < len(own.encode()) <= _LONGEST_NAME:
+        raise InputError(
+            f"cluster_name: {name!r} has no letter, or more than {_LONGEST_NAME}; name it otherwise"
+        )
+    return Path(base) / "raytune-yesno" / own
 
 
 def find_launch(name: str) -> Launch | None:
@@ -85,6 +97,10 @@ def find_launch(name: str) -> Launch | None:
     folder = launch_folder(name)
     try:
         fields = json.loads((folder / STATE).read_text())
+        return Launch(**{**fields, "folder": folder})
     except FileNotFoundError:
         return None
-    return Launch(**{**fields, "folder": folder})
+    except (OSError, ValueError, TypeError):
+        raise InputError(
+            f"{folder / STATE}: damaged; delete it once the cluster's machines are gone"
+        ) from None

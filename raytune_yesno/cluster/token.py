@@ -1,8 +1,12 @@
 """The token that lets whoever has it run code on a cluster."""
 
+import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
+
+from raytune_yesno.errors import InputError
 
 
 def token_file() -> Path:
@@ -13,18 +17,44 @@ def token_file() -> Path:
 def ensure_token() -> Path:
     """Make a token, if there is none, that nobody but the user can read; return its file.
 
-    Ray's own command leaves the file readable by everybody.
+    Ray's own command, and Ray where it starts a cluster, leave the file readable by everybody.
+
+    Raises:
+        InputError: it cannot be written.
     """
     path = token_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        return path
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_whole(path, secrets.token_hex(32))
+    except OSError as error:
+        raise InputError(
+            f"{path}: the token cannot be written ({error.strerror}); name another file with "
+            "RAY_AUTH_TOKEN_PATH"
+        ) from error
+    hide_token()
     return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that others never see in part, and that only its owner reads.
+
+    One that somebody has written meanwhile stays.
+    """
+    descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        with contextlib.suppress(FileExistsError):
+            os.link(scratch, path)
+    finally:
+        os.unlink(scratch)
+
+
+def hide_token() -> None:
+    """Keep the token, if there is one, to the user."""
+    with contextlib.suppress(OSError):  # there may be none, or another user's
+        token_file().chmod(0o600)
 
 
 def auth_headers() -> dict[str, str]:

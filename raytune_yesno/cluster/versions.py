@@ -1,9 +1,10 @@
-"""The versions that every node of a cluster runs: nowhere else may they be chosen.
+"""The versions that every node of a cluster runs, and that scripts/quickstart installs.
 
-``cluster/constraints.txt`` pins all packages to what was tested together. After a change of
-dependencies, with Python 3.11 and the new environment:
+``cluster/constraints.txt`` pins all packages to what was tested together; nowhere else is a version
+chosen. To test the newest that ``pyproject.toml`` allows, with Python 3.11, and pin these:
 
-    python -m raytune_yesno.cluster.versions >cluster/constraints.txt
+    export CONSTRAINTS=/dev/null VENV=/tmp/newest
+    scripts/test && $VENV/bin/python -m raytune_yesno.cluster.versions >cluster/constraints.txt
 """
 
 import re
@@ -67,8 +68,8 @@ def _read_requirements(
 def format_pins(pins: Mapping[str, str]) -> str:
     """Return the file of constraints."""
     head = (
-        f"# What every node installs, with Python {PYTHON}: versions tested together. Made by\n"
-        "# `python -m raytune_yesno.cluster.versions`; do not edit.\n"
+        f"# What scripts/quickstart and every node install, with Python {PYTHON}: versions tested\n"
+        "# together. Made by `python -m raytune_yesno.cluster.versions`; do not edit.\n"
     )
     return head + "".join(f"{name}=={found}\n" for name, found in pins.items())
 

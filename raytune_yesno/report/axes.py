@@ -1,11 +1,11 @@
 """The hyperparameters as axes: what kind of scale, from where to where."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from raytune_yesno.events import is_number
 from raytune_yesno.study import Study
 
 _WIDE = 50  # positive values whose greatest is this many times their least get a logarithmic scale
@@ -36,7 +36,7 @@ class Axis:
         if value is None:
             return None
         if self.kind != "choice":
-            return value if _is_number(value) else None
+            return value if is_number(value) else None
         text = format_value(value)
         if text not in self.options:
             self.options.append(text)
@@ -86,14 +86,10 @@ def _read_domain(name: str, domain: Any) -> Axis | None:
 
 
 def _guess(name: str, values: Sequence[Any]) -> Axis:
-    numbers = [value for value in values if _is_number(value)]
+    numbers = [value for value in values if is_number(value)]
     if len(numbers) < len(values) or not numbers:
         return Axis(name, "choice")
     low, high = min(numbers), max(numbers)
     whole = all(isinstance(value, int) for value in numbers)
     kind = "log" if low > 0 and high / low >= _WIDE else "linear"
     return Axis(name, kind, low, high, whole=whole)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

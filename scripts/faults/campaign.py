@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import faults.disk
+import faults.network
 from faults.cluster import Cluster
 from faults.compare import find_rewritten
 from faults.disk import Disk
@@ -22,16 +23,19 @@ from faults.work import Work
 
 NODES, CPUS = 2, 2
 INJECTIONS = 4  # in a round, at most
-SLOW = {"head killed", "node of an elastic run killed"}  # of these one
+SLOW = {"head killed", "network cut", "node of an elastic run killed"}  # of these one
 STUDY_SEEDS = 3
 WORKERS_PER_TRIAL = {"worker in a trial killed": 2}
 NUM_WORKERS = {"worker of a run killed": "2", "node of an elastic run killed": "1:4"}
 """The faults that hit a training run, and its workers; the others hit a study."""
-MEMORY_MARGIN = 3e9  # bytes that may be taken before Ray kills for it
+MEMORY_MARGIN = 8e9  # bytes that may be taken before Ray kills for it
 
 
 class Campaign:
-    """Runs rounds on one cluster, and keeps the undisturbed work to compare with."""
+    """Runs rounds on a cluster, and keeps the undisturbed work to compare with.
+
+    Its nodes lie behind a network of their own where one is to be had.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -42,6 +46,7 @@ class Campaign:
             Cluster(
                 NODES,
                 CPUS,
+                None if faults.network.why_not() else faults.network.Network(),
                 RAY_memory_usage_threshold=str(_memory_threshold()),
                 RAY_memory_monitor_refresh_ms="100",
             )
@@ -55,6 +60,8 @@ class Campaign:
 
     def why_not(self, fault: str) -> str | None:
         """Return why a fault cannot be injected here, or None."""
+        if fault == "network cut":
+            return faults.network.why_not()
         return faults.disk.why_not() if fault.startswith("disk") else None
 
     def run(self, fault: str, number: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from faults.network import HEAD, Network
 from raytune_yesno.cluster.local import (
     OBJECT_STORE_BYTES,
     end_processes,
@@ -31,11 +32,14 @@ class Cluster:
     Args:
         num_nodes: the head among them.
         cpus: logical ones of each.
+        network: all nodes but the head lie behind it; None where they share the loopback interface.
         settings: more for the environment of its processes.
     """
 
-    def __init__(self, num_nodes: int, cpus: int, **settings: str) -> None:
-        self.num_nodes, self.cpus = num_nodes, cpus
+    def __init__(
+        self, num_nodes: int, cpus: int, network: Network | None = None, **settings: str
+    ) -> None:
+        self.num_nodes, self.cpus, self.network = num_nodes, cpus, network
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))  # short: sockets
         self.temporary = self.folder / "tmp"
         self.temporary.mkdir()
@@ -69,13 +73,17 @@ class Cluster:
 
     def start(self) -> None:
         """Start a head and its nodes, at a new address."""
-        self.address, self.nodes = f"127.0.0.1:{free_port()}", []
+        head = HEAD if self.network else "127.0.0.1"
+        self.address, self.nodes = f"{head}:{free_port()}", []
         for is_head in [True] + [False] * (self.num_nodes - 1):
             self.join(is_head=is_head)
 
     def join(self, *, is_head: bool = False) -> None:
         """Start a node and wait until it has joined."""
         index = 0 if is_head else self.started
+        ip, within = self.address.rpartition(":")[0], list[str]()
+        if self.network and not is_head:
+            ip, within = self.network.add(index)
         node = start_node(
             self.folder,
             index,
@@ -84,10 +92,26 @@ class Cluster:
             self.cpus,
             OBJECT_STORE_BYTES,
             {**self.environment, **self.settings},
+            ip,
+            within,
         )
         self.started += 1
         self.nodes.append(node)
         wait_for_nodes([(node, self.folder / f"node-{index}.log")], self.address)
+
+    def replace_lost(self) -> None:
+        """Let another node join for each that the head has given up."""
+        for _ in range(self.num_nodes - self.count_alive()):
+            self.join()
+
+    def count_alive(self) -> int:
+        """Return how many nodes the head takes for alive."""
+        from ray._raylet import GcsClient  # not before the token is set: see __init__
+        from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+        client = GcsClient(address=self.address)
+        nodes = client.get_all_node_info(timeout=30).values()
+        return sum(node.state == GcsNodeInfo.ALIVE for node in nodes)
 
     def stop(self) -> None:
         """End all of it; :meth:`start` begins another."""

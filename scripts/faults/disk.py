@@ -35,17 +35,17 @@ class Disk:
         self.folder.mkdir()
         with self.image.open("wb") as image:
             image.truncate(_SIZE)
-        _run("mkfs.ext4", "-q", str(self.image))
+        run_or_fail("mkfs.ext4", "-q", str(self.image))
         self._mount()
         try:
             yield
         finally:
-            _run("umount", "-l", str(self.folder))
+            run_or_fail("umount", "-l", str(self.folder))
             self.image.unlink()
             self.folder.rmdir()
 
     def _mount(self) -> None:
-        _run("mount", "-o", "loop", str(self.image), str(self.folder))
+        run_or_fail("mount", "-o", "loop", str(self.image), str(self.folder))
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
@@ -75,28 +75,29 @@ class Disk:
         try:
             yield
         finally:
-            _run("mount", "-o", "remount,rw", str(self.folder))
+            run_or_fail("mount", "-o", "remount,rw", str(self.folder))
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Let everyone wait who writes."""
-        _run("fsfreeze", "-f", str(self.folder))
+        run_or_fail("fsfreeze", "-f", str(self.folder))
         try:
             yield
         finally:
-            _run("fsfreeze", "-u", str(self.folder))
+            run_or_fail("fsfreeze", "-u", str(self.folder))
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:
         """Take it away; an empty folder is where it was."""
-        _run("umount", "-l", str(self.folder))
+        run_or_fail("umount", "-l", str(self.folder))
         try:
             yield
         finally:
             self._mount()
 
 
-def _run(*command: str) -> None:
+def run_or_fail(*command: str) -> None:
+    """Run a command; raise OSError with what it said if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -205,6 +205,17 @@ def kill_head(study: Study, draw: random.Random) -> Recovered | None:
     return recovered
 
 
+def cut_network(study: Study, draw: random.Random) -> Recovered | None:
+    """The network between the nodes is cut for up to a minute; a node given up is replaced."""
+    network = study.cluster.network
+    assert network
+    with network.cut():
+        wait_a_moment(draw, 60)
+    recovered = study.next_epoch()
+    study.cluster.replace_lost()
+    return recovered
+
+
 def fill_disk(study: Study, draw: random.Random) -> Recovered | None:
     """The disk of the study is full for up to 5 s."""
     return _disturb_disk(study, draw, Disk.full)
@@ -271,6 +282,7 @@ FAULTS: dict[str, Fault] = {
     "checkpoint damaged": damage_checkpoint,
     "node killed": kill_node,
     "head killed": kill_head,
+    "network cut": cut_network,
     "disk full": fill_disk,
     "disk read-only": protect_disk,
     "disk slow": freeze_disk,

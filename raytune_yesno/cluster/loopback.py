@@ -1,0 +1,66 @@
+"""Ray on the loopback interface alone, where no other machine reaches it.
+
+Ray replaces 127.0.0.1 by the machine's own address wherever it is given, and listens on all
+interfaces then. Its one way out is meant for other systems: the variable `LOOPBACK` makes the
+loopback address the machine's own.
+
+    python -m raytune_yesno.cluster.loopback start ARGUMENT…
+
+is ``ray start`` on 127.0.0.1. With the variable, ``ray start`` refuses a second node.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What drivers need in their environment to find a cluster that listens on loopback alone."""
+
+
+@contextlib.contextmanager
+def on_loopback(wanted: bool = True) -> Iterator[None]:
+    """Let what Ray starts and connects to meanwhile be on the loopback interface, if wanted."""
+    if not wanted:
+        yield
+        return
+    from ray._private import ray_constants
+
+    (name,) = LOOPBACK
+    before, enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ |= LOOPBACK  # for the processes that are started
+    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read it already
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def is_on_loopback(address: str) -> bool:
+    """Say whether what listens at HOST:PORT does so on the loopback interface alone."""
+    from ray._private.services import get_node_ip_address
+
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        socket.create_connection((get_node_ip_address(), int(port)), timeout=10).close()
+    except OSError:
+        return True
+    return False
+
+
+def main() -> None:
+    """Run Ray's command line, which takes 127.0.0.1 as it is given."""
+    from ray._private import services
+    from ray.scripts import scripts
+
+    services.resolve_ip_for_localhost = lambda host: host
+    scripts.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `scripts/fuzz` throws at the readers, and how it judges what they answer."""
