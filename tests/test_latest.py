@@ -28,7 +28,10 @@ def place(trial: Path, epoch: int) -> str:
 
 def flip_a_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[random.Random(file.name).randrange(len(data))] ^= 1
+    at = random.Random(file.name).randrange(len(data))
+    while chr(data[at]).isdigit():  # the last of a number may be beyond its precision
+        at += 1
+    data[at] ^= 1
     file.write_bytes(data)
 
 
