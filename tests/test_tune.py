@@ -49,8 +49,12 @@ def build_plan(**options: Any) -> Plan:
 
 def build_manual_plan(points: list[dict[str, Any]], **options: Any) -> Plan:
     """Plan trials of these points, in order."""
-    space = {"learning_rate": Float(1e-6, 1e30, log=True), "optimizer": Choice("sgd", "adamw")}
-    space["hidden_units"] = Choice(16, 10**12)
+    space: dict[str, Any] = {
+        "learning_rate": Float(1e-6, 1e30, log=True),
+        "optimizer": Choice("sgd", "adamw"),
+        "hidden_units": Choice(16, 65_536),
+        "channels": Choice([4, 8], [4, 4096]),
+    }
     return build_plan(space=space, search="manual", search_options={"points": points}, **options)
 
 
@@ -197,7 +201,7 @@ def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
 ) -> None:
     points = [
         {"optimizer": "sgd", "learning_rate": 1e30},
-        {"hidden_units": 10**12},  # more memory than there is
+        {"hidden_units": 65_536, "channels": [4, 4096]},  # more memory than there is
         GOOD,
     ]
     plan = build_manual_plan(points, config={"warmup": 0.0}, scheduler="asha")
