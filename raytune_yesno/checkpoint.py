@@ -124,12 +124,8 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             f"{folder}: no checkpoint here (no {DESCRIPTION})",
             f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
         )
-    try:
-        description = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if not isinstance(description, dict):
-            raise ValueError(f"{DESCRIPTION} is no mapping")
-        _check_digests(description, folder)
-        _check_description(description)
+    with _naming_damage(folder):
+        description = _read_description(folder)
         state_dict = _load_tensors(folder / STATE_DICT, device)
         if not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
             raise ValueError(f"{STATE_DICT} holds more than tensors")
@@ -146,13 +142,19 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             optimizer=optimizer,
             versions=description["versions"],
         )
-    except InputError:
-        raise
-    except Exception as error:  # torch and json raise many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnusableCheckpoint(
-            f"{folder}: the checkpoint is damaged ({reason})", "use another one"
-        ) from error
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that the target is whole, or as it was, at any moment.
+
+    Raises:
+        UnusableCheckpoint: what was copied is damaged; the target is as it was.
+    """
+    with replace_folder(target) as new:
+        for file in source.iterdir():
+            shutil.copyfile(file, new / file.name)
+        with _naming_damage(source):
+            _read_description(new)
 
 
 def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
@@ -241,6 +243,30 @@ def _load_tensors(file: Path, device: str | torch.device) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file.name} holds no mapping")
     return content
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read what a checkpoint says of itself; all that it names is as it was saved."""
+    description = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if not isinstance(description, dict):
+        raise ValueError(f"{DESCRIPTION} is no mapping")
+    _check_digests(description, folder)
+    _check_description(description)
+    return description
+
+
+@contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    """Raise what goes wrong in reading a checkpoint as one error that says where."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # torch and json raise many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnusableCheckpoint(
+            f"{folder}: the checkpoint is damaged ({reason})", "use another one"
+        ) from error
 
 
 def _check_description(description: dict[str, Any]) -> None:

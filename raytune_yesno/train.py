@@ -7,7 +7,6 @@ all are written as an epoch ends, so that a run cut off at any moment can go on.
 import dataclasses
 import json
 import math
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +26,8 @@ from raytune_yesno.checkpoint import (
     DESCRIPTION,
     Checkpoint,
     UnusableCheckpoint,
+    copy_checkpoint,
     load_checkpoint,
-    replace_folder,
     save_checkpoint,
     settle_folder,
 )
@@ -276,21 +275,30 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
     ) -> None:
         """Copy the checkpoint that rank 0 reported."""
         if damage := metrics[0].get(DAMAGE):
-            with (self.out / _NOTES).open("a") as notes:
-                notes.write(damage + "\n")
+            self._note(damage)
         if checkpoint:
             with checkpoint.as_directory() as folder:
-                copy_folder(Path(folder), self.out / LAST)
+                try:
+                    copy_checkpoint(Path(folder), self.out / LAST)
+                except UnusableCheckpoint as error:
+                    self._note(f"{error.what}; the one before is kept")
+                    return
             keep_last(self.out)
+
+    def _note(self, line: str) -> None:
+        with (self.out / _NOTES).open("a") as notes:
+            notes.write(line + "\n")
 
 
 def keep_last(out: Path) -> None:
-    """Note the last checkpoint's epoch in the history; where it is the best, keep it as such."""
+    """Bring the history up to the last checkpoint; where it is the best, keep it as such."""
     description = json.loads((out / LAST / DESCRIPTION).read_text())
     if min(description["history"], key=score)["epoch"] == description["epoch"]:
-        copy_folder(out / LAST, out / BEST)
+        copy_checkpoint(out / LAST, out / BEST)
+    noted = len((out / HISTORY).read_text().splitlines())
     with (out / HISTORY).open("a") as history:
-        history.write(json.dumps(description["metrics"]) + "\n")
+        for metrics in description["history"][noted:]:
+            history.write(json.dumps(metrics) + "\n")
 
 
 def score(metrics: dict[str, Any]) -> tuple[float, float]:
@@ -348,13 +356,6 @@ def load_resumable(
             f"not on {corpus.source} ({corpus.fingerprint}); give --data as it was then"
         )
     return checkpoint
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a flat folder so that the target is whole, or as it was, at any moment."""
-    with replace_folder(target) as new:
-        for file in source.iterdir():
-            shutil.copyfile(file, new / file.name)
 
 
 def first_cause(error: BaseException) -> str:

@@ -1,9 +1,18 @@
 """Result files of the campaigns, a JSON object a line, and tables that read well as text, too."""
 
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+
+def find_commit() -> str:
+    """Return the commit that is tried, with ``-dirty`` where the files are not as committed."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
+    here = Path(__file__).parent
+    said = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:

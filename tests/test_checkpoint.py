@@ -15,6 +15,8 @@ from raytune_yesno.checkpoint import (
     RESUME,
     STATE_DICT,
     Checkpoint,
+    UnusableCheckpoint,
+    copy_checkpoint,
     describe_checkpoint,
     library_versions,
     load_checkpoint,
@@ -228,6 +230,18 @@ class TestDamage:
         describe_anew(folder, config={**CONFIG.as_dict(), "channel": [3]})
         message = refusal(folder)
         assert message.startswith(f"{folder / DESCRIPTION}: unknown key 'channel'; did you mean")
+
+    def test_a_damaged_one_is_not_copied_over_a_whole_one(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        damaged = tmp_path / "damaged"
+        copy_checkpoint(folder, damaged)
+        assert_same(load_checkpoint(damaged), make_checkpoint())
+        (damaged / STATE_DICT).write_bytes((damaged / STATE_DICT).read_bytes()[:-9])
+        with pytest.raises(UnusableCheckpoint, match="damaged: the checkpoint is damaged"):
+            copy_checkpoint(damaged, folder)
+        assert_same(load_checkpoint(folder), make_checkpoint())
+        assert {path.name for path in tmp_path.iterdir()} == {"last", "damaged"}
 
     def test_a_folder_without_a_checkpoint(self, folder: Path, tmp_path: Path) -> None:
         assert f"did you mean {folder}?" in refusal(tmp_path)
