@@ -16,7 +16,8 @@ from raytune_yesno.study import Study, load
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 FILES = {"study.jsonl", "refit"}
-REFIT_FILES = {"best", "last", "history.jsonl"}
+LAST, HISTORY = "last", "history.jsonl"  # as in `train`, which would import Ray: see Cluster
+REFIT_FILES = {"best", LAST, HISTORY}
 RUN_FILES = {*REFIT_FILES, "settings.yaml"}
 
 
@@ -49,10 +50,10 @@ def find_lost_epochs(
         rounding: relative difference to be expected; with 0 the weights are to be the same bits.
     """
     try:
-        ours, theirs = (load_checkpoint(place / "last") for place in (out, undisturbed))
+        ours, theirs = (load_checkpoint(place / LAST) for place in (out, undisturbed))
     except InputError as error:
         return num_epochs, [str(error)]
-    recorded = read_lines(out / "history.jsonl")
+    recorded = read_lines(out / HISTORY)
     problems = [f"left in the folder: {name}" for name in sorted(_list_names(out) - RUN_FILES)]
     if [epoch["epoch"] for epoch in recorded] != list(range(1, num_epochs + 1)):
         problems.append("history.jsonl: not every epoch once")
@@ -109,7 +110,7 @@ def _compare_refits(out: Path, undisturbed: Path, study: Study, other: Study) ->
         return ["no refit"]
     if study.refit.get("test") != other.refit.get("test"):
         return [f"on the test part {study.refit.get('test')}, not {other.refit.get('test')}"]
-    ours, theirs = (load_checkpoint(place / "refit/last") for place in (out, undisturbed))
+    ours, theirs = (load_checkpoint(place / "refit" / LAST) for place in (out, undisturbed))
     if any(not torch.equal(ours.state_dict[n], v) for n, v in theirs.state_dict.items()):
         return ["the refit's weights differ"]
     return []

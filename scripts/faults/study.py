@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.cluster import Cluster
-from faults.compare import find_losses
+from faults.compare import HISTORY, find_losses
 from faults.runs import count_lines, read_lines
 from faults.work import Recovered, Work
 from raytune_yesno.store import STORE
@@ -50,7 +50,7 @@ class Study(Work):
         return find_losses(self.out, undisturbed, TRIALS)
 
     def count_progress(self) -> int:
-        return count_lines(self.records, self.out / "refit" / "history.jsonl")
+        return count_lines(self.records, self.out / "refit" / HISTORY)
 
     def events(self) -> list[dict[str, Any]]:
         return read_lines(self.records)
