@@ -1,4 +1,4 @@
-"""Ray Tune's controller, except that it gets over the loss of an actor, whatever the cause.
+"""Ray Tune's controller, except that it gets over the loss of an actor, and takes no snapshots.
 
 Ray 2.60 tells the controller of a dead actor twice: as the actor's failure, and as that of the task
 it was to do. Where the actor had just been handed to another trial (``reuse_actors``), or its trial
@@ -10,11 +10,16 @@ and is given no other actor.
 
 An actor that Ray killed because memory ran low is no dead actor to the manager of actors, but an
 error in the program, which ends the study.
+
+A snapshot holds all trials and the whole search, and is taken every ten seconds and with every
+other checkpoint of a trial: what a study costs would grow with the square of its trials. What it is
+there for, going on later, a study's own records do.
 """
 
 import contextlib
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ray.air.execution._internal import RayActorManager
@@ -45,7 +50,7 @@ class ActorManager(RayActorManager):  # type: ignore[misc]
 
 
 class Controller(TuneController):  # type: ignore[misc]
-    """Counts what it is told twice once."""
+    """Counts what it is told twice once, and takes no snapshots."""
 
     counted: Exception | None = None
     _actor_manager: RayActorManager
@@ -61,14 +66,20 @@ class Controller(TuneController):  # type: ignore[misc]
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        state.pop("counted", None)
-        return state
+    def checkpoint(self, force: bool = False, wait: bool = False) -> None:
+        """Take no snapshot but the last."""
+        if force:
+            super().checkpoint(force, wait)
+
+    def save_to_dir(self) -> None:
+        """Write an empty snapshot: Tune does not end unless it finds one, and does not read it."""
+        folder = Path(self._storage.experiment_driver_staging_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.experiment_state_file_name).write_text('{"trial_data": []}')
 
 
 @contextlib.contextmanager
-def counting_once() -> Iterator[None]:
+def our_controller() -> Iterator[None]:
     """Let the tuners that run in this block have such a controller; Tune offers no other way."""
     module: Any = importlib.import_module("ray.tune.tune")  # the package hides it by a function
     module.TuneController = Controller

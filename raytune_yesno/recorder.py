@@ -5,6 +5,7 @@ import math
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import WorkError
 from raytune_yesno.plan import Plan
-from raytune_yesno.remote import name_checkpoint
+from raytune_yesno.remote import delete_tree, name_checkpoint
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
@@ -165,14 +166,11 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         store.wait = self.wait_for_storage
         self.tried_at = 0.0
         self.attempts: dict[int, int] = {}
+        self.folders: dict[int, set[str]] = defaultdict(set)
         self.running: set[int] = set()
         self.waiting: set[int] = set()
         self.stopped_by: int | None = None
         self.callback = _Callback(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what cannot go into Ray's snapshots of the experiment, which are never read."""
-        return {**self.__dict__, "on_progress": None, "note": None}
 
     def wait_for_storage(self, error: OSError) -> None:
         """Wait a moment before a record is tried again, saying once a minute why.
@@ -223,6 +221,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.on_progress(self.progress)
 
     def saved(self, number: int, folder: str, epoch: int) -> None:
+        self.folders[number].add(folder.rpartition("/")[0])
         self.store.append("saved", trial=number, checkpoint=folder, epoch=epoch)
 
     def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
@@ -240,6 +239,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.watch.ended(number, status)
         fields = {"error": error} if error else {}
         self.store.append("ended", trial=number, status=status, **fields)
+        # Nobody goes on from its checkpoints; together those of all trials would fill a disk. Never
+        # is a folder deleted that only a record names: the record may be a stranger's.
+        for folder in self.folders.pop(number, ()):
+            delete_tree(folder)
         self.on_progress(self.progress)
 
     def cut_off(self, numbers: Iterable[int]) -> None:

@@ -16,7 +16,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.controller import counting_once
+from raytune_yesno.controller import our_controller
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.plan import Plan
 from raytune_yesno.recalled import ASHA, MedianRule
@@ -204,7 +204,7 @@ def tune_trials(
         ),
     )
     try:
-        with counting_once():
+        with our_controller():
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error

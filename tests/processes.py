@@ -18,6 +18,21 @@ def find_processes(name: str) -> list[int]:
     return found
 
 
+def outlive(name: str, timeout_s: float = 60.0) -> list[int]:
+    """Wait for the end of such processes; return those that do not end."""
+    import psutil
+
+    left = []
+    for pid in find_processes(name):
+        try:
+            psutil.Process(pid).wait(timeout_s)
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.TimeoutExpired:
+            left.append(pid)
+    return left
+
+
 def find_with_environment(*texts: str) -> list[str]:
     """Return the command lines of all processes in whose environment, as begun, texts stand."""
     found = []

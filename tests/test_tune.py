@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import find_processes
+from processes import find_processes, outlive
 
 from raytune_yesno.checkpoint import STATE_DICT, load_checkpoint
 from raytune_yesno.config import build_config
@@ -193,7 +193,7 @@ class TestTrialsOfTwoWorkers:
             assert len(trial.epochs) == 4
             trained = len(undisturbed.epochs)
             assert recorded_curve(trial)[:trained] == recorded_curve(undisturbed)
-        assert find_processes("ray::Peer") == []
+        assert outlive("ray::Peer") == []
 
 
 def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
@@ -285,6 +285,23 @@ def test_a_damaged_checkpoint_costs_epochs_and_is_told(
     assert "the checkpoint is damaged (" in line
     assert line.startswith("trial 0: ")
     assert study.problems == [line]
+
+
+def test_only_trials_in_flight_keep_checkpoints(small_corpus: Corpus, tmp_path: Path) -> None:
+    kept: list[int] = []
+
+    def look(progress: Progress) -> None:
+        weights = (tmp_path / "trials").rglob(STATE_DICT)
+        kept.append(len({file.parents[1] for file in weights}))
+
+    run_search(
+        build_plan(search="random", trials=8, scheduler="fifo"),
+        small_corpus,
+        tmp_path,
+        checkpoint_every_s=0,
+        on_progress=look,
+    )
+    assert 1 <= max(kept) <= 2
 
 
 def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_path: Path) -> None:

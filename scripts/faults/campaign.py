@@ -12,7 +12,7 @@ from typing import Any
 
 import faults.disk
 import faults.network
-from faults.cluster import Cluster
+from faults.cluster import TRIAL, Cluster
 from faults.compare import find_rewritten
 from faults.disk import Disk
 from faults.kinds import FAULTS
@@ -22,7 +22,7 @@ from faults.training import Training
 from faults.work import Work
 
 NODES, CPUS = 2, 2
-INJECTIONS = 4  # in a round, at most
+INJECTIONS = 8  # in a round, at most
 SLOW = {"head killed", "network cut", "node of an elastic run killed"}  # of these one
 STUDY_SEEDS = 3
 WORKERS_PER_TRIAL = {"worker in a trial killed": 2}
@@ -87,7 +87,7 @@ class Campaign:
             problems += [
                 line for recorded in rewritten for line in find_rewritten(work.records, recorded)
             ]
-            problems += self._find_left(before)
+            problems += self.find_left(before)
             if results:
                 results[-1]["lost"] = lost
                 results[-1]["problems"] += problems
@@ -123,7 +123,7 @@ class Campaign:
         most = 1 if fault in SLOW else INJECTIONS
         moment = 0
         for _ in range(most):
-            moment = max(moment, work.count_progress()) + draw.randint(1, 25)
+            moment = max(moment, work.count_progress()) + draw.randint(1, 15)
             recovered, began = None, 0.0
             result = {
                 "fault": fault,
@@ -161,11 +161,11 @@ class Campaign:
             place.mkdir()
             yield place
 
-    def _find_left(self, before: set[str]) -> list[str]:
+    def find_left(self, before: set[str]) -> list[str]:
         """Return what a round left behind: processes, what Ray holds for it, temporary files."""
         problems = []
         deadline = time.monotonic() + 30
-        names = ("ray::Trial", "ray::Peer", "ray::RayTrainWorker")
+        names = (TRIAL, "ray::Peer", "ray::RayTrainWorker")
         while found := self.cluster.find(*names):
             if time.monotonic() > deadline:
                 problems.append(f"left running: {len(found)} processes")

@@ -21,6 +21,8 @@ from raytune_yesno.cluster.local import (
 )
 from raytune_yesno.cluster.token import ensure_token
 
+TRIAL = "ray::ResourceTrainable"
+"""How Ray names a process of trials."""
 _RAYLET, _HEAD = "raylet/raylet", "gcs/gcs_server"
 
 

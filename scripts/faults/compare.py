@@ -27,18 +27,38 @@ def find_losses(out: Path, undisturbed: Path, num_trials: int) -> tuple[int, lis
         study, other = load(out), load(undisturbed)
     except InputError as error:
         return num_trials, [str(error)]
-    problems = list(_count_events(out, num_trials))
-    lost = 0
-    for number in range(num_trials):
-        ours, theirs = _describe(study, number), _describe(other, number)
-        if ours != theirs:
-            lost += 1
-            problems.append(f"trial {number}: {_first_difference(ours, theirs)}")
+    lost, problems = find_differing(study, other, num_trials)
+    problems += find_miscounted(out, num_trials)
     if study.best and other.best and study.best.number != other.best.number:
         problems.append(f"the best is trial {study.best.number}, not {other.best.number}")
     problems += _compare_refits(out, undisturbed, study, other)
     problems += [f"left in the folder: {name}" for name in sorted(_list_extra(out))]
     return lost, problems
+
+
+def find_differing(study: Study, other: Study, num_trials: int) -> tuple[int, list[str]]:
+    """Return how many of the first trials came out otherwise, and a line on each."""
+    problems = []
+    for number in range(num_trials):
+        ours, theirs = _describe(study, number), _describe(other, number)
+        if ours != theirs:
+            problems.append(f"trial {number}: {_first_difference(ours, theirs)}")
+    return len(problems), problems
+
+
+def find_miscounted(out: Path, num_trials: int) -> list[str]:
+    """Return a line on each trial that was not asked for once and did not end once."""
+    counted = Counter(
+        (event["event"], event["trial"])
+        for event in read_lines(out / STORE)
+        if event.get("event") in ("asked", "ended")
+    )
+    return [
+        f"trial {number}: {counted[kind, number]} times {kind}"
+        for number in range(num_trials)
+        for kind in ("asked", "ended")
+        if counted[kind, number] != 1
+    ] + [f"trial {number} was never asked for" for _, number in counted if number >= num_trials]
 
 
 def find_lost_epochs(
@@ -74,20 +94,6 @@ def find_rewritten(records: Path, before: bytes) -> list[str]:
     """Return a line if the records that were there before a fault are no longer."""
     whole = before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1]  # but for the last one
     return [] if records.read_bytes().startswith(whole) else ["earlier records changed"]
-
-
-def _count_events(out: Path, num_trials: int) -> list[str]:
-    counted = Counter(
-        (event["event"], event["trial"])
-        for event in read_lines(out / STORE)
-        if event.get("event") in ("asked", "ended")
-    )
-    return [
-        f"trial {number}: {counted[kind, number]} times {kind}"
-        for number in range(num_trials)
-        for kind in ("asked", "ended")
-        if counted[kind, number] != 1
-    ] + [f"trial {number} was never asked for" for _, number in counted if number >= num_trials]
 
 
 def _describe(study: Study, number: int) -> dict[str, Any]:

@@ -137,6 +137,40 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
+class Lines:
+    """The whole JSON lines of a file that grows, of which nothing is read twice.
+
+    A file that was cut short meanwhile, and went on otherwise, is read again from its beginning.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._forget()
+
+    def _forget(self) -> None:
+        self.values: list[dict[str, Any]] = []
+        self.end, self.last = 0, b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return them all."""
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.end - len(self.last))
+                data = file.read()
+        except OSError:
+            data = b""
+        if not data.startswith(self.last):
+            self._forget()
+            return self.read() if data else []
+        fresh = data[len(self.last) : data.rfind(b"\n") + 1]
+        for line in fresh.splitlines(keepends=True):
+            self.last = line
+            with contextlib.suppress(ValueError):
+                self.values.append(json.loads(line))
+        self.end += len(fresh)
+        return self.values
+
+
 def count_lines(*files: Path) -> int:
     """Count the lines of files, some of which may not be there."""
     total = 0

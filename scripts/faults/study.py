@@ -2,43 +2,55 @@
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from faults.cluster import Cluster
 from faults.compare import HISTORY, find_losses
-from faults.runs import count_lines, read_lines
+from faults.runs import Lines, count_lines
 from faults.work import Recovered, Work
 from raytune_yesno.store import STORE
 
 TRIALS, EPOCHS = 8, 4
-# Ordered: a trial's place in the search depends on no timing, so the whole study can be compared.
-SETTINGS = ("--data", "synthetic:40", "--ordered", "--search", "tpe", "--scheduler", "asha")
 SMALL = ("--set", "channels=[4,8]", "--set", "hidden_units=16")
+# Ordered: a trial's place in the search depends on no timing, so the whole study can be compared.
+SETTINGS = ("--data", "synthetic:40", "--ordered", "--search", "tpe", "--scheduler", "asha", *SMALL)
 
 
 class Study(Work):
-    """A study on a cluster; TRIALS are asked for."""
+    """A study on a cluster."""
 
     verb = "tune"
 
     def __init__(
-        self, cluster: Cluster, out: Path, seed: int, *, workers: int = 1, terminal: bool = False
+        self,
+        cluster: Cluster,
+        out: Path,
+        seed: int,
+        *,
+        workers: int = 1,
+        trials: int = TRIALS,
+        epochs: int = EPOCHS,
+        settings: Sequence[str] = SETTINGS,
+        terminal: bool = False,
     ) -> None:
         super().__init__(cluster, out, terminal=terminal)
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.trials = seed, workers, trials
+        self.epochs, self.settings = epochs, settings
         self.records = out / STORE
+        self.lines = Lines(self.records)
         self.name = f"study-{seed}-{workers}"
 
     def begin(self) -> None:
         self.run(
-            *("--out", str(self.out), "--trials", str(TRIALS), "--epochs", str(EPOCHS)),
+            *("--out", str(self.out), "--trials", str(self.trials), "--epochs", str(self.epochs)),
             *("--seed", str(self.seed), "--workers-per-trial", str(self.workers)),
-            *("--checkpoint-every", "0", *SETTINGS, *SMALL),
+            *("--checkpoint-every", "0", *self.settings),
         )
 
     def resume(self) -> None:
-        if self.records.is_file() and count_lines(self.records):
+        if self.events():
             self.run("--resume", str(self.out), "--checkpoint-every", "0")
         else:
             self.begin()
@@ -47,13 +59,14 @@ class Study(Work):
         return Study(self.cluster, out, self.seed, workers=self.workers)
 
     def find_losses(self, undisturbed: Path) -> tuple[int, list[str]]:
-        return find_losses(self.out, undisturbed, TRIALS)
+        return find_losses(self.out, undisturbed, self.trials)
 
     def count_progress(self) -> int:
-        return count_lines(self.records, self.out / "refit" / HISTORY)
+        return len(self.events()) + count_lines(self.out / "refit" / HISTORY)
 
     def events(self) -> list[dict[str, Any]]:
-        return read_lines(self.records)
+        """Return what it has recorded."""
+        return self.lines.read()
 
     def list_running(self) -> dict[int, int]:
         """Return the process of each trial in flight whose process is known."""
