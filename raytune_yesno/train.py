@@ -33,6 +33,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.interface import InterfaceConfig
 from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.remote import delete_tree
 from raytune_yesno.reserved import cancel_request, list_reserved, release_reserved
@@ -174,6 +175,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"payload": ray.put(payload)},
+        torch_config=InterfaceConfig(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,
             elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,

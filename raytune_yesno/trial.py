@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import Config, build_config
+from raytune_yesno.interface import choose_interface
 from raytune_yesno.latest import find_latest
 from raytune_yesno.loop import Record, find_device, fit
 
@@ -223,6 +224,7 @@ class Peer:
 
 def join_process_group(config: Config, rank: int, store: Store) -> None:
     """Join torch's default process group: NCCL between GPUs, gloo between CPUs."""
+    choose_interface()
     dist.init_process_group(
         dist.get_default_backend_for_device(find_device(config)),
         store=store,
