@@ -6,6 +6,7 @@ domain, so that log scales, integers and choices are dealt with here and nowhere
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
@@ -370,12 +371,14 @@ def _check_range(domain: Float | Int) -> None:
     for bound in (domain.low, domain.high):
         if isinstance(domain, Int):
             if type(bound) is not int or abs(bound) > _LARGEST_INT:
-                raise InputError(f"{domain}: {bound!r} is not an integer of at most 2**53")
-        elif not _is_number(bound) or not math.isfinite(bound):
-            raise InputError(f"{domain}: {bound!r} is not a finite number")
+                raise InputError(
+                    f"{domain!s:.99}: {bound!r:.50} is not an integer of at most 2**53"
+                )
+        elif not _is_number(bound) or not abs(bound) <= sys.float_info.max:  # integers may be more
+            raise InputError(f"{domain!s:.99}: {bound!r:.50} is not a finite number")
     if domain.low > domain.high:
         raise InputError(f"{domain}: low is above high")
-    if not math.isfinite(domain.high - domain.low):
+    if not math.isfinite(float(domain.high) - float(domain.low)):
         raise InputError(f"{domain}: the range is too wide for a float")
     if domain.log and domain.low <= 0:
         raise InputError(f"{domain}: a log scale needs low above 0")

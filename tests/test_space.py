@@ -242,6 +242,8 @@ def test_a_formatted_space_reads_back_the_same_through_yaml(space):
         ({"lr": {"float": [0, 1, 2]}}, r"lr: float needs \[low, high\]"),
         ({"lr": {"float": "0-1"}}, "lr: float needs a list"),
         ({"lr": {"float": [0, "one"]}}, "lr: .*'one' is not a finite number"),
+        ({"lr": {"float": [0, 10**400]}}, "lr: .* is not a finite number"),
+        ({"lr": {"float": [-(10**308), 10**308]}}, "lr: .* too wide for a float"),
         ({"lr": {"float": [1, 2], "log": "yes"}}, "lr: log is true or false"),
         ({"k": {"int": [1, 2.5]}}, "k: .*2.5 is not an integer"),
         ({"k": {"int": [1, 2], "choice": [1]}}, "k: write one of"),

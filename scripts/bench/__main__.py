@@ -1,0 +1,81 @@
+"""Measure how fast the project is, beside what people would use instead and the machine's limit.
+
+    python scripts/bench                                  # all parts; hours
+    python scripts/bench --part overhead --case 1s --repeats 3
+    python scripts/bench --table                          # of the results so far
+
+Cases of a part are run in turn, and that is repeated: what else the machine does then meets them
+all. Peers, pinned, are installed into an environment of their own, which borrows torch and Ray from
+the one that runs this. Ratios come first: they carry over to other machines, seconds do not.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tables import find_commit, read_results
+
+from bench.speed import groups, overhead, parallel, startup
+from bench.speed.case import Case, describe_machine
+from bench.speed.table import format_tables
+
+RESULTS = Path(__file__).parent / "speed" / "results"
+PARTS = {"overhead": overhead, "startup": startup, "groups": groups, "parallel": parallel}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python scripts/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
+    parser.add_argument(
+        "--case", action="append", metavar="TEXT", help="only cases whose name holds it; repeatable"
+    )
+    parser.add_argument("--quick", action="store_true", help="few trials: does all of it work?")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="[3]")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
+    )
+    parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
+    parser.add_argument("--json", action="store_true", help="print the lines of results instead")
+    options = parser.parse_args()
+    if not options.table:
+        measure(options)
+    results = read_results(options.out)
+    if options.json:
+        print(json.dumps(results, indent=1))
+    else:
+        print(format_tables(results, {name: part.TITLE for name, part in PARTS.items()}))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run the cases that are asked for, in turn, and add a line each to the results."""
+    machine = {**describe_machine(), "commit": find_commit()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.part or PARTS:
+        cases: list[Case] = [
+            case
+            for case in PARTS[name].list_cases(quick=options.quick)
+            if not options.case or any(text in case.name for text in options.case)
+        ]
+        with (options.out / f"{machine['date']}-{name}.jsonl").open("a") as lines:
+            for repeat in range(options.repeats):
+                for case in cases:
+                    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                        figures = case.run(Path(folder))
+                    line = {"part": name, "case": case.name, "repeat": repeat, "figures": figures}
+                    lines.write(json.dumps({**line, "group": case.group, **machine}) + "\n")
+                    lines.flush()
+                    said = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
+                    print(f"{name}: {case.name}: {said}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Trials that are themselves distributed: what two workers a trial cost beside training."""
+
+import itertools
+import json
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.environment import peer
+from bench.speed.overhead import list_rates
+from raytune_yesno.store import read_events
+from raytune_yesno.synthetic import synthesize, write_corpus
+
+TITLE = "Trials of two workers: seconds beside training"
+TRIALS, FEW, EPOCHS = 12, 3, 4
+_VARIANTS = {
+    "raytune-yesno": ("--scheduler", "fifo"),
+    "raytune-yesno, asha": ("--scheduler", "asha"),
+    "raytune-yesno, a checkpoint an epoch": ("--scheduler", "fifo", "--checkpoint-every", "0"),
+}
+
+
+def list_cases(*, quick: bool = False) -> list[Case]:
+    """Return a case a way to run them."""
+    cases = [
+        Case(name, partial(run_ours, words, FEW if quick else TRIALS))
+        for name, words in _VARIANTS.items()
+    ]
+    return [*cases, Case("Ray Tune, a TorchTrainer a trial", run_trainer)]
+
+
+def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, float]:
+    """Run a study, and return the time between trials."""
+    out = folder / "study"
+    entered = time.time()
+    run_program(
+        ours(
+            *("tune", "--data", "synthetic", "--search", "random", "--trials", str(trials)),
+            *("--epochs", str(EPOCHS), "--workers-per-trial", str(SLOTS), *words),
+            *("--num-cpus", str(SLOTS), "--out", str(out)),
+        )
+    )
+    epochs = [event for event in read_events(out)[0] if event["event"] == "epoch"]
+    spans = [
+        (
+            min(e["began"] for e in epochs if e["trial"] == number),
+            max(e["ended"] for e in epochs if e["trial"] == number),
+            sum(e["seconds"] for e in epochs if e["trial"] == number),
+        )
+        for number in range(trials)
+    ]
+    beside = [
+        ended - before - trained
+        for (_, before, _), (_, ended, trained) in itertools.pairwise(spans)
+    ]
+    first = epochs[0]
+    return {
+        "a trial": statistics.median(beside),
+        "the most": max(beside),
+        "the first, from Enter": first["ended"] - first["seconds"] - entered,
+    }
+
+
+def run_trainer(folder: Path) -> dict[str, float]:
+    """Run Ray's own way."""
+    data = write_corpus(synthesize(), folder / "corpus")
+    task = {
+        "data": str(data),
+        "epochs": EPOCHS,
+        "rates": list_rates(FEW),
+        "slots": SLOTS,
+        "workers": SLOTS,
+        "out": str(folder),
+    }
+    (folder / "task.json").write_text(json.dumps(task))
+    entered = time.time()
+    run_program([*peer("ray_trainer"), str(folder / "task.json")])
+    lines = [json.loads(line) for line in (folder / "ends.jsonl").read_text().splitlines()]
+    ends = [entered, *sorted(line["ended"] for line in lines)]
+    trained = statistics.median(line["trained"] for line in lines)
+    spans = [after - before - trained for before, after in itertools.pairwise(ends)]
+    return {
+        "a trial": statistics.median(spans[1:]),
+        "the most": max(spans[1:]),
+        "the first, from Enter": spans[0],
+    }

@@ -1,0 +1,96 @@
+"""Tuning overhead: the same trials, run by a plain loop, by this project and by its peers."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.environment import peer
+from raytune_yesno.store import read_events
+from raytune_yesno.synthetic import synthesize, write_corpus
+
+TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
+EPOCHS = {"1s": 4, "5s": 20, "20s": 80}
+"""About so long a trial takes on one thread."""
+TRIALS = 100
+FEW = 8
+"""Trials of those that take half a minute to begin one."""
+PEERS = {
+    "with_optuna": "Optuna, processes and journal",
+    "with_syne_tune": "Syne Tune, local backend",
+    "ray_function": "Ray Tune, a function",
+    "ray_trainer": "Ray Tune, a TorchTrainer a trial",
+}
+_SLOW = {"ray_trainer": FEW}
+
+
+def list_cases(*, quick: bool = False) -> list[Case]:
+    """Return a case a size and program, the limit first."""
+    cases = []
+    trials = FEW if quick else TRIALS
+    for size, epochs in EPOCHS.items():
+        limit = partial(run_peer, "plain_loop", epochs, trials)
+        cases.append(Case(f"{size}: plain loop (limit)", limit, size))
+        cases.append(Case(f"{size}: raytune-yesno", partial(run_ours, epochs, trials), size))
+        for name in PEERS:
+            run = partial(run_peer, name, epochs, _SLOW.get(name, trials))
+            cases.append(Case(f"{size}: {PEERS[name]}", run, size))
+    return cases
+
+
+def list_rates(count: int) -> list[float]:
+    """Return the learning rate of each trial; all else is the same."""
+    return [float(rate) for rate in np.geomspace(5e-4, 5e-3, count)]
+
+
+def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
+    """Run a study of this project, and return its figures."""
+    data = write_corpus(synthesize(), folder / "corpus")
+    settings = folder / "settings.yaml"
+    points = [{"learning_rate": rate} for rate in list_rates(trials)]
+    settings.write_text(yaml.safe_dump({"search_options": {"points": points}}))
+    out = folder / "study"
+    run_program(
+        ours(
+            *("tune", "--data", str(data), "--config", str(settings), "--search", "manual"),
+            *("--scheduler", "fifo", "--trials", str(trials), "--epochs", str(epochs)),
+            *("--num-cpus", str(SLOTS), "--out", str(out)),
+        )
+    )
+    events, _ = read_events(out)
+    trained = [event["seconds"] for event in events if event["event"] == "epoch"]
+    ended = [event["time"] for event in events if event["event"] == "ended"]
+    return _figures(ended, sum(trained) / trials)
+
+
+def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, float]:
+    """Run a peer's program, and return its figures."""
+    data = write_corpus(synthesize(), folder / "corpus")
+    task = {
+        "data": str(data),
+        "epochs": epochs,
+        "rates": list_rates(trials),
+        "slots": SLOTS,
+        "out": str(folder),
+    }
+    (folder / "task.json").write_text(json.dumps(task))
+    run_program([*peer(name), str(folder / "task.json")])
+    lines = _read(folder / "ends.jsonl")
+    if len(lines) != trials:
+        raise RuntimeError(f"{name}: {len(lines)} of {trials} trials ended")
+    trained = sum(line["trained"] for line in lines) / trials
+    return _figures([line["ended"] for line in lines], trained)
+
+
+def _figures(ended: list[float], trained: float) -> dict[str, float]:
+    """Return seconds from the first end to the last, for as many trials as lie between."""
+    span = max(ended) - min(ended)
+    return {"s a trial and slot": SLOTS * span / (len(ended) - 1), "s of training a trial": trained}
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]

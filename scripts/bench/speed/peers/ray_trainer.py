@@ -1,0 +1,65 @@
+"""Ray Tune as its documentation shows it for distributed trials: each builds a TorchTrainer."""
+
+import time
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from work import load, note, read_task
+
+from raytune_yesno.config import build_config
+from raytune_yesno.loop import fit
+
+
+def run_worker(config: dict[str, Any]) -> None:
+    task = config["task"]
+    settings = {"epochs": task["epochs"], "learning_rate": config["rate"]}
+    records = fit(
+        build_config({**settings, "num_workers": task.get("workers", 1)}),
+        ray.get(config["corpus"]),
+        prepare=ray.train.torch.prepare_model,
+    )
+    trained = 0.0
+    for record in records:
+        trained += record.metrics["seconds"]
+        ray.train.report({"valid_loss": record.metrics["valid_loss"], "trained": trained})
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    began = time.time()
+    task = config["task"]
+    trainer = ray.train.torch.TorchTrainer(
+        run_worker,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(num_workers=task.get("workers", 1)),
+        run_config=ray.train.RunConfig(
+            name=f"trial-{tune.get_context().get_trial_id()}",
+            storage_path=task["out"],
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    result = trainer.fit()
+    note(task, began, result.metrics["trained"])
+
+
+if __name__ == "__main__":
+    task = read_task()
+    ray.init(num_cpus=task["slots"])
+    tuner = tune.Tuner(
+        tune.with_resources(run_trial, {"cpu": 0.01}),
+        param_space={
+            "task": task,
+            "corpus": ray.put(load(task)),
+            "rate": tune.grid_search(task["rates"]),
+        },
+        tune_config=tune.TuneConfig(
+            metric="valid_loss",
+            mode="min",
+            max_concurrent_trials=task["slots"] // task.get("workers", 1),
+        ),
+        run_config=tune.RunConfig(storage_path=task["out"], name="tuned"),
+    )
+    tuner.fit()

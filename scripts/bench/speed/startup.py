@@ -1,0 +1,60 @@
+"""Start-up: from Enter to the first epoch, and where each second goes."""
+
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+from bench.speed.case import ROOT, SLOTS, Case, ours, run_program
+from raytune_yesno.store import read_events
+
+TITLE = "Start-up: seconds from Enter"
+_TUNE = ("tune", "--data", "synthetic:10", "--trials", "1", "--epochs", "1", "--scheduler", "fifo")
+
+
+def list_cases(*, quick: bool = False) -> list[Case]:
+    """Return a case a way to begin."""
+    return [
+        Case("--help", partial(run_help, ())),
+        Case("tune --help", partial(run_help, ("tune",))),
+        Case("tune, cold", run_cold),
+        Case("tune, on a cluster that runs", run_warm),
+    ]
+
+
+def run_help(words: tuple[str, ...], folder: Path) -> dict[str, float]:
+    """Ask for help."""
+    began, ended = run_program(ours(*words, "--help"))
+    return {"to the first epoch's end, or the end": ended - began}
+
+
+def run_cold(folder: Path) -> dict[str, float]:
+    """Run a study that starts Ray itself."""
+    return _run_study(folder, "--num-cpus", str(SLOTS))
+
+
+def run_warm(folder: Path) -> dict[str, float]:
+    """Run a study on a cluster that has run one before."""
+    script = str(ROOT / "scripts" / "local_cluster")
+    subprocess.run([script, "up", "1", "--num-cpus", str(SLOTS)], check=True, capture_output=True)
+    try:
+        _run_study(folder / "before", "--address", "auto")
+        return _run_study(folder, "--address", "auto")
+    finally:
+        subprocess.run([script, "down"], check=True, capture_output=True)
+
+
+def _run_study(folder: Path, *where: str) -> dict[str, float]:
+    out = folder / "study"
+    entered = time.time()
+    run_program(ours(*_TUNE, *where, "--out", str(out)))
+    events = read_events(out)[0]
+    moments = {event["event"]: event["time"] for event in reversed(events)}
+    (epoch,) = [event for event in events if event["event"] == "epoch"]
+    return {
+        "to the first epoch's end, or the end": epoch["ended"] - entered,
+        "imports, Ray and corpus": moments["study"] - entered,
+        "Ray Tune": moments["started"] - moments["study"],
+        "a process for the trial": epoch["began"] - moments["started"],
+        "the epoch": epoch["ended"] - epoch["began"],
+    }

@@ -1,0 +1,52 @@
+"""The tables of what was measured."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from tables import align_table
+
+
+def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
+    """Return a Markdown table a part, under its title; the last commit measured counts."""
+    blocks = []
+    for part, title in titles.items():
+        found = [result for result in results if result["part"] == part]
+        if found:
+            blocks.append(f"{title}\n\n{_format_part(found)}")
+    return "\n\n".join(blocks)
+
+
+def _format_part(results: list[dict[str, Any]]) -> str:
+    figures = list(dict.fromkeys(key for result in results for key in result["figures"]))
+    by_case: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        by_case[result["group"], result["case"]].append(result)
+    limits = {group: found for (group, case), found in by_case.items() if case.endswith("(limit)")}
+    rows = []
+    for (group, case), found in sorted(by_case.items(), key=lambda item: item[0][0]):
+        ratio = _tell(_find_ratios(found, limits.get(group, []), figures[0]))
+        told = (_tell([r["figures"][key] for r in found if key in r["figures"]]) for key in figures)
+        rows.append((case, *([ratio] if limits else []), *told, str(len(found))))
+    heads = ("case", *(["÷ limit"] if limits else []), *figures, "times")
+    return align_table(heads, rows)
+
+
+def _find_ratios(found: list[dict[str, Any]], limit: list[dict[str, Any]], key: str) -> list[float]:
+    """Return a figure over the limit's of the same repeat and commit."""
+    limits = {(one["repeat"], one["commit"]): one["figures"][key] for one in limit}
+    return [
+        one["figures"][key] / limits[one["repeat"], one["commit"]]
+        for one in found
+        if (one["repeat"], one["commit"]) in limits
+    ]
+
+
+def _tell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    middle = statistics.median(values)
+    if len(values) == 1:
+        return f"{middle:.3g}"
+    return f"{middle:.3g} ({min(values):.3g} to {max(values):.3g})"
