@@ -369,13 +369,12 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _check_range(domain: Float | Int) -> None:
     for bound in (domain.low, domain.high):
+        where = f"{domain!s:.99}: {bound!r:.50}"
         if isinstance(domain, Int):
             if type(bound) is not int or abs(bound) > _LARGEST_INT:
-                raise InputError(
-                    f"{domain!s:.99}: {bound!r:.50} is not an integer of at most 2**53"
-                )
+                raise InputError(f"{where} is not an integer of at most 2**53")
         elif not _is_number(bound) or not abs(bound) <= sys.float_info.max:  # integers may be more
-            raise InputError(f"{domain!s:.99}: {bound!r:.50} is not a finite number")
+            raise InputError(f"{where} is not a finite number")
     if domain.low > domain.high:
         raise InputError(f"{domain}: low is above high")
     if not math.isfinite(float(domain.high) - float(domain.low)):
