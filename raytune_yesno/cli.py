@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.terminal import lasting_stderr
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The networks are small: threads that wait by spinning cost ten times the work where the
     # machine has other things to do. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with _result_stream() as results:
+    with lasting_stderr(), _result_stream() as results:
         try:
             # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
             for number in _STOPPING:

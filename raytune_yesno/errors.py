@@ -54,6 +54,19 @@ class Interrupted(Exception):
         self.resume = resume
 
 
+def find_interruption(error: BaseException) -> Interrupted | None:
+    """Return the interruption that an exception is, or that it came of.
+
+    Where a signal is handled in the midst of Ray's compiled code, a SystemError comes over it.
+    """
+    found: BaseException | None = error
+    while found:
+        if isinstance(found, Interrupted):
+            return found
+        found = found.__cause__ or found.__context__
+    return None
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name: the nearest right one, or all."""
     options = [str(option) for option in known]

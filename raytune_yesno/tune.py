@@ -6,7 +6,7 @@ training run) and, while the search runs, ``trials`` with Ray's files and the tr
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,17 +88,8 @@ def run_search(
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    earlier = before.trial_list if before else []
-    finished = [trial for trial in earlier if trial.status != "running"]
-    unfinished = [trial for trial in earlier if trial.status == "running"]
-    progress = Progress(plan.num_trials, slots, plan.config.epochs)
-    for trial in earlier:
-        for epoch in trial.epochs:
-            progress.take(trial.number, epoch)
-        if trial.status != "running":
-            progress.ended[trial.status] += 1
-
     store = StudyStore(out, listen, place)
+    earlier = before.trial_list if before else []
     if not resume:
         about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
         store.append(
@@ -112,6 +103,15 @@ def run_search(
         )
     else:
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+        end_whole(earlier, plan.config.epochs, store)
+    finished = [trial for trial in earlier if trial.status != "running"]
+    unfinished = [trial for trial in earlier if trial.status == "running"]
+    progress = Progress(plan.num_trials, slots, plan.config.epochs)
+    for trial in earlier:
+        for epoch in trial.epochs:
+            progress.take(trial.number, epoch)
+        if trial.status != "running":
+            progress.ended[trial.status] += 1
     watch = OrderedWatch(plan.stop, earlier) if plan.ordered else Watch(plan.stop, earlier)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
@@ -138,6 +138,16 @@ def run_search(
     store.append("searched", **({"reason": watch.found} if watch.found else {}))
     delete_tree(f"{store.place}/{TRIALS}")
     return load(out)
+
+
+def end_whole(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
+    """Note the end of the trials that were killed between their last epoch and the note of it."""
+    for trial in trials:
+        if trial.status == "running" and trial.epochs:
+            last = trial.epochs[-1]
+            if last.get("diverged") or last["epoch"] >= epochs:
+                trial.status = "diverged" if last.get("diverged") else "done"
+                store.append("ended", trial=trial.number, status=trial.status)
 
 
 def load_resumable(out: Path, corpus: "Corpus | None") -> Study:

@@ -20,7 +20,7 @@ from raytune_yesno.recognizer import Recognizer, evaluate
 from raytune_yesno.recorder import Progress
 from raytune_yesno.session import count_fitting, worker_bundles
 from raytune_yesno.space import Choice, Float, Space
-from raytune_yesno.store import read_events
+from raytune_yesno.store import STORE, read_events
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.synthetic import synthesize
 from raytune_yesno.train import run_training
@@ -285,6 +285,28 @@ def test_a_damaged_checkpoint_costs_epochs_and_is_told(
     assert "the checkpoint is damaged (" in line
     assert line.startswith("trial 0: ")
     assert study.problems == [line]
+
+
+@pytest.mark.parametrize(
+    "options", [{"scheduler": "fifo"}, {"scheduler": "asha", "ordered": True}], ids=str
+)
+def test_a_trial_is_over_where_the_note_of_its_end_alone_is_missing(
+    options: dict[str, Any], small_corpus: Corpus, tmp_path: Path
+) -> None:
+    plan = build_manual_plan([GOOD, {"learning_rate": 0.02}], max_concurrent=1, **options)
+    study = run_search(plan, small_corpus, tmp_path)
+    whole = study.trial_list[0]
+    assert whole.status == "done"
+    lines = study.path.joinpath(STORE).read_text().splitlines(keepends=True)
+    ends = [n for n, line in enumerate(lines) if json.loads(line)["event"] == "ended"]
+    killed = lines[: ends[0]]  # before the second trial began
+    study.path.joinpath(STORE).write_text("".join(killed))
+    again = run_search(plan, small_corpus, tmp_path, resume=True).trial_list
+    assert [trial.status for trial in again] == [trial.status for trial in study.trial_list]
+    assert [recorded_curve(trial) for trial in again] == [
+        recorded_curve(trial) for trial in study.trial_list
+    ]
+    assert again[0].epochs == whole.epochs  # and not trained again
 
 
 def test_only_trials_in_flight_keep_checkpoints(small_corpus: Corpus, tmp_path: Path) -> None:

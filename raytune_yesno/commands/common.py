@@ -1,17 +1,18 @@
 """What the commands share: how they speak, and what they read and write."""
 
+import contextlib
 import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.config import Config
 from raytune_yesno.display import Display
-from raytune_yesno.errors import InputError
-from raytune_yesno.settings import DEFAULT_DATA
+from raytune_yesno.errors import InputError, Interrupted, find_interruption
+from raytune_yesno.settings import DEFAULT_DATA, resume_command
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -25,6 +26,17 @@ def say(options: Namespace, results: TextIO, *words: object) -> None:
 def note(text: str) -> None:
     """Print what is no result but good to know."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def telling_way_on(command: str, file: Path, place: str | None = None) -> Iterator[None]:
+    """Let an interruption say with what to go on; arguments as of :func:`resume_command`."""
+    try:
+        yield
+    except Exception as error:
+        if stop := find_interruption(error):
+            raise Interrupted(stop.signum, resume_command(command, file, place)) from None
+        raise
 
 
 def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:

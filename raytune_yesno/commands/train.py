@@ -1,5 +1,6 @@
 """`train`: one model."""
 
+import contextlib
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -7,17 +8,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.common import new_folder, read_corpus, say
+from raytune_yesno.commands.common import new_folder, read_corpus, say, telling_way_on
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.display import Display, describe
-from raytune_yesno.errors import Interrupted, WorkError
+from raytune_yesno.errors import WorkError
 from raytune_yesno.settings import (
     DEFAULT_DATA,
     SETTINGS_FILE,
     given_flags,
     read_settings,
     refuse_flags,
-    resume_command,
     resume_settings,
 )
 
@@ -42,16 +42,13 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()
-    try:
+    with contextlib.ExitStack() as closing:
+        closing.callback(display.close)
+        closing.enter_context(telling_way_on("train", out / SETTINGS_FILE))
         if config.num_workers:
-            with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-                run = _run_training(config, corpus, out, saved, display)
-        else:
-            run = _run_training(config, corpus, out, saved, display)
-    except Interrupted as stop:
-        raise Interrupted(stop.signum, resume_command("train", out / SETTINGS_FILE)) from None
-    finally:
-        display.close()
+            resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
+            closing.enter_context(ray_session(options.address, **resources))
+        run = _run_training(config, corpus, out, saved, display)
     if run.diverged:
         raise WorkError(
             f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "

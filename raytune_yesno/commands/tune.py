@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import new_folder, note, read_corpus, say
+from raytune_yesno.commands.common import new_folder, note, read_corpus, say, telling_way_on
 from raytune_yesno.display import Display, describe, format_value
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.settings import (
     DEFAULT_DATA,
     build_plan,
     given_stop_conditions,
     read_settings,
     refuse_flags,
-    resume_command,
 )
 
 if TYPE_CHECKING:
@@ -60,15 +59,14 @@ def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[st
     logs = open_logs(options.logs, out)
     corpus = read_corpus(settings, options, plan.config)
     began = time.monotonic()
-    try:
-        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
-            check_shared(place)
-            if not plan.ordered and plan.num_trials > 1:
-                note("fast, but not the same run after run: who is first counts (see --ordered)")
-            study, refit = _search_and_refit(plan, corpus, out, place, settings, options, logs)
-    except Interrupted as stop:
-        resume = resume_command("tune", out / STORE, place)
-        raise Interrupted(stop.signum, resume) from None
+    with (
+        telling_way_on("tune", out / STORE, place),
+        ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
+    ):
+        check_shared(place)
+        if not plan.ordered and plan.num_trials > 1:
+            note("fast, but not the same run after run: who is first counts (see --ordered)")
+        study, refit = _search_and_refit(plan, corpus, out, place, settings, options, logs)
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
     best, efficiency = study.best, study.efficiency

@@ -79,8 +79,8 @@ def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, flo
     }
     (folder / "task.json").write_text(json.dumps(task))
     run_program([*peer(name), str(folder / "task.json")])
-    lines = _read(folder / "ends.jsonl")
-    if len(lines) != trials:
+    lines = _read(folder / "ends.jsonl")[:trials]  # Syne Tune begins some that are one too many
+    if len(lines) < trials:
         raise RuntimeError(f"{name}: {len(lines)} of {trials} trials ended")
     trained = sum(line["trained"] for line in lines) / trials
     return _figures([line["ended"] for line in lines], trained)

@@ -1,5 +1,6 @@
 """Start-up: from Enter to the first epoch, and where each second goes."""
 
+import re
 import subprocess
 import time
 from functools import partial
@@ -36,10 +37,13 @@ def run_cold(folder: Path) -> dict[str, float]:
 def run_warm(folder: Path) -> dict[str, float]:
     """Run a study on a cluster that has run one before."""
     script = str(ROOT / "scripts" / "local_cluster")
-    subprocess.run([script, "up", "1", "--num-cpus", str(SLOTS)], check=True, capture_output=True)
+    up = [script, "up", "1", "--num-cpus", str(SLOTS)]
+    said = subprocess.run(up, check=True, capture_output=True, text=True).stderr
+    found = re.search(r"address (\S+);", said)
+    assert found, said
     try:
-        _run_study(folder / "before", "--address", "auto")
-        return _run_study(folder, "--address", "auto")
+        _run_study(folder / "before", "--address", found[1])
+        return _run_study(folder, "--address", found[1])
     finally:
         subprocess.run([script, "down"], check=True, capture_output=True)
 

@@ -22,14 +22,15 @@ def run_worker(config: dict[str, Any]) -> None:
         ray.get(config["corpus"]),
         prepare=ray.train.torch.prepare_model,
     )
-    trained = 0.0
+    began, trained = time.time(), 0.0
     for record in records:
         trained += record.metrics["seconds"]
         ray.train.report({"valid_loss": record.metrics["valid_loss"], "trained": trained})
+    if ray.train.get_context().get_world_rank() == 0:
+        note(task, began, trained)
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    began = time.time()
     task = config["task"]
     trainer = ray.train.torch.TorchTrainer(
         run_worker,
@@ -41,8 +42,7 @@ def run_trial(config: dict[str, Any]) -> None:
             callbacks=[TuneReportCallback()],
         ),
     )
-    result = trainer.fit()
-    note(task, began, result.metrics["trained"])
+    trainer.fit()
 
 
 if __name__ == "__main__":
