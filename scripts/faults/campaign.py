@@ -91,6 +91,8 @@ class Campaign:
             if results:
                 results[-1]["lost"] = lost
                 results[-1]["problems"] += problems
+            elif problems:
+                raise RuntimeError(f"{fault}: before it was injected: {'; '.join(problems)}")
             if problems:
                 name = f"{self.cluster.folder.name}-{place.name}"
                 shutil.copytree(place, self.cluster.folder.with_name(name))

@@ -45,6 +45,8 @@ class Network:
 
     def __init__(self) -> None:
         self.cards: list[str] = []
+        # So that disks which are mounted later are seen by the nodes: each gets mounts of its own.
+        run_or_fail("mount", "--make-rshared", "/")
         _NAMES.mkdir(exist_ok=True)
         run_or_fail("mount", "-t", "tmpfs", "tmpfs", str(_NAMES))  # in this mount namespace alone
         _ip("link", "set", "lo", "up")
