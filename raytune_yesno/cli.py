@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
-from raytune_yesno.terminal import lasting_stderr
+from raytune_yesno.terminal import lasting_stderr, make_lasting
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -413,7 +413,7 @@ def _result_stream() -> Iterator[TextIO]:
     os.dup2(2, 1)
     try:
         with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as results:
-            yield results
+            yield make_lasting(results)
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)

@@ -172,6 +172,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.stopped_by: int | None = None
         self.callback = _Callback(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what shows things: Ray pickles the tuner, and never reads that again."""
+        return {**self.__dict__, "on_progress": None, "note": None}
+
     def wait_for_storage(self, error: OSError) -> None:
         """Wait a moment before a record is tried again, saying once a minute why.
 

@@ -103,6 +103,10 @@ class StudyStore:
         finally:
             os.close(descriptor)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
+        return {**self.__dict__, "listen": None, "wait": None}
+
 
 def read_events(
     folder: Path, progress: Callable[[int, int], None] | None = None

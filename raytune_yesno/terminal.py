@@ -1,11 +1,11 @@
-"""Standard error that outlives its terminal."""
+"""Streams that outlive their terminal."""
 
 import contextlib
 import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 
 class LastingStream:
@@ -42,12 +42,16 @@ class LastingStream:
             os.close(nowhere)
 
 
+def make_lasting(stream: TextIO) -> TextIO:
+    """Return such a stream where it is a terminal, else the stream itself."""
+    return cast(TextIO, LastingStream(stream)) if stream.isatty() else stream
+
+
 @contextlib.contextmanager
 def lasting_stderr() -> Iterator[None]:
     """Let standard error be such a stream, where it is a terminal."""
     before = sys.stderr
-    if before.isatty():
-        sys.stderr = LastingStream(before)
+    sys.stderr = make_lasting(before)
     try:
         yield
     finally:
