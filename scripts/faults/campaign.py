@@ -91,11 +91,13 @@ class Campaign:
             if results:
                 results[-1]["lost"] = lost
                 results[-1]["problems"] += problems
-            elif problems:
-                raise RuntimeError(f"{fault}: before it was injected: {'; '.join(problems)}")
             if problems:
                 name = f"{self.cluster.folder.name}-{place.name}"
-                shutil.copytree(place, self.cluster.folder.with_name(name))
+                kept = self.cluster.folder.with_name(name)
+                shutil.copytree(place, kept)
+                shutil.copy(work.log, kept)
+        if problems and not results:
+            raise RuntimeError(f"{fault}: before it was injected: {'; '.join(problems)}")
         return results
 
     def build_work(self, fault: str, out: Path, seed: int) -> Work:

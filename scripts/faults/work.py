@@ -29,7 +29,8 @@ class Work(abc.ABC):
 
     def __init__(self, cluster: Cluster, out: Path, *, terminal: bool = False) -> None:
         self.cluster, self.out, self.terminal = cluster, out, terminal
-        self.log = out.with_suffix(".log")
+        # Not beside its folder: a disk that is written to cannot be made read-only.
+        self.log = cluster.folder / f"{out.parent.name}-{out.name}.log"
 
     @abc.abstractmethod
     def begin(self) -> None:
