@@ -36,6 +36,9 @@ class Module(lightning.LightningModule):
     def forward(self, x_B1FT: torch.Tensor) -> Any:
         return self.model(x_B1FT)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, number: int) -> Any:
+        return batch
+
     def training_step(self, step: Any, number: int) -> torch.Tensor:
         shard, scale, rate, progress = step
         for group in self.optimizers().param_groups:

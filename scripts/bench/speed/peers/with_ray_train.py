@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-import ray
 from data_parallel import note_epoch
 from work import read_task
 
 from raytune_yesno.config import build_config
+from raytune_yesno.session import ray_session
 from raytune_yesno.sources import load_corpus
 from raytune_yesno.train import run_training
 
 if __name__ == "__main__":
     task = read_task()
     config = build_config(task["config"])
-    ray.init(num_cpus=2, include_dashboard=False)
-    run_training(
-        config,
-        load_corpus(task["data"]),
-        Path(task["out"]) / "run",
-        on_epoch=lambda metrics: note_epoch(task, metrics),  # within a tenth of a second
-    )
+    with ray_session("local", num_cpus=2):
+        run_training(
+            config,
+            load_corpus(task["data"]),
+            Path(task["out"]) / "run",
+            on_epoch=lambda metrics: note_epoch(task, metrics),  # within a tenth of a second
+        )
