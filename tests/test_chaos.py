@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from faults.kinds import FAULTS
+from faults.runs import Lines
+from faults.soak import format_growth
 from faults.table import format_table
 from tables import read_results
 
@@ -32,6 +34,32 @@ def test_the_table_counts_what_was_injected(tmp_path: Path) -> None:
         ["trial killed", "1", "0", "3", "–", "–"],
         ["all", "3", "2", "3", "3.0", "4.0"],
     ]
+
+
+def test_lines_are_read_on_and_anew_where_the_file_was_cut(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    lines = Lines(file)
+    assert lines.read() == []
+    file.write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    assert lines.read() == [{"a": 1}, {"a": 2}]
+    with file.open("a") as more:
+        more.write(": 3}\n")
+    assert lines.read() == [{"a": 1}, {"a": 2}, {"a": 3}]
+    file.write_text('{"a": 1}\n{"a"\n{"a": 4}\n{"a": 5}\n')
+    assert lines.read() == [{"a": 1}, {"a": 4}, {"a": 5}]
+
+
+def test_growth_is_told_by_quarters_of_the_trials() -> None:
+    samples = [
+        {"ended": ended, "taken": {"driver": {"most MB": 100 + ended}, "disk": {"study MB": 7}}}
+        for ended in range(0, 401, 10)
+    ]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in format_growth([*samples, {"problems": []}]).splitlines()[2:]
+    ]
+    assert ["driver: most MB", "250.0", "350.0", "450.0"] in rows
+    assert ["disk: study MB", "7.0", "7.0", "7.0"] in rows
 
 
 @pytest.mark.cluster

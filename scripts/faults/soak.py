@@ -1,6 +1,7 @@
 """A long study under faults, and whether anything grows with it."""
 
 import hashlib
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -120,6 +121,8 @@ def format_growth(results: list[dict[str, Any]]) -> str:
         figures = FIGURES if role != "disk" else tuple(samples[-1]["taken"]["disk"])
         for figure in figures:
             quarters = summarize(samples, role, figure)
+            if any(math.isnan(value) for value in quarters):
+                continue
             rows.append((f"{role}: {figure}", *(f"{value:,.1f}" for value in quarters)))
     return align_table(
         (f"of {samples[-1]['ended']:,} trials", "25–50 %", "50–75 %", "75–100 %"), rows

@@ -28,7 +28,7 @@ def measure(cluster: Cluster, driver: int) -> dict[str, dict[str, float]]:
         A role's ``processes``, ``most MB`` of resident memory, ``most files`` that are open.
     """
     taken: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(FIGURES, 0.0))
-    for process in [*cluster.find(""), _find_process(driver)]:
+    for process in [*cluster.find(""), *_find_process(driver)]:
         with contextlib.suppress(Exception):  # it has ended
             found = {
                 "processes": 1.0,
@@ -46,11 +46,10 @@ def measure_disk(**folders: Path) -> dict[str, float]:
     return {f"{name} MB": round(_count_bytes(path) / 1e6, 3) for name, path in folders.items()}
 
 
-def _find_process(pid: int) -> Any:
+def _find_process(pid: int) -> list[Any]:
     import psutil  # Ray brings it, and makes it importable
 
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid)
+    return [psutil.Process(pid)] if psutil.pid_exists(pid) else []
 
 
 def _add(total: dict[str, float], found: dict[str, float]) -> None:
