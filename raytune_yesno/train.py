@@ -130,6 +130,8 @@ def run_training(
             run_on_workers(payload, out, on_epoch, note)
         else:
             run_here(payload, out, on_epoch)
+    elif config.num_workers:
+        forget_request(out)  # of a run that was interrupted after its last epoch
     last = load_checkpoint(out / LAST)
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
 
@@ -193,9 +195,8 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     failures: list[BaseException] = []
     ended = threading.Event()
     reserved = list_reserved()
+    forget_request(out)  # the run was interrupted or killed
     request = out / _REQUEST
-    if request.exists():  # the run was interrupted or killed
-        cancel_request(request.read_text())
     request.write_text(trainer.train_run_context.run_id)
 
     def fit_trainer() -> None:
@@ -223,6 +224,14 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         release_reserved(list_reserved() - reserved)
         return first_cause(error)
     return ""
+
+
+def forget_request(out: Path) -> None:
+    """Take back what a run that did not come to its end asked the cluster for."""
+    request = out / _REQUEST
+    if request.exists():
+        cancel_request(request.read_text())
+        request.unlink()
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def starve_trial(study: Study, draw: random.Random) -> Recovered | None:
 def kill_peer(study: Study, draw: random.Random) -> Recovered | None:
     """One of a trial's two data-parallel workers is killed."""
     peers = study.cluster.find("ray::Peer")
-    if not peers or not study.pick_trial(draw):
+    if not peers or not study.list_running() or study.find_tired():
         return None
     recovered = study.next_epoch()
     return recovered if _kill(draw.choice(peers).pid, signal.SIGKILL) else None
@@ -251,7 +251,8 @@ def _check_stopped(study: Study) -> None:
     code = study.command.wait(90)
     if code not in _STOP_CODES:
         raise TimeoutError(f"exit code {code}: {study.last_line()}")
-    study.resume()
+    if code:  # else it had come to its end
+        study.resume()
 
 
 def _kill(pid: int, number: int) -> bool:

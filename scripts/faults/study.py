@@ -13,6 +13,7 @@ from faults.work import Recovered, Work
 from raytune_yesno.store import STORE
 
 TRIALS, EPOCHS = 8, 4
+MAX_FAILURES = 3  # as in `tune`, which would import Ray: see Cluster
 SMALL = ("--set", "channels=[4,8]", "--set", "hidden_units=16")
 # Ordered: a trial's place in the search depends on no timing, so the whole study can be compared.
 SETTINGS = ("--data", "synthetic:40", "--ordered", "--search", "tpe", "--scheduler", "asha", *SMALL)
@@ -80,9 +81,14 @@ class Study(Work):
 
     def pick_trial(self, draw: random.Random) -> tuple[int, int] | None:
         """Return a trial in flight that was not hit too often already, and its process."""
-        attempts = {e["trial"]: e["attempt"] for e in self.events() if e["event"] == "started"}
-        found = [(n, pid) for n, pid in self.list_running().items() if attempts.get(n, 1) <= 3]
+        tired = self.find_tired()
+        found = [(n, pid) for n, pid in self.list_running().items() if n not in tired]
         return draw.choice(found) if found else None
+
+    def find_tired(self) -> set[int]:
+        """Return the trials in flight that would fail for good were they hit once more."""
+        attempts = {e["trial"]: e["attempt"] for e in self.events() if e["event"] == "started"}
+        return {n for n in self.list_running() if attempts.get(n, 1) > MAX_FAILURES}
 
     def next_epoch(self, trial: int | None = None) -> Recovered:
         """Return what says whether since now an epoch ended: of a trial, or of any or the refit."""

@@ -1,6 +1,7 @@
 """What a cluster and the command that runs on it take: processes, memory, open files, disk."""
 
 import contextlib
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,10 @@ def _add(total: dict[str, float], found: dict[str, float]) -> None:
 
 def _count_bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            if not path.is_symlink():
-                total += path.stat().st_blocks * 512
+    for above, _, names in os.walk(folder):  # what is deleted meanwhile counts for nothing
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(above, name)).st_blocks * 512
     return total
 
 
