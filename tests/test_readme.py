@@ -288,11 +288,13 @@ def test_the_scripts_named_can_be_run() -> None:
         "scripts/quickstart",
         "scripts/test",
         "scripts/analyze_study",
+        "scripts/bench",
         "scripts/bench_search",
         "scripts/chaos",
         "scripts/fuzz",
         "scripts/launch",
         "scripts/local_cluster",
+        "scripts/soak",
     }
     for script in scripts:
         assert os.access(ROOT / script, os.X_OK), script
