@@ -18,8 +18,7 @@ there for, going on later, a study's own records do.
 
 import contextlib
 import importlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ray.air.execution._internal import RayActorManager
@@ -67,23 +66,28 @@ class Controller(TuneController):  # type: ignore[misc]
             super()._trial_task_failure(trial, exception)
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """Take no snapshot but the last."""
-        if force:
-            super().checkpoint(force, wait)
+        """Take no snapshot; see above."""
 
-    def save_to_dir(self) -> None:
-        """Write an empty snapshot: Tune does not end unless it finds one, and does not read it."""
-        folder = Path(self._storage.experiment_driver_staging_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.experiment_state_file_name).write_text('{"trial_data": []}')
+
+class NoAnalysis:
+    """Instead of Ray's summary of a search that has ended.
+
+    That reads files of every trial, and a snapshot, which a storage that is gone does not have.
+    """
+
+    trials: Sequence[RayTrial] = ()
+
+    def __init__(self, **_: Any) -> None:
+        pass
 
 
 @contextlib.contextmanager
 def our_controller() -> Iterator[None]:
     """Let the tuners that run in this block have such a controller; Tune offers no other way."""
     module: Any = importlib.import_module("ray.tune.tune")  # the package hides it by a function
-    module.TuneController = Controller
+    before = module.TuneController, module.ExperimentAnalysis
+    module.TuneController, module.ExperimentAnalysis = Controller, NoAnalysis
     try:
         yield
     finally:
-        module.TuneController = TuneController
+        module.TuneController, module.ExperimentAnalysis = before

@@ -218,11 +218,6 @@ def tune_trials(
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error
-    except ValueError as error:
-        # The search is over, and all of it recorded, but its last, empty snapshot could not be
-        # written: the storage was gone at that moment.
-        if "No experiment snapshot" not in str(error):
-            raise
 
 
 def run_refit(
