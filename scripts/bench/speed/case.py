@@ -1,17 +1,21 @@
 """What is measured: a case, which runs in an empty folder and comes to figures."""
 
-import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.checkpoint import library_versions
+
 ROOT = Path(__file__).parents[3]
+THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+_LIMIT_S = 3600.0
 SLOTS = 2
 """Trials at a time, each on one thread."""
 
@@ -31,31 +35,29 @@ class Case:
     group: str = ""
 
 
-def run_program(
-    words: list[str], *, environment: Mapping[str, str] | None = None, limit_s: float = 3600.0
-) -> tuple[float, float]:
-    """Run a program to its end, and return when it began and ended, in seconds since the epoch.
+def run_program(words: list[str], folder: Path) -> None:
+    """Run a program to its end, in a folder.
 
     Raises:
         RuntimeError: it failed; the message holds the end of what it printed.
     """
-    began = time.time()
     done = subprocess.run(
         words,
-        cwd=ROOT,
-        env={**os.environ, **THREADS, **(environment or {})},
+        cwd=folder,
+        env={**os.environ, **THREADS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=limit_s,
+        timeout=_LIMIT_S,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words[:4])} failed:\n{done.stdout[-3000:]}")
-    return began, time.time()
 
 
-THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines that a program wrote."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def ours(*arguments: str) -> list[str]:
@@ -65,13 +67,11 @@ def ours(*arguments: str) -> list[str]:
 
 def describe_machine() -> dict[str, Any]:
     """Return what figures depend on."""
-    names = ("torch", "ray", "optuna")
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
         "processor": _name_processor(),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": library_versions(),
     }
 
 

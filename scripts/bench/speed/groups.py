@@ -1,17 +1,14 @@
 """Trials that are themselves distributed: what two workers a trial cost beside training."""
 
 import itertools
-import json
 import statistics
 import time
 from functools import partial
 from pathlib import Path
 
 from bench.speed.case import SLOTS, Case, ours, run_program
-from bench.speed.environment import peer
-from bench.speed.overhead import list_rates
+from bench.speed.overhead import list_rates, run_trials
 from raytune_yesno.store import read_events
-from raytune_yesno.synthetic import synthesize, write_corpus
 
 TITLE = "Trials of two workers: seconds beside training"
 TRIALS, FEW, EPOCHS = 12, 3, 4
@@ -40,7 +37,8 @@ def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, flo
             *("tune", "--data", "synthetic", "--search", "random", "--trials", str(trials)),
             *("--epochs", str(EPOCHS), "--workers-per-trial", str(SLOTS), *words),
             *("--num-cpus", str(SLOTS), "--out", str(out)),
-        )
+        ),
+        folder,
     )
     epochs = [event for event in read_events(out)[0] if event["event"] == "epoch"]
     spans = [
@@ -65,20 +63,9 @@ def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, flo
 
 def run_trainer(folder: Path) -> dict[str, float]:
     """Run Ray's own way."""
-    data = write_corpus(synthesize(), folder / "corpus")
-    task = {
-        "data": str(data),
-        "epochs": EPOCHS,
-        "rates": list_rates(FEW),
-        "slots": SLOTS,
-        "workers": SLOTS,
-        "out": str(folder),
-    }
-    (folder / "task.json").write_text(json.dumps(task))
-    entered = time.time()
-    run_program([*peer("ray_trainer"), str(folder / "task.json")])
-    lines = [json.loads(line) for line in (folder / "ends.jsonl").read_text().splitlines()]
-    ends = [entered, *sorted(line["ended"] for line in lines)]
+    rates = list_rates(FEW)
+    entered, lines = run_trials("ray_trainer", folder, epochs=EPOCHS, rates=rates, workers=SLOTS)
+    ends = [entered, *(line["ended"] for line in lines)]
     trained = statistics.median(line["trained"] for line in lines)
     spans = [after - before - trained for before, after in itertools.pairwise(ends)]
     return {

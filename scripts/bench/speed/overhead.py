@@ -1,6 +1,7 @@
 """Tuning overhead: the same trials, run by a plain loop, by this project and by its peers."""
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.case import SLOTS, Case, ours, read_lines, run_program
 from bench.speed.environment import peer
 from raytune_yesno.store import read_events
 from raytune_yesno.synthetic import synthesize, write_corpus
@@ -59,7 +60,8 @@ def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
             *("tune", "--data", str(data), "--config", str(settings), "--search", "manual"),
             *("--scheduler", "fifo", "--trials", str(trials), "--epochs", str(epochs)),
             *("--num-cpus", str(SLOTS), "--out", str(out)),
-        )
+        ),
+        folder,
     )
     events, _ = read_events(out)
     trained = [event["seconds"] for event in events if event["event"] == "epoch"]
@@ -69,28 +71,27 @@ def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
 
 def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, float]:
     """Run a peer's program, and return its figures."""
-    data = write_corpus(synthesize(), folder / "corpus")
-    task = {
-        "data": str(data),
-        "epochs": epochs,
-        "rates": list_rates(trials),
-        "slots": SLOTS,
-        "out": str(folder),
-    }
-    (folder / "task.json").write_text(json.dumps(task))
-    run_program([*peer(name), str(folder / "task.json")])
-    lines = _read(folder / "ends.jsonl")[:trials]  # Syne Tune begins some that are one too many
-    if len(lines) < trials:
-        raise RuntimeError(f"{name}: {len(lines)} of {trials} trials ended")
+    _, lines = run_trials(name, folder, epochs=epochs, rates=list_rates(trials))
     trained = sum(line["trained"] for line in lines) / trials
     return _figures([line["ended"] for line in lines], trained)
+
+
+def run_trials(name: str, folder: Path, **task: Any) -> tuple[float, list[dict[str, float]]]:
+    """Run a task by a peer's program; return when that began, and each trial in order of its end."""
+    data = write_corpus(synthesize(), folder / "corpus")
+    whole = {"data": str(data), "slots": SLOTS, "out": str(folder), **task}
+    (folder / "task.json").write_text(json.dumps(whole))
+    words = [*peer(name), str(folder / "task.json")]
+    entered = time.time()
+    run_program(words, folder)
+    count = len(task["rates"])
+    lines = read_lines(folder / "ends.jsonl")[:count]  # Syne Tune begins some that are too many
+    if len(lines) < count:
+        raise RuntimeError(f"{name}: {len(lines)} of {count} trials ended")
+    return entered, lines
 
 
 def _figures(ended: list[float], trained: float) -> dict[str, float]:
     """Return seconds from the first end to the last, for as many trials as lie between."""
     span = max(ended) - min(ended)
     return {"s a trial and slot": SLOTS * span / (len(ended) - 1), "s of training a trial": trained}
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]

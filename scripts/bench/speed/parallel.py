@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.speed.case import Case, run_program
+from bench.speed.case import Case, read_lines, run_program
 from bench.speed.environment import find_python, peer
 from raytune_yesno.config import build_config
 from raytune_yesno.corpus import split_corpus
@@ -45,13 +45,13 @@ def run_peer(name: str, workers: int, config: dict[str, Any], folder: Path) -> d
     elif name == "with_accelerate":
         launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(workers)]
         launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    run_program([find_python(), *launch, *peer(name)[1:], str(folder / "task.json")])
+    run_program([find_python(), *launch, *peer(name)[1:], str(folder / "task.json")], folder)
     return _figures(folder / "epochs.jsonl", config)
 
 
 def _figures(file: Path, config: dict[str, Any]) -> dict[str, float]:
     """Return the time of a recording from the first epoch's end to the last one's, and the loss."""
-    epochs = [json.loads(line) for line in file.read_text().splitlines()]
+    epochs = read_lines(file)
     if len(epochs) != config["epochs"]:
         raise RuntimeError(f"{file}: {len(epochs)} epochs, not {config['epochs']}")
     corpus = synthesize(RECORDINGS)

@@ -25,8 +25,9 @@ def list_cases(*, quick: bool = False) -> list[Case]:
 
 def run_help(words: tuple[str, ...], folder: Path) -> dict[str, float]:
     """Ask for help."""
-    began, ended = run_program(ours(*words, "--help"))
-    return {"to the first epoch's end, or the end": ended - began}
+    entered = time.time()
+    run_program(ours(*words, "--help"), folder)
+    return {"to the first epoch's end, or the end": time.time() - entered}
 
 
 def run_cold(folder: Path) -> dict[str, float]:
@@ -50,8 +51,9 @@ def run_warm(folder: Path) -> dict[str, float]:
 
 def _run_study(folder: Path, *where: str) -> dict[str, float]:
     out = folder / "study"
+    folder.mkdir(exist_ok=True)
     entered = time.time()
-    run_program(ours(*_TUNE, *where, "--out", str(out)))
+    run_program(ours(*_TUNE, *where, "--out", str(out)), folder)
     events = read_events(out)[0]
     moments = {event["event"]: event["time"] for event in reversed(events)}
     (epoch,) = [event for event in events if event["event"] == "epoch"]
