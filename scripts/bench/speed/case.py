@@ -35,8 +35,8 @@ class Case:
     group: str = ""
 
 
-def run_program(words: list[str], folder: Path) -> None:
-    """Run a program to its end, in a folder.
+def run_program(words: list[str], folder: Path, **environment: str) -> None:
+    """Run a program to its end, in a folder, with more in its environment.
 
     Raises:
         RuntimeError: it failed; the message holds the end of what it printed.
@@ -44,7 +44,7 @@ def run_program(words: list[str], folder: Path) -> None:
     done = subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, **THREADS},
+        env={**os.environ, **THREADS, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -77,7 +77,7 @@ def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, flo
 
 
 def run_trials(name: str, folder: Path, **task: Any) -> tuple[float, list[dict[str, float]]]:
-    """Run a task by a peer's program; return when that began, and each trial in order of its end."""
+    """Run a task by a peer; return when that began, and each trial, in order of their ends."""
     data = write_corpus(synthesize(), folder / "corpus")
     whole = {"data": str(data), "slots": SLOTS, "out": str(folder), **task}
     (folder / "task.json").write_text(json.dumps(whole))

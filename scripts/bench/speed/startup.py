@@ -39,7 +39,7 @@ def run_warm(folder: Path) -> dict[str, float]:
     """Run a study on a cluster that has run one before."""
     script = str(ROOT / "scripts" / "local_cluster")
     up = [script, "up", "1", "--num-cpus", str(SLOTS)]
-    said = subprocess.run(up, check=True, capture_output=True, text=True).stderr
+    said = subprocess.run(up, check=True, capture_output=True, text=True).stdout
     found = re.search(r"address (\S+);", said)
     assert found, said
     try:
@@ -53,7 +53,7 @@ def _run_study(folder: Path, *where: str) -> dict[str, float]:
     out = folder / "study"
     folder.mkdir(exist_ok=True)
     entered = time.time()
-    run_program(ours(*_TUNE, *where, "--out", str(out)), folder)
+    run_program(ours(*_TUNE, *where, "--out", str(out)), folder, RAY_AUTH_MODE="token")
     events = read_events(out)[0]
     moments = {event["event"]: event["time"] for event in reversed(events)}
     (epoch,) = [event for event in events if event["event"] == "epoch"]
