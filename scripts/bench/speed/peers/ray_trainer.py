@@ -47,7 +47,7 @@ def run_trial(config: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     task = read_task()
-    ray.init(num_cpus=task["slots"])
+    ray.init(num_cpus=task["slots"] + 1)  # trials that only wait for their workers count, too
     tuner = tune.Tuner(
         tune.with_resources(run_trial, {"cpu": 0.01}),
         param_space={
