@@ -5,6 +5,7 @@ Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,9 +36,10 @@ class Net(nn.Module):
     neural network" recipe (conv 1-32-64, 3x3; max-pool 2; fc 9216-128-10; log-softmax), so either
     one's ``state_dict`` loads in the other.
 
-    Convolutions and pooling by two are equivariant to shifts by an even number of frames, so the
-    windows are cut from the pooled map instead of from the input: every frame is convolved once
-    rather than seven times.
+    Convolutions and pooling by two are equivariant to shifts by an even number of frames, so a
+    window of the input is one of the pooled map, and the first fully connected layer, read at every
+    position of that map, is a convolution whose kernel is the whole window. No window is ever cut
+    out: every frame is convolved once rather than seven times.
 
     Args:
         num_classes: classes of the output.
@@ -75,16 +77,16 @@ class Net(nn.Module):
 
         Position p of the second form is what the first gives of frames 4p to 4p + 27.
         """
-        x = x_B1FT
+        # Channels last: pooling by two is several times faster so.
+        x = x_B1FT.to(memory_format=torch.channels_last)
         for number in range(1, self.num_convs + 1):
             x = self.activation(self.get_submodule(f"conv{number}")(x))
         x = self.dropout1(F.max_pool2d(x, 2))  # (B, channels, pooled, T/2)
-        if x_B1FT.shape[-1] != WINDOW:
-            # (B, channels, pooled, P, pooled) -> (B, P, channels, pooled, pooled)
-            x = x.unfold(-1, self.pooled, STRIDE // 2).permute(0, 3, 1, 2, 4)
-            x = x[:, : num_positions(x_B1FT.shape[-1])]
-        x = self.activation(self.fc1(x.flatten(-3)))
-        return F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
+        kernel = self.fc1.weight.unflatten(1, (-1, self.pooled, self.pooled))
+        x = F.conv2d(x, kernel, self.fc1.bias, stride=STRIDE // 2).squeeze(2)  # (B, hidden, ≥P)
+        x = self.activation(x[:, :, : num_positions(x_B1FT.shape[-1])].transpose(1, 2))
+        x = F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
+        return x.squeeze(1) if x_B1FT.shape[-1] == WINDOW else x
 
 
 class MLP(nn.Sequential):
