@@ -19,12 +19,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tables import find_commit, read_results
 
-from bench.speed import groups, overhead, parallel, startup
+from bench.speed import groups, overhead, parallel, startup, step
 from bench.speed.case import Case, describe_machine
 from bench.speed.table import format_tables
 
 RESULTS = Path(__file__).parent / "speed" / "results"
-PARTS = {"overhead": overhead, "startup": startup, "groups": groups, "parallel": parallel}
+PARTS = {
+    "overhead": overhead,
+    "startup": startup,
+    "groups": groups,
+    "parallel": parallel,
+    "step": step,
+}
 
 
 def main() -> int:

@@ -1,12 +1,14 @@
 """What is measured: a case, which runs in an empty folder and comes to figures."""
 
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,13 @@ def run_program(words: list[str], folder: Path, **environment: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words[:4])} failed:\n{done.stdout[-3000:]}")
+
+
+def run_apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+    """Call a function in a process of its own, and return its figures."""
+    alone = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=alone) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

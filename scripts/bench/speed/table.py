@@ -1,11 +1,15 @@
 """The tables of what was measured."""
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from tables import align_table
+
+_BASE = re.compile(r"\((limit|as it is)\)$")
+"""How the name of a case ends that the others of its group are compared with."""
 
 
 def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
@@ -23,23 +27,29 @@ def _format_part(results: list[dict[str, Any]]) -> str:
     by_case: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         by_case[result["group"], result["case"]].append(result)
-    limits = {group: found for (group, case), found in by_case.items() if case.endswith("(limit)")}
+    bases = {
+        group: (found, mark[1])
+        for (group, case), found in by_case.items()
+        if (mark := _BASE.search(case))
+    }
     rows = []
     for (group, case), found in sorted(by_case.items(), key=lambda item: item[0][0]):
-        ratio = _tell(_find_ratios(found, limits.get(group, []), figures[0]))
+        base, _ = bases.get(group, ([], ""))
+        ratio = _tell(_find_ratios(found, base, figures[0]))
         told = (_tell([r["figures"][key] for r in found if key in r["figures"]]) for key in figures)
-        rows.append((case, *([ratio] if limits else []), *told, str(len(found))))
-    heads = ("case", *(["÷ limit"] if limits else []), *figures, "times")
+        rows.append((case, *([ratio] if bases else []), *told, str(len(found))))
+    against = dict.fromkeys(f"÷ {mark}" for _, mark in bases.values())
+    heads = ("case", *against, *figures, "times")
     return align_table(heads, rows)
 
 
-def _find_ratios(found: list[dict[str, Any]], limit: list[dict[str, Any]], key: str) -> list[float]:
-    """Return a figure over the limit's of the same repeat and commit."""
-    limits = {(one["repeat"], one["commit"]): one["figures"][key] for one in limit}
+def _find_ratios(found: list[dict[str, Any]], base: list[dict[str, Any]], key: str) -> list[float]:
+    """Return a figure over the base's of the same repeat and commit."""
+    bases = {(one["repeat"], one["commit"]): one["figures"][key] for one in base}
     return [
-        one["figures"][key] / limits[one["repeat"], one["commit"]]
+        one["figures"][key] / bases[one["repeat"], one["commit"]]
         for one in found
-        if (one["repeat"], one["commit"]) in limits
+        if (one["repeat"], one["commit"]) in bases
     ]
 
 

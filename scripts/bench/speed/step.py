@@ -1,0 +1,196 @@
+"""The step: where an epoch's time goes, and what else it could be made of."""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.speed.case import Case, run_apart
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.corpus import split_corpus
+from raytune_yesno.decode import count_errors, greedy_decode
+from raytune_yesno.features import Batch, Example, collate
+from raytune_yesno.loop import build_optimizer
+from raytune_yesno.models import STRIDE, Net, num_positions
+from raytune_yesno.synthetic import synthesize
+from raytune_yesno.tasks import batched, shuffle
+from raytune_yesno.yesno import VALIDATION_BATCH, clean_examples, ctc_loss, noisy_examples
+
+TITLE = "The step: milliseconds an epoch, on one thread"
+EPOCHS = 8
+_WARM = 2
+"""Epochs before the clock runs; a compiled model is compiled in them."""
+_SIDE = 1536  # of the square matrices whose product shows what a core can do
+
+
+class WindowsCutOut(Net):
+    """Cut every window out of the pooled map, and multiply it by the fully connected layer."""
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        x = x_B1FT
+        for number in range(1, self.num_convs + 1):
+            x = self.activation(self.get_submodule(f"conv{number}")(x))
+        x = self.dropout1(F.max_pool2d(x, 2))
+        x = x.unfold(-1, self.pooled, STRIDE // 2).permute(0, 3, 1, 2, 4)
+        x = x[:, : num_positions(x_B1FT.shape[-1])]
+        x = self.activation(self.fc1(x.flatten(-3)))
+        return F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
+
+
+class ChannelsFirst(Net):
+    """Keep the spectrogram as it comes."""
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        x = x_B1FT
+        for number in range(1, self.num_convs + 1):
+            x = self.activation(self.get_submodule(f"conv{number}")(x))
+        x = self.dropout1(F.max_pool2d(x, 2))
+        kernel = self.fc1.weight.unflatten(1, (-1, self.pooled, self.pooled))
+        x = F.conv2d(x, kernel, self.fc1.bias, stride=STRIDE // 2).squeeze(2)
+        x = self.activation(x[:, :, : num_positions(x_B1FT.shape[-1])].transpose(1, 2))
+        return F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
+
+
+class HalfPrecision(Net):
+    """Compute in bfloat16 what torch.autocast computes in it."""
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x_B1FT).float()
+
+
+_SLOW_OPTIMIZER = {"fused": False, "foreach": False}
+VARIANTS: dict[str, tuple[type[Net], dict[str, Any]]] = {
+    "the project's (as it is)": (Net, {}),
+    "windows cut out": (WindowsCutOut, {}),
+    "channels first": (ChannelsFirst, {}),
+    "optimiser: a loop over tensors": (Net, {"optimizer": _SLOW_OPTIMIZER}),
+    "bfloat16": (HalfPrecision, {}),
+    "torch.compile": (Net, {"compile": True}),
+    "batches of like length": (Net, {"ordered": True}),
+}
+
+
+def list_cases(*, quick: bool = False) -> list[Case]:
+    """Return a case a way to take the step."""
+    epochs = 1 if quick else EPOCHS
+    return [
+        Case(name, partial(_run, variant, epochs), "step") for name, variant in VARIANTS.items()
+    ]
+
+
+def _run(variant: tuple[type[Net], dict[str, Any]], epochs: int, folder: Path) -> dict[str, float]:
+    return run_apart(measure, *variant, epochs)
+
+
+def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, float]:
+    """Train epochs with a network, and return what the median one took."""
+    torch.set_num_threads(1)
+    config = build_config()
+    data = Data(config, ordered=options.get("ordered", False))
+    torch.manual_seed(0)
+    model = kind(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
+    optimizer = build_optimizer(config, model)
+    for group in optimizer.param_groups:
+        group.update(options.get("optimizer", {}))
+    called = torch.compile(model, dynamic=True) if options.get("compile") else model
+    clocks = [data.train(config, called, optimizer, epoch) for epoch in range(_WARM + epochs)]
+    seconds = [sum(clock.values()) for clock in clocks[_WARM:]]
+    figures = {"ms an epoch": 1000 * statistics.median(seconds)}
+    if options.get("compile"):
+        first = sum(sum(clock.values()) for clock in clocks[:_WARM])
+        return {**figures, "s to compile": first - _WARM * statistics.median(seconds)}
+    with FlopCounterMode(display=False) as counter:
+        data.train(config, model, optimizer, 0)
+    done = counter.get_total_flops() / statistics.median(seconds)
+    figures["share of a core"] = done / _measure_core()
+    for part in clocks[0]:
+        figures[part] = 1000 * statistics.median(clock[part] for clock in clocks[_WARM:])
+    return figures
+
+
+class Data:
+    """The examples that an epoch goes through."""
+
+    def __init__(self, config: Config, *, ordered: bool) -> None:
+        """Make them; ``ordered`` puts those of like length into one batch."""
+        corpus = synthesize()
+        split = split_corpus(corpus, seed=config.seed)
+        clean = clean_examples(corpus, config.dtype)
+        self.ordered = ordered
+        self.training = [clean[index] for index in split.train]
+        self.validation = [clean[index] for index in split.valid]
+        self.validation += noisy_examples(corpus, split.valid, config.dtype)
+        if ordered:
+            for part in (self.training, self.validation):
+                part.sort(key=lambda example: example.feature_FT.shape[1])
+
+    def train(
+        self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int
+    ) -> dict[str, float]:
+        """Train an epoch as the loop does, with a clock on each part; return seconds."""
+        clock: dict[str, float] = defaultdict(float)
+        places = range(len(self.training)) if self.ordered else self._shuffle(epoch)
+        model.train()
+        for batch in batched(places, config.batch_size):
+            with _timed(clock, "batches"):
+                shard = _collate([self.training[place] for place in batch])
+            optimizer.zero_grad()
+            with _timed(clock, "forward"):
+                logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
+            with _timed(clock, "loss"):
+                loss = ctc_loss(logp_BPC, shard)
+            with _timed(clock, "backward"):
+                (loss / len(shard)).backward()
+            with _timed(clock, "clipping"):
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            with _timed(clock, "optimiser"):
+                optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for some in batched(self.validation, VALIDATION_BATCH):
+                with _timed(clock, "validation: batches"):
+                    shard = _collate(some)
+                with _timed(clock, "validation: forward"):
+                    logp_BPC = model(shard.x_B1FT)
+                with _timed(clock, "validation: loss"):
+                    ctc_loss(logp_BPC, shard).item()
+                with _timed(clock, "validation: decode"):
+                    for logp_PC, example in zip(logp_BPC, some, strict=True):
+                        heard = greedy_decode(logp_PC[: len(example.flat_PC)])
+                        count_errors(example.words, [word.label for word in heard])
+        return dict(clock)
+
+    def _shuffle(self, epoch: int) -> list[int]:
+        return shuffle(len(self.training), "order", 0, epoch)
+
+
+def _collate(examples: Sequence[Example]) -> Batch:
+    return collate(examples, torch.float32, torch.device("cpu"))
+
+
+@contextmanager
+def _timed(clock: dict[str, float], part: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    clock[part] += time.perf_counter() - began
+
+
+def _measure_core() -> float:
+    """Return the arithmetic that a core does in a second, of a product of large matrices."""
+    left, right = torch.randn(2, _SIDE, _SIDE)
+    rates = []
+    for _ in range(5):
+        began = time.perf_counter()
+        left @ right
+        rates.append(2 * _SIDE**3 / (time.perf_counter() - began))
+    return max(rates)
