@@ -113,6 +113,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             ray.get(waiting)  # what a peer raised explains better than the lost connection does
         metrics = self.record.metrics
         damage, self.damage = self.damage, None
+        is_over = self.record.diverged or metrics["epoch"] >= self.payload.config.epochs
+        saved_s = time.monotonic() - self.saved_at
         return {
             **metrics,
             **({"damage": damage} if damage else {}),
@@ -122,8 +124,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             "device": str(find_device(self.payload.config)),
             "began": began,
             "ended": time.time(),
-            "done": self.record.diverged or metrics["epoch"] >= self.payload.config.epochs,
-            SHOULD_CHECKPOINT: time.monotonic() - self.saved_at > self.payload.checkpoint_every_s,
+            "done": is_over,
+            # Nobody goes on from the end of a trial.
+            SHOULD_CHECKPOINT: not is_over and saved_s > self.payload.checkpoint_every_s,
         }
 
     def save(self, checkpoint_dir: str | None = None) -> Any:

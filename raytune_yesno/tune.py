@@ -208,7 +208,8 @@ def tune_trials(
             storage_path=recorder.store.place,
             stop=recorder,
             callbacks=[recorder.callback],
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            # What was saved at a trial's end would be deleted at once.
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.config import Config
 from raytune_yesno.display import Display
-from raytune_yesno.errors import InputError, Interrupted, find_interruption
+from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
 from raytune_yesno.settings import DEFAULT_DATA, resume_command
 
 if TYPE_CHECKING:
@@ -30,12 +30,23 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def telling_way_on(command: str, file: Path, place: str | None = None) -> Iterator[None]:
-    """Let an interruption say with what to go on; arguments as of :func:`resume_command`."""
+    """Let what stops the work say with what to go on; arguments as of :func:`resume_command`.
+
+    Raises:
+        Interrupted: a signal stopped it.
+        WorkError: a file could not be written or read.
+    """
     try:
         yield
     except Exception as error:
+        way_on = resume_command(command, file, place)
         if stop := find_interruption(error):
-            raise Interrupted(stop.signum, resume_command(command, file, place)) from None
+            raise Interrupted(stop.signum, way_on) from None
+        if isinstance(error, OSError) and error.filename and way_on:
+            raise WorkError(
+                f"{error.filename}: {error.strerror}; what was reached is saved, and once that is "
+                f"mended it goes on with: {way_on}"
+            ) from error
         raise
 
 

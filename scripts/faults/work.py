@@ -10,6 +10,7 @@ from faults.cluster import Cluster
 from faults.runs import Command
 
 PATIENCE_S = 300.0  # for a step of it, with a fault in its way
+_WAY_ON = "it goes on with: "
 
 Recovered = Callable[[], bool]
 
@@ -88,13 +89,17 @@ class Work(abc.ABC):
         return self.command.is_running
 
     def await_recovery(self, recovered: Recovered) -> None:
-        """Wait until it has recovered.
+        """Wait until it has recovered; where it ends and says how to go on, go on.
 
         Raises:
             TimeoutError: it does not.
         """
-        if not self.command.wait_until(recovered, PATIENCE_S):
+        if self.command.wait_until(recovered, PATIENCE_S):
+            return
+        if _WAY_ON not in self.last_line():
             raise TimeoutError(f"{self.verb} has ended: {self.last_line()}")
+        self.resume()
+        self.command.wait_until(recovered, PATIENCE_S)
 
     def end(self) -> None:
         """End it, whatever it does."""

@@ -1,12 +1,11 @@
 """Start-up: from Enter to the first epoch, and where each second goes."""
 
-import re
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
 
-from bench.speed.case import ROOT, SLOTS, Case, ours, run_program
+from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.cluster import TOKEN, running_cluster
 from raytune_yesno.store import read_events
 
 TITLE = "Start-up: seconds from Enter"
@@ -37,23 +36,16 @@ def run_cold(folder: Path) -> dict[str, float]:
 
 def run_warm(folder: Path) -> dict[str, float]:
     """Run a study on a cluster that has run one before."""
-    script = str(ROOT / "scripts" / "local_cluster")
-    up = [script, "up", "1", "--num-cpus", str(SLOTS)]
-    said = subprocess.run(up, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"address (\S+);", said)
-    assert found, said
-    try:
-        _run_study(folder / "before", "--address", found[1])
-        return _run_study(folder, "--address", found[1])
-    finally:
-        subprocess.run([script, "down"], check=True, capture_output=True)
+    with running_cluster() as address:
+        _run_study(folder / "before", "--address", address)
+        return _run_study(folder, "--address", address)
 
 
 def _run_study(folder: Path, *where: str) -> dict[str, float]:
     out = folder / "study"
     folder.mkdir(exist_ok=True)
     entered = time.time()
-    run_program(ours(*_TUNE, *where, "--out", str(out)), folder, RAY_AUTH_MODE="token")
+    run_program(ours(*_TUNE, *where, "--out", str(out)), folder, **TOKEN)
     events = read_events(out)[0]
     moments = {event["event"]: event["time"] for event in reversed(events)}
     (epoch,) = [event for event in events if event["event"] == "epoch"]

@@ -1,0 +1,25 @@
+"""A cluster of this machine, for as long as something is measured on it."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.speed.case import ROOT, SLOTS
+
+TOKEN = {"RAY_AUTH_MODE": "token"}
+"""What the environment of a program holds that is to be let in."""
+
+
+@contextmanager
+def running_cluster(nodes: int = 1) -> Iterator[str]:
+    """Start a cluster of nodes with as many slots each, yield its address, and end it."""
+    script = str(ROOT / "scripts" / "local_cluster")
+    up = [script, "up", str(nodes), "--num-cpus", str(SLOTS)]
+    said = subprocess.run(up, check=True, capture_output=True, text=True).stdout
+    try:
+        found = re.search(r"address (\S+);", said)
+        assert found, said
+        yield found[1]
+    finally:
+        subprocess.run([script, "down"], check=True, capture_output=True)
