@@ -31,8 +31,12 @@ def test_work_that_has_not_begun_has_no_way_on(tmp_path: Path) -> None:
 
 def test_an_interruption_under_another_error_has_a_way_on(begun: Path) -> None:
     with pytest.raises(Interrupted) as told, telling_way_on("tune", begun):
-        try:
-            raise Interrupted(2)
-        except Interrupted:
-            raise SystemError("in compiled code") from None
+        stop_in_compiled_code()
     assert told.value.resume == f"raytune-yesno tune --resume {begun.parent}"
+
+
+def stop_in_compiled_code() -> None:
+    try:
+        raise Interrupted(2)
+    except Interrupted:
+        raise SystemError("returned a result with an exception set") from None

@@ -50,11 +50,14 @@ def main() -> int:
         "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
     )
     parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
+    parser.add_argument("--commit", help="whose results are printed [the last one's]")
     parser.add_argument("--json", action="store_true", help="print the lines of results instead")
     options = parser.parse_args()
     if not options.table:
         measure(options)
     results = read_results(options.out)
+    commit = options.commit or (results[-1]["commit"] if results else "")
+    results = [result for result in results if result["commit"].startswith(commit)]
     if options.json:
         print(json.dumps(results, indent=1))
     else:
@@ -66,14 +69,16 @@ def measure(options: argparse.Namespace) -> None:
     """Run the cases that are asked for, in turn, and add a line each to the results."""
     machine = {**describe_machine(), "commit": find_commit()}
     options.out.mkdir(parents=True, exist_ok=True)
+    before = [r for r in read_results(options.out) if r["commit"] == machine["commit"]]
     for name in options.part or PARTS:
         cases: list[Case] = [
             case
             for case in PARTS[name].list_cases(quick=options.quick)
             if not options.case or any(text in case.name for text in options.case)
         ]
+        first = 1 + max((r["repeat"] for r in before if r["part"] == name), default=-1)
         with (options.out / f"{machine['date']}-{name}.jsonl").open("a") as lines:
-            for repeat in range(options.repeats):
+            for repeat in range(first, first + options.repeats):
                 for case in cases:
                     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                         figures = case.run(Path(folder))

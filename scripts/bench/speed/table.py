@@ -13,7 +13,7 @@ _BASE = re.compile(r"\((limit|as it is)\)$")
 
 
 def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return a Markdown table a part, under its title; the last commit measured counts."""
+    """Return a Markdown table a part, under its title."""
     blocks = []
     for part, title in titles.items():
         found = [result for result in results if result["part"] == part]
