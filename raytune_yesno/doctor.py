@@ -180,8 +180,13 @@ def _examine_actors() -> Iterator[Check]:
     if not left:
         yield Check("actors", "ok", "no detached one is left over")
         return
-    names = ", ".join(sorted(actor["Name"] or actor["ActorClassName"] for actor in left)[:5])
-    todo = "ray.kill(ray.get_actor(NAME)), if nobody needs it"
+    names = ", ".join(
+        f"{actor['Name'] or actor['ActorClassName']} (process {actor['Pid']} on "
+        f"{actor['Address']['IPAddress']})"
+        for actor in left[:5]
+    )
+    # Ray Train's own, which a run that is killed as it begins leaves behind, has no name to ask for.
+    todo = "if nobody needs it, end its process there"
     yield Check("actors", "warn", f"{len(left)} detached, of ended jobs: {names}", todo)
 
 

@@ -150,7 +150,7 @@ def test_doctor_finds_what_ended_jobs_have_left(local: Local, tmp_path: Path) ->
     assert checks["placement groups"]["status"] == "problem"
     assert checks["placement groups"]["said"] == "1 of ended jobs, which hold 1 CPU"
     assert checks["actors"]["status"] == "warn"
-    assert "stays" in checks["actors"]["said"]
+    assert "stays (process " in checks["actors"]["said"]
     python(TAKE_AWAY)
     assert local.doctor()["placement groups"]["status"] == "ok"
 

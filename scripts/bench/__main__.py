@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tables import find_commit, read_results
 
-from bench.speed import groups, growth, overhead, parallel, startup, step
+from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
 from bench.speed.case import Case, describe_machine
 from bench.speed.table import format_tables
 
@@ -30,6 +30,7 @@ PARTS = {
     "groups": groups,
     "parallel": parallel,
     "step": step,
+    "stopping": stopping,
     "growth": growth,
 }
 
