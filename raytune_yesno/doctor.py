@@ -185,7 +185,7 @@ def _examine_actors() -> Iterator[Check]:
         f"{actor['Address']['IPAddress']})"
         for actor in left[:5]
     )
-    # Ray Train's own, which a run that is killed as it begins leaves behind, has no name to ask for.
+    # Some have no name to ask for: of a run that is killed as it begins, one of Ray Train's.
     todo = "if nobody needs it, end its process there"
     yield Check("actors", "warn", f"{len(left)} detached, of ended jobs: {names}", todo)
 
