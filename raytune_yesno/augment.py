@@ -26,13 +26,14 @@ the recorder (gain), and, once there is a spectrogram, the masks.
 Axes in names: F mel bands, T frames.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchaudio.functional import resample
+from torchaudio.transforms import Resample
 
 from raytune_yesno.noise import FRAME_SAMPLES, NOISES, draw_noise, frame_power, mix
 from raytune_yesno.recording import SAMPLE_RATE
@@ -85,18 +86,24 @@ class Augmentation:
         Speed and shift change the number of samples; the dtype stays. Samples may leave [-1, 1].
         With all of it off the waveform comes back itself.
         """
+        return self.waveforms(waveform, generator)[0]
+
+    def waveforms(self, waveform: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the changed copy, and what it would be without noise; itself where none came."""
         if not self.changes_waveform:
-            return waveform
+            return waveform, waveform
         speed, shift, whether, kind, snr, gain = torch.rand(6, generator=generator).tolist()
         percent = round(100 * self.speed)
         x_1T = waveform.reshape(1, -1)
         x_1T = change_speed(x_1T, 100 - percent + int(speed * (2 * percent + 1)))
         x_1T = shift_in_time(x_1T, round((2 * shift - 1) * self.shift_s * SAMPLE_RATE))
-        if whether < self.noise:
-            noise = draw_noise(NOISES[int(kind * len(NOISES))], x_1T.shape[1], generator)
-            x_1T = mix(x_1T, noise, self.snr_db + snr * SNR_RANGE_DB)
-        x_1T = x_1T * math.pow(10, (2 * gain - 1) * self.gain_db / 20)
-        return x_1T.reshape(*waveform.shape[:-1], -1)
+        factor = math.pow(10, (2 * gain - 1) * self.gain_db / 20)
+        quiet = (x_1T * factor).reshape(*waveform.shape[:-1], -1)
+        if whether >= self.noise:
+            return quiet, quiet
+        noise = draw_noise(NOISES[int(kind * len(NOISES))], x_1T.shape[1], generator)
+        x_1T = mix(x_1T, noise, self.snr_db + snr * SNR_RANGE_DB)
+        return (x_1T * factor).reshape(*waveform.shape[:-1], -1), quiet
 
     def spectrogram(self, feature_FT: Tensor, generator: torch.Generator) -> Tensor:
         """Return (28, T) features on the CPU with stretches of time and of frequency set to zero.
@@ -134,8 +141,13 @@ def change_speed(waveform: Tensor, percent: int) -> Tensor:
     """
     if percent == 100 or not waveform.numel():
         return waveform
-    changed: Tensor = resample(waveform, percent, 100)
+    changed: Tensor = _build_resampler(percent, waveform.dtype)(waveform)
     return changed
+
+
+@functools.lru_cache(maxsize=64)
+def _build_resampler(percent: int, dtype: torch.dtype) -> Resample:
+    return Resample(percent, 100, dtype=dtype)  # keeps its filter, a fifth of the time
 
 
 def shift_in_time(waveform: Tensor, num_samples: int) -> Tensor:

@@ -69,17 +69,22 @@ def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
     Returns:
         (P, 3) probabilities of blank, no and yes at each window position.
     """
-    positions = num_positions(feature_FT.shape[1] + 2 * EDGE_FRAMES)
+    target_PC = no_alignment(feature_FT)
     begin, end = find_speech(feature_FT)
     share = (end - begin) / len(words)
-    centres_P = torch.arange(positions) * STRIDE + WINDOW / 2 - EDGE_FRAMES
-    target_PC = torch.zeros(positions, 3, dtype=feature_FT.dtype)
+    centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
     for number, word in enumerate(words):
         distance_P = (centres_P - begin - (number + 0.5) * share) / (share / 4)
         target_PC[:, 1 + word] += torch.exp(-distance_P.square() / 2)
     target_PC /= target_PC.sum(1, keepdim=True).clamp(min=1)
     target_PC[:, 0] = 1 - target_PC.sum(1)
     return target_PC
+
+
+def no_alignment(feature_FT: Tensor) -> Tensor:
+    """Return (P, 3) zeros, the alignment of a recording that is trained without one."""
+    positions = num_positions(feature_FT.shape[1] + 2 * EDGE_FRAMES)
+    return torch.zeros(positions, 3, dtype=feature_FT.dtype)
 
 
 class Example(NamedTuple):

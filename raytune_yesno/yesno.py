@@ -1,6 +1,5 @@
 """The recogniser's task: log-mel windows, CTC loss, word error rate."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from raytune_yesno.augment import Augmentation
 from raytune_yesno.config import Config
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
-from raytune_yesno.features import Batch, Example, LogMel, collate, flat_alignment
+from raytune_yesno.features import Batch, Example, LogMel, collate, flat_alignment, no_alignment
 from raytune_yesno.models import MLP, WINDOW, Net
 from raytune_yesno.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.seeding import build_generator
@@ -109,14 +108,14 @@ class YesNo:
         stream = "augment", self._config.seed, epoch, self._corpus.names[index]
         generator = build_generator(*stream)
         if augmentation.changes_waveform:
-            waveform = self._corpus[index][0]
-            feature_FT = self._extract(augmentation.waveform(waveform, generator))
-            aligned_FT = feature_FT
-            if augmentation.noise and self._flat_weight((epoch - 1) / self._config.epochs):
-                # Noise hides where speech begins and ends: look without it, at the same draws.
-                quiet = dataclasses.replace(augmentation, noise=0.0)
-                aligned_FT = self._extract(quiet.waveform(waveform, build_generator(*stream)))
-            flat_PC = flat_alignment(aligned_FT, example.words)
+            changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
+            feature_FT = self._extract(changed)
+            if self._flat_weight((epoch - 1) / self._config.epochs):
+                # Noise hides where speech begins and ends: look without it.
+                aligned_FT = feature_FT if quiet is changed else self._extract(quiet)
+                flat_PC = flat_alignment(aligned_FT, example.words)
+            else:
+                flat_PC = no_alignment(feature_FT)
             example = Example(feature_FT, example.words, flat_PC)
         feature_FT = augmentation.spectrogram(example.feature_FT, generator)
         return example._replace(feature_FT=feature_FT)

@@ -3,6 +3,7 @@
     python scripts/bench                                  # all parts; hours
     python scripts/bench --part overhead --case 1s --repeats 3
     python scripts/bench --table                          # of the results so far
+    python scripts/bench --table --commit A --commit B    # before and after
 
 Cases of a part are run in turn, and that is repeated: what else the machine does then meets them
 all. Peers, pinned, are installed into an environment of their own, which borrows torch and Ray from
@@ -21,6 +22,7 @@ from tables import find_commit, read_results
 
 from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
 from bench.speed.case import Case, describe_machine
+from bench.speed.pictures import draw_pictures
 from bench.speed.table import format_tables
 
 RESULTS = Path(__file__).parent / "speed" / "results"
@@ -51,14 +53,19 @@ def main() -> int:
         "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
     )
     parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
-    parser.add_argument("--commit", help="whose results are printed [the last one's]")
+    parser.add_argument(
+        "--commit", action="append", help="whose results are told; repeatable [the last one's]"
+    )
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="pictures of them, as SVG")
     parser.add_argument("--json", action="store_true", help="print the lines of results instead")
     options = parser.parse_args()
     if not options.table:
         measure(options)
     results = read_results(options.out)
-    commit = options.commit or (results[-1]["commit"] if results else "")
-    results = [result for result in results if result["commit"].startswith(commit)]
+    commits = options.commit or [result["commit"] for result in results[-1:]]
+    results = [result for result in results if result["commit"].startswith(tuple(commits))]
+    if options.draw:
+        draw_pictures(results, options.draw)
     if options.json:
         print(json.dumps(results, indent=1))
     else:

@@ -22,8 +22,14 @@ from raytune_yesno.features import Batch, Example, collate
 from raytune_yesno.loop import build_optimizer
 from raytune_yesno.models import STRIDE, Net, num_positions
 from raytune_yesno.synthetic import synthesize
-from raytune_yesno.tasks import batched, shuffle
-from raytune_yesno.yesno import VALIDATION_BATCH, clean_examples, ctc_loss, noisy_examples
+from raytune_yesno.tasks import batched
+from raytune_yesno.yesno import (
+    VALIDATION_BATCH,
+    YesNo,
+    clean_examples,
+    ctc_loss,
+    noisy_examples,
+)
 
 TITLE = "The step: milliseconds an epoch, on one thread"
 EPOCHS = 8
@@ -68,6 +74,15 @@ class HalfPrecision(Net):
             return super().forward(x_B1FT).float()
 
 
+_AUGMENTED = {
+    "augment_noise": 1.0,
+    "augment_gain_db": 6.0,
+    "augment_shift_s": 0.25,
+    "augment_speed": 0.1,
+    "augment_time_mask": 5,
+    "augment_freq_mask": 4,
+    "flat_start": 0.0,  # as in most epochs
+}
 _SLOW_OPTIMIZER = {"fused": False, "foreach": False}
 VARIANTS: dict[str, tuple[type[Net], dict[str, Any]]] = {
     "the project's (as it is)": (Net, {}),
@@ -77,6 +92,7 @@ VARIANTS: dict[str, tuple[type[Net], dict[str, Any]]] = {
     "bfloat16": (HalfPrecision, {}),
     "torch.compile": (Net, {"compile": True}),
     "batches of like length": (Net, {"ordered": True}),
+    "augmented, every part": (Net, {"config": _AUGMENTED}),
 }
 
 
@@ -95,7 +111,7 @@ def _run(variant: tuple[type[Net], dict[str, Any]], epochs: int, folder: Path) -
 def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, float]:
     """Train epochs with a network, and return what the median one took."""
     torch.set_num_threads(1)
-    config = build_config()
+    config = build_config(options.get("config", {}))
     data = Data(config, ordered=options.get("ordered", False))
     torch.manual_seed(0)
     model = kind(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
@@ -124,26 +140,28 @@ class Data:
     def __init__(self, config: Config, *, ordered: bool) -> None:
         """Make them; ``ordered`` puts those of like length into one batch."""
         corpus = synthesize()
+        self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
         clean = clean_examples(corpus, config.dtype)
-        self.ordered = ordered
-        self.training = [clean[index] for index in split.train]
+        self.ordered: list[Example] = []
         self.validation = [clean[index] for index in split.valid]
         self.validation += noisy_examples(corpus, split.valid, config.dtype)
         if ordered:
-            for part in (self.training, self.validation):
-                part.sort(key=lambda example: example.feature_FT.shape[1])
+            self.ordered = sorted((clean[index] for index in split.train), key=_length)
+            self.validation.sort(key=_length)
 
     def train(
         self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
         """Train an epoch as the loop does, with a clock on each part; return seconds."""
         clock: dict[str, float] = defaultdict(float)
-        places = range(len(self.training)) if self.ordered else self._shuffle(epoch)
         model.train()
-        for batch in batched(places, config.batch_size):
-            with _timed(clock, "batches"):
-                shard = _collate([self.training[place] for place in batch])
+        shards = self._shards(config, epoch)
+        while True:
+            with _timed(clock, "augmentation, batches"):
+                shard = next(shards, None)
+            if shard is None:
+                break
             optimizer.zero_grad()
             with _timed(clock, "forward"):
                 logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
@@ -170,8 +188,14 @@ class Data:
                         count_errors(example.words, [word.label for word in heard])
         return dict(clock)
 
-    def _shuffle(self, epoch: int) -> list[int]:
-        return shuffle(len(self.training), "order", 0, epoch)
+    def _shards(self, config: Config, epoch: int) -> Iterator[Batch]:
+        if self.ordered:
+            return (_collate(some) for some in batched(self.ordered, config.batch_size))
+        return (step.shard for step in self.task.steps(epoch, 0, 1))
+
+
+def _length(example: Example) -> int:
+    return example.feature_FT.shape[1]
 
 
 def _collate(examples: Sequence[Example]) -> Batch:

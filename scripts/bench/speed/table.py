@@ -13,7 +13,7 @@ _BASE = re.compile(r"\((limit|as it is)\)$")
 
 
 def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return a Markdown table a part, under its title."""
+    """Return a Markdown table a part, under its title; of several commits, a row for each."""
     blocks = []
     for part, title in titles.items():
         found = [result for result in results if result["part"] == part]
@@ -24,6 +24,7 @@ def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> s
 
 def _format_part(results: list[dict[str, Any]]) -> str:
     figures = list(dict.fromkeys(key for result in results for key in result["figures"]))
+    commits = list(dict.fromkeys(result["commit"] for result in results))
     by_case: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         by_case[result["group"], result["case"]].append(result)
@@ -33,14 +34,19 @@ def _format_part(results: list[dict[str, Any]]) -> str:
         if (mark := _BASE.search(case))
     }
     rows = []
-    for (group, case), found in sorted(by_case.items(), key=lambda item: item[0][0]):
+    for (group, case), every in sorted(by_case.items(), key=lambda item: item[0][0]):
         base, _ = bases.get(group, ([], ""))
-        ratio = _tell(_find_ratios(found, base, figures[0]))
-        told = (_tell([r["figures"][key] for r in found if key in r["figures"]]) for key in figures)
-        rows.append((case, *([ratio] if bases else []), *told, str(len(found))))
+        for commit in commits:
+            found = [result for result in every if result["commit"] == commit]
+            if not found:
+                continue
+            ratio = _tell(_find_ratios(found, base, figures[0]))
+            told = (_tell([r["figures"][k] for r in found if k in r["figures"]]) for k in figures)
+            named = (case, commit[:7]) if len(commits) > 1 else (case,)
+            rows.append((*named, *([ratio] if bases else []), *told, str(len(found))))
     against = dict.fromkeys(f"÷ {mark}" for _, mark in bases.values())
-    heads = ("case", *against, *figures, "times")
-    return align_table(heads, rows)
+    named = ("case", "commit") if len(commits) > 1 else ("case",)
+    return align_table((*named, *against, *figures, "times"), rows)
 
 
 def _find_ratios(found: list[dict[str, Any]], base: list[dict[str, Any]], key: str) -> list[float]:

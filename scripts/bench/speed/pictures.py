@@ -1,0 +1,93 @@
+"""Pictures of what was measured: where an epoch's time goes, and how things grow.
+
+Needs the extra ``plot``: pip install '.[plot]'.
+"""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Results = Sequence[dict[str, Any]]
+
+_NOT_PARTS = {"ms an epoch", "share of a core", "s to compile"}
+_CURVES = {
+    "recordings": ("ms a recording: read", "features", "an epoch"),
+    "trials": ("driver: CPU ms a trial", "of the last quarter"),
+    "nodes": ("s ÷ ideal",),
+}
+_SIZE = re.compile(r"([\d,]+) (recordings|trials|nodes)")
+
+
+def draw_pictures(results: Results, folder: Path) -> None:
+    """Write ``step.svg`` and ``growth.svg``, as far as there are results for them."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, draw in (("step", _draw_step), ("growth", _draw_growth)):
+        found = [result for result in results if result["part"] == part]
+        if found:
+            draw(found).savefig(folder / f"{part}.svg", metadata={"Date": None})
+
+
+def _draw_step(results: Results) -> Any:
+    """Draw a bar a case and commit, of the parts of an epoch."""
+    from matplotlib import pyplot as plt
+
+    medians = _take_medians(results)
+    several = len({commit for _, commit in medians}) > 1
+    figure, axes = plt.subplots(figsize=(9, 0.9 + 0.45 * len(medians)), layout="constrained")
+    parts = dict.fromkeys(part for figures in medians.values() for part in figures)
+    places = range(len(medians))
+    lefts = [0.0] * len(medians)
+    for number, part in enumerate(part for part in parts if part not in _NOT_PARTS):
+        widths = [figures.get(part, 0.0) for figures in medians.values()]
+        axes.barh(places, widths, left=lefts, color=f"C{number}", label=part)
+        lefts = [left + width for left, width in zip(lefts, widths, strict=True)]
+    whole = [figures["ms an epoch"] for figures in medians.values()]
+    rest = [max(0.0, most - left) for most, left in zip(whole, lefts, strict=True)]
+    axes.barh(places, rest, left=lefts, color="0.85", label="not told apart")
+    names = [f"{case}, {commit[:7]}" if several else case for case, commit in medians]
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("ms an epoch, on one thread")
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    return figure
+
+
+def _draw_growth(results: Results) -> Any:
+    """Draw a panel for what grows."""
+    from matplotlib import pyplot as plt
+
+    curves: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for (case, _), figures in _take_medians(results).items():
+        if size := _SIZE.match(case):
+            for key in _CURVES[size[2]]:
+                curves[size[2], key][int(size[1].replace(",", ""))] = figures[key]
+    figure, panels = plt.subplots(1, len(_CURVES), figsize=(12, 3.2), layout="constrained")
+    for axes, kind in zip(panels, _CURVES, strict=True):
+        for key in _CURVES[kind]:
+            points = sorted(curves[kind, key].items())
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", label=key)
+        axes.set(xscale="log", xlabel=kind)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _take_medians(results: Results) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the median of each figure, by case and commit."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        for key, value in result["figures"].items():
+            found[result["case"], result["commit"]][key].append(value)
+    return {
+        named: {key: statistics.median(values) for key, values in figures.items()}
+        for named, figures in found.items()
+    }
