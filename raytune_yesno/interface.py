@@ -5,8 +5,6 @@ import os
 from typing import Any
 
 import ray.util
-from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
 
 VARIABLE = "GLOO_SOCKET_IFNAME"
 
@@ -22,17 +20,3 @@ def choose_interface() -> None:
     for name, held in psutil.net_if_addrs().items():
         if any(one.address == address for one in held):
             os.environ.setdefault(VARIABLE, name)
-
-
-class InterfaceConfig(TorchConfig):  # type: ignore[misc]
-    """Ray Train's way to set a process group up, whose workers choose their interface first."""
-
-    @property
-    def backend_cls(self) -> type[_TorchBackend]:
-        return _Backend
-
-
-class _Backend(_TorchBackend):  # type: ignore[misc]
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        worker_group.execute(choose_interface)
-        super().on_start(worker_group, backend_config)

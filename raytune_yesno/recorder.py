@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import WorkError
 from raytune_yesno.plan import Plan
+from raytune_yesno.ranks import Launch
 from raytune_yesno.remote import delete_tree, name_checkpoint
 from raytune_yesno.rounds import Rounds
 from raytune_yesno.search import Observation
@@ -23,7 +24,6 @@ from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.stopping import OrderedWatch, Watch
 from raytune_yesno.store import StudyStore
 from raytune_yesno.study import Trial
-from raytune_yesno.trial import Launch
 from raytune_yesno.warm_start import build_observations
 
 METRIC = "valid_loss"

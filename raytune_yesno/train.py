@@ -19,7 +19,8 @@ import ray
 import ray.train
 import torch
 from ray.exceptions import RayActorError
-from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from ray.train.torch.config import _TorchBackend
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raytune_yesno.checkpoint import (
@@ -33,7 +34,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.interface import InterfaceConfig
+from raytune_yesno.interface import choose_interface
 from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.remote import delete_tree
 from raytune_yesno.reserved import cancel_request, list_reserved, release_reserved
@@ -166,6 +167,22 @@ def run_on_workers(
                 payload = dataclasses.replace(payload, resume=resume)
     finally:
         (out / _NOTES).unlink()
+
+
+class InterfaceBackend(_TorchBackend):  # type: ignore[misc]
+    """Ray Train's way to set a process group up, whose workers choose their interface first."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        worker_group.execute(choose_interface)
+        super().on_start(worker_group, backend_config)
+
+
+class InterfaceConfig(TorchConfig):  # type: ignore[misc]
+    """What to give a trainer for it."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return InterfaceBackend
 
 
 def fit_on_workers(payload: Payload, out: Path) -> str:

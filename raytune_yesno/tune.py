@@ -19,6 +19,7 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.controller import our_controller
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.plan import Plan
+from raytune_yesno.ranks import Payload
 from raytune_yesno.recalled import ASHA, MedianRule
 from raytune_yesno.recorder import (
     METRIC,
@@ -35,7 +36,7 @@ from raytune_yesno.stopping import OrderedWatch, Watch
 from raytune_yesno.store import Event, StudyStore
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
-from raytune_yesno.trial import Payload, Trial
+from raytune_yesno.trial import Trial
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus

@@ -13,7 +13,8 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import Corpus
 from raytune_yesno.loop import fit
-from raytune_yesno.trial import Launch, Payload, Trial
+from raytune_yesno.ranks import Launch, Payload
+from raytune_yesno.trial import Trial
 
 pytestmark = pytest.mark.ray
 

@@ -40,7 +40,8 @@ def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, flo
         ),
         folder,
     )
-    epochs = [event for event in read_events(out)[0] if event["event"] == "epoch"]
+    events = read_events(out)[0]
+    epochs = [event for event in events if event["event"] == "epoch"]
     spans = [
         (
             min(e["began"] for e in epochs if e["trial"] == number),
@@ -53,11 +54,12 @@ def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, flo
         ended - before - trained
         for (_, before, _), (_, ended, trained) in itertools.pairwise(spans)
     ]
-    first = epochs[0]
+    began = epochs[0]["ended"] - epochs[0]["seconds"]
     return {
         "a trial": statistics.median(beside),
         "the most": max(beside),
-        "the first, from Enter": first["ended"] - first["seconds"] - entered,
+        "the first, from Enter": began - entered,
+        "once Ray runs": began - events[0]["time"],
     }
 
 

@@ -18,9 +18,9 @@ from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.loop import Record
 from raytune_yesno.plan import Plan
+from raytune_yesno.ranks import Launch, Payload
 from raytune_yesno.session import ray_session
 from raytune_yesno.space import Float
-from raytune_yesno.trial import Launch, Payload
 
 
 @dataclass(frozen=True)
