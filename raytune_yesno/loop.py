@@ -23,6 +23,7 @@ from raytune_yesno.checkpoint import (
     save_checkpoint,
 )
 from raytune_yesno.config import Config
+from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.sine import Sine
 from raytune_yesno.tasks import Task
@@ -77,6 +78,7 @@ def fit(
         resume: go on after this checkpoint.
         refit: train on the training and validation parts together, and validate nothing.
     """
+    keep_freed_memory()
     device = torch.device(device)
     rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)

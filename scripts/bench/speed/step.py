@@ -20,6 +20,7 @@ from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
 from raytune_yesno.features import Batch, Example, collate
 from raytune_yesno.loop import build_optimizer
+from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.models import STRIDE, Net, num_positions
 from raytune_yesno.synthetic import synthesize
 from raytune_yesno.tasks import batched
@@ -90,29 +91,58 @@ VARIANTS: dict[str, tuple[type[Net], dict[str, Any]]] = {
     "channels first": (ChannelsFirst, {}),
     "optimiser: a loop over tensors": (Net, {"optimizer": _SLOW_OPTIMIZER}),
     "bfloat16": (HalfPrecision, {}),
+    "freed memory given back": (Net, {"give_back": True}),
+    "validation in batches of 16": (Net, {"validation_batch": 16}),
     "torch.compile": (Net, {"compile": True}),
     "batches of like length": (Net, {"ordered": True}),
     "augmented, every part": (Net, {"config": _AUGMENTED}),
 }
 
 
+LARGE = {"channels": (32, 64), "batch_size": 8}
+"""The recipe's network, in the largest batches of the default space."""
+_OF_LARGE = (
+    "the project's (as it is)",
+    "windows cut out",
+    "freed memory given back",
+    "validation in batches of 16",
+    "batches of like length",
+)
+
+
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a way to take the step."""
+    """Return a case a way to take the step, with the default network and with a large one."""
     epochs = 1 if quick else EPOCHS
     return [
-        Case(name, partial(_run, variant, epochs), "step") for name, variant in VARIANTS.items()
+        *(
+            Case(name, partial(_run, variant, {}, epochs), "default")
+            for name, variant in VARIANTS.items()
+        ),
+        *(
+            Case(f"large: {name}", partial(_run, VARIANTS[name], LARGE, epochs), "large")
+            for name in _OF_LARGE
+        ),
     ]
 
 
-def _run(variant: tuple[type[Net], dict[str, Any]], epochs: int, folder: Path) -> dict[str, float]:
-    return run_apart(measure, *variant, epochs)
+def _run(
+    variant: tuple[type[Net], dict[str, Any]], config: dict[str, Any], epochs: int, folder: Path
+) -> dict[str, float]:
+    kind, options = variant
+    return run_apart(measure, kind, {"config": config, **options}, epochs)
 
 
 def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, float]:
     """Train epochs with a network, and return what the median one took."""
     torch.set_num_threads(1)
+    if not options.get("give_back"):
+        keep_freed_memory()
     config = build_config(options.get("config", {}))
-    data = Data(config, ordered=options.get("ordered", False))
+    data = Data(
+        config,
+        ordered=options.get("ordered", False),
+        validation_batch=options.get("validation_batch", VALIDATION_BATCH),
+    )
     torch.manual_seed(0)
     model = kind(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
     optimizer = build_optimizer(config, model)
@@ -137,13 +167,14 @@ def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, 
 class Data:
     """The examples that an epoch goes through."""
 
-    def __init__(self, config: Config, *, ordered: bool) -> None:
+    def __init__(self, config: Config, *, ordered: bool, validation_batch: int) -> None:
         """Make them; ``ordered`` puts those of like length into one batch."""
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
         clean = clean_examples(corpus, config.dtype)
         self.ordered: list[Example] = []
+        self.validation_batch = validation_batch
         self.validation = [clean[index] for index in split.valid]
         self.validation += noisy_examples(corpus, split.valid, config.dtype)
         if ordered:
@@ -175,7 +206,7 @@ class Data:
                 optimizer.step()
         model.eval()
         with torch.no_grad():
-            for some in batched(self.validation, VALIDATION_BATCH):
+            for some in batched(self.validation, self.validation_batch):
                 with _timed(clock, "validation: batches"):
                     shard = _collate(some)
                 with _timed(clock, "validation: forward"):

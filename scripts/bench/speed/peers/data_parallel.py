@@ -12,6 +12,7 @@ from work import read_task
 
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.loop import build_task, learning_rate_at
+from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.sources import load_corpus
 
@@ -19,6 +20,7 @@ from raytune_yesno.sources import load_corpus
 def prepare() -> tuple[dict[str, Any], Config, Any, torch.nn.Module]:
     """Return what is asked for, the config, the task and the model as it begins."""
     task = read_task()
+    keep_freed_memory()  # as the project does: engines are compared here, not this
     torch.set_num_threads(1)
     config = build_config(task["config"])
     trained = build_task(config, load_corpus(task["data"]), torch.device("cpu"))
