@@ -63,7 +63,7 @@ def build_corpus(
     for name, words in zip(names, labels, strict=True):
         digest.update(f"{name} {words} {len(waveforms[name])}\n".encode())
         digest.update(waveforms[name].astype("<f4").tobytes())
-    samples = np.concatenate([waveforms[name] for name in names]).astype(np.float32)
+    samples = np.concatenate([waveforms[name] for name in names]).astype(np.float32, copy=False)
     samples.flags.writeable = False
     offsets = np.cumsum([0, *(len(waveforms[name]) for name in names)], dtype=np.int64)
     fingerprint = digest.hexdigest()[:16]

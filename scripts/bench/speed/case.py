@@ -64,6 +64,14 @@ def run_apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dic
         return pool.submit(function, *arguments).result()
 
 
+def peak_mb() -> float:
+    """Return the most memory that this process has held."""
+    # Not getrusage's figure, which a process inherits from the one that it was forked from.
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return float(line.split()[1]) / 1e3
+
+
 def read_lines(file: Path) -> list[dict[str, Any]]:
     """Return the JSON lines that a program wrote."""
     return [json.loads(line) for line in file.read_text().splitlines()]

@@ -16,10 +16,11 @@ def running_cluster(nodes: int = 1) -> Iterator[str]:
     """Start a cluster of nodes with as many slots each, yield its address, and end it."""
     script = str(ROOT / "scripts" / "local_cluster")
     up = [script, "up", str(nodes), "--num-cpus", str(SLOTS)]
-    said = subprocess.run(up, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(up, capture_output=True, text=True, check=False)
     try:
-        found = re.search(r"address (\S+);", said)
-        assert found, said
+        found = re.search(r"address (\S+);", done.stdout)
+        if not found:
+            raise RuntimeError(f"{' '.join(up)} failed:\n{done.stdout}{done.stderr}")
         yield found[1]
     finally:
         subprocess.run([script, "down"], check=True, capture_output=True)

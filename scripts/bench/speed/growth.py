@@ -1,20 +1,20 @@
 """Growth: what more recordings, more trials and more nodes cost."""
 
 import json
+import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.speed.case import SLOTS, Case, run_apart, run_program
+from bench.speed.case import ROOT, SLOTS, Case, peak_mb, run_apart, run_program
 from bench.speed.cluster import TOKEN, running_cluster
 
 TITLE = "Growth: of the corpus, of a study, of the cluster"
 RECORDINGS = (60, 600, 6000)
 TRIALS = (100, 1000, 10_000)
 NODES = (1, 2, 4, 8)
-STATUS = Path("/proc/self/status")
 _SHORT_S, _LONG_S = 0.05, 1.0
 _ROUNDS = 20
 """Trials, one after another, that each slot of a cluster runs."""
@@ -34,9 +34,15 @@ def list_cases(*, quick: bool = False) -> list[Case]:
 
 
 def _grow_corpus(recordings: int, folder: Path) -> dict[str, float]:
+    run_apart(_write_corpus, recordings, folder)
+    return run_apart(measure_corpus, folder / "corpus")
+
+
+def _write_corpus(recordings: int, folder: Path) -> dict[str, float]:
     from raytune_yesno.synthetic import synthesize, write_corpus
 
-    return run_apart(measure_corpus, write_corpus(synthesize(recordings), folder / "corpus"))
+    write_corpus(synthesize(recordings), folder / "corpus")
+    return {}
 
 
 def measure_corpus(folder: Path) -> dict[str, float]:
@@ -50,13 +56,13 @@ def measure_corpus(folder: Path) -> dict[str, float]:
 
     torch.set_num_threads(1)
     config = build_config({"batch_size": 8, "epochs": 1})
-    moments, memory = [time.perf_counter()], [_peak_mb()]
+    moments, memory = [time.perf_counter()], [peak_mb()]
     corpus = load_corpus(str(folder))
     moments.append(time.perf_counter())
-    memory.append(_peak_mb())
+    memory.append(peak_mb())
     YesNo(config, corpus, torch.device("cpu"))  # what it makes of the corpus is kept
     moments.append(time.perf_counter())
-    memory.append(_peak_mb())
+    memory.append(peak_mb())
     (record,) = fit(config, corpus)
     read, features = moments[1] - moments[0], moments[2] - moments[1]
     return {
@@ -66,14 +72,8 @@ def measure_corpus(folder: Path) -> dict[str, float]:
         "MB: samples": corpus.samples.nbytes / 1e6,
         "read, more": memory[1] - memory[0],
         "features, more": memory[2] - memory[1],
-        "an epoch, more": _peak_mb() - memory[2],
+        "an epoch, more": peak_mb() - memory[2],
     }
-
-
-def _peak_mb() -> float:
-    # Not getrusage's figure, which a process inherits from the one that it was forked from.
-    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-    return float(line.split()[1]) / 1e3
 
 
 def _grow_study(trials: int, folder: Path) -> dict[str, float]:
@@ -89,7 +89,8 @@ def _grow_cluster(nodes: int, folder: Path) -> dict[str, float]:
 def _run_study(folder: Path, **task: Any) -> dict[str, float]:
     task["out"] = str(folder / "study")
     (folder / "task.json").write_text(json.dumps(task))
-    program = str(Path(__file__).parent / "sleeping.py")
-    run_program([sys.executable, program, str(folder / "task.json")], folder, **TOKEN)
+    path = os.pathsep.join(filter(None, (str(ROOT / "scripts"), os.environ.get("PYTHONPATH"))))
+    program = [sys.executable, "-m", "bench.speed.sleeping", str(folder / "task.json")]
+    run_program(program, folder, **TOKEN, PYTHONPATH=path)
     figures: dict[str, float] = json.loads((folder / "study" / "figures.json").read_text())
     return figures

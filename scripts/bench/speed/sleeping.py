@@ -4,7 +4,6 @@ It is all real but for the training: one epoch of a given length, and a loss mad
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.speed.case import peak_mb
 from raytune_yesno import tune
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import build_config
@@ -69,7 +69,7 @@ def main() -> None:
         "s ÷ ideal": (ends[-1][0] - ends[0][0]) * slots / between / task["seconds"],
         "driver: CPU ms a trial": 1000 * (ends[-1][1] - ends[0][1]) / between,
         "of the last quarter": 1000 * (ends[-1][1] - ends[-1 - quarter][1]) / quarter,
-        "driver: MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "driver: MB": peak_mb(),
         "slots": slots,
     }
     (out / "figures.json").write_text(json.dumps(figures))
