@@ -14,10 +14,17 @@ Results = Sequence[dict[str, Any]]
 
 _NOT_PARTS = {"ms an epoch", "share of a core", "s to compile"}
 _CURVES = {
-    "recordings": ("ms a recording: read", "features", "an epoch"),
-    "trials": ("driver: CPU ms a trial", "of the last quarter"),
-    "nodes": ("s ÷ ideal",),
+    "recordings": (
+        "ms a recording",
+        {"ms a recording: read": "read", "features": "", "an epoch": ""},
+    ),
+    "trials": (
+        "CPU ms a trial, driver",
+        {"driver: CPU ms a trial": "all", "of the last quarter": ""},
+    ),
+    "nodes": ("s ÷ ideal", {"s ÷ ideal": "trials of 1 s"}),
 }
+"""By what grows: the unit, and the figures that are drawn, each with its name if it has another."""
 _SIZE = re.compile(r"([\d,]+) (recordings|trials|nodes)")
 
 
@@ -36,12 +43,30 @@ def draw_pictures(results: Results, folder: Path) -> None:
 
 
 def _draw_step(results: Results) -> Any:
-    """Draw a bar a case and commit, of the parts of an epoch."""
+    """Draw a panel a group, in it a bar a case and commit, of the parts of an epoch."""
     from matplotlib import pyplot as plt
 
-    medians = _take_medians(results)
-    several = len({commit for _, commit in medians}) > 1
-    figure, axes = plt.subplots(figsize=(9, 0.9 + 0.45 * len(medians)), layout="constrained")
+    groups = dict.fromkeys(result["group"] for result in results)
+    bars = [_take_medians([r for r in results if r["group"] == group]) for group in groups]
+    sizes = [len(medians) for medians in bars]
+    figure, panels = plt.subplots(
+        len(bars),
+        figsize=(9, 1.2 + 0.4 * sum(sizes)),
+        height_ratios=sizes,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, group, medians in zip(panels[:, 0], groups, bars, strict=True):
+        _draw_bars(axes, medians)
+        axes.set(title=f"{group} network", xlabel="ms an epoch, on one thread")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
+    return figure
+
+
+def _draw_bars(axes: Any, medians: dict[tuple[str, str], dict[str, float]]) -> None:
+    commits = [commit for _, commit in medians]
+    medians = dict(sorted(medians.items(), key=lambda item: _first(item[0][0], medians)))
     parts = dict.fromkeys(part for figures in medians.values() for part in figures)
     places = range(len(medians))
     lefts = [0.0] * len(medians)
@@ -52,12 +77,15 @@ def _draw_step(results: Results) -> Any:
     whole = [figures["ms an epoch"] for figures in medians.values()]
     rest = [max(0.0, most - left) for most, left in zip(whole, lefts, strict=True)]
     axes.barh(places, rest, left=lefts, color="0.85", label="not told apart")
-    names = [f"{case}, {commit[:7]}" if several else case for case, commit in medians]
+    last = commits[-1]
+    names = [case if commit == last else f"{case}, {commit[:7]}" for case, commit in medians]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    axes.set_xlabel("ms an epoch, on one thread")
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    return figure
+
+
+def _first(case: str, medians: dict[tuple[str, str], dict[str, float]]) -> int:
+    """Return the place of a case, so that its commits stand together."""
+    return [known for known, _ in medians].index(case)
 
 
 def _draw_growth(results: Results) -> Any:
@@ -67,16 +95,18 @@ def _draw_growth(results: Results) -> Any:
     curves: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for (case, _), figures in _take_medians(results).items():
         if size := _SIZE.match(case):
-            for key in _CURVES[size[2]]:
+            for key in _CURVES[size[2]][1]:
                 curves[size[2], key][int(size[1].replace(",", ""))] = figures[key]
     figure, panels = plt.subplots(1, len(_CURVES), figsize=(12, 3.2), layout="constrained")
-    for axes, kind in zip(panels, _CURVES, strict=True):
-        for key in _CURVES[kind]:
+    for axes, (kind, (unit, keys)) in zip(panels, _CURVES.items(), strict=True):
+        for key, name in keys.items():
             points = sorted(curves[kind, key].items())
             if points:
-                axes.plot(*zip(*points, strict=True), "o-", label=key)
-        axes.set(xscale="log", xlabel=kind)
-        axes.set_ylim(bottom=0)
+                axes.plot(*zip(*points, strict=True), "o-", label=name or key)
+        axes.set(xlabel=kind, ylabel=unit)
+        if kind != "nodes":
+            axes.set_xscale("log")
+        axes.set_ylim(bottom=0, top=1.15 * axes.get_ylim()[1])
         axes.legend(frameon=False, fontsize="small")
     return figure
 
