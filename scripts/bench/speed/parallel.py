@@ -12,7 +12,7 @@ from raytune_yesno.corpus import split_corpus
 from raytune_yesno.synthetic import synthesize, write_corpus
 
 TITLE = "Data-parallel training: milliseconds a recording, one thread a worker"
-RECORDINGS, EPOCHS = 1200, 6
+RECORDINGS, EPOCHS = 2400, 4
 _CONFIG = {"batch_size": 8, "dropout": 0.0, "epochs": EPOCHS}
 _PEERS = {
     "with_torchrun": "torchrun (limit)",
