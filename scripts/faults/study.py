@@ -98,12 +98,16 @@ class Study(Work):
         def recovered() -> bool:
             if self.is_finished():
                 return True
-            for event in self.events()[before:]:
-                if event["event"] == "epoch" and trial in (None, event["trial"]):
-                    return True
-                if event["event"] == "ended" and trial == event["trial"]:
-                    return True
-            return trial is None and self.count_progress() > progress + 3
+            events = self.events()
+            if any(event["event"] == "epoch" for event in events[before:] if is_meant(event)):
+                return True
+            if trial is None:
+                return self.count_progress() > progress + 3
+            # Of all events: a short trial may have ended between its being picked and `before`.
+            return any(event["event"] == "ended" for event in events if is_meant(event))
+
+        def is_meant(event: dict[str, Any]) -> bool:
+            return trial is None or event.get("trial") == trial
 
         return recovered
 
