@@ -3,6 +3,7 @@
 Kept apart from the trial, as their processes need nothing of Ray Tune.
 """
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,7 @@ class Peers:
 
     def _join(self) -> None:
         address, world_size = ray.util.get_node_ip_address(), self._config.min_workers
-        # Port 0: the system picks a free one, with no race for it.
-        store = TCPStore(address, 0, world_size, is_master=True, wait_for_workers=False)
+        store = open_store(address, world_size)
         waiting = [
             actor.join.remote(rank, address, store.port)
             for rank, actor in enumerate(self._actors, start=1)
@@ -128,6 +128,25 @@ class Peer:
             # The others wait for this rank in a collective; dropping the connections tells them.
             dist.destroy_process_group()
             raise
+
+
+def open_store(address: str, world_size: int) -> TCPStore:
+    """Return the store through which ranks find each other, to be reached at one address alone.
+
+    It asks nobody for a token, and left to itself listens on every interface. Its port is one that
+    the system picks, with no race for it.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.create_server((address, 0), family=family)
+    port = listener.getsockname()[1]
+    return TCPStore(
+        address,
+        port,
+        world_size,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
 
 
 def join_process_group(config: Config, rank: int, store: Store) -> None:

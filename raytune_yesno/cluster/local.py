@@ -67,14 +67,10 @@ def up(
     address = f"127.0.0.1:{free_port()}"
     state.write_text(json.dumps({"mark": mark, "address": address}))
     try:
-        nodes = [start_node(folder, 0, mark, address, cpus, object_store_bytes)]
-        logs = [folder / f"node-{index}.log" for index in range(num_nodes)]
-        wait_for_nodes([(nodes[0], logs[0])], address)
-        nodes += [
-            start_node(folder, index, mark, address, cpus, object_store_bytes)
-            for index in range(1, num_nodes)
-        ]
-        wait_for_nodes(list(zip(nodes, logs, strict=True)), address)
+        # One after another: nodes of one machine that start at once may choose the same socket.
+        for index in range(num_nodes):
+            node = start_node(folder, index, mark, address, cpus, object_store_bytes)
+            wait_for_node(node, folder / f"node-{index}.log", address)
     except BaseException:
         down(keep_logs=True)
         raise
@@ -173,21 +169,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_nodes(nodes: Sequence[tuple[subprocess.Popen[bytes], Path]], address: str) -> None:
-    """Wait until nodes have joined, each given with its log.
+def wait_for_node(node: subprocess.Popen[bytes], log: Path, address: str) -> None:
+    """Wait until a node has joined.
 
     Raises:
-        WorkError: one ends, or it takes too long.
+        WorkError: it ends, or it takes too long.
     """
     said = "Ray runtime started"  # by `ray start`, once the node has joined
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not all(said in log.read_text(errors="replace") for _, log in nodes):
-        for node, log in nodes:
-            if node.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise WorkError(f"a node has ended: {''.join(last)} ({log} says more)")
+    while said not in (text := log.read_text(errors="replace")):
+        if node.poll() is not None:
+            last = "".join(text.strip().splitlines()[-1:])
+            raise WorkError(f"a node has ended: {last} ({log} says more)")
         if time.monotonic() > deadline:
-            raise WorkError(f"{address}: {len(nodes)} nodes have not come up; see {nodes[-1][1]}")
+            raise WorkError(f"{address}: a node has not come up; see {log}")
         time.sleep(POLL_S)
 
 

@@ -17,7 +17,7 @@ from raytune_yesno.cluster.local import (
     find_processes,
     free_port,
     start_node,
-    wait_for_nodes,
+    wait_for_node,
 )
 from raytune_yesno.cluster.token import ensure_token
 
@@ -102,7 +102,7 @@ class Cluster:
         )
         self.started += 1
         self.nodes.append(node)
-        wait_for_nodes([(node, self.folder / f"node-{index}.log")], self.address)
+        wait_for_node(node, self.folder / f"node-{index}.log", self.address)
 
     def replace_lost(self) -> None:
         """Let another node join for each that the head has given up."""
