@@ -1,4 +1,5 @@
-"""Ray Tune's controller, except that it gets over the loss of an actor, and takes no snapshots.
+"""Ray Tune's controller, except that it gets over the loss of an actor, lets each that starts come
+up, and takes no snapshots.
 
 Ray 2.60 tells the controller of a dead actor twice: as the actor's failure, and as that of the task
 it was to do. Where the actor had just been handed to another trial (``reuse_actors``), or its trial
@@ -10,6 +11,10 @@ and is given no other actor.
 
 An actor that Ray killed because memory ran low is no dead actor to the manager of actors, but an
 error in the program, which ends the study.
+
+A trial whose actor is still starting is given the first one that another trial has done with, and
+its own is ended. Where trials are short beside the start of an actor, which takes seconds, that
+happens to every one: a study on eight slots went on with the two whose actors had come up first.
 
 A snapshot holds all trials and the whole search, and is taken every ten seconds and with every
 other checkpoint of a trial: what a study costs would grow with the square of its trials. What it is
@@ -49,7 +54,7 @@ class ActorManager(RayActorManager):  # type: ignore[misc]
 
 
 class Controller(TuneController):  # type: ignore[misc]
-    """Counts what it is told twice once, and takes no snapshots."""
+    """Counts what it is told twice once, ends no actor that starts, and takes no snapshots."""
 
     counted: Exception | None = None
     _actor_manager: RayActorManager
@@ -64,6 +69,21 @@ class Controller(TuneController):  # type: ignore[misc]
             self.counted = exception
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
+
+    def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
+        # At the end no other trial would take the one that is free.
+        if self._is_starting(trial) and not self._search_alg.is_finished():
+            return False
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
+    def _is_starting(self, trial: RayTrial) -> bool:
+        """Whether a trial's actor has its place, but is not up yet."""
+        actor = self._trial_to_actor.get(trial)
+        return (
+            actor is not None
+            and self._actor_manager.is_actor_started(actor)  # or has been asked to
+            and actor not in self._started_actors
+        )
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Take no snapshot; see above."""

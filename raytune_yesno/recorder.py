@@ -313,11 +313,22 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
         self.recorder.ended(trial.config["number"], trial.last_result)
+        forget_metrics(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
         self.recorder.ended(trial.config["number"], trial.last_result, error=find_cause(trial))
+        forget_metrics(trial)
+
+
+def forget_metrics(trial: RayTrial) -> None:
+    """Drop the means and extremes that Tune has kept of every number of an ended trial.
+
+    Nobody reads them, and they are nearly all that the driver would hold of it.
+    """
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()
 
 
 def find_cause(trial: RayTrial) -> str:
