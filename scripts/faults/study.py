@@ -86,9 +86,13 @@ class Study(Work):
         return draw.choice(found) if found else None
 
     def find_tired(self) -> set[int]:
-        """Return the trials in flight that would fail for good were they hit once more."""
+        """Return the trials in flight that might fail for good were they hit once more.
+
+        One failure may be unseen: a process that is killed as its trial ends, and is already the
+        next one's, counts against that one before it has started.
+        """
         attempts = {e["trial"]: e["attempt"] for e in self.events() if e["event"] == "started"}
-        return {n for n in self.list_running() if attempts.get(n, 1) > MAX_FAILURES}
+        return {n for n in self.list_running() if attempts.get(n, 1) >= MAX_FAILURES}
 
     def next_epoch(self, trial: int | None = None) -> Recovered:
         """Return what says whether since now an epoch ended: of a trial, or of any or the refit."""
