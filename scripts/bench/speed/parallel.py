@@ -42,11 +42,8 @@ def run_peer(name: str, workers: int, config: dict[str, Any], folder: Path) -> d
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)]
     if name == "with_ray_train":
         launch = []
-    elif name == "with_accelerate":
-        launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(workers)]
-        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     run_program([find_python(), *launch, *peer(name)[1:], str(folder / "task.json")], folder)
-    return _figures(folder / "epochs.jsonl", config)
+    return _figures(folder / "epochs.jsonl", {**config, "num_workers": workers})
 
 
 def _figures(file: Path, config: dict[str, Any]) -> dict[str, float]:
@@ -54,6 +51,10 @@ def _figures(file: Path, config: dict[str, Any]) -> dict[str, float]:
     epochs = read_lines(file)
     if len(epochs) != config["epochs"]:
         raise RuntimeError(f"{file}: {len(epochs)} epochs, not {config['epochs']}")
+    if any(epoch["world_size"] != config["num_workers"] for epoch in epochs):
+        raise RuntimeError(
+            f"{file}: not every epoch was trained by {config['num_workers']} workers"
+        )
     corpus = synthesize(RECORDINGS)
     count = len(split_corpus(corpus, seed=build_config(config).seed).train) * (len(epochs) - 1)
     span = epochs[-1]["ended"] - epochs[0]["ended"]

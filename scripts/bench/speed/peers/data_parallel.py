@@ -11,7 +11,7 @@ import torch
 from work import read_task
 
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.loop import build_task, learning_rate_at
+from raytune_yesno.loop import build_task, learning_rate_at, process_rank
 from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.sources import load_corpus
@@ -42,4 +42,5 @@ def note_epoch(task: dict[str, Any], metrics: dict[str, float]) -> None:
     """Note the end of an epoch, on rank 0."""
     if int(os.environ.get("RANK", "0")) == 0:
         with (Path(task["out"]) / "epochs.jsonl").open("a") as lines:
-            lines.write(json.dumps({**metrics, "ended": time.time()}) + "\n")
+            line = {"world_size": process_rank()[1], **metrics, "ended": time.time()}
+            lines.write(json.dumps(line) + "\n")

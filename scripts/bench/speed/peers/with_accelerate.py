@@ -1,4 +1,4 @@
-"""Accelerate, started by its launcher."""
+"""Accelerate, started by torchrun: its own launcher started one process on CPUs, asked for two."""
 
 import torch
 from accelerate import Accelerator
