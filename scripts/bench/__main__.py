@@ -63,7 +63,12 @@ def main() -> int:
         measure(options)
     results = read_results(options.out)
     commits = options.commit or [result["commit"] for result in results[-1:]]
-    results = [result for result in results if result["commit"].startswith(tuple(commits))]
+    parts = options.part or PARTS
+    results = [
+        result
+        for result in results
+        if result["commit"].startswith(tuple(commits)) and result["part"] in parts
+    ]
     if options.draw:
         draw_pictures(results, options.draw)
     if options.json:
