@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import random
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,9 @@ class Campaign:
         self.closing = contextlib.ExitStack()
 
     def __enter__(self) -> "Campaign":
+        # The process that commands fork from imports it, and must know of the cluster's token.
+        if "ray" in sys.modules:
+            raise RuntimeError("Ray was imported before it could know of the token")
         self.cluster = self.closing.enter_context(
             Cluster(
                 NODES,

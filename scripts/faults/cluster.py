@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -48,9 +47,7 @@ class Cluster:
         self.temporary.mkdir()
         self.mark = uuid.uuid4().hex
         self.environment = {"TMPDIR": str(self.temporary)}
-        # Ray reads these when it is imported, which the process that commands fork from does.
-        if "ray" in sys.modules:
-            raise RuntimeError("Ray was imported before it could know of the token")
+        # Ray reads these when it is imported: see Campaign for processes that it forks.
         os.environ |= {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
