@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.interface import choose_interface
-from raytune_yesno.loop import Record, find_device, fit
+from raytune_yesno.loop import REPLICA, Record, find_device, fit
 
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
@@ -166,8 +166,7 @@ def replicate(device: torch.device) -> Callable[[torch.nn.Module], torch.nn.Modu
     def prepare(model: torch.nn.Module) -> torch.nn.Module:
         model = model.to(device)
         if dist.is_initialized():
-            # See train.prepare_replica for why unused parameters are looked for.
-            return DistributedDataParallel(model, find_unused_parameters=True)
+            return DistributedDataParallel(model, **REPLICA)
         return model
 
     return prepare

@@ -35,7 +35,7 @@ from raytune_yesno.checkpoint import (
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.interface import choose_interface
-from raytune_yesno.loop import Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.remote import delete_tree
 from raytune_yesno.reserved import cancel_request, list_reserved, release_reserved
 from raytune_yesno.session import worker_bundles
@@ -276,15 +276,8 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
 
 
 def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
-    """Move a model to its device and wrap it in DistributedDataParallel where there are several.
-
-    With ``find_unused_parameters`` DDP keeps the order in which it adds gradients up; otherwise it
-    changes after the first step, and a resumed run of three ranks or more would differ in the last
-    bits from one left alone.
-    """
-    replica: torch.nn.Module = prepare_model(
-        model, parallel_strategy_kwargs={"find_unused_parameters": True}
-    )
+    """Move a model to its device and wrap it in DistributedDataParallel where there are several."""
+    replica: torch.nn.Module = prepare_model(model, parallel_strategy_kwargs=REPLICA)
     return replica
 
 

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.corpus import Corpus
-from raytune_yesno.loop import fit
+from raytune_yesno.loop import REPLICA, fit
 
 SMALL_CNN = {"channels": (4, 8), "hidden_units": 16, "dropout": 0.0, "clip_norm": 0.5}
 YESNO = {**SMALL_CNN, "epochs": 5, "batch_size": 6}
@@ -80,7 +80,7 @@ class Run:
 
 
 def replicate(model: nn.Module) -> nn.Module:
-    return DistributedDataParallel(model, find_unused_parameters=True)
+    return DistributedDataParallel(model, **REPLICA)
 
 
 def run_rank(

@@ -8,9 +8,10 @@ from torch.nn.parallel import DistributedDataParallel
 from raytune_yesno.loop import build_optimizer, train_epoch, validate
 from raytune_yesno.seeding import derive_seed
 
-if __name__ == "__main__":
+
+def train() -> None:
+    """Train, each rank its share."""
     task, config, trained, model = prepare()
-    dist.init_process_group("gloo")
     rank, world_size = dist.get_rank(), dist.get_world_size()
     replica = DistributedDataParallel(model) if world_size > 1 else model
     optimizer = build_optimizer(config, model)
@@ -21,4 +22,10 @@ if __name__ == "__main__":
         if rank == 0:
             torch.save([model.state_dict(), optimizer.state_dict()], f"{task['out']}/last.pt")
         note_epoch(task, {"train_loss": train_loss, **metrics})
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    train()
+    dist.barrier()
     dist.destroy_process_group()
