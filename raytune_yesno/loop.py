@@ -74,6 +74,10 @@ def fit(
     reseeding from (seed, epoch, rank), so a run resumed from a checkpoint ends with the weights of
     one left alone (bit for bit on a CPU with the same number of threads and workers).
 
+    On a CPU the calling thread takes subnormal numbers, below 1e-38, for zero from then on: the
+    gradients of a fitted network sink so low, and each operation on one takes a hundred times as
+    long.
+
     Args:
         corpus: the recordings; None for a task that has none.
         prepare: makes the model ready for its device and its process group, in place.
@@ -82,6 +86,7 @@ def fit(
         refit: train on the training and validation parts together, and validate nothing.
     """
     keep_freed_memory()
+    torch.set_flush_denormal(True)
     device = torch.device(device)
     rank, world_size = process_rank()
     task = build_task(config, corpus, device, refit=refit)

@@ -216,6 +216,15 @@ def test_the_learning_rate_is_that_of_the_epochs_last_step(small_corpus: Corpus)
     assert rates == [learning_rate_at(epoch / 4, config) for epoch in (1, 2, 3, 4)]
 
 
+def test_subnormal_numbers_are_zero() -> None:
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot take them for zero")
+    small = torch.full((64,), 1e-38)
+    assert (small / 10).count_nonzero() == 64
+    train(build_config({**TINY, "task": "sine"}))
+    assert (small / 10).count_nonzero() == 0
+
+
 class TestEveryOption:
     @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
     @pytest.mark.parametrize("model", ["cnn", "mlp"])

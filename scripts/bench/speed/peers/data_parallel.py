@@ -20,7 +20,9 @@ from raytune_yesno.sources import load_corpus
 def prepare() -> tuple[dict[str, Any], Config, Any, torch.nn.Module]:
     """Return what is asked for, the config, the task and the model as it begins."""
     task = read_task()
-    keep_freed_memory()  # as the project does: engines are compared here, not this
+    # As the project does: engines are compared here, not these.
+    keep_freed_memory()
+    torch.set_flush_denormal(True)
     torch.set_num_threads(1)
     config = build_config(task["config"])
     trained = build_task(config, load_corpus(task["data"]), torch.device("cpu"))
