@@ -119,12 +119,13 @@ def ray_session(
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        with on_loopback(address == "local" or is_on_loopback(address)):
+        is_local = address == "local"
+        with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
             ray.init(
                 address=address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **(local if address == "local" else {}),
+                **(local if is_local else {}),
             )
     except (ConnectionError, ValueError) as error:
         raise _no_answer(address, error) from error
@@ -142,6 +143,23 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _unwatched(is_local: bool) -> Iterator[None]:
+    """Spare a cluster that lives no longer than its driver Ray Train's watch over its nodes.
+
+    That is a process more at each start, and asks whether a node is about to be reclaimed.
+    """
+    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    spared = is_local and name not in os.environ
+    if spared:
+        os.environ[name] = "0"  # what Ray starts now inherits it
+    try:
+        yield
+    finally:
+        if spared:
+            del os.environ[name]
 
 
 def asks_for_token() -> bool:

@@ -36,6 +36,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.interface import choose_interface
 from raytune_yesno.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.memory import ONE_ARENA
 from raytune_yesno.remote import delete_tree
 from raytune_yesno.reserved import cancel_request, list_reserved, release_reserved
 from raytune_yesno.session import worker_bundles
@@ -207,6 +208,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
             callbacks=[Keeper(out)],
+            worker_runtime_env={"env_vars": ONE_ARENA},  # there the loop runs on a thread
         ),
     )
     failures: list[BaseException] = []

@@ -54,6 +54,13 @@ def test_a_session_has_the_resources_that_were_asked_for(ray_cluster: str) -> No
     assert (resources["CPU"], resources["GPU"]) == (4, 2)
 
 
+@pytest.mark.ray
+def test_a_cluster_of_its_own_is_not_watched_for_reclaimed_nodes(ray_cluster: str) -> None:
+    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    assert ray.get(ray.remote(lambda: os.environ.get(name)).remote()) == "0"
+    assert name not in os.environ
+
+
 def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
