@@ -17,7 +17,7 @@ from raytune_yesno.synthetic import synthesize, write_corpus
 TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
 EPOCHS = {"1s": 4, "5s": 20, "20s": 80}
 """About so long a trial takes on one thread."""
-TRIALS = 100
+TRIALS = {"1s": 100, "5s": 100, "20s": 40}
 FEW = 8
 """Trials of those that take half a minute to begin one."""
 PEERS = {
@@ -32,8 +32,8 @@ _SLOW = {"ray_trainer": FEW}
 def list_cases(*, quick: bool = False) -> list[Case]:
     """Return a case a size and program, the limit first."""
     cases = []
-    trials = FEW if quick else TRIALS
     for size, epochs in EPOCHS.items():
+        trials = FEW if quick else TRIALS[size]
         limit = partial(run_peer, "plain_loop", epochs, trials)
         cases.append(Case(f"{size}: plain loop (limit)", limit, size))
         cases.append(Case(f"{size}: raytune-yesno", partial(run_ours, epochs, trials), size))

@@ -1,5 +1,6 @@
 """The step: where an epoch's time goes, and what else it could be made of."""
 
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -19,7 +20,7 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
 from raytune_yesno.features import Batch, Example, collate
-from raytune_yesno.loop import build_optimizer
+from raytune_yesno.loop import build_optimizer, fit
 from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.models import STRIDE, Net, num_positions
 from raytune_yesno.synthetic import synthesize
@@ -110,8 +111,13 @@ _OF_LARGE = (
 )
 
 
+FITTED = {"channels": (32, 32), "hidden_units": 512, "batch_size": 8, "num_workers": 0}
+"""A network, and recordings, that it has learnt by heart after some epochs."""
+_RECORDINGS = 240
+
+
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a way to take the step, with the default network and with a large one."""
+    """Return a case a way to take the step: by the default network, a large and a fitted one."""
     epochs = 1 if quick else EPOCHS
     return [
         *(
@@ -121,6 +127,13 @@ def list_cases(*, quick: bool = False) -> list[Case]:
         *(
             Case(f"large: {name}", partial(_run, VARIANTS[name], LARGE, epochs), "large")
             for name in _OF_LARGE
+        ),
+        *(
+            Case(f"fitted: {name}", partial(_run_fitted, keep, epochs), "fitted")
+            for name, keep in {
+                "the project's (as it is)": False,
+                "subnormal numbers kept": True,
+            }.items()
         ),
     ]
 
@@ -137,6 +150,7 @@ def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, 
     torch.set_num_threads(1)
     if not options.get("give_back"):
         keep_freed_memory()
+    torch.set_flush_denormal(True)
     config = build_config(options.get("config", {}))
     data = Data(
         config,
@@ -162,6 +176,21 @@ def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, 
     for part in clocks[0]:
         figures[part] = 1000 * statistics.median(clock[part] for clock in clocks[_WARM:])
     return figures
+
+
+def _run_fitted(keep_subnormal: bool, epochs: int, folder: Path) -> dict[str, float]:
+    return run_apart(measure_fitted, keep_subnormal, epochs)
+
+
+def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
+    """Train with the project's loop, and return what the last quarter's epochs took."""
+    torch.set_num_threads(1)
+    records = fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
+    seconds = []
+    for record in records:
+        torch.set_flush_denormal(not keep_subnormal)  # the loop sets it when it begins
+        seconds.append(record.metrics["seconds"])
+    return {"ms an epoch": 1000 * statistics.median(seconds[-math.ceil(epochs / 4) :])}
 
 
 class Data:
