@@ -67,7 +67,9 @@ def main() -> int:
     results = [
         result
         for result in results
-        if result["commit"].startswith(tuple(commits)) and result["part"] in parts
+        if result["commit"].startswith(tuple(commits))
+        and result["part"] in parts
+        and _is_wanted(result["case"], options.case)
     ]
     if options.draw:
         draw_pictures(results, options.draw)
@@ -87,7 +89,7 @@ def measure(options: argparse.Namespace) -> None:
         cases: list[Case] = [
             case
             for case in PARTS[name].list_cases(quick=options.quick)
-            if not options.case or any(text in case.name for text in options.case)
+            if _is_wanted(case.name, options.case)
         ]
         first = 1 + max((r["repeat"] for r in before if r["part"] == name), default=-1)
         with (options.out / f"{machine['date']}-{name}.jsonl").open("a") as lines:
@@ -100,6 +102,10 @@ def measure(options: argparse.Namespace) -> None:
                     lines.flush()
                     said = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
                     print(f"{name}: {case.name}: {said}", file=sys.stderr, flush=True)
+
+
+def _is_wanted(case: str, texts: list[str] | None) -> bool:
+    return not texts or any(text in case for text in texts)
 
 
 if __name__ == "__main__":
