@@ -6,8 +6,10 @@ at the world only through ``torch.distributed``.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,10 +76,6 @@ def fit(
     reseeding from (seed, epoch, rank), so a run resumed from a checkpoint ends with the weights of
     one left alone (bit for bit on a CPU with the same number of threads and workers).
 
-    On a CPU the calling thread takes subnormal numbers, below 1e-38, for zero from then on: the
-    gradients of a fitted network sink so low, and each operation on one takes a hundred times as
-    long.
-
     Args:
         corpus: the recordings; None for a task that has none.
         prepare: makes the model ready for its device and its process group, in place.
@@ -86,15 +84,15 @@ def fit(
         refit: train on the training and validation parts together, and validate nothing.
     """
     keep_freed_memory()
-    torch.set_flush_denormal(True)
     device = torch.device(device)
     rank, world_size = process_rank()
-    task = build_task(config, corpus, device, refit=refit)
-    torch.manual_seed(config.seed)
-    model = restore_model(task.build_model, resume) if resume else task.build_model()
-    replica = prepare(model)
-    if world_size > 1:
-        settle_order(task, replica)
+    with flush_subnormal():  # torch's other threads, which begin here, inherit it
+        task = build_task(config, corpus, device, refit=refit)
+        torch.manual_seed(config.seed)
+        model = restore_model(task.build_model, resume) if resume else task.build_model()
+        replica = prepare(model)
+        if world_size > 1:
+            settle_order(task, replica)
     optimizer = build_optimizer(config, model)
     if resume:
         load_optimizer(optimizer, resume)
@@ -104,8 +102,9 @@ def fit(
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
-        train_loss = train_epoch(config, task, replica, optimizer, epoch)
-        metrics = {"epoch": epoch, "train_loss": train_loss, **validate(task, model, device)}
+        with flush_subnormal():
+            train_loss = train_epoch(config, task, replica, optimizer, epoch)
+            metrics = {"epoch": epoch, "train_loss": train_loss, **validate(task, model, device)}
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
         metrics["world_size"] = world_size
         metrics["seconds"] = time.perf_counter() - started
@@ -126,6 +125,22 @@ def fit(
         )
         if diverged:
             return
+
+
+@contextmanager
+def flush_subnormal() -> Iterator[None]:
+    """Take numbers below the smallest normal one, 1e-38 in single precision, for zero meanwhile.
+
+    The gradients of a network that fits sink so low, and each operation on one takes a CPU a
+    hundred times as long. It counts for the calling thread, and is undone: other code may need
+    them.
+    """
+    before = sys.float_info.min / 2 == 0  # torch does not tell
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def build_task(

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed.case import Case, run_apart
+from raytune_yesno import loop
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.corpus import split_corpus
 from raytune_yesno.decode import count_errors, greedy_decode
 from raytune_yesno.features import Batch, Example, collate
-from raytune_yesno.loop import build_optimizer, fit
+from raytune_yesno.loop import build_optimizer
 from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.models import STRIDE, Net, num_positions
 from raytune_yesno.synthetic import synthesize
@@ -185,11 +186,10 @@ def _run_fitted(keep_subnormal: bool, epochs: int, folder: Path) -> dict[str, fl
 def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
     """Train with the project's loop, and return what the last quarter's epochs took."""
     torch.set_num_threads(1)
-    records = fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
-    seconds = []
-    for record in records:
-        torch.set_flush_denormal(not keep_subnormal)  # the loop sets it when it begins
-        seconds.append(record.metrics["seconds"])
+    if keep_subnormal:
+        loop.flush_subnormal = nullcontext
+    records = loop.fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
+    seconds = [record.metrics["seconds"] for record in records]
     return {"ms an epoch": 1000 * statistics.median(seconds[-math.ceil(epochs / 4) :])}
 
 
