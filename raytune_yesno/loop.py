@@ -91,7 +91,7 @@ def fit(
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         replica = prepare(model)
-        if world_size > 1:
+        if world_size > 2:  # two addends come to the same in either order
             settle_order(task, replica)
     optimizer = build_optimizer(config, model)
     if resume:

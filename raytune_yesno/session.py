@@ -111,15 +111,15 @@ def ray_session(
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    is_local = address == "local"
     _check_answers(address)
-    if address == "local" and _makes_token():
+    if is_local and _makes_token():
         ensure_token()  # Ray would make it, and leave it readable by everybody
     else:
         hide_token()
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        is_local = address == "local"
         with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
             ray.init(
                 address=address,

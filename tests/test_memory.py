@@ -9,6 +9,10 @@ import pytest
 
 from raytune_yesno.memory import ONE_ARENA
 
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the C library is not glibc"
+)
+
 _FAULTS = """
 import resource, sys, threading, torch
 from raytune_yesno.memory import keep_freed_memory
@@ -46,11 +50,6 @@ def _count_faults(*arguments: str, **environment: str) -> int:
         check=True,
     )
     return int(done.stdout)
-
-
-pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="the C library is not glibc"
-)
 
 
 def test_freed_memory_is_taken_again_unless_the_environment_says_otherwise() -> None:

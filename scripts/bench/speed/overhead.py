@@ -18,6 +18,7 @@ TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
 EPOCHS = {"1s": 4, "5s": 20, "20s": 80}
 """About so long a trial takes on one thread."""
 TRIALS = {"1s": 100, "5s": 100, "20s": 40}
+"""Of each size; forty of the longest take longer than a hundred of the others."""
 FEW = 8
 """Trials of those that take half a minute to begin one."""
 PEERS = {
