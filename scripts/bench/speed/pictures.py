@@ -57,14 +57,14 @@ def _draw_step(results: Results) -> Any:
         layout="constrained",
     )
     for axes, group, medians in zip(panels[:, 0], groups, bars, strict=True):
-        _draw_bars(axes, medians)
+        _draw_bars(axes, group, medians)
         axes.set(title=f"{group} network", xlabel="ms an epoch, on one thread")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
     return figure
 
 
-def _draw_bars(axes: Any, medians: dict[tuple[str, str], dict[str, float]]) -> None:
+def _draw_bars(axes: Any, group: str, medians: dict[tuple[str, str], dict[str, float]]) -> None:
     commits = [commit for _, commit in medians]
     medians = dict(sorted(medians.items(), key=lambda item: _first(item[0][0], medians)))
     parts = dict.fromkeys(part for figures in medians.values() for part in figures)
@@ -77,9 +77,14 @@ def _draw_bars(axes: Any, medians: dict[tuple[str, str], dict[str, float]]) -> N
     whole = [figures["ms an epoch"] for figures in medians.values()]
     rest = [max(0.0, most - left) for most, left in zip(whole, lefts, strict=True)]
     axes.barh(places, rest, left=lefts, color="0.85", label="not told apart")
+    cases = [case.removeprefix(f"{group}: ") for case, _ in medians]
     last = commits[-1]
-    names = [case if commit == last else f"{case}, {commit[:7]}" for case, commit in medians]
+    names = [
+        case if commit == last else f"{case}, at {commit[:7]}"
+        for case, (_, commit) in zip(cases, medians, strict=True)
+    ]
     axes.set_yticks(places, names)
+    axes.set_xlim(0, 1.03 * max(whole + lefts))
     axes.invert_yaxis()
 
 
