@@ -31,7 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_what_is_no_more_than_luck_is_not_named() -> None:
     found = Importance(names=("a", "b"), means=(0.4, 0.2), spreads=(0.1, 0.1), luck=0.3)
     assert found.clear == ("a",)
-    assert "a (0.40 ± 0.10), beyond what luck brings (0.30)" in answer_importance(found)[1]
+    assert "a (0.40 ± 0.10), beyond the 0.30 that luck brings," in answer_importance(found)[1]
     assert "No single one" in answer_importance(replace(found, luck=0.5))[1]
     assert answer_importance(Importance("too few"))[1] == "Not told: too few."
 

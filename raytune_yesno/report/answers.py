@@ -22,12 +22,12 @@ def answer_importance(found: Importance) -> Answer:
     else:
         figures = dict(zip(found.names, zip(found.means, found.spreads, strict=True), strict=True))
         told = ["{} ({:.2f} ± {:.2f})".format(name, *figures[name]) for name in found.clear[:3]]
-        text = (
-            f"{join_names(told)}, beyond what luck brings ({found.luck:.2f})"
+        which = (
+            f"{join_names(told)}, beyond the {found.luck:.2f} that luck brings,"
             if told
-            else f"No single one can be told from luck ({found.luck:.2f})"
+            else f"No single one: none goes beyond the {found.luck:.2f} that luck brings"
         )
-        text += f"; of {found.num_trials} trials."
+        text = f"{which} in {found.num_trials} trials."
     return ("Which hyperparameter mattered?", text, "importance")
 
 
