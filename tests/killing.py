@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+from multiprocessing.forkserver import _forkserver as server
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def search_and_kill(plan: Plan, out: Path, address: str, kills: int, seed: int) 
 
     Moments are counted in events of the store, which a search that stands still does not write.
     """
+    # One that other tests started may be older than the cluster, and not know its token.
+    server._stop()
     generator = random.Random(seed)
     killed = 0
     while True:
