@@ -4,9 +4,10 @@ Kept apart from the trial, as their processes need nothing of Ray Tune.
 """
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 import torch
@@ -24,6 +25,7 @@ from raytune_yesno.loop import REPLICA, Record, find_device, fit
 if TYPE_CHECKING:
     from raytune_yesno.corpus import Corpus
 
+Step = TypeVar("Step")
 Launch = dict[str, Any]
 """What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
 URI to go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs
@@ -80,9 +82,45 @@ class Peers:
             self._join()
         ray.get([actor.begin.remote(launch, resume) for actor in self._actors])
 
-    def advance(self) -> list[Any]:
-        """Have them train one epoch; return what to wait for."""
-        return [actor.advance.remote() for actor in self._actors]
+    def step(self, advance: Callable[[], Step]) -> Step:
+        """Train one epoch on all ranks and return what ``advance``, this one's part, returns.
+
+        The ranks wait for each other in collectives, half an hour long, and do not see that one has
+        failed as long as its process lives. So the first to fail ends the group.
+
+        Raises:
+            Exception: what the first rank that failed raised; RayActorError if its process died.
+        """
+        if not self._actors:
+            return advance()
+        failures: list[Exception] = []
+        waiting = [actor.advance.remote() for actor in self._actors]
+        watch = threading.Thread(target=self._watch, args=(waiting, failures), daemon=True)
+        watch.start()
+        try:
+            mine = advance()
+        except Exception as error:
+            if not _is_lost_connection(error):
+                self.end()
+                raise
+            watch.join()
+            raise (failures or [error])[0] from None
+        watch.join()
+        if failures:
+            raise failures[0]
+        return mine
+
+    def _watch(self, waiting: list[Any], failures: list[Exception]) -> None:
+        """Wait for the peers' epochs; at the first that fails, end all of them."""
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            try:
+                ray.get(ready)
+            except Exception as error:
+                failures.append(error)
+                for actor in self._actors:
+                    ray.kill(actor)
+                return
 
     def end(self) -> None:
         """End them and the group; they would end with the actor that owns them, too."""
@@ -122,12 +160,12 @@ class Peer:
 
     def advance(self) -> None:
         """Train one epoch."""
-        try:
-            next(self.records)
-        except Exception:
-            # The others wait for this rank in a collective; dropping the connections tells them.
-            dist.destroy_process_group()
-            raise
+        next(self.records)
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Say whether a collective failed, so that what failed is another rank."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:

@@ -66,11 +66,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if self.records is None:
             self.peers.begin(self.launch, self.resume)
             self.records = self.payload.records(self.launch, self.resume)
-        waiting = self.peers.advance()
-        try:
-            self.record = next(self.records)
-        finally:
-            ray.get(waiting)  # what a peer raised explains better than the lost connection does
+        records = self.records
+        self.record = self.peers.step(lambda: next(records))
         metrics = self.record.metrics
         damage, self.damage = self.damage, None
         is_over = self.record.diverged or metrics["epoch"] >= self.payload.config.epochs
