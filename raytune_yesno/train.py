@@ -127,6 +127,8 @@ def run_training(
     payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs, place)
     history = checkpoint.history if checkpoint else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
+    if checkpoint:
+        keep_last(out)  # it may have been cut off before the best one was kept
     if len(history) < payload.epochs:
         if config.num_workers:
             run_on_workers(payload, out, on_epoch, note)
@@ -162,9 +164,12 @@ def run_on_workers(
             follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
         ):
             while cause := fit_on_workers(payload, out):
-                resume, _ = find_resumable(out)
+                resume, damage = find_resumable(out)
                 if count_epochs(resume) <= count_epochs(payload.resume):
                     raise WorkError(f"training failed: {cause}")
+                if damage:
+                    copy_checkpoint(out / BEST, out / LAST)
+                keep_last(out)
                 payload = dataclasses.replace(payload, resume=resume)
     finally:
         (out / _NOTES).unlink()
@@ -378,6 +383,8 @@ def load_resumable(
             f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
             f"not on {corpus.source} ({corpus.fingerprint}); give --data as it was then"
         )
+    if damage:
+        copy_checkpoint(out / BEST, out / LAST)
     return checkpoint
 
 

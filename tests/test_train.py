@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,29 @@ class TestResuming:
         (line,) = told
         assert line.startswith(f"{tmp_path / 'last'}: the checkpoint is damaged (")
         assert line.endswith(f"; gone on from epoch 2, {tmp_path / 'best'}")
+
+    def test_a_finished_run_whose_last_checkpoint_is_damaged_is_whole_again(
+        self, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        run = run_training(here(), small_corpus, tmp_path, refit=True)
+        (run.last / STATE_DICT).write_bytes(b"")
+        again = run_training(here(), small_corpus, tmp_path, refit=True, resume=True)
+        assert again == run
+        assert load_checkpoint(run.last).history == run.history
+
+    def test_keeps_the_best_epoch_that_was_saved_as_the_last_alone(
+        self, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        """The run was killed after the one was written, and before the other was."""
+        one = run_training(here(), small_corpus, tmp_path, epochs=1)
+        shutil.copytree(one.best, tmp_path / "kept")
+        two = run_training(here(), small_corpus, tmp_path, resume=True, epochs=2)
+        assert load_checkpoint(two.best).epoch == 2
+        shutil.rmtree(two.best)
+        (tmp_path / "kept").rename(two.best)
+        again = run_training(here(), small_corpus, tmp_path, resume=True, epochs=2)
+        assert again == two
+        assert load_checkpoint(two.best).epoch == 2
 
     def test_where_all_is_damaged_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
         run_training(here(), small_corpus, tmp_path, epochs=1)
