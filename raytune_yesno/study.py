@@ -164,7 +164,7 @@ class Study:
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
                     "error": trial.error,
-                    **{f"config.{key}": value for key, value in trial.point.items()},
+                    **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )
         return rows
@@ -310,15 +310,21 @@ def _build_study(
         reason=reason,
         searched=searched,
         end_time=max(ends, default=events[0]["time"]),
-        pauses=[
-            (before["time"], event["time"])
-            for before, event in itertools.pairwise(events)
-            if event["event"] == "resumed"
-        ],
+        pauses=_find_pauses(events),
         problems=problems,
         metric=metric,
         mode=mode,
     )
+
+
+def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:
+    """Return from when to when nobody searched: a refit comes after the search."""
+    searching = [event for event in events if event["event"] != "refitted"]
+    return [
+        (before["time"], event["time"])
+        for before, event in itertools.pairwise(searching)
+        if event["event"] == "resumed"
+    ]
 
 
 _MAY_CHANGE = {"trials", "time_budget", "target", "patience", "max_failures"}  # when resumed

@@ -129,7 +129,7 @@ def run_training(
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if checkpoint:
         keep_last(out)  # it may have been cut off before the best one was kept
-    if len(history) < payload.epochs:
+    if len(history) < payload.epochs and (not history or is_finite(history[-1])):
         if config.num_workers:
             run_on_workers(payload, out, on_epoch, note)
         else:
@@ -335,7 +335,7 @@ def score(metrics: dict[str, Any]) -> tuple[float, float]:
     Without validation the latest epoch is the best.
     """
     loss = metrics.get("valid_loss", -metrics["epoch"])
-    return (loss if math.isfinite(loss) else math.inf, metrics.get("valid_wer", 0.0))
+    return (loss if is_finite(metrics) else math.inf, metrics.get("valid_wer", 0.0))
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:

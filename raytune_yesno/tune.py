@@ -242,7 +242,7 @@ def run_refit(
         ``checkpoint`` (a folder), ``epochs``, and ``test`` (figures on the test part; `yesno`).
 
     Raises:
-        WorkError: no trial has a result to refit.
+        WorkError: no trial has a result to refit, or the refit diverged.
     """
     from raytune_yesno.train import find_resumable, run_training
 
@@ -270,6 +270,12 @@ def run_refit(
         on_epoch=on_epoch,
         note=note,
     )
+    if run.diverged:
+        raise WorkError(
+            f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
+            f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
+            f"may find a steadier one: tune --resume {place or study.path} --add-trials 8"
+        )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     if corpus:
         from raytune_yesno.recognizer import Recognizer, evaluate

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -18,6 +19,7 @@ import pytest
 from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
 from raytune_yesno.compare import Group, compare_groups, group_studies
+from raytune_yesno.config import build_config
 from raytune_yesno.display import WIDTH
 from raytune_yesno.errors import InputError
 from raytune_yesno.report import write_report
@@ -403,12 +405,54 @@ class TestTexts:
         plan = build_plan(read_settings(options), options)
         assert plan.as_dict()["space"] == study.asked["space"]
         assert (plan.search, plan.num_trials, plan.config.epochs) == ("random", 30, 9)
-        import shlex
-
         options = cli.build_parser().parse_args(shlex.split(train)[1:])
         config = read_settings(options)["config"]
         assert study.best is not None
         assert float(config["learning_rate"]) == study.best.point["learning_rate"]
+
+    @pytest.mark.parametrize(
+        ("base", "point"),
+        [
+            ({"model": "mlp", "hidden_layers": 1, "learning_rate": 2e-3}, {}),
+            ({}, {"model": "mlp"}),
+            ({"task": "sine", "epochs": 16, "batch_size": 2, "hidden_layers": 1}, {}),
+            ({"num_workers": "1:4", "channels": [4], "seed": 7}, {"dropout": 0.1}),
+        ],
+    )
+    def test_the_commands_give_the_very_config_whatever_its_defaults(
+        self, base: dict[str, Any], point: dict[str, Any], study: Study, tmp_path: Path
+    ) -> None:
+        from raytune_yesno.settings import build_plan, read_settings
+
+        asked = build_config(base)
+        assert study.best is not None
+        best = replace(study.best, point=point)
+        space = {"dropout": {"float": [0.0, 0.5]}}
+        asked_so = {**study.asked, "config": asked.as_dict(), "space": space}
+        train, _, file = describe_commands(replace(study, asked=asked_so, trial_list=[best]))
+        options = cli.build_parser().parse_args(shlex.split(train)[1:])
+        assert build_config(read_settings(options)["config"]) == build_config(
+            asked.as_dict(), point
+        )
+        (tmp_path / "study.yaml").write_text(file)
+        words = ["tune", "--config", str(tmp_path / "study.yaml")]
+        options = cli.build_parser().parse_args(words)
+        assert build_plan(read_settings(options), options).config == asked
+
+    def test_the_point_is_the_best_epochs_where_it_changed_after(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        """As with `pbt`, which goes on with another one."""
+        best = study.best
+        assert best is not None
+        assert best.best_epoch is not None
+        change = {"epoch": best.best_epoch["epoch"], "before": best.point}
+        moved = replace(best, point={**best.point, "dropout": 0.49987}, mutations=[change])
+        others = [trial for trial in study.trial_list if trial is not best]
+        study = replace(study, trial_list=[moved, *others])
+        page = write_report([study], tmp_path).html.read_text()
+        assert "0.49987" not in page + describe_commands(study)[0]
+        assert 0.49987 not in study.trials["config.dropout"].tolist()
 
 
 class TestCommand:

@@ -260,6 +260,10 @@ class TestEfficiency:
         before = self.shares(writer.load())
         writer.write("refitted", time=900.0, checkpoint="refit/last", epochs=1, trial=0)
         assert self.shares(writer.load()) == before
+        # Nor where the search then goes on: it paused before the refit.
+        searched = writer.load().end_time
+        writer.write("resumed", time=1000.0, trials=6)
+        assert writer.load().pauses == [(searched, 1000.0)]
 
     def test_one_trial_alone_has_no_gap(self, tmp_path: Path) -> None:
         writer = Writer(tmp_path, slots=1)

@@ -84,6 +84,12 @@ def test_the_best_epoch_has_the_least_loss_then_the_fewest_wrong_words() -> None
     assert [metrics["epoch"] for metrics in sorted(epochs, key=score)] == [3, 2, 1, 4]
 
 
+def test_without_validation_the_best_epoch_is_the_last_whose_loss_is_a_number() -> None:
+    losses = [3.0, 2.0, float("nan")]
+    epochs = [{"epoch": epoch, "train_loss": loss} for epoch, loss in enumerate(losses, start=1)]
+    assert min(epochs, key=score)["epoch"] == 2
+
+
 def test_epochs_are_told_as_they_end(small_corpus: Corpus, tmp_path: Path) -> None:
     """The checkpoint of an epoch is there when the epoch is told of."""
     told = []
@@ -100,6 +106,8 @@ def test_a_run_that_diverges_says_so(small_corpus: Corpus, tmp_path: Path) -> No
     run = run_training(config, small_corpus, tmp_path)
     assert run.diverged
     assert len(run.history) < config.epochs
+    again = run_training(config, small_corpus, tmp_path, resume=True, on_epoch=pytest.fail)
+    assert again == run
 
 
 class TestResuming:

@@ -326,6 +326,17 @@ def test_only_trials_in_flight_keep_checkpoints(small_corpus: Corpus, tmp_path: 
     assert 1 <= max(kept) <= 2
 
 
+def test_a_refit_that_diverges_is_no_result(small_corpus: Corpus, tmp_path: Path) -> None:
+    plan = build_manual_plan([GOOD], config={"warmup": 0.0, "clip_norm": 0.0})
+    study = run_search(plan, small_corpus, tmp_path)
+    assert study.best
+    # What more recordings can do to a config that is just stable on fewer.
+    study.best.point.update(optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(WorkError, match=r"no longer a number after epoch 1 of \d; more trials"):
+        run_refit(study, small_corpus)
+    assert load(tmp_path).refit is None
+
+
 def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_path: Path) -> None:
     points = [{"optimizer": "sgd", "learning_rate": 1e30}]
     study = run_search(build_manual_plan(points, config={"warmup": 0.0}), small_corpus, tmp_path)

@@ -161,7 +161,7 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         found = {
             "study": str(best.path),
             "trial": best.best.number,
-            "config": {**best.asked.get("config", {}), **best.best.point},
+            "config": {**best.asked.get("config", {}), **best.best.best_point},
             "metrics": best.best.metrics,
         }
     return {

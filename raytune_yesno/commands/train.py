@@ -54,7 +54,9 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
             f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
             "learning_rate or a clip_norm may help"
         )
-    best = min(run.history, key=lambda metrics: metrics.get("valid_loss", 0.0))
+    from raytune_yesno.train import score
+
+    best = min(run.history, key=score)
     result: dict[str, Any] = {
         "checkpoint": str(run.best),
         "last": str(run.last),

@@ -46,10 +46,10 @@ class Axis:
 def build_axes(study: Study) -> list[Axis]:
     """Return an axis for each hyperparameter that was varied: as the space says, else as its
     values do."""
-    names = dict.fromkeys(key for trial in study.trial_list for key in trial.point)
+    names = dict.fromkeys(key for trial in study.trial_list for key in trial.best_point)
     axes = []
     for name in names:
-        values = [trial.point[name] for trial in study.trial_list if name in trial.point]
+        values = [trial.best_point[name] for trial in study.trial_list if name in trial.best_point]
         domain = study.asked.get("space", {}).get(name)
         axis = _read_domain(name, domain) or _guess(name, values)
         if axis.kind == "choice":

@@ -151,7 +151,7 @@ def _cross_validate(
 
 def _encode(axis: Axis, trials: Sequence[Trial]) -> Any:
     """Return an axis's column; a value that a trial does not have lies below all others."""
-    places = [axis.place(trial.point.get(axis.name)) for trial in trials]
+    places = [axis.place(trial.best_point.get(axis.name)) for trial in trials]
     column = np.array([np.nan if place is None else place for place in places], dtype=float)
     if axis.kind == "log":
         column = np.log(np.where(column > 0, column, np.nan))

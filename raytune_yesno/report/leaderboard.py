@@ -34,7 +34,7 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         columns.insert(2, ["wer", *("" if wer is None else f"{wer:.1%}" for wer in wers)])
     width = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
-        values = [_cut(format_value(trial.point.get(name, ""))) for trial in ranking]
+        values = [_cut(format_value(trial.best_point.get(name, ""))) for trial in ranking]
         wide = max(map(len, (_cut(name), *values)))
         if width + 2 + wide > WIDTH:
             break

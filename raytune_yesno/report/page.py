@@ -136,7 +136,7 @@ def _outcome(study: Study) -> str:
             html.append(f'<p class="say"><strong>Test:</strong> {escape(figure)}.</p>')
         rows = "".join(
             f"<div><dt>{escape(key)}</dt><dd>{escape(format_value(value))}</dd></div>"
-            for key, value in best.point.items()
+            for key, value in best.best_point.items()
         )
         html.append(f'<h3>Best config</h3><dl class="config">{rows}</dl>')
     facts = {

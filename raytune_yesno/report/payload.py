@@ -57,10 +57,13 @@ def _describe(
 ) -> dict[str, Any]:
     axes = build_axes(study)
     trials = study.trial_list
-    columns = [[axis.place(trial.point.get(axis.name)) for trial in trials] for axis in axes]
+    columns = [[axis.place(trial.best_point.get(axis.name)) for trial in trials] for axis in axes]
     varied = {axis.name for axis in axes}
     fixed = {
-        key: value for trial in trials for key, value in trial.point.items() if key not in varied
+        key: value
+        for trial in trials
+        for key, value in trial.best_point.items()
+        if key not in varied
     }
     slots, spans = lay_timeline(study)
     index = {trial.number: place for place, trial in enumerate(trials)}
@@ -104,9 +107,9 @@ def _choices(study: Study, names: Sequence[str]) -> dict[str, list[Any]]:
     for name in names:
         known: list[Any] = list(axes[name].options)
         for trial in study.trial_list:
-            place = axes[name].place(trial.point.get(name))
+            place = axes[name].place(trial.best_point.get(name))
             if place is not None:
-                known[int(place)] = _plain(trial.point[name])
+                known[int(place)] = _plain(trial.best_point[name])
         values[name] = known
     return values
 

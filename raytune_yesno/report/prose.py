@@ -3,16 +3,20 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
 from raytune_yesno.compare import Difference, Group, name_mean
 from raytune_yesno.display import format_seconds
 from raytune_yesno.efficiency import Efficiency
+from raytune_yesno.errors import InputError
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
 from raytune_yesno.study import Study
+
+if TYPE_CHECKING:
+    from raytune_yesno.config import Config
 
 CAUSES = {
     "efficiency": "training",
@@ -224,26 +228,26 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         return "", "", ""
     import yaml
 
-    from raytune_yesno.config import Config
+    from raytune_yesno.config import build_config
 
-    defaults = Config().as_dict()
-    config = {
-        key: value
-        for key, value in asked["config"].items()
-        if key != "seed" and value != _plain_default(defaults.get(key))
-    }
+    best = study.best
+    try:
+        base = build_config(asked["config"])
+        trained = build_config(base.as_dict(), best.best_point) if best else base
+    except InputError:  # of another version, with other keys
+        return "", "", ""
     train = ""
-    if study.best:
-        point = {**config, **study.best.point, "seed": asked["config"].get("seed", 0)}
-        data = ["--data", study.data] if study.data else []
-        words = ["raytune-yesno", "train", *data]
-        for key, value in point.items():
+    if best:
+        words = ["raytune-yesno", "train", *(["--data", study.data] if study.data else [])]
+        shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
+        for key, value in shown.items():
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words += ["--set", f"{key}={text}"]
         train = shlex.join(words)
+    config = list_changes(base)
     settings = {
         **({"data": study.data} if study.data else {}),
-        "seed": asked["config"].get("seed", 0),
+        "seed": base.seed,
         **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
         **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
         **({"config": config} if config else {}),
@@ -256,8 +260,15 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     return train, tune, file
 
 
-def _plain_default(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def list_changes(config: "Config") -> dict[str, Any]:
+    """Return what makes a config, but for its seed, of the defaults of its task and model."""
+    from raytune_yesno.config import Config, build_config
+
+    usual, whole = Config().as_dict(), config.as_dict()
+    named = {key: whole[key] for key in ("task", "model") if whole[key] != usual[key]}
+    defaults = build_config(named).as_dict()
+    changed = {key: value for key, value in whole.items() if value != defaults[key]}
+    return {**named, **{key: value for key, value in changed.items() if key != "seed"}}
 
 
 def join_names(names: Sequence[str]) -> str:
