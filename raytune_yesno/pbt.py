@@ -62,6 +62,7 @@ class PBT(Rounds):
             if key not in INHERITED and domain.num_values > 1
         }
         self.goal = interval
+        self.copied: set[int] = set()  # of those that meet there, who goes on as a copy already
 
     def prepare(
         self, earlier: Iterable[Trial], *, num_trials: int, slots: int, store: StudyStore
@@ -69,12 +70,19 @@ class PBT(Rounds):
         """Take what a study's records say: the population meets next where the last one stood."""
         earlier = list(earlier)
         super().prepare(earlier, num_trials=num_trials, slots=slots, store=store)
-        standing = [entrant.epoch for entrant in self.entrants.values() if not entrant.ended]
+        standing = {n: entrant for n, entrant in self.entrants.items() if not entrant.ended}
         if standing and len(earlier) == num_trials:
-            rounds = max(1, -(-min(standing) // self.interval))
-            goal = rounds * self.interval
-            met = any(event["epoch"] == goal for trial in earlier for event in trial.mutations)
-            self.goal = min(goal + self.interval * met, self.epochs)
+            least = min(entrant.epoch for entrant in standing.values())
+            self.goal = max(1, -(-least // self.interval)) * self.interval
+            self.copied = {
+                trial.number
+                for trial in earlier
+                for event in trial.mutations
+                if event["epoch"] == self.goal
+            }
+            # It may have been cut off between two copies; the draws of the others are as they were.
+            if self.copied and len(self.copied) >= self._count_worst(len(self._rank(standing))):
+                self._go_on()
 
     def milestones(self) -> dict[int, int]:
         """Return the epoch at which all trials meet next."""
@@ -89,23 +97,32 @@ class PBT(Rounds):
                 for number, trial in live.items()
             ):
                 self.exploit(live)
-                self.goal = min(self.goal + self.interval, self.epochs)
-                self._known = None
+                self._go_on()
         return super().choose_trial_to_run(tune_controller)
 
     def exploit(self, live: dict[int, RayTrial]) -> None:
         """Copy the best over the worst of those who have met."""
-        losses = {
-            number: self.entrants[number].losses[self.goal]
-            for number in live
-            if self.goal in self.entrants[number].losses
-        }
-        ranked = sorted(losses, key=lambda number: (losses[number], number))
-        count = min(max(1, round(self.quantile * len(ranked))), len(ranked) // 2)
+        ranked = self._rank(live)
+        count = self._count_worst(len(ranked))
         for number in ranked[len(ranked) - count :]:
             generator = build_generator(self.seed, number, self.goal)
             source = ranked[int(generator.integers(count))]
-            self.copy(live[source], live[number], generator)
+            if number not in self.copied:
+                self.copy(live[source], live[number], generator)
+
+    def _rank(self, numbers: Iterable[int]) -> list[int]:
+        """Return the trials that have come to the goal, the best first."""
+        known = {number: self.entrants[number].losses for number in numbers}
+        met = [number for number, losses in known.items() if self.goal in losses]
+        return sorted(met, key=lambda number: (known[number][self.goal], number))
+
+    def _count_worst(self, met: int) -> int:
+        return min(max(1, round(self.quantile * met)), met // 2)
+
+    def _go_on(self) -> None:
+        self.goal = min(self.goal + self.interval, self.epochs)
+        self.copied = set()
+        self._known = None
 
     def copy(self, source: RayTrial, target: RayTrial, generator: np.random.Generator) -> None:
         """Let one trial go on from another's checkpoint, with a point near the other's."""

@@ -154,9 +154,17 @@ class Plan:
         """Return the plan for as many trials more.
 
         They come after those asked for; after those begun, if a stop condition ended the search.
+
+        Raises:
+            InputError: there cannot be as many, or they cannot join those that were cut off.
         """
         if add_trials < 1:
             raise InputError(f"add_trials: {add_trials} is out of range; it must be at least 1")
+        if self.scheduler == "pbt" and not study.searched:
+            raise InputError(
+                f"add_trials: the population of {study.path} is in its midst, where no other trial "
+                "can join it; resume the study without, and add trials once it has ended"
+            )
         asked_for = len(study.trial_list) if study.searched else self.num_trials
         longer = replace(self, trials=asked_for + add_trials)
         if longer.num_trials < asked_for + add_trials:
