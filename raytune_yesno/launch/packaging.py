@@ -18,6 +18,7 @@ import yaml
 from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.text import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "python -m raytune_yesno.cli"
@@ -55,7 +56,7 @@ def unpack_wheel(folder: Path) -> None:
             check=False,
         )
         if built.returncode:
-            raise WorkError(f"the project's wheel could not be built: {_last(built.stderr)}")
+            raise WorkError(f"the project's wheel could not be built: {last_line(built.stderr)}")
         (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -116,8 +117,3 @@ def _take(option: str, value: str, folder: Path) -> str:
     else:
         shutil.copy(path, target)
     return str(target.relative_to(folder))
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
