@@ -14,6 +14,7 @@ from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.token import ensure_token, hide_token
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
+from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
@@ -123,6 +124,7 @@ def ray_session(
         with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
             ray.init(
                 address=address,
+                job_config=_describe_job(),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 **(local if is_local else {}),
@@ -143,6 +145,15 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def _describe_job() -> Any:
+    """Return Ray's settings of a job whose workers import from where the driver does."""
+    from ray.job_config import JobConfig
+
+    job = JobConfig()
+    job._py_driver_sys_path = WorkerPath()
+    return job
 
 
 @contextmanager

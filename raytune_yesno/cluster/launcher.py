@@ -5,13 +5,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
+from raytune_yesno.import_path import module_command
 
 DASHBOARD = 8265
 POLL_S = 0.5
@@ -111,7 +111,7 @@ class Launcher:
             process.wait()
 
 
-_RAY = (sys.executable, "-m", "ray.scripts.scripts")
+_RAY = tuple(module_command("ray.scripts.scripts"))
 
 
 def answers(address: str) -> bool:

@@ -25,6 +25,7 @@ from typing import Any
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.import_path import module_command
 
 _RAY = "raytune_yesno.cluster.loopback"
 MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
@@ -153,7 +154,7 @@ def start_node(
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [*within, sys.executable, "-m", _RAY, "start", *role, *options],
+            [*within, *module_command(_RAY), "start", *role, *options],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
