@@ -11,6 +11,7 @@ from typing import Any
 
 from raytune_yesno.cluster.growth import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
+from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.token import ensure_token, hide_token
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
@@ -121,6 +122,7 @@ def ray_session(
     local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
+        _bypass_proxies(address)
         with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
             ray.init(
                 address=address,
@@ -136,6 +138,8 @@ def ray_session(
             f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
             "the machine where it was made, and set RAY_AUTH_MODE=token"
         ) from error
+    if not is_local:
+        reach_directly(*(node["NodeManagerAddress"] for node in ray.nodes()))
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler aborts the process.
         signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
@@ -145,6 +149,13 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def _bypass_proxies(address: str) -> None:
+    """Reach a cluster's head and this machine's node directly: Ray, too, obeys proxy variables."""
+    from ray._private.services import get_node_ip_address
+
+    reach_directly(find_host(address), get_node_ip_address())
 
 
 def _describe_job() -> Any:

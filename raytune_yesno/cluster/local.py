@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.loopback import LOOPBACK
+from raytune_yesno.cluster.proxies import reach_directly
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.import_path import module_command
@@ -149,6 +150,7 @@ def start_node(
         f"--dashboard-agent-listen-port={free_port()}",
         "--disable-usage-stats",
     ]
+    reach_directly(ip)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1"}
     environment |= settings or {}

@@ -6,6 +6,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from raytune_yesno.cluster.proxies import check_private, find_host, reach_directly
 from raytune_yesno.errors import InputError
 
 
@@ -57,10 +58,21 @@ def hide_token() -> None:
         token_file().chmod(0o600)
 
 
-def auth_headers() -> dict[str, str]:
-    """Return what tells a dashboard who asks; nothing where this user has no token."""
+def auth_headers(address: str) -> dict[str, str]:
+    """Return the headers with which a dashboard is asked: the token, or none if there is none.
+
+    Every request to a dashboard takes its headers from here. It then uses no proxy.
+
+    Args:
+        address: the dashboard's URL.
+
+    Raises:
+        InputError: the token would leave this machine unencrypted.
+    """
+    reach_directly(find_host(address))
     try:
         token = os.environ.get("RAY_AUTH_TOKEN") or token_file().read_text().strip()
     except FileNotFoundError:
         return {}
+    check_private(address)
     return {"Authorization": f"Bearer {token}"}
