@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.options import check_options
+from raytune_yesno.registry import check_options
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, build_space
 
