@@ -9,8 +9,8 @@ folder would then run. This module is the one place that prevents it:
 - :class:`WorkerPath` restricts Ray's workers to folders that the driver itself searches.
 - :func:`module_command` starts another Python program, as ``python -m`` does.
 
-A folder that the user names in ``PYTHONPATH`` is searched, and so is the folder of a script that the
-user runs. It imports only modules that Python has loaded before.
+A folder that the user names in ``PYTHONPATH`` is searched, and so is the folder of a script that
+the user runs. This module imports only modules that Python has loaded at its start.
 """
 
 import os
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable
 
 PACKAGE = __name__.partition(".")[0]
-# ``python -c`` puts an empty entry, the working directory, on the path. ``import sys`` reads no file.
+# ``python -c`` puts an empty entry, the working directory, on the path. ``sys`` is built in.
 _RUN_MODULE = (
     "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"

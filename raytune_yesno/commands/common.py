@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.config import Config
 from raytune_yesno.commands.display import Display
-from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

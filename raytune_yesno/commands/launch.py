@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raytune_yesno.launch.definition import Definition, read_documents
-from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.cluster import Cluster, run_to_end
-from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
-from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import is_remote
+from raytune_yesno.launch.cluster import Cluster, run_to_end
+from raytune_yesno.launch.definition import Definition, read_documents
+from raytune_yesno.launch.existing_cluster import ExistingCluster
+from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
+from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 
 PROGRAM = "scripts/launch"
 DESCRIPTION = """\

@@ -12,9 +12,9 @@ from raytune_yesno.commands.display import Display
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model and count the word errors."""
     from raytune_yesno.commands.plots import format_ladder, save_ladder
+    from raytune_yesno.tasks.speech.load import load_corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer, climb_ladder
     from raytune_yesno.tasks.speech.recognizer import evaluate as evaluate_recognizer
-    from raytune_yesno.tasks.speech.load import load_corpus
 
     recognizer = Recognizer.load(options.checkpoint)
     corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)

@@ -155,9 +155,9 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
 
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags win over settings."""
-    from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.default_spaces import default_space
+    from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
     flags = given_flags(options, num_workers=options.workers_per_trial)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import yaml
 
 from raytune_yesno.commands.common import new_folder, read_corpus, say, telling_way_on
-from raytune_yesno.config import Config, build_config
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.errors import WorkError
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     SETTINGS_FILE,
@@ -20,6 +18,8 @@ from raytune_yesno.commands.settings import (
     refuse_flags,
     resume_settings,
 )
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import WorkError
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.launch.definition import Definition
 from raytune_yesno.errors import suggest_name
+from raytune_yesno.launch.definition import Definition
 
 WORLD = frozenset({"0.0.0.0/0", "::/0", "*", "Internet", "any"})
 """How the clouds write: from everywhere."""

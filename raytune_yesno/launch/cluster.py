@@ -1,7 +1,7 @@
 """From a cluster's YAML to the results on this machine: up, ship, submit, follow, fetch, down.
 
-Each step notes in :mod:`raytune_yesno.launch.launch_state` how far it came, so that whatever ends this
-process, another one goes on or cleans up; the command for that is printed.
+Each step records its progress in :mod:`raytune_yesno.launch.launch_state`. If this process ends
+early, another one can continue or clean up; the command for that is printed.
 """
 
 import shlex
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raytune_yesno.launch.definition import Definition, read_documents
-from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.ssh_hosts import Hosts, check_hosts
-from raytune_yesno.launch.job import Job, JobLostError, SilenceError
-from raytune_yesno.launch.ray_up import POLL_S, Launcher, list_nodes
-from raytune_yesno.launch.cloud_machines import list_machines
-from raytune_yesno.launch.rules import check_definition
-from raytune_yesno.launch.packaging import PROGRAM, write_definition
-from raytune_yesno.launch.launch_state import Launch
 from raytune_yesno.cluster.token import ensure_token
-from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import download, is_remote, is_study
+from raytune_yesno.launch.cloud_machines import list_machines
+from raytune_yesno.launch.definition import Definition, read_documents
+from raytune_yesno.launch.existing_cluster import ExistingCluster
+from raytune_yesno.launch.job import Job, JobLostError, SilenceError
+from raytune_yesno.launch.launch_state import Launch
+from raytune_yesno.launch.packaging import PROGRAM, write_definition
+from raytune_yesno.launch.ray_up import POLL_S, Launcher, list_nodes
+from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.launch.ssh_hosts import Hosts, check_hosts
+from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.study.store import STORE
 
 DOWN_S = 90.0

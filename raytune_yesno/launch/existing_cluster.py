@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from raytune_yesno.launch.job import Job
-from raytune_yesno.launch.ray_up import answers
-from raytune_yesno.launch.packaging import PROGRAM
-from raytune_yesno.launch.launch_state import Launch
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import download, is_remote
+from raytune_yesno.launch.job import Job
+from raytune_yesno.launch.launch_state import Launch
+from raytune_yesno.launch.packaging import PROGRAM
+from raytune_yesno.launch.ray_up import answers
 from raytune_yesno.study.store import STORE
 
 _MARK = "raytune-yesno study follows"

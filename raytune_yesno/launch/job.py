@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.autoscaling import BOOTSTRAP, VARIABLE
-from raytune_yesno.launch.ray_up import list_nodes
 from raytune_yesno.cluster.proxies import direct_variables
-from raytune_yesno.launch.packaging import name_commit
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
+from raytune_yesno.launch.packaging import name_commit
+from raytune_yesno.launch.ray_up import list_nodes
 
 SILENT_S = 20.0
 """Seconds without an answer after which a connection counts as broken."""

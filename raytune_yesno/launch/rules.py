@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.launch.clouds import check_aws, check_azure, check_gcp
 from raytune_yesno.launch.definition import (
     EDIT_MARK,
@@ -23,7 +24,6 @@ from raytune_yesno.launch.definition import (
 )
 from raytune_yesno.launch.kubernetes import check_manifests
 from raytune_yesno.launch.versions import PYTHON, ray_version
-from raytune_yesno.errors import InputError, one_line
 
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (its name)
 

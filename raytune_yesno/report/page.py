@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
+from raytune_yesno.commands.display import format_seconds
+from raytune_yesno.report import sentences as prose
+from raytune_yesno.report import summary as answers
+from raytune_yesno.report.axes import format_value
 from raytune_yesno.report.compare import (
     Difference,
     Group,
@@ -13,10 +17,6 @@ from raytune_yesno.report.compare import (
     group_studies,
     name_mean,
 )
-from raytune_yesno.commands.display import format_seconds
-from raytune_yesno.report import summary as answers
-from raytune_yesno.report import sentences as prose
-from raytune_yesno.report.axes import format_value
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.spending import Spending, measure_spending, trace_best
@@ -87,7 +87,7 @@ def build_page(
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _say(text: str) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
-from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.commands.display import format_seconds
-from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.errors import InputError
+from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.study import Study
 
 if TYPE_CHECKING:

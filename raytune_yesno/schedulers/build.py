@@ -7,11 +7,11 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.registry import check_options
-from raytune_yesno.schedulers.deterministic import OrderedASHA, OrderedMedian
-from raytune_yesno.schedulers.pbt import PBT
 from raytune_yesno.schedulers.asha_median import ASHA, FIFO, MedianRule
+from raytune_yesno.schedulers.deterministic import OrderedASHA, OrderedMedian
+from raytune_yesno.schedulers.hyperband import Hyperband
+from raytune_yesno.schedulers.pbt import PBT
 from raytune_yesno.space import Domain
 
 
@@ -73,7 +73,7 @@ def _pbt(
     resample_probability: float = 0.25,
     step: float = 0.1,
 ) -> TrialScheduler:
-    """See :class:`raytune_yesno.schedulers.pbt.PBT`; an ``interval`` of 0 is a fifth of the epochs."""
+    """See :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: a fifth of the epochs."""
     return PBT(
         epochs,
         dict(space),
@@ -114,7 +114,8 @@ def build_scheduler(
 
     Args:
         space, seed: what `pbt` explores, and by which chance.
-        ordered: judge each trial beside those of lower numbers, see :mod:`raytune_yesno.schedulers.deterministic`.
+        ordered: judge each trial only against trials of lower numbers, see
+            :mod:`raytune_yesno.schedulers.deterministic`.
 
     Raises:
         InputError: the name or an option is unknown, or a value makes no sense.

@@ -26,9 +26,9 @@ class Algorithm(Protocol):
 
 
 ALGORITHMS: dict[str, tuple[str, str]] = {
-    "manual": ("simple", "Manual"),
-    "grid": ("simple", "Grid"),
-    "random": ("simple", "Random"),
+    "manual": ("uninformed", "Manual"),
+    "grid": ("uninformed", "Grid"),
+    "random": ("uninformed", "Random"),
     "tpe": ("tpe", "TPE"),
     "bayesian": ("bayesian", "Bayesian"),
     "pso": ("pso", "PSO"),

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line, suggest_name
-from raytune_yesno.study.events import is_number, is_time
 from raytune_yesno.files.remote import copy_files
+from raytune_yesno.study.events import is_number, is_time
 from raytune_yesno.study.store import STORE, Event, parse_json
 from raytune_yesno.study.study import METRIC, Study, Trial
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.errors import one_line
+from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 
 METRIC = "valid_loss"

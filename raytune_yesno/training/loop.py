@@ -18,18 +18,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from raytune_yesno.config import Config
+from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.sine import Sine
+from raytune_yesno.tasks.speech.task import YesNo
+from raytune_yesno.tasks.task import Task
 from raytune_yesno.training.checkpoint import (
     Checkpoint,
     load_optimizer,
     restore_model,
     save_checkpoint,
 )
-from raytune_yesno.config import Config
 from raytune_yesno.training.malloc import keep_freed_memory
-from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks.sine import Sine
-from raytune_yesno.tasks.task import Task
-from raytune_yesno.tasks.speech.task import YesNo
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

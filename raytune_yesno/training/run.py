@@ -23,6 +23,12 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.torch.config import _TorchBackend
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
+from raytune_yesno.cluster.session import worker_bundles
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.training.checkpoint import (
     DESCRIPTION,
     Checkpoint,
@@ -32,14 +38,8 @@ from raytune_yesno.training.checkpoint import (
     save_checkpoint,
     settle_folder,
 )
-from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
-from raytune_yesno.files.remote import delete_tree
-from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
-from raytune_yesno.cluster.session import worker_bundles
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -104,8 +104,8 @@ def run_training(
     """Train with ``config.num_workers`` workers, or with none: in the calling process.
 
     Where there are workers, Ray must be initialised and have room for them
-    (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run goes on with fewer where nodes are
-    lost, and with more where some join; an epoch that was not finished then begins anew.
+    (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run continues with fewer
+    workers when nodes are lost and with more when nodes join; an unfinished epoch is repeated.
 
     Args:
         out: the run's folder, where this process writes.

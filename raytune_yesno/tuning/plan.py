@@ -10,8 +10,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import TAKEN, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
-from raytune_yesno.tuning.stop_conditions import StopConditions
 from raytune_yesno.study.study import Study
+from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
 MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
@@ -56,7 +56,8 @@ class Plan:
         ordered: come to the same on any number of slots; trials wait for each other.
         window: of an ordered study, the W of which trial i is asked for when trials up to i - W
             have ended, in the knowledge of these alone; so no more than W run at a time.
-        warm_start: what the search knows from other studies, see :mod:`raytune_yesno.tuning.warm_start`.
+        warm_start: what the search knows from other studies, see
+            :mod:`raytune_yesno.tuning.warm_start`.
     """
 
     config: Config

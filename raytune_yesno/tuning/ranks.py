@@ -17,9 +17,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-from raytune_yesno.training.checkpoint import Checkpoint
-from raytune_yesno.config import Config, build_config
 from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.training.checkpoint import Checkpoint
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import WorkError
-from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.ranks import Launch
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.study.study import Trial
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.ranks import Launch
+from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
 from raytune_yesno.tuning.warm_start import build_observations
 
 METRIC = "valid_loss"

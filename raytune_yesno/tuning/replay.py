@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.training.checkpoint import library_versions
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.training.checkpoint import library_versions
 from raytune_yesno.training.run import Run, run_training
+from raytune_yesno.tuning.plan import Plan
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

@@ -1,7 +1,7 @@
 """A study: Ray Tune launches trials, the store records them, the best config is refitted.
 
-A study's folder holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the folder of a
-training run) and, while the search runs, ``trials`` with Ray's files and the trials' checkpoints.
+A study's folder holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the folder
+of a training run) and, while the search runs, ``trials``: Ray's files and the trials' checkpoints.
 """
 
 import os
@@ -14,13 +14,19 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from raytune_yesno.training.checkpoint import Checkpoint, library_versions, load_checkpoint
+from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
+from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.study.store import Event, StudyStore
+from raytune_yesno.study.study import Study, load
+from raytune_yesno.study.study import Trial as StudyTrial
+from raytune_yesno.training.checkpoint import Checkpoint, library_versions, load_checkpoint
+from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import Payload
-from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
 from raytune_yesno.tuning.recorder import (
     METRIC,
     Progress,
@@ -29,13 +35,7 @@ from raytune_yesno.tuning.recorder import (
     last_line,
     stop_on_signals,
 )
-from raytune_yesno.files.remote import delete_tree
-from raytune_yesno.schedulers.synchronous import Rounds
-from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
-from raytune_yesno.study.store import Event, StudyStore
-from raytune_yesno.study.study import Study, load
-from raytune_yesno.study.study import Trial as StudyTrial
 from raytune_yesno.tuning.trial import Trial
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import ray
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from raytune_yesno.training.resume import find_latest
 from raytune_yesno.training.loop import Record, find_device
+from raytune_yesno.training.resume import find_latest
 from raytune_yesno.tuning.ranks import Launch, Payload, Peers
 
 _TRY_AGAIN_S = 1.0

@@ -13,6 +13,9 @@ import torch
 
 from fuzzing.kind import Kind
 from fuzzing.mutations import mutate_bytes, mutate_json
+from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.checkpoint import (
     DESCRIPTION,
     Checkpoint,
@@ -20,10 +23,7 @@ from raytune_yesno.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from raytune_yesno.config import build_config
 from raytune_yesno.training.loop import build_optimizer, fit
-from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 

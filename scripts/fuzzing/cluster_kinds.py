@@ -7,9 +7,9 @@ from random import Random
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.settings_kinds import damage_yaml
 from raytune_yesno.commands import launch as command
+from raytune_yesno.errors import InputError
 from raytune_yesno.launch.definition import EDIT_MARK, read_documents, walk_values
 from raytune_yesno.launch.rules import check_definition
-from raytune_yesno.errors import InputError
 
 DEFINITIONS = Path(__file__).parents[2] / "cluster"
 

@@ -192,7 +192,9 @@ def _inside(folder: Path) -> Iterator[None]:
             open(os.devnull) as nowhere,
             mock.patch("raytune_yesno.cluster.session.ray_session", _begin),
             mock.patch("raytune_yesno.training.run.run_training", _begin),
-            mock.patch("raytune_yesno.tasks.speech.synthetic.MAX_RECORDINGS", 100),  # more would be work
+            mock.patch(
+                "raytune_yesno.tasks.speech.synthetic.MAX_RECORDINGS", 100
+            ),  # more would be work
             mock.patch("sys.stdin", nowhere),
             mock.patch.dict(
                 os.environ, {"HOME": str(folder), "MPLCONFIGDIR": tempfile.gettempdir()}

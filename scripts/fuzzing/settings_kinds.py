@@ -12,12 +12,12 @@ import yaml
 from fuzzing.kind import Kind
 from fuzzing.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 from raytune_yesno.cli import build_parser
+from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
 from raytune_yesno.space import decode_point, format_space, parse_space
 from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tuning.plan import Plan
 
 KEYS = [key.name for key in dataclasses.fields(Config)]
 DEFAULTS = Config().as_dict()

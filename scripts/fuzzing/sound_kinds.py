@@ -14,8 +14,8 @@ import soundfile
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.mutations import mutate_bytes, mutate_head
-from raytune_yesno.tasks.speech.download import fetch
 from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.download import fetch
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, read_recording
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from raytune_yesno.errors import InputError
 from raytune_yesno.cluster.session import ray_session
+from raytune_yesno.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytune_yesno import cli
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError, WorkError, one_line
+from raytune_yesno.files.yaml_text import load_documents
+from raytune_yesno.launch.launch_state import STATE, find_launch, launch_folder
+from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.study.store import STORE
+from raytune_yesno.study.study import load
+from raytune_yesno.tasks.speech.download import fetch
+from raytune_yesno.tasks.speech.folder import read_folder
+from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.training.checkpoint import (
     DESCRIPTION,
     RESUME,
@@ -30,17 +40,7 @@ from raytune_yesno.training.checkpoint import (
     describe_checkpoint,
     load_checkpoint,
 )
-from raytune_yesno.launch.rules import check_definition
-from raytune_yesno.launch.launch_state import STATE, find_launch, launch_folder
-from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech.download import fetch
-from raytune_yesno.errors import InputError, WorkError, one_line
-from raytune_yesno.tasks.speech.folder import read_folder
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import load
-from raytune_yesno.files.yaml_text import load_documents
 
 FUZZ = Path(__file__).parents[2] / "scripts" / "fuzz"
 PURE = ("config keys", "--set and --point", "settings files", "search spaces")

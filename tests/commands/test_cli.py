@@ -20,16 +20,16 @@ import soundfile
 import torch
 
 from raytune_yesno import cli
-from raytune_yesno.training.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
 from raytune_yesno.space import Choice
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.study.study import Study, load
+from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.checkpoint import load_checkpoint
+from raytune_yesno.training.loop import fit
+from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.run import best_config
 
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")

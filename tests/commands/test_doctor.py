@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from raytune_yesno import cli
-
-from raytune_yesno.commands import checks as doctor
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.shared_storage import _Spot
+from raytune_yesno.commands import checks as doctor
 
 
 def test_a_token_that_others_can_read_is_a_problem(

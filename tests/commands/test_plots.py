@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.errors import InputError
 from raytune_yesno.commands.plots import draw_text, save_picture
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.corpus import Corpus
 
 
 def tone(seconds: float, *, falling: bool = False) -> torch.Tensor:

@@ -16,15 +16,15 @@ from readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
 from test_networks import RecipeNet
 
 from raytune_yesno import cli
+from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import Config, build_config, parse_assignments
 from raytune_yesno.errors import InputError
-from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.schedulers.build import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation
-from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.space import check_point, parse_space
-from raytune_yesno.tasks.default_spaces import SPACES
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tuning.plan import Plan
 
 TUTORIAL = "The tutorial, step by step"
 BLOCKS = read_blocks()

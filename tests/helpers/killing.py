@@ -6,13 +6,15 @@ from multiprocessing.forkserver import _forkserver as server
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.study.store import STORE
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.tuning.plan import Plan
 
 # One that has imported all before it is forked: a search begins in a second, not in ten.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["raytune_yesno.tuning.run", "raytune_yesno.tasks.speech.synthetic"])
+_CONTEXT.set_forkserver_preload(
+    ["raytune_yesno.tuning.run", "raytune_yesno.tasks.speech.synthetic"]
+)
 
 
 def search(plan: Plan, out: Path, address: str, resume: bool) -> None:

@@ -12,9 +12,9 @@ import yaml
 from hosts import ROOT, Hosts, run_hosts, wait_until
 
 from raytune_yesno.launch.versions import PYTHON
-from raytune_yesno.tuning.replay import COMPARED
 from raytune_yesno.study.store import STORE, read_events
 from raytune_yesno.study.study import load
+from raytune_yesno.tuning.replay import COMPARED
 
 pytestmark = [
     pytest.mark.cluster,

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.commands.report import run_report
-from raytune_yesno.report.compare import Group, compare_groups, group_studies
-from raytune_yesno.config import build_config
 from raytune_yesno.commands.display import WIDTH
+from raytune_yesno.commands.report import run_report
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.compare import Group, compare_groups, group_studies
 from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from test_report import write_study
 
-from raytune_yesno.report.compare import compare_groups, group_studies
 from raytune_yesno.report import write_report
+from raytune_yesno.report.compare import compare_groups, group_studies
+from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.spending import measure_spending, name_nodes
 from raytune_yesno.report.summary import (
     answer_comparison,
     answer_importance,
@@ -18,8 +20,6 @@ from raytune_yesno.report.summary import (
     answer_time,
     bound_correlation,
 )
-from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.spending import measure_spending, name_nodes
 from raytune_yesno.study.study import Study, load_all
 
 

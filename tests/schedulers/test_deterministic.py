@@ -11,14 +11,20 @@ from test_asha_median import build_trial
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.deterministic import InOrder, OrderedASHA, OrderedMedian, is_worse, place_rungs
+from raytune_yesno.schedulers.build import ORDERED, SCHEDULERS, build_scheduler
+from raytune_yesno.schedulers.deterministic import (
+    InOrder,
+    OrderedASHA,
+    OrderedMedian,
+    is_worse,
+    place_rungs,
+)
+from raytune_yesno.schedulers.synchronous import OUT, Entrant
+from raytune_yesno.space import Float, Space
+from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.recorder import StudySearcher
-from raytune_yesno.schedulers.synchronous import OUT, Entrant
-from raytune_yesno.schedulers.build import ORDERED, SCHEDULERS, build_scheduler
-from raytune_yesno.space import Float, Space
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, StopConditions
-from raytune_yesno.study.store import StudyStore
 
 EPOCHS = 9
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True)}

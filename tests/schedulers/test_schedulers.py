@@ -11,15 +11,15 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.schedulers.build import SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.hyperband import Rung, advance, build_band, build_bracket
 from raytune_yesno.schedulers.pbt import INHERITED, explore
-from raytune_yesno.tuning.plan import UNFIT, Plan
 from raytune_yesno.schedulers.synchronous import OUT, Entrant
-from raytune_yesno.schedulers.build import SCHEDULERS, build_scheduler
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.search.cube import build_generator
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tuning.plan import UNFIT, Plan
 
 SPACE: Space = {
     "learning_rate": Float(1e-4, 1e-2, log=True),

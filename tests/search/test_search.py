@@ -99,7 +99,7 @@ def types_of(value):
 def elsewhere():
     """The points of all algorithms in another process, which hashes text in another way."""
     code = (
-        "import json, tests.test_search as t\n"
+        "import json, tests.search.test_search as t\n"
         "names = [n for n in t.ALGORITHMS\n"
         "         if n not in t.LIBRARY or t.importlib.util.find_spec(t.LIBRARY[n])]\n"
         "print(json.dumps({n: t.ask(t.build(n), t.History(), range(t.NUM), 4) for n in names}))"

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from raytune_yesno.seeding import build_generator
 from raytune_yesno.tasks.speech.augment import Augmentation, change_speed, shift_in_time
 from raytune_yesno.tasks.speech.noise import speech_power
-from raytune_yesno.seeding import build_generator
 from raytune_yesno.tasks.speech.synthetic import synthesize_with_times
 
 CORPUS, TIMES = synthesize_with_times(12)

@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader
 from torchaudio.datasets import YESNO
 
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels, split_corpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels, split_corpus
 from raytune_yesno.tasks.speech.folder import check_folder
-from raytune_yesno.tasks.speech.recording import decode, read_recording
 from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.tasks.speech.recording import decode, read_recording
 
 needs_yesno = pytest.mark.skipif(
     not os.environ.get("YESNO_ROOT"), reason="YESNO_ROOT does not say where the recordings are"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import download
 from raytune_yesno.tasks.speech.download import CHECKSUM, URL, fetch
-from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.load import load_corpus
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torchaudio.datasets import YESNO
 
+from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import synthetic
 from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, split_corpus
-from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.synthetic import (
@@ -44,7 +44,10 @@ def test_gives_the_same_bytes_on_every_machine(corpus: Corpus) -> None:
 
 
 def test_gives_the_same_bytes_in_another_process() -> None:
-    code = "from raytune_yesno.tasks.speech.synthetic import synthesize; print(synthesize().fingerprint)"
+    code = (
+        "from raytune_yesno.tasks.speech.synthetic import synthesize;"
+        "print(synthesize().fingerprint)"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.checkpoint import (
     DESCRIPTION,
     RESUME,
@@ -23,10 +26,7 @@ from raytune_yesno.training.checkpoint import (
     replace_folder,
     save_checkpoint,
 )
-from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.tasks.speech.corpus import Corpus, split_corpus
-from raytune_yesno.training.loop import build_optimizer, fit, learning_rate_at
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks.task import shuffle
+from raytune_yesno.tasks.speech.corpus import Corpus, split_corpus
 from raytune_yesno.tasks.speech.task import YesNo
+from raytune_yesno.tasks.task import shuffle
+from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.training.loop import build_optimizer, fit, learning_rate_at
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 6, "dropout": 0.4}
 TINY = {"channels": (2,), "hidden_units": 4, "batch_size": 4, "epochs": 1}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT
 from raytune_yesno.config import build_config
-from raytune_yesno.training.resume import find_latest
+from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT
 from raytune_yesno.training.loop import fit
+from raytune_yesno.training.resume import find_latest
 
 CONFIG = build_config({"task": "sine", "epochs": 4})
 

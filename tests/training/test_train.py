@@ -12,12 +12,12 @@ import ray
 import torch
 from processes import find_processes
 
-from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
-from raytune_yesno.config import Config, build_config
-from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.training.run import HISTORY, Run, run_training, score
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}

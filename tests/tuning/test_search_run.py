@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from processes import find_processes, outlive
 
-from raytune_yesno.training.checkpoint import STATE_DICT, load_checkpoint
-from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
-from raytune_yesno.tuning.recorder import Progress
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.study.store import STORE, read_events
 from raytune_yesno.study.study import Study, Trial, load
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.checkpoint import STATE_DICT, load_checkpoint
+from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.recorder import Progress
 from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.tuning import warm_start
 from raytune_yesno.cli import build_parser, main
+from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tuning.plan import DEAF, Plan
-from raytune_yesno.tuning.recorder import StudySearcher
 from raytune_yesno.search import ALGORITHMS
-from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.space import Choice, Float, Space
-from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.study.study import Study, Trial, load
+from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.plan import DEAF, Plan
+from raytune_yesno.tuning.recorder import StudySearcher
+from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
 
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
 

@@ -10,9 +10,9 @@ import pytest
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
-from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.study.study import load
+from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
 
 POINT = {"learning_rate": 0.01, "channels": [8, 16], "activation": "relu"}
 
@@ -157,8 +157,8 @@ def test_a_search_is_logged_as_it_is_recorded(ray_cluster: str, tmp_path: Path) 
         "tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard here"
     )
     from raytune_yesno.config import build_config
-    from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.space import Float
+    from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.run import run_search
 
     plan = Plan(

@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, Recording, decode
 
 FOLDER = "waves_yesno"  # the name that the published archive and torchaudio give it

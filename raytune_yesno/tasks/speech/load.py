@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.download import Progress, find_yesno
-from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.folder import read_folder
 from raytune_yesno.tasks.speech.synthetic import synthesize
 

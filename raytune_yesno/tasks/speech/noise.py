@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.seeding import build_generator
+from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

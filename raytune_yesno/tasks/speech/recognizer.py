@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint, restore_model
+from raytune_yesno.errors import InputError
+from raytune_yesno.files.remote import at_hand
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
-from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
 from raytune_yesno.tasks.speech.noise import LADDER, noisy_copies
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
-from raytune_yesno.files.remote import at_hand
 from raytune_yesno.tasks.speech.task import build_yesno_model
+from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint, restore_model
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -99,7 +99,7 @@ def climb_ladder(
     part: str,
     on_condition: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Return the word error rate in each condition of :data:`raytune_yesno.tasks.speech.noise.LADDER`.
+    """Return the word error rate in each condition of ``raytune_yesno.tasks.speech.noise.LADDER``.
 
     The noise of a recording is fixed: it depends on the condition and the recording alone.
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 

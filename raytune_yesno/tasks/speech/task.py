@@ -8,14 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.config import Config
+from raytune_yesno.seeding import build_generator
+from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
-from raytune_yesno.tasks.speech.features import Batch, Example, LogMel, collate, flat_alignment, no_alignment
+from raytune_yesno.tasks.speech.features import (
+    Batch,
+    Example,
+    LogMel,
+    collate,
+    flat_alignment,
+    no_alignment,
+)
 from raytune_yesno.tasks.speech.networks import MLP, WINDOW, Net
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
-from raytune_yesno.seeding import build_generator
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:

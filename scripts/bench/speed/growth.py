@@ -50,9 +50,9 @@ def measure_corpus(folder: Path) -> dict[str, float]:
     import torch
 
     from raytune_yesno.config import build_config
-    from raytune_yesno.training.loop import fit
     from raytune_yesno.tasks.speech.load import load_corpus
     from raytune_yesno.tasks.speech.task import YesNo
+    from raytune_yesno.training.loop import fit
 
     torch.set_num_threads(1)
     config = build_config({"batch_size": 8, "epochs": 1})
