@@ -1,9 +1,9 @@
 """Reach the cluster directly, whatever proxies the environment names.
 
-``http_proxy`` and its kin are for the internet. A proxy does not reach a loopback address, and what
-it is sent it can read: the cluster's token, for one. Ray's own clients obey these variables too: its
-state API (requests), and the metrics exporter of every process (gRPC). So the one remedy is in the
-environment, which they and all processes that start from here share: ``no_proxy``.
+``http_proxy`` and the like are meant for the internet. A proxy cannot reach a loopback address, and
+it can read what it is sent, such as the cluster's token. Ray's own clients obey these variables as
+well: its state API (``requests``), and the metrics exporter of every process (gRPC). So the remedy
+is in the environment, which they and all processes started from here share: ``no_proxy``.
 """
 
 import os

@@ -20,6 +20,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.launch.job import Job, SilenceError
 from raytune_yesno.launch.ray_up import answers, list_nodes
 
+_GRPC = "no_grpc_proxy"
+
 
 class Dashboard(BaseHTTPRequestHandler):
     """Answers what a dashboard of Ray's is asked first, and notes the headers."""
@@ -136,7 +138,7 @@ def test_the_users_exceptions_stay(names: tuple[str, ...], monkeypatch: pytest.M
         monkeypatch.delenv(name, raising=False)
     for name in names:
         monkeypatch.setenv(name, f"10.0.0.0/8, {name}.example")
-    monkeypatch.setenv("no_grpc_proxy", "one.example")
+    monkeypatch.setenv(_GRPC, "one.example")
     for _ in range(2):
         reach_directly("head")
     for name in ("no_proxy", "NO_PROXY"):
@@ -144,7 +146,7 @@ def test_the_users_exceptions_stay(names: tuple[str, ...], monkeypatch: pytest.M
         assert len(entries) == len(set(entries))
         assert {"10.0.0.0/8", "head", "127.0.0.1", "localhost"} <= set(entries)
         assert {f"{name}.example" for name in names} <= set(entries)
-    assert {"one.example", "head", "127.0.0.1"} <= set(os.environ["no_grpc_proxy"].split(","))
+    assert {"one.example", "head", "127.0.0.1"} <= set(os.environ[_GRPC].split(","))
 
 
 def test_a_jobs_nodes_keep_their_own_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from shadow import ROOT, Shadows, clean_environment, write_program
 
 from raytune_yesno.cluster.local import MARK, end_processes, free_port
 from raytune_yesno.import_path import module_command
-from raytune_yesno.study.load import load
+from raytune_yesno.study import load
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 pytestmark = pytest.mark.cluster
