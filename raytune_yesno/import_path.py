@@ -30,7 +30,9 @@ def drop_working_directory() -> None:
     """Remove the working directory from ``sys.path``, and empty entries from ``PYTHONPATH``.
 
     It stays if ``PYTHONPATH`` names it, or if this package or Python's own modules lie in it.
+    A driver that ``uv run`` started is kept from sending it to the workers, which is Ray's default.
     """
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # read when Ray is imported
     named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     if named:
         os.environ["PYTHONPATH"] = os.pathsep.join(named)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_program(tmp_path_factory.mktemp("installed"))
 
 
+def under_uv(shadows: Shadows, scratch: Path, words: Sequence[str | Path]) -> list[str | Path]:
+    """Return a command whose parent looks like ``uv run``: Ray would send its folder to workers."""
+    uv = scratch / "uv"
+    uv.symlink_to("/bin/sh")
+    (shadows.folder / "run").write_text('"$@"\nexit $?\n')
+    return [uv, "run", *words]
+
+
 def test_without_a_cluster(stranger: Shadows, tmp_path: Path) -> None:
     """All commands that start no Ray, on the folder as a corpus, a study and a place in storage.
 
@@ -68,8 +77,8 @@ def test_on_a_cluster_of_its_own(stranger: Shadows, program: Path, tmp_path: Pat
     stranger.run([program, "doctor", "--data", "."])
     stranger.run([program, *tune, "--out", out])
     own = Shadows(out, tmp_path / "trace")
-    words = ["tune", "--resume", ".", "--add-trials", "1", "--num-cpus", "2", "--json"]
-    told = own.run([program, *words]).stdout
+    words = [program, "tune", "--resume", ".", "--add-trials", "1", "--num-cpus", "2", "--json"]
+    told = own.run(under_uv(own, tmp_path, words)).stdout
     assert json.loads(told.splitlines()[-1])["trials"] == 3
 
 
