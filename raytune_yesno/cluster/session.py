@@ -12,7 +12,7 @@ from typing import Any
 from raytune_yesno.cluster.autoscaling import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
-from raytune_yesno.cluster.token import ensure_token, hide_token
+from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 from raytune_yesno.import_path import WorkerPath
@@ -123,7 +123,7 @@ def ray_session(
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _bypass_proxies(address)
-        with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
+        with on_loopback(is_local or is_on_loopback(address)), _local_environment(is_local):
             ray.init(
                 address=address,
                 job_config=_describe_job(),
@@ -168,20 +168,24 @@ def _describe_job() -> Any:
 
 
 @contextmanager
-def _unwatched(is_local: bool) -> Iterator[None]:
-    """Spare a cluster that lives no longer than its driver Ray Train's watch over its nodes.
+def _local_environment(is_local: bool) -> Iterator[None]:
+    """Set variables that the processes of a cluster of our own inherit while it starts.
 
-    That is a process more at each start, and asks whether a node is about to be reclaimed.
+    Such a cluster has no dashboard. It ends with its driver, so Ray Train needs no process that
+    asks whether a node is about to be reclaimed, unless the user wants it.
     """
-    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
-    spared = is_local and name not in os.environ
-    if spared:
-        os.environ[name] = "0"  # what Ray starts now inherits it
+    watcher = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    changes = {watcher: os.environ.get(watcher, "0"), **NO_DASHBOARD} if is_local else {}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        if spared:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def asks_for_token() -> bool:

@@ -9,6 +9,14 @@ from pathlib import Path
 from raytune_yesno.cluster.proxies import check_private, find_host, reach_directly
 from raytune_yesno.errors import InputError
 
+NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+"""Environment of the processes of a cluster without a dashboard.
+
+Ray Train asks a dashboard for the state of its actors. Without this it would send the token to port
+8265, to whoever listens there, and take the answer of another cluster for its own. Only root can
+listen on port 1.
+"""
+
 
 def token_file() -> Path:
     """Return where Ray looks for this user's token."""

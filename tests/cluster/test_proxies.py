@@ -132,6 +132,24 @@ def test_other_hosts_keep_their_proxy(proxy: RecordingProxy) -> None:
     assert len(proxy.received) == 1
 
 
+@pytest.mark.ray
+def test_a_cluster_without_a_dashboard_asks_none(ray_cluster: str) -> None:
+    """Ray Train's workers would ask whoever listens on the dashboard's usual port."""
+    import ray
+    from ray.util.state import get_actor
+
+    def ask() -> tuple[str, str]:
+        try:
+            get_actor("0" * 32, timeout=2)
+        except Exception as error:
+            return os.environ["RAY_API_SERVER_ADDRESS"], str(error)
+        return "", "somebody answered"
+
+    address, error = ray.get(ray.remote(ask).remote())
+    assert address in error, error
+    assert "RAY_API_SERVER_ADDRESS" not in os.environ
+
+
 @pytest.mark.parametrize("names", [("no_proxy",), ("NO_PROXY",), ("no_proxy", "NO_PROXY")])
 def test_the_users_exceptions_stay(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
