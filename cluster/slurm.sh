@@ -69,7 +69,8 @@ trap 'exit 143' TERM
 start() { # start HOST OPTION…
     local host=$1
     shift
-    srun --nodes=1 --ntasks=1 --cpus-per-task="$CPUS" --overlap --nodelist="$host" \
+    # Ray runs a module with `python -m`, which imports what lies in the working directory.
+    srun --nodes=1 --ntasks=1 --cpus-per-task="$CPUS" --overlap --nodelist="$host" --chdir=/ \
         ray start --block --num-cpus="$CPUS" --disable-usage-stats "$@" &
     STEPS+=($!)
 }

@@ -157,6 +157,7 @@ def start_node(
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
             [*within, *module_command(_RAY), "start", *role, *options],
+            cwd=folder,  # Ray starts the server of its client with `python -m`
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

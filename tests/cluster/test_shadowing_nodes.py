@@ -55,16 +55,18 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Strang
         monkeypatch.delenv(name)
     with record_proxy() as proxy:
         stranger = Stranger(tmp_path, proxy)
-        yield stranger
-        assert stranger.traces == []  # of what has only now come to its end
-        assert proxy.received == []
-    shutil.rmtree(stranger.home)
+        try:
+            yield stranger
+            assert stranger.traces == []  # of what has only now come to its end
+            assert proxy.received == []
+        finally:
+            shutil.rmtree(stranger.home)
 
 
 def test_two_nodes(stranger: Stranger, tmp_path: Path) -> None:
     """Trials of two ranks, a refit on two workers, data-parallel training, a report, `doctor`."""
-    told = stranger.tell(*LOCAL, "up", "2", "--num-cpus", "1")
     try:
+        told = stranger.tell(*LOCAL, "up", "2", "--num-cpus", "1")
         (exports,) = (line for line in told.splitlines() if "export" in line)
         stranger.environment |= dict(word.split("=") for word in exports.split()[1:])
         out = tmp_path / "study"
@@ -75,35 +77,49 @@ def test_two_nodes(stranger: Stranger, tmp_path: Path) -> None:
         train = ("train", "--data", ".", "--num-workers", "2", *SMALL)
         stranger.tell(stranger.program, *train, "--out", tmp_path / "run")
     finally:
-        stranger.tell(*LOCAL, "down")
+        subprocess.run([*LOCAL, "down"], env=clean_environment() | stranger.environment, check=True)
 
 
 @contextmanager
-def run_head(stranger: Stranger) -> Iterator[str]:
-    """Run a head with a dashboard, started in the folder; give the dashboard's address."""
-    mark, dashboard = uuid.uuid4().hex, free_port()
-    options = [f"--port={free_port()}", f"--dashboard-port={dashboard}", "--num-cpus=3"]
-    options += ["--node-ip-address=127.0.0.1", f"--temp-dir={stranger.home}/ray", "--block"]
-    options += ["--object-store-memory=200000000", f"--ray-client-server-port={free_port()}"]
-    words = [*module_command("raytune_yesno.cluster.loopback"), "start", "--head", *options]
-    # On the nodes that others start, their own environment has to name these exceptions.
-    direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,169.254.169.254,.internal")
-    own = {MARK: mark, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the job says `python`
+def run_cluster(stranger: Stranger) -> Iterator[str]:
+    """Run a head with a dashboard, and a node in the folder; give the dashboard's address.
+
+    The head runs elsewhere: Ray itself runs a module there with ``python -m``.
+    """
+    mark, dashboard, head = uuid.uuid4().hex, free_port(), f"127.0.0.1:{free_port()}"
+    ports = [f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}"]
+    first = ["--head", f"--port={head.rpartition(':')[2]}", "--num-cpus=0", *ports]
+    second = [f"--address={head}", "--num-cpus=3"]
     try:
-        with (Path(stranger.home) / "head.log").open("wb") as log:
-            subprocess.Popen(
-                words,
-                cwd=stranger.folder,
-                env=clean_environment() | stranger.environment | direct | own | {"PATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        for role, folder in ((first, Path(stranger.home)), (second, stranger.folder)):
+            _start_node(stranger, role, folder, mark)
+            name = "head" if role is first else "node"
+            log = Path(stranger.home) / f"{name}.log"
+            wait_until(lambda log=log: "Ray runtime started" in log.read_text(), f"the {name} runs")
         wait_until(lambda: _is_listening(dashboard), "the dashboard listens")
         yield f"http://127.0.0.1:{dashboard}"
     finally:
         end_processes(mark)
+
+
+def _start_node(stranger: Stranger, role: list[str], folder: Path, mark: str) -> None:
+    options = ["--node-ip-address=127.0.0.1", f"--temp-dir={stranger.home}/ray", "--block"]
+    options += ["--object-store-memory=200000000", f"--dashboard-agent-listen-port={free_port()}"]
+    words = [*module_command("raytune_yesno.cluster.loopback"), "start", *role, *options]
+    # On nodes that others start, their own environment has to name these exceptions.
+    direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,169.254.169.254,.internal")
+    own = {MARK: mark, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job says `python`
+    own["PYTHONUNBUFFERED"] = "1"
+    with (Path(stranger.home) / ("head.log" if "--head" in role else "node.log")).open("wb") as log:
+        subprocess.Popen(
+            words,
+            cwd=folder,
+            env=clean_environment() | stranger.environment | direct | own,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
 
 def _is_listening(port: int) -> bool:
@@ -112,13 +128,13 @@ def _is_listening(port: int) -> bool:
 
 
 def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
-    """Launched in the folder, with it as a corpus that travels, onto a head started in it."""
+    """Launched in the folder, with it as a corpus that travels, and a node that was started in it."""
     token = Path(stranger.home) / ".ray" / "auth_token"
     token.parent.mkdir(mode=0o700)
     token.touch(mode=0o600)
     token.write_text("5" * 64)
     out = tmp_path / "home"
-    with run_head(stranger) as address:
+    with run_cluster(stranger) as address:
         launch = (sys.executable, ROOT / "scripts/launch", "--address", address)
         shared = ("--shared", tmp_path / "shared", "--out", out)
         tune = ("tune", "--data", stranger.folder, "--trials", "2", "--workers-per-trial", "2")
