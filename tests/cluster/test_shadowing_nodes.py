@@ -128,7 +128,7 @@ def _is_listening(port: int) -> bool:
 
 
 def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
-    """Launched in the folder, with it as a corpus that travels, and a node that was started in it."""
+    """Launched in the folder, with it as a corpus that travels, and a node started in it."""
     token = Path(stranger.home) / ".ray" / "auth_token"
     token.parent.mkdir(mode=0o700)
     token.touch(mode=0o600)
