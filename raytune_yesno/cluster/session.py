@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from raytune_yesno.cluster.autoscaling import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
@@ -152,9 +153,9 @@ def ray_session(
 
 def _bypass_proxies(address: str) -> None:
     """Reach a cluster's head and this machine's node directly: Ray, too, obeys proxy variables."""
-    from ray._private.services import get_node_ip_address
+    from raytune_yesno.cluster.ray_private import services
 
-    reach_directly(find_host(address), get_node_ip_address())
+    reach_directly(find_host(address), services.get_node_ip_address())
 
 
 def _describe_job() -> Any:
@@ -162,7 +163,7 @@ def _describe_job() -> Any:
     from ray.job_config import JobConfig
 
     job = JobConfig()
-    job._py_driver_sys_path = WorkerPath()
+    job._py_driver_sys_path = WorkerPath()  # private: Ray offers no switch (2.60)
     return job
 
 
