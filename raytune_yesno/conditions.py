@@ -1,11 +1,10 @@
 """Conditions of evaluation that training does not use.
 
-Training and validation know one kind of change: additive noise from :mod:`raytune_yesno.noise`
-(and, where a config asks for it, changes of speed, level and time by :mod:`raytune_yesno.augment`).
-The conditions here ask what happens outside of that: rooms, microphones, codecs, levels, silence,
-and sounds that are not noise. Training must not use this module. Where a config augments with an
-effect of the same kind, :meth:`UnseenCondition.related_settings` names the settings, and
-``evaluate`` says so.
+:mod:`raytune_yesno.noise` holds the noise conditions that validation uses, too. The conditions here
+ask what happens outside of those: rooms, microphones, codecs, levels, silence, and sounds that are
+not noise. Training must use nothing of this module. Where a config augments with an effect of the
+same kind, from generators of its own, :meth:`UnseenCondition.related_settings` names the settings,
+and ``evaluate`` reports the condition apart from those that training knows nothing like.
 
 A changed recording depends only on the condition and the recording's name. Ratios in dB are those
 of the active speech level (ITU-T P.56) to the sound's mean power, as in
@@ -14,26 +13,35 @@ of the active speech level (ITU-T P.56) to the sound's mean power, as in
 ===============  ===========================  ==================================================
 kind             settings                     what changes
 ===============  ===========================  ==================================================
-reverberation    0.3, 0.6, 1 s                a room with this reverberation time (RT60)
-hum              10, 5 dB                     mains hum, 50 or 60 Hz and harmonics
+reverberation    0.4, 1 s                     a room with this reverberation time (RT60)
+hum              5 dB                         mains hum, 50 or 60 Hz and harmonics
 tone             10 dB                        a steady sine, 300 to 3000 Hz
 music            10, 5 dB                     chords, bass, melody and hi-hat
 clicks           4 per s                      clicks with peaks as high as the speech's
 bursts           10 dB                        a burst of band-limited noise every second
 clipping         12, 24 dB                    samples cut off this far below the peak
+5 bit            linear                       samples rounded to 5 bits of full scale
 band             telephone, muffled, thin     only 300 to 3400, 0 to 1500, or 800 to 4000 Hz
 tilt             6, -6 dB                     highs raised or lowered by so much per octave
-codec            mu-law, 5 bit, adpcm, gsm,   encoded and decoded
-                 opus, vorbis, mp3
 speed            80, 120 %                    a tape at another speed: pitch and length change
-tempo            75, 130 %                    length changes, pitch does not
-level            -20, -40 dB                  quieter, then rounded to 16 bits
-level step       -30, 30 dB                   the second half is quieter, or louder
-dropouts         5 %                          so many packets of 20 ms are lost (zeros)
+level            -40 dB                       quieter, then rounded to 16 bits
+level step       -30, 30 dB                   the second half is quieter, or the first
 padding          1, 2, 5 s                    digital silence before and after
 padding noise    -60, -40 dB                  5 s of white noise before and after, dB full scale
 pause            8 s silent, 8 s room         a pause in the middle of the recording
 between          30 s room                    the recording twice, with room noise between
+codec            mu-law, adpcm, gsm, opus,    encoded and decoded, lossy ones at their lowest
+                 mp3                          quality
+tempo            75, 130 %                    length changes, pitch does not
+pitch            -3, 3 semitones              pitch and formants change, length does not
+flutter          3 %                          the speed varies by so much, five times a second
+echo             0.25 s                       one echo, 6 dB weaker
+dropouts         5 %                          so many packets of 20 ms are lost (zeros)
+fading           1 per s                      the level falls by up to 20 dB and recovers
+gain control     30 dB                        quiet parts amplified by up to so much
+denoised         20 dB                        white noise, then a crude noise gate per frequency
+siren            10 dB                        a gliding tone with harmonics
+offset           0.1                          a constant added, as by a faulty converter
 ===============  ===========================  ==================================================
 """
 
@@ -51,7 +59,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor
 
-from raytune_yesno import sounds
+from raytune_yesno import wordless
 from raytune_yesno.noise import frame_power, mix
 from raytune_yesno.recording import SAMPLE_RATE
 from raytune_yesno.seeding import build_generator
@@ -128,7 +136,7 @@ def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) 
     time_S = torch.arange(length) / SAMPLE_RATE
     decay_S = torch.exp(-math.log(1000) * time_S / rt60_s)
     noise = torch.randn(length, generator=generator)
-    low = sounds.band_pass(noise, 0.0, 1500.0, edge_hz=500.0)
+    low = wordless.band_pass(noise, 0.0, 1500.0, edge_hz=500.0)
     tail = low * decay_S + (noise - low) * decay_S.square()
     tail[:40] = 0.0
     response = tail * (2.0 / tail.square().sum()).sqrt()
@@ -138,13 +146,13 @@ def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) 
 
 
 def add_sound(waveform: Tensor, generator: torch.Generator, *, sound: str, snr_db: float) -> Tensor:
-    """Add one of :data:`raytune_yesno.sounds.SOUNDS` at a ratio in dB."""
-    return mix(waveform, sounds.SOUNDS[sound](len(waveform), generator), snr_db)
+    """Add one of :data:`raytune_yesno.wordless.SOUNDS` at a ratio in dB."""
+    return mix(waveform, wordless.SOUNDS[sound](len(waveform), generator), snr_db)
 
 
 def add_clicks(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> Tensor:
     """Add clicks whose highest peaks are as high as the recording's."""
-    clicks = sounds.draw_clicks(len(waveform), generator, per_second)
+    clicks = wordless.draw_clicks(len(waveform), generator, per_second)
     return waveform + clicks * waveform.abs().max()
 
 
@@ -159,7 +167,7 @@ def limit_band(
     waveform: Tensor, generator: torch.Generator, *, low_hz: float, high_hz: float
 ) -> Tensor:
     """Leave only the frequencies between two; the rest falls off within 100 Hz."""
-    return sounds.band_pass(waveform, low_hz, high_hz)
+    return wordless.band_pass(waveform, low_hz, high_hz)
 
 
 def tilt(waveform: Tensor, generator: torch.Generator, *, db_per_octave: float) -> Tensor:
@@ -194,7 +202,7 @@ def change_speed(waveform: Tensor, generator: torch.Generator, *, percent: int) 
     return torchaudio.functional.resample(waveform, percent, 100)
 
 
-def change_tempo(waveform: Tensor, generator: torch.Generator, *, percent: int) -> Tensor:
+def change_tempo(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
     """Change the length but not the pitch, with a phase vocoder of 64 ms windows."""
     window = torch.hann_window(512)
     spectrum_FT = torch.stft(waveform, 512, 128, window=window, return_complex=True)
@@ -291,73 +299,147 @@ def draw_room(waveform: Tensor, num_samples: int, generator: torch.Generator) ->
     return room[hop : hop + num_samples]
 
 
+def shift_pitch(waveform: Tensor, generator: torch.Generator, *, semitones: float) -> Tensor:
+    """Change pitch and formants but not the length: other speed, then the old tempo."""
+    percent = round(100 * 2 ** (semitones / 12))
+    changed = change_speed(waveform, generator, percent=percent)
+    return change_tempo(changed, generator, percent=10000 / percent)
+
+
+def flutter(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
+    """Let the speed vary by so much around 100 %, five times a second, as a worn tape does."""
+    place_S = torch.arange(len(waveform), dtype=torch.float64)
+    swing_s = percent / 100 / (2 * math.pi * 5)
+    phase = 2 * math.pi * torch.rand((), generator=generator).item()
+    place_S += swing_s * SAMPLE_RATE * torch.sin(2 * math.pi * 5 * place_S / SAMPLE_RATE + phase)
+    place_S = place_S.clamp(0, len(waveform) - 1.001)
+    left_S = place_S.long()
+    return torch.lerp(waveform[left_S], waveform[left_S + 1], (place_S - left_S).float())
+
+
+def add_echo(waveform: Tensor, generator: torch.Generator, *, seconds: float) -> Tensor:
+    """Add one echo, 6 dB weaker."""
+    delay = round(seconds * SAMPLE_RATE)
+    return waveform + 0.5 * F.pad(waveform, (delay, 0))[: len(waveform)]
+
+
+def fade(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> Tensor:
+    """Let the level fall by up to 20 dB and recover, as over a poor radio link."""
+    time_S = torch.arange(len(waveform)) / SAMPLE_RATE
+    phase = 2 * math.pi * torch.rand((), generator=generator).item()
+    depth_db_S = 10 * (1 - torch.cos(2 * math.pi * per_second * time_S + phase))
+    return waveform * 10 ** (-depth_db_S / 20)
+
+
+def control_gain(waveform: Tensor, generator: torch.Generator, *, most_db: float) -> Tensor:
+    """Bring every 0.3 s to the level of the loudest, by at most so much: pauses become loud."""
+    power_T = frame_power(waveform).float()
+    if len(power_T) < 2:
+        return waveform
+    level_T = F.avg_pool1d(power_T[None], 15, 1, 7, count_include_pad=False)[0].sqrt()
+    gain_T = (level_T.max() / level_T.clamp(min=1e-9)).clamp(max=10 ** (most_db / 20))
+    gain_S = F.interpolate(gain_T[None, None], len(waveform), mode="linear")[0, 0]
+    changed = waveform * gain_S
+    return changed * (waveform.abs().max() / changed.abs().max().clamp(min=1e-9))
+
+
+def denoise(waveform: Tensor, generator: torch.Generator, *, snr_db: float) -> Tensor:
+    """Add white noise, then zero each frequency where it is weak: what is left tinkles."""
+    noisy = mix(waveform, torch.randn(len(waveform), generator=generator), snr_db)
+    window = torch.hann_window(256)
+    spectrum_FT = torch.stft(noisy, 256, 64, window=window, return_complex=True)
+    magnitude_FT = spectrum_FT.abs()
+    floor_F1 = magnitude_FT.quantile(0.3, dim=1, keepdim=True)
+    gated_FT = spectrum_FT * (magnitude_FT > 2 * floor_F1)
+    return torch.istft(gated_FT, 256, 64, window=window, length=len(waveform))
+
+
+def add_offset(waveform: Tensor, generator: torch.Generator, *, offset: float) -> Tensor:
+    """Add a constant."""
+    return waveform + offset
+
+
 def _rms(waveform: Tensor) -> Tensor:
     return waveform.square().mean().sqrt()
 
 
-def _conditions() -> Iterator[UnseenCondition]:
+Entry = tuple[str, str, Change]
+
+
+def _similar() -> Iterator[Entry]:
+    """Yield kind, setting and change of what ``augment_scenes`` has a counterpart for."""
     make = functools.partial
-    for rt60_s in (0.3, 0.6, 1.0):
-        yield UnseenCondition(
-            "reverberation",
-            f"{rt60_s:g} s",
-            make(reverberate, rt60_s=rt60_s),
-            related=("augment_reverb",),
-        )
-    for sound, snr_db in (
-        ("hum", 10), ("hum", 5), ("tone", 10), ("music", 10), ("music", 5), ("bursts", 10)
-    ):  # fmt: skip
-        yield UnseenCondition(sound, f"{snr_db} dB", make(add_sound, sound=sound, snr_db=snr_db))
-    yield UnseenCondition("clicks", "4 per s", make(add_clicks, per_second=4.0))
+    for rt60_s in (0.4, 1.0):
+        yield "reverberation", f"{rt60_s:g} s", make(reverberate, rt60_s=rt60_s)
+    for sound, snr_db in (("hum", 5), ("tone", 10), ("music", 10), ("music", 5), ("bursts", 10)):
+        yield sound, f"{snr_db} dB", make(add_sound, sound=sound, snr_db=snr_db)
+    yield "clicks", "4 per s", make(add_clicks, per_second=4.0)
     for below_db in (12, 24):
-        yield UnseenCondition("clipping", f"{below_db} dB", make(clip, below_peak_db=below_db))
+        yield "clipping", f"{below_db} dB", make(clip, below_peak_db=below_db)
+    yield "5 bit", "linear", make(requantize, bits=5)
     for name, low_hz, high_hz in (
         ("telephone", 300.0, 3400.0),
         ("muffled", 0.0, 1500.0),
         ("thin", 800.0, 4000.0),
     ):
-        yield UnseenCondition("band", name, make(limit_band, low_hz=low_hz, high_hz=high_hz))
+        yield "band", name, make(limit_band, low_hz=low_hz, high_hz=high_hz)
     for slope in (6, -6):
-        yield UnseenCondition("tilt", f"{slope} dB", make(tilt, db_per_octave=slope))
+        yield "tilt", f"{slope} dB", make(tilt, db_per_octave=slope)
+    for percent in (80, 120):
+        yield "speed", f"{percent} %", make(change_speed, percent=percent)
+    yield "level", "-40 dB", make(change_level, gain_db=-40)
+    for gain_db in (-30, 30):
+        yield "level step", f"{gain_db} dB", make(step_level, gain_db=gain_db)
+    for seconds in (1, 2, 5):
+        yield "padding", f"{seconds} s", make(pad, seconds=seconds)
+    for noise_db in (-60, -40):
+        yield "padding noise", f"{noise_db} dB", make(pad, seconds=5.0, noise_db=noise_db)
+    for name, room in (("8 s silent", False), ("8 s room", True)):
+        yield "pause", name, make(insert_pause, seconds=8.0, room=room)
+    yield "between", "30 s room", make(play_twice, seconds=30.0)
+
+
+def _other() -> Iterator[Entry]:
+    """Yield kind, setting and change of what no augmentation is like."""
+    make = functools.partial
     for name, container, subtype in (
         ("mu-law", "WAV", "ULAW"),
         ("adpcm", "WAV", "IMA_ADPCM"),
         ("gsm", "WAV", "GSM610"),
         ("opus", "OGG", "OPUS"),
-        ("vorbis", "OGG", "VORBIS"),
         ("mp3", "MP3", "MPEG_LAYER_III"),
     ):
         if soundfile.check_format(container, subtype):  # an older libsndfile lacks some
-            change = make(encode, container=container, subtype=subtype)
-            yield UnseenCondition("codec", name, change)
-    yield UnseenCondition("codec", "5 bit", make(requantize, bits=5))
-    for percent in (80, 120):
-        yield UnseenCondition(
-            "speed", f"{percent} %", make(change_speed, percent=percent), related=("augment_speed",)
-        )
+            yield "codec", name, make(encode, container=container, subtype=subtype)
     for percent in (75, 130):
-        yield UnseenCondition(
-            "tempo", f"{percent} %", make(change_tempo, percent=percent), related=("augment_speed",)
-        )
-    for gain_db in (-20, -40):
-        yield UnseenCondition(
-            "level",
-            f"{gain_db} dB",
-            make(change_level, gain_db=gain_db),
-            related=("augment_gain_db",),
-        )
-    for gain_db in (-30, 30):
-        yield UnseenCondition("level step", f"{gain_db} dB", make(step_level, gain_db=gain_db))
-    yield UnseenCondition("dropouts", "5 %", make(drop_packets, percent=5.0))
-    for seconds in (1, 2, 5):
-        yield UnseenCondition("padding", f"{seconds} s", make(pad, seconds=seconds))
-    for noise_db in (-60, -40):
-        change = make(pad, seconds=5.0, noise_db=noise_db)
-        yield UnseenCondition("padding noise", f"{noise_db} dB", change)
-    for name, room in (("8 s silent", False), ("8 s room", True)):
-        yield UnseenCondition("pause", name, make(insert_pause, seconds=8.0, room=room))
-    yield UnseenCondition("between", "30 s room", make(play_twice, seconds=30.0), times=2)
+        yield "tempo", f"{percent} %", make(change_tempo, percent=percent)
+    for semitones in (-3, 3):
+        yield "pitch", f"{semitones} semitones", make(shift_pitch, semitones=semitones)
+    yield "flutter", "3 %", make(flutter, percent=3.0)
+    yield "echo", "0.25 s", make(add_echo, seconds=0.25)
+    yield "dropouts", "5 %", make(drop_packets, percent=5.0)
+    yield "fading", "1 per s", make(fade, per_second=1.0)
+    yield "gain control", "30 dB", make(control_gain, most_db=30.0)
+    yield "denoised", "20 dB", make(denoise, snr_db=20.0)
+    yield "siren", "10 dB", make(add_sound, sound="siren", snr_db=10.0)
+    yield "offset", "0.1", make(add_offset, offset=0.1)
 
 
-UNSEEN = tuple(_conditions())
+_RELATED = {
+    "level": ("augment_gain_db",),
+    "speed": ("augment_speed",),
+    "tempo": ("augment_speed",),
+    "pitch": ("augment_speed",),
+}
+
+
+def _build_unseen() -> Iterator[UnseenCondition]:
+    for shared, entries in ((("augment_scenes",), _similar()), ((), _other())):
+        for kind, setting, change in entries:
+            times = 2 if kind == "between" else 1
+            related = (*shared, *_RELATED.get(kind, ()))
+            yield UnseenCondition(kind, setting, change, times, related)
+
+
+UNSEEN = tuple(_build_unseen())
 """All conditions, grouped by kind."""
