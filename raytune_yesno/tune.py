@@ -278,7 +278,8 @@ def run_refit(
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     if corpus:
-        from raytune_yesno.recognizer import Recognizer, evaluate
+        from raytune_yesno.evaluation import evaluate
+        from raytune_yesno.recognizer import Recognizer
 
         refit["test"] = evaluate(Recognizer(load_checkpoint(run.last)), corpus, "test")
     StudyStore(study.path).append("refitted", **refit)

@@ -10,15 +10,18 @@ from raytune_yesno.display import Display
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read a part of a corpus with a checkpoint's model and count the word errors."""
-    from raytune_yesno.picture import format_ladder, save_ladder
-    from raytune_yesno.recognizer import Recognizer, climb_ladder
-    from raytune_yesno.recognizer import evaluate as evaluate_recognizer
+    """Read a part of a corpus with a checkpoint's model, and count what goes wrong."""
+    from raytune_yesno import evaluation
+    from raytune_yesno.picture import format_evaluation, save_evaluation
+    from raytune_yesno.recognizer import Recognizer
     from raytune_yesno.sources import load_corpus
 
-    recognizer = Recognizer.load(options.checkpoint)
+    conditions = evaluation.select_conditions(options.conditions)
+    recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
-    figures = evaluate_recognizer(recognizer, corpus, options.split)
+    threshold = recognizer.min_confidence
+    readings = evaluation.read_part(recognizer, corpus, options.split)
+    figures = evaluation.summarize(readings, threshold)
     say(
         options,
         results,
@@ -27,17 +30,30 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
     display = Display()
-    by_snr = climb_ladder(recognizer, corpus, options.split, display.show_count)
-    display.close()
-    say(options, results, "\n" + format_ladder(by_snr))
-    if options.picture:
-        save_ladder(by_snr, figures["wer"], Path(options.picture))
-    return {
+    changed = evaluation.measure_conditions(
+        recognizer, corpus, options.split, conditions, display.show_count
+    )
+    everything = [*readings, *(reading for result in changed for reading in result.readings)]
+    result = {
         **figures,
-        "by_snr": by_snr,
+        "by_snr": evaluation.describe_noise(changed, threshold),
+        "conditions": evaluation.describe_conditions(changed, threshold),
+        "groups": evaluation.describe_groups(changed, threshold),
+        "calibration": evaluation.measure_calibration(everything),
+        "rejection": evaluation.measure_rejection(readings, threshold),
+        "cost": evaluation.measure_cost(recognizer),
         "split": options.split,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
     }
+    if options.wordless:
+        result["wordless"] = evaluation.measure_wordless(
+            recognizer, options.wordless, display.show_count
+        )
+    display.close()
+    say(options, results, format_evaluation(result))
+    if options.picture:
+        save_evaluation(result, Path(options.picture))
+    return result
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
