@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from raytune_yesno.commands.common import say
-from raytune_yesno.display import Display
+from raytune_yesno.commands.display import Display
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model, and count what goes wrong."""
-    from raytune_yesno import evaluation
-    from raytune_yesno.picture import format_evaluation, save_evaluation
-    from raytune_yesno.recognizer import Recognizer
-    from raytune_yesno.sources import load_corpus
+    from raytune_yesno.commands.plots import format_evaluation, save_evaluation
+    from raytune_yesno.tasks.speech import evaluation
+    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     conditions = evaluation.select_conditions(options.conditions)
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
@@ -60,8 +60,8 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read recordings with a checkpoint's model."""
     import torch
 
-    from raytune_yesno.recognizer import Recognizer
-    from raytune_yesno.recording import read_recording
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+    from raytune_yesno.tasks.speech.recording import read_recording
 
     recognizer = Recognizer.load(options.checkpoint)
     files = []
