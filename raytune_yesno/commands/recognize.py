@@ -5,8 +5,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, TextIO
 
-from raytune_yesno.commands.common import say
+from raytune_yesno.commands.common import note, say
 from raytune_yesno.display import Display
+from raytune_yesno.errors import InputError, one_line
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -41,19 +42,34 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read recordings with a checkpoint's model."""
+    """Read recordings with a checkpoint's model.
+
+    A recording that cannot be read is reported, the others are read, and the exit code is 1.
+
+    Raises:
+        InputError: the only recording could not be read.
+    """
     import torch
 
     from raytune_yesno.recognizer import Recognizer
     from raytune_yesno.recording import read_recording
 
     recognizer = Recognizer.load(options.checkpoint)
-    files = []
+    files: list[dict[str, Any]] = []
+    problems: list[str] = []
     for path in options.files:
-        samples = read_recording(sys.stdin.buffer if path == "-" else path)
+        name = path if path == "-" else str(Path(path).absolute())
+        try:
+            samples = read_recording(sys.stdin.buffer if path == "-" else path)
+        except InputError as error:
+            problems.append(str(error))
+            files.append({"path": name, "words": [], "error": str(error)})
+            if len(options.files) > 1:
+                note(f"raytune-yesno: {error}")
+            continue
         words = recognizer.transcribe(torch.from_numpy(samples))
         heard = " ".join(word.word for word in words) or "(nothing)"
-        say(options, results, f"{path}: {heard}" if len(options.files) > 1 else heard)
+        say(options, results, f"{one_line(path)}: {heard}" if len(options.files) > 1 else heard)
         for word in words:
             say(
                 options,
@@ -61,6 +77,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  "
                 f"{word.confidence:.3f}",
             )
-        name = path if path == "-" else str(Path(path).absolute())
         files.append({"path": name, "words": [word.as_dict() for word in words]})
-    return {"files": files}
+    if len(options.files) == len(problems) == 1:
+        raise InputError(problems[0])
+    return {"files": files, **({"exit_code": 1} if problems else {})}
