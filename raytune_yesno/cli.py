@@ -10,6 +10,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         exit_code = int(result.pop("exit_code", 0))
         if options.json:
-            print(json.dumps(result, allow_nan=False), file=results, flush=True)
+            print(json.dumps(_valid_text(result), allow_nan=False), file=results, flush=True)
         return exit_code
 
 
@@ -106,6 +107,25 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_doctor(commands)
     return parser
+
+
+def _valid_text(value: Any) -> Any:
+    """Return a result in which bytes of file names that are not UTF-8 are written as ``\\xff``.
+
+    Python holds them as halves of surrogate pairs, which strict JSON parsers refuse.
+    """
+    if isinstance(value, dict):
+        return {_valid_text(key): _valid_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid_text(item) for item in value]
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", _escape_surrogate, value)
+    return value
+
+
+def _escape_surrogate(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
 
 
 def _find_command(name: str) -> Command:

@@ -2,11 +2,16 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import say
+from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display
+from raytune_yesno.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -57,26 +62,67 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read recordings with a checkpoint's model."""
+    """Read recordings of any length with a checkpoint's model, with bounded memory.
+
+    A recording that cannot be read is reported, the others are read, and the exit code is 1.
+
+    Raises:
+        InputError: the only recording could not be read, or the model cannot read a stream.
+    """
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
+    if options.stream and not recognizer.can_stream:
+        raise InputError(
+            f"--stream: the features of {options.checkpoint} depend on the whole recording; leave "
+            "--stream out, or train a new checkpoint with features=local"
+        )
+    files: list[dict[str, Any]] = []
+    problems: list[str] = []
+    several = len(options.files) > 1
+    for path in options.files:
+        words: list[TimedWord] = []
+        file = {"path": path if path == "-" else str(Path(path).absolute())}
+        if options.stream and several:
+            say(options, results, f"{one_line(path)}:")
+        try:
+            for word in _read_words(recognizer, path, options):
+                words.append(word)
+                if options.stream:
+                    say(options, results, _describe_word(word))
+        except InputError as error:
+            problems.append(str(error))
+            file["error"] = str(error)
+            if several:
+                note(f"raytune-yesno: {error}")
+        files.append({**file, "words": [word.as_dict() for word in words]})
+        if "error" not in file and not options.stream:
+            heard = " ".join(word.word for word in words) or "(nothing)"
+            lines = [f"{one_line(path)}: {heard}" if several else heard]
+            say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
+    if len(options.files) == len(problems) == 1:
+        raise InputError(problems[0])
+    return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
+    """Yield the words of a recording as they are read."""
     import torch
 
-    from raytune_yesno.tasks.speech.recognizer import Recognizer
-    from raytune_yesno.tasks.speech.recording import read_recording
+    from raytune_yesno.tasks.speech.recording import read_blocks, read_raw_blocks
+    from raytune_yesno.tasks.speech.streaming import BLOCK_S, LIVE_BLOCK_S
 
-    recognizer = Recognizer.load(options.checkpoint)
-    files = []
-    for path in options.files:
-        samples = read_recording(sys.stdin.buffer if path == "-" else path)
-        words = recognizer.transcribe(torch.from_numpy(samples))
-        heard = " ".join(word.word for word in words) or "(nothing)"
-        say(options, results, f"{path}: {heard}" if len(options.files) > 1 else heard)
-        for word in words:
-            say(
-                options,
-                results,
-                f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  "
-                f"{word.confidence:.3f}",
-            )
-        name = path if path == "-" else str(Path(path).absolute())
-        files.append({"path": name, "words": [word.as_dict() for word in words]})
-    return {"files": files}
+    source = sys.stdin.buffer if path == "-" else path
+    read_s, block_s = (LIVE_BLOCK_S, LIVE_BLOCK_S) if options.stream else (1.0, BLOCK_S)
+    if options.raw:
+        blocks = read_raw_blocks(source, options.raw, read_s)
+    else:
+        blocks = read_blocks(source, read_s)
+    stream = recognizer.stream(block_s)
+    for samples in blocks:
+        yield from stream.push(torch.from_numpy(samples))
+    yield from stream.finish()
+
+
+def _describe_word(word: "TimedWord") -> str:
+    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  {word.confidence:.3f}"
