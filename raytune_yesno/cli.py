@@ -337,9 +337,9 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         "recognize.evaluate",
-        "word error rate of a checkpoint in many conditions, false alarms, calibration, cost",
-        "Conditions that training never used are reported apart from the others. Every\n"
-        "figure has a 95 % interval.",
+        "word error rate of a checkpoint in many conditions",
+        "Conditions that training never used are reported apart from the others; also\n"
+        "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     _add_data(parser)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from raytune_yesno.config import Config
     from raytune_yesno.tasks.speech.corpus import Corpus
 
-Interval = tuple[float, float]
+Interval = list[float]
+"""Lower and upper end, 95 %."""
 Report = Callable[[int, int], None]
 
 GROUPS = ("noise", "similar", "unseen")
@@ -249,10 +250,10 @@ def measure_calibration(readings: Iterable[Reading]) -> dict[str, Any]:
         error(sums_N3K[random.integers(0, len(samples), len(samples))].sum(axis=0))
         for _ in range(_RESAMPLES if samples else 0)
     ]
-    low, high = np.quantile(draws, (0.025, 0.975)).tolist() if draws else (0.0, 0.0)
+    interval = np.quantile(draws, (0.025, 0.975)).tolist() if draws else [0.0, 1.0]
     return {
         "ece": error(total_3K),
-        "ece_interval": (low, high),
+        "ece_interval": interval,
         "words": int(total_3K[0].sum()),
         "bins": [
             {
@@ -326,7 +327,7 @@ def alarm_rate(alarms: int, seconds: float) -> dict[str, Any]:
         "alarms": alarms,
         "hours": hours,
         "per_hour": alarms / hours,
-        "per_hour_interval": (float(low) / hours, float(high) / hours),
+        "per_hour_interval": [float(low) / hours, float(high) / hours],
     }
 
 
@@ -371,7 +372,7 @@ def wer_interval(counts: Sequence[ErrorCount]) -> Interval:
     errors_N = np.array([count.errors for count in counts])
     words_N = np.array([count.words for count in counts])
     if not words_N.sum():
-        return 0.0, 1.0
+        return [0.0, 1.0]
     picks = np.random.default_rng(0).integers(0, len(counts), (_RESAMPLES, len(counts)))
     words = words_N[picks].sum(axis=1)
     rates = errors_N[picks].sum(axis=1)[words > 0] / words[words > 0]
@@ -379,7 +380,7 @@ def wer_interval(counts: Sequence[ErrorCount]) -> Interval:
     if (wrong := int(errors_N.sum())) <= (total := int(words_N.sum())):
         wilson = binomtest(wrong, total).proportion_ci(method="wilson")
         low, high = min(low, float(wilson.low)), max(high, float(wilson.high))
-    return low, high
+    return [low, high]
 
 
 def _noise_settings(config: "Config") -> tuple[str, ...]:
