@@ -19,9 +19,9 @@ import soundfile
 from raytune_yesno import cli
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.training.loop import fit
 from raytune_yesno.tasks.speech.recording import Resampler, decode, read_blocks, read_recording
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.loop import fit
 
 PLACEHOLDERS = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFDB, 0x7FFFF024, 0)
 

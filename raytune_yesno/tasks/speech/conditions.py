@@ -205,7 +205,9 @@ def change_speed(waveform: Tensor, generator: torch.Generator, *, percent: int) 
 def change_tempo(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
     """Change the length but not the pitch, with a phase vocoder of 64 ms windows."""
     window = torch.hann_window(512)
-    spectrum_FT = torch.stft(waveform, 512, 128, window=window, return_complex=True)
+    if len(waveform) < len(window):
+        return waveform
+    spectrum_FT = _transform(waveform, window, 128)
     advance_F1 = torch.linspace(0, math.pi * 128, 257)[:, None]
     changed_FT = torchaudio.functional.phase_vocoder(spectrum_FT, percent / 100, advance_F1)
     return torch.istft(changed_FT, 512, 128, window=window)
@@ -308,6 +310,8 @@ def shift_pitch(waveform: Tensor, generator: torch.Generator, *, semitones: floa
 
 def flutter(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
     """Let the speed vary by so much around 100 %, five times a second, as a worn tape does."""
+    if len(waveform) < 2:
+        return waveform
     place_S = torch.arange(len(waveform), dtype=torch.float64)
     swing_s = percent / 100 / (2 * math.pi * 5)
     phase = 2 * math.pi * torch.rand((), generator=generator).item()
@@ -347,7 +351,7 @@ def denoise(waveform: Tensor, generator: torch.Generator, *, snr_db: float) -> T
     """Add white noise, then zero each frequency where it is weak: what is left tinkles."""
     noisy = mix(waveform, torch.randn(len(waveform), generator=generator), snr_db)
     window = torch.hann_window(256)
-    spectrum_FT = torch.stft(noisy, 256, 64, window=window, return_complex=True)
+    spectrum_FT = _transform(noisy, window, 64)
     magnitude_FT = spectrum_FT.abs()
     floor_F1 = magnitude_FT.quantile(0.3, dim=1, keepdim=True)
     gated_FT = spectrum_FT * (magnitude_FT > 2 * floor_F1)
@@ -357,6 +361,12 @@ def denoise(waveform: Tensor, generator: torch.Generator, *, snr_db: float) -> T
 def add_offset(waveform: Tensor, generator: torch.Generator, *, offset: float) -> Tensor:
     """Add a constant."""
     return waveform + offset
+
+
+def _transform(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Return the short-time Fourier transform; padding with zeros allows any length."""
+    size = len(window)
+    return torch.stft(waveform, size, hop, window=window, pad_mode="constant", return_complex=True)
 
 
 def _rms(waveform: Tensor) -> Tensor:
