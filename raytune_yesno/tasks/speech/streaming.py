@@ -78,7 +78,8 @@ class FrameStream:
         stop = len(audio) if last else (end + margin - self._from) * _HOP
         feature_FT = self._extract(audio[:stop])[:, self._done - self._from : end - self._from]
         self._done = end
-        if (start := max(0, end - margin)) > self._from:
+        # Features may look at frames in groups of the stride, counted from the first.
+        if (start := max(0, end - margin) // STRIDE * STRIDE) > self._from:
             audio = audio[(start - self._from) * _HOP :]
             self._from = start
         self._pieces = [audio]
