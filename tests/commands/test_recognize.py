@@ -15,21 +15,23 @@ import soundfile
 import torch
 
 from raytune_yesno import cli
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
+from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.evaluation import WORDLESS
+from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import Checkpoint, save_checkpoint
 
 CORPUS = synthesize(10)
 STREAMS = pytest.mark.skipif(
-    "features" not in Config.__annotations__, reason="features depend on the whole recording"
+    "features" not in SpeechSettings.__dataclass_fields__,
+    reason="features depend on the whole recording",
 )
 
 
 def make_checkpoint(folder: Path, **settings: object) -> Path:
     """Save a network that knows nothing, and so hears much."""
-    config = build_config({"channels": (4, 8), "hidden_units": 16, **settings})
+    config = as_speech(build_config({"channels": (4, 8), "hidden_units": 16, **settings}))
     torch.manual_seed(1)
     state_dict = build_yesno_model(config).state_dict()
     state_dict["fc2.weight"] *= 30  # so that no class always wins

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech import conditions
 from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
 from raytune_yesno.tasks.speech.noise import speech_power
@@ -83,8 +83,8 @@ def test_at_least_eight_kinds_are_like_no_augmentation() -> None:
 
 def test_settings_that_augment_alike_are_named_only_where_they_are_on() -> None:
     speed = BY_NAME["speed 80 %"]
-    assert "augment_speed" not in speed.related_settings(Config(augment_speed=0.0))
-    assert "augment_speed" in speed.related_settings(Config(augment_speed=0.1))
+    assert "augment_speed" not in speed.related_settings(build_config({"augment_speed": 0.0}))
+    assert "augment_speed" in speed.related_settings(build_config({"augment_speed": 0.1}))
 
 
 def test_training_imports_none_of_it() -> None:

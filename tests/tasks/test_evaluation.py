@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.checkpoint import Checkpoint
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import evaluation
 from raytune_yesno.tasks.speech.conditions import UNSEEN
@@ -12,16 +13,16 @@ from raytune_yesno.tasks.speech.decode import ErrorCount, Word
 from raytune_yesno.tasks.speech.evaluation import Reading
 from raytune_yesno.tasks.speech.noise import LADDER
 from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import Checkpoint
 
 CORPUS = synthesize(10)
 
 
 def build_recognizer(min_confidence: float = 0.0, **settings: object) -> Recognizer:
     """Return a recogniser whose network knows nothing, and so hears much."""
-    config = build_config({"channels": (4, 8), "hidden_units": 16, **settings})
+    config = as_speech(build_config({"channels": (4, 8), "hidden_units": 16, **settings}))
     torch.manual_seed(1)
     state_dict = build_yesno_model(config).state_dict()
     last = [name for name in state_dict if name.endswith("weight")][-1]
@@ -211,4 +212,6 @@ def test_cost_counts_what_the_layers_multiply() -> None:
 
 
 def _without_scenes() -> dict[str, object]:
-    return {"augment_scenes": 0.0} if "augment_scenes" in Config.__annotations__ else {}
+    return (
+        {"augment_scenes": 0.0} if "augment_scenes" in SpeechSettings.__dataclass_fields__ else {}
+    )

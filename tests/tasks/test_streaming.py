@@ -19,6 +19,7 @@ SPEECH = torch.cat(
     [torch.cat([CORPUS[n][0][0], torch.zeros(1000 * n * n)]) for n in range(len(CORPUS))]
 )
 KINDS = getattr(features, "FEATURES", ("recording",))
+LOCAL = pytest.mark.skipif("local" not in KINDS, reason="features depend on the whole recording")
 EXTRACT = {kind: LogMel(torch.float32, kind) for kind in KINDS}
 
 
@@ -90,12 +91,14 @@ class TestWords:
             [word.confidence for word in expected], abs=1e-5
         )
 
+    @LOCAL
     def test_come_while_the_recording_goes_on(self, network: Net) -> None:
         stream = WordStream(network, EXTRACT["local"], 0.24)
         early = [word for piece in SPEECH.split(2000) for word in stream.push(piece)]
         late = stream.finish()
         assert len(early) > len(late)
 
+    @LOCAL
     def test_come_soon(self, network: Net) -> None:
         """A word is there once the context of its last window, and a block, have been heard."""
         stream = WordStream(network, EXTRACT["local"], 0.24)
@@ -114,6 +117,7 @@ class TestWords:
             assert read(WordStream(network, EXTRACT[kind]), []) == []
             assert read(WordStream(network, EXTRACT[kind]), [torch.zeros(255)]) == []
 
+    @LOCAL
     @pytest.mark.parametrize("block_s", [0.24, 60.0])
     def test_what_is_kept_does_not_grow(self, network: Net, block_s: float) -> None:
         def kept(stream: WordStream) -> int:
