@@ -77,7 +77,7 @@ def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCo
     )
 
 
-def mark_correct(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
+def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
     """Return for each word of the hypothesis whether the alignment calls it right."""
     correct = [False] * len(hypothesis)
     for i, j in align_words(reference, hypothesis):

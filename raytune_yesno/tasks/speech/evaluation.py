@@ -28,7 +28,7 @@ from torch import Tensor
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.seeding import build_generator
 from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
-from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, mark_correct
+from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, match_words
 from raytune_yesno.tasks.speech.features import pad_silence
 from raytune_yesno.tasks.speech.noise import LADDER, NOISES, Condition, draw_noise, noisy_copies
 from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
@@ -229,7 +229,7 @@ def measure_calibration(readings: Iterable[Reading]) -> dict[str, Any]:
     samples = [
         (
             np.array([word.confidence for word in reading.heard]),
-            np.array(mark_correct(reading.reference, [word.label for word in reading.heard])),
+            np.array(match_words(reading.reference, [word.label for word in reading.heard])),
         )
         for reading in readings
     ]
@@ -272,7 +272,7 @@ def measure_rejection(readings: Iterable[Reading], min_confidence: float) -> dic
     """Return what a threshold rejects: words that were heard right, and wrong."""
     right = wrong = 0
     for reading in readings:
-        marks = mark_correct(reading.reference, [word.label for word in reading.heard])
+        marks = match_words(reading.reference, [word.label for word in reading.heard])
         for word, correct in zip(reading.heard, marks, strict=True):
             if word.confidence < min_confidence:
                 right, wrong = right + correct, wrong + (not correct)

@@ -140,7 +140,7 @@ class TimedWordStream:
 def default_min_confidence(checkpoint: Checkpoint) -> float:
     """Return the threshold chosen in training; 0, which rejects nothing, where none was."""
     calibration = getattr(checkpoint, "calibration", None) or {}
-    return float(calibration.get("min_confidence", 0.0))
+    return float(calibration.get("threshold", 0.0))
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
