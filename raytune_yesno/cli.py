@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import errno
 import importlib
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.files.json_text import dump_json
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         exit_code = int(result.pop("exit_code", 0))
         if options.json:
-            print(json.dumps(result, allow_nan=False), file=results, flush=True)
+            print(dump_json(result), file=results, flush=True)
         return exit_code
 
 
@@ -366,8 +366,16 @@ def _add_report(commands: Any) -> None:
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
-    parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
-    parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="judge by this metric [valid_loss; of an experiment, the one that Ray's files name]",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("min", "max"),
+        help="whether the least or the greatest is best [as Ray's files or the metric's name say]",
+    )
 
 
 def _add_doctor(commands: Any) -> None:

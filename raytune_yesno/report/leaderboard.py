@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from raytune_yesno.commands.display import WIDTH, format_seconds
 from raytune_yesno.report.axes import build_axes, format_value
+from raytune_yesno.report.sentences import describe_objective
 from raytune_yesno.study.study import Study, name_studies
 
 _MOST = 14  # characters of a config value
@@ -17,7 +18,7 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         top: how many trials.
         order: the hyperparameters to show first; as many are shown as fit.
     """
-    lines = [_headline(study)]
+    lines = [_headline(study), *(_cut(line, WIDTH) for line in describe_objective(study))]
     ranking = study.ranking[:top]
     if not ranking:
         return "\n".join([*lines, "no trial has come to a result yet"])
@@ -27,11 +28,14 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
     columns = [
         ["trial", *(str(trial.number) for trial in ranking)],
         [_cut(study.metric), *(f"{trial.metrics[study.metric]:.4g}" for trial in ranking)],
-        ["epochs", *(f"{trial.metrics['epoch']}/{len(trial.epochs)}" for trial in ranking)],
+        ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
     ]
+    if any(trial.status not in ("done", "stopped") for trial in ranking):
+        columns.insert(1, ["status", *(trial.status for trial in ranking)])
+    fixed = len(columns)
     if has_wer:
         wers = [trial.metrics.get("valid_wer") for trial in ranking]
-        columns.insert(2, ["wer", *("" if wer is None else f"{wer:.1%}" for wer in wers)])
+        columns.insert(-1, ["wer", *("" if wer is None else f"{wer:.1%}" for wer in wers)])
     width = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
         values = [_cut(format_value(trial.best_point.get(name, ""))) for trial in ranking]
@@ -44,7 +48,7 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
     for row in zip(*columns, strict=True):
         cells = [cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    hidden = len(names) - (len(columns) - 3 - has_wer)
+    hidden = len(names) - (len(columns) - fixed - has_wer)
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
     return "\n".join(lines)
