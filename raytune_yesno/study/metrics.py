@@ -24,7 +24,7 @@ _QUALIFIERS = frozenset(
 _LEAST = frozenset(
     (
         *("loss", "error", "error_rate", "mse", "rmse", "mae", "mape", "nll", "cross_entropy"),
-        *("perplexity", "wer", "cer"),
+        *("perplexity", "wer", "cer", "squared_error", "absolute_error", "log_loss", "logloss"),
     )
 )
 _MOST = frozenset(
