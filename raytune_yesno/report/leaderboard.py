@@ -18,10 +18,11 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         top: how many trials.
         order: the hyperparameters to show first; as many are shown as fit.
     """
-    lines = [_headline(study), *(_cut(line, WIDTH) for line in describe_objective(study))]
+    lines = [_headline(study)]
+    objective = [_cut(line, WIDTH) for line in describe_objective(study)]
     ranking = study.ranking[:top]
     if not ranking:
-        return "\n".join([*lines, "no trial has come to a result yet"])
+        return "\n".join([*lines, "no trial has come to a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
     names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
     has_wer = any("valid_wer" in trial.metrics for trial in ranking) and study.metric != "valid_wer"
@@ -51,7 +52,7 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
     hidden = len(names) - (len(columns) - fixed - has_wer)
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *objective])
 
 
 def format_leaderboards(

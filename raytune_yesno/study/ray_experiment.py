@@ -33,6 +33,7 @@ _RESULTS, _PROGRESS, _PARAMS, _ERROR = "result.json", "progress.csv", "params.js
 _TEXTS = (_RESULTS, _PROGRESS, _PARAMS, _ERROR)
 _STATES = "experiment_state-*.json"
 _TUNER = "tuner.pkl"
+_MODES = ("min", "max")
 _DEFAULT_METRIC = "_metric"  # of ``tune.report(value)``; Ray names it where nobody names another
 _PICKLED = "CLOUDPICKLE_FALLBACK"  # how a state file marks a value that JSON cannot hold
 _MAX_TUNER_BYTES = 10_000_000
@@ -340,7 +341,8 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
         # Trials have one config as a rule: their reports share it.
         point = _flatten(config) if isinstance(config, dict) else {}
         point = configs.setdefault(repr(point), point)
-        began, ended = clock.place(result)
+        seconds = float(result.get("time_this_iter_s", 0.0))
+        ended = clock.place(result, seconds)
         found.reports.append(
             {
                 "epoch": result["training_iteration"],
@@ -349,11 +351,11 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
                     key: None if isinstance(value, _TooLarge) else value
                     for key, value in metrics.items()
                 },
-                "seconds": ended - began,
+                "seconds": seconds,
                 "host": str(result.get("hostname", "")),
                 "node": str(result.get("node_ip", "")),
                 "pid": result.get("pid", 0),
-                "began": began,
+                "began": ended - seconds,
                 "ended": ended,
                 **({"point": point} if point else {}),
             }
@@ -434,18 +436,14 @@ class _Clock:
         self.ended = 0.0
         self.total = 0.0
 
-    def place(self, result: Mapping[str, Any]) -> tuple[float, float]:
-        """Return when a report's work began and ended, in seconds since 1970."""
-        took, total, stamp = (
-            None if (value := result.get(name)) is None else float(value) for name in _TIMES
-        )
-        self.total = self.total + (took or 0.0) if total is None else total
-        if stamp is None:
-            stamp = self.ended + (took or 0.0) if self.start is not None else self.total
+    def place(self, result: Mapping[str, Any], seconds: float) -> float:
+        """Return when a report's work ended, in seconds since 1970; it took ``seconds``."""
+        self.total = float(result.get("time_total_s", self.total + seconds))
+        stamp = float(result.get("timestamp", self.ended + seconds))
         if self.start is None or abs(self.start + self.total - stamp) > 2:
             self.start = max(0.0, stamp - self.total)  # it began, or continued after a pause
         self.ended = self.start + self.total
-        return self.ended - (took or 0.0), self.ended
+        return self.ended
 
 
 class _TooLarge:
@@ -515,27 +513,31 @@ def _build_trial(found: _Found, longest: int, trial: Trial) -> Trial:
 
 
 def _read_tuner(file: Path) -> tuple[str | None, str | None]:
-    """Return the metric and mode of the ``TuneConfig`` in ``tuner.pkl``; None for what is not said.
+    """Return the metric and mode in ``tuner.pkl``: the ``TuneConfig``'s, else a scheduler's or
+    searcher's; None where there are none.
 
     The pickle is split into its tokens and not unpickled: nothing in it is executed.
     """
+    values: list[Any] = []
+    memo: list[Any] = []
     try:
         if not file.is_file() or file.stat().st_size > _MAX_TUNER_BYTES:
             return None, None
-        values: list[Any] = []
-        memo: list[Any] = []
         for code, value, _ in pickletools.genops(file.read_bytes()):
             if code.name == "MEMOIZE":
                 memo.append(values[-1] if values else None)
-            elif code.name in ("BINGET", "LONG_BINGET"):
-                values.append(memo[value] if isinstance(value, int) and value < len(memo) else None)
+            elif code.name in ("BINGET", "LONG_BINGET") and isinstance(value, int):
+                values.append(memo[value] if value < len(memo) else None)
             elif code.name != "FRAME":
                 values.append(value)
-    except (OSError, ValueError, EOFError, TypeError):
+    except (OSError, ValueError, EOFError):
         return None, None
-    for name, mode, other, metric in zip(values, values[1:], values[2:], values[3:], strict=False):
-        if name == "mode" and mode in ("min", "max") and other == "metric":
-            return _text(metric) or _DEFAULT_METRIC, mode
+    # Fields of one object, in the order in which Ray defines them: names and values alternate.
+    for first, one, second, other in zip(values, values[1:], values[2:], values[3:], strict=False):
+        if (first, second) == ("mode", "metric") and one in _MODES:
+            return _text(other) or _DEFAULT_METRIC, one
+        if (first, second) == ("_metric", "_mode") and other in _MODES and _text(one):
+            return one, other
     return None, None
 
 

@@ -175,7 +175,9 @@ def _asha_judges(folder: Path) -> Made:
 
 
 def _median(folder: Path) -> Made:
-    scheduler = MedianStoppingRule(grace_period=1, min_samples_required=2)
+    scheduler = MedianStoppingRule(
+        time_attr="training_iteration", grace_period=1, min_samples_required=2
+    )
     space = {"x": tune.uniform(0.1, 2), "steps": 5}
     return Made(fit(folder, space=space, scheduler=scheduler, num_samples=6))
 
@@ -188,6 +190,7 @@ def _hyperband(folder: Path) -> Made:
 
 def _pbt(folder: Path) -> Made:
     scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
         perturbation_interval=2,
         hyperparam_mutations={"x": tune.uniform(0.1, 2.0), "speed": [0.7, 1.3, 2.1]},
         quantile_fraction=0.5,
@@ -200,6 +203,7 @@ def _pbt(folder: Path) -> Made:
 def _pbt_uneven(folder: Path) -> Made:
     """A copy may be older than what it replaces: iterations repeat."""
     scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
         perturbation_interval=1,
         hyperparam_mutations={"x": tune.loguniform(0.1, 2.0)},
         quantile_fraction=0.5,
@@ -212,7 +216,9 @@ def _pbt_uneven(folder: Path) -> Made:
 def _pb2(folder: Path) -> Made:
     from ray.tune.schedulers.pb2 import PB2
 
-    scheduler = PB2(perturbation_interval=2, hyperparam_bounds={"x": [0.1, 2.0]})
+    scheduler = PB2(
+        time_attr="training_iteration", perturbation_interval=2, hyperparam_bounds={"x": [0.1, 2.0]}
+    )
     space = {"x": tune.grid_search([0.2, 0.8, 1.4, 1.9]), "steps": 6}
     return Made(fit(folder, train, space, scheduler=scheduler, num_samples=1))
 
@@ -302,9 +308,10 @@ def _resumed(folder: Path, **how: bool) -> Made:
         first = fit(folder, train, space, num_samples=1)
         time.sleep(1.1)  # Ray names its state files by the second
         grid = Tuner.restore(str(folder), train, **(how or {"resume_errored": True})).fit()
-    resumed = {trial.trial_id for trial in _trials(grid)}
-    order = [trial.trial_id for trial in _trials(first)]
-    return Made(grid, order=order if set(order) == resumed else ())
+    # A trial that is begun again is another one, of a later start.
+    started = {trial.trial_id: trial.run_metadata.start_time for trial in _trials(grid)}
+    order = [code for code in _ids(first) if code in started]
+    return Made(grid, order=order or sorted(started, key=lambda code: started[code]))
 
 
 def _restarted(folder: Path) -> Made:
@@ -320,10 +327,9 @@ def _twice(folder: Path) -> Made:
 
 def _renamed(folder: Path) -> Made:
     elsewhere = folder.with_name(folder.name + "-before")
-    fit(elsewhere)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    order = _ids(fit(elsewhere))
     shutil.move(elsewhere, folder)
-    return Made(ResultGrid(tune.ExperimentAnalysis(str(folder))))
+    return Made(ResultGrid(tune.ExperimentAnalysis(str(folder))), order=order)
 
 
 def _named_by_user(folder: Path) -> Made:
@@ -345,10 +351,10 @@ def _named_by_user(folder: Path) -> Made:
 
 
 def _csv_only(folder: Path) -> Made:
-    fit(folder, num_samples=3)
+    order = _ids(fit(folder, num_samples=3))
     for file in folder.glob("*/result.json"):
         file.unlink()
-    return Made(ResultGrid(tune.ExperimentAnalysis(str(folder))))
+    return Made(ResultGrid(tune.ExperimentAnalysis(str(folder))), order=order)
 
 
 def _class(folder: Path) -> Made:
@@ -430,6 +436,7 @@ def describe(made: Made) -> dict[str, Any]:
     if made.order:
         trials = sorted(trials, key=lambda trial: made.order.index(trial.trial_id))
     ids = [trial.trial_id for trial in trials]
+    assert len(set(ids)) == len(ids)
     best: dict[str, int | None] = {}
     for scope in SCOPES:
         with warnings.catch_warnings():
@@ -454,6 +461,10 @@ def describe(made: Made) -> dict[str, Any]:
     }
 
 
+def _ids(grid: ResultGrid) -> list[str]:
+    return [trial.trial_id for trial in _trials(grid)]
+
+
 def _trials(grid: ResultGrid) -> list[Any]:
     return list(grid._experiment_analysis.trials)
 
@@ -467,6 +478,10 @@ def _rows(table: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
 def main(folder: Path, names: Sequence[str]) -> None:
     """Write experiments and their descriptions."""
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -475,7 +490,7 @@ def main(folder: Path, names: Sequence[str]) -> None:
         for name in names:
             began = time.monotonic()
             description = describe(made[name](folder / name))
-            (folder / f"{name}.json").write_text(json.dumps(description, default=str))
+            (folder / f"{name}.json").write_text(json.dumps(description, default=_plain))
             print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
     finally:
         ray.shutdown()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import ray_experiments
 
-from raytune_yesno.errors import InputError
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.metrics import name_metric
 
@@ -21,7 +20,6 @@ RAY_FIELDS = {
     *("time_since_restore", "iterations_since_restore", "experiment_tag"),
 }
 ENDED = {"TERMINATED": {"done", "stopped"}, "ERROR": {"failed"}}
-ASKED = {"asha_judges": ("acc", "max"), "returned": ("score", "min")}  # Ray keeps it as no text
 
 
 def write(folder: Path, names: list[str]) -> Path:
@@ -60,8 +58,7 @@ def test_every_number_is_that_of_ray_here_too(written_slowly: Path, name: str) -
 def compare(folder: Path, name: str) -> None:
     """Hold a study against what Ray says of the experiment."""
     expected = json.loads((folder / f"{name}.json").read_text())
-    asked = ASKED.get(name, (None, None))
-    study = load(folder / name, metric=asked[0], mode=asked[1])
+    study = load(folder / name)
     metric = name_metric(expected["metric"])
     assert (study.metric, study.mode) == (metric, expected["mode"])
     assert len(study.trial_list) == len(expected["trials"])
@@ -146,12 +143,8 @@ def plain(config: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.ray
-class TestWhatIsNotCertain:
-    def test_the_metric_and_the_direction_say_where_they_come_from(self, written: Path) -> None:
-        study = load(written / "random")
-        assert "state" in study.metric_source
+def test_the_metric_and_the_direction_say_where_they_come_from(written: Path) -> None:
+    for name, metric_source in (("random", "state"), ("asha_judges", "tuner.pkl")):
+        study = load(written / name)
+        assert metric_source in study.metric_source
         assert "tuner.pkl" in study.mode_source
-
-    def test_it_is_asked_for(self, written: Path) -> None:
-        with pytest.raises(InputError, match="--metric"):
-            load(written / "asha_judges")
