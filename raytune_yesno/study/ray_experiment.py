@@ -33,6 +33,7 @@ _RESULTS, _PROGRESS, _PARAMS, _ERROR = "result.json", "progress.csv", "params.js
 _TEXTS = (_RESULTS, _PROGRESS, _PARAMS, _ERROR)
 _STATES = "experiment_state-*.json"
 _TUNER = "tuner.pkl"
+_COPIES = "pbt_global.txt"  # there if PBT copied trials
 _MODES = ("min", "max")
 _DEFAULT_METRIC = "_metric"  # of ``tune.report(value)``; Ray names it where nobody names another
 _PICKLED = "CLOUDPICKLE_FALLBACK"  # how a state file marks a value that JSON cannot hold
@@ -197,7 +198,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
                 wanted = [
                     file
                     for file in listed
-                    if file.base_name in (*_TEXTS, _TUNER)
+                    if file.base_name in (*_TEXTS, _TUNER, _COPIES)
                     or file.base_name.startswith("experiment_state-")
                 ]
             copy_files(system, wanted, root, Path(kept))
@@ -365,7 +366,7 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
         found.point = found.point or point
     if large:
         problems.append(one_line(f"{path.name}: {large} values beyond {_MAX_NUMBER:g} left out"))
-    if name == _PROGRESS and (path.parent / "pbt_global.txt").is_file():
+    if name == _PROGRESS and (path.parent / _COPIES).is_file():
         problems.append(
             one_line(f"{path.name}: {_PROGRESS} holds no configs, so its last one stands for all")
         )

@@ -150,7 +150,8 @@ class Study:
 
         Columns: ``trial``, ``status``, ``epochs`` (trained), ``best_epoch``, the metrics of that
         epoch (``train_loss``, ``valid_loss``, ``valid_wer``), ``seconds`` (in the training loop),
-        ``attempts``, ``error``, and the point's values as ``config.KEY``.
+        ``attempts``, ``error``, and the point's values as ``config.KEY``. Of a Ray Tune experiment,
+        a metric that is named like a column of ours is ``metric.NAME``.
         """
         return _build_table(self.trial_rows, TRIAL_COLUMNS)
 
