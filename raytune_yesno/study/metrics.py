@@ -1,5 +1,6 @@
 """Names of metrics: which direction is best, and how they share a table with its own columns."""
 
+import functools
 import re
 
 RESERVED = frozenset(
@@ -35,6 +36,7 @@ _MOST = frozenset(
 )
 
 
+@functools.lru_cache(maxsize=10_000)
 def name_metric(name: str) -> str:
     """Return the column of a metric: its name, or ``metric.NAME`` if NAME is a column of ours."""
     taken = name in RESERVED or name.startswith(_PREFIXES)

@@ -14,6 +14,7 @@ whatever its status.
 import contextlib
 import csv
 import io
+import math
 import pickletools
 import re
 import tempfile
@@ -308,11 +309,11 @@ def _leave_out_earlier(
     kept = [trial for trial in found if trial.known or trial.name not in earlier]
     if dropped := len(found) - len(kept):
         problems.append(
-            f"{dropped} trials left out: of an earlier run, {state.file} does not list them"
+            one_line(f"{dropped} trials left out: of an earlier run, not listed in {state.file}")
         )
     late = [trial for trial in kept if trial.known is None]
     if late:
-        problems.append(f"{len(late)} trials began after {state.file} was written")
+        problems.append(one_line(f"{len(late)} trials began after {state.file} was written"))
     for trial in late:
         trial.known = _Known(status="RUNNING")
     return kept
@@ -328,30 +329,27 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
     except (OSError, ValueError, AttributeError):
         problems.append(one_line(f"{path.name}/{_PARAMS}: left out, not a config in JSON"))
     clock = _Clock()
-    configs: dict[str, dict[str, Any]] = {}
+    config: Any = None
+    point: dict[str, Any] = {}
     large = 0
     name, rows = _read_rows(path)
     for number, result in rows:
         if result is None:
             problems.append(one_line(f"{path.name}/{name}:{number}: left out, not a whole report"))
             continue
-        metrics = _read_metrics(result, left_out)
+        metrics, too_large = _read_metrics(result, left_out)
         found.metrics.update(dict.fromkeys(metrics))
-        large += sum(isinstance(value, _TooLarge) for value in metrics.values())
-        config = result.get("config")
-        # Trials have one config as a rule: their reports share it.
-        point = _flatten(config) if isinstance(config, dict) else {}
-        point = configs.setdefault(repr(point), point)
+        large += too_large
+        if result.get("config") != config:  # as a rule, all reports share one
+            config = result.get("config")
+            point = _flatten(config) if isinstance(config, dict) else {}
         seconds = float(result.get("time_this_iter_s", 0.0))
         ended = clock.place(result, seconds)
         found.reports.append(
             {
                 "epoch": result["training_iteration"],
                 "attempt": 1,
-                **{
-                    key: None if isinstance(value, _TooLarge) else value
-                    for key, value in metrics.items()
-                },
+                **metrics,
                 "seconds": seconds,
                 "host": str(result.get("hostname", "")),
                 "node": str(result.get("node_ip", "")),
@@ -370,11 +368,20 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
         problems.append(
             one_line(f"{path.name}: {_PROGRESS} holds no configs, so its last one stands for all")
         )
-    error = [line for line in _read_text(path / _ERROR).splitlines() if line.strip()]
-    if error:
-        found.error = one_line(error[-1].strip())
-        found.failures = sum(line.startswith("Failure # ") for line in error)
+    found.error, found.failures = _read_error(_read_text(path / _ERROR))
     return found
+
+
+def _read_error(text: str) -> tuple[str | None, int]:
+    """Return the last error without its traceback, and how often the trial failed."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("Failure # ")]
+    last = lines[starts[-1] + 1 :] if starts else lines
+    # Lines of a traceback are indented; a message may have several lines.
+    indented = [number for number, line in enumerate(last) if line[0].isspace()]
+    message = last[indented[-1] + 1 :] if indented else last
+    message = message or lines[-1:]
+    return (one_line(" ".join(map(str.strip, message))) if message else None), len(starts)
 
 
 def _read_rows(path: Path) -> tuple[str, Iterator[tuple[int, dict[str, Any] | None]]]:
@@ -447,24 +454,21 @@ class _Clock:
         return self.ended
 
 
-class _TooLarge:
-    """Stands for a number that sums and plots cannot hold."""
-
-
-def _read_metrics(result: Mapping[str, Any], left_out: Container[str]) -> dict[str, Any]:
-    """Return the numbers that were reported; None where one is not finite."""
-    metrics: dict[str, Any] = {}
-    for key, value in _flatten(result).items():
+def _read_metrics(
+    result: Mapping[str, Any], left_out: Container[str]
+) -> tuple[dict[str, float | None], int]:
+    """Return the numbers that were reported, None where one is not finite or too large for sums
+    and plots, and how many are too large."""
+    metrics: dict[str, float | None] = {}
+    large = 0
+    reported = {key: value for key, value in result.items() if key not in left_out}
+    for key, value in _flatten(reported).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if key.split("/")[0] in left_out:
-            continue
-        if value != value or value in (float("inf"), float("-inf")):
-            value = None
-        elif abs(value) > _MAX_NUMBER:
-            value = _TooLarge()
-        metrics[name_metric(key)] = value
-    return metrics
+        kept = -_MAX_NUMBER <= value <= _MAX_NUMBER
+        metrics[name_metric(key)] = value if kept else None
+        large += not kept and (isinstance(value, int) or math.isfinite(value))
+    return metrics, large
 
 
 def _read_text(file: Path) -> str:

@@ -225,6 +225,17 @@ def test_trials_of_an_earlier_run_are_left_out_and_said(tmp_path: Path) -> None:
     assert len(study.problems) == 2
 
 
+def test_an_error_is_its_whole_message(tmp_path: Path) -> None:
+    write_trial(tmp_path, 0, {"loss": 1.0}, error="ValueError: too\nlarge\n\nby far")
+    folder = write_trial(tmp_path, 1, {"loss": 1.0}, error="KeyError: 1")
+    with (folder / "error.txt").open("a") as file:
+        file.write("Failure # 2 (occurred at …)\n  File …\n    raise X\nIndexError: 2\n")
+    study = load(tmp_path)
+    assert [trial.error for trial in study.trial_list] == [
+        "ValueError: too large by far", "IndexError: 2",
+    ]  # fmt: skip
+
+
 def test_names_are_printed_on_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "a\x1b[31m\nb"
     config = {"k\x1b[0m": "=1+1\x1b[2J\n"}
