@@ -25,8 +25,9 @@ from typing import Any, TypeGuard
 
 from raytune_yesno.errors import InputError, one_line, suggest_name
 from raytune_yesno.files.remote import copy_files
+from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.study.events import is_time
-from raytune_yesno.study.metrics import known_mode, name_metric
+from raytune_yesno.study.metric_names import known_mode, name_metric
 from raytune_yesno.study.store import STORE, Event, parse_json
 from raytune_yesno.study.study import METRIC, Study, Trial
 
@@ -62,6 +63,17 @@ _COUNTERS = frozenset(
 )
 # Columns of progress.csv that hold texts, whatever they look like.
 _CSV_TEXTS = frozenset(("trial_id", "date", "hostname", "node_ip", "experiment_tag"))
+
+
+class _RayObjective(Objective):
+    """Orders reports as Ray does: the first of equal ones, and large integers exactly."""
+
+    def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return a key that orders epochs or trials: the least is best."""
+        value = record[self.metric.name]
+        return (-value if self.metric.mode == "max" else value,)
+
+    epoch_score = score
 
 
 @dataclass
@@ -143,10 +155,9 @@ def read_experiment(
     if metric not in names and any(trial.reports for trial in found):
         problems.append(one_line(f"no trial reports the metric {metric!r}"))
     longest = max((len(trial.reports) for trial in found), default=0)
-    trials = [
-        _build_trial(trial, longest, Trial(number, trial.point, metric=metric, mode=mode))
-        for number, trial in enumerate(found)
-    ]
+    judged = Metric(metric, "max" if mode == "max" else "min")
+    objective = _RayObjective(judged)
+    trials = [_build_trial(number, trial, longest, objective) for number, trial in enumerate(found)]
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     began = min((epoch["began"] for epoch in epochs), default=0.0)
     return Study(
@@ -173,6 +184,7 @@ def read_experiment(
         metric_source=metric_source,
         mode_source=mode_source,
         ranked=_RANKED,
+        metrics=(judged,),
     )
 
 
@@ -500,8 +512,11 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _build_trial(found: _Found, longest: int, trial: Trial) -> Trial:
-    """Fill in a trial's reports and how it ended."""
+def _build_trial(number: int, found: _Found, longest: int, objective: Objective) -> Trial:
+    """Return a trial with its reports and how it ended."""
+    judged = objective.metric
+    trial = Trial(number, found.point, metric=judged.name, mode=judged.mode)
+    trial.objective = objective
     known = found.known or _Known()
     failures = found.failures if known.failures is None else known.failures
     for report, restored in zip(found.reports, found.restored, strict=True):

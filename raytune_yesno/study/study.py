@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective, build_objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
-from raytune_yesno.study.metrics import known_mode
+from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 
-METRIC = "valid_loss"
+METRIC = LEGACY_METRICS[0].name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ class Trial:
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
         metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        ties: other metrics that break ties, in order.
         mutations: the events by which another trial was copied over this one, with what
             its point had been until then as ``before``.
     """
@@ -45,6 +47,7 @@ class Trial:
     error: str | None = None
     metric: str = METRIC
     mode: str = "min"
+    ties: tuple[Metric, ...] = ()
     mutations: list[Event] = field(default_factory=list)
 
     @property
@@ -58,7 +61,7 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, ties by word error rate; None without any."""
+        """The epoch of the best metric, the later one of equals; None without any."""
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
 
@@ -67,10 +70,24 @@ class Trial:
         """The greatest number of an epoch; 0 without any."""
         return max((int(epoch["epoch"]) for epoch in self.epochs), default=0)
 
-    def score(self, epoch: Event) -> tuple[float, float]:
+    def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        value, wer = epoch[self.metric], epoch.get("valid_wer")
-        return (-value if self.mode == "max" else value, 0.0 if wer is None else wer)
+        return self.objective.epoch_score(epoch)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What it is judged by."""
+        return Objective(Metric(self.metric, "max" if self.mode == "max" else "min"), self.ties)
+
+    @property
+    def costs(self) -> list[tuple[int, float]]:
+        """Epochs and their costs (see :meth:`Metric.cost`), where the metric was reported."""
+        metric = self.objective.metric
+        return [
+            (epoch["epoch"], metric.cost(epoch))
+            for epoch in self.epochs
+            if epoch.get(metric.name) is not None
+        ]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -102,6 +119,7 @@ class Study:
         metric_source, mode_source: where these come from; empty if the study itself says so.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial, where it did.
+        metrics: what its task declares, the objective first.
     """
 
     path: Path
@@ -118,6 +136,17 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+    metrics: tuple[Metric, ...] = LEGACY_METRICS
+
+    def find_metric(self, name: str) -> Metric:
+        """Return how a metric is read; a plain number if its task does not declare it."""
+        return next((known for known in self.metrics if known.name == name), Metric(name))
+
+    @property
+    def task(self) -> str:
+        """The name of its task; empty where the record does not say, or says no name."""
+        name = self.asked.get("config", {}).get("task")
+        return name if isinstance(name, str) else ""
 
     @property
     def data(self) -> str | None:
@@ -133,7 +162,7 @@ class Study:
     def ranking(self) -> list[Trial]:
         """The trials with a result and a status that may be the best, the best first."""
         scored = [
-            (trial.score(best), trial)
+            (trial.objective.score(best), trial)
             for trial in self.trial_list
             if trial.status in self.ranked and (best := trial.best_epoch)
         ]
@@ -241,18 +270,10 @@ def load(
     if not (folder / STORE).is_file() and foreign.is_experiment(folder):
         return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
-    judged = metric or METRIC
-    direction = mode or known_mode(judged)
-    if direction is None and any(judged in event for event in events if event["event"] == "epoch"):
-        raise InputError(
-            f"--metric {judged}: is the least or the greatest best? give --mode min or --mode max"
-        )
-    study = _build_study(folder, events, problems, judged, direction or "min")
-    return replace(
-        study,
-        metric_source="as asked for" if metric else "",
-        mode_source="as asked for" if mode else "by its name" if metric else "",
-    )
+    objective, mode_source = _read_objective(events, metric, mode)
+    study = _build_study(folder, events, problems, objective)
+    source = "as asked for" if metric else ""
+    return replace(study, metric_source=source, mode_source=mode_source)
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
@@ -286,8 +307,9 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
 
 
 def _build_study(
-    folder: Path, events: list[Event], problems: list[str], metric: str, mode: str
+    folder: Path, events: list[Event], problems: list[str], objective: Objective
 ) -> Study:
+    judged: dict[str, Any] = {"metric": objective.metric.name, "mode": objective.metric.mode}
     trials: dict[int, Trial] = {}
     refit = reason = None
     searched = False
@@ -298,7 +320,9 @@ def _build_study(
         if kind == "asked" and event["trial"] in trials:
             problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
         elif kind == "asked":
-            trials[event["trial"]] = Trial(event["trial"], event["point"], metric=metric, mode=mode)
+            trials[event["trial"]] = Trial(
+                event["trial"], event["point"], ties=objective.ties, **judged
+            )
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
             refit = reason = None
@@ -326,9 +350,33 @@ def _build_study(
         end_time=max(ends, default=events[0]["time"]),
         pauses=_find_pauses(events),
         problems=problems,
-        metric=metric,
-        mode=mode,
+        metrics=objective.metrics,
+        **judged,
     )
+
+
+def _read_objective(
+    events: Sequence[Event], name: str | None, mode: str | None
+) -> tuple[Objective, str]:
+    """Return what a study is judged by, as it was asked or as the reader asks now, and where the
+    direction comes from; empty for the study itself.
+
+    Raises:
+        InputError: the metric's direction is neither declared nor certain.
+    """
+    declared: Sequence[Metric] = LEGACY_METRICS
+    if events[0].get("metrics"):
+        declared = Objective.from_dicts(events[0]["metrics"]).metrics
+    source = "as asked for" if mode else ""
+    if name and not any(name in (metric.name, metric.label) for metric in declared):
+        declared = (Metric(name), *declared)
+        if not mode and (mode := known_mode(name)):
+            source = "by its name"
+        elif not mode and any(name in event for event in events if event["event"] == "epoch"):
+            raise InputError(
+                f"--metric {name}: is the least or the greatest best? give --mode min or --mode max"
+            )
+    return build_objective(declared, name or "", mode or ""), source
 
 
 def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:

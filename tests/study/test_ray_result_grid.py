@@ -11,7 +11,7 @@ import pytest
 import ray_experiments
 
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.metrics import name_metric
+from raytune_yesno.study.metric_names import name_metric
 
 # Fields that Ray adds to each report, and has names of ours in the tables.
 RAY_FIELDS = {
