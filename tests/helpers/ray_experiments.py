@@ -297,9 +297,8 @@ def _retries(folder: Path) -> Made:
 def _fail_fast(folder: Path) -> Made:
     """The first failure ends the experiment: others never report."""
     space = {"x": tune.grid_search([1.0, 0.1, 0.5, 0.3]), "fails_at": 2}
-    grid = fit(folder, train, space, {"failure_config": FailureConfig(fail_fast=True)},
-               num_samples=1, max_concurrent_trials=1)  # fmt: skip
-    return Made(grid)
+    run = {"failure_config": FailureConfig(fail_fast=True)}
+    return Made(fit(folder, train, space, run, num_samples=1))
 
 
 def _resumed(folder: Path, **how: bool) -> Made:
@@ -308,10 +307,9 @@ def _resumed(folder: Path, **how: bool) -> Made:
         first = fit(folder, train, space, num_samples=1)
         time.sleep(1.1)  # Ray names its state files by the second
         grid = Tuner.restore(str(folder), train, **(how or {"resume_errored": True})).fit()
-    # A trial that is begun again is another one, of a later start.
-    started = {trial.trial_id: trial.run_metadata.start_time for trial in _trials(grid)}
-    order = [code for code in _ids(first) if code in started]
-    return Made(grid, order=order or sorted(started, key=lambda code: started[code]))
+    # A trial that is begun again is another one, with the tag of the first.
+    tags = {trial.experiment_tag: trial.trial_id for trial in _trials(grid)}
+    return Made(grid, order=[tags[trial.experiment_tag] for trial in _trials(first)])
 
 
 def _restarted(folder: Path) -> Made:
@@ -393,13 +391,11 @@ def _many_trials(folder: Path) -> Made:
 
 EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "random": _random,
-    "grid": _grid,
     "many_metrics": _many_metrics,
     "odd_config": _odd_config,
     "diverging": _diverging,
     "asha": _asha,
     "asha_judges": _asha_judges,
-    "median": _median,
     "hyperband": _hyperband,
     "pbt": _pbt,
     "optuna": _optuna,
@@ -408,9 +404,11 @@ EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "resumed": _resumed,
     "renamed": _renamed,
     "csv_only": _csv_only,
-    "class": _class,
 }
 SLOW_EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
+    "grid": _grid,
+    "median": _median,
+    "class": _class,
     "pbt_uneven": _pbt_uneven,
     "pb2": _pb2,
     "pbt_replay": _pbt_replay,
