@@ -34,7 +34,8 @@ def collect_epochs(studies: Sequence[Study]) -> list[Row]:
 def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> None:
     r"""Write rows in the format that the file's ending says.
 
-    What is missing or not a finite number is empty in CSV and Markdown, null in the others. In CSV
+    What is missing or not a finite number is empty in CSV and Markdown, null in the others; NaN and
+    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV
     and Markdown, control characters are escaped (``\n``, ``\x1b``); in CSV, a text that a
     spreadsheet would run as a formula begins with an apostrophe. Parquet and JSON keep texts as
     they are. Parquet keeps numbers, truth values, texts and lists as what they are; a column of
@@ -47,7 +48,10 @@ def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> N
         heads: the columns of a table without rows.
     """
     keys = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys(heads)
-    columns = {key: [to_strict_json(row.get(key)) for row in rows] for key in keys}
+    columns = {
+        key: [to_strict_json(row.get(key), spell=key.startswith("config.")) for row in rows]
+        for key in keys
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     WRITERS[file.suffix.lower()](columns, part)

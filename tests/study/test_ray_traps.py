@@ -151,6 +151,10 @@ def test_a_config_that_json_cannot_hold_is_reported(
     best = json.loads(last, parse_constant=pytest.fail)["best"]
     assert best["config"] == {"clip": "inf", "floor": "-inf", "none": ["nan"], "x": 0.5}
     assert best["metrics"]["other"] is None
+    table = (tmp_path / "out/trials.csv").read_text().splitlines()
+    assert [line.split(",")[table[0].split(",").index("config.clip")] for line in table] == [
+        "config.clip", "inf", "1.0",
+    ]  # fmt: skip
 
 
 def test_progress_csv_stands_in_for_result_json(tmp_path: Path) -> None:
