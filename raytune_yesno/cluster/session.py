@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from raytune_yesno.cluster.autoscaling import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
@@ -164,9 +163,8 @@ def _unwatched(is_local: bool) -> Iterator[None]:
 
 def asks_for_token() -> bool:
     """Say whether what Ray starts and connects to from here asks for a token."""
-    from ray import _raylet
+    from raytune_yesno.cluster.ray_private import raylet
 
-    raylet: Any = _raylet  # compiled
     return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 
