@@ -146,6 +146,7 @@ def _outcome(study: Study) -> str:
         )
         html.append(f'<h3>Best config</h3><dl class="config">{rows}</dl>')
     facts = {
+        "judged by": "; ".join(prose.describe_objective(study)),
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": asked.get("config", {}).get("seed"),

@@ -36,6 +36,13 @@ def count_statuses(study: Study) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
+def describe_objective(study: Study) -> list[str]:
+    """Return by which metric and in which direction trials are judged, and who says so."""
+    metric = f"metric: {study.metric}" + f" ({study.metric_source})" * bool(study.metric_source)
+    best = f"{study.mode} is best" + f" ({study.mode_source})" * bool(study.mode_source)
+    return [metric, best] if study.metric_source else [f"{metric}, {best}"]
+
+
 def describe_state(study: Study) -> str:
     """Return whether the search is over."""
     whole = int(study.asked.get("trials") or len(study.trial_list))
