@@ -8,9 +8,7 @@ import argparse
 import contextlib
 import errno
 import importlib
-import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.files.json_text import dump_json
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         exit_code = int(result.pop("exit_code", 0))
         if options.json:
-            print(json.dumps(_valid_text(result), allow_nan=False), file=results, flush=True)
+            print(dump_json(result), file=results, flush=True)
         return exit_code
 
 
@@ -107,25 +106,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_doctor(commands)
     return parser
-
-
-def _valid_text(value: Any) -> Any:
-    """Return a result in which bytes of file names that are not UTF-8 are written as ``\\xff``.
-
-    Python holds them as halves of surrogate pairs, which strict JSON parsers refuse.
-    """
-    if isinstance(value, dict):
-        return {_valid_text(key): _valid_text(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid_text(item) for item in value]
-    if isinstance(value, str):
-        return re.sub("[\ud800-\udfff]", _escape_surrogate, value)
-    return value
-
-
-def _escape_surrogate(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
 
 
 def _find_command(name: str) -> Command:
@@ -450,8 +430,16 @@ def _add_report(commands: Any) -> None:
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
-    parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
-    parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="judge by this metric [valid_loss; of an experiment, the one that Ray's files name]",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("min", "max"),
+        help="whether the least or the greatest is best [as Ray's files or the metric's name say]",
+    )
 
 
 def _add_doctor(commands: Any) -> None:

@@ -22,7 +22,6 @@ Search, analysis and recovery all read this file; nothing else is needed, and no
 
 import contextlib
 import json
-import math
 import os
 import re
 import time
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.files.json_text import dump_json
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
@@ -70,7 +70,7 @@ class StudyStore:
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
         record = {"event": event, "time": time.time(), **fields}
-        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+        line = (dump_json(record) + "\n").encode()
         while True:
             try:
                 self._write(line, sync=event != "epoch")
@@ -193,14 +193,3 @@ def _end_last_line(path: Path) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for strict JSON: what is not a finite number becomes null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
