@@ -322,9 +322,11 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         "recognize.evaluate",
-        "word error rate of a checkpoint",
+        "word error rate of a checkpoint in many conditions",
+        "Conditions that training never used are reported apart from the others; also\n"
+        "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     _add_data(parser)
     parser.add_argument(
         "--split",
@@ -332,14 +334,71 @@ def _add_evaluate(commands: Any) -> None:
         default="test",
         help="which part, split as in the checkpoint's training [test]",
     )
-
-    parser.add_argument("--picture", metavar="PNG", help="draw the rates with noise, too")
+    parser.add_argument(
+        "--conditions",
+        metavar="NAME,…",
+        default="all",
+        help="all, none, noise (white, pink, babble), new (all others), or kinds such as "
+        "hum,codec,padding [all]",
+    )
+    parser.add_argument(
+        "--wordless",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
+    )
+    _add_min_confidence(parser)
+    parser.add_argument("--picture", metavar="PNG", help="draw the rates and their intervals")
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _add_command(commands, "predict", "recognize.predict", "the words of recordings")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser = _add_command(
+        commands,
+        "predict",
+        "recognize.predict",
+        "the words of recordings",
+        "Recordings of any length, with bounded memory. Words from a microphone, as they\n"
+        "are said:\n"
+        "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+    parser.add_argument(
+        "--stream", action="store_true", help="print each word as soon as it has been said"
+    )
+    parser.add_argument(
+        "--raw",
+        type=int,
+        metavar="HZ",
+        help="recordings have no header: 16 bit little-endian mono samples at HZ",
+    )
+    _add_min_confidence(parser)
+
+
+def _add_min_confidence(parser: Any) -> None:
+    parser.add_argument(
+        "--min-confidence",
+        type=_probability,
+        metavar="P",
+        help="leave out words below this confidence; 0 keeps all [chosen in training]",
+    )
+
+
+def _probability(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """Read a length of 0 to 10 hours."""
+    value = float(text)
+    if not 0 <= value <= 36_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
+    return value
 
 
 def _add_report(commands: Any) -> None:

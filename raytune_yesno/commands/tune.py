@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import new_folder, note, read_data, say, telling_way_on
-from raytune_yesno.commands.display import Display, describe, format_value
+from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -17,6 +17,7 @@ from raytune_yesno.commands.settings import (
     refuse_flags,
 )
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
     from raytune_yesno.study.study import Study

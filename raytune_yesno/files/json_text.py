@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
 from typing import Any
 
 
 def to_strict_json(value: Any, *, spell: bool = False) -> Any:
-    """Return a value without NaN and infinities, which JSON cannot hold.
+    """Return a value without what JSON cannot hold: NaN, infinities, bytes that are not UTF-8.
+
+    Python keeps such bytes, of file names, as halves of surrogate pairs; they become ``\\xff``.
 
     Args:
         value: mappings, lists, texts and numbers, nested as they may be.
@@ -14,14 +17,23 @@ def to_strict_json(value: Any, *, spell: bool = False) -> Any:
             something else, as in a config.
     """
     if isinstance(value, dict):
-        return {str(key): to_strict_json(item, spell=spell) for key, item in value.items()}
+        return {_escape(str(key)): to_strict_json(item, spell=spell) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_strict_json(item, spell=spell) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value) if spell else None
-    return value
+    return _escape(value) if isinstance(value, str) else value
 
 
 def dump_json(value: Any, **options: Any) -> str:
     """Return a value as strict JSON; ``options`` are those of :func:`json.dumps`."""
     return json.dumps(to_strict_json(value), allow_nan=False, **options)
+
+
+def _escape(text: str) -> str:
+    return re.sub("[\ud800-\udfff]", _escape_surrogate, text)
+
+
+def _escape_surrogate(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"

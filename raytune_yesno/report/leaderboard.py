@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from raytune_yesno.commands.display import WIDTH, format_seconds
-from raytune_yesno.report.axes import build_axes, format_value
+from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.sentences import describe_objective
 from raytune_yesno.study.study import Study, Trial, name_studies
+from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MOST = 14  # characters of a config value
 _MAX_OTHER_METRICS = 1  # columns besides the objective: the rest is for hyperparameters

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.display import format_seconds
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.report.compare import Difference, Group, name_mean
@@ -15,6 +14,7 @@ from raytune_yesno.report.spending import Curve, Spending, name_nodes
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.study import Study
+from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
     from raytune_yesno.config import Config
