@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, escape_controls
 from raytune_yesno.files.json_text import dump_json, to_strict_json
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.study import Study, name_studies
 
 Row = dict[str, Any]
 
