@@ -19,8 +19,8 @@ from raytune_yesno.report.export import (
 )
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import Study, load, name_studies
 
 _WATCH_EVERY_S = 5.0
 

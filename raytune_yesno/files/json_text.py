@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any
 
+_MAX_DEPTH = 100  # nested lists and mappings, of what anybody writes
+
 
 def to_strict_json(value: Any, *, spell: bool = False) -> Any:
     """Return a value without what JSON cannot hold: NaN, infinities, bytes that are not UTF-8.
@@ -28,6 +30,29 @@ def to_strict_json(value: Any, *, spell: bool = False) -> Any:
 def dump_json(value: Any, **options: Any) -> str:
     """Return a value as strict JSON; ``options`` are those of :func:`json.dumps`."""
     return json.dumps(to_strict_json(value), allow_nan=False, **options)
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > _MAX_DEPTH and _measure_depth(text) > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if "\\ud" in text or "\\uD" in text:
+        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        return json.loads(whole.decode("utf-8"))
+    return value
+
+
+def _measure_depth(text: str) -> int:
+    """Return how deep lists and mappings of a JSON text lie in each other."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _escape(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, escape_controls
 from raytune_yesno.files.json_text import dump_json, to_strict_json
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.study import Study, name_studies
 
 Row = dict[str, Any]
 
@@ -35,12 +35,11 @@ def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> N
     r"""Write rows in the format that the file's ending says.
 
     What is missing or not a finite number is empty in CSV and Markdown, null in the others; NaN and
-    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV
-    and Markdown, control characters are escaped (``\n``, ``\x1b``); in CSV, a text that a
-    spreadsheet would run as a formula begins with an apostrophe. Parquet and JSON keep texts as
-    they are. Parquet keeps numbers, truth values, texts and lists as what they are; a column of
-    several kinds, or of mappings, holds JSON texts, and its field's metadata say so (``encoding``:
-    ``json``).
+    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV and Markdown, control
+    characters are escaped (``\n``, ``\x1b``); in CSV, a text that a spreadsheet would run as a
+    formula begins with an apostrophe. Parquet and JSON keep texts as they are. Parquet keeps
+    numbers, truth values, texts and lists as what they are; a column of several kinds, or of
+    mappings, holds JSON texts, and its field's metadata say so (``encoding``: ``json``).
 
     Args:
         rows: mappings of columns to values.
@@ -89,7 +88,8 @@ def _format_csv(cell: object) -> object:
     if cell is None or isinstance(cell, int | float):
         return cell
     text = escape_controls(str(cell))
-    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+    is_formula = text.lstrip().startswith(_FORMULA_STARTS) and text != "-inf"
+    return f"'{text}" if is_formula else text
 
 
 def _write_json(columns: Mapping[str, list[Any]], file: Path) -> None:

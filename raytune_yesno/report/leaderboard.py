@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.sentences import describe_objective
-from raytune_yesno.study.study import Study, Trial, name_studies
+from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MOST = 14  # characters of a config value

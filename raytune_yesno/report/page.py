@@ -18,7 +18,7 @@ from raytune_yesno.report.compare import (
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.spending import Spending, measure_spending, trace_best
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.study import Study, name_studies
 from raytune_yesno.text import format_seconds, format_value
 
 _SCRIPTS = ("core.js", "plots.js", "params.js", "table.js", "start.js")

@@ -11,9 +11,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
-from raytune_yesno.study.study import Study
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from raytune_yesno.errors import InputError, one_line, suggest_name
+from raytune_yesno.files.json_text import parse_json
 from raytune_yesno.files.remote import copy_files
 from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.study.events import is_time
 from raytune_yesno.study.metric_names import known_mode, name_metric
-from raytune_yesno.study.store import STORE, Event, parse_json
+from raytune_yesno.study.store import STORE, Event
 from raytune_yesno.study.study import METRIC, Study, Trial
 
 _RESULTS, _PROGRESS, _PARAMS, _ERROR = "result.json", "progress.csv", "params.json", "error.txt"
@@ -219,7 +220,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
             reason = str(error).splitlines()[0]
             raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
         if not wanted:
-            raise InputError(f"{uri}: no study here, and no Ray Tune experiment")
+            raise InputError(f"{uri.split('?')[0]}: no study here, and no Ray Tune experiment")
         yield Path(kept)
 
 

@@ -21,22 +21,18 @@ Search, analysis and recovery all read this file; nothing else is needed, and no
 """
 
 import contextlib
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.files.json_text import dump_json
+from raytune_yesno.files.json_text import dump_json, parse_json
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
-
-_DEEPEST = 100  # nested lists and mappings, of what anybody writes
 
 Event = dict[str, Any]
 
@@ -161,29 +157,6 @@ def _parse_lines(
             done += len(line)
             if progress and number % 5000 == 0:
                 progress(min(done, total), total)
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > _DEEPEST and _measure_depth(text) > _DEEPEST:
-        raise ValueError("nested too deeply")
-    if "\\ud" in text or "\\uD" in text:
-        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return json.loads(whole.decode("utf-8"))
-    return value
-
-
-def _measure_depth(text: str) -> int:
-    """Return how deep lists and mappings of a JSON text lie in each other."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _end_last_line(path: Path) -> None:

@@ -19,8 +19,8 @@ from raytune_yesno.metrics import COST, Objective
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import Launch

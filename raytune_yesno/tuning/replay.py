@@ -9,7 +9,7 @@ from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.json_text import to_strict_json
-from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.study import Study, Trial
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.tuning.plan import Plan

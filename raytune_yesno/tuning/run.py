@@ -22,9 +22,9 @@ from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
 from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.study import Study, load
+from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
-from raytune_yesno.study.study import Study, load
-from raytune_yesno.study.study import Trial as StudyTrial
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.controller import our_controller

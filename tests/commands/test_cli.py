@@ -24,8 +24,8 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
-from raytune_yesno.study.study import Study, load
 from raytune_yesno.tasks.speech.evaluation import evaluate
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize

@@ -12,8 +12,8 @@ from test_report import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.report.export import format_markdown, write_table
+from raytune_yesno.study import Study
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study
 
 ROWS: list[dict[str, Any]] = [
     {"trial": 0, "loss": 0.5, "best": 3, "flag": True, "list": [8, 16], "mixed": "none",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 
 def write_trial(
