@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import math
 import os
 import signal
 import sys
@@ -343,7 +344,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     parser.add_argument(
         "--wordless",
-        type=_seconds,
+        type=_number_between(0, 36_000),
         default=60.0,
         metavar="S",
         help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
@@ -379,26 +380,25 @@ def _add_predict(commands: Any) -> None:
 def _add_min_confidence(parser: Any) -> None:
     parser.add_argument(
         "--min-confidence",
-        type=_probability,
+        type=_number_between(0, 1),
         metavar="P",
         help="leave out words below this confidence; 0 keeps all [chosen in training]",
     )
 
 
-def _probability(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def _number_between(low: float, high: float) -> Callable[[str], float]:
+    """Return what reads a flag's number from ``low`` to ``high``."""
 
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
 
-def _seconds(text: str) -> float:
-    """Read a length of 0 to 10 hours."""
-    value = float(text)
-    if not 0 <= value <= 36_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
-    return value
+    return read
 
 
 def _add_report(commands: Any) -> None:
