@@ -6,8 +6,8 @@ import hypothesis
 import pytest
 import torch
 
-from raytune_yesno.corpus import Corpus
-from raytune_yesno.synthetic import synthesize
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.synthetic import synthesize
 
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -30,7 +30,7 @@ def ray_cluster() -> Iterator[str]:
     """
     import ray
 
-    from raytune_yesno.session import ray_session
+    from raytune_yesno.cluster.session import ray_session
 
     with ray_session("local", num_cpus=4, num_gpus=2):
         yield ray.get_runtime_context().gcs_address

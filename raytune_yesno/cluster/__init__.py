@@ -1,1 +1,1 @@
-"""Clusters: what their definitions must hold, and what starts and ends them."""
+"""The Ray cluster in use: session, token, nodes, storage, ports; and a local one to try."""

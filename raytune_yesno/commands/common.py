@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config
-from raytune_yesno.display import Display
 from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
-from raytune_yesno.settings import DEFAULT_DATA, resume_command
 
 if TYPE_CHECKING:
-    from raytune_yesno.corpus import Corpus
+    from raytune_yesno.tasks.speech.corpus import Corpus
 
 
 def say(options: Namespace, results: TextIO, *words: object) -> None:
@@ -66,8 +66,8 @@ def read_corpus(settings: Mapping[str, Any], options: Namespace, config: Config)
     """Read the corpus, once; None where the task has none."""
     if config.task != "yesno":
         return None
-    from raytune_yesno.corpus import split_corpus
-    from raytune_yesno.sources import load_corpus
+    from raytune_yesno.tasks.speech.corpus import split_corpus
+    from raytune_yesno.tasks.speech.load import load_corpus
 
     display = Display()
     data = settings.get("data", DEFAULT_DATA)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from raytune_yesno.commands.common import describe_corpus, say
-from raytune_yesno.display import Display
+from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError
 
 
 def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Download YESNO."""
-    from raytune_yesno import download
-    from raytune_yesno.folder import read_folder
+    from raytune_yesno.tasks.speech import download
+    from raytune_yesno.tasks.speech.folder import read_folder
 
     folder = Path(options.folder or download.cache_folder())
     display = Display()
@@ -29,7 +29,7 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Write the built-in corpus."""
-    from raytune_yesno.synthetic import synthesize, write_corpus
+    from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
     corpus = synthesize(options.recordings, options.seed)
     folder = write_corpus(corpus, options.folder)
@@ -39,10 +39,10 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Report what is wrong with a corpus, all at once."""
-    from raytune_yesno.corpus import Corpus
-    from raytune_yesno.download import find_yesno
-    from raytune_yesno.folder import Problem, check_folder
-    from raytune_yesno.sources import load_corpus
+    from raytune_yesno.tasks.speech.corpus import Corpus
+    from raytune_yesno.tasks.speech.download import find_yesno
+    from raytune_yesno.tasks.speech.folder import Problem, check_folder
+    from raytune_yesno.tasks.speech.load import load_corpus
 
     data = options.folder or options.data
     corpus: Corpus | None = None
@@ -70,8 +70,8 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def show(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Look at one recording: waveform, sample rate, labels, and a picture."""
-    from raytune_yesno.picture import draw_text, save_picture
-    from raytune_yesno.sources import load_corpus
+    from raytune_yesno.commands.plots import draw_text, save_picture
+    from raytune_yesno.tasks.speech.load import load_corpus
 
     corpus = load_corpus(options.folder or options.data, skip_bad=options.skip_bad)
     if not 0 <= options.number < len(corpus):

@@ -11,8 +11,8 @@ from raytune_yesno.errors import InputError
 
 def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Look for what would stop or spoil a study, before it starts."""
-    from raytune_yesno.doctor import Check, examine_cluster, examine_machine
-    from raytune_yesno.session import ray_session
+    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.commands.checks import Check, examine_cluster, examine_machine
 
     checks: list[Check] = []
 

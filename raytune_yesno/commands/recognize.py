@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from raytune_yesno.commands.common import note, say
-from raytune_yesno.display import Display
+from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError, one_line
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model and count the word errors."""
-    from raytune_yesno.picture import format_ladder, save_ladder
-    from raytune_yesno.recognizer import Recognizer, climb_ladder
-    from raytune_yesno.recognizer import evaluate as evaluate_recognizer
-    from raytune_yesno.sources import load_corpus
+    from raytune_yesno.commands.plots import format_ladder, save_ladder
+    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.recognizer import Recognizer, climb_ladder
+    from raytune_yesno.tasks.speech.recognizer import evaluate as evaluate_recognizer
 
     recognizer = Recognizer.load(options.checkpoint)
     corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
@@ -51,8 +51,8 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """
     import torch
 
-    from raytune_yesno.recognizer import Recognizer
-    from raytune_yesno.recording import read_recording
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+    from raytune_yesno.tasks.speech.recording import read_recording
 
     recognizer = Recognizer.load(options.checkpoint)
     files: list[dict[str, Any]] = []

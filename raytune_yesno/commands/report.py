@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from raytune_yesno.commands.common import note, say
-from raytune_yesno.display import Display
+from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.report import Report, write_report
 from raytune_yesno.report.export import (
@@ -18,8 +18,8 @@ from raytune_yesno.report.export import (
 )
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
-from raytune_yesno.store import STORE
-from raytune_yesno.study import Study, load, name_studies
+from raytune_yesno.study.store import STORE
+from raytune_yesno.study.study import Study, load, name_studies
 
 _WATCH_EVERY_S = 5.0
 

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import yaml
 
 from raytune_yesno.commands.common import new_folder, read_corpus, say, telling_way_on
-from raytune_yesno.config import Config, build_config
-from raytune_yesno.display import Display, describe
-from raytune_yesno.errors import WorkError
-from raytune_yesno.settings import (
+from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     SETTINGS_FILE,
     given_flags,
@@ -20,14 +18,16 @@ from raytune_yesno.settings import (
     refuse_flags,
     resume_settings,
 )
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import WorkError
 
 if TYPE_CHECKING:
-    from raytune_yesno.corpus import Corpus
+    from raytune_yesno.tasks.speech.corpus import Corpus
 
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model."""
-    from raytune_yesno.session import ray_session
+    from raytune_yesno.cluster.session import ray_session
 
     settings = read_settings(options)
     flags = given_flags(options, num_workers=options.num_workers)
@@ -54,7 +54,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
             f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
             "learning_rate or a clip_norm may help"
         )
-    from raytune_yesno.train import score
+    from raytune_yesno.training.run import score
 
     best = min(run.history, key=score)
     result: dict[str, Any] = {
@@ -81,8 +81,8 @@ def _run_training(
     settings: dict[str, Any],
     display: Display,
 ) -> Any:
-    from raytune_yesno.session import count_fitting
-    from raytune_yesno.train import BEST, LAST, run_training
+    from raytune_yesno.cluster.session import count_fitting
+    from raytune_yesno.training.run import BEST, LAST, run_training
 
     if config.num_workers:
         count_fitting(config)
@@ -101,7 +101,7 @@ def _run_training(
 
 def _describe_polynomial(checkpoint: Path) -> str:
     """Return the tutorial's last line: y = a + b x + c x^2 + d x^3."""
-    from raytune_yesno.checkpoint import load_checkpoint
+    from raytune_yesno.training.checkpoint import load_checkpoint
 
     weights = load_checkpoint(checkpoint).state_dict
     b, c, d = weights["0.weight"][0].tolist()

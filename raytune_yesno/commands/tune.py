@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import new_folder, note, read_corpus, say, telling_way_on
-from raytune_yesno.display import Display, describe, format_value
-from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.settings import (
+from raytune_yesno.commands.display import Display, describe, format_value
+from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
     given_stop_conditions,
     read_settings,
     refuse_flags,
 )
+from raytune_yesno.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from raytune_yesno.corpus import Corpus
-    from raytune_yesno.logs import Log
-    from raytune_yesno.plan import Plan
-    from raytune_yesno.study import Study
+    from raytune_yesno.study.study import Study
+    from raytune_yesno.tasks.speech.corpus import Corpus
+    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.trackers import Log
 
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
-    from raytune_yesno.remote import is_remote, keep_remotely
+    from raytune_yesno.files.remote import is_remote, keep_remotely
 
     place = options.resume or options.out
     if is_remote(place):
@@ -43,10 +43,10 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[str, Any]:
     """Run a study that is written in a folder and found at a place: that folder, or a URI."""
-    from raytune_yesno.cluster.storage import check_shared
-    from raytune_yesno.logs import open_logs
-    from raytune_yesno.session import ray_session
-    from raytune_yesno.store import STORE
+    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.shared_storage import check_shared
+    from raytune_yesno.study.store import STORE
+    from raytune_yesno.tuning.trackers import open_logs
 
     settings = read_settings(options)
     if options.resume:
@@ -93,10 +93,10 @@ def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[st
 
 def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one trial of a study again and compare the figures."""
-    from raytune_yesno.replay import describe_versions, find_replayable, run_replay
-    from raytune_yesno.session import count_fitting, ray_session
-    from raytune_yesno.study import load
-    from raytune_yesno.tune import check_corpus
+    from raytune_yesno.cluster.session import count_fitting, ray_session
+    from raytune_yesno.study.study import load
+    from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
+    from raytune_yesno.tuning.run import check_corpus
 
     given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
     given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
@@ -144,9 +144,9 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place: str) -> "Plan":
     """Return the plan of the study that is to go on."""
-    from raytune_yesno.plan import Plan
-    from raytune_yesno.stopping import StopConditions
-    from raytune_yesno.study import load
+    from raytune_yesno.study.study import load
+    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.stop_conditions import StopConditions
 
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
@@ -169,8 +169,8 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place
 
 def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a new study."""
-    from raytune_yesno import warm_start
-    from raytune_yesno.study import load_all
+    from raytune_yesno.study.study import load_all
+    from raytune_yesno.tuning import warm_start
 
     if options.add_trials is not None:
         raise InputError("--add-trials: of which study? give --resume STUDY, too")
@@ -192,8 +192,8 @@ def _search_and_refit(
     options: Namespace,
     logs: "Sequence[Log]",
 ) -> tuple["Study", dict[str, Any]]:
-    from raytune_yesno.logs import follow_study
-    from raytune_yesno.tune import run_refit, run_search
+    from raytune_yesno.tuning.run import run_refit, run_search
+    from raytune_yesno.tuning.trackers import follow_study
 
     display = Display()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
-from raytune_yesno.study import Study, join_trials
+from raytune_yesno.study.study import Study, join_trials
 
 TABLE = "trials.csv"
 PAGE = "report.html"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.study import Study, name_studies
+from raytune_yesno.study.study import Study, name_studies
 
 Row = dict[str, Any]
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from raytune_yesno.display import WIDTH, format_seconds
+from raytune_yesno.commands.display import WIDTH, format_seconds
 from raytune_yesno.report.axes import build_axes, format_value
-from raytune_yesno.study import Study, name_studies
+from raytune_yesno.study.study import Study, name_studies
 
 _MOST = 14  # characters of a config value
 

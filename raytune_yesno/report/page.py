@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from raytune_yesno.compare import (
+from raytune_yesno.commands.display import format_seconds
+from raytune_yesno.report import sentences as prose
+from raytune_yesno.report import summary as answers
+from raytune_yesno.report.axes import format_value
+from raytune_yesno.report.compare import (
     Difference,
     Group,
     compare_groups,
@@ -13,13 +17,10 @@ from raytune_yesno.compare import (
     group_studies,
     name_mean,
 )
-from raytune_yesno.display import format_seconds
-from raytune_yesno.report import answers, prose
-from raytune_yesno.report.axes import format_value
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.spending import Spending, measure_spending, trace_best
-from raytune_yesno.study import Study, name_studies
+from raytune_yesno.study.study import Study, name_studies
 
 _SCRIPTS = ("core.js", "plots.js", "params.js", "table.js", "start.js")
 
@@ -86,7 +87,7 @@ def build_page(
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _say(text: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from raytune_yesno.compare import Group
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.compare import Group
 from raytune_yesno.report.spending import Curve, lay_timeline, trace_best
-from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.study import Study, Trial
 
 _MOST_POINTS = 100  # of a trial's curve
 _BAND_POINTS = 60

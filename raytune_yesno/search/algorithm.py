@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.options import check_options
+from raytune_yesno.registry import check_options
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, build_space
 
@@ -26,9 +26,9 @@ class Algorithm(Protocol):
 
 
 ALGORITHMS: dict[str, tuple[str, str]] = {
-    "manual": ("simple", "Manual"),
-    "grid": ("simple", "Grid"),
-    "random": ("simple", "Random"),
+    "manual": ("uninformed", "Manual"),
+    "grid": ("uninformed", "Grid"),
+    "random": ("uninformed", "Random"),
     "tpe": ("tpe", "TPE"),
     "bayesian": ("bayesian", "Bayesian"),
     "pso": ("pso", "PSO"),

@@ -1,8 +1,8 @@
 """Studies without training: slots, a clock, a search and one of the project's own schedulers.
 
-What a trial would report is known beforehand; what is simulated is when. The schedulers are those
-of :mod:`raytune_yesno.schedulers`, called as Ray Tune's controller calls them. `pbt` cannot be
-simulated: it changes a trial's point in its midst, and nobody trained that.
+What a trial would report is known beforehand; the time of each report is simulated. The schedulers
+are those of :mod:`raytune_yesno.schedulers.build`, called as Ray Tune's controller calls them.
+`pbt` cannot be simulated: it changes a trial's point during training; no such training was recorded.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import TrialScheduler
 
-from raytune_yesno.rounds import Rounds
-from raytune_yesno.schedulers import build_scheduler
+from raytune_yesno.schedulers.build import build_scheduler
+from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search import History, Observation
 from raytune_yesno.space import Point
 

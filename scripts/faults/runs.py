@@ -18,7 +18,9 @@ from typing import Any
 
 # One that has imported all before it is forked: a command begins in a second, not in ten.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["raytune_yesno.tune", "raytune_yesno.train", "raytune_yesno.cli"])
+_CONTEXT.set_forkserver_preload(
+    ["raytune_yesno.tuning.run", "raytune_yesno.training.run", "raytune_yesno.cli"]
+)
 
 _POLL_S = 0.005
 _PR_SET_PDEATHSIG = 1

@@ -10,7 +10,7 @@ from faults.cluster import Cluster
 from faults.compare import HISTORY, find_losses
 from faults.runs import Lines, count_lines
 from faults.work import Recovered, Work
-from raytune_yesno.store import STORE
+from raytune_yesno.study.store import STORE
 
 TRIALS, EPOCHS = 8, 4
 MAX_FAILURES = 3  # as in `tune`, which would import Ray: see Cluster

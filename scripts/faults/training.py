@@ -7,7 +7,7 @@ from faults.cluster import Cluster
 from faults.compare import HISTORY, LAST, find_lost_epochs
 from faults.runs import count_lines, read_lines
 from faults.work import Recovered, Work
-from raytune_yesno.settings import SETTINGS_FILE
+from raytune_yesno.commands.settings import SETTINGS_FILE
 
 # In double precision what rounding leaves between different numbers of workers stays so small.
 SETTINGS = ("--data", "synthetic:10", "--set", "dtype=float64", "--set", "dropout=0")

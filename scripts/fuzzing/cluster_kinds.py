@@ -6,10 +6,10 @@ from random import Random
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.settings_kinds import damage_yaml
-from raytune_yesno.cluster import command
-from raytune_yesno.cluster.definition import EDIT_MARK, read_documents, walk_values
-from raytune_yesno.cluster.rules import check_definition
+from raytune_yesno.commands import launch as command
 from raytune_yesno.errors import InputError
+from raytune_yesno.launch.definition import EDIT_MARK, read_documents, walk_values
+from raytune_yesno.launch.rules import check_definition
 
 DEFINITIONS = Path(__file__).parents[2] / "cluster"
 
@@ -64,10 +64,10 @@ KINDS: tuple[Kind, ...] = (
         damage_definition,
         try_definition,
         (
-            "raytune_yesno.cluster.definition",
-            "raytune_yesno.cluster.rules",
-            "raytune_yesno.cluster.clouds",
-            "raytune_yesno.cluster.kubernetes",
+            "raytune_yesno.launch.definition",
+            "raytune_yesno.launch.rules",
+            "raytune_yesno.launch.clouds",
+            "raytune_yesno.launch.kubernetes",
         ),
     ),
 )

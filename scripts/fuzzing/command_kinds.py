@@ -19,7 +19,7 @@ from fuzzing.settings_kinds import SETTINGS, damage_assignment
 from fuzzing.sound_kinds import good_folders, write_files
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
-from raytune_yesno.folder import FOLDER
+from raytune_yesno.tasks.speech.folder import FOLDER
 
 Words = tuple[str, ...]
 GOOD: Path | None = None  # the folder of good files, which commands are handed by relative names
@@ -190,9 +190,11 @@ def _inside(folder: Path) -> Iterator[None]:
     try:
         with (
             open(os.devnull) as nowhere,
-            mock.patch("raytune_yesno.session.ray_session", _begin),
-            mock.patch("raytune_yesno.train.run_training", _begin),
-            mock.patch("raytune_yesno.synthetic.MAX_RECORDINGS", 100),  # more would be work
+            mock.patch("raytune_yesno.cluster.session.ray_session", _begin),
+            mock.patch("raytune_yesno.training.run.run_training", _begin),
+            mock.patch(
+                "raytune_yesno.tasks.speech.synthetic.MAX_RECORDINGS", 100
+            ),  # more would be work
             mock.patch("sys.stdin", nowhere),
             mock.patch.dict(
                 os.environ, {"HOME": str(folder), "MPLCONFIGDIR": tempfile.gettempdir()}
@@ -233,7 +235,7 @@ KINDS: tuple[Kind, ...] = (
         try_command,
         (
             "raytune_yesno.cli",
-            "raytune_yesno.settings",
+            "raytune_yesno.commands.settings",
             "raytune_yesno.commands.common",
             "argparse",
         ),

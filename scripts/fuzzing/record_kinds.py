@@ -9,19 +9,19 @@ from typing import Any
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.mutations import mutate_json, mutate_lines
-from raytune_yesno import warm_start
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.plan import Plan
-from raytune_yesno.recalled import ASHA, MedianRule, recorded_results
-from raytune_yesno.replay import find_replayable
 from raytune_yesno.report import write_report
 from raytune_yesno.report.export import collect_epochs, collect_trials
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.schedulers.asha_median import ASHA, MedianRule, recorded_results
 from raytune_yesno.space import Choice, Float, Int
-from raytune_yesno.store import STORE, StudyStore
-from raytune_yesno.study import Study, load
-from raytune_yesno.tune import best_config, check_corpus
+from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.study.study import Study, load
+from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.replay import find_replayable
+from raytune_yesno.tuning.run import best_config, check_corpus
 
 SPACE = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": Int(4, 64)}
 
@@ -188,14 +188,16 @@ def try_experiment(files: Files, folder: Path) -> str | None:
     return None if reports >= kept else "more epochs than reports"
 
 
-OURS = ("raytune_yesno.store", "raytune_yesno.study", "raytune_yesno.efficiency")
+OURS = ("raytune_yesno.study.store", "raytune_yesno.study.study", "raytune_yesno.study.efficiency")
 KINDS: tuple[Kind, ...] = (
-    Kind("study folders", good_studies, damage_study, try_study, (*OURS, "raytune_yesno.plan")),
+    Kind(
+        "study folders", good_studies, damage_study, try_study, (*OURS, "raytune_yesno.tuning.plan")
+    ),
     Kind(
         "Ray Tune experiments",
         good_experiments,
         damage_experiment,
         try_experiment,
-        ("raytune_yesno.foreign", *OURS),
+        ("raytune_yesno.study.ray_experiment", *OURS),
     ),
 )

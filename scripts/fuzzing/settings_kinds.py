@@ -12,12 +12,12 @@ import yaml
 from fuzzing.kind import Kind
 from fuzzing.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 from raytune_yesno.cli import build_parser
+from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.plan import Plan
-from raytune_yesno.settings import build_plan, read_point, read_settings, resume_settings
 from raytune_yesno.space import decode_point, format_space, parse_space
-from raytune_yesno.spaces import SPACES
+from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tuning.plan import Plan
 
 KEYS = [key.name for key in dataclasses.fields(Config)]
 DEFAULTS = Config().as_dict()
@@ -262,7 +262,7 @@ def _no_folder(*seeds: Any) -> Any:
     return lambda folder: list(seeds)
 
 
-OURS = ("raytune_yesno.config", "raytune_yesno.settings", "raytune_yesno.plan")
+OURS = ("raytune_yesno.config", "raytune_yesno.commands.settings", "raytune_yesno.tuning.plan")
 KINDS = (
     Kind("config keys", _no_folder({}), damage_key, try_config, OURS),
     Kind("--set and --point", _no_folder(()), damage_assignment, try_assignments, OURS),
@@ -271,7 +271,7 @@ KINDS = (
         _no_folder(*SETTINGS),
         damage_yaml,
         try_settings,
-        (*OURS, "raytune_yesno.space", "raytune_yesno.options", "yaml.constructor", "yaml.parser"),
+        (*OURS, "raytune_yesno.space", "raytune_yesno.registry", "yaml.constructor", "yaml.parser"),
     ),
     Kind("search spaces", good_spaces, mutate_tree, try_space, ("raytune_yesno.space",)),
 )

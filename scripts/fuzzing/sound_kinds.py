@@ -14,10 +14,10 @@ import soundfile
 
 from fuzzing.kind import Kind, find_untidy
 from fuzzing.mutations import mutate_bytes, mutate_head
-from raytune_yesno.download import fetch
 from raytune_yesno.errors import InputError
-from raytune_yesno.folder import FOLDER, check_folder, read_folder
-from raytune_yesno.recording import SAMPLE_RATE, read_recording
+from raytune_yesno.tasks.speech.download import fetch
+from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
+from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, read_recording
 
 Files = dict[str, bytes]
 
@@ -214,20 +214,20 @@ KINDS: tuple[Kind, ...] = (
         good_recordings,
         damage_recording,
         try_recording,
-        ("raytune_yesno.recording", "wave"),
+        ("raytune_yesno.tasks.speech.recording", "wave"),
     ),
     Kind(
         "corpus folders",
         good_folders,
         damage_folder,
         try_folder,
-        ("raytune_yesno.folder", "raytune_yesno.recording"),
+        ("raytune_yesno.tasks.speech.folder", "raytune_yesno.tasks.speech.recording"),
     ),
     Kind(
         "archives",
         good_archives,
         damage_archive,
         try_archive,
-        ("raytune_yesno.download", "tarfile", "gzip"),
+        ("raytune_yesno.tasks.speech.download", "tarfile", "gzip"),
     ),
 )

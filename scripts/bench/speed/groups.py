@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.speed.case import SLOTS, Case, ours, run_program
 from bench.speed.overhead import list_rates, run_trials
-from raytune_yesno.store import read_events
+from raytune_yesno.study.store import read_events
 
 TITLE = "Trials of two workers: seconds beside training"
 TRIALS, FEW, EPOCHS = 12, 3, 4

@@ -39,7 +39,7 @@ def _grow_corpus(recordings: int, folder: Path) -> dict[str, float]:
 
 
 def _write_corpus(recordings: int, folder: Path) -> dict[str, float]:
-    from raytune_yesno.synthetic import synthesize, write_corpus
+    from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
     write_corpus(synthesize(recordings), folder / "corpus")
     return {}
@@ -50,9 +50,9 @@ def measure_corpus(folder: Path) -> dict[str, float]:
     import torch
 
     from raytune_yesno.config import build_config
-    from raytune_yesno.loop import fit
-    from raytune_yesno.sources import load_corpus
-    from raytune_yesno.yesno import YesNo
+    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.task import YesNo
+    from raytune_yesno.training.loop import fit
 
     torch.set_num_threads(1)
     config = build_config({"batch_size": 8, "epochs": 1})

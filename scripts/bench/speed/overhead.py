@@ -11,8 +11,8 @@ import yaml
 
 from bench.speed.case import SLOTS, Case, ours, read_lines, run_program
 from bench.speed.environment import peer
-from raytune_yesno.store import read_events
-from raytune_yesno.synthetic import synthesize, write_corpus
+from raytune_yesno.study.store import read_events
+from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
 EPOCHS = {"1s": 4, "5s": 20, "20s": 80}

@@ -8,8 +8,8 @@ from typing import Any
 from bench.speed.case import Case, read_lines, run_program
 from bench.speed.environment import find_python, peer
 from raytune_yesno.config import build_config
-from raytune_yesno.corpus import split_corpus
-from raytune_yesno.synthetic import synthesize, write_corpus
+from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 TITLE = "Data-parallel training: milliseconds a recording, one thread a worker"
 RECORDINGS, EPOCHS = 2400, 4

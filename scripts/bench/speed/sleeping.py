@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.speed.case import peak_mb
-from raytune_yesno import tune
-from raytune_yesno.checkpoint import Checkpoint
+from raytune_yesno.cluster.session import ray_session
 from raytune_yesno.config import build_config
-from raytune_yesno.loop import Record
-from raytune_yesno.plan import Plan
-from raytune_yesno.ranks import Launch, Payload
-from raytune_yesno.session import ray_session
 from raytune_yesno.space import Float
+from raytune_yesno.training.checkpoint import Checkpoint
+from raytune_yesno.training.loop import Record
+from raytune_yesno.tuning import run as tune
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.ranks import Launch, Payload
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.speed.case import SLOTS, Case, ours, run_program
 from bench.speed.cluster import TOKEN, running_cluster
-from raytune_yesno.store import read_events
+from raytune_yesno.study.store import read_events
 
 TITLE = "Start-up: seconds from Enter"
 _TUNE = ("tune", "--data", "synthetic:10", "--trials", "1", "--epochs", "1", "--scheduler", "fifo")

@@ -16,23 +16,23 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed.case import Case, run_apart
-from raytune_yesno import loop
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.corpus import split_corpus
-from raytune_yesno.decode import count_errors, greedy_decode
-from raytune_yesno.features import Batch, Example, collate
-from raytune_yesno.loop import build_optimizer
-from raytune_yesno.memory import keep_freed_memory
-from raytune_yesno.models import STRIDE, Net, num_positions
-from raytune_yesno.synthetic import synthesize
-from raytune_yesno.tasks import batched
-from raytune_yesno.yesno import (
+from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
+from raytune_yesno.tasks.speech.features import Batch, Example, collate
+from raytune_yesno.tasks.speech.networks import STRIDE, Net, num_positions
+from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.tasks.speech.task import (
     VALIDATION_BATCH,
     YesNo,
     clean_examples,
     ctc_loss,
     noisy_examples,
 )
+from raytune_yesno.tasks.task import batched
+from raytune_yesno.training import loop
+from raytune_yesno.training.loop import build_optimizer
+from raytune_yesno.training.malloc import keep_freed_memory
 
 TITLE = "The step: milliseconds an epoch, on one thread"
 EPOCHS = 8

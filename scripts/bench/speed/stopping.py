@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.speed.case import SLOTS, Case, ours, run_program
-from raytune_yesno.store import read_events
+from raytune_yesno.study.store import read_events
 
 TITLE = "Early stopping: until the best loss is that of whole trials (fifo), by what fifo takes"
 SCHEDULERS = ("asha", "hyperband", "median", "pbt")

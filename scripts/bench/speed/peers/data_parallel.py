@@ -11,10 +11,10 @@ import torch
 from work import read_task
 
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.loop import build_task, learning_rate_at, process_rank
-from raytune_yesno.memory import keep_freed_memory
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.sources import load_corpus
+from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.training.loop import build_task, learning_rate_at, process_rank
+from raytune_yesno.training.malloc import keep_freed_memory
 
 
 def prepare() -> tuple[dict[str, Any], Config, Any, torch.nn.Module]:

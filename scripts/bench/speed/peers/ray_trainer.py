@@ -11,7 +11,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from work import load, note, read_task
 
 from raytune_yesno.config import build_config
-from raytune_yesno.loop import fit
+from raytune_yesno.training.loop import fit
 
 
 def run_worker(config: dict[str, Any]) -> None:

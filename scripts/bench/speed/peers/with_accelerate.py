@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from data_parallel import list_steps, note_epoch, prepare
 
-from raytune_yesno.loop import build_optimizer, sum_over_ranks, validate
+from raytune_yesno.training.loop import build_optimizer, sum_over_ranks, validate
 
 if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)

@@ -10,7 +10,7 @@ from data_parallel import list_steps, note_epoch, prepare
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
-from raytune_yesno.loop import build_optimizer, sum_over_ranks, validate
+from raytune_yesno.training.loop import build_optimizer, sum_over_ranks, validate
 
 TASK, CONFIG, TRAINED, MODEL = prepare()
 RANK, WORLD_SIZE = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -5,10 +5,10 @@ from pathlib import Path
 from data_parallel import note_epoch
 from work import read_task
 
+from raytune_yesno.cluster.session import ray_session
 from raytune_yesno.config import build_config
-from raytune_yesno.session import ray_session
-from raytune_yesno.sources import load_corpus
-from raytune_yesno.train import run_training
+from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.training.run import run_training
 
 if __name__ == "__main__":
     task = read_task()

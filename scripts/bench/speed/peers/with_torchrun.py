@@ -5,8 +5,8 @@ import torch.distributed as dist
 from data_parallel import note_epoch, prepare
 from torch.nn.parallel import DistributedDataParallel
 
-from raytune_yesno.loop import build_optimizer, train_epoch, validate
 from raytune_yesno.seeding import derive_seed
+from raytune_yesno.training.loop import build_optimizer, train_epoch, validate
 
 
 def train() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from raytune_yesno.config import build_config
-from raytune_yesno.corpus import Corpus
-from raytune_yesno.loop import fit
-from raytune_yesno.sources import load_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.training.loop import fit
 
 
 def read_task() -> dict[str, Any]:

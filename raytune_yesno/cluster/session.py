@@ -1,0 +1,176 @@
+"""Connect to a Ray cluster, quietly, and let go of it again."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from raytune_yesno.cluster.autoscaling import read_growth
+from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
+from raytune_yesno.cluster.token import ensure_token, hide_token
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # 2 s unless set: each start waits several times
+    # 60 s unless set: so long a group waits for a node that has died, before it counts again.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def worker_bundles(config: Config) -> list[dict[str, float]]:
+    """Return what workers, the fewest, reserve: each a CPU, and its share of a GPU if asked for."""
+    gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
+    return [{"CPU": 1.0, **gpu} for _ in range(config.min_workers)]
+
+
+def count_fitting(config: Config) -> int:
+    """Return how many groups of a config's workers the cluster has room for, grown to its most.
+
+    An elastic group counts with its fewest.
+
+    Raises:
+        InputError: not even one.
+    """
+    import ray
+
+    worker = worker_bundles(config)[0]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A worker lies on one node, a group may lie on several.
+    num_workers = max(_count_room(worker, nodes), _count_room(worker, read_growth()))
+    if num_workers < config.min_workers:
+        wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
+        found = " and ".join(
+            f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker
+        )
+        raise InputError(
+            f"num_workers: {config.min_workers} workers of {wanted} each do not fit the cluster, "
+            f"which has {found} and room for {num_workers}; ask for fewer workers or a larger "
+            "cluster"
+        )
+    return num_workers // config.min_workers
+
+
+def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:
+    return sum(
+        min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
+    )
+
+
+def _check_answers(address: str) -> None:
+    """Raise InputError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    if address in ("auto", "local") or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); give "
+        "the HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as it was set there, "
+        "or leave --address out to use this machine alone"
+    )
+
+
+@contextmanager
+def ray_session(
+    address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None
+) -> Iterator[None]:
+    """Use the cluster at ``address``, or start one on this machine and end it afterwards.
+
+    One that is started listens on the loopback interface alone, and asks for the user's token,
+    which is made if there is none; unless RAY_AUTH_MODE says otherwise.
+
+    Args:
+        address: as ``ray.init`` takes it, ``auto`` for the cluster that this machine is part of;
+            None for ``$RAY_ADDRESS`` or, where that is not set, a cluster of its own.
+        num_cpus: logical CPUs of a cluster of its own; None for as many as there are.
+        num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
+
+    Raises:
+        InputError: there is no cluster at the address, a count is negative, or the token cannot
+            be written.
+    """
+    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
+        if count is not None and count < 0:
+            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    is_local = address == "local"
+    _check_answers(address)
+    if is_local and _makes_token():
+        ensure_token()  # Ray would make it, and leave it readable by everybody
+    else:
+        hide_token()
+    local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(local if is_local else {}),
+            )
+    except (ConnectionError, ValueError) as error:
+        raise _no_answer(address, error) from error
+    except ray.exceptions.AuthenticationError as error:
+        raise InputError(
+            f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
+            "the machine where it was made, and set RAY_AUTH_MODE=token"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler aborts the process.
+        signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _unwatched(is_local: bool) -> Iterator[None]:
+    """Spare a cluster that lives no longer than its driver Ray Train's watch over its nodes.
+
+    That is a process more at each start, and asks whether a node is about to be reclaimed.
+    """
+    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    spared = is_local and name not in os.environ
+    if spared:
+        os.environ[name] = "0"  # what Ray starts now inherits it
+    try:
+        yield
+    finally:
+        if spared:
+            del os.environ[name]
+
+
+def asks_for_token() -> bool:
+    """Say whether what Ray starts and connects to from here asks for a token."""
+    from ray import _raylet
+
+    raylet: Any = _raylet  # compiled
+    return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
+
+
+def _makes_token() -> bool:
+    """Say whether Ray, when it starts a cluster, would make a token where it finds none."""
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    return mode.lower() == "token" and "RAY_AUTH_TOKEN" not in os.environ

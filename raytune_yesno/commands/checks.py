@@ -1,0 +1,217 @@
+"""Look for what would stop or spoil a study, before it starts."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raytune_yesno.errors import InputError
+
+Status = Literal["ok", "warn", "problem"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, and, where that is not well, what to do."""
+
+    name: str
+    status: Status
+    said: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        todo = f"; {self.todo}" if self.todo else ""
+        return f"{self.status:<8}{self.name}: {self.said}{todo}"
+
+
+def examine_machine(data: str) -> Iterator[Check]:
+    """Yield the checks that need no cluster: versions, token file, corpus."""
+    from raytune_yesno.cluster.probe import describe_node
+
+    versions = describe_node()["versions"]
+    missing = [name for name, found in versions.items() if found is None]
+    said = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
+    if missing:
+        lacks = ", ".join(missing)
+        yield Check("versions", "problem", f"{lacks} missing", "pip install raytune-yesno")
+    else:
+        yield Check("versions", "ok", said)
+    yield examine_token()
+    yield examine_corpus(data)
+
+
+def examine_token() -> Check:
+    """Say whether nobody but the user can read the token of the user's clusters."""
+    from raytune_yesno.cluster.token import token_file
+
+    path = token_file()
+    try:
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return Check("token", "ok", f"there is none ({path})")
+    except OSError as error:
+        return Check("token", "problem", f"{path}: {error.strerror}", "see who owns it")
+    if mode & 0o077:
+        return Check("token", "problem", f"{path}: others can read it", f"chmod 600 {path}")
+    return Check("token", "ok", f"{path} is the user's alone")
+
+
+def examine_corpus(data: str) -> Check:
+    """Say whether a corpus is found and whole. Nothing is downloaded."""
+    from raytune_yesno.tasks.speech.download import cache_folder
+    from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
+    from raytune_yesno.tasks.speech.load import load_corpus
+
+    try:
+        if data.split(":")[0] == "synthetic":
+            corpus = load_corpus(data)
+            return Check("corpus", "ok", f"{len(corpus)} recordings, built in")
+        folder = Path(data)
+        if data == "yesno":
+            folder = Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
+            if "YESNO_ROOT" not in os.environ and not (folder / FOLDER).is_dir():
+                fetch = "raytune-yesno corpus fetch, or set YESNO_ROOT"
+                return Check("corpus", "warn", "YESNO is not on this machine", fetch)
+        found, problems = check_folder(folder)
+    except InputError as error:
+        return Check("corpus", "problem", str(error), f"raytune-yesno corpus check --data {data}")
+    if problems or found is None:
+        said = f"{len(problems)} things wrong in {folder}"
+        return Check("corpus", "problem", said, f"raytune-yesno corpus check --data {data}")
+    return Check("corpus", "ok", f"{len(found)} good recordings in {folder}")
+
+
+def examine_cluster(out: str | None) -> Iterator[Check]:
+    """Yield the checks of the cluster that Ray is connected to.
+
+    Args:
+        out: where a study is to be written, as ``tune --out`` takes it, or a URI; None to leave
+            that out.
+    """
+    from raytune_yesno.cluster.nodes import list_nodes
+
+    nodes = list_nodes()
+    steps: list[Callable[[], Iterator[Check]]] = [
+        lambda: _examine_resources(nodes),
+        lambda: _examine_versions(nodes),
+        _examine_placement_groups,
+        _examine_actors,
+        _examine_ports,
+    ]
+    if out:
+        steps.append(lambda: _examine_storage(out, nodes))
+    for step in steps:
+        yield from step()
+
+
+def _examine_resources(nodes: list[Any]) -> Iterator[Check]:
+    counted = []
+    for name in ("CPU", "GPU"):
+        total = sum(node.total.get(name, 0) for node in nodes)
+        free = sum(node.free.get(name, 0) for node in nodes)
+        if total:
+            counted.append(f"{free:g} of {total:g} {name} free")
+        if name == "CPU" and not free:
+            todo = "end what holds them, or wait" if total else "add a node, or wait for one"
+            yield Check("resources", "warn", "no CPU is free", todo)
+    few = "" if len(nodes) == 1 else "s"
+    yield Check("cluster", "ok", f"{len(nodes)} node{few}, {', '.join(counted) or 'no CPU'}")
+
+
+def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
+    from raytune_yesno.cluster.nodes import ask_nodes
+    from raytune_yesno.cluster.probe import describe_node
+
+    ours = describe_node()["versions"]
+    bad = False
+    for node, answer in ask_nodes(nodes, describe_node):
+        if isinstance(answer, Exception):
+            bad = True
+            said = f"it does not answer ({type(answer).__name__})"
+            yield Check("node " + node.name, "problem", said, "see `ray status`, restart Ray there")
+            continue
+        differing = [
+            f"{name} {found or 'missing'} (here {ours[name]})"
+            for name, found in answer["versions"].items()
+            if found != ours[name]
+        ]
+        if differing:
+            bad = True
+            todo = "install what is here on all nodes"
+            yield Check("node " + node.name, "problem", ", ".join(differing), todo)
+    if not bad:
+        yield Check("nodes", "ok", f"the same versions on all {len(nodes)}")
+
+
+def _examine_placement_groups() -> Iterator[Check]:
+    """A detached placement group outlives the job that made it, and keeps its CPUs."""
+    import ray
+    from ray._private.state import state
+
+    dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
+    # The last four bytes of a placement group's id are its job's.
+    held = [
+        group
+        for identity, group in ray.util.placement_group_table().items()
+        if group["state"] != "REMOVED" and identity[-8:] in dead
+    ]
+    if not held:
+        yield Check("placement groups", "ok", "none is left over")
+        return
+    cpus = sum(bundle.get("CPU", 0) for group in held for bundle in group["bundles"].values())
+    said = f"{len(held)} of ended jobs, which hold {cpus:g} CPU"
+    yield Check("placement groups", "problem", said, "remove them, or restart the cluster")
+
+
+_RAYS_OWN = {"AutoscalingCoordinator"}  # Ray Train starts it once; all later jobs use it
+
+
+def _examine_actors() -> Iterator[Check]:
+    """A detached actor outlives the job that made it."""
+    from ray._private.state import state
+
+    dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
+    left = [
+        actor
+        for actor in state.actor_table(None, None, "ALIVE").values()
+        if actor["IsDetached"] and actor["JobID"] in dead and actor["Name"] not in _RAYS_OWN
+    ]
+    if not left:
+        yield Check("actors", "ok", "no detached one is left over")
+        return
+    names = ", ".join(
+        f"{actor['Name'] or actor['ActorClassName']} (process {actor['Pid']} on "
+        f"{actor['Address']['IPAddress']})"
+        for actor in left[:5]
+    )
+    # Some have no name to ask for: of a run that is killed as it begins, one of Ray Train's.
+    todo = "if nobody needs it, end its process there"
+    yield Check("actors", "warn", f"{len(left)} detached, of ended jobs: {names}", todo)
+
+
+def _examine_ports() -> Iterator[Check]:
+    from raytune_yesno.cluster.ports import list_open_ports
+    from raytune_yesno.cluster.session import asks_for_token
+
+    ports = list_open_ports()
+    if not ports:
+        yield Check("ports", "ok", "Ray on this machine listens on loopback alone")
+        return
+    said = f"Ray listens on all interfaces of this machine, on {len(ports)} ports"
+    if asks_for_token():
+        yield Check("ports", "ok", f"{said}; who calls needs the token")
+    else:
+        todo = "firewall them off, or set RAY_AUTH_MODE=token before `ray start`"
+        yield Check("ports", "warn", f"{said}, and asks for no token", todo)
+
+
+def _examine_storage(out: str, nodes: list[Any]) -> Iterator[Check]:
+    from raytune_yesno.cluster.shared_storage import find_unreached
+
+    problems = find_unreached(out, nodes)
+    for problem in problems:
+        todo = "give a folder or URI that all nodes share, under the same name"
+        yield Check("storage", "problem", problem, todo)
+    if not problems:
+        yield Check("storage", "ok", f"{len(nodes)} of {len(nodes)} nodes read and write {out}")

@@ -1,0 +1,194 @@
+"""Settings: a YAML file, ``--set`` and flags, brought together."""
+
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.files.yaml_text import load_documents, read_text
+
+if TYPE_CHECKING:
+    from raytune_yesno.tuning.plan import Plan
+
+SETTINGS_FILE = "settings.yaml"
+_SETTINGS: dict[str, type] = {
+    "data": str,
+    "config": dict,
+    "space": dict,
+    "search": str,
+    "search_options": dict,
+    "scheduler": str,
+    "scheduler_options": dict,
+    "trials": int,
+    "workers_per_trial": int,
+    "max_concurrent": int,
+    "seed": int,
+    "time_budget": float,
+    "target": str,
+    "patience": int,
+    "max_failures": int,
+    "ordered": bool,
+    "W": int,
+}
+_KIND_NAMES = {
+    str: "text",
+    dict: "a mapping",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+DEFAULT_DATA = "yesno"
+_MAY_CHANGE = ("epochs", "num_workers", "use_gpu", "gpus_per_worker")  # when a run is resumed
+
+
+def read_settings(options: Namespace) -> dict[str, Any]:
+    """Return the settings of --config and --set; flags come over them where they are read."""
+    settings: dict[str, Any] = {}
+    if options.config:
+        settings = read_yaml(Path(options.config), "a YAML file of settings")
+        settings = {key: value for key, value in settings.items() if value is not None}
+        for key, value in settings.items():
+            if key not in _SETTINGS:
+                hint = suggest_name(str(key), _SETTINGS)
+                raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
+            if type(value) is not _SETTINGS[key] and (type(value), _SETTINGS[key]) != (int, float):
+                kind = _KIND_NAMES[_SETTINGS[key]]
+                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
+    config = settings.get("config", {})
+    build_config(config, where=str(options.config))
+    if "seed" in settings:
+        config = {**config, "seed": settings["seed"]}
+    assignments = parse_assignments(options.assignments)
+    build_config(assignments, where="--set")
+    settings["config"] = {**config, **assignments}
+    if options.data:
+        settings["data"] = options.data
+    return settings
+
+
+def resume_settings(
+    out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], Config]:
+    """Return the settings and the config of the run in a folder, with what was given over them.
+
+    Raises:
+        InputError: there is no run, or what was given would make another run of it.
+    """
+    file = out / SETTINGS_FILE
+    settings = read_yaml(file, "a run's folder, as `train` printed it")
+    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
+        raise InputError(f"{file}: damaged, it lacks `data` or `config`")
+    before = build_config(settings["config"], where=str(file))
+    config = build_config(settings["config"], given["config"], flags)
+    for key, value in config.as_dict().items():
+        if key not in _MAY_CHANGE and value != before.as_dict()[key]:
+            raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
+    return {**settings, **given}, config
+
+
+def refuse_flags(
+    options: Namespace,
+    *names: str,
+    because: str = "--resume goes on with what was asked then",
+) -> None:
+    """Raise InputError if a flag was given that would have no effect."""
+    for name in names:
+        if getattr(options, name) not in (None, []):
+            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
+            raise InputError(f"--{flag}: {because}; leave it out")
+
+
+def resume_command(command: str, file: Path, place: str | None = None) -> str:
+    """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
+    return (
+        f"raytune-yesno {command} --resume {shlex.quote(place or str(file.parent))}"
+        * file.is_file()
+    )
+
+
+def read_point(text: str) -> dict[str, Any]:
+    """Read a point of a manual search, ``key=value,…``; a list is in brackets, ``[16,32]``.
+
+    Raises:
+        InputError: a key is no config key, or a value not of its kind.
+    """
+    layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
+    config = build_config(layer, where="--point").as_dict()
+    return {key: config[key] for key in layer}
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
+    try:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read ({reason}); give {what}") from None
+    try:
+        documents = load_documents(text, decimal=True)
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if len(documents) > 1:
+        raise InputError(f"{path}: several documents")
+    content = documents[0] if documents else None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values")
+    return content
+
+
+def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
+    """Return the config keys that have flags of their own, where those were given."""
+    given = {"epochs": options.epochs, "seed": options.seed, "use_gpu": options.use_gpu, **more}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def given_stop_conditions(options: Namespace) -> dict[str, Any]:
+    """Return the stop conditions that were given as flags."""
+    names = ("time_budget", "target", "patience", "max_failures")
+    given = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
+    """Return the plan of a study; flags win over settings."""
+    from raytune_yesno.space import parse_space
+    from raytune_yesno.tasks.default_spaces import default_space
+    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.stop_conditions import StopConditions
+
+    flags = given_flags(options, num_workers=options.workers_per_trial)
+    if "workers_per_trial" in settings:
+        flags = {"num_workers": settings["workers_per_trial"], **flags}
+    config = build_config(settings["config"], flags)
+    space = settings.get("space")
+    if options.space:
+        space = read_yaml(Path(options.space), "a YAML file of domains")
+    asked = {
+        "search": options.search,
+        "scheduler": options.scheduler,
+        "trials": options.trials,
+        "max_concurrent": options.max_concurrent,
+        "ordered": options.ordered,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    known = ("search", "search_options", "scheduler", "scheduler_options", "trials", "ordered")
+    given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
+    if "W" in settings:
+        given["window"] = settings["W"]
+    if options.point:
+        if given.get("search", "manual") != "manual" or options.search not in (None, "manual"):
+            raise InputError("--point: these are the trials of search manual; give no other search")
+        asked["search"] = "manual"
+        given["search_options"] = {"points": [read_point(text) for text in options.point]}
+    stop = {key: settings[key] for key in vars(StopConditions()) if key in settings}
+    stop |= given_stop_conditions(options)
+    return Plan(
+        config=config,
+        stop=StopConditions(**stop),
+        space=default_space(config) if space is None else parse_space(space),
+        **{**given, **asked},
+    )

@@ -1,0 +1,1 @@
+"""Text, JSON, YAML, folders, object stores: read defensively, written whole or not at all."""

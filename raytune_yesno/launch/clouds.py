@@ -1,0 +1,177 @@
+"""Rules of single clouds: who may reach a machine, what its settings are called."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.errors import suggest_name
+from raytune_yesno.launch.definition import Definition
+
+WORLD = frozenset({"0.0.0.0/0", "::/0", "*", "Internet", "any"})
+"""How the clouds write: from everywhere."""
+
+_NO_SPOT_HEAD = "a spot head, once reclaimed, ends the whole study"
+
+
+def check_aws(definition: Definition) -> Iterator[str]:
+    """Yield what is wrong with a definition for AWS."""
+    group = definition.provider.get("security_group") or {}
+    for index, rule in enumerate(group.get("IpPermissions") or []):
+        ranges = [
+            item.get(key)
+            for name, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6"))
+            for item in rule.get(name) or []
+        ]
+        if WORLD.intersection(ranges):
+            key = f"provider.security_group.IpPermissions[{index}]"
+            yield f"{key}: it lets the whole world in; name your own address"
+    for name, node_type in definition.node_types.items():
+        key = f"available_node_types.{name}.node_config"
+        settings = node_type.get("node_config") or {}
+        interfaces = settings.get("NetworkInterfaces") or []
+        if "SecurityGroupIds" not in settings and not all(
+            "Groups" in interface for interface in interfaces or [{}]
+        ):
+            yield f"{key}.SecurityGroupIds: without it Ray makes a group with SSH open to the world"
+        if name == definition.head_type and "InstanceMarketOptions" in settings:
+            yield f"{key}.InstanceMarketOptions: {_NO_SPOT_HEAD}"
+    yield from _check_fields_aws(definition)
+
+
+def _check_fields_aws(definition: Definition) -> Iterator[str]:
+    try:
+        import botocore.session
+        from botocore.validate import ParamValidator
+    except ImportError:
+        yield "provider aws: boto3 is missing; pip install 'raytune-yesno[aws]'"
+        return
+    service = botocore.session.get_session().get_service_model("ec2")
+    shape = service.operation_model("RunInstances").input_shape
+    assert shape
+    for name, node_type in definition.node_types.items():
+        settings = dict(node_type.get("node_config") or {}, MinCount=1, MaxCount=1)
+        report = ParamValidator().validate(settings, shape)
+        for line in report.generate_report().splitlines():
+            yield f"available_node_types.{name}.node_config: {line.split(', must be one of')[0]}"
+
+
+def check_gcp(definition: Definition) -> Iterator[str]:
+    """Yield what is wrong with a definition for Google Cloud."""
+    for name, node_type in definition.node_types.items():
+        key = f"available_node_types.{name}.node_config"
+        settings = node_type.get("node_config") or {}
+        if not settings.get("networkInterfaces"):
+            yield (
+                f"{key}.networkInterfaces: without it Ray takes the project's first subnet, and "
+                "the default network has SSH open to the world"
+            )
+        if "serviceAccounts" not in settings:
+            yield f"{key}.serviceAccounts: name one of your own; Ray's may change every machine"
+        spot = settings.get("scheduling")
+        if isinstance(spot, Mapping) and name == definition.head_type and _is_spot_gcp(spot):
+            yield f"{key}.scheduling: {_NO_SPOT_HEAD}"
+    yield from _check_fields_gcp(definition)
+
+
+def _is_spot_gcp(scheduling: Mapping[str, Any]) -> bool:
+    return scheduling.get("provisioningModel") == "SPOT" or bool(scheduling.get("preemptible"))
+
+
+def _check_fields_gcp(definition: Definition) -> Iterator[str]:
+    """Compare with the description of the API that Google's client brings along."""
+    try:
+        import googleapiclient.discovery_cache as cache
+    except ImportError:
+        yield "provider gcp: its client is missing; pip install 'raytune-yesno[gcp]'"
+        return
+    document = Path(cache.__file__).parent / "documents" / "compute.v1.json"
+    schemas = json.loads(document.read_text(encoding="utf-8"))["schemas"]
+    for name, node_type in definition.node_types.items():
+        key = f"available_node_types.{name}.node_config"
+        yield from _compare(node_type.get("node_config") or {}, {"$ref": "Instance"}, schemas, key)
+
+
+_JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": (str, int),  # 64-bit numbers are strings there
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+}
+
+
+def _compare(
+    value: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any], key: str
+) -> Iterator[str]:
+    """Yield where a value differs from a schema of Google's discovery documents."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"]]
+    kind = str(schema.get("type"))
+    if kind == "object":
+        if not isinstance(value, Mapping):
+            yield f"{key}: a mapping is expected, not {value!r}"
+            return
+        known = schema.get("properties")
+        for name, inner in value.items():
+            if known is None:
+                yield from _compare(
+                    inner, schema.get("additionalProperties", {}), schemas, f"{key}.{name}"
+                )
+            elif name not in known:
+                yield f"{key}: there is no field {name!r}; {suggest_name(name, known)}"
+            else:
+                yield from _compare(inner, known[name], schemas, f"{key}.{name}")
+    elif kind == "array":
+        if not isinstance(value, list):
+            yield f"{key}: a list is expected, not {value!r}"
+            return
+        for index, inner in enumerate(value):
+            yield from _compare(inner, schema["items"], schemas, f"{key}[{index}]")
+    elif kind in _JSON_TYPES and not isinstance(value, _JSON_TYPES[kind]):
+        yield f"{key}: {kind} is expected, not {value!r}"
+    elif "enum" in schema and value not in schema["enum"]:
+        yield f"{key}: {value!r} is none of its values; {suggest_name(str(value), schema['enum'])}"
+
+
+def check_azure(definition: Definition) -> Iterator[str]:
+    """Yield what is wrong with a definition for Azure."""
+    provider = definition.provider
+    if not provider.get("use_internal_ips"):
+        yield (
+            "provider.use_internal_ips: it must be true; Ray gives every machine with a public "
+            "address SSH open to the world"
+        )
+    if provider.get("use_external_head_ip") and not provider.get("unique_id"):
+        yield (
+            "provider.unique_id: a head with a public address needs it, so that the network can "
+            "be made beforehand, with SSH from your own address only"
+        )
+    auth = definition.raw.get("auth") or {}
+    if ("ssh_private_key" in auth) != ("ssh_public_key" in auth):
+        yield "auth: ssh_private_key and ssh_public_key go together"
+    known = _azure_parameters()
+    for name, node_type in definition.node_types.items():
+        key = f"available_node_types.{name}.node_config"
+        settings = node_type.get("node_config") or {}
+        for field in settings.keys() - {"azure_arm_parameters", "tags"}:
+            yield f"{key}: there is no field {field!r}; Ray reads azure_arm_parameters and tags"
+        parameters = settings.get("azure_arm_parameters") or {}
+        for field in parameters.keys() - known:
+            yield (
+                f"{key}.azure_arm_parameters: there is no field {field!r}; "
+                f"{suggest_name(field, sorted(known))}"
+            )
+        if "vmSize" not in parameters:
+            yield f"{key}.azure_arm_parameters.vmSize: it is missing"
+        if name == definition.head_type and parameters.get("priority") == "Spot":
+            yield f"{key}.azure_arm_parameters.priority: {_NO_SPOT_HEAD}"
+
+
+def _azure_parameters() -> frozenset[str]:
+    """Return what Ray's template of a machine takes, without what Ray itself fills in."""
+    import ray.autoscaler._private as private
+
+    template = Path(str(private.__file__)).parent / "_azure" / "azure-vm-template.json"
+    known = json.loads(template.read_text(encoding="utf-8"))["parameters"].keys()
+    ours = {"vmName", "vmTags", "vmCount", "provisionPublicIp", "msi", "nsg", "subnet", "zones"}
+    return frozenset(known - ours | {"availability_zone"})

@@ -1,0 +1,78 @@
+"""The versions that every node of a cluster runs, and that scripts/quickstart installs.
+
+``cluster/constraints.txt`` pins all packages to what was tested together; nowhere else is a version
+chosen. To test the newest that ``pyproject.toml`` allows, with Python 3.11, and pin these:
+
+    export CONSTRAINTS=/dev/null VENV=/tmp/newest
+    scripts/test && $VENV/bin/python -m raytune_yesno.launch.versions >cluster/constraints.txt
+"""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution, version
+
+PYTHON = "3.11"
+"""Python of the nodes: the one that the constraints were made with."""
+
+PROJECT = "raytune-yesno"
+EXTRAS = ("cluster", "search", "aws", "gcp")
+"""Extras of the project that nodes need."""
+
+
+def ray_version() -> str:
+    """Return the version of Ray that is installed here, which the nodes must have, too."""
+    return version("ray")
+
+
+def read_pins(text: str) -> dict[str, str]:
+    """Return the packages that a list of constraints names, and their versions."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)$", text, flags=re.M))
+
+
+def pin_installed() -> dict[str, str]:
+    """Return the project's dependencies, direct or not, with the versions installed here."""
+    pins: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [(PROJECT, frozenset(EXTRAS))]
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue  # an extra of an extra's that nobody installed
+        if name != PROJECT:
+            pins[name] = found.version
+        waiting += _read_requirements(found.requires or [], extras)
+    return dict(sorted(pins.items()))
+
+
+def _read_requirements(
+    requirements: list[str], extras: frozenset[str]
+) -> list[tuple[str, frozenset[str]]]:
+    """Return the names and extras of those requirements that hold here, with these extras."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    needed = []
+    for text in requirements:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+            needed.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return [(str(name), asked) for name, asked in needed]
+
+
+def format_pins(pins: Mapping[str, str]) -> str:
+    """Return the file of constraints."""
+    head = (
+        f"# What scripts/quickstart and every node install, with Python {PYTHON}: versions tested\n"
+        "# together. Made by `python -m raytune_yesno.launch.versions`; do not edit.\n"
+    )
+    return head + "".join(f"{name}=={found}\n" for name, found in pins.items())
+
+
+if __name__ == "__main__":
+    print(format_pins(pin_installed()), end="")

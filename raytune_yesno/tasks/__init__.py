@@ -1,0 +1,1 @@
+"""What can be learnt: the protocol of a task, the built-in tasks, the registry of tasks."""

@@ -1,0 +1,1 @@
+"""Recognition of a small spoken vocabulary: recordings, features, networks, decoding."""

@@ -1,0 +1,137 @@
+"""The networks: the tutorial's convolutional ``Net`` and a multi-layer perceptron.
+
+Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WINDOW = 28
+"""Side of the image that the networks read: 28 mel bands by 28 frames."""
+
+STRIDE = 4
+"""Frames from one window position to the next. Even, so that pooling by two commutes with it."""
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def num_positions(num_frames: int) -> int:
+    """Count the positions of the sliding window in ``num_frames`` frames."""
+    return max(0, (num_frames - WINDOW) // STRIDE + 1)
+
+
+class Net(nn.Module):
+    """A convolutional network over 28x28 windows, read in one pass over a whole spectrogram.
+
+    With the default arguments its parameters have the names and shapes of PyTorch's "defining a
+    neural network" recipe (conv 1-32-64, 3x3; max-pool 2; fc 9216-128-10; log-softmax), so either
+    one's ``state_dict`` loads in the other.
+
+    Convolutions and pooling by two are equivariant to shifts by an even number of frames, so a
+    window of the input is one of the pooled map, and the first fully connected layer, read at every
+    position of that map, is a convolution whose kernel is the whole window. No window is ever cut
+    out: every frame is convolved once rather than seven times.
+
+    Args:
+        num_classes: classes of the output.
+        channels: output channels of each convolution.
+        kernel_size: width and height of each convolution.
+        hidden_units: units of the fully connected hidden layer.
+        activation: one of :data:`ACTIVATIONS`.
+        dropout: rate before the last layer; half of it, by whole channels, after pooling.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        channels: Sequence[int] = (32, 64),
+        kernel_size: int = 3,
+        hidden_units: int = 128,
+        activation: str = "relu",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.num_convs = len(channels)
+        inputs = 1
+        for number, outputs in enumerate(channels, start=1):
+            self.add_module(f"conv{number}", nn.Conv2d(inputs, outputs, kernel_size))
+            inputs = outputs
+        self.pooled = (WINDOW - self.num_convs * (kernel_size - 1)) // 2
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout1 = nn.Dropout2d(dropout / 2)
+        self.dropout2 = nn.Dropout(dropout)
+        self.fc1 = nn.Linear(channels[-1] * self.pooled**2, hidden_units)
+        self.fc2 = nn.Linear(hidden_units, num_classes)
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        """Return log-probabilities: (B, C) of a 28x28 image, (B, P, C) of a 28xT spectrogram.
+
+        Position p of the second form is what the first gives of frames 4p to 4p + 27.
+        """
+        # Channels last: pooling by two is several times faster so.
+        x = x_B1FT.to(memory_format=torch.channels_last)
+        for number in range(1, self.num_convs + 1):
+            x = self.activation(self.get_submodule(f"conv{number}")(x))
+        x = self.dropout1(F.max_pool2d(x, 2))  # (B, channels, pooled, T/2)
+        kernel = self.fc1.weight.unflatten(1, (-1, self.pooled, self.pooled))
+        x = F.conv2d(x, kernel, self.fc1.bias, stride=STRIDE // 2).squeeze(2)  # (B, hidden, ≥P)
+        x = self.activation(x[:, :, : num_positions(x_B1FT.shape[-1])].transpose(1, 2))
+        x = F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
+        return x.squeeze(1) if x_B1FT.shape[-1] == WINDOW else x
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers, and an output that fits the task.
+
+    With no hidden layer and one output this is ``Sequential(Linear(n, 1), Flatten(0, 1))``, the
+    linear model of "Learning PyTorch with examples", down to the names in its ``state_dict``.
+
+    Args:
+        in_features: width of the input; 784 reads the same 28x28 windows as :class:`Net`.
+        out_features: classes (log-softmax over them), or 1 for a real number.
+        hidden_units: units of each hidden layer.
+        hidden_layers: number of hidden layers.
+        activation: one of :data:`ACTIVATIONS`.
+        dropout: rate after each hidden layer.
+    """
+
+    def __init__(
+        self,
+        in_features: int = WINDOW * WINDOW,
+        out_features: int = 10,
+        hidden_units: int = 128,
+        hidden_layers: int = 1,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        layers: list[nn.Module] = []
+        width = in_features
+        for _ in range(hidden_layers):
+            layers += [nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            width = hidden_units
+        layers.append(nn.Linear(width, out_features))
+        layers.append(nn.Flatten(0, 1) if out_features == 1 else nn.LogSoftmax(dim=-1))
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read (B, in_features) rows, or a (B, 1, 28, T) spectrogram as :class:`Net` does.
+
+        Returns:
+            (B,) real numbers or (B, C) log-probabilities; (B, P, C) of a spectrogram with T > 28.
+        """
+        if x.dim() == 4:
+            single = x.shape[-1] == WINDOW
+            # (B, F, P, 28) -> (B, P, F * 28), the order of a flattened image
+            x = x.squeeze(1).unfold(-1, WINDOW, STRIDE).transpose(1, 2).flatten(-2)
+            x = x.squeeze(1) if single else x
+        return super().forward(x)  # type: ignore[no-untyped-call]

@@ -1,0 +1,202 @@
+"""The recogniser's task: log-mel windows, CTC loss, word error rate."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raytune_yesno.config import Config
+from raytune_yesno.seeding import build_generator
+from raytune_yesno.tasks.speech.augment import Augmentation
+from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
+from raytune_yesno.tasks.speech.features import (
+    Batch,
+    Example,
+    LogMel,
+    collate,
+    flat_alignment,
+    no_alignment,
+)
+from raytune_yesno.tasks.speech.networks import MLP, WINDOW, Net
+from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
+from raytune_yesno.tasks.task import Step, batched, shuffle
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
+
+VALIDATION_BATCH = 8
+"""On a core larger batches take more time for a recording, not less: they outgrow its cache."""
+
+
+class YesNo:
+    """Recognise spoken yes and no: log-mel windows, CTC loss, word error rate."""
+
+    def __init__(
+        self, config: Config, corpus: "Corpus", device: torch.device, *, refit: bool = False
+    ) -> None:
+        self._config, self._device, self._corpus = config, device, corpus
+        split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
+        self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
+        valid = () if refit else split.valid
+        self._clean = clean_examples(corpus, config.dtype)
+        self._valid = [self._clean[index] for index in valid]
+        if config.valid_noise and valid:
+            self._valid += noisy_examples(corpus, valid, config.dtype)
+        self._extract = LogMel(getattr(torch, config.dtype))
+        self._augmentation = Augmentation(
+            noise=config.augment_noise,
+            snr_db=config.augment_snr_db,
+            gain_db=config.augment_gain_db,
+            shift_s=config.augment_shift_s,
+            speed=config.augment_speed,
+            time_mask=config.augment_time_mask,
+            freq_mask=config.augment_freq_mask,
+        )
+        num_steps = math.ceil(len(self._train) / config.batch_size)
+        self.steps_per_pass = self.steps_per_epoch = num_steps
+        self.train_scale = 1 / len(self._train)
+
+    def build_model(self) -> nn.Module:
+        return build_yesno_model(self._config)
+
+    def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
+        order = shuffle(len(self._train), "order", self._config.seed, epoch)
+        for whole in batched(order, self._config.batch_size):
+            share = [self._train[place] for place in whole[rank::world_size]]
+            examples = [self._augment(index, epoch) for index in share]
+            yield Step(self._collate(examples), 1 / len(whole))
+
+    def loss(self, model: nn.Module, shard: Batch, progress: float) -> Tensor:
+        """Return the CTC loss, at first mixed with the cross-entropy to the flat alignment.
+
+        CTC alone begins by putting out nothing but blanks, and how long it takes to leave that
+        plateau, or whether it learns the noise of the pauses by heart instead, is luck.
+        """
+        if not len(shard):  # all ranks take part in a step, so this one contributes a zero
+            silence_B1FT = torch.zeros(1, 1, WINDOW, WINDOW, dtype=shard.x_B1FT.dtype)
+            return 0.0 * model(silence_B1FT.to(self._device)).sum()
+        logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
+        weight = self._flat_weight(progress)
+        loss = (1 - weight) * ctc_loss(logp_BPC, shard)
+        return loss - weight * (shard.flat_BPC * logp_BPC).sum() if weight else loss
+
+    def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
+        sums = torch.zeros(4, dtype=torch.float64)
+        for some in batched(self._valid[rank::world_size], VALIDATION_BATCH):
+            batch = self._collate(some)
+            logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, 3)
+            sums[0] += ctc_loss(logp_BPC, batch).item()
+            for logp_PC, positions, example in zip(
+                logp_BPC.cpu(), batch.positions_B.tolist(), some, strict=True
+            ):
+                heard = [word.label for word in greedy_decode(logp_PC[:positions])]
+                errors = count_errors(example.words, heard)
+                sums[1:] += torch.tensor([1, errors.errors, errors.words])
+        return sums
+
+    def metrics(self, sums: Tensor) -> dict[str, float]:
+        loss, recordings, errors, words = sums.tolist()
+        if not recordings:
+            return {}
+        return {"valid_loss": loss / recordings, "valid_wer": errors / words}
+
+    def _flat_weight(self, progress: float) -> float:
+        flat_start = self._config.flat_start
+        return max(0.0, 1 - progress / flat_start) if flat_start else 0.0
+
+    def _augment(self, index: int, epoch: int) -> Example:
+        """Return a training recording as it sounds in this epoch, the same on any rank."""
+        example, augmentation = self._clean[index], self._augmentation
+        if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
+            return example
+        stream = "augment", self._config.seed, epoch, self._corpus.names[index]
+        generator = build_generator(*stream)
+        if augmentation.changes_waveform:
+            changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
+            feature_FT = self._extract(changed)
+            if self._flat_weight((epoch - 1) / self._config.epochs):
+                # Noise hides where speech begins and ends: look without it.
+                aligned_FT = feature_FT if quiet is changed else self._extract(quiet)
+                flat_PC = flat_alignment(aligned_FT, example.words)
+            else:
+                flat_PC = no_alignment(feature_FT)
+            example = Example(feature_FT, example.words, flat_PC)
+        feature_FT = augmentation.spectrogram(example.feature_FT, generator)
+        return example._replace(feature_FT=feature_FT)
+
+    def _collate(self, examples: Sequence[Example]) -> Batch:
+        return collate(examples, getattr(torch, self._config.dtype), self._device)
+
+
+# A process that trains one trial after another on the same corpus reads it once.
+_kept: dict[tuple[object, ...], list[Example]] = {}
+
+
+def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Example]:
+    """Return what was built under a key before, or build it; older keys make room."""
+    if key not in _kept:
+        while len(_kept) > 3:
+            del _kept[next(iter(_kept))]
+        _kept[key] = build()
+    return _kept[key]
+
+
+def clean_examples(corpus: "Corpus", dtype: str) -> list[Example]:
+    """Return every recording of a corpus as an example."""
+
+    def build() -> list[Example]:
+        extract = LogMel(getattr(torch, dtype))
+        features = [extract(corpus[index][0]) for index in range(len(corpus))]
+        return [
+            Example(feature, words, flat_alignment(feature, words))
+            for feature, words in zip(features, corpus.labels, strict=True)
+        ]
+
+    return keep(("clean", corpus.fingerprint, dtype), build)
+
+
+def noisy_examples(corpus: "Corpus", indices: Sequence[int], dtype: str) -> list[Example]:
+    """Return recordings with fixed noise: each with every kind, the ratios taking turns."""
+
+    def build() -> list[Example]:
+        extract = LogMel(getattr(torch, dtype))
+        examples = []
+        for place, index in enumerate(indices):
+            for turn, noise in enumerate(NOISES):
+                condition = Condition(noise, SNRS_DB[(place + turn) % len(SNRS_DB)])
+                for copy in noisy_copies(corpus, [index], [condition], "valid"):
+                    feature, words = extract(copy.waveform), corpus.labels[index]
+                    examples.append(Example(feature, words, flat_alignment(feature, words)))
+        return examples
+
+    return keep(("noisy", corpus.fingerprint, dtype, tuple(indices)), build)
+
+
+def build_yesno_model(config: Config) -> nn.Module:
+    """Return the recogniser's network, untrained: classes blank, no and yes."""
+    shared: dict[str, Any] = {
+        "hidden_units": config.hidden_units,
+        "activation": config.activation,
+        "dropout": config.dropout,
+    }
+    model: nn.Module
+    if config.model == "cnn":
+        model = Net(3, config.channels, config.kernel_size, **shared)
+    else:
+        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
+    return model.to(getattr(torch, config.dtype))
+
+
+def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:
+    """Return Graves et al.'s (2006) CTC loss, summed over the batch."""
+    return F.ctc_loss(
+        logp_BPC.transpose(0, 1),
+        batch.words + 1,
+        batch.positions_B,
+        batch.num_words_B,
+        reduction="sum",
+    )

@@ -1,0 +1,352 @@
+"""Save and load a trained model: a folder that holds plain tensors and JSON, and runs no code.
+
+``state_dict_model.pt``
+    the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
+``checkpoint.json``
+    config, corpus and its fingerprint, epoch, metrics, history, versions, and ``sha256``: the
+    digest of each other file, and of what this one says itself;
+``resume.pt``
+    the optimiser's state, for going on with training.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import pickle
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from raytune_yesno import COMMIT
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.study.store import parse_json
+
+STATE_DICT = "state_dict_model.pt"
+DESCRIPTION = "checkpoint.json"
+RESUME = "resume.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model at the end of an epoch.
+
+    Attributes:
+        config: what was trained.
+        corpus: ``source`` and ``fingerprint`` of the recordings; empty for `sine`.
+        epoch: epochs trained, from 1.
+        history: one record an epoch so far; the last is this epoch's.
+        refit: whether the validation part was trained on, too.
+        state_dict: parameters, on the CPU.
+        optimizer: the optimiser's ``state_dict``, or None where it was not kept.
+        versions: libraries that made it.
+    """
+
+    config: Config
+    corpus: dict[str, str]
+    epoch: int
+    history: list[dict[str, Any]]
+    refit: bool
+    state_dict: dict[str, torch.Tensor]
+    optimizer: dict[str, Any] | None = None
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.history[-1]
+
+
+class UnusableCheckpoint(InputError):
+    """There is no checkpoint where one should be, or it is damaged.
+
+    Attributes:
+        what: where, and what is wrong, without what to do.
+    """
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(f"{what}; {todo}")
+        self.what = what
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write ``folder`` whole or not at all; one that exists is replaced."""
+    description = {
+        "format": 1,
+        "config": checkpoint.config.as_dict(),
+        "corpus": checkpoint.corpus,
+        "epoch": checkpoint.epoch,
+        "metrics": checkpoint.metrics,
+        "history": checkpoint.history,
+        "refit": checkpoint.refit,
+        "versions": checkpoint.versions or library_versions(),
+    }
+    with replace_folder(folder) as new:
+        torch.save(checkpoint.state_dict, new / STATE_DICT)
+        if checkpoint.optimizer is not None:
+            torch.save(checkpoint.optimizer, new / RESUME)
+        describe_checkpoint(description, new)
+
+
+def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
+    """Write the description of the files that lie in ``folder``, and the digests of all."""
+    digests = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (STATE_DICT, RESUME)
+        if (folder / name).is_file()
+    }
+    digests[DESCRIPTION] = _digest({**description, "sha256": digests})
+    text = json.dumps({**description, "sha256": digests}, indent=1)
+    (folder / DESCRIPTION).write_text(text + "\n")
+
+
+def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint folder; nothing in it is executed.
+
+    Raises:
+        UnusableCheckpoint: the folder is no checkpoint, or is damaged.
+        InputError: its config is of another version.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        hint = next(
+            (name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), ""
+        )
+        raise UnusableCheckpoint(
+            f"{folder}: no checkpoint here (no {DESCRIPTION})",
+            f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
+        )
+    with _naming_damage(folder):
+        description = _read_description(folder)
+        state_dict = _load_tensors(folder / STATE_DICT, device)
+        if not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+            raise ValueError(f"{STATE_DICT} holds more than tensors")
+        optimizer = None
+        if RESUME in description["sha256"]:
+            optimizer = _load_tensors(folder / RESUME, device)
+        return Checkpoint(
+            config=build_config(description["config"], where=str(folder / DESCRIPTION)),
+            corpus=description["corpus"],
+            epoch=description["epoch"],
+            history=description["history"],
+            refit=description["refit"],
+            state_dict=state_dict,
+            optimizer=optimizer,
+            versions=description["versions"],
+        )
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that the target is whole, or as it was, at any moment.
+
+    Raises:
+        UnusableCheckpoint: what was copied is damaged; the target is as it was.
+    """
+    with replace_folder(target) as new:
+        for file in source.iterdir():
+            shutil.copyfile(file, new / file.name)
+        with _naming_damage(source):
+            _read_description(new)
+
+
+def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
+    """Build the model that a checkpoint's config describes, with the checkpoint's weights.
+
+    Names and shapes are compared first, on no device: a config that claims a huge model takes no
+    memory.
+
+    Raises:
+        UnusableCheckpoint: the weights are another model's.
+    """
+    with torch.device("meta"):
+        wanted = build_model().state_dict()
+    found = checkpoint.state_dict
+    if wanted.keys() != found.keys():
+        raise _does_not_fit(STATE_DICT, "other names")
+    for name, value in wanted.items():
+        if value.shape != found[name].shape:
+            raise _does_not_fit(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
+    model = build_model()
+    try:
+        model.load_state_dict(found)
+    except Exception as error:  # torch raises many kinds
+        raise _does_not_fit(STATE_DICT, error) from error
+    return model
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Go on with a checkpoint's optimiser, where it was kept.
+
+    Raises:
+        UnusableCheckpoint: it is another model's.
+    """
+    if not checkpoint.optimizer:
+        return
+    fresh = [dict(group) for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(checkpoint.optimizer)
+        for group, before in zip(optimizer.param_groups, fresh, strict=True):
+            if group.keys() != before.keys():
+                raise ValueError("other options")
+            for name in before.keys() - {"params"}:
+                _check_option(name, group[name], before[name])
+            for parameter in group["params"]:
+                for name, value in optimizer.state.get(parameter, {}).items():
+                    _check_moment(name, value, parameter)
+    except Exception as error:  # torch raises many kinds
+        raise _does_not_fit(RESUME, error) from error
+
+
+def _check_option(name: str, value: Any, before: Any) -> None:
+    """Raise ValueError unless an option is of the kind that it has anew, and of its range."""
+    if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
+        for one, other in zip(value, before, strict=True):
+            _check_option(name, one, other)
+    elif isinstance(before, float):
+        if type(value) not in (int, float) or not abs(value) <= 1e30:
+            raise ValueError(f"{name} is no number that it could be")
+    elif type(value) is not type(before):
+        raise ValueError(f"{name} is of another kind")
+
+
+def _check_moment(name: str, value: Any, parameter: torch.Tensor) -> None:
+    """Raise ValueError unless it is the step, nothing, or of the parameter's shape."""
+    if value is None:
+        return
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{name} is no tensor")
+    if value.shape != (() if name == "step" else parameter.shape):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}")
+
+
+def _does_not_fit(name: str, reason: object) -> UnusableCheckpoint:
+    return UnusableCheckpoint(
+        f"{name} does not fit the checkpoint's config ({' '.join(str(reason).split())})",
+        "use another checkpoint",
+    )
+
+
+def _load_tensors(file: Path, device: str | torch.device) -> dict[str, Any]:
+    """Read a file of tensors and plain values."""
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch goes on to say how to run what is in it
+        raise ValueError(f"{file.name} is damaged, or holds more than tensors") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds no mapping")
+    return content
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read what a checkpoint says of itself; all that it names is as it was saved."""
+    description = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if not isinstance(description, dict):
+        raise ValueError(f"{DESCRIPTION} is no mapping")
+    _check_digests(description, folder)
+    _check_description(description)
+    return description
+
+
+@contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    """Raise what goes wrong in reading a checkpoint as one error that says where."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # torch and json raise many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnusableCheckpoint(
+            f"{folder}: the checkpoint is damaged ({reason})", "use another one"
+        ) from error
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    """Raise ValueError where a field is missing or of another kind."""
+    for key, kind in _FIELDS.items():
+        if type(description.get(key)) is not kind:
+            raise ValueError(f"{DESCRIPTION}: {key} is missing, or not as it was saved")
+    for key in ("corpus", "versions"):
+        if not all(isinstance(value, str) for value in description[key].values()):
+            raise ValueError(f"{DESCRIPTION}: {key} holds more than texts")
+    history = description["history"]
+    if not all(isinstance(metrics, dict) for metrics in history):
+        raise ValueError(f"{DESCRIPTION}: the history is not one of epochs")
+    if not 0 < len(history) == description["epoch"]:
+        raise ValueError("its history is not that of its epochs")
+
+
+_FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}
+_FIELDS |= {"versions": dict}
+
+
+def _check_digests(description: dict[str, Any], folder: Path) -> None:
+    """Raise ValueError where a file is not the one that was saved.
+
+    It tells chance from intent no better than any digest that lies beside its file: against
+    strangers, nothing in a checkpoint is executed.
+    """
+    if not isinstance(description.get("sha256"), dict):
+        raise ValueError(f"{DESCRIPTION} holds no digests")
+    digests = dict(description["sha256"])
+    if digests.pop(DESCRIPTION, None) != _digest({**description, "sha256": digests}):
+        raise ValueError(f"{DESCRIPTION} is not as it was saved")
+    for name in digests.keys() & {STATE_DICT, RESUME}:
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digests[name]:
+            raise ValueError(f"{name} is not as it was saved")
+
+
+def _digest(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder to fill; on success it takes ``folder``'s place in one rename."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = scratch.with_name(scratch.name + "-old")
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if folder.exists():
+            folder.rename(old)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if old.exists():
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(folder)
+
+
+def settle_folder(folder: Path) -> None:
+    """Clear up what a killed :func:`replace_folder` left; nobody may be writing."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if left.name.endswith("-old") and not folder.exists():
+            left.rename(folder)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("raytune-yesno", "torch", "torchaudio", "ray", "numpy")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    if commit := os.environ.get(COMMIT):
+        versions["commit"] = commit
+    return versions

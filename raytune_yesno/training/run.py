@@ -1,0 +1,426 @@
+"""One data-parallel training run: Ray Train's TorchTrainer around the training loop.
+
+A run's folder holds ``best`` and ``last``, two checkpoints, and ``history.jsonl``, a line an epoch;
+all are written as an epoch ends, so that a run cut off at any moment can go on.
+"""
+
+import dataclasses
+import json
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+import torch
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from ray.train.torch.config import _TorchBackend
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
+from raytune_yesno.cluster.session import worker_bundles
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.training.checkpoint import (
+    DESCRIPTION,
+    Checkpoint,
+    UnusableCheckpoint,
+    copy_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    settle_folder,
+)
+from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.training.malloc import ONE_ARENA
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
+
+BEST, LAST, HISTORY = "best", "last", "history.jsonl"
+DAMAGE = "damage"
+_RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
+_MAX_FAILURES = 3  # before an epoch is finished
+_GIVE_UP_S = 10.0
+_RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        best: the checkpoint of the epoch with the least validation loss, ties by word error rate;
+            without validation, of the last epoch.
+        last: the checkpoint of the last epoch.
+        history: one record an epoch, from the first.
+        diverged: the loss stopped being a number.
+    """
+
+    best: Path
+    last: Path
+    history: list[dict[str, Any]]
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class Payload:
+    """All that a worker needs, handed over as one object."""
+
+    config: Config
+    corpus: "Corpus | None"
+    resume: Checkpoint | None
+    refit: bool
+    epochs: int
+    place: str
+
+    def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
+        """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
+        records = fit(self.config, self.corpus, resume=resume, refit=self.refit, **host)
+        for _ in range(count_epochs(resume), self.epochs):
+            if record := next(records, None):
+                yield record
+
+
+def run_training(
+    config: Config,
+    corpus: "Corpus | None",
+    out: Path,
+    *,
+    place: str | None = None,
+    resume: bool = False,
+    refit: bool = False,
+    epochs: int | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Train with ``config.num_workers`` workers, or with none: in the calling process.
+
+    Where there are workers, Ray must be initialised and have room for them
+    (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run continues with fewer
+    workers when nodes are lost and with more when nodes join; an unfinished epoch is repeated.
+
+    Args:
+        out: the run's folder, where this process writes.
+        place: where workers leave their checkpoints for it, which all nodes reach [``out``].
+        resume: go on from the folder's last checkpoint.
+        refit: train on the training and validation parts together.
+        epochs: stop after this many; the learning rate still follows ``config.epochs``.
+        on_epoch: called with the metrics of every epoch as it ends.
+        note: called with a line on a checkpoint that could not be used, and what was instead.
+
+    Raises:
+        InputError: there is nothing to resume, or the corpus is another one.
+        WorkError: the workers failed.
+    """
+    out = out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_resumable(out, corpus, note) if resume else None
+    place = place or str(out)
+    payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs, place)
+    history = checkpoint.history if checkpoint else []
+    (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
+    if checkpoint:
+        keep_last(out)  # it may have been cut off before the best one was kept
+    if len(history) < payload.epochs and (not history or is_finite(history[-1])):
+        if config.num_workers:
+            run_on_workers(payload, out, on_epoch, note)
+        else:
+            run_here(payload, out, on_epoch)
+    elif config.num_workers:
+        forget_request(out)  # of a run that was interrupted after its last epoch
+    last = load_checkpoint(out / LAST)
+    return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
+
+
+def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    """Train in the calling process, where a debugger can follow."""
+    device = find_device(payload.config)
+    host = {"device": device, "prepare": lambda model: model.to(device)}
+    for record in payload.records(payload.resume, **host):
+        save_checkpoint(record.checkpoint(), out / LAST)
+        keep_last(out)
+        on_epoch(record.metrics)
+
+
+def run_on_workers(
+    payload: Payload,
+    out: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    note: Callable[[str], None],
+) -> None:
+    """Train on workers, and start them again as long as an epoch is finished between failures."""
+    (out / _NOTES).write_text("")
+    try:
+        with (
+            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
+            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
+        ):
+            while cause := fit_on_workers(payload, out):
+                resume, damage = find_resumable(out)
+                if count_epochs(resume) <= count_epochs(payload.resume):
+                    raise WorkError(f"training failed: {cause}")
+                if damage:
+                    copy_checkpoint(out / BEST, out / LAST)
+                keep_last(out)
+                payload = dataclasses.replace(payload, resume=resume)
+    finally:
+        (out / _NOTES).unlink()
+
+
+class InterfaceBackend(_TorchBackend):  # type: ignore[misc]
+    """Ray Train's way to set a process group up, whose workers choose their interface first."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        worker_group.execute(choose_interface)
+        super().on_start(worker_group, backend_config)
+
+
+class InterfaceConfig(TorchConfig):  # type: ignore[misc]
+    """What to give a trainer for it."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return InterfaceBackend
+
+
+def fit_on_workers(payload: Payload, out: Path) -> str:
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
+
+    Returns:
+        What they failed with time and again, in a line; empty where they came to the end.
+    """
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"payload": ray.put(payload)},
+        torch_config=InterfaceConfig(),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=payload.config.num_workers,
+            elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,
+            use_gpu=payload.config.use_gpu,
+            resources_per_worker=worker_bundles(payload.config)[0],
+        ),
+        run_config=ray.train.RunConfig(
+            name=_RAY_FILES,
+            storage_path=payload.place,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
+            callbacks=[Keeper(out)],
+            worker_runtime_env={"env_vars": ONE_ARENA},  # there the loop runs on a thread
+        ),
+    )
+    failures: list[BaseException] = []
+    ended = threading.Event()
+    reserved = list_reserved()
+    forget_request(out)  # the run was interrupted or killed
+    request = out / _REQUEST
+    request.write_text(trainer.train_run_context.run_id)
+
+    def fit_trainer() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ended.set()
+
+    # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
+    try:
+        threading.Thread(target=fit_trainer, daemon=True).start()
+        ended.wait()
+    finally:
+        cancel_request(request.read_text())
+        delete_tree(f"{payload.place}/{_RAY_FILES}")
+        # An interrupted controller gives up when it finds its files gone. Ray would crash if it
+        # were shut down while a thread waits for it.
+        ended.wait(_GIVE_UP_S)
+    request.unlink()
+    for error in failures:
+        if not isinstance(error, TrainingFailedError | RayActorError):  # or the controller died
+            raise error
+        release_reserved(list_reserved() - reserved)
+        return first_cause(error)
+    return ""
+
+
+def forget_request(out: Path) -> None:
+    """Take back what a run that did not come to its end asked the cluster for."""
+    request = out / _REQUEST
+    if request.exists():
+        cancel_request(request.read_text())
+        request.unlink()
+
+
+def train_worker(train_loop_config: dict[str, Any]) -> None:
+    """Drive the loop on one of Ray Train's workers, reporting every epoch."""
+    payload: Payload = ray.get(train_loop_config["payload"])
+    resume, damage = payload.resume, None
+    if interrupted := ray.train.get_checkpoint():  # a worker was lost: go on from the last report
+        with interrupted.as_directory() as folder:
+            # The driver's copies lie in the run's folder, where that is the nodes', too.
+            copies = [Path(payload.place, name) for name in (LAST, BEST)]
+            found, damage = find_whole([Path(folder), *copies])
+        resume = found or resume
+        if damage and not found:
+            damage += f"; gone on from epoch {count_epochs(resume)}"
+    for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
+        # Ray Train has changed to a folder of its own, which ends with the cluster: the system's
+        # would outlive a killed process.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            checkpoint = None
+            if process_rank()[0] == 0:
+                record.save(Path(folder) / "checkpoint")
+                checkpoint = ray.train.Checkpoint.from_directory(Path(folder) / "checkpoint")
+            ray.train.report({**record.metrics, DAMAGE: damage}, checkpoint=checkpoint)
+            damage = None
+
+
+def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
+    """Move a model to its device and wrap it in DistributedDataParallel where there are several."""
+    replica: torch.nn.Module = prepare_model(model, parallel_strategy_kwargs=REPLICA)
+    return replica
+
+
+class Keeper(ray.train.UserCallback):  # type: ignore[misc]
+    """Take over every epoch's checkpoint. Ray Train calls it in a process of its own, on the
+    driver's node."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def after_report(
+        self,
+        run_context: Any,
+        metrics: list[dict[str, Any]],
+        checkpoint: ray.train.Checkpoint | None,
+    ) -> None:
+        """Copy the checkpoint that rank 0 reported."""
+        if damage := metrics[0].get(DAMAGE):
+            self._note(damage)
+        if checkpoint:
+            with checkpoint.as_directory() as folder:
+                try:
+                    copy_checkpoint(Path(folder), self.out / LAST)
+                except UnusableCheckpoint as error:
+                    self._note(f"{error.what}; the one before is kept")
+                    return
+            keep_last(self.out)
+
+    def _note(self, line: str) -> None:
+        with (self.out / _NOTES).open("a") as notes:
+            notes.write(line + "\n")
+
+
+def keep_last(out: Path) -> None:
+    """Bring the history up to the last checkpoint; where it is the best, keep it as such."""
+    description = json.loads((out / LAST / DESCRIPTION).read_text())
+    if min(description["history"], key=score)["epoch"] == description["epoch"]:
+        copy_checkpoint(out / LAST, out / BEST)
+    noted = len((out / HISTORY).read_text().splitlines())
+    with (out / HISTORY).open("a") as history:
+        for metrics in description["history"][noted:]:
+            history.write(json.dumps(metrics) + "\n")
+
+
+def score(metrics: dict[str, Any]) -> tuple[float, float]:
+    """Return what the best epoch has the least of: validation loss, then word error rate.
+
+    Without validation the latest epoch is the best.
+    """
+    loss = metrics.get("valid_loss", -metrics["epoch"])
+    return (loss if is_finite(metrics) else math.inf, metrics.get("valid_wer", 0.0))
+
+
+def count_epochs(checkpoint: Checkpoint | None) -> int:
+    """Return how many epochs lie behind a checkpoint, or behind none."""
+    return checkpoint.epoch if checkpoint else 0
+
+
+def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint that a run may go on from, and a line on one that is damaged."""
+    for name in (LAST, BEST):
+        settle_folder(out / name)
+    return find_whole([out / LAST, out / BEST])
+
+
+def find_whole(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
+    """Return the first checkpoint that is whole, and a line on the one that should have been."""
+    damage = None
+    for folder in folders:
+        try:
+            checkpoint = load_checkpoint(folder)
+        except UnusableCheckpoint as error:
+            damage = damage or error.what
+            continue
+        instead = f"; gone on from epoch {checkpoint.epoch}, {folder}"
+        return checkpoint, damage and damage + instead
+    return None, damage
+
+
+def load_resumable(
+    out: Path, corpus: "Corpus | None", note: Callable[[str], None] = lambda line: None
+) -> Checkpoint:
+    """Return the checkpoint that a run goes on from.
+
+    Raises:
+        InputError: there is none, or it was trained on another corpus.
+    """
+    checkpoint, damage = find_resumable(out)
+    if checkpoint is None:
+        raise InputError(f"{damage}; there is nothing to go on from, train anew")
+    if damage:
+        note(damage)
+    trained_on = checkpoint.corpus.get("fingerprint")
+    if corpus and corpus.fingerprint != trained_on:
+        raise InputError(
+            f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
+            f"not on {corpus.source} ({corpus.fingerprint}); give --data as it was then"
+        )
+    if damage:
+        copy_checkpoint(out / BEST, out / LAST)
+    return checkpoint
+
+
+def first_cause(error: BaseException) -> str:
+    """Return the last line that says anything of the exception at the root of Ray's."""
+    failures = getattr(error, "worker_failures", None)
+    root = next(iter(failures.values())) if failures else error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+    return lines[-1] if lines else type(root).__name__
+
+
+@contextmanager
+def follow_lines(file: Path, handle: Callable[[str], None]) -> Iterator[None]:
+    """Call ``handle`` with every whole line that is appended to a file meanwhile."""
+    done = threading.Event()
+
+    def follow() -> None:
+        with file.open() as lines:
+            lines.seek(0, 2)
+            partial = ""
+            while True:
+                last_look = done.wait(0.1)
+                for piece in lines:
+                    partial += piece
+                    if partial.endswith("\n"):
+                        handle(partial)
+                        partial = ""
+                if last_look:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,295 @@
+"""A study: Ray Tune launches trials, the store records them, the best config is refitted.
+
+A study's folder holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the folder
+of a training run) and, while the search runs, ``trials``: Ray's files and the trials' checkpoints.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from raytune_yesno.cluster.session import count_fitting, worker_bundles
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
+from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.study.store import Event, StudyStore
+from raytune_yesno.study.study import Study, load
+from raytune_yesno.study.study import Trial as StudyTrial
+from raytune_yesno.training.checkpoint import Checkpoint, library_versions, load_checkpoint
+from raytune_yesno.tuning.controller import our_controller
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.ranks import Payload
+from raytune_yesno.tuning.recorder import (
+    METRIC,
+    Progress,
+    Recorder,
+    StudySearcher,
+    last_line,
+    stop_on_signals,
+)
+from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.trial import Trial
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
+
+TRIALS, REFIT = "trials", "refit"
+MAX_FAILURES = 3
+"""Times that a trial whose process was lost is started again, from its last checkpoint."""
+
+
+def run_search(
+    plan: Plan,
+    corpus: "Corpus | None",
+    out: Path,
+    *,
+    place: str | None = None,
+    data: str = "",
+    resume: bool = False,
+    add_trials: int = 0,
+    checkpoint_every_s: float = 10.0,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = lambda line: None,
+    listen: Callable[[Event], None] | None = None,
+) -> Study:
+    """Run a study's search on the Ray cluster that is initialised, and return the study.
+
+    SIGINT and SIGTERM end it after the epochs in flight; :class:`Interrupted` is raised then, and
+    ``resume`` goes on: finished trials stay as they are, unfinished ones go on from their last
+    checkpoints, and the search is told all records.
+
+    Args:
+        out: the study's folder, where this process writes.
+        place: where its checkpoints go, and who reads them must reach it: a URI [``out``].
+        data: how the corpus was named, for the record; resuming finds it by that.
+        add_trials: how many more trials a resumed study gets.
+        note: is handed a line on each checkpoint that could not be used.
+        checkpoint_every_s: seconds of a trial that a crash may cost.
+        listen: is handed every event that the store was told.
+
+    Raises:
+        InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
+            on had another corpus.
+        Interrupted: a signal asked to stop.
+        WorkError: Ray Tune failed.
+    """
+    out = out.absolute()
+    before = load_resumable(out, corpus) if resume else None
+    if before and add_trials:
+        plan = plan.extend(before, add_trials)
+    plan.check()
+    slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
+    if plan.ordered:
+        slots = min(slots, plan.window)
+    store = StudyStore(out, listen, place)
+    earlier = before.trial_list if before else []
+    if not resume:
+        about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
+        store.append(
+            "study",
+            format=1,
+            slots=slots,
+            data=data,
+            corpus=about,
+            versions=library_versions(),
+            **plan.as_dict(),
+        )
+    else:
+        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+        end_whole(earlier, plan.config.epochs, store)
+    finished = [trial for trial in earlier if trial.status != "running"]
+    unfinished = [trial for trial in earlier if trial.status == "running"]
+    progress = Progress(plan.num_trials, slots, plan.config.epochs)
+    for trial in earlier:
+        for epoch in trial.epochs:
+            progress.take(trial.number, epoch)
+        if trial.status != "running":
+            progress.ended[trial.status] += 1
+    watch = OrderedWatch(plan.stop, earlier) if plan.ordered else Watch(plan.stop, earlier)
+    recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
+    recorder.attempts = {trial.number: trial.attempts for trial in earlier}
+    scheduler = plan.build_scheduler()
+    if isinstance(scheduler, Rounds):
+        scheduler.prepare(earlier, num_trials=plan.num_trials, slots=slots, store=store)
+        scheduler.on_wait = recorder.waits
+    elif isinstance(scheduler, ASHA | MedianRule):
+        scheduler.prepare(earlier)
+    rounds = scheduler if isinstance(scheduler, Rounds) else None
+    searcher = StudySearcher(plan, store, finished, unfinished, watch, rounds)
+    remaining = plan.num_trials - len(finished)
+    # A search that a stop condition ended goes on only if it was given more trials.
+    over = before is not None and before.searched and not add_trials
+    if remaining > 0 and not over:
+        with stop_on_signals(recorder):
+            payload = Payload(plan.config, ray.put(corpus), checkpoint_every_s)
+            tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
+    if recorder.stopped_by:
+        store.append("paused")
+        raise Interrupted(recorder.stopped_by)
+    if watch.found:
+        recorder.cut_off(searcher.in_flight)
+    store.append("searched", **({"reason": watch.found} if watch.found else {}))
+    delete_tree(f"{store.place}/{TRIALS}")
+    return load(out)
+
+
+def end_whole(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
+    """Note the end of the trials that were killed between their last epoch and the note of it."""
+    for trial in trials:
+        if trial.status == "running" and trial.epochs:
+            last = trial.epochs[-1]
+            if last.get("diverged") or last["epoch"] >= epochs:
+                trial.status = "diverged" if last.get("diverged") else "done"
+                store.append("ended", trial=trial.number, status=trial.status)
+
+
+def load_resumable(out: Path, corpus: "Corpus | None") -> Study:
+    """Return the study that is to go on.
+
+    Raises:
+        InputError: there is none, or its trials were trained on another corpus.
+    """
+    study = load(out)
+    check_corpus(study, corpus)
+    return study
+
+
+def check_corpus(study: Study, corpus: "Corpus | None") -> None:
+    """Raise InputError if a study's trials were trained on another corpus."""
+    trained_on = study.asked.get("corpus", {})
+    if corpus and corpus.fingerprint != trained_on.get("fingerprint"):
+        raise InputError(
+            f"{study.path}: this study is of {trained_on.get('source')} "
+            f"({trained_on.get('fingerprint')}), not of {corpus.source} ({corpus.fingerprint}); "
+            "give --data as it was then"
+        )
+
+
+def tune_trials(
+    plan: Plan,
+    payload: Payload,
+    searcher: "StudySearcher",
+    scheduler: TrialScheduler,
+    recorder: "Recorder",
+    num_trials: int,
+    slots: int,
+) -> None:
+    """Let Ray Tune run the trials that ``searcher`` proposes."""
+    # The store records what Ray's own loggers would; SIGINT is the recorder's.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+    # Trials that wait for others are no longer running, and these know how many may.
+    waits = isinstance(scheduler, Rounds)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(Trial, payload=payload),
+            tune.PlacementGroupFactory(worker_bundles(plan.config)),
+        ),
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="min",
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=num_trials + waits,  # one more, lest the search end while trials wait
+            max_concurrent_trials=None if waits else slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=TRIALS,
+            storage_path=recorder.store.place,
+            stop=recorder,
+            callbacks=[recorder.callback],
+            # What was saved at a trial's end would be deleted at once.
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            verbose=0,
+        ),
+    )
+    try:
+        with our_controller():
+            tuner.fit()
+    except tune.TuneError as error:
+        raise WorkError(f"the search failed: {last_line(str(error))}") from error
+
+
+def run_refit(
+    study: Study,
+    corpus: "Corpus | None",
+    *,
+    place: str | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train the best config on training and validation parts, then read the test part, once.
+
+    Training runs on the TorchTrainer, to the best trial's best epoch.
+
+    Args:
+        place: where workers leave their checkpoints, a URI, and where the study's folder is kept
+            [that folder].
+
+    Returns:
+        ``checkpoint`` (a folder), ``epochs``, and ``test`` (figures on the test part; `yesno`).
+
+    Raises:
+        WorkError: no trial has a result to refit, or the refit diverged.
+    """
+    from raytune_yesno.training.run import find_resumable, run_training
+
+    best = study.best
+    if best is None or best.best_epoch is None:
+        raise WorkError(f"{study.path}: no trial came to a result; see `report {study.path}`")
+    config = best_config(study, best)
+    epochs = best.best_epoch["epoch"]
+    folder = study.path / REFIT
+    begun, damage = find_resumable(folder)
+    if damage and begun is None and folder.exists():
+        note(f"{damage}; the refit is begun anew")
+    resume = begun is not None and is_part(begun, config, epochs)
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
+    kept = f"{place or study.path}/{REFIT}"
+    run = run_training(
+        config,
+        corpus,
+        folder,
+        place=kept,
+        resume=resume,
+        refit=True,
+        epochs=epochs,
+        on_epoch=on_epoch,
+        note=note,
+    )
+    if run.diverged:
+        raise WorkError(
+            f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
+            f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
+            f"may find a steadier one: tune --resume {place or study.path} --add-trials 8"
+        )
+    refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    if corpus:
+        from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
+
+        refit["test"] = evaluate(Recognizer(load_checkpoint(run.last)), corpus, "test")
+    StudyStore(study.path).append("refitted", **refit)
+    return refit
+
+
+def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:
+    """Say whether a checkpoint is of the refit of a config, cut off at or before an epoch."""
+    return begun.refit and begun.config == config and begun.epoch <= epochs
+
+
+def best_config(study: Study, trial: StudyTrial) -> Config:
+    """Return the whole config of a study's trial."""
+    return build_config(study.asked["config"], trial.best_point, where=str(study.path))

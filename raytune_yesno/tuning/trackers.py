@@ -1,0 +1,305 @@
+"""Show a study in other tools while it runs: TensorBoard, MLflow.
+
+A log follows the store: it is handed each event that was written, so the tools see what the record
+holds, under a trial's own number, whatever process trained it and however often the study was
+interrupted. (Ray's logger callbacks count epochs anew when a study is resumed, write into a folder
+that is cleared when the search ends, and let a tracking server that does not answer end the study.)
+"""
+
+import contextlib
+import logging
+import math
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.study.store import STORE, Event
+from raytune_yesno.study.study import Study, load
+
+TENSORBOARD = "tensorboard"
+"""The folder of TensorBoard's event files, in the study's."""
+
+_PATIENCE_S = 60.0  # for what is still to be written when the search has ended
+_NO_METRICS = frozenset(
+    ("event", "time", "trial", "attempt", "epoch", "pid", "began", "ended", "diverged")
+)
+
+
+class Log(Protocol):
+    """What a study's trials are shown in."""
+
+    def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
+        """Begin a trial, or go on with it after an epoch; with another point where a scheduler
+        changed it."""
+
+    def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Show an epoch's metrics."""
+
+    def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
+        """End a trial; ``best`` are the metrics of its best epoch, empty without any."""
+
+    def close(self) -> None:
+        """Write what is still held back."""
+
+
+def open_logs(names: Sequence[str], out: Path) -> list[Log]:
+    """Return the logs that were asked for, ``tensorboard`` or ``mlflow=URI``.
+
+    Raises:
+        InputError: there is no such log, what it needs is not installed, or it does not answer.
+    """
+    logs: list[Log] = []
+    for name in names:
+        kind, _, uri = name.partition("=")
+        if kind == "tensorboard" and not uri:
+            logs.append(TensorBoardLog(out / TENSORBOARD))
+        elif kind == "mlflow" and uri:
+            logs.append(MLflowLog(uri, out))
+        else:
+            raise InputError(f"--log {name}: choose from tensorboard, mlflow=URI")
+    return logs
+
+
+class TensorBoardLog:
+    """Write a run a trial: metrics by epoch, the point as text, and both for the HPARAMS tab."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise InputError(
+                "--log tensorboard: tensorboardX is not installed; "
+                "pip install 'raytune-yesno[tensorboard]'"
+            ) from None
+        self.folder, self.build = folder, SummaryWriter
+        self.writers: dict[int, Any] = {}
+        self.points: dict[int, Mapping[str, Any]] = {}
+        self.last: dict[int, int] = {}  # TensorBoard drops what comes before a lower step
+
+    def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
+        if trial not in self.writers:
+            # A file's name has but the second in it, and a trial that goes on may be as quick.
+            self.writers[trial] = self.build(
+                str(self.folder / f"trial-{trial:05}"),
+                flush_secs=5,
+                filename_suffix=f".{uuid.uuid4().hex[:8]}",
+            )
+        if self.points.get(trial) != point:
+            rows = "\n".join(f"    {key}: {value}" for key, value in point.items())
+            self.writers[trial].add_text("config", rows, epoch)
+        self.points[trial], self.last[trial] = point, epoch
+
+    def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.last[trial] = epoch
+        for name, value in metrics.items():
+            self.writers[trial].add_scalar(name, value, epoch)
+
+    def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
+        from tensorboardX.summary import hparams
+
+        writer = self.writers.pop(trial)
+        point = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in self.points.pop(trial).items()
+        }
+        if best:
+            figures = {f"best/{name}": value for name, value in best.items()}
+            for name, value in figures.items():
+                writer.add_scalar(name, value, self.last[trial])
+            for summary in hparams({**point, "status": status}, figures):
+                writer.file_writer.add_summary(summary, self.last[trial])
+        writer.close()
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+
+class MLflowLog:
+    """Make an experiment of the study's name and in it a run a trial."""
+
+    def __init__(self, uri: str, out: Path) -> None:
+        # What is tuned here is nobody's business.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        try:
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+        except ImportError:
+            raise InputError(
+                "--log mlflow: MLflow is not installed; pip install 'raytune-yesno[mlflow]'"
+            ) from None
+        self.study = str(out)
+        try:
+            self.client = MlflowClient(uri)
+            found = self.client.get_experiment_by_name(out.name)
+            self.experiment = (
+                found.experiment_id if found else self.client.create_experiment(out.name)
+            )
+            # Of a study that goes on: the runs it began.
+            self.known = {
+                run.data.tags["trial"]: run.info.run_id
+                for run in self.client.search_runs(
+                    [self.experiment], f"tags.study = '{self.study}'", max_results=50_000
+                )
+            }
+        except (MlflowException, ImportError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(f"--log mlflow={uri}: {reason}") from None
+        self.runs: dict[int, str] = {}
+        self.points: dict[int, Mapping[str, Any]] = {}
+
+    def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
+        from mlflow.entities import Param
+
+        if trial not in self.runs:
+            run = self.known.get(str(trial))
+            if run is None:
+                tags = {"study": self.study, "trial": str(trial)}
+                name = f"trial {trial}"
+                run = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
+                known = [Param(key, str(value)) for key, value in point.items()]
+                self.client.log_batch(run, params=known)
+            else:
+                self.client.update_run(run, status="RUNNING")
+            self.runs[trial] = run
+        elif self.points[trial] != point:  # MLflow's parameters never change
+            self.client.set_tag(self.runs[trial], "changed_config", str(point))
+        self.points[trial] = point
+
+    def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        found = [Metric(name, value, now, epoch) for name, value in metrics.items()]
+        self.client.log_batch(self.runs[trial], metrics=found)
+
+    def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
+        run = self.runs.pop(trial)
+        for name, value in best.items():
+            self.client.log_metric(run, f"best_{name}", value)
+        self.client.set_tag(run, "status", status)
+        self.client.set_terminated(run, "FINISHED" if status in ("done", "stopped") else "FAILED")
+
+    def close(self) -> None:
+        for run in self.runs.values():
+            self.client.set_terminated(run, "KILLED")
+
+
+@contextlib.contextmanager
+def follow_study(
+    logs: Sequence[Log], out: Path, note: Callable[[str], None]
+) -> Iterator[Callable[[Event], None] | None]:
+    """Return what takes a study's events while it runs; None without logs.
+
+    Args:
+        out: the study's folder; it may hold one that goes on.
+        note: prints that a log failed.
+    """
+    if not logs:
+        yield None
+        return
+    feed = Feed(logs, note, load(out) if (out / STORE).is_file() else None)
+    try:
+        yield feed.put
+    finally:
+        feed.close()
+
+
+class Feed:
+    """Hand a store's events to logs, in a thread: one that is slow holds up no trial.
+
+    One that fails is told of once and then left alone; the study goes on.
+    """
+
+    def __init__(
+        self,
+        logs: Sequence[Log],
+        note: Callable[[str], None],
+        before: Study | None = None,
+    ) -> None:
+        self.logs, self.note = list(logs), note
+        self.points: dict[int, dict[str, Any]] = {}
+        self.bests: dict[int, tuple[float, dict[str, float]]] = {}
+        self.begun: set[int] = set()
+        self.last: dict[int, int] = {}
+        for trial in before.trial_list if before else ():
+            self.points[trial.number] = trial.point
+            for epoch in trial.epochs:
+                self.last[trial.number] = epoch["epoch"]
+                self.keep_best(trial.number, read_metrics(epoch))
+        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self.run, name="logs", daemon=True)
+        self.thread.start()
+
+    def put(self, event: Event) -> None:
+        """Take an event that the store has written."""
+        self.events.put(event)
+
+    def close(self) -> None:
+        """Let the logs write what is left, for a while."""
+        self.events.put(None)
+        self.thread.join(_PATIENCE_S)
+        if self.thread.is_alive():
+            self.note("--log: it does not keep up; its last records are missing there")
+
+    def run(self) -> None:
+        while (event := self.events.get()) is not None:
+            self.tell(event)
+        for log in list(self.logs):
+            self.attempt(log, log.close)
+
+    def tell(self, event: Event) -> None:
+        trial = event.get("trial", -1)
+        match event["event"]:
+            case "asked":
+                self.points[trial] = event["point"]
+            case "started" | "mutated":
+                self.points[trial] = event.get("point", self.points.get(trial, {}))
+                self.begun.add(trial)
+                for log in list(self.logs):
+                    self.attempt(log, log.start, trial, self.points[trial], self.last.get(trial, 0))
+            case "epoch":
+                metrics = read_metrics(event)
+                self.last[trial] = event["epoch"]
+                self.keep_best(trial, metrics)
+                for log in list(self.logs):
+                    self.attempt(log, log.epoch, trial, event["epoch"], metrics)
+            case "ended" if trial in self.begun:
+                self.begun.remove(trial)
+                _, best = self.bests.pop(trial, (0.0, {}))
+                for log in list(self.logs):
+                    self.attempt(log, log.end, trial, event["status"], best)
+
+    def attempt(self, log: Log, action: Callable[..., None], *values: Any) -> None:
+        try:
+            action(*values)
+        except Exception as error:
+            self.logs.remove(log)
+            name = type(log).__name__.removesuffix("Log")
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            self.note(f"{name} failed and is left alone, the study goes on ({reason})")
+
+    def keep_best(self, trial: int, metrics: dict[str, float]) -> None:
+        loss = metrics.get("valid_loss")
+        if loss is not None and loss < self.bests.get(trial, (math.inf, {}))[0]:
+            self.bests[trial] = (loss, metrics)
+
+
+def read_metrics(epoch: Event) -> dict[str, float]:
+    """Return the finite numbers of an epoch that say how the trial is."""
+    return {
+        key: float(value)
+        for key, value in epoch.items()
+        if key not in _NO_METRICS and type(value) in (int, float) and math.isfinite(value)
+    }

@@ -1,0 +1,66 @@
+"""Begin a study with what others have found."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.search import Observation
+from raytune_yesno.space import Space, check_point
+from raytune_yesno.study.study import METRIC, Study
+
+
+def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
+    """Return what a search over ``space`` can learn from other studies.
+
+    Returns:
+        ``observations``, the trials whose points lie in the space; ``used``, how many of each
+        study; ``left_out``, how many of the others for each reason. Fit for the store, so that
+        resuming does not need the other studies.
+
+    Raises:
+        InputError: nothing could be used.
+    """
+    observations: list[dict[str, Any]] = []
+    used: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for study in studies:
+        used[str(study.path)] += 0
+        for trial in study.trial_list:
+            point = {key: value for key, value in trial.best_point.items() if key in space}
+            losses = [epoch[METRIC] for epoch in trial.epochs if epoch.get(METRIC) is not None]
+            reason = "without a result" * (trial.status not in ("done", "stopped") or not losses)
+            try:
+                check_point(space, point)
+            except InputError as error:
+                reason = reason or str(error)
+            if reason:
+                left_out[reason] += 1
+                continue
+            used[str(study.path)] += 1
+            observations.append({"point": point, "status": trial.status, "losses": losses})
+    if not observations:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise InputError(f"--warm-start: no trial could be used ({reasons or 'there are none'})")
+    return {"observations": observations, "used": dict(used), "left_out": dict(left_out)}
+
+
+def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
+    """Return what :func:`gather` found as the first trials that a search is told of."""
+    return [
+        Observation(
+            number=number,
+            point=seen["point"],
+            loss=min(seen["losses"]),
+            epochs=len(seen["losses"]),
+            status=seen["status"],
+            losses=tuple(seen["losses"]),
+        )
+        for number, seen in enumerate(known["observations"] if known else ())
+    ]
+
+
+def describe(known: Mapping[str, Any]) -> list[str]:
+    """Return lines for people: what was used, and what was left out and why."""
+    lines = [f"{count} trials of {path} are known" for path, count in known["used"].items()]
+    return lines + [f"{count} trials left out: {why}" for why, count in known["left_out"].items()]

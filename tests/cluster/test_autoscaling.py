@@ -1,0 +1,32 @@
+"""Workers come when trials wait and go when idle: Ray's autoscaler (v2) with its fake provider."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from apart import MARK, find_marked, own_home, run_apart
+
+from raytune_yesno.study.study import load
+
+pytestmark = pytest.mark.cluster
+
+
+def test_workers_come_for_a_study_and_go_after_it(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "autoscaled.py"
+    with own_home() as environment:
+        told = run_apart(
+            f"unset RAY_ADDRESS RAY_AUTH_MODE\n{sys.executable} {script} {tmp_path / 'study'}",
+            {**environment, "PYTHONPATH": str(script.parent.parent)},
+        )
+        assert told.returncode == 0, told.stdout
+        assert find_marked(environment[MARK]) == []
+    (line,) = (line for line in told.stdout.splitlines() if line.startswith("SEEN "))
+    seen = json.loads(line.removeprefix("SEEN "))
+    assert seen["code"] == 0
+    assert seen["began_with"] == 1  # the head, on which no trial runs
+    assert {"up_s", "down_s"} <= set(seen)  # two workers came, and both went
+    study = load(tmp_path / "study")
+    assert {trial.status for trial in study.trial_list} <= {"done", "stopped"}
+    assert study.epochs["node"].nunique() == 2
+    assert study.refit

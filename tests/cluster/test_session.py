@@ -1,0 +1,111 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from raytune_yesno.cluster.session import ray_session
+from raytune_yesno.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a session sets in the environment."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+@pytest.mark.parametrize("flag", ["num_cpus", "num_gpus"])
+def test_a_negative_count_is_refused(flag: str) -> None:
+    session = ray_session("local", **{flag: -1})
+    with pytest.raises(InputError, match=f"--{flag.replace('_', '-')}: -1 is out of range"):
+        session.__enter__()
+
+
+def test_an_address_where_nothing_listens_is_refused() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"--address {address}: no Ray cluster answers"):
+            ray_session(address).__enter__()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:", "127.0.0.1:99999", "[::1]:x"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="no Ray cluster answers there"):
+        ray_session(address).__enter__()
+
+
+def test_the_environment_names_the_cluster_where_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
+    with pytest.raises(InputError, match="--address elsewhere"):
+        ray_session().__enter__()
+
+
+@pytest.mark.ray
+def test_a_session_has_the_resources_that_were_asked_for(ray_cluster: str) -> None:
+    resources = ray.cluster_resources()
+    assert (resources["CPU"], resources["GPU"]) == (4, 2)
+
+
+@pytest.mark.ray
+def test_a_cluster_of_its_own_is_not_watched_for_reclaimed_nodes(ray_cluster: str) -> None:
+    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    assert ray.get(ray.remote(lambda: os.environ.get(name)).remote()) == "0"
+    assert name not in os.environ
+
+
+def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        command = ["tune", "--address", address, "--data", "synthetic:10"]
+        done = subprocess.run(
+            [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
+            env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"raytune-yesno: --address {address}: the cluster there asks for a token"
+    )
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_sigterm_is_not_left_to_rays_handler(ray_cluster: str, tmp_path: Path) -> None:
+    command = ["train", "--address", ray_cluster, "--data", "synthetic:10", "--epochs", "5000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "run"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history, deadline = tmp_path / "run/history.jsonl", time.monotonic() + 120
+    try:
+        while not (history.exists() and history.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate()[1]
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.splitlines()[-1].endswith(f"train --resume {tmp_path / 'run'}")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_token_is_the_users_alone() -> None:
+    token = Path.home() / ".ray" / "auth_token"
+    if not token.exists():
+        pytest.skip("this Ray made no token")
+    assert token.stat().st_mode & 0o077 == 0

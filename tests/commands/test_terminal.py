@@ -1,0 +1,62 @@
+"""A terminal that is closed while something is printed to it."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.commands.terminal import LastingStream
+from raytune_yesno.study.study import load
+
+
+def test_a_stream_falls_silent_when_its_terminal_is_closed() -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as stream:
+        lasting = LastingStream(stream)
+        assert lasting.isatty()
+        print("seen", file=lasting, flush=True)
+        assert os.read(master, 100) == b"seen\r\n"
+        os.close(master)
+        with pytest.raises(OSError, match="Input/output error"):
+            os.write(slave, b"x")
+        print("not seen", file=lasting, flush=True)
+        print("nor this", file=lasting, flush=True)
+        assert not lasting.isatty()
+
+
+def test_a_stream_still_fails_for_other_causes() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    with pytest.raises(BrokenPipeError):
+        print("x", file=LastingStream(stream), flush=True)
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+@pytest.mark.ray
+def test_a_study_goes_on_without_its_terminal_where_it_may(
+    ray_cluster: str, tmp_path: Path
+) -> None:
+    master, slave = pty.openpty()
+    out = tmp_path / "study"
+    words = ["tune", "--data", "synthetic:20", "--trials", "3", "--epochs", "2", "--out", str(out)]
+    study = subprocess.Popen(
+        [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+    )
+    os.close(slave)
+    shown = b""
+    while b"running" not in shown:
+        shown += os.read(master, 1000)
+    os.close(master)
+    assert study.wait(300) == 0
+    assert load(out).refit

@@ -1,0 +1,111 @@
+"""What the project rests on: pinned as tested together, consistent, free to use."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from raytune_yesno.launch.versions import PYTHON, pin_installed, read_pins
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "cluster/constraints.txt").read_text()
+PINS = read_pins(TEXT)
+of_the_pinned_python = pytest.mark.skipif(
+    sys.version_info[:2] != tuple(map(int, PYTHON.split("."))),
+    reason=f"the versions are those for Python {PYTHON}",
+)
+# Permissive, or binding for changes to the package itself alone (MPL).
+ALLOWED = re.compile(
+    r"apache|\bmit\b|bsd|psf|python software foundation|mpl|mozilla|isc|zlib|cc0|bsl-1\.0|scipy",
+    re.IGNORECASE,
+)
+REFUSED = re.compile(r"\bA?GPL|general public|non.?commercial|SSPL|BUSL", re.IGNORECASE)
+
+
+def describe_licence(name: str) -> str:
+    """Return all that a package says of its licence in a line."""
+    about = distribution(name).metadata
+    classifiers = [
+        text.rpartition("::")[2].strip()
+        for text in about.get_all("Classifier", [])
+        if text.startswith("License ::")
+    ]
+    stated = (about.get("License") or "").strip().splitlines()[:1]
+    return " | ".join(filter(None, [about.get("License-Expression"), *stated, *classifiers]))
+
+
+def test_the_file_holds_names_and_versions_alone() -> None:
+    lines = [line for line in TEXT.splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)
+    assert lines == sorted(lines, key=lambda line: line.partition("==")[0])
+    assert len(lines) == len(PINS)
+
+
+@of_the_pinned_python
+def test_every_package_that_is_needed_is_pinned() -> None:
+    assert sorted(pin_installed().keys() - PINS.keys()) == []
+
+
+@of_the_pinned_python
+@pytest.mark.parametrize("name", PINS)
+def test_the_pins_suit_each_other(name: str) -> None:
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        pytest.skip("not installed here")
+    if found.version != PINS[name]:
+        pytest.skip(f"{found.version} is installed here")
+    for text in found.requires or []:
+        requirement = Requirement(text)
+        pin = PINS.get(canonicalize_name(requirement.name))
+        # Of an extra, `evaluate` is true only for that extra.
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if pin and applies:
+            assert requirement.specifier.contains(pin, prereleases=True), text
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pip"), reason="there is no pip here")
+def test_what_is_installed_suits_each_other() -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# NVIDIA's own packages, which torch's wheels for Linux bring along, have NVIDIA's own licence.
+@pytest.mark.parametrize("name", [name for name in PINS if not re.match("nvidia-|cuda-", name)])
+def test_its_licence_allows_its_use(name: str) -> None:
+    try:
+        licence = describe_licence(name)
+    except PackageNotFoundError:
+        pytest.skip("not installed here")
+    assert ALLOWED.search(licence), licence
+    assert not REFUSED.search(licence), licence
+
+
+@pytest.mark.parametrize(("given", "said"), [(PYTHON, ""), ("3.10", "not the one whose versions")])
+def test_the_quickstart_installs_them(tmp_path: Path, given: str, said: str) -> None:
+    """With Python 3.11 the pins are used; with another one that is said. pip is not run."""
+    pip, python = tmp_path / "bin/pip", tmp_path / "bin/python"
+    pip.parent.mkdir()
+    pip.write_text('#!/bin/sh\necho "$@"\n')
+    python.write_text(f"#!/bin/sh\necho {given}\n")
+    for file in (pip, python):
+        file.chmod(0o755)
+    command = f". {ROOT}/scripts/environment.sh; make_environment ''; make_environment ''"
+    done = subprocess.run(
+        ["bash", "-euc", command],
+        env={"PATH": "/usr/bin:/bin", "VENV": str(tmp_path), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file = "/dev/null" if said else ROOT / "cluster/constraints.txt"
+    installed = [line for line in done.stderr.splitlines() if line.startswith("install ")]
+    (line,) = installed  # the second time all is there
+    assert f"--only-binary :all: --constraint {file} --editable {ROOT}" in line
+    assert said in done.stderr

@@ -1,0 +1,255 @@
+"""The definitions in cluster/: filled in, they pass Ray's validation, schemas and our rules."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.launch.versions import PYTHON, ray_version, read_pins
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "cluster"
+CLOUDS = ("gcp", "azure")
+PINS = read_pins((FOLDER / "constraints.txt").read_text())
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """File mounts are relative to where the launcher is run."""
+    monkeypatch.chdir(ROOT)
+
+
+def fill_in(name: str, folder: Path) -> Path:
+    """Write a definition whose marks are replaced as a user would replace them."""
+    text = (FOLDER / name).read_text()
+    path = folder / name
+    path.write_text(re.sub(r"EDIT-([a-z]+)", r"my-\1", text))
+    return path
+
+
+@pytest.mark.parametrize("name", ["gcp.yaml", "azure.yaml", "kubernetes.yaml"])
+def test_filled_in_it_is_good(name: str, tmp_path: Path) -> None:
+    assert check_definition(fill_in(name, tmp_path)) == []
+
+
+@pytest.mark.parametrize("name", ["gcp.yaml", "azure.yaml", "kubernetes.yaml"])
+def test_as_it_is_only_the_marks_are_complained_of(name: str) -> None:
+    problems = check_definition(FOLDER / name)
+    assert problems
+    assert all("is still to be filled in" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["gcp.yaml", "azure.yaml", "kubernetes.yaml"])
+def test_every_mark_is_explained(name: str) -> None:
+    lines = (FOLDER / name).read_text().splitlines()
+    for number, line in enumerate(lines):
+        if "EDIT-" in line.split("#")[0]:
+            nearby = lines[max(0, number - 25) : number + 1]
+            assert any(re.search(r"# EDIT:", other) for other in nearby), line
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_workers_come_on_demand_and_the_head_stays(name: str) -> None:
+    definition = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    types = definition["available_node_types"]
+    assert set(types) == {"head", "cpu", "gpu"}
+    assert types["head"]["resources"] == {"CPU": 0}
+    assert types["gpu"]["resources"]["GPU"] == 1
+    for worker in ("cpu", "gpu"):
+        assert types[worker]["min_workers"] == 0
+        settings = str(types[worker]["node_config"])
+        assert re.search("SPOT|Spot", settings)
+    assert not re.search("SPOT|Spot", str(types["head"]["node_config"]))
+
+
+@pytest.mark.parametrize("name", ["onprem", "aws", *CLOUDS])
+def test_no_port_that_asks_for_no_token_is_opened(name: str) -> None:
+    definition = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    head, worker = (definition[f"{kind}_start_ray_commands"][-1] for kind in ("head", "worker"))
+    for start in (head, worker):
+        assert re.search(r"export .*RAY_AUTH_MODE=token.* RAY_enable_metrics_collection=0", start)
+    assert "AUTOSCALER_METRIC_PORT=65536 DASHBOARD_METRIC_PORT=65536;" in head
+
+
+def test_constraints_are_of_this_project() -> None:
+    assert PINS["ray"] == ray_version()
+    assert f"Python {PYTHON}" in (FOLDER / "constraints.txt").read_text()
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[(.*?)^\]", pyproject, flags=re.M | re.S)
+    assert listed
+    for text in re.findall(r'"([^"]+)"', listed[1]):
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(PINS[requirement.name]), text
+
+
+def test_the_dashboard_is_among_them() -> None:
+    assert {"aiohttp", "opencensus", "boto3", "google-api-python-client"} <= set(PINS)
+
+
+# Kubernetes
+
+
+def find_schemas() -> Path:
+    """Return the folder of KubeRay's schemas; skip the test where there is none."""
+    folder = os.environ.get("KUBERAY_CRDS") or ROOT.parent / "shared" / "cluster-lab" / "crds"
+    if not Path(folder).is_dir():
+        pytest.skip("no KubeRay schemas: set KUBERAY_CRDS to the folder of its CRDs")
+    return Path(folder)
+
+
+def be_strict(schema: Any) -> Any:
+    """Return a schema that refuses fields it does not name, as `kubectl --validate=strict`."""
+    if isinstance(schema, list):
+        return [be_strict(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    strict = {
+        # A property may be called like a keyword.
+        key: {name: be_strict(inner) for name, inner in value.items()}
+        if key == "properties"
+        else be_strict(value)
+        for key, value in schema.items()
+    }
+    if strict.pop("x-kubernetes-int-or-string", False):
+        strict.pop("type", None)
+        strict["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    if strict.get("nullable") and isinstance(strict.get("type"), str):
+        strict["type"] = [strict["type"], "null"]
+    if "properties" in strict and not strict.get("x-kubernetes-preserve-unknown-fields"):
+        strict.setdefault("additionalProperties", False)
+    return strict
+
+
+@pytest.fixture(scope="module")
+def job_schema() -> jsonschema.Draft4Validator:
+    text = (find_schemas() / "ray.io_rayjobs.yaml").read_text()
+    (crd,) = (item for item in yaml.load_all(text, yaml.CSafeLoader) if item)
+    (schema,) = (
+        version["schema"]["openAPIV3Schema"]
+        for version in crd["spec"]["versions"]
+        if version["name"] == "v1"
+    )
+    strict = be_strict(schema)
+    strict["properties"]["metadata"] = {"type": "object"}
+    return jsonschema.Draft4Validator(strict)
+
+
+def read_manifests() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
+
+
+def find_errors(schema: jsonschema.Draft4Validator, job: dict[str, Any]) -> list[str]:
+    return [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in schema.iter_errors(job)
+    ]
+
+
+def test_the_job_fits_kuberays_schema(job_schema: jsonschema.Draft4Validator) -> None:
+    assert find_errors(job_schema, read_manifests()[0]) == []
+
+
+def cluster(job: dict[str, Any]) -> dict[str, Any]:
+    return job["spec"]["rayClusterSpec"]
+
+
+def head_pod(job: dict[str, Any]) -> dict[str, Any]:
+    return cluster(job)["headGroupSpec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job["spec"].update(entryPoint="x"),
+        lambda job: cluster(job)["workerGroupSpecs"][0].update(replicas="two"),
+        lambda job: cluster(job).pop("headGroupSpec"),
+        lambda job: head_pod(job)["containers"][0].update(imag="x"),
+        lambda job: cluster(job)["authOptions"].update(mode="none"),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(
+    job_schema: jsonschema.Draft4Validator, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    job = read_manifests()[0]
+    change(job)
+    assert find_errors(job_schema, job)
+
+
+WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda job: cluster(job).update(rayVersion="2.9.0"), "rayVersion: '2.9.0' must be"),
+    (lambda job: head_pod(job)["containers"][0].update(image="r/y:2.9.0-py311"), "image: its tag"),
+    (lambda job: head_pod(job)["containers"][0].update(image="r/y"), "image: its tag"),
+    (lambda job: head_pod(job).update(restartPolicy="Always"), "restartPolicy: it must be Never"),
+    (lambda job: head_pod(job).pop("restartPolicy"), "restartPolicy: it must be Never"),
+    (lambda job: head_pod(job).update(hostNetwork=True), "hostNetwork: leave it out"),
+    (lambda job: head_pod(job)["volumes"].clear(), "no volume is mounted by head and workers"),
+    (
+        lambda job: head_pod(job)["containers"][0]["resources"]["requests"].update(cpu="4000m"),
+        "requests.cpu: 4000m is more than the limit, 2",
+    ),
+    (
+        lambda job: head_pod(job)["containers"][0]["resources"]["requests"].update(memory="8 GB"),
+        "'8 GB' is no amount",
+    ),
+    (
+        lambda job: head_pod(job)["containers"][0]["resources"]["limits"].pop("memory"),
+        "limits.memory: it is missing",
+    ),
+    (lambda job: cluster(job)["authOptions"].update(mode="disabled"), "must be token"),
+    (lambda job: cluster(job).pop("enableInTreeAutoscaling"), "enableInTreeAutoscaling: it must"),
+    (
+        lambda job: cluster(job)["headGroupSpec"].update(serviceType="LoadBalancer"),
+        "serviceType: it must be ClusterIP",
+    ),
+    (
+        lambda job: cluster(job)["workerGroupSpecs"][0].update(minReplicas=9),
+        "minReplicas ≤ replicas ≤ maxReplicas",
+    ),
+    (lambda job: job["spec"].pop("shutdownAfterJobFinishes"), "shutdownAfterJobFinishes: it must"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_what_the_schema_cannot_say_is_said(
+    change: Callable[[dict[str, Any]], Any], said: str, tmp_path: Path
+) -> None:
+    manifests = read_manifests()
+    change(manifests[0])
+    path = tmp_path / "kubernetes.yaml"
+    path.write_text(yaml.safe_dump_all(manifests).replace("EDIT-", "my-"))
+    problems = check_definition(path)
+    assert [problem for problem in problems if said in problem], problems
+
+
+def test_the_slurm_script_is_one() -> None:
+    script = FOLDER / "slurm.sh"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_the_study_is_one() -> None:
+    from argparse import Namespace
+
+    from raytune_yesno.cli import build_parser
+    from raytune_yesno.commands.settings import build_plan, read_settings
+
+    options: Namespace = build_parser().parse_args(["tune", "--config", "cluster/study.yaml"])
+    plan = build_plan(read_settings(options), options)
+    plan.check()
+    assert plan.ordered
+
+
+def test_the_readme_names_every_file() -> None:
+    text = (FOLDER / "README.md").read_text()
+    for path in FOLDER.iterdir():
+        if path.suffix in (".yaml", ".sh", ".txt"):
+            assert path.name in text, path.name
+    assert f"rayproject/ray:{ray_version()}-py{PYTHON.replace('.', '')}" in text

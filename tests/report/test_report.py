@@ -1,0 +1,538 @@
+"""What a report says, without a browser: numbers are those of the tables, texts are shown."""
+
+import csv
+import io
+import json
+import math
+import random
+import re
+import shlex
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno import cli
+from raytune_yesno.commands.display import WIDTH
+from raytune_yesno.commands.report import run_report
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.report import write_report
+from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.compare import Group, compare_groups, group_studies
+from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
+from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
+from raytune_yesno.report.payload import build_payload, embed
+from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
+from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.study.store import StudyStore
+from raytune_yesno.study.study import Study, load, load_all
+
+SPACE = {
+    "learning_rate": {"float": [1e-4, 1e-1], "log": True},
+    "dropout": {"float": [0.0, 0.5]},
+    "hidden_units": {"int": [8, 64]},
+    "channels": {"choice": [[8, 16], [16, 32]]},
+}
+EVIL = "</script><script>recordError('ran')</script><img src=x onerror=recordError(1)>"
+
+
+def write_study(
+    folder: Path,
+    num_trials: int = 30,
+    *,
+    search: str = "random",
+    seed: int = 0,
+    ended: bool = True,
+    error: str = "OSError: no room",
+) -> Study:
+    """Write a study in which the learning rate matters, and little else."""
+    draw = random.Random(seed)
+    store = StudyStore(folder)
+    store.append(
+        "study",
+        time=0.0,
+        format=1,
+        slots=2,
+        data="synthetic",
+        corpus={"source": "synthetic", "fingerprint": "f00d"},
+        versions={"ray": "2.60.0"},
+        config={"epochs": 9, "seed": seed, "learning_rate": 0.002},
+        space=SPACE,
+        search=search,
+        search_options={},
+        scheduler="asha",
+        scheduler_options={},
+        trials=num_trials,
+    )
+    clock = [1.0, 1.5]
+    for number in range(num_trials):
+        slot = number % 2
+        rate = 10 ** draw.uniform(-4, -1)
+        point = {
+            "learning_rate": rate,
+            "dropout": draw.uniform(0, 0.5),
+            "hidden_units": draw.randint(8, 64),
+            "channels": draw.choice([[8, 16], [16, 32]]),
+        }
+        store.append("asked", time=clock[slot], trial=number, point=point)
+        store.append("started", time=clock[slot], trial=number, attempt=1)
+        floor = 0.1 + (math.log10(rate) + 2.5) ** 2
+        last = 9 if floor < 0.6 else 3
+        for epoch in range(1, last + 1):
+            loss = floor + 3 / epoch
+            store.append(
+                "epoch",
+                time=clock[slot] + 1,
+                trial=number,
+                attempt=1,
+                epoch=epoch,
+                train_loss=loss,
+                valid_loss=loss,
+                valid_wer=min(1.0, round(loss / 5, 2)),
+                seconds=0.9,
+                host="here",
+                pid=slot,
+                began=clock[slot],
+                ended=clock[slot] + 1,
+            )
+            clock[slot] += 1.0
+        clock[slot] += 0.25
+        status = "failed" if number == 1 else "done" if last == 9 else "stopped"
+        failed = {"error": error} if status == "failed" else {}
+        store.append("ended", time=clock[slot], trial=number, status=status, **failed)
+    if ended:
+        store.append("searched", time=max(clock))
+        test = {"wer": 1 / 240, "words": 240, "substitutions": 0, "insertions": 0, "deletions": 1}
+        store.append("refitted", checkpoint="refit/last", epochs=9, trial=0, test=test)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return write_study(tmp_path_factory.mktemp("report") / "study")
+
+
+def read_payload(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    payload: dict[str, Any] = json.loads(found[1])
+    return payload
+
+
+class TestNumbers:
+    def test_of_the_page_are_those_of_the_tables(self, study: Study, tmp_path: Path) -> None:
+        report = write_report([study], tmp_path)
+        shown = read_payload(report.html.read_text())["studies"][0]
+        table = study.trials
+        assert shown["number"] == table["trial"].tolist()
+        assert shown["value"] == table["valid_loss"].tolist()
+        assert shown["wer"] == table["valid_wer"].tolist()
+        assert shown["epochs"] == table["epochs"].tolist()
+        assert shown["seconds"] == pytest.approx(table["seconds"].tolist(), rel=1e-4)
+        for axis, column in zip(shown["axes"], shown["points"], strict=True):
+            values = table[f"config.{axis['name']}"].tolist()
+            if axis["kind"] == "choice":
+                column = [shown["choices"][axis["name"]][place] for place in column]
+            assert column == values
+        curves = study.epochs.groupby("trial")["valid_loss"].apply(list)
+        for number, (curve, *_) in zip(shown["number"], shown["curves"], strict=True):
+            assert curve == pytest.approx(curves[number], rel=1e-4)
+        assert study.best is not None
+        assert shown["number"][shown["best"]] == study.best.number
+        assert f"<b>{study.best.metrics['valid_loss']:.4g}</b>" in report.html.read_text()
+
+    def test_of_the_file_are_those_of_the_table(self, study: Study, tmp_path: Path) -> None:
+        rows = list(csv.DictReader(io.StringIO(write_report([study], tmp_path).csv.read_text())))
+        assert [float(row["valid_loss"]) for row in rows] == study.trials["valid_loss"].tolist()
+        assert rows[1]["error"] == "OSError: no room"
+
+    def test_of_several_studies_stand_in_one_file(self, study: Study, tmp_path: Path) -> None:
+        other = write_study(tmp_path / "other", 4)
+        rows = list(
+            csv.DictReader(io.StringIO(write_report([study, other], tmp_path).csv.read_text()))
+        )
+        assert [row["study"] for row in rows] == ["study"] * 30 + ["other"] * 4
+
+    def test_of_the_best_so_far_end_with_the_best(self, study: Study) -> None:
+        assert study.best is not None
+        for curve in trace_best(study).values():
+            values = [value for _, value in curve]
+            assert values == sorted(values, reverse=True)
+            assert values[-1] == study.best.metrics["valid_loss"]
+        ends = {kind: curve[-1][0] for kind, curve in trace_best(study).items()}
+        assert ends["trials"] == 30
+        assert ends["epochs"] <= len(study.epochs)
+
+    def test_of_the_rungs(self, study: Study) -> None:
+        spent = measure_spending(study)
+        assert (spent.epochs, spent.whole, spent.longest) == (len(study.epochs), 30 * 9, 9)
+        (rung,) = spent.rungs
+        stopped = int((study.trials["status"] == "stopped").sum())
+        assert (rung.epoch, rung.reached, rung.stopped) == (3, 30, stopped)
+        assert rung.agreement == pytest.approx(1)  # here the order never changes
+        at_rung = study.epochs[study.epochs["epoch"] == 3]["valid_loss"]
+        assert rung.best == at_rung.min()
+
+    def test_of_the_timeline_add_up_to_the_seconds_of_the_epochs(self, study: Study) -> None:
+        slots, spans = lay_timeline(study)
+        assert len(slots) == 2
+        assert [trial for _, trial, *_ in sorted(spans, key=lambda s: s[1])] == list(range(30))
+        assert sum(end - start for _, _, start, end, _ in spans) == pytest.approx(len(study.epochs))
+
+
+def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
+    store = StudyStore(tmp_path)
+    store.append("study", time=0.0, slots=1)
+    store.append("asked", trial=0, point={})
+    for epoch in range(1, 2001):
+        store.append(
+            "epoch", trial=0, epoch=epoch, valid_loss=abs(epoch - 777) + 1.0, seconds=1.0,
+            host="", pid=0, began=float(epoch), ended=epoch + 1.0,
+        )  # fmt: skip
+    shown = build_payload([load(tmp_path)], ["a"], [], [()])["studies"][0]
+    values, places = shown["curves"][0]
+    assert (places[0], places[-1]) == (1, 2000)
+    assert 777 in places
+    assert len(values) == len(places) <= 101
+
+
+class TestEscaping:
+    def test_what_people_wrote_is_shown_and_not_run(self, tmp_path: Path) -> None:
+        store = StudyStore(tmp_path / EVIL.replace("/", "_"))
+        evil = {EVIL: EVIL}
+        store.append("study", time=0.0, slots=1, data=EVIL, corpus={"source": EVIL}, search=EVIL,
+                     scheduler="{{data}}", config={"seed": 0}, versions=evil)  # fmt: skip
+        for number in range(2):
+            store.append("asked", trial=number, point={EVIL: f"{EVIL}{number}", "x": {"y": EVIL}})
+        store.append("ended", trial=0, status="failed", error=EVIL)
+        store.append(
+            "epoch", trial=1, epoch=1, valid_loss=1.0, seconds=1.0, host=EVIL, pid=0, began=1.0,
+            ended=2.0,
+        )  # fmt: skip
+        store.append("ended", trial=1, status="done")
+        with store.path.open("a") as file:
+            file.write(EVIL)
+        page = write_report([load(store.path.parent)], tmp_path).html.read_text()
+        assert page.count("<script") == 2  # the data and the code
+        assert page.count("</script>") == 2
+        assert "<img" not in page
+        assert "&lt;/script&gt;" in page
+        assert read_payload(page)["studies"][0]["errors"] == {"0": EVIL}
+
+    def test_half_a_character_is_no_end(self, tmp_path: Path) -> None:
+        store = StudyStore(tmp_path)
+        store.append("study", time=0.0)
+        store.append("asked", trial=0, point={"a": "\ud800"})
+        store.append("ended", trial=0, status="failed", error="\udfff")
+        report = write_report([load(tmp_path)], tmp_path)
+        assert report.csv.is_file()
+        assert read_payload(report.html.read_text())["studies"][0]["errors"] == {"0": "?"}
+
+    def test_json_cannot_end_its_element(self) -> None:
+        text = embed({"</script>": "<!-- & \u2028"})
+        assert not re.search("[<>&\u2028]", text)
+        assert json.loads(text) == {"</script>": "<!-- & \u2028"}
+
+    def test_the_page_asks_for_nothing(self, study: Study, tmp_path: Path) -> None:
+        page = write_report([study], tmp_path).html.read_text()
+        assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+        assert "default-src 'none'" in page
+
+
+class TestImportance:
+    def test_finds_what_mattered(self, study: Study) -> None:
+        found = measure_importance(study)
+        assert not found.refused
+        assert found.names[0] == "learning_rate"
+        assert found.means[0] > 5 * max(found.means[1:])
+        assert found.num_trials == len(study.ranking) == 29
+        assert found.score > 0.5 > 2 * found.score_error
+        assert measure_importance(study) == found
+
+    def test_is_refused_of_few_trials(self, tmp_path: Path) -> None:
+        found = measure_importance(write_study(tmp_path, 5))
+        assert f"at least {MIN_TRIALS} trials" in found.refused
+        assert "there are 4" in found.refused
+
+    def test_is_refused_where_nothing_can_be_foretold(self, tmp_path: Path) -> None:
+        folder = tmp_path / "noise"
+        write_study(folder, 24)
+        lines = []
+        draw = random.Random(1)
+        for line in (folder / "study.jsonl").read_text().splitlines():
+            event = json.loads(line)
+            if event["event"] == "epoch":
+                event["valid_loss"] = draw.random()
+            lines.append(json.dumps(event))
+        (folder / "study.jsonl").write_text("\n".join(lines) + "\n")
+        assert "no better than luck" in measure_importance(load(folder)).refused
+
+    def test_is_refused_where_nothing_was_varied(self, tmp_path: Path) -> None:
+        StudyStore(tmp_path).append("study", time=0.0)
+        assert "no hyperparameter was varied" in measure_importance(load(tmp_path)).refused
+
+
+class TestAxes:
+    def test_have_the_space_s_scales(self, study: Study) -> None:
+        kinds = {axis.name: (axis.kind, axis.whole) for axis in build_axes(study)}
+        assert kinds == {
+            "learning_rate": ("log", False),
+            "dropout": ("linear", False),
+            "hidden_units": ("linear", True),
+            "channels": ("choice", False),
+        }
+
+    def test_are_guessed_without_a_space(self, study: Study, tmp_path: Path) -> None:
+        store = StudyStore(tmp_path)
+        store.append("study", time=0.0)
+        for number in range(3):
+            store.append("asked", trial=number, point={
+                "rate": 10.0**-number, "depth": number, "act": "ab"[number % 2], "same": 1,
+                "flag": number > 1,
+            })  # fmt: skip
+        kinds = {axis.name: axis.kind for axis in build_axes(load(tmp_path))}
+        assert kinds == {"rate": "log", "depth": "linear", "act": "choice", "flag": "choice"}
+
+
+class TestCompare:
+    def test_studies_that_differ_in_their_seed_are_repeats(self, tmp_path: Path) -> None:
+        for search in ("random", "tpe"):
+            for seed in (0, 1):
+                write_study(tmp_path / f"{search}{seed}", 4, search=search, seed=seed)
+        studies = load_all(sorted(tmp_path.iterdir()))
+        groups = group_studies(studies)
+        assert [(g.label, g.members) for g in groups] == [
+            ("random + asha", (0, 1)),
+            ("tpe + asha", (2, 3)),
+        ]
+        page = write_report(studies, tmp_path / "out").html.read_text()
+        assert "Which search was better" in page
+        assert "too few studies to tell" in page
+        assert "do not compare" not in page
+
+    def test_studies_of_other_corpora_are_no_repeats(self, study: Study, tmp_path: Path) -> None:
+        other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
+        assert len(group_studies([study, other])) == 2
+        page = write_report([study, other], tmp_path).html.read_text()
+        assert "judged on 2 corpora: their figures do not compare" in page
+
+    def test_a_difference_has_its_p(self) -> None:
+        groups = [
+            Group("a", (0, 1, 2, 3), (1.0, 1.1, 1.2, 1.3)),
+            Group("b", (4, 5, 6, 7), (2.0, 2.1, 2.2, 2.3)),
+            Group("alone", (8,), (0.0,)),
+        ]
+        (difference,) = compare_groups(groups)
+        assert difference.difference == pytest.approx(-1)
+        assert difference.p == pytest.approx(2 / 70)  # of the 70 ways to deal, two are as far apart
+        assert difference.least_p == pytest.approx(2 / 70)
+        assert groups[2].interval is None
+        low, high = groups[0].interval or (0, 0)
+        assert low < 1.15 < high
+
+    def test_losses_are_compared_by_factors(self) -> None:
+        bests = (0.1, 0.2, 8.0)
+        groups = [
+            Group("a", (0, 1, 2), bests, log=True),
+            Group("b", (3, 4, 5), tuple(2 * best for best in bests), log=True),
+        ]
+        assert groups[0].mean == pytest.approx(math.prod(bests) ** (1 / 3))
+        low, high = groups[0].interval or (0, 0)
+        assert 0 < low < 0.2 < high
+        (difference,) = compare_groups(groups)
+        assert str(difference) == "× 0.5"
+
+    def test_what_may_be_zero_is_compared_as_it_is(self, study: Study) -> None:
+        assert [group.log for group in group_studies([study])] == [True]
+        trials = [
+            replace(trial, epochs=[{**epoch, "valid_loss": 0.0} for epoch in trial.epochs])
+            for trial in study.trial_list
+        ]
+        (group,) = group_studies([replace(study, trial_list=trials)])
+        assert (group.log, group.mean) == (False, 0.0)
+
+
+class TestLeaderboard:
+    def test_fits_the_terminal(self, study: Study, tmp_path: Path) -> None:
+        text = format_leaderboard(study, order=["dropout"])
+        head = text.splitlines()[1].split()
+        assert head[:5] == ["trial", "valid_loss", "wer", "epochs", "dropout"]
+        first = text.splitlines()[2].split()
+        assert study.best is not None
+        assert first[0] == str(study.best.number)
+        assert first[1] == f"{study.best.metrics['valid_loss']:.4g}"
+        both = format_leaderboards([study, write_study(tmp_path / ("long" * 30), 3)])
+        assert all(len(line) <= WIDTH for line in [*text.splitlines(), *both.splitlines()])
+
+    def test_shows_no_control_characters(self, tmp_path: Path) -> None:
+        store = StudyStore(tmp_path)
+        store.append("study", time=0.0, search="\x1b[31m")
+        assert "\x1b" not in format_leaderboard(load(tmp_path))
+
+    def test_of_nothing_says_so(self, tmp_path: Path) -> None:
+        StudyStore(tmp_path).append("study", time=0.0)
+        assert "no trial has come to a result yet" in format_leaderboard(load(tmp_path))
+
+
+class TestTexts:
+    def test_the_test_figure_has_its_interval(self, study: Study) -> None:
+        text = describe_test(study.refit)
+        assert text.startswith("word error rate 0.42% on the test part: 1 of 240 words (95 % int")
+        assert describe_test(None) == describe_test({"test": {}}) == ""
+
+    def test_a_warm_start_is_said(self, study: Study, tmp_path: Path) -> None:
+        known = {"observations": [{}, {}], "used": {}, "left_out": {}}
+        study = replace(study, asked={**study.asked, "warm_start": known})
+        page = write_report([study], tmp_path).html.read_text()
+        assert "2 trials of other studies" in page
+        assert "--warm-start STUDY…" in page
+
+    def test_an_early_end_is_said(self, study: Study) -> None:
+        assert "no room" in describe_state(replace(study, reason="no room"))
+
+    def test_the_commands_make_it_again(self, study: Study, tmp_path: Path) -> None:
+        from raytune_yesno.commands.settings import build_plan, read_settings
+
+        train, tune, file = describe_commands(study)
+        (tmp_path / "study.yaml").write_text(file)
+        words = tune.replace("study.yaml", str(tmp_path / "study.yaml")).split()[1:]
+        options = cli.build_parser().parse_args(words)
+        plan = build_plan(read_settings(options), options)
+        assert plan.as_dict()["space"] == study.asked["space"]
+        assert (plan.search, plan.num_trials, plan.config.epochs) == ("random", 30, 9)
+        options = cli.build_parser().parse_args(shlex.split(train)[1:])
+        config = read_settings(options)["config"]
+        assert study.best is not None
+        assert float(config["learning_rate"]) == study.best.point["learning_rate"]
+
+    @pytest.mark.parametrize(
+        ("base", "point"),
+        [
+            ({"model": "mlp", "hidden_layers": 1, "learning_rate": 2e-3}, {}),
+            ({}, {"model": "mlp"}),
+            ({"task": "sine", "epochs": 16, "batch_size": 2, "hidden_layers": 1}, {}),
+            ({"num_workers": "1:4", "channels": [4], "seed": 7}, {"dropout": 0.1}),
+        ],
+    )
+    def test_the_commands_give_the_very_config_whatever_its_defaults(
+        self, base: dict[str, Any], point: dict[str, Any], study: Study, tmp_path: Path
+    ) -> None:
+        from raytune_yesno.commands.settings import build_plan, read_settings
+
+        asked = build_config(base)
+        assert study.best is not None
+        best = replace(study.best, point=point)
+        space = {"dropout": {"float": [0.0, 0.5]}}
+        asked_so = {**study.asked, "config": asked.as_dict(), "space": space}
+        train, _, file = describe_commands(replace(study, asked=asked_so, trial_list=[best]))
+        options = cli.build_parser().parse_args(shlex.split(train)[1:])
+        assert build_config(read_settings(options)["config"]) == build_config(
+            asked.as_dict(), point
+        )
+        (tmp_path / "study.yaml").write_text(file)
+        words = ["tune", "--config", str(tmp_path / "study.yaml")]
+        options = cli.build_parser().parse_args(words)
+        assert build_plan(read_settings(options), options).config == asked
+
+    def test_the_point_is_the_best_epochs_where_it_changed_after(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        """As with `pbt`, which goes on with another one."""
+        best = study.best
+        assert best is not None
+        assert best.best_epoch is not None
+        change = {"epoch": best.best_epoch["epoch"], "before": best.point}
+        moved = replace(best, point={**best.point, "dropout": 0.49987}, mutations=[change])
+        others = [trial for trial in study.trial_list if trial is not best]
+        study = replace(study, trial_list=[moved, *others])
+        page = write_report([study], tmp_path).html.read_text()
+        assert "0.49987" not in page + describe_commands(study)[0]
+        assert 0.49987 not in study.trials["config.dropout"].tolist()
+
+
+class TestCommand:
+    def options(self, *studies: Path, **given: Any) -> Namespace:
+        base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
+        base |= {"exports": [], "epoch_exports": []}
+        return Namespace(studies=[str(path) for path in studies], **{**base, **given})
+
+    def test_json_has_its_keys(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        study = write_study(tmp_path / "study")
+        assert cli.main(["report", str(study.path), "--json"]) == 0
+        out, err = capfd.readouterr()
+        result = json.loads(out.splitlines()[-1])
+        assert result["trials"] == 30
+        assert study.best is not None
+        assert result["best"]["trial"] == study.best.number
+        assert result["best"]["metrics"] == study.best.metrics
+        assert result["best"]["config"]["epochs"] == 9
+        assert result["html"] == str(tmp_path / "study/report.html")
+        assert result["csv"] == str(tmp_path / "study/trials.csv")
+        assert Path(result["html"]).is_file()
+        assert Path(result["csv"]).is_file()
+        assert "trial  valid_loss" in err
+
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_an_empty_study_is_no_error(self, tmp_path: Path, ended: bool) -> None:
+        store = StudyStore(tmp_path)
+        store.append("study", time=0.0, trials=3)
+        if ended:
+            store.append("searched")
+        result = run_report(self.options(tmp_path), print, print)
+        assert (result["trials"], result["best"]) == (0, None)
+
+    def test_watching_ends_with_the_study(self, tmp_path: Path) -> None:
+        study = write_study(tmp_path, 4, ended=False)
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            assert 'http-equiv="refresh"' in (tmp_path / "report.html").read_text()
+            if len(waits) == 3:
+                StudyStore(study.path).append("searched")
+
+        printed: list[str] = []
+        run_report(self.options(tmp_path, watch=True), printed.append, print, wait)
+        assert len(waits) == 3
+        assert sum(line.startswith("page:") for line in printed) == 2  # nothing new, nothing said
+        assert 'http-equiv="refresh"' not in (tmp_path / "report.html").read_text()
+
+    def test_says_what_was_left_out(self, tmp_path: Path) -> None:
+        study = write_study(tmp_path, 2)
+        with (study.path / "study.jsonl").open("a") as file:
+            file.write("{half")
+        notes: list[str] = []
+        result = run_report(self.options(tmp_path), print, notes.append)
+        assert result["left_out"] == 1
+        assert "left out, not a whole record" in notes[0]
+        assert "left out, not a whole record" in (tmp_path / "report.html").read_text()
+
+    def test_a_wrong_metric_names_the_right_one(self, tmp_path: Path) -> None:
+        write_study(tmp_path, 2)
+        with pytest.raises(InputError, match="did you mean 'valid_wer'"):
+            run_report(self.options(tmp_path, metric="valid_were"), print, print)
+
+    def test_a_folder_that_cannot_be_written_is_refused(self, tmp_path: Path) -> None:
+        write_study(tmp_path, 2)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError, match="cannot be written"):
+            run_report(self.options(tmp_path, out=str(tmp_path / "file")), print, print)
+
+
+def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "analyze_study"
+    other = write_study(tmp_path / "other", 22, seed=1)
+    picture = tmp_path / "best.png"
+    command = [sys.executable, script, study.path, other.path, "--picture", picture]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert study.best is not None
+    assert "## The best of 52 trials" in done.stdout
+    assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
+    assert "| random + asha, 30 trials | 1 |" in done.stdout
+    assert "learning_rate" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,280 @@
+"""The report's page in a browser: headless Chromium, by its command line.
+
+A script appended to the page does what a person would and writes what came of it into the page.
+"""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import EVIL, write_study
+
+from raytune_yesno.report import write_report
+from raytune_yesno.study.study import Study, load_all
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
+)
+PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
+
+
+def run_browser(page: Path, *options: str, width: int = 1200, dark: bool = False) -> str:
+    """Open a page and return what the browser printed."""
+    assert BROWSER
+    done = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--disable-component-update", "--disable-sync", "--no-first-run"),
+            f"--user-data-dir={page.parent / 'profile'}",
+            f"--window-size={width},900",
+            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
+            "--virtual-time-budget=20000",
+            *options,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def open_page(page: Path, script: str = "", **look: Any) -> tuple[str, Any]:
+    """Return the page's elements after its scripts, and what ``script`` returned."""
+    copy = page.with_name("opened.html")
+    run = (
+        "<script>(async () => { while (document.documentElement.dataset.ready !== 'true') "
+        "await new Promise((go) => setTimeout(go, 20)); "
+        f"const result = await (async () => {{ {script} }})(); "
+        "const pre = document.createElement('pre'); pre.id = 'result'; "
+        "pre.textContent = JSON.stringify(result ?? null); document.body.append(pre); })();"
+        "</script>"
+    )
+    copy.write_text(page.read_text().replace("</body>", run + "</body>"))
+    dom = run_browser(copy, "--dump-dom", **look)
+    errors = re.search(r'<div id="errors"[^>]*>(.*?)</div>', dom, re.DOTALL)
+    assert errors
+    assert errors[1] == ""
+    result = re.search(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
+    assert result
+    return dom, json.loads(html.unescape(result[1]))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return write_study(tmp_path_factory.mktemp("browser") / "study", error=EVIL)
+
+
+@pytest.fixture(scope="module")
+def page(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report([study], tmp_path_factory.mktemp("page")).html
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (400, True)])
+def test_every_plot_is_drawn(page: Path, width: int, dark: bool) -> None:
+    dom, result = open_page(
+        page,
+        """return {
+            drawn: Object.fromEntries([...document.querySelectorAll(".plot")].map(
+                (plot) => [plot.id, Number(plot.dataset.drawn)])),
+            inked: [...document.querySelectorAll(".plot")].map((plot) => {
+                const canvas = plot.querySelector("canvas");
+                const { width, height } = canvas;
+                const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
+                return pixels.data.some((value) => value > 0);
+            }),
+            wide: document.documentElement.scrollWidth <= innerWidth,
+            dark: matchMedia("(prefers-color-scheme: dark)").matches,
+        };""",
+        width=width,
+        dark=dark,
+    )
+    drawn = result["drawn"]
+    assert set(drawn) == {*(f"plot-{name}" for name in PLOTS), *(f"slice-{k}" for k in range(4))}
+    assert drawn["plot-curves"] == drawn["plot-timeline"] == 30
+    assert drawn["plot-parallel"] == drawn["plot-pair"] == drawn["slice-3"] == 29
+    assert all(result["inked"])
+    assert result["wide"]  # nothing makes the page itself scroll sideways
+    assert result["dark"] == dark
+    assert dom.count("<img") == 0
+
+
+def test_the_table_shows_the_numbers_of_the_table_sorts_and_filters(
+    page: Path, study: Study
+) -> None:
+    _, result = open_page(
+        page,
+        """const column = (name) => {
+            const k = [...document.querySelectorAll("#trials th")]
+                .findIndex((th) => th.dataset.column === name);
+            return [...find("trials").tBodies[0].rows].map((row) => row.cells[k].textContent);
+        };
+        const click = (name) => document.querySelector(`th[data-column="${name}"] button`).click();
+        const filter = (text) => {
+            find("filter").value = text;
+            find("filter").dispatchEvent(new Event("input"));
+        };
+        const first = [column("trial"), column("valid_loss")];
+        click("trial");
+        const up = column("trial");
+        click("trial");
+        const down = column("trial");
+        filter("status=stopped epochs<4");
+        const stopped = column("trial"), count = find("count").textContent;
+        filter("boom-nothing");
+        const none = column("trial").length;
+        filter("recorderror");
+        return { first, up, down, stopped, count, none, failed: column("error") };""",
+    )
+    ranked = study.trials[study.trials["status"] != "failed"].sort_values("valid_loss")
+    trials, losses = result["first"]
+    everything = study.trials.sort_values("valid_loss")
+    assert trials[0] == str(ranked["trial"].iloc[0])
+    shown = [float(loss) for loss in losses]
+    assert shown == pytest.approx(everything["valid_loss"].tolist(), rel=1e-3)
+    assert result["up"] == [str(number) for number in range(30)]
+    assert result["down"] == result["up"][::-1]
+    stopped = study.trials[study.trials["status"] == "stopped"]["trial"]
+    assert sorted(map(int, result["stopped"])) == stopped.tolist()
+    assert result["count"] == f"{len(stopped)} of 30 trials"
+    assert result["none"] == 0
+    assert result["failed"] == [EVIL]
+
+
+def test_hover_keys_and_copy(page: Path, study: Study) -> None:
+    _, result = open_page(
+        page,
+        """const plot = find("plot-curves"), box = plot.getBoundingClientRect(), seen = {};
+        const move = (x, y) => plot.dispatchEvent(new PointerEvent(
+            "pointermove", { clientX: box.left + x, clientY: box.top + y }));
+        for (let x = 40; x < box.width; x += 15) for (let y = 10; y < box.height; y += 15) {
+            move(x, y);
+            if (state.lit !== null) seen[state.lit] = find("tip").textContent;
+        }
+        plot.dispatchEvent(new PointerEvent("pointerleave"));
+        const hidden = find("tip").hidden;
+        plot.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+        const best = state.lit, tip = find("tip").textContent;
+        plot.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+        const second = state.lit;
+        plot.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+        const copied = [];
+        copyText = async (text) => copied.push(text);
+        document.querySelector("#trials tbody button.copy").click();
+        document.querySelector(".code button.copy").click();
+        document.querySelector('[data-against="seconds"]').click();
+        const { lit, against } = state;
+        return { seen, hidden, best, tip, second, lit, copied, against };""",
+    )
+    assert study.best is not None
+    ranking = [trial.number for trial in study.ranking]
+    assert len(result["seen"]) > 10
+    for number, text in result["seen"].items():
+        assert text.startswith(f"Trial {number}")
+        assert "learning_rate" in text
+    assert result["hidden"]
+    assert (result["best"], result["lit"]) == (ranking[0], None)
+    assert f"Trial {ranking[0]}" in result["tip"]
+    assert result["second"] == ranking[1]
+    config, command = result["copied"]
+    assert json.loads(config) == study.best.point
+    assert command.startswith("raytune-yesno train --data synthetic")
+    assert result["against"] == "seconds"
+
+
+def test_several_studies_take_turns(study: Study, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_study(tmp_path / f"other{seed}", 6, search="tpe", seed=seed)
+    studies = [study, *load_all([tmp_path / "other1", tmp_path / "other2"])]
+    page = write_report(studies, tmp_path / "out").html
+    _, result = open_page(
+        page,
+        """const seen = [];
+        for (const option of find("study").options) {
+            find("study").value = option.value;
+            find("study").dispatchEvent(new Event("change"));
+            while (document.documentElement.dataset.ready !== "true") {
+                await new Promise((go) => setTimeout(go, 20));
+            }
+            const blocks = [...document.querySelectorAll("#outcome .of-study")];
+            seen.push([
+                option.textContent, find("plot-curves").dataset.drawn,
+                find("trials").tBodies[0].rows.length,
+                blocks.filter((block) => !block.hidden).length,
+            ]);
+        }
+        return { seen, overlaid: find("plot-progress").dataset.drawn };""",
+    )
+    assert result["seen"] == [["study", "30", 30, 1], ["other1", "6", 6, 1], ["other2", "6", 6, 1]]
+    assert result["overlaid"] == "3"
+
+
+def test_a_study_without_a_result_opens(tmp_path: Path) -> None:
+    from raytune_yesno.study.store import StudyStore
+
+    store = StudyStore(tmp_path / "empty")
+    store.append("study", time=0.0, trials=2)
+    for asked in (False, True):
+        if asked:
+            store.append("asked", trial=0, point={"x": 1})
+            store.append("ended", trial=0, status="failed", error="OSError: no")
+        page = write_report(load_all([tmp_path / "empty"]), tmp_path / "out").html
+        dom, _ = open_page(page)
+        assert "No trial has come to a result yet" in dom
+
+
+def test_a_thousand_trials_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    page = write_report([write_study(tmp_path / "study", 1000)], tmp_path / "out").html
+    assert page.stat().st_size < 1_000_000
+    _, drawn = open_page(page, "return find('plot-curves').dataset.drawn;")
+    assert drawn == "1000"
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1200, False), (1200, True), (400, False), (400, True)]
+)
+def test_pictures_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    """Leave the page's pictures in pytest's folder, to be looked at."""
+    name = f"{width}-{'dark' if dark else 'light'}.png"
+    run_browser(page, f"--screenshot={tmp_path / name}", width=width, dark=dark)
+    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_that_is_read_anew_stays_where_it_was(page: Path) -> None:
+    _, result = open_page(
+        page,
+        """if (!sessionStorage.getItem("again")) {
+            sessionStorage.setItem("again", "yes");
+            find("filter").value = "status=stopped";
+            find("filter").dispatchEvent(new Event("input"));
+            document.querySelector('th[data-column="seconds"] button').click();
+            document.querySelector('[data-against="epochs"]').click();
+            find("filter").focus({ preventScroll: true });
+            scrollTo({ top: 700, behavior: "instant" });
+            location.reload();
+            await new Promise(() => {});
+        }
+        return {
+            filter: find("filter").value, count: find("count").textContent, top: scrollY,
+            sort: document.querySelector('th[aria-sort="ascending"]').dataset.column,
+            against: state.against, typing: document.activeElement.id,
+        };""",
+    )
+    assert result["count"].split()[0] != "30"
+    assert result == {
+        "filter": "status=stopped", "count": result["count"], "top": 700, "sort": "seconds",
+        "against": "epochs", "typing": "filter",
+    }  # fmt: skip

@@ -1,0 +1,240 @@
+"""Schedulers without a cluster: what they plan, decide, refuse and remember."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.experiment import Trial as RayTrial
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.schedulers.build import SCHEDULERS, build_scheduler
+from raytune_yesno.schedulers.hyperband import Rung, advance, build_band, build_bracket
+from raytune_yesno.schedulers.pbt import INHERITED, explore
+from raytune_yesno.schedulers.synchronous import OUT, Entrant
+from raytune_yesno.search import ALGORITHMS
+from raytune_yesno.search.cube import build_generator
+from raytune_yesno.space import Choice, Float, Int, Space
+from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tuning.plan import UNFIT, Plan
+
+SPACE: Space = {
+    "learning_rate": Float(1e-4, 1e-2, log=True),
+    "batch_size": Choice(2, 4, 8),
+    "augment_time_mask": Int(0, 10),
+}
+EPOCHS = st.integers(1, 300)
+
+
+class TestHyperbandsBrackets:
+    def test_are_those_of_the_paper(self) -> None:
+        """R = 81 and eta = 3, the example of Li et al. (2018), table 1."""
+        assert build_band(81, 3) == [
+            [Rung(81, 1), Rung(27, 3), Rung(9, 9), Rung(3, 27), Rung(1, 81)],
+            [Rung(34, 3), Rung(11, 9), Rung(3, 27), Rung(1, 81)],
+            [Rung(15, 9), Rung(5, 27), Rung(1, 81)],
+            [Rung(8, 27), Rung(2, 81)],
+            [Rung(5, 81)],
+        ]
+
+    @given(EPOCHS, st.floats(1.5, 100))
+    def test_narrow_and_lengthen_up_to_all_epochs(self, epochs: int, factor: float) -> None:
+        for bracket in build_band(epochs, factor):
+            assert bracket[0].epochs >= 1
+            assert bracket[-1].epochs == epochs
+            assert [rung.epochs for rung in bracket] == sorted({rung.epochs for rung in bracket})
+            sizes = [rung.trials for rung in bracket]
+            assert sizes == sorted(sizes, reverse=True)
+            assert sizes[-1] >= 1
+
+    @given(EPOCHS, st.sampled_from((2, 3, 4)))
+    def test_cost_about_the_same_each(self, epochs: int, factor: int) -> None:
+        """Algorithm 1 gives each bracket B = (s_max + 1) R epochs; rounding up n may double it."""
+        band = build_band(epochs, factor)
+        for bracket in band:
+            spent = sum(rung.trials * (rung.epochs - before) for before, rung in pairs(bracket))
+            assert spent <= 2 * len(band) * epochs
+
+    @given(EPOCHS, st.integers(1, 200))
+    def test_hold_each_trial_once(self, epochs: int, num_trials: int) -> None:
+        scheduler: Any = build_scheduler("hyperband", epochs)
+        scheduler.num_trials = num_trials
+        brackets = scheduler.brackets()
+        assert [n for numbers, _ in brackets for n in numbers] == list(range(num_trials))
+        assert all(rungs[0].trials == len(numbers) for numbers, rungs in brackets)
+
+
+def pairs(bracket: list[Rung]) -> list[tuple[int, Rung]]:
+    return list(zip([0, *(rung.epochs for rung in bracket)], bracket, strict=False))
+
+
+class TestHyperbandsVerdicts:
+    RUNGS = build_bracket(6, 1, 9, 3)
+
+    def entrants(self, *losses: float | None) -> list[Entrant | None]:
+        return [Entrant({} if loss is None else {3: loss}) for loss in losses]
+
+    def test_wait_for_the_last_trial_of_a_rung(self) -> None:
+        assert [Rung(6, 3), Rung(2, 9)] == self.RUNGS
+        assert advance(self.RUNGS, self.entrants(1, 2, 3, 4, 5, None)) == [3] * 6
+        assert advance(self.RUNGS, [*self.entrants(1, 2, 3, 4, 5), None]) == [3] * 6
+
+    def test_let_the_best_go_on(self) -> None:
+        assert advance(self.RUNGS, self.entrants(3, 1, 4, 2, 5, 6)) == [OUT, 9, OUT, 9, OUT, OUT]
+
+    def test_do_not_wait_for_one_that_failed(self) -> None:
+        entrants = self.entrants(3, 1, 4, 2, 5)
+        goals = advance(self.RUNGS, [*entrants, Entrant(ended=True)])
+        assert goals == [OUT, 9, OUT, 9, OUT, OUT]
+
+    def test_put_what_is_no_number_last(self) -> None:
+        entrants: list[Entrant | None] = self.entrants(3, 1, 4, 2, 5)
+        diverged = Entrant()
+        diverged.note(3, math.nan)
+        assert advance(self.RUNGS, [diverged, *entrants]) == [OUT, OUT, 9, OUT, 9, OUT]
+
+    # Whole numbers: the least of all floats, divided by an epoch, is zero.
+    @given(st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(2, 40))
+    def test_end_with_someone_who_trained_all_epochs(self, losses: list[int], epochs: int) -> None:
+        scheduler: Any = build_scheduler("hyperband", epochs)
+        scheduler.num_trials = len(losses)
+        entrants = {number: Entrant() for number in range(len(losses))}
+        scheduler.entrants = entrants
+        while any(goal > entrants[number].epoch for number, goal in scheduler.milestones().items()):
+            for number, goal in scheduler.milestones().items():
+                for epoch in range(entrants[number].epoch + 1, goal + 1):
+                    entrants[number].note(epoch, losses[number] / epoch)
+        for numbers, rungs in scheduler.brackets():
+            finished = [n for n in numbers if entrants[n].epoch == epochs]
+            assert len(finished) == rungs[-1].trials
+            assert min(losses[n] for n in finished) == min(losses[n] for n in numbers)
+
+
+class TestEveryOptionIsRefusedOrWorks:
+    """Whatever is let through here, Ray builds, and lets a trial be added and report."""
+
+    @given(
+        st.sampled_from(sorted(SCHEDULERS)),
+        EPOCHS,
+        st.integers(-1, 300),
+        st.floats(0, 200) | st.just(math.nan),
+    )
+    def test_of_each_scheduler(self, name: str, epochs: int, whole: int, number: float) -> None:
+        options: dict[str, dict[str, Any]] = {
+            "fifo": {},
+            "asha": {"grace_period": whole, "reduction_factor": number},
+            "hyperband": {"reduction_factor": number},
+            "median": {"grace_period": whole, "min_trials": whole},
+            "pbt": {"interval": whole, "quantile": number, "step": number},
+        }
+        try:
+            scheduler = build_scheduler(name, epochs, space=SPACE, **options[name])
+        except InputError:
+            return
+        assert scheduler.set_search_properties("valid_loss", "min")
+        trial = RayTrial("train", stub=True, config={"number": 0})
+        scheduler.on_trial_add(SimpleNamespace(get_live_trials=list), trial)
+        result = {"epoch": 1, "valid_loss": 1.0}
+        verdict = scheduler.on_trial_result(SimpleNamespace(get_live_trials=list), trial, result)
+        assert verdict in ("CONTINUE", "PAUSE", "STOP")
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("hyperbond", {}, "did you mean 'hyperband'"),
+            ("fifo", {"grace_period": 1}, "it has none"),
+            ("asha", {"reduction_factor": 1.0001}, "must be from 1.1 to 100"),
+            ("asha", {"grace_period": 9}, "from 0 to the 8 epochs"),
+            ("hyperband", {"reduction_factor": 1}, "must be from 1.5 to 100"),
+            ("median", {"min_trials": 0}, "at least 1"),
+            ("pbt", {"interval": 8}, "from 1 to 7"),
+            ("pbt", {"quantile": 0.6}, "at most 0.5"),
+            ("pbt", {"seed": 3}, "'seed' is no option"),
+        ],
+    )
+    def test_and_says_why(self, name: str, options: dict[str, Any], message: str) -> None:
+        plan = Plan(
+            build_config({"epochs": 8}),
+            SPACE,
+            search="random",
+            scheduler=name,
+            scheduler_options=options,
+        )
+        with pytest.raises(InputError, match=message):
+            plan.check()
+
+
+class TestPairs:
+    @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
+    @pytest.mark.parametrize("search", sorted(ALGORITHMS))
+    def test_are_refused_with_the_reason_or_planned(self, search: str, scheduler: str) -> None:
+        options = {"manual": {"points": [{"batch_size": 2}]}}.get(search, {})
+        plan = Plan(
+            build_config({"epochs": 8}),
+            SPACE,
+            search=search,
+            search_options=options,
+            scheduler=scheduler,
+        )
+        reasons = [why for name, unfit, why in UNFIT if name == scheduler and search in unfit]
+        if reasons:
+            with pytest.raises(InputError) as caught:
+                plan.check()
+            assert str(caught.value) == f"search {search} with scheduler {scheduler}: {reasons[0]}"
+        else:
+            plan.check()
+
+    def test_leave_a_search_to_each_scheduler_and_the_other_way_round(self) -> None:
+        unfit = {(name, search) for name, searches, _ in UNFIT for search in searches}
+        for scheduler in SCHEDULERS:
+            assert any((scheduler, search) not in unfit for search in ALGORITHMS)
+        for search in ALGORITHMS:
+            assert any((scheduler, search) not in unfit for scheduler in SCHEDULERS)
+
+
+class TestExploring:
+    @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.001, 1))
+    def test_stays_in_the_space(self, seed: int, probability: float, step: float) -> None:
+        space = SPACES["yesno", "cnn"]
+        generator = build_generator(seed)
+        point = {name: domain.decode(generator.random()) for name, domain in space.items()}
+        near = explore(space, point, generator, resample_probability=probability, step=step)
+        assert list(near) == list(point)
+        assert all(space[name].contains(value) for name, value in near.items())
+
+    def test_moves_numbers_by_a_step_of_their_own_scale(self) -> None:
+        point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
+        seen = set()
+        for seed in range(20):
+            near = explore(SPACE, point, build_generator(seed), resample_probability=0, step=0.25)
+            assert near["batch_size"] == 4
+            seen.add((round(math.log10(near["learning_rate"]), 6), near["augment_time_mask"]))
+        assert seen == {(-3.5, 2), (-3.5, 8), (-2.5, 2), (-2.5, 8)}
+
+    def test_moves_an_integer_by_one_at_least(self) -> None:
+        space: Space = {"augment_time_mask": Int(0, 10)}
+        near = {
+            explore(space, {"augment_time_mask": 5}, build_generator(seed), **STAYING)[
+                "augment_time_mask"
+            ]
+            for seed in range(20)
+        }
+        assert near == {4, 6}
+
+    def test_leaves_what_the_weights_were_trained_for(self) -> None:
+        for space in SPACES.values():
+            scheduler: Any = build_scheduler("pbt", 8, space=space)
+            assert scheduler.space.keys() == space.keys() - INHERITED
+            assert scheduler.space
+
+    def test_is_the_same_for_the_same_seed(self) -> None:
+        point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
+        options: dict[str, Any] = {"resample_probability": 0.5, "step": 0.1}
+        points = [explore(SPACE, point, build_generator(s, 1, 2), **options) for s in (3, 3, 4)]
+        assert points[0] == points[1] != points[2]
+
+
+STAYING: dict[str, Any] = {"resample_probability": 0, "step": 0.001}

@@ -1,0 +1,146 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.study.study import load
+
+
+def write_trial(
+    experiment: Path,
+    number: int,
+    *reports: dict[str, Any],
+    config: dict[str, Any] | None = None,
+    error: str = "",
+) -> Path:
+    """Write a trial's folder as Ray Tune 2.60 does."""
+    folder = experiment / f"f_8381e_{number:05}_{number}_lr=0.1_2026-01-01_00-00-00"
+    folder.mkdir(parents=True)
+    config = {"lr": 0.1 * (number + 1), "net": {"depth": 2}} if config is None else config
+    (folder / "params.json").write_text(json.dumps(config))
+    lines = []
+    for iteration, metrics in enumerate(reports, start=1):
+        added = {
+            "timestamp": 1000 + 10 * number + 2 * iteration,
+            "checkpoint_dir_name": None,
+            "done": False,
+            "training_iteration": iteration,
+            "trial_id": f"8381e_{number:05}",
+            "date": "2026-01-01_00-00-00",
+            "time_this_iter_s": 2.0,
+            "time_total_s": 2.0 * iteration,
+            "pid": 100 + number,
+            "hostname": "somewhere",
+            "node_ip": "192.0.2.2",
+            "config": config,
+            "time_since_restore": 2.0 * iteration,
+            "iterations_since_restore": iteration,
+        }
+        lines.append(json.dumps({**metrics, **added}) + "\n")
+    (folder / "result.json").write_text("".join(lines))
+    if error:
+        (folder / "error.txt").write_text(f"Failure # 1 (occurred at …)\n  File …\n{error}\n")
+    return folder
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    folder = tmp_path / "exp"
+    write_trial(folder, 0, {"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0})
+    write_trial(folder, 1, {"loss": 4.0})
+    write_trial(folder, 2, {"loss": 0.5}, error="ValueError: too <b>large</b>")
+    return folder
+
+
+def test_an_experiment_becomes_a_study(experiment: Path) -> None:
+    study = load(experiment)
+    assert [trial.status for trial in study.trial_list] == ["done", "stopped", "failed"]
+    assert (study.metric, study.mode, study.searched, study.problems) == ("loss", "min", True, [])
+    assert study.trial_list[2].error == "ValueError: too <b>large</b>"
+    best = study.best
+    assert best is not None
+    assert (best.number, best.metrics["epoch"], best.metrics["loss"]) == (0, 2, 1.0)
+    assert best.point == {"lr": 0.1, "net/depth": 2}
+    assert study.epochs["loss"].tolist() == [3.0, 1.0, 2.0, 4.0, 0.5]
+    assert study.trials["seconds"].tolist() == [6.0, 2.0, 2.0]
+    assert study.efficiency is not None
+    # One slot, from second 1000 to 1022, of which 10 were spent in the three trials.
+    assert study.efficiency.efficiency == pytest.approx(10 / 22)
+
+
+def test_what_ray_wrote_of_the_endings_counts(experiment: Path) -> None:
+    states = dict(
+        zip(
+            sorted(path.name for path in experiment.iterdir()),
+            ("TERMINATED", "RUNNING", "TERMINATED"),
+            strict=True,
+        )
+    )
+    data = [
+        [json.dumps({"relative_logdir": name, "status": status}), "{}"]
+        for name, status in states.items()
+    ]
+    (experiment / "experiment_state-2026.json").write_text(json.dumps({"trial_data": data}))
+    study = load(experiment)
+    assert [trial.status for trial in study.trial_list] == ["done", "running", "stopped"]
+    assert not study.searched
+    assert study.trial_list[2].error is None  # it was retried, and ended well
+
+
+def test_damage_is_left_out_and_said(experiment: Path) -> None:
+    first, second, _ = sorted(experiment.iterdir())
+    with (first / "result.json").open("a") as file:
+        file.write('{"loss": 0.0, "ti')
+    (second / "params.json").unlink()
+    (experiment / "experiment_state-2026.json").write_text("{")
+    study = load(experiment)
+    assert len(study.trial_list[0].epochs) == 3
+    assert study.trial_list[1].point == {"lr": 0.2, "net/depth": 2}  # each report has it, too
+    assert len(study.problems) == 3
+    assert any("result.json:4" in problem for problem in study.problems)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_number_that_is_none_is_no_best(tmp_path: Path, loss: float) -> None:
+    write_trial(tmp_path, 0, {"loss": loss}, {"loss": 2.0})
+    best = load(tmp_path).best
+    assert best is not None
+    assert best.metrics["loss"] == 2.0
+
+
+class TestMetric:
+    def test_is_guessed_where_there_is_one(self, tmp_path: Path) -> None:
+        write_trial(tmp_path, 0, {"mean_accuracy": 0.5}, {"mean_accuracy": 0.8})
+        study = load(tmp_path)
+        assert (study.metric, study.mode) == ("mean_accuracy", "max")
+        assert study.best is not None
+        assert study.best.metrics["mean_accuracy"] == 0.8
+
+    def test_is_asked_for_where_it_could_be_several(self, tmp_path: Path) -> None:
+        write_trial(tmp_path, 0, {"speed": 1.0, "size": 2.0}, {"speed": 0.5, "size": 3.0})
+        with pytest.raises(InputError, match=r"which metric .* speed, size"):
+            load(tmp_path)
+        study = load(tmp_path, metric="size", mode="max")
+        assert study.best is not None
+        assert study.best.metrics["size"] == 3.0
+
+
+def test_trials_before_their_first_report_run(tmp_path: Path) -> None:
+    write_trial(tmp_path, 0)
+    study = load(tmp_path)
+    assert [trial.status for trial in study.trial_list] == ["running"]
+    assert (study.best, study.efficiency, len(study.epochs)) == (None, None, 0)
+
+
+def test_an_experiment_is_read_by_its_uri(experiment: Path) -> None:
+    study = load(experiment.as_uri())
+    assert (study.name, study.trials["loss"].tolist()) == ("exp", [1.0, 4.0, 0.5])
+
+
+def test_no_pickle_is_read(experiment: Path) -> None:
+    for folder in [experiment, *experiment.iterdir()]:
+        (folder / "params.pkl").write_bytes(b"\x80this is no pickle")
+    assert len(load(experiment).trial_list) == 3

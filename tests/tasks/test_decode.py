@@ -1,0 +1,102 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torchaudio.functional import edit_distance
+
+from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
+
+WORDS = st.lists(st.integers(0, 1), max_size=12)
+BLANK, NO, YES = 0, 1, 2
+
+
+def logp_of(path: list[int], probability: float = 0.8) -> Tensor:
+    """Return (P, 3) log-probabilities whose best path is ``path``."""
+    p_PC = torch.full((len(path), 3), (1 - probability) / 2, dtype=torch.float64)
+    p_PC[torch.arange(len(path)), path] = probability
+    return p_PC.log()
+
+
+class TestGreedyDecode:
+    @pytest.mark.parametrize(
+        ("path", "spans"),
+        [
+            ([], []),
+            ([BLANK, BLANK], []),
+            ([NO], [(0, 0, 0)]),
+            ([YES, YES, YES], [(1, 0, 2)]),
+            ([BLANK, YES, YES, BLANK], [(1, 1, 2)]),
+            ([NO, BLANK, NO], [(0, 0, 0), (0, 2, 2)]),
+            ([NO, NO, YES, BLANK], [(0, 0, 1), (1, 2, 2)]),
+            ([BLANK, YES, NO, NO, BLANK, NO], [(1, 1, 1), (0, 2, 3), (0, 5, 5)]),
+        ],
+    )
+    def test_collapses_repeats_then_drops_blanks(
+        self, path: list[int], spans: list[tuple[int, int, int]]
+    ) -> None:
+        words = greedy_decode(logp_of(path))
+        assert [(word.label, word.first, word.last) for word in words] == spans
+        assert [word.confidence for word in words] == pytest.approx([0.8] * len(spans))
+
+    def test_confidence_is_the_words_mean_probability(self) -> None:
+        p_PC = torch.tensor([[0.1, 0.1, 0.8], [0.3, 0.1, 0.6], [0.9, 0.1, 0.0]])
+        assert greedy_decode(p_PC.log()) == [Word(1, 0, 1, pytest.approx(0.7))]
+
+    @given(WORDS, st.data())
+    def test_reads_back_any_words_however_long_they_are_held(
+        self, words: list[int], data: st.DataObject
+    ) -> None:
+        path: list[int] = []
+        for before, word in zip([None, *words], words, strict=False):
+            least = 1 if word == before else 0
+            path += [BLANK] * data.draw(st.integers(least, 2))
+            path += [word + 1] * data.draw(st.integers(1, 3))
+        assert [word.label for word in greedy_decode(logp_of(path))] == words
+
+
+class TestCountErrors:
+    @pytest.mark.parametrize(
+        ("reference", "hypothesis", "subs_ins_dels"),
+        [
+            ([], [], (0, 0, 0)),
+            ([1, 0, 1], [1, 0, 1], (0, 0, 0)),
+            ([1, 0, 1], [1, 1, 1], (1, 0, 0)),
+            ([1, 0], [1, 0, 0], (0, 1, 0)),
+            ([1, 0, 0], [1, 0], (0, 0, 1)),
+            ([1, 1], [], (0, 0, 2)),
+            ([], [0, 1, 1], (0, 3, 0)),
+            ([0, 0, 0, 1], [0, 1, 1], (1, 0, 1)),
+            ([0, 1, 0, 1], [1, 0, 1, 0], (0, 1, 1)),
+        ],
+    )
+    def test_by_kind(
+        self, reference: list[int], hypothesis: list[int], subs_ins_dels: tuple[int, int, int]
+    ) -> None:
+        assert count_errors(reference, hypothesis) == ErrorCount(len(reference), *subs_ins_dels)
+
+    @given(WORDS, WORDS)
+    def test_is_the_edit_distance(self, reference: list[int], hypothesis: list[int]) -> None:
+        count = count_errors(reference, hypothesis)
+        assert count.errors == edit_distance(reference, hypothesis)
+        assert count.words == len(reference)
+        assert min(count.substitutions, count.insertions, count.deletions) >= 0
+        assert count.insertions - count.deletions == len(hypothesis) - len(reference)
+        assert count.substitutions + count.deletions <= len(reference)
+
+    @given(WORDS, WORDS)
+    def test_swapping_the_sides_swaps_insertions_and_deletions(
+        self, reference: list[int], hypothesis: list[int]
+    ) -> None:
+        there, back = count_errors(reference, hypothesis), count_errors(hypothesis, reference)
+        assert there.errors == back.errors
+        assert there.insertions - there.deletions == back.deletions - back.insertions
+
+
+def test_counts_add_up_over_recordings() -> None:
+    total = sum([ErrorCount(8, 1, 0, 1), ErrorCount(12, 0, 3, 0)], ErrorCount())
+    assert total == ErrorCount(20, 1, 3, 1)
+    assert (total.errors, total.wer) == (5, 0.25)
+    assert math.isnan(ErrorCount(insertions=2).wer)

@@ -1,0 +1,164 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.features import (
+    EDGE_FRAMES,
+    HOP_S,
+    Example,
+    LogMel,
+    collate,
+    find_speech,
+    flat_alignment,
+    pad_silence,
+    position_time_s,
+)
+from raytune_yesno.tasks.speech.networks import MLP, STRIDE, WINDOW, Net, num_positions
+from raytune_yesno.tasks.speech.synthetic import synthesize_with_times
+from raytune_yesno.tasks.speech.task import clean_examples
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def examples(small_corpus: Corpus) -> list[Example]:
+    return list(clean_examples(small_corpus, "float64"))
+
+
+def tone(seconds: float = 1.0, hz: float = 440.0) -> Tensor:
+    return 0.3 * torch.sin(2 * math.pi * hz * torch.arange(int(seconds * 8000)) / 8000)
+
+
+class TestLogMel:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_has_a_frame_every_hop(self, dtype: torch.dtype) -> None:
+        feature_FT = LogMel(dtype)(tone(1.5))
+        assert feature_FT.shape == (28, 1 + round(1.5 / HOP_S))
+        assert feature_FT.dtype == dtype
+
+    def test_each_band_has_mean_zero_and_all_have_one_deviation(self, small_corpus: Corpus) -> None:
+        feature_FT = LogMel(torch.float64)(small_corpus[3][0])
+        assert feature_FT.mean(1).abs().max() < 1e-12
+        assert feature_FT.square().mean().sqrt().item() == pytest.approx(1, abs=1e-2)
+
+    def test_does_not_depend_on_the_level(self, small_corpus: Corpus) -> None:
+        waveform = small_corpus[3][0]
+        extract = LogMel(torch.float64)
+        loud, quiet = extract(waveform), extract(waveform / 2)
+        assert (loud - quiet).abs().max() < 0.05
+
+    def test_of_silence_is_next_to_zero(self) -> None:
+        assert LogMel()(torch.zeros(8000)).abs().max() < 0.01
+
+    def test_higher_tones_lie_in_higher_bands(self) -> None:
+        # The tone starts half-way: the mean over time is taken off, so a lasting one would vanish.
+        loudest = []
+        for hz in (300, 800, 1500, 2500, 3500):
+            waveform = torch.cat([torch.zeros(4000), tone(0.5, hz)])
+            loudest.append(int(LogMel()(waveform)[:, -10].argmax()))
+        assert loudest == sorted(set(loudest))
+
+
+class TestCollate:
+    def test_pads_with_silence_on_both_sides_and_up_to_the_longest(
+        self, examples: list[Example]
+    ) -> None:
+        batch = collate(examples[:3], torch.float64, CPU)
+        lengths = [example.feature_FT.shape[1] for example in examples[:3]]
+        assert len(set(lengths)) > 1
+        assert batch.x_B1FT.shape == (3, 1, 28, max(lengths) + 2 * EDGE_FRAMES)
+        for x_1FT, example, length in zip(batch.x_B1FT, examples, lengths, strict=False):
+            alone_FT = pad_silence(example.feature_FT)
+            assert torch.equal(x_1FT[0, :, : length + 2 * EDGE_FRAMES], alone_FT)
+            assert not x_1FT[0, :, length + 2 * EDGE_FRAMES :].any()
+        assert batch.num_words_B.tolist() == [8, 8, 8]
+        assert batch.words.tolist() == [word for example in examples[:3] for word in example.words]
+        assert batch.positions_B.tolist() == [num_positions(n + 2 * EDGE_FRAMES) for n in lengths]
+
+    def test_of_nothing_is_an_empty_batch(self) -> None:
+        batch = collate([], torch.float32, CPU)
+        assert len(batch) == len(batch.words) == len(batch.positions_B) == 0
+
+    @pytest.mark.parametrize("model", [Net(3, (4, 8)), MLP(out_features=3)], ids=["cnn", "mlp"])
+    def test_a_recordings_output_does_not_depend_on_its_neighbours(
+        self, model: torch.nn.Module, examples: list[Example]
+    ) -> None:
+        model = model.double().eval()
+        together = collate(examples[:6], torch.float64, CPU)
+        whole_BPC = model(together.x_B1FT)
+        for row, example in enumerate(examples[:6]):
+            alone = collate([example], torch.float64, CPU)
+            positions = int(alone.positions_B)
+            alone_PC = model(alone.x_B1FT)[0]
+            assert positions == len(alone_PC) == int(together.positions_B[row])
+            torch.testing.assert_close(whole_BPC[row, :positions], alone_PC, rtol=0, atol=1e-12)
+            assert torch.equal(together.flat_BPC[row, :positions], example.flat_PC)
+            assert not together.flat_BPC[row, positions:].any()
+
+
+class TestFlatAlignment:
+    def test_is_a_distribution_at_each_position(self, examples: list[Example]) -> None:
+        for example in examples:
+            assert example.flat_PC.min() >= 0
+            torch.testing.assert_close(
+                example.flat_PC.sum(1), torch.ones(len(example.flat_PC), dtype=torch.float64)
+            )
+
+    @pytest.mark.parametrize("words", [[0, 1], [1, 1, 1, 0], [1, 1, 0, 0, 1, 0, 1, 1]])
+    def test_bumps_stand_in_the_words_order_each_in_its_share(self, words: list[int]) -> None:
+        feature_FT = torch.full((28, 400), -1.0)
+        feature_FT[:, 80:320] = 1.0
+        target_PC = flat_alignment(feature_FT, words)
+        begin, end = find_speech(feature_FT)
+        assert abs(begin - 80) <= 2
+        assert abs(end - 320) <= 2
+        for number, word in enumerate(words):
+            middle = begin + (number + 0.5) * (end - begin) / len(words)
+            position = round((middle + EDGE_FRAMES - WINDOW / 2) / STRIDE)
+            assert target_PC[position, 1 + word] > 0.8
+        assert (target_PC[[0, -1], 0] > 0.9).all()
+
+    def test_words_share_one_mass_each_alike(self) -> None:
+        feature_FT = torch.full((28, 400), -1.0)
+        feature_FT[:, 80:320] = 1.0
+        mass_C = flat_alignment(feature_FT, [1, 1, 0, 1]).sum(0)
+        assert (mass_C[2] / mass_C[1]).item() == pytest.approx(3, rel=0.05)
+
+
+def test_finds_the_speech_between_the_true_times() -> None:
+    corpus, times = synthesize_with_times(24, seed=5)
+    extract = LogMel()
+    spans_s = [[HOP_S * t for t in find_speech(extract(corpus[n][0]))] for n in range(24)]
+    begin_s, end_s = np.array(spans_s).T
+    true_begin_s = np.array([spans[0][0] for spans in times])
+    true_end_s = np.array([spans[-1][1] for spans in times])
+    # No word is missed at either end: the shortest one lasts 0.2 s.
+    assert np.abs(begin_s - true_begin_s).max() < 0.2
+    assert np.abs(end_s - true_end_s).max() < 0.2
+    assert np.median(np.abs(begin_s - true_begin_s)) < 0.08
+    assert np.median(np.abs(end_s - true_end_s)) < 0.08
+
+
+@pytest.mark.parametrize("frame", [8, 41, 120])
+def test_the_window_at_a_time_holds_what_sounds_then(frame: int) -> None:
+    feature_FT = torch.zeros(28, 150)
+    feature_FT[:, frame] = 1
+    x_FT = pad_silence(feature_FT)
+    windows = x_FT.unfold(1, WINDOW, STRIDE).transpose(0, 1)
+    heard = [position for position, window in enumerate(windows) if window.any()]
+    middle_s = (position_time_s(heard[0]) + position_time_s(heard[-1])) / 2
+    assert middle_s == pytest.approx(frame * HOP_S, abs=STRIDE * HOP_S / 2 + 1e-9)
+    assert position_time_s(1) - position_time_s(0) == pytest.approx(STRIDE * HOP_S)
+
+
+def test_examples_of_a_corpus_are_made_once_for_a_dtype(small_corpus: Corpus) -> None:
+    first = clean_examples(small_corpus, "float32")
+    assert clean_examples(small_corpus, "float32") is first
+    assert first[0].feature_FT.dtype == torch.float32
+    double = clean_examples(small_corpus, "float64")
+    assert double[0].feature_FT.dtype == torch.float64
+    assert [example.words for example in double] == list(small_corpus.labels)

@@ -1,0 +1,290 @@
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from processes import find_processes
+
+from raytune_yesno.cluster.reservations import list_reserved, release_reserved
+from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
+from raytune_yesno.training.run import HISTORY, Run, run_training, score
+
+SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
+TWO_WORKERS = {**SMALL, "num_workers": 2}
+# Just above the largest rate at which gradient descent on this problem is stable.
+UNSTABLE_SINE = {"task": "sine", "epochs": 3, "learning_rate": 3.7e-6, "num_workers": 0}
+
+
+def here(**changes: Any) -> Config:
+    return build_config(SMALL, {"num_workers": 0}, changes)
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    """Compare two runs bit for bit, but for their timing."""
+    for ours, theirs in zip(one.history, other.history, strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    for name in ("best", "last"):
+        weights = [load_checkpoint(getattr(run, name)) for run in (one, other)]
+        assert weights[0].epoch == weights[1].epoch
+        torch.testing.assert_close(weights[0].state_dict, weights[1].state_dict, rtol=0, atol=0)
+        torch.testing.assert_close(weights[0].optimizer, weights[1].optimizer, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_training(here(), small_corpus, tmp_path_factory.mktemp("undisturbed"))
+
+
+class TestARunsFolder:
+    def test_holds_the_history_a_line_an_epoch(self, undisturbed: Run) -> None:
+        lines = (undisturbed.last.parent / HISTORY).read_text().splitlines()
+        assert [json.loads(line) for line in lines] == undisturbed.history
+        assert [metrics["epoch"] for metrics in undisturbed.history] == [1, 2, 3, 4]
+
+    def test_holds_nothing_else(self, undisturbed: Run) -> None:
+        names = {path.name for path in undisturbed.last.parent.iterdir()}
+        assert names == {"best", "last", HISTORY}
+
+    def test_holds_the_best_epoch_and_the_last(self, tmp_path: Path) -> None:
+        run = run_training(build_config(UNSTABLE_SINE), None, tmp_path)
+        losses = [metrics["valid_loss"] for metrics in run.history]
+        assert losses[0] < losses[1] < losses[2]
+        best, last = load_checkpoint(run.best), load_checkpoint(run.last)
+        assert (best.epoch, last.epoch) == (1, 3)
+        assert best.history == run.history[:1]
+        assert last.history == run.history
+
+    def test_holds_the_last_epoch_as_the_best_where_nothing_is_validated(
+        self, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        run = run_training(here(epochs=2), small_corpus, tmp_path, refit=True)
+        assert load_checkpoint(run.best).epoch == load_checkpoint(run.last).epoch == 2
+        assert load_checkpoint(run.last).refit
+        assert all("valid_loss" not in metrics for metrics in run.history)
+
+
+def test_the_best_epoch_has_the_least_loss_then_the_fewest_wrong_words() -> None:
+    epochs = [
+        {"epoch": 1, "valid_loss": 2.0, "valid_wer": 0.1},
+        {"epoch": 2, "valid_loss": 1.0, "valid_wer": 0.5},
+        {"epoch": 3, "valid_loss": 1.0, "valid_wer": 0.25},
+        {"epoch": 4, "valid_loss": float("nan"), "valid_wer": 0.0},
+    ]
+    assert [metrics["epoch"] for metrics in sorted(epochs, key=score)] == [3, 2, 1, 4]
+
+
+def test_without_validation_the_best_epoch_is_the_last_whose_loss_is_a_number() -> None:
+    losses = [3.0, 2.0, float("nan")]
+    epochs = [{"epoch": epoch, "train_loss": loss} for epoch, loss in enumerate(losses, start=1)]
+    assert min(epochs, key=score)["epoch"] == 2
+
+
+def test_epochs_are_told_as_they_end(small_corpus: Corpus, tmp_path: Path) -> None:
+    """The checkpoint of an epoch is there when the epoch is told of."""
+    told = []
+
+    def tell(metrics: dict[str, Any]) -> None:
+        told.append((metrics["epoch"], load_checkpoint(tmp_path / "last").epoch))
+
+    run_training(here(), small_corpus, tmp_path, on_epoch=tell)
+    assert told == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_a_run_that_diverges_says_so(small_corpus: Corpus, tmp_path: Path) -> None:
+    config = here(optimizer="sgd", learning_rate=1e30, warmup=0.0, clip_norm=0.0)
+    run = run_training(config, small_corpus, tmp_path)
+    assert run.diverged
+    assert len(run.history) < config.epochs
+    again = run_training(config, small_corpus, tmp_path, resume=True, on_epoch=pytest.fail)
+    assert again == run
+
+
+class TestResuming:
+    def test_ends_in_the_bits_of_a_run_left_alone(
+        self, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        cut = run_training(here(), small_corpus, tmp_path, epochs=2)
+        assert len(cut.history) == 2
+        told: list[int] = []
+        run = run_training(
+            here(),
+            small_corpus,
+            tmp_path,
+            resume=True,
+            on_epoch=lambda metrics: told.append(metrics["epoch"]),
+        )
+        assert told == [3, 4]
+        assert_same_run(run, undisturbed)
+        lines = (tmp_path / HISTORY).read_text().splitlines()
+        assert [json.loads(line) for line in lines] == run.history
+
+    def test_a_finished_run_trains_nothing(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        run = run_training(here(), small_corpus, tmp_path)
+        again = run_training(here(), small_corpus, tmp_path, resume=True, on_epoch=pytest.fail)
+        assert again == run
+
+    def test_on_another_corpus_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        before = run_training(here(), small_corpus, tmp_path, epochs=1)
+        other = synthesize(20, seed=1)
+        with pytest.raises(InputError) as refused:
+            run_training(here(), other, tmp_path, resume=True)
+        assert small_corpus.fingerprint in str(refused.value)
+        assert other.fingerprint in str(refused.value)
+        assert load_checkpoint(tmp_path / "last").history == before.history
+
+    @pytest.mark.parametrize("name", [STATE_DICT, DESCRIPTION])
+    def test_from_a_damaged_checkpoint_goes_on_from_the_best(
+        self, name: str, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        run_training(here(), small_corpus, tmp_path, epochs=2)
+        damaged = tmp_path / "last" / name
+        damaged.write_bytes(damaged.read_bytes()[:-20])
+        told: list[str] = []
+        run = run_training(here(), small_corpus, tmp_path, resume=True, note=told.append)
+        assert_same_run(run, undisturbed)
+        (line,) = told
+        assert line.startswith(f"{tmp_path / 'last'}: the checkpoint is damaged (")
+        assert line.endswith(f"; gone on from epoch 2, {tmp_path / 'best'}")
+
+    def test_a_finished_run_whose_last_checkpoint_is_damaged_is_whole_again(
+        self, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        run = run_training(here(), small_corpus, tmp_path, refit=True)
+        (run.last / STATE_DICT).write_bytes(b"")
+        again = run_training(here(), small_corpus, tmp_path, refit=True, resume=True)
+        assert again == run
+        assert load_checkpoint(run.last).history == run.history
+
+    def test_keeps_the_best_epoch_that_was_saved_as_the_last_alone(
+        self, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        """The run was killed after the one was written, and before the other was."""
+        one = run_training(here(), small_corpus, tmp_path, epochs=1)
+        shutil.copytree(one.best, tmp_path / "kept")
+        two = run_training(here(), small_corpus, tmp_path, resume=True, epochs=2)
+        assert load_checkpoint(two.best).epoch == 2
+        shutil.rmtree(two.best)
+        (tmp_path / "kept").rename(two.best)
+        again = run_training(here(), small_corpus, tmp_path, resume=True, epochs=2)
+        assert again == two
+        assert load_checkpoint(two.best).epoch == 2
+
+    def test_where_all_is_damaged_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        run_training(here(), small_corpus, tmp_path, epochs=1)
+        for name in ("best", "last"):
+            (tmp_path / name / STATE_DICT).write_bytes(b"")
+        with pytest.raises(InputError, match=r"last: the checkpoint is damaged.*train anew$"):
+            run_training(here(), small_corpus, tmp_path, resume=True)
+
+    def test_after_a_kill_between_two_renames_loses_nothing(
+        self, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        cut = run_training(here(), small_corpus, tmp_path, epochs=2)
+        cut.last.rename(tmp_path / ".last-abc-old")
+        (tmp_path / ".last-abc").mkdir()
+        run = run_training(here(), small_corpus, tmp_path, resume=True)
+        assert_same_run(run, undisturbed)
+        assert {path.name for path in tmp_path.iterdir()} == {"best", "last", HISTORY}
+
+    def test_where_there_is_no_run_is_refused(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="no checkpoint here"):
+            run_training(here(), small_corpus, tmp_path, resume=True)
+
+
+@pytest.fixture(scope="module")
+def two(ray_cluster: str, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("two")
+    return run_training(build_config(TWO_WORKERS), small_corpus, folder)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+class TestWorkers:
+    def test_do_not_change_the_curve(self, two: Run, undisturbed: Run) -> None:
+        for ours, theirs in zip(two.history, undisturbed.history, strict=True):
+            assert ours.keys() == theirs.keys()
+            for key in ("train_loss", "valid_loss", "learning_rate"):
+                assert ours[key] == pytest.approx(theirs[key], rel=1e-5), (ours["epoch"], key)
+            assert ours["valid_wer"] == theirs["valid_wer"]
+
+    def test_leave_the_same_folder(self, two: Run, undisturbed: Run) -> None:
+        names = [{path.name for path in run.last.parent.iterdir()} for run in (two, undisturbed)]
+        assert names[0] == names[1]
+        lines = (two.last.parent / HISTORY).read_text().splitlines()
+        assert [json.loads(line) for line in lines] == two.history
+
+    def test_killed_then_cut_off_then_resumed_they_end_in_the_same_bits(
+        self, two: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        config = build_config(TWO_WORKERS)
+        killed: list[int] = []
+
+        def kill_one(metrics: dict[str, Any]) -> None:
+            if not killed:
+                killed.append(find_processes("ray::RayTrainWorker")[-1])
+                os.kill(killed[0], signal.SIGKILL)
+
+        cut = run_training(config, small_corpus, tmp_path, epochs=3, on_epoch=kill_one)
+        assert killed
+        assert len(cut.history) == 3
+        run = run_training(config, small_corpus, tmp_path, resume=True)
+        assert_same_run(run, two)
+
+    def test_whose_last_checkpoint_is_damaged_go_on_from_the_copy(
+        self, two: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        killed: list[int] = []
+
+        def damage_and_kill(metrics: dict[str, Any]) -> None:
+            if killed:
+                return
+            killed.extend(find_processes("ray::RayTrainWorker"))
+            for pid in killed:  # the next epoch's is not to be written meanwhile
+                os.kill(pid, signal.SIGSTOP)
+            for weights in (tmp_path / ".ray").rglob(STATE_DICT):
+                weights.write_bytes(weights.read_bytes()[:-9])
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+        told: list[str] = []
+        run = run_training(
+            build_config(TWO_WORKERS),
+            small_corpus,
+            tmp_path,
+            on_epoch=damage_and_kill,
+            note=told.append,
+        )
+        assert_same_run(run, two)
+        assert all("the checkpoint is damaged (" in line for line in told)
+        *refused, line = told  # a damaged one is not taken over either, where it had yet to be
+        assert re.search(rf"; gone on from epoch \d+, {tmp_path / 'last'}$", line)
+        assert all(line.endswith("; the one before is kept") for line in refused)
+
+    def test_leave_nothing_reserved(self) -> None:
+        kept = ray.util.placement_group([{"CPU": 1}])
+        before = list_reserved()
+        left = ray.util.placement_group([{"CPU": 1}])
+        assert list_reserved() - before == {left.id.hex()}
+        release_reserved([left.id.hex()])
+        assert list_reserved() == before >= {kept.id.hex()}
+        release_reserved([kept.id.hex()])
+
+    @pytest.mark.slow  # Ray Train starts the workers again three times
+    def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        broken = dataclasses.replace(small_corpus, labels=((7,) * 8,) * len(small_corpus))
+        with pytest.raises(WorkError) as failed:
+            run_training(build_config(SMALL), broken, tmp_path)
+        assert str(failed.value) == (
+            "training failed: index 8 is out of bounds for dimension 1 with size 3"
+        )

@@ -1,0 +1,294 @@
+"""When a search ends early, and what a new one knows of others: without a cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno.cli import build_parser, main
+from raytune_yesno.commands.settings import build_plan, read_settings
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.search import ALGORITHMS
+from raytune_yesno.space import Choice, Float, Space
+from raytune_yesno.study.store import StudyStore, read_events
+from raytune_yesno.study.study import Study, Trial, load
+from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.plan import DEAF, Plan
+from raytune_yesno.tuning.recorder import StudySearcher
+from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
+
+SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
+
+
+class TestConditions:
+    @pytest.mark.parametrize(
+        ("condition", "message"),
+        [
+            ({"time_budget": 0.0}, "time_budget: 0.0 s must be above 0"),
+            ({"time_budget": float("nan")}, "must be above 0"),
+            ({"patience": 0}, "patience: 0 must be at least 1"),
+            ({"max_failures": -1}, "max_failures: -1 must be at least 0"),
+            ({"target": "war=0"}, "unknown metric 'war'; did you mean 'wer'"),
+            ({"target": "wer"}, "'wer' is not METRIC=VALUE"),
+            ({"target": "wer=none"}, "'wer=none' is not METRIC=VALUE"),
+            ({"target": "wer=inf"}, "'wer=inf' is not METRIC=VALUE"),
+        ],
+    )
+    def test_without_sense_are_refused(self, condition: dict[str, Any], message: str) -> None:
+        plan = Plan(build_config({}), SPACE, stop=StopConditions(**condition))
+        with pytest.raises(InputError, match=message):
+            plan.check()
+
+    def test_unset_never_end_a_search(self) -> None:
+        watch = Watch(StopConditions())
+        for trial in range(100):
+            watch.epoch(trial, {"valid_loss": 0.0, "valid_wer": 0.0})
+            watch.ended(trial, "failed")
+            assert watch.reason is None
+
+    def test_end_it_when_the_time_is_up(self) -> None:
+        watch = Watch(StopConditions(time_budget=1e-9))
+        while watch.reason is None:
+            pass
+        assert watch.reason == "its time budget of 1e-09 s is spent"
+
+    @pytest.mark.parametrize(
+        ("target", "reached"), [("wer=0.1", 3), ("valid_loss=0.5", 2), ("train_loss=0.4", 4)]
+    )
+    def test_end_it_at_the_target(self, target: str, reached: int) -> None:
+        watch = Watch(StopConditions(target=target))
+        curve = [(1, 0.9, 0.9, 0.5), (2, 0.9, 0.5, 0.4), (3, 0.8, 0.4, 0.1), (4, 0.4, 0.6, 0.2)]
+        ended = []
+        for epoch, train_loss, valid_loss, wer in curve:
+            watch.epoch(0, {"train_loss": train_loss, "valid_loss": valid_loss, "valid_wer": wer})
+            if watch.reason:
+                ended.append(epoch)
+        assert ended[0] == reached
+
+    def test_take_what_is_no_number_for_no_success(self) -> None:
+        watch = Watch(StopConditions(target="loss=9"))
+        watch.epoch(0, {"valid_loss": None})
+        assert watch.reason is None
+
+    def test_end_it_when_patience_is_over(self) -> None:
+        watch = Watch(StopConditions(patience=2))
+        watch.epoch(0, {"valid_loss": 0.5})
+        watch.epoch(1, {"valid_loss": 0.6})
+        watch.ended(1, "done")
+        watch.ended(0, "done")  # the best one's own end is no failure to improve
+        assert watch.reason is None
+        watch.epoch(2, {"valid_loss": 0.4})
+        watch.ended(3, "stopped")
+        assert watch.reason is None
+        watch.ended(4, "diverged")
+        assert watch.reason == "the last 2 to end brought no improvement"
+
+    def test_end_it_when_too_many_fail(self) -> None:
+        watch = Watch(StopConditions(max_failures=1))
+        for trial, status in enumerate(("failed", "done", "diverged")):
+            watch.ended(trial, status)
+        assert watch.reason is None
+        watch.ended(3, "failed")
+        assert watch.reason == "2 trials failed, more than 1"
+
+    def test_count_what_was_before_an_interruption(self) -> None:
+        best = build_trial(0, [0.5, 0.1])
+        others = [build_trial(number, [0.6]) for number in (1, 2)]
+        cut_off = build_trial(3, [0.7], status="running")
+        watch = Watch(StopConditions(patience=3), [best, *others, cut_off])
+        assert watch.reason is None
+        watch.ended(3, "done")
+        assert watch.reason
+
+
+def build_trial(number: int, losses: list[float], status: str = "done", **point: Any) -> Trial:
+    epochs = [
+        {"epoch": epoch, "valid_loss": loss, "seconds": 1.0, "ended": 10.0 * number + epoch}
+        for epoch, loss in enumerate(losses, start=1)
+    ]
+    return Trial(number, {"learning_rate": 1e-3, "batch_size": 2, **point}, status, epochs)
+
+
+def build_study(trials: list[Trial], **asked: Any) -> Study:
+    return Study(Path("other"), {"time": 0.0, **asked}, trials, None, True, 9.0, [], [])
+
+
+class TestWarmStart:
+    def test_uses_the_points_that_fit_and_counts_the_rest(self) -> None:
+        study = build_study(
+            [
+                build_trial(0, [0.5, 0.4], dropout=0.3),  # of a larger space
+                build_trial(1, [0.6], batch_size=8),
+                build_trial(2, [0.7], batch_size=8),
+                build_trial(3, [], "failed"),
+                build_trial(4, [0.2], "running"),
+                build_trial(5, [0.8, 0.9], "stopped", batch_size=4),
+            ]
+        )
+        known = warm_start.gather([study], SPACE)
+        assert known["used"] == {"other": 2}
+        assert known["left_out"].pop("without a result") == 2
+        ((reason, count),) = known["left_out"].items()
+        assert reason.startswith("batch_size: 8 lies outside")
+        assert count == 2
+        seen = warm_start.build_observations(known)
+        assert [(one.number, one.loss, one.losses) for one in seen] == [
+            (0, 0.4, (0.5, 0.4)),
+            (1, 0.8, (0.8, 0.9)),
+        ]
+        assert "2 trials of other are known" in warm_start.describe(known)
+
+    def test_without_any_is_an_error(self) -> None:
+        with pytest.raises(InputError, match="no trial could be used"):
+            warm_start.gather([build_study([])], SPACE)
+
+    @pytest.mark.parametrize("search", sorted(set(ALGORITHMS) - DEAF))
+    def test_is_known_to_the_search_and_trials_count_from_zero(
+        self, search: str, tmp_path: Path
+    ) -> None:
+        others = [
+            build_trial(number, [abs(rate - 3e-3)], learning_rate=rate)
+            for number, rate in enumerate([2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3, 6e-3, 9e-3] * 2)
+        ]
+        known = warm_start.gather([build_study(others)], SPACE)
+        plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
+        plan.check()
+        searcher = StudySearcher(plan, StudyStore(tmp_path), [], [], Watch(plan.stop))
+        launches = [searcher.suggest(name) for name in ("one", "two")]
+        assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]
+        assert searcher.in_flight == [0, 1]
+        told = plan.build_algorithm().suggest(16, warm_start.build_observations(known))
+        assert isinstance(launches[0], dict)
+        assert launches[0]["point"] == told
+
+    @pytest.mark.parametrize("search", sorted(DEAF))
+    def test_is_refused_where_the_search_looks_at_no_result(self, search: str) -> None:
+        known = {"observations": [{}], "used": {}, "left_out": {}}
+        plan = Plan(build_config({}), SPACE, search=search, warm_start=known)
+        with pytest.raises(InputError, match=f"search {search} looks at no result"):
+            plan.check()
+
+
+class TestExtending:
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Study:
+        store = StudyStore(tmp_path)
+        store.append("study", slots=1, data="synthetic", **Plan(build_config({}), SPACE).as_dict())
+        store.append("asked", trial=0, point={"learning_rate": 1e-3, "batch_size": 2})
+        store.append("ended", trial=0, status="done")
+        return load(tmp_path)
+
+    def test_counts_from_what_was_asked_for_or_had_begun(self, study: Study) -> None:
+        plan = Plan.from_study(study)
+        assert plan.extend(study, 3).num_trials == 32 + 3
+        StudyStore(study.path).append("searched", reason="enough")
+        stopped = load(study.path)
+        assert stopped.reason == "enough"
+        assert plan.extend(stopped, 3).num_trials == 1 + 3
+
+    def test_is_recorded(self, study: Study) -> None:
+        store = StudyStore(study.path)
+        store.append("searched", reason="enough")
+        store.append("refitted", checkpoint="somewhere")
+        store.append("resumed", slots=1, trials=4, patience=7)
+        longer = load(study.path)
+        assert longer.asked["trials"] == 4
+        assert Plan.from_study(longer).stop == StopConditions(patience=7)
+        assert (longer.searched, longer.reason, longer.refit) == (False, None, None)
+        assert read_events(study.path)[0][0]["trials"] == 32
+
+    @pytest.mark.parametrize("add_trials", [0, -1])
+    def test_by_nothing_is_refused(self, study: Study, add_trials: int) -> None:
+        with pytest.raises(InputError, match="must be at least 1"):
+            Plan.from_study(study).extend(study, add_trials)
+
+    def test_beyond_what_the_search_has_is_refused(self, study: Study) -> None:
+        plan = Plan(build_config({}), {"batch_size": Choice(2, 4)}, search="grid", trials=2)
+        with pytest.raises(InputError, match=r"search grid has 2 points in all, not 2 \+ 1"):
+            plan.extend(study, 1)
+
+
+def test_a_copied_trials_point_is_that_of_its_best_epoch(tmp_path: Path) -> None:
+    store = StudyStore(tmp_path)
+    points = [{"learning_rate": rate} for rate in (0.1, 0.2, 0.3)]
+    store.append("study", slots=1)
+    store.append("asked", trial=0, point=points[0])
+    where = {"seconds": 1.0, "host": "here", "pid": 1, "began": 0.0, "ended": 1.0}
+    best = []
+    for epoch, loss in enumerate([0.9, 0.8, 0.7, 0.6, 0.5], start=1):
+        store.append("epoch", trial=0, epoch=epoch, valid_loss=loss, **where)
+        (trial,) = load(tmp_path).trial_list
+        best.append(trial.best_point["learning_rate"])
+        if epoch in (2, 4):
+            store.append(
+                "mutated", trial=0, epoch=epoch, source=1, point=points[epoch // 2], checkpoint="c"
+            )
+            (trial,) = load(tmp_path).trial_list
+            assert trial.point == points[epoch // 2]
+            assert trial.checkpoint == ("c", epoch)
+            assert trial.best_point["learning_rate"] == best[-1]
+    assert best == [0.1, 0.1, 0.2, 0.2, 0.3]
+
+
+class TestTheCommandLine:
+    def plan(self, *words: str) -> Plan:
+        options = build_parser().parse_args(["tune", "--data", "synthetic:10", *words])
+        return build_plan(read_settings(options), options)
+
+    def test_flags_win_over_settings(self, tmp_path: Path) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("time_budget: 60\ntarget: wer=0\npatience: 5\nmax_failures: 2\n")
+        plan = self.plan("--config", str(file), "--patience", "7", "--time-budget", "1.5")
+        assert plan.stop == StopConditions(1.5, "wer=0", 7, 2)
+        assert self.plan().stop == StopConditions()
+
+    def test_points_are_the_trials_of_a_manual_search(self) -> None:
+        plan = self.plan("--point", "channels=[16,32],dropout=0.1", "--point", "optimizer=adam")
+        points = [{"channels": [16, 32], "dropout": 0.1}, {"optimizer": "adam"}]
+        algorithm = plan.build_algorithm()
+        assert (plan.search, plan.num_trials) == ("manual", 2)
+        assert [algorithm.suggest(number, []) for number in range(3)] == [*points, None]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--point", "learning_rate=9"), "point 0: learning_rate: 9.0 lies outside"),
+            (("--point", "lerning_rate=9"), "--point: unknown key .* did you mean 'learning_rate'"),
+            (("--point", "epochs=3"), "point 0: 'epochs' is not in the search space"),
+            (("--point", "dropout=0", "--search", "tpe"), "--point: .* give no other search"),
+        ],
+    )
+    def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            self.plan(*words).check()
+
+    def test_a_setting_of_another_kind_is_refused(self, tmp_path: Path) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("time_budget: soon\n")
+        with pytest.raises(InputError, match="time_budget takes a number, not 'soon'"):
+            self.plan("--config", str(file))
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--add-trials", "3"), "--add-trials: of which study"),
+            (("--target", "wer"), "target: 'wer' is not METRIC=VALUE"),
+            (("--search", "grid", "--scheduler", "pbt"), "search grid with scheduler pbt: "),
+            (("--search", "bohb", "--scheduler", "fifo"), "search bohb with scheduler fifo: "),
+            (("--warm-start", "nowhere"), "nowhere: no study here"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_before_anything_starts(
+        self,
+        words: tuple[str, ...],
+        message: str,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        out = tmp_path / "new"
+        assert main(["tune", "--data", "synthetic:10", "--out", str(out), *words]) == 2
+        assert message in capfd.readouterr().err
+        assert not out.exists()

@@ -1,0 +1,115 @@
+"""Ordered studies on a real cluster: the same on any number of slots, and after interruptions."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_search_run import SMALL, SPACE
+from test_tune_schedulers import assert_exact, outcome
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import Interrupted
+from raytune_yesno.study.store import read_events
+from raytune_yesno.study.study import Study, load
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.replay import find_difference, run_replay
+from raytune_yesno.tuning.run import run_search
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return synthesize(10)
+
+
+def build_plan(scheduler: str, slots: int, **options: Any) -> Plan:
+    """Plan a study whose search learns from its third result on."""
+    return Plan(
+        build_config({**SMALL, "epochs": 6}),
+        SPACE,
+        search="tpe",
+        search_options={"num_initial": 2},
+        scheduler=scheduler,
+        scheduler_options={} if scheduler == "fifo" else {"grace_period": 2},
+        max_concurrent=slots,
+        ordered=True,
+        **{"trials": 7, **options},
+    )
+
+
+def ranking(study: Study) -> list[int]:
+    return [trial.number for trial in study.ranking]
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median", "fifo"])
+def test_is_the_same_on_any_number_of_slots(scheduler: str, corpus: Corpus, tmp_path: Path) -> None:
+    studies = [
+        run_search(build_plan(scheduler, slots), corpus, tmp_path / str(slots)) for slots in (1, 3)
+    ]
+    for study, slots in zip(studies, (1, 3), strict=True):
+        assert_exact(study, 7)
+        assert study.asked["slots"] == slots
+    assert outcome(studies[0]) == outcome(studies[1])
+    assert ranking(studies[0]) == ranking(studies[1])
+    lengths = {len(trial.epochs) for trial in studies[0].trial_list}
+    assert (lengths == {6}) == (scheduler == "fifo")
+
+
+def test_is_the_same_after_an_interruption_and_when_extended(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    whole = run_search(build_plan("asha", 3), corpus, tmp_path / "whole")
+
+    interrupted: list[int] = []
+
+    def interrupt(progress: Progress) -> None:
+        if progress.epochs >= 9 and not interrupted:
+            interrupted.append(progress.epochs)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    folder = tmp_path / "parts"
+    with pytest.raises(Interrupted):
+        run_search(build_plan("asha", 2, trials=5), corpus, folder, on_progress=interrupt)
+    study = load(folder)
+    assert not study.searched
+    plan = Plan.from_study(study)
+    assert (plan.ordered, plan.window) == (True, 4)
+    study = run_search(plan, corpus, folder, resume=True)
+    assert_exact(study, 5)
+    study = run_search(plan, corpus, folder, resume=True, add_trials=2)
+    assert_exact(study, 7)
+    assert outcome(study) == outcome(whole)
+
+
+def test_a_trial_trained_again_comes_to_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    study = run_search(build_plan("asha", 3, trials=3), corpus, tmp_path / "study")
+    shortest = min(study.trial_list, key=lambda trial: len(trial.epochs))
+    replay = run_replay(study, shortest.number, corpus, tmp_path / "replay")
+    assert replay.difference is None
+    assert len(replay.run.history) == len(shortest.epochs)
+
+    other = dict(shortest.epochs[-1], valid_loss=9.0)
+    difference = find_difference(
+        replace(shortest, epochs=[*shortest.epochs[:-1], other]), replay.run.history
+    )
+    assert difference is not None
+    assert str(difference).startswith(f"epoch {other['epoch']}: valid_loss was 9.0 and is now ")
+
+
+def test_goes_no_further_ahead_than_its_window(corpus: Corpus, tmp_path: Path) -> None:
+    study = run_search(build_plan("asha", 4, window=2), corpus, tmp_path)
+    assert study.asked["slots"] == 2
+    events, _ = read_events(study.path)
+    ended: set[int] = set()
+    for event in events:
+        if event["event"] == "ended":
+            ended.add(event["trial"])
+        elif event["event"] == "asked":
+            assert ended >= set(range(event["trial"] - 1))
