@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.config import Config, build_config, parse_assignments
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
+from raytune_yesno.numerals import read_if_number
 
 if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
@@ -55,9 +56,13 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            if type(value) is not _SETTINGS[key] and (type(value), _SETTINGS[key]) != (int, float):
-                kind = _KIND_NAMES[_SETTINGS[key]]
-                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
+            kind = _SETTINGS[key]
+            if kind in (int, float):
+                settings[key] = value = read_if_number(value, kind)
+            if type(value) is not kind:
+                raise InputError(
+                    f"{options.config}: {key} takes {_KIND_NAMES[kind]}, not {value!r}"
+                )
     config = settings.get("config", {})
     build_config(config, where=str(options.config))
     if "seed" in settings:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import read_number
 from raytune_yesno.study.study import METRIC, Trial
 
 _METRICS = {"wer": "valid_wer", "loss": "valid_loss", "valid_wer": "valid_wer"}
@@ -47,8 +48,8 @@ class StopConditions:
         if name not in _METRICS:
             raise InputError(f"target: unknown metric {name!r}; {suggest_name(name, _METRICS)}")
         try:
-            value = float(text)
-        except ValueError:
+            value = read_number(text, float)
+        except (ValueError, OverflowError):
             value = math.nan
         if not math.isfinite(value):
             raise InputError(f"target: {self.target!r} is not METRIC=VALUE, as in wer=0")
