@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.numerals import read_number
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -34,6 +35,18 @@ examples:
   raytune-yesno evaluate STUDY/refit/best     word error rate on the test part
   raytune-yesno predict STUDY/refit/best recording.wav
 """
+
+
+def _whole(text: str) -> int:
+    return read_number(text, int)
+
+
+def _real(text: str) -> float:
+    return read_number(text, float)
+
+
+# argparse puts these in its messages: "invalid whole number value: 'many'".
+_whole.__name__, _real.__name__ = "whole number", "number"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -171,8 +184,8 @@ def _add_run_options(parser: Any) -> None:
         dest="assignments",
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
-    parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
+    parser.add_argument("--epochs", type=_whole, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="short for --set seed=N")
     parser.add_argument(
         "--use-gpu", action="store_true", default=None, help="a GPU for every worker"
     )
@@ -181,8 +194,12 @@ def _add_run_options(parser: Any) -> None:
         "--address",
         help="a Ray cluster to use, `auto` for this machine's [$RAY_ADDRESS, or a new one]",
     )
-    parser.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of a new cluster")
-    parser.add_argument("--num-gpus", type=int, metavar="N", help="logical GPUs of a new cluster")
+    parser.add_argument(
+        "--num-cpus", type=_whole, metavar="N", help="logical CPUs of a new cluster"
+    )
+    parser.add_argument(
+        "--num-gpus", type=_whole, metavar="N", help="logical GPUs of a new cluster"
+    )
 
 
 def _add_corpus(commands: Any) -> None:
@@ -202,13 +219,13 @@ def _add_corpus(commands: Any) -> None:
         actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
     make.add_argument("folder", metavar="DIR")
-    make.add_argument("--recordings", type=int, default=60, metavar="N", help="how many [60]")
-    make.add_argument("--seed", type=int, default=0, metavar="N", help="which one [0]")
+    make.add_argument("--recordings", type=_whole, default=60, metavar="N", help="how many [60]")
+    make.add_argument("--seed", type=_whole, default=0, metavar="N", help="which one [0]")
     check = _add_command(actions, "check", "corpus.check", "say what is wrong with a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "look at one recording")
-    show.add_argument("number", type=int, nargs="?", default=3, metavar="N", help="which [3]")
+    show.add_argument("number", type=_whole, nargs="?", default=3, metavar="N", help="which [3]")
     show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
     _add_data(show)
@@ -246,7 +263,7 @@ def _add_tune(commands: Any) -> None:
         "together, and the test part is read once.",
     )
     _add_run_options(parser)
-    parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
+    parser.add_argument("--trials", type=_whole, metavar="N", help="how many trials [32]")
     parser.add_argument(
         "--search",
         metavar="NAME",
@@ -263,10 +280,10 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
-        "--workers-per-trial", type=int, metavar="N", help="data-parallel workers of a trial [1]"
+        "--workers-per-trial", type=_whole, metavar="N", help="data-parallel workers of a trial [1]"
     )
     parser.add_argument(
-        "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
+        "--max-concurrent", type=_whole, metavar="N", help="most trials at a time [as many as fit]"
     )
     parser.add_argument(
         "--ordered",
@@ -279,7 +296,7 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--add-trials",
-        type=int,
+        type=_whole,
         metavar="N",
         help="with --resume: N trials more, of a finished study, too; then a new refit",
     )
@@ -297,13 +314,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=_real,
         default=10.0,
         metavar="S",
         help="save each trial every S seconds of its training: what a crash may cost [10]",
     )
     parser.add_argument(
-        "--time-budget", type=float, metavar="S", help="end the search after S seconds"
+        "--time-budget", type=_real, metavar="S", help="end the search after S seconds"
     )
     parser.add_argument(
         "--target",
@@ -312,13 +329,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when N trials have brought no improvement",
     )
     parser.add_argument(
         "--max-failures",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when more than N trials have failed",
     )
@@ -385,7 +402,7 @@ def _add_report(commands: Any) -> None:
             help=f"write the {what}, to a .csv, .parquet, .json or .md file; repeatable",
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
+    parser.add_argument("--top", type=_whole, default=10, metavar="N", help="trials to print [10]")
     parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
     parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
 

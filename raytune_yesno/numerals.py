@@ -16,9 +16,8 @@ def read_number(value: Any, kind: type[Number]) -> Number:
     A whole number may be written ``2.0`` or ``2e0``.
 
     Raises:
-        ValueError: the text is no number, or the number is not whole.
+        ValueError: the text is no number, or the number is not whole, or too large for a float.
         TypeError: it is neither a number nor text.
-        OverflowError: it is too large for a float, or infinite where a whole number is asked for.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"{value!r} is no number")
@@ -26,14 +25,18 @@ def read_number(value: Any, kind: type[Number]) -> Number:
         if not _NUMBER.fullmatch(value):
             raise ValueError(f"{value!r} is no number")
         value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
-    if kind is int and value != int(value):
+    try:
+        number = kind(value)
+    except OverflowError as error:  # an integer beyond all floats, or an infinite one
+        raise ValueError(f"{value!r} is out of range") from error
+    if kind is int and value != number:
         raise ValueError(f"{value!r} is not whole")
-    return kind(value)
+    return number
 
 
 def read_if_number(value: Any, kind: type[Number]) -> Any:
     """Return :func:`read_number`'s number, or the value itself where there is none to read."""
     try:
         return read_number(value, kind)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError):
         return value

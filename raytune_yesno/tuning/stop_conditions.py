@@ -49,7 +49,7 @@ class StopConditions:
             raise InputError(f"target: unknown metric {name!r}; {suggest_name(name, _METRICS)}")
         try:
             value = read_number(text, float)
-        except (ValueError, OverflowError):
+        except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise InputError(f"target: {self.target!r} is not METRIC=VALUE, as in wer=0")
