@@ -10,7 +10,6 @@ import errno
 import importlib
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
-from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line, to_utf8
 from raytune_yesno.numerals import read_number
 
 # A name that nothing can have, or that the user may not look at.
@@ -132,13 +131,8 @@ def _valid_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_valid_text(item) for item in value]
     if isinstance(value, str):
-        return re.sub("[\ud800-\udfff]", _escape_surrogate, value)
+        return to_utf8(value)
     return value
-
-
-def _escape_surrogate(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
 
 
 def _find_command(name: str) -> Command:
@@ -162,13 +156,14 @@ def _add_command(commands: Any, name: str, run: str, help: str, details: str = "
     return parser
 
 
-def _add_data(parser: Any, default: str | None = "yesno") -> None:
+def _add_data(parser: Any, default: str | None = "yesno", shown: str | None = None) -> None:
+    shown = shown or default
     parser.add_argument(
         "--data",
         metavar="yesno|synthetic|DIR",
         default=default,
         help="the corpus: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
-        "synthetic[:N[:SEED]], or a folder" + (f" [{default}]" if default else ""),
+        "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad recordings out")
 
@@ -276,7 +271,9 @@ def _add_tune(commands: Any) -> None:
         help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
     )
     parser.add_argument(
-        "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
+        "--scheduler",
+        metavar="NAME",
+        help="fifo, asha, hyperband, median or pbt [asha; manual: fifo]",
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
@@ -357,7 +354,7 @@ def _add_evaluate(commands: Any) -> None:
         "word error rate of a checkpoint",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
-    _add_data(parser)
+    _add_data(parser, default=None, shown="the one that the checkpoint was trained on")
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
+from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption, quote
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -89,7 +89,7 @@ def new_folder(out: str | None, kind: str) -> Path:
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
-            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
+            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {quote(str(folder))}"
         )
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -13,12 +13,20 @@ from raytune_yesno.errors import InputError, one_line
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model and count the word errors."""
     from raytune_yesno.commands.plots import format_ladder, save_ladder
-    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer, climb_ladder
     from raytune_yesno.tasks.speech.recognizer import evaluate as evaluate_recognizer
 
     recognizer = Recognizer.load(options.checkpoint)
-    corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    trained_on = recognizer.checkpoint.corpus
+    data = options.data or find_corpus(trained_on)
+    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    if corpus.fingerprint != trained_on.get("fingerprint"):
+        note(
+            f"warning: the checkpoint was trained on {describe_source(trained_on)}, and this is "
+            f"{describe_source(vars(corpus))}: its part {options.split!r} is no held-out part of "
+            "that training"
+        )
     figures = evaluate_recognizer(recognizer, corpus, options.split)
     say(
         options,
@@ -38,6 +46,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "by_snr": by_snr,
         "split": options.split,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
+        "trained_on": trained_on,
     }
 
 

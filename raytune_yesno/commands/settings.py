@@ -1,14 +1,13 @@
 """Settings: a YAML file, ``--set`` and flags, brought together."""
 
 import re
-import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import Config, build_config, parse_assignments
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
 
@@ -109,10 +108,7 @@ def refuse_flags(
 
 def resume_command(command: str, file: Path, place: str | None = None) -> str:
     """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
-    return (
-        f"raytune-yesno {command} --resume {shlex.quote(place or str(file.parent))}"
-        * file.is_file()
-    )
+    return f"raytune-yesno {command} --resume {quote(place or str(file.parent))}" * file.is_file()
 
 
 def read_point(text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from raytune_yesno.commands.settings import (
     resume_settings,
 )
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.errors import WorkError
+from raytune_yesno.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -82,18 +82,33 @@ def _run_training(
     display: Display,
 ) -> Any:
     from raytune_yesno.cluster.session import count_fitting
-    from raytune_yesno.training.run import BEST, LAST, run_training
+    from raytune_yesno.training.loop import require_accelerator
+    from raytune_yesno.training.run import (
+        BEST,
+        LAST,
+        count_epochs,
+        find_resumable,
+        run_training,
+    )
 
     if config.num_workers:
         count_fitting(config)
+    else:
+        require_accelerator(config)
+    # There is none if the first epoch was cut off.
+    resume = any((out / name).exists() for name in (LAST, BEST))
+    if resume and config.epochs < (trained := count_epochs(find_resumable(out)[0])):
+        raise InputError(
+            f"epochs: {out} has trained {trained} epochs, which {config.epochs} would not undo; ask "
+            f"for {trained} or more, or train a new run"
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     return run_training(
         config,
         corpus,
         out,
-        # There is none if the first epoch was cut off.
-        resume=any((out / name).exists() for name in (LAST, BEST)),
+        resume=resume,
         on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
         note=display.remark,
     )

@@ -175,6 +175,10 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     if options.add_trials is not None:
         raise InputError("--add-trials: of which study? give --resume STUDY, too")
     plan = build_plan(settings, options)
+    plan.check()
+    plan.check_all_points()
+    if plan.trials is not None and plan.num_trials < plan.trials:
+        note(f"--trials {plan.trials}: search {plan.search} has {plan.num_trials} points in all")
     if options.warm_start:
         known = warm_start.gather(load_all(options.warm_start), plan.space)
         plan = replace(plan, warm_start=known)

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.sine import Sine
 from raytune_yesno.tasks.speech.task import YesNo
@@ -227,6 +228,15 @@ def find_device(config: Config) -> torch.device:
     """Return the accelerator that this process was given; the CPU if none was, or none is found."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found and config.use_gpu else torch.device("cpu")
+
+
+def require_accelerator(config: Config) -> None:
+    """Raise InputError if a GPU was asked for, and this process finds none."""
+    if config.use_gpu and find_device(config).type == "cpu":
+        raise InputError(
+            "use_gpu: torch finds no GPU on this machine; leave --use-gpu out, or give --num-workers "
+            "and the --address of a cluster that has one"
+        )
 
 
 def is_finite(metrics: dict[str, Any]) -> bool:
