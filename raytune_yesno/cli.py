@@ -273,7 +273,7 @@ def _add_tune(commands: Any) -> None:
     parser.add_argument(
         "--scheduler",
         metavar="NAME",
-        help="fifo, asha, hyperband, median or pbt [asha; manual: fifo]",
+        help="fifo, asha, hyperband, median or pbt [asha; of search manual fifo]",
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(

@@ -89,7 +89,8 @@ def new_folder(out: str | None, kind: str) -> Path:
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
-            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {quote(str(folder))}"
+            f"--out {folder}: it exists and is not empty; give a new folder, or "
+            f"--resume {quote(str(folder))}"
         )
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

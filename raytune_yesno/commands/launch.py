@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cluster import Cluster, run_to_end
 from raytune_yesno.launch.definition import Definition, read_documents

@@ -99,8 +99,8 @@ def _run_training(
     resume = any((out / name).exists() for name in (LAST, BEST))
     if resume and config.epochs < (trained := count_epochs(find_resumable(out)[0])):
         raise InputError(
-            f"epochs: {out} has trained {trained} epochs, which {config.epochs} would not undo; ask "
-            f"for {trained} or more, or train a new run"
+            f"epochs: {out} has trained {trained} epochs, more than {config.epochs}; give at "
+            f"least {trained}, or train a new run"
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))

@@ -246,7 +246,8 @@ class _Copier:
             raise InputError(f"--resume {self.uri}: no study there (no {STORE})")
         if is_there and not resume:
             raise InputError(
-                f"--out {self.uri}: there is a study; give another place, or --resume {quote(self.uri)}"
+                f"--out {self.uri}: there is a study; give another folder or URI, or --resume "
+                f"{quote(self.uri)}"
             )
 
     def copy(self, file: Path) -> None:

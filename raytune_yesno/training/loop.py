@@ -234,8 +234,8 @@ def require_accelerator(config: Config) -> None:
     """Raise InputError if a GPU was asked for, and this process finds none."""
     if config.use_gpu and find_device(config).type == "cpu":
         raise InputError(
-            "use_gpu: torch finds no GPU on this machine; leave --use-gpu out, or give --num-workers "
-            "and the --address of a cluster that has one"
+            "use_gpu: torch finds no GPU on this machine; leave --use-gpu out, or give "
+            "--num-workers and the --address of a cluster that has one"
         )
 
 

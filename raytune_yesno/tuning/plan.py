@@ -87,9 +87,8 @@ class Plan:
         available = getattr(self.build_algorithm(), "num_points", None)
         if available is not None and self.trials is not None and self.trials < available:
             advice = {
-                "grid": "leave --trials out, give fewer levels or a smaller space, or choose search "
-                "random",
-            }.get(self.search, "leave --trials out, or leave points out")
+                "grid": "leave --trials out, give fewer levels or domains, or choose search random",
+            }.get(self.search, "leave --trials out, or those points")
             raise InputError(
                 f"trials: {self.trials} of the {available:,} points of search {self.search} would "
                 f"be its first ones alone; {advice}"

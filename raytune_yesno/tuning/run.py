@@ -276,7 +276,8 @@ def run_refit(
         raise WorkError(
             f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
             f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
-            f"may find a steadier one: tune --resume {quote(place or str(study.path))} --add-trials 8"
+            "may find a steadier one: raytune-yesno tune --add-trials 8 --resume "
+            f"{quote(place or str(study.path))}"
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     if corpus:

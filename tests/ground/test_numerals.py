@@ -43,7 +43,7 @@ def test_refuses_what_only_python_or_yaml_take_for_numbers(value: Any, kind: typ
 
 def test_a_whole_number_has_no_fraction() -> None:
     for value in (2.5, "2.5", "25e-1", float("inf")):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="is"):
             read_number(value, int)
 
 
