@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.sine import Sine
 from raytune_yesno.tasks.speech.task import YesNo
 from raytune_yesno.tasks.task import Task
@@ -73,7 +74,8 @@ def fit(
 
     The number of data-parallel workers does not change the result: ``batch_size`` is that of all
     ranks together, rank r takes every world-size-th example of a batch, gradients and metrics are
-    sums over examples divided by the whole batch's count. Nor does a pause: every epoch begins by
+    sums over examples divided by the whole batch's count, and dropout's masks belong to examples
+    (:mod:`raytune_yesno.tasks.dropout`). Nor does a pause: every epoch begins by
     reseeding from (seed, epoch, rank), so a run resumed from a checkpoint ends with the weights of
     one left alone (bit for bit on a CPU with the same number of threads and workers).
 
@@ -181,6 +183,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, config)
         optimizer.zero_grad()
+        begin_step(model, rank, world_size, config.seed, epoch, number)
         loss = task.loss(model, step.shard, progress)
         # Data-parallel gradients are averaged over ranks; the batch's is their sum.
         (loss * (step.scale * world_size)).backward()
