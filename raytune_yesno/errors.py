@@ -32,6 +32,7 @@ class WorkError(_Said, RuntimeError):
 
 def one_line(text: str) -> str:
     """Return a text as one line that a terminal can show: cut, and without control characters."""
+    text = to_utf8(text)
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
     if text.isprintable():

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption, quote
+from raytune_yesno.errors import (
+    InputError,
+    Interrupted,
+    WorkError,
+    find_interruption,
+    one_line,
+    quote,
+)
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -75,7 +82,7 @@ def read_corpus(settings: Mapping[str, Any], options: Namespace, config: Config)
     display.close()
     split_corpus(corpus, seed=config.seed)
     for remark in corpus.notes:
-        note(f"{corpus.source}: {remark}")
+        note(one_line(f"{corpus.source}: {remark}"))
     return corpus
 
 

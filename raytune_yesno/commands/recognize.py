@@ -23,16 +23,18 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     corpus = load_corpus(data, skip_bad=options.skip_bad, progress=Display().show_bytes)
     if corpus.fingerprint != trained_on.get("fingerprint"):
         note(
-            f"warning: the checkpoint was trained on {describe_source(trained_on)}, and this is "
-            f"{describe_source(vars(corpus))}: its part {options.split!r} is no held-out part of "
-            "that training"
+            one_line(
+                f"warning: the checkpoint was trained on {describe_source(trained_on)}, and this "
+                f"is {describe_source(vars(corpus))}: its part {options.split!r} may hold "
+                "recordings of that training"
+            )
         )
     figures = evaluate_recognizer(recognizer, corpus, options.split)
     say(
         options,
         results,
         f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {options.split!r} "
-        f"of {corpus.source}: {figures['substitutions']} substitutions, "
+        f"of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
     display = Display()

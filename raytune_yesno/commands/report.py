@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, one_line, suggest_name
 from raytune_yesno.report import Report, write_report
 from raytune_yesno.report.export import (
     check_exports,
@@ -144,10 +144,10 @@ def _print(
 ) -> None:
     orders = [importance.names for importance in report.importances]
     say(format_leaderboards(studies, options.top, orders))
-    say(f"table: {report.csv}")
-    say(f"page: {report.html}")
+    say(one_line(f"table: {report.csv}"))
+    say(one_line(f"page: {report.html}"))
     for file in (*options.exports, *options.epoch_exports):
-        say(f"export: {Path(file).absolute()}")
+        say(one_line(f"export: {Path(file).absolute()}"))
 
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from raytune_yesno.commands.settings import (
     resume_settings,
 )
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, one_line
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model."""
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import check_utf8, ray_session
 
     settings = read_settings(options)
     flags = given_flags(options, num_workers=options.num_workers)
@@ -46,6 +46,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         closing.callback(display.close)
         closing.enter_context(telling_way_on("train", out / SETTINGS_FILE))
         if config.num_workers:
+            check_utf8(str(out))
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
             closing.enter_context(ray_session(options.address, **resources))
         run = _run_training(config, corpus, out, saved, display)
@@ -67,7 +68,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         "workers": run.history[-1].get("world_size") if config.is_elastic else config.num_workers,
     }
     say(options, results, f"best epoch {best['epoch']}: {describe(best)} (validation part)")
-    say(options, results, f"checkpoint: {run.best}")
+    say(options, results, one_line(f"checkpoint: {run.best}"))
     if config.task == "sine" and not config.hidden_layers:
         result["result"] = _describe_polynomial(run.last)
         say(options, results, result["result"])

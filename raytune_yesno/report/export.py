@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.study.study import Study, name_studies
 
 Row = dict[str, Any]
@@ -100,7 +100,9 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
             array = array.cast(pa.string())
         fields.append(pa.field(name, array.type, metadata=encoding))
         arrays.append(array)
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    with file.open("wb") as stream:  # pyarrow takes no name that is not UTF-8
+        parquet.write_table(table, stream)
 
 
 _TEXTS = frozenset(("error", "host", "node", "device", "status"))
@@ -121,7 +123,9 @@ def _clean(value: Any) -> Any:
         return {str(key): _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    if isinstance(value, int | bool | None):
+        return value
+    return to_utf8(str(value))
 
 
 def _format_cell(cell: object) -> str:

@@ -260,7 +260,7 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
     """Return a name for each: the last part of its path, or as many as tell it from the others."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
-        short = ["/".join(name[-length:]) for name in names]
+        short = [one_line("/".join(name[-length:])) for name in names]
         if len(set(short)) == len(set(names)):
             break
     seen: Counter[str] = Counter()
