@@ -35,6 +35,11 @@ def one_line(text: str) -> str:
     text = to_utf8(text)
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
+    return escape_controls(text)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text in which control characters are escaped (``\n``, ``\x1b``)."""
     if text.isprintable():
         return text
     return "".join(

@@ -81,6 +81,38 @@ def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator
             yield np.clip(block, -1, 1)
 
 
+def read_raw_blocks(
+    source: str | Path | BinaryIO, rate: int, block_s: float = 1.0
+) -> Iterator[Samples]:
+    """Yield a recording without a header in blocks, as :func:`read_blocks` does.
+
+    Args:
+        source: 16 bit little-endian mono samples.
+        rate: their rate in Hz.
+        block_s: the length of a block before resampling, in seconds.
+
+    Raises:
+        InputError: it cannot be read, has no samples, or the rate is out of range.
+    """
+    with _opened(source) as stream:
+        if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
+            raise ValueError(f"a sample rate of {rate} Hz is out of range")
+        resampler = Resampler(rate)
+        num_bytes = 2 * max(1, round(block_s * rate))
+        present = 0
+        while data := stream.read(num_bytes):
+            present += len(data)
+            steps = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+            if len(block := resampler.push(steps.astype(np.float32) / np.float32(2**15))):
+                yield np.clip(block, -1, 1)
+        if present < 2:
+            raise ValueError("no samples in it")
+        if present % 2:
+            raise ValueError("half a sample at its end: it is not 16 bit, or truncated")
+        if len(block := resampler.push(np.zeros(0, np.float32), last=True)):
+            yield np.clip(block, -1, 1)
+
+
 def decode(data: bytes) -> Recording:
     """Decode the bytes of a recording; raise ValueError with what is wrong with them."""
     blocks = list(_read_sound(io.BytesIO(data), block_s=None))
