@@ -16,7 +16,7 @@ from ray import tune
 from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import Config, build_config, find_task, upgrade_config
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import COST
 from raytune_yesno.study import Study, load
@@ -78,6 +78,8 @@ def run_search(
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     plan.check()
+    if not resume:
+        plan.check_all_points()
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
@@ -265,7 +267,8 @@ def run_refit(
         raise WorkError(
             f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
             f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
-            f"may find a steadier one: tune --resume {place or study.path} --add-trials 8"
+            "may find a steadier one: raytune-yesno tune --add-trials 8 --resume "
+            f"{quote(place or str(study.path))}"
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     task = find_task(config.task)

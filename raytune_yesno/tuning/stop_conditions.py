@@ -8,6 +8,7 @@ from typing import Any
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective, find_metric
+from raytune_yesno.numerals import read_number
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import Event
 
@@ -45,7 +46,7 @@ class StopConditions:
         name, _, text = self.target.partition("=")
         metric = find_metric(name, metrics, where="target")
         try:
-            value = float(text)
+            value = read_number(text, float)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
