@@ -20,8 +20,8 @@ from raytune_yesno.commands.settings import build_plan, read_settings, resume_co
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, one_line, quote, to_utf8
 from raytune_yesno.space import Choice, Float
-from raytune_yesno.study.store import StudyStore
 from raytune_yesno.study import load
+from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
