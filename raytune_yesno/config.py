@@ -34,7 +34,7 @@ class Config:
     """A checked configuration; the defaults are those of the CNN on ``yesno``."""
 
     task: str = _setting("yesno", "what is learnt", options=("yesno", "sine"))
-    model: str = _setting("cnn", "the network", options=("cnn", "mlp"))
+    model: str = _setting("cnn", "the network", options=("cnn", "tdnn", "mlp"))
     epochs: int = _setting(
         16, "passes over the training part (sine: 100 steps each)", low=1, high=1_000_000
     )
@@ -80,6 +80,30 @@ class Config:
         0.2, "dropout before the last layer; half of it after pooling", low=0.0, high=0.95
     )
 
+    features: str = _setting(
+        "local",
+        "what features are relative to: the noise nearby, or the recording's mean (yesno)",
+        options=("local", "recording"),
+    )
+    min_examples: int = _setting(
+        96,
+        "fewest examples in an epoch; a smaller training part is repeated (yesno)",
+        low=1,
+        high=1_000_000,
+    )
+    alignment: float = _setting(
+        0.3,
+        "lowest weight of the alignment in the loss where words were found (yesno)",
+        low=0.0,
+        high=1.0,
+    )
+
+    augment_scenes: float = _setting(
+        0.8,
+        "probability that a training recording is put together anew, in another room (yesno)",
+        low=0.0,
+        high=1.0,
+    )
     augment_noise: float = _setting(
         0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
     )
@@ -153,6 +177,7 @@ class Config:
 # by plain gradient descent: 2000 steps over all points at once.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("yesno", "cnn"): {},
+    ("yesno", "tdnn"): {},
     ("yesno", "mlp"): {"hidden_layers": 2, "learning_rate": 1e-3},
     ("sine", "mlp"): {
         "epochs": 20,
@@ -197,6 +222,24 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
         return Config(**{**_PRESETS.get((task, model), {}), **changes})
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+# What a config that was stored before a key existed means by leaving it out.
+_BEFORE: dict[str, Any] = {
+    "features": "recording",
+    "min_examples": 1,
+    "alignment": 0.0,
+    "augment_scenes": 0.0,
+}
+
+
+def read_config(stored: Mapping[str, Any], *changes: Mapping[str, Any], where: str) -> Config:
+    """Read the config of a checkpoint or a study, of this version or an older one.
+
+    Raises:
+        InputError: as :func:`build_config`.
+    """
+    return build_config(_BEFORE, stored, *changes, where=where)
 
 
 def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str, Any]:

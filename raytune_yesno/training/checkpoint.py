@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, read_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import parse_json
 
@@ -50,6 +50,8 @@ class Checkpoint:
         state_dict: parameters, on the CPU.
         optimizer: the optimiser's ``state_dict``, or None where it was not kept.
         versions: libraries that made it.
+        calibration: what confidences mean, and the least to believe; None where that was not
+            measured.
     """
 
     config: Config
@@ -60,6 +62,7 @@ class Checkpoint:
     state_dict: dict[str, torch.Tensor]
     optimizer: dict[str, Any] | None = None
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    calibration: dict[str, float] | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -89,6 +92,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "history": checkpoint.history,
         "refit": checkpoint.refit,
         "versions": checkpoint.versions or library_versions(),
+        "calibration": checkpoint.calibration,
     }
     with replace_folder(folder) as new:
         torch.save(checkpoint.state_dict, new / STATE_DICT)
@@ -133,7 +137,7 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME, device)
         return Checkpoint(
-            config=build_config(description["config"], where=str(folder / DESCRIPTION)),
+            config=read_config(description["config"], where=str(folder / DESCRIPTION)),
             corpus=description["corpus"],
             epoch=description["epoch"],
             history=description["history"],
@@ -141,6 +145,7 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             state_dict=state_dict,
             optimizer=optimizer,
             versions=description["versions"],
+            calibration=description.get("calibration"),
         )
 
 

@@ -82,3 +82,27 @@ def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCo
             row.append(min(substitute, insert, delete, key=lambda counts: counts[0]))
     _, substitutions, insertions, deletions = row[-1]
     return ErrorCount(len(reference), substitutions, insertions, deletions)
+
+
+def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
+    """Return for each word of the hypothesis whether it is right, in an alignment of fewest edits."""
+    edits = [[i + j for j in range(len(hypothesis) + 1)] for i in range(len(reference) + 1)]
+    for i, expected in enumerate(reference, start=1):
+        for j, heard in enumerate(hypothesis, start=1):
+            edits[i][j] = min(
+                edits[i - 1][j - 1] + int(expected != heard),
+                edits[i][j - 1] + 1,
+                edits[i - 1][j] + 1,
+            )
+    i, right = len(reference), [False] * len(hypothesis)
+    j = len(hypothesis)
+    while i and j:
+        wrong = int(reference[i - 1] != hypothesis[j - 1])
+        if edits[i][j] == edits[i - 1][j - 1] + wrong:
+            right[j - 1] = not wrong
+            i, j = i - 1, j - 1
+        elif edits[i][j] == edits[i][j - 1] + 1:
+            j -= 1
+        else:
+            i -= 1
+    return right

@@ -3,6 +3,7 @@
 Axes in names: B batch, F mel bands, T frames.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,28 +23,101 @@ EDGE_FRAMES = 20
 word at the edge still needs a window around it."""
 
 
-class LogMel:
-    """Turn a waveform into a normalised log-mel spectrogram.
+NOISE_BLOCKS = 19
+"""Frames, each way, over which the noise floor of a band is looked for: 1.2 s."""
+PEAK_FRAMES = 20
+"""Frames, each way, over which the loudest sound limits what can be heard beside it: 0.4 s."""
+SMOOTH_FRAMES = 8
+"""Frames over which power is averaged before its minimum is taken."""
+CONTEXT_FRAMES = (NOISE_BLOCKS + 7) * STRIDE
+"""Frames before and after a frame on which its features depend, at most."""
 
-    Every mel band has its mean over the recording taken off, which takes the microphone's
-    colouring and the level with it; then all are divided by one standard deviation. Zero is thus a
-    value that depends on no other recording, and what padding is made of.
+KAPPA = float(__import__("os").environ.get("KAPPA", "1.5"))
+NOISE_FACTOR = 4.0  # from the minimum of smoothed noise to well above its mean
+PEAK_RATIO = 1e-4  # 40 dB below the loudest sound nearby nothing is heard
+LEAST_POWER = 1e-6  # mel power of white noise of about -85 dB
+QUIET = float(__import__("os").environ.get("QUIET", "7"))
+KAPPA = float(__import__("os").environ.get("KAPPA", "1.5"))
+NOISE_FACTOR = float(__import__("os").environ.get("NF", "0.2"))
+
+BUMP_FRAMES = 5.0
+"""Width of a word's bump where its middle is known: a word is heard for about 0.2 s."""
+
+FEATURES = ("local", "recording")
+
+
+class LogMel:
+    """Turn a waveform into a log-mel spectrogram whose zero is silence.
+
+    ``kind`` chooses what is called silence:
+
+    - ``local``: ``log(1 + power / floor)``. The floor of a band follows its noise, as the minimum
+      of its smoothed power within 1.2 s (minimum statistics; Martin, "Noise power spectral density
+      estimation based on optimal smoothing and minimum statistics", 2001), and the loudest
+      sound within 0.4 s. Digital silence, a quiet room and a steady hum are all near zero,
+      whatever the level, and no frame depends on anything further away than
+      :data:`CONTEXT_FRAMES`.
+    - ``recording``: the logarithm, less each band's mean over the whole recording, divided by one
+      standard deviation. Checkpoints of older versions need it. It depends on how much silence surrounds
+      the words.
+
+    Zero is what padding is made of.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "local") -> None:
+        self.dtype, self.kind = dtype, kind
         self._mel = MelSpectrogram(
             sample_rate=SAMPLE_RATE,
             n_fft=FFT_SAMPLES,
             hop_length=round(HOP_S * SAMPLE_RATE),
             n_mels=WINDOW,
+            pad_mode="constant" if kind == "local" else "reflect",
         ).to(dtype)
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Return (28, T) features of a (1, samples) or (samples,) waveform in [-1, 1] at 8 kHz."""
-        log_FT = torch.log(self._mel(waveform.reshape(-1).to(self.dtype)) + 1e-8)
+        power_FT = self._mel(waveform.reshape(-1).to(self.dtype))
+        if self.kind == "local":
+            noise_FT = find_noise(power_FT)
+            floor_FT = NOISE_FACTOR * noise_FT + PEAK_RATIO * find_peak(power_FT) + LEAST_POWER
+            heard_FT = torch.log((power_FT + floor_FT) / (KAPPA * noise_FT + floor_FT))
+            if QUIET > 5:
+                return heard_FT / (QUIET - 5)
+            return heard_FT / (QUIET + find_peak(heard_FT.clamp(min=0)))
+        log_FT = torch.log(power_FT + 1e-8)
         centred_FT = log_FT - log_FT.mean(dim=1, keepdim=True)
         return centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
+
+
+def find_noise(power_FT: Tensor) -> Tensor:
+    """Return (F, T): the level of the noise nearby, band by band.
+
+    It is the mean logarithm of the quietest third of all blocks within 1.5 s. Blocks are of
+    :data:`STRIDE` frames from the first, so that it comes out the same wherever a recording is cut
+    at such a block.
+    """
+    bands, frames = power_FT.shape
+    missing = -frames % STRIDE
+    log_FT = torch.log(F.pad(power_FT, (0, missing), mode="replicate") + LEAST_POWER)
+    block_FN = log_FT.unflatten(1, (-1, STRIDE)).mean(2)
+    padded_FN = F.pad(block_FN, (NOISE_BLOCKS, NOISE_BLOCKS), value=math.inf)
+    sorted_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1).sort(dim=2).values
+    place_N = torch.arange(block_FN.shape[1])
+    within_N = (
+        (place_N + NOISE_BLOCKS).clamp(max=len(place_N) - 1)
+        - (place_N - NOISE_BLOCKS).clamp(min=0)
+        + 1
+    )
+    quiet_N = (within_N + 2) // 3
+    counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
+    noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N
+    return noise_FN.exp().repeat_interleave(STRIDE, dim=1)[:, :frames]
+
+
+def find_peak(value_FT: Tensor) -> Tensor:
+    """Return (1, T): the largest mean over the bands nearby, smoothed over three frames."""
+    mean_1T = F.avg_pool1d(value_FT.mean(0, keepdim=True), 3, stride=1, padding=1)
+    return F.max_pool1d(mean_1T, 2 * PEAK_FRAMES + 1, stride=1, padding=PEAK_FRAMES)
 
 
 def find_speech(feature_FT: Tensor) -> tuple[int, int]:
@@ -63,19 +137,31 @@ def find_speech(feature_FT: Tensor) -> tuple[int, int]:
 def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
     """Spread a transcript evenly over the speech: a flat start for training without alignments.
 
-    The monophone recipes of HTK and Kaldi begin so. Here each word is a bump around the middle of
+    The monophone recipes of HTK and Kaldi begin so. Each word is a bump around the middle of
     its even share of the speech, a quarter of that share wide, and blank is what is left.
 
     Returns:
         (P, 3) probabilities of blank, no and yes at each window position.
     """
-    target_PC = no_alignment(feature_FT)
     begin, end = find_speech(feature_FT)
-    share = (end - begin) / len(words)
+    share = (end - begin) / max(1, len(words))
+    centres = [begin + (number + 0.5) * share for number in range(len(words))]
+    return align(feature_FT, words, centres, share / 4)
+
+
+def known_alignment(feature_FT: Tensor, words: Sequence[int], centres_s: Sequence[float]) -> Tensor:
+    """Return the alignment of words whose middles are known, in seconds; as :func:`flat_alignment`."""
+    return align(feature_FT, words, [centre_s / HOP_S for centre_s in centres_s], BUMP_FRAMES)
+
+
+def align(
+    feature_FT: Tensor, words: Sequence[int], centres: Sequence[float], width: float
+) -> Tensor:
+    """Put a bump of a width around each word's centre, both in frames."""
+    target_PC = no_alignment(feature_FT)
     centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
-    for number, word in enumerate(words):
-        distance_P = (centres_P - begin - (number + 0.5) * share) / (share / 4)
-        target_PC[:, 1 + word] += torch.exp(-distance_P.square() / 2)
+    for word, centre in zip(words, centres, strict=True):
+        target_PC[:, 1 + word] += torch.exp(-((centres_P - centre) / width).square() / 2)
     target_PC /= target_PC.sum(1, keepdim=True).clamp(min=1)
     target_PC[:, 0] = 1 - target_PC.sum(1)
     return target_PC

@@ -1,7 +1,7 @@
 """A trained model reads recordings."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import at_hand
+from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.tasks.speech.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
@@ -48,7 +49,8 @@ class Recognizer:
         dtype = getattr(torch, config.dtype)
         self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
         self.model.eval()
-        self._extract = LogMel(dtype)
+        self._calibration = read_calibration(checkpoint.calibration)
+        self._extract = LogMel(dtype, config.features)
 
     @classmethod
     def load(cls, place: str | Path) -> "Recognizer":
@@ -56,13 +58,31 @@ class Recognizer:
         with at_hand(str(place)) as folder:
             return cls(load_checkpoint(folder))
 
+    @property
+    def min_confidence(self) -> float:
+        """The least confidence that is believed, as validation chose it."""
+        return self._calibration.threshold
+
     @torch.no_grad()
-    def decode(self, waveform: Tensor) -> list[Word]:
-        """Return the words of a (1, samples) waveform at 8 kHz."""
+    def decode(self, waveform: Tensor, min_confidence: float | None = None) -> list[Word]:
+        """Return the words of a (1, samples) waveform at 8 kHz.
+
+        Args:
+            min_confidence: leave out words below it [:attr:`min_confidence`].
+        """
         if waveform.shape[-1] < FFT_SAMPLES:
             return []  # 32 ms at most: too short for a spectrogram and for a word
         x_11FT = pad_silence(self._extract(waveform))[None, None]
-        return greedy_decode(self.model(x_11FT).reshape(-1, 3))
+        return self.finish(greedy_decode(self.model(x_11FT).reshape(-1, 3)), min_confidence)
+
+    def finish(self, words: Iterable[Word], min_confidence: float | None = None) -> list[Word]:
+        """Turn the network's probabilities into confidences, and leave out words below the least."""
+        least = self.min_confidence if min_confidence is None else min_confidence
+        confident = (
+            replace(word, confidence=self._calibration.confidence(word.confidence))
+            for word in words
+        )
+        return [word for word in confident if word.confidence >= least]
 
     def transcribe(self, waveform: Tensor) -> list[TimedWord]:
         """Return the words of a (1, samples) waveform at 8 kHz, with times in seconds."""
