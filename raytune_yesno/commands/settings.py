@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.config import Config, build_config, parse_assignments, read_config
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 
@@ -82,8 +82,8 @@ def resume_settings(
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged, it lacks `data` or `config`")
-    before = build_config(settings["config"], where=str(file))
-    config = build_config(settings["config"], given["config"], flags)
+    before = read_config(settings["config"], where=str(file))
+    config = read_config(settings["config"], given["config"], flags, where=str(file))
     for key, value in config.as_dict().items():
         if key not in _MAY_CHANGE and value != before.as_dict()[key]:
             raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")

@@ -54,9 +54,9 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
             f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
             "learning_rate or a clip_norm may help"
         )
-    from raytune_yesno.training.run import score
+    from raytune_yesno.training.run import find_best_epoch
 
-    best = min(run.history, key=score)
+    best = find_best_epoch(run.history)
     result: dict[str, Any] = {
         "checkpoint": str(run.best),
         "last": str(run.last),

@@ -16,7 +16,7 @@ from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.study import Study
 
 if TYPE_CHECKING:
-    from raytune_yesno.config import Config
+    from raytune_yesno.config import Config, read_config
 
 CAUSES = {
     "efficiency": "training",
@@ -232,7 +232,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
     best = study.best
     try:
-        base = build_config(asked["config"])
+        base = read_config(asked["config"], where="the study")
         trained = build_config(base.as_dict(), best.best_point) if best else base
     except InputError:  # of another version, with other keys
         return "", "", ""

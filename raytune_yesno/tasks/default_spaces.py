@@ -32,6 +32,13 @@ SPACES: dict[tuple[str, str], Space] = {
         "dropout": Float(0.0, 0.6),
         **_AUGMENTATION,
     },
+    ("yesno", "tdnn"): {
+        **_OPTIMISATION,
+        "hidden_units": Int(48, 192, log=True),
+        "activation": Choice("relu", "gelu", "silu"),
+        "dropout": Float(0.0, 0.4),
+        **_AUGMENTATION,
+    },
     ("yesno", "mlp"): {
         **_OPTIMISATION,
         "hidden_layers": Int(1, 3),

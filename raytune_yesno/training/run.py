@@ -6,7 +6,6 @@ all are written as an epoch ends, so that a run cut off at any moment can go on.
 
 import dataclasses
 import json
-import math
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.training.best_epoch import find_best
 from raytune_yesno.training.checkpoint import (
     DESCRIPTION,
     Checkpoint,
@@ -57,8 +57,8 @@ class Run:
     """A finished run.
 
     Attributes:
-        best: the checkpoint of the epoch with the least validation loss, ties by word error rate;
-            without validation, of the last epoch.
+        best: the checkpoint of the best epoch, by :func:`find_best_epoch`; without validation, of
+            the last epoch.
         last: the checkpoint of the last epoch.
         history: one record an epoch, from the first.
         diverged: the loss stopped being a number.
@@ -321,7 +321,7 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
 def keep_last(out: Path) -> None:
     """Bring the history up to the last checkpoint; where it is the best, keep it as such."""
     description = json.loads((out / LAST / DESCRIPTION).read_text())
-    if min(description["history"], key=score)["epoch"] == description["epoch"]:
+    if find_best_epoch(description["history"])["epoch"] == description["epoch"]:
         copy_checkpoint(out / LAST, out / BEST)
     noted = len((out / HISTORY).read_text().splitlines())
     with (out / HISTORY).open("a") as history:
@@ -329,13 +329,17 @@ def keep_last(out: Path) -> None:
             history.write(json.dumps(metrics) + "\n")
 
 
-def score(metrics: dict[str, Any]) -> tuple[float, float]:
-    """Return what the best epoch has the least of: validation loss, then word error rate.
+def find_best_epoch(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the record of the best epoch: see :func:`~.best_epoch.find_best`.
 
-    Without validation the latest epoch is the best.
+    Word error rate decides where there is one: a network that has learnt its recordings by heart
+    grows overconfident, and its CTC loss on validation rises while its errors fall. Otherwise
+    the validation loss; without validation the last epoch that did not diverge is the best.
     """
-    loss = metrics.get("valid_loss", -metrics["epoch"])
-    return (loss if is_finite(metrics) else math.inf, metrics.get("valid_wer", 0.0))
+    metric = next((name for name in ("valid_wer", "valid_loss") if name in history[0]), "epoch")
+    values = [metrics.get(metric) if is_finite(metrics) else None for metrics in history]
+    best = find_best(values, mode="max" if metric == "epoch" else "min")
+    return history[best or 0]
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:

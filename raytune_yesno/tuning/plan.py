@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, build_config, read_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import TAKEN, build_scheduler
 from raytune_yesno.search import build_algorithm
@@ -201,7 +201,7 @@ class Plan:
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
         return cls(
-            config=build_config(asked["config"], where=f"{study.path}: config"),
+            config=read_config(asked["config"], where=f"{study.path}: config"),
             space=parse_space(asked["space"]),
             **{key: asked[key] for key in keys},
             max_concurrent=asked.get("max_concurrent"),

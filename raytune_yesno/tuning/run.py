@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, read_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
@@ -292,4 +292,4 @@ def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:
 
 def best_config(study: Study, trial: StudyTrial) -> Config:
     """Return the whole config of a study's trial."""
-    return build_config(study.asked["config"], trial.best_point, where=str(study.path))
+    return read_config(study.asked["config"], trial.best_point, where=str(study.path))

@@ -85,7 +85,7 @@ def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCo
 
 
 def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
-    """Return for each word of the hypothesis whether it is right, in an alignment of fewest edits."""
+    """Return whether each word of the hypothesis is right, in an alignment of fewest edits."""
     edits = [[i + j for j in range(len(hypothesis) + 1)] for i in range(len(reference) + 1)]
     for i, expected in enumerate(reference, start=1):
         for j, heard in enumerate(hypothesis, start=1):

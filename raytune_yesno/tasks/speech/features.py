@@ -24,21 +24,17 @@ word at the edge still needs a window around it."""
 
 
 NOISE_BLOCKS = 19
-"""Frames, each way, over which the noise floor of a band is looked for: 1.2 s."""
+"""Blocks of :data:`STRIDE` frames, each way, over which the noise is looked for: 1.5 s."""
 PEAK_FRAMES = 20
 """Frames, each way, over which the loudest sound limits what can be heard beside it: 0.4 s."""
-SMOOTH_FRAMES = 8
-"""Frames over which power is averaged before its minimum is taken."""
-CONTEXT_FRAMES = (NOISE_BLOCKS + 7) * STRIDE
+CONTEXT_FRAMES = (NOISE_BLOCKS + 1) * STRIDE
 """Frames before and after a frame on which its features depend, at most."""
 
-KAPPA = float(__import__("os").environ.get("KAPPA", "1.5"))
-NOISE_FACTOR = 4.0  # from the minimum of smoothed noise to well above its mean
-PEAK_RATIO = 1e-4  # 40 dB below the loudest sound nearby nothing is heard
+QUIET_SHARE = 3  # the quietest third of the blocks are noise
+NOISE_BIAS = 1.5  # from their mean level to the noise's mean power
+NOISE_FLOOR = 0.2  # of the noise: rounds off the logarithm's fall between its peaks
+PEAK_FLOOR = 1e-4  # of the loudest sound nearby: 40 dB below it nothing is heard
 LEAST_POWER = 1e-6  # mel power of white noise of about -85 dB
-QUIET = float(__import__("os").environ.get("QUIET", "7"))
-KAPPA = float(__import__("os").environ.get("KAPPA", "1.5"))
-NOISE_FACTOR = float(__import__("os").environ.get("NF", "0.2"))
 
 BUMP_FRAMES = 5.0
 """Width of a word's bump where its middle is known: a word is heard for about 0.2 s."""
@@ -51,15 +47,14 @@ class LogMel:
 
     ``kind`` chooses what is called silence:
 
-    - ``local``: ``log(1 + power / floor)``. The floor of a band follows its noise, as the minimum
-      of its smoothed power within 1.2 s (minimum statistics; Martin, "Noise power spectral density
-      estimation based on optimal smoothing and minimum statistics", 2001), and the loudest
-      sound within 0.4 s. Digital silence, a quiet room and a steady hum are all near zero,
-      whatever the level, and no frame depends on anything further away than
-      :data:`CONTEXT_FRAMES`.
+    - ``local``: the logarithm of the power above the noise nearby, band by band. Digital silence,
+      a quiet room and a steady hum are all near zero, whatever the level, and no frame depends
+      on anything further away than :data:`CONTEXT_FRAMES`. There is no state: the features of a
+      part of a recording, cut at a multiple of :data:`STRIDE` frames and with so many frames
+      around it, are those of the whole.
     - ``recording``: the logarithm, less each band's mean over the whole recording, divided by one
-      standard deviation. Checkpoints of older versions need it. It depends on how much silence surrounds
-      the words.
+      standard deviation. It depends on how much silence surrounds the words; checkpoints of older
+      versions need it.
 
     Zero is what padding is made of.
     """
@@ -79,39 +74,29 @@ class LogMel:
         power_FT = self._mel(waveform.reshape(-1).to(self.dtype))
         if self.kind == "local":
             noise_FT = find_noise(power_FT)
-            floor_FT = NOISE_FACTOR * noise_FT + PEAK_RATIO * find_peak(power_FT) + LEAST_POWER
-            heard_FT = torch.log((power_FT + floor_FT) / (KAPPA * noise_FT + floor_FT))
-            if QUIET > 5:
-                return heard_FT / (QUIET - 5)
-            return heard_FT / (QUIET + find_peak(heard_FT.clamp(min=0)))
+            floor_FT = NOISE_FLOOR * noise_FT + PEAK_FLOOR * find_peak(power_FT) + LEAST_POWER
+            return torch.log((power_FT + floor_FT) / (NOISE_BIAS * noise_FT + floor_FT)) / 2
         log_FT = torch.log(power_FT + 1e-8)
         centred_FT = log_FT - log_FT.mean(dim=1, keepdim=True)
         return centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
 
 
 def find_noise(power_FT: Tensor) -> Tensor:
-    """Return (F, T): the level of the noise nearby, band by band.
+    """Return (F, T): the power of the noise nearby, band by band.
 
-    It is the mean logarithm of the quietest third of all blocks within 1.5 s. Blocks are of
-    :data:`STRIDE` frames from the first, so that it comes out the same wherever a recording is cut
-    at such a block.
+    It is the geometric mean of the quietest third of all blocks within 1.5 s. Minimum statistics
+    (Martin, 2001) go by the least of all instead, which varies more.
     """
-    bands, frames = power_FT.shape
-    missing = -frames % STRIDE
-    log_FT = torch.log(F.pad(power_FT, (0, missing), mode="replicate") + LEAST_POWER)
+    frames = power_FT.shape[1]
+    log_FT = torch.log(F.pad(power_FT, (0, -frames % STRIDE), mode="replicate") + LEAST_POWER)
     block_FN = log_FT.unflatten(1, (-1, STRIDE)).mean(2)
     padded_FN = F.pad(block_FN, (NOISE_BLOCKS, NOISE_BLOCKS), value=math.inf)
     sorted_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1).sort(dim=2).values
-    place_N = torch.arange(block_FN.shape[1])
-    within_N = (
-        (place_N + NOISE_BLOCKS).clamp(max=len(place_N) - 1)
-        - (place_N - NOISE_BLOCKS).clamp(min=0)
-        + 1
-    )
-    quiet_N = (within_N + 2) // 3
+    quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
     counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
     noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N
-    return noise_FN.exp().repeat_interleave(STRIDE, dim=1)[:, :frames]
+    noise_FN = (noise_FN.exp() - LEAST_POWER).clamp(min=0)
+    return noise_FN.repeat_interleave(STRIDE, dim=1)[:, :frames]
 
 
 def find_peak(value_FT: Tensor) -> Tensor:
@@ -150,7 +135,7 @@ def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
 
 
 def known_alignment(feature_FT: Tensor, words: Sequence[int], centres_s: Sequence[float]) -> Tensor:
-    """Return the alignment of words whose middles are known, in seconds; as :func:`flat_alignment`."""
+    """Return the alignment, as :func:`flat_alignment`, of words whose middles are known."""
     return align(feature_FT, words, [centre_s / HOP_S for centre_s in centres_s], BUMP_FRAMES)
 
 

@@ -76,7 +76,7 @@ class Recognizer:
         return self.finish(greedy_decode(self.model(x_11FT).reshape(-1, 3)), min_confidence)
 
     def finish(self, words: Iterable[Word], min_confidence: float | None = None) -> list[Word]:
-        """Turn the network's probabilities into confidences, and leave out words below the least."""
+        """Turn the network's probabilities into confidences; leave out words below the least."""
         least = self.min_confidence if min_confidence is None else min_confidence
         confident = (
             replace(word, confidence=self._calibration.confidence(word.confidence))

@@ -64,18 +64,21 @@ class SceneSettings:
         colour: probability of another frequency response.
         distort: probability of clipping or coarse samples.
         steps: probability that the level changes on the way.
+        mask: probability that some bands are hidden, and how many at most.
     """
 
     seconds: tuple[float, float] = (2.5, 6.5)
     empty: float = 0.12
     other: float = 0.12
-    speed: float = 0.12
+    speed: float = 0.15
     noise: float = 0.7
-    snr_db: tuple[float, float] = (-3.0, 25.0)
+    snr_db: tuple[float, float] = (-2.0, 25.0)
     room: float = 0.3
     colour: float = 0.4
     distort: float = 0.12
     steps: float = 0.15
+    mask: float = 0.15
+    mask_bands: int = 12
 
 
 class Scenes:
@@ -109,6 +112,16 @@ class Scenes:
         waveform = torch.cat(pieces)
         return Scene(self._play(waveform, words != [], random), tuple(words), tuple(centres_s))
 
+    def hide_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
+        """Return (F, T) features, some bands set to zero: what one sound hides, others tell."""
+        if random.random() >= self.settings.mask:
+            return feature_FT
+        count = int(random.integers(1, self.settings.mask_bands + 1))
+        first = int(random.integers(-count // 2, len(feature_FT) - count // 2))
+        feature_FT = feature_FT.clone()
+        feature_FT[max(0, first) : first + count] = 0.0
+        return feature_FT
+
     def _arrange(
         self, index: int, random: np.random.Generator
     ) -> tuple[list[Tensor], list[int], list[float]]:
@@ -121,7 +134,7 @@ class Scenes:
         base_speed = random.uniform(-1, 1) * settings.speed
         while length < seconds * SAMPLE_RATE:
             if empty or random.random() < settings.other:
-                piece = self._draw_other(random)
+                piece = self._draw_other(empty, random)
             else:
                 unit = self._draw_unit(index if not words else None, base_speed, random)
                 gain = 10 ** (random.uniform(-5, 5) / 20)
@@ -153,15 +166,21 @@ class Scenes:
             self._spoken[key] = cuts.cut(*key[1:])
         return self._spoken[key]
 
-    def _draw_other(self, random: np.random.Generator) -> Tensor:
-        """Return something that is no word, about as loud as one."""
+    def _draw_other(self, lasting: bool, random: np.random.Generator) -> Tensor:
+        """Return something that is no word, about as loud as one; perhaps of seconds."""
         cuts = self._cuts[int(random.integers(len(self._cuts)))]
         kind = random.random()
-        if kind < 0.5 and cuts.spans:
-            unit = cuts.cut(int(random.integers(len(cuts.words))), 1, 100)
-            return _distort_word(unit.waveform, random)
-        seconds = 0.15 * 10 ** random.uniform(0, 1)
-        sound = SOUNDS[int(random.integers(len(SOUNDS)))] if kind < 0.8 else "talk"
+        if lasting and kind < 0.6:
+            sound, seconds = SOUNDS[int(random.integers(len(SOUNDS)))], random.uniform(0.5, 4.0)
+        elif kind < 0.6 and cuts.spans:
+            words = [
+                cuts.cut(int(random.integers(len(cuts.words))), 1, percent).waveform
+                for percent in random.choice([80, 88, 100, 112, 124], 2)
+            ]
+            return words[0].flip(0) if kind < 0.3 else _shuffle_pieces(words, random)
+        else:
+            sound = "talk" if kind < 0.85 else SOUNDS[int(random.integers(len(SOUNDS)))]
+            seconds = 0.15 * 10 ** random.random()
         piece = draw_sound(sound, int(seconds * SAMPLE_RATE), random)
         level = cuts.level * 10 ** (random.uniform(-15, 8) / 20)
         piece = level * piece / (piece.square().mean().sqrt() + 1e-6)
@@ -268,20 +287,14 @@ def _fade(piece: Tensor, num_samples: int) -> Tensor:
     return piece
 
 
-def _distort_word(word: Tensor, random: np.random.Generator) -> Tensor:
-    """Return speech that has a word's rhythm and is none: reversed, inverted or far off in speed."""
-    match int(random.integers(4)):
-        case 0:
-            return word.flip(0)
-        case 1:  # frequencies upside down
-            signs = torch.ones(len(word))
-            signs[1::2] = -1
-            return word * signs
-        case 2:
-            return change_speed(word[None], int(random.choice([52, 60, 164, 180])))[0].flip(0)
-        case _:
-            half = len(word) // 2
-            return torch.cat([word[half:], word[:half]])
+def _shuffle_pieces(words: Sequence[Tensor], random: np.random.Generator) -> Tensor:
+    """Return pieces of words in another order: the voice, and none of its words."""
+    pieces = []
+    for word in words:
+        length = int(SAMPLE_RATE * random.uniform(0.06, 0.16))
+        pieces += [_fade(piece, FADE_SAMPLES) for piece in word.split(length)]
+    order = random.permutation(len(pieces))[: int(random.integers(3, 9))]
+    return torch.cat([pieces[place] for place in order])
 
 
 def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Generator) -> Tensor:

@@ -14,6 +14,7 @@ MARGIN_S = 0.1  # kept around a word, for soft beginnings and ends
 GAPS_FRAMES = (10, 6, 15, 4, 20)  # shorter pauses belong to a word
 THRESHOLDS = np.arange(0.20, 0.75, 0.05)  # between the quiet tenth and the loudest
 MOST_UNEVEN = 0.45
+LEAST_CONTRAST_DB = 8.0  # between speech and its pauses
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def find_words(waveform: npt.NDArray[np.float32], count: int) -> list[Span] | No
     if len(level_T) < SHORTEST_FRAMES * count:
         return None
     low, high = np.quantile(level_T, 0.1), np.quantile(level_T, 0.98)
+    if high - low < LEAST_CONTRAST_DB:
+        return None
     found: list[tuple[float, list[tuple[int, int]]]] = []
     for threshold in THRESHOLDS:
         stretches = _find_runs(level_T > low + threshold * (high - low))

@@ -3,11 +3,11 @@
 Every kind is a bank of some twenty seconds, made once in a process, from random streams whose names
 never change; a draw is a stretch from a random place of it.
 
-Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss`` (rising with
-frequency), ``hum`` (50 and 60 Hz and harmonics, slowly changing), ``tones`` (lasting, gliding and
+Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss``
+(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (lasting, gliding and
 beeping), ``music`` (chords of struck and held notes over a bass), ``drums`` (decaying bursts),
 ``clicks``, ``crowd`` (three talkers), ``talk`` (one talker who says nothing) and ``engine``
-(modulated noise).
+(noise in bands, steady or modulated).
 """
 
 import functools
@@ -63,10 +63,8 @@ def build_bank(kind: str) -> Tensor:
         case "clicks":
             bank = _draw_bursts(random, rate_hz=8.0, shortest_s=0.0005, longest_s=0.01)
         case "crowd":
-            bank = sum(
-                talk.roll(int(random.integers(len(talk)))).repeat(3)[:BANK_SAMPLES]
-                for talk in monologues()[:3]
-            )
+            talks = [talk.repeat(3)[:BANK_SAMPLES] for talk in monologues()[:3]]
+            bank = torch.stack(talks).sum(0)
         case "talk":
             bank = torch.cat(monologues())
         case "engine":
@@ -92,17 +90,18 @@ def _draw_coloured(power: float, random: np.random.Generator) -> Tensor:
 
 
 def _draw_hum(random: np.random.Generator) -> Tensor:
-    """Return mains hum, six seconds of each of four mixtures of harmonics."""
+    """Return mains hum, two seconds of each of twelve mixtures of few or many harmonics."""
     pieces = []
-    for mains_hz in (50.0, 60.0, 50.0, 60.0):
-        time_S = np.arange(BANK_SAMPLES // 4) / SAMPLE_RATE
-        mains_hz *= 1 + 0.004 * random.uniform(-1, 1)
+    time_S = np.arange(BANK_SAMPLES // 12) / SAMPLE_RATE
+    for number in range(12):
+        mains_hz = (50.0, 60.0)[number % 2] * (1 + 0.004 * random.uniform(-1, 1))
+        slope, highest = random.uniform(0.2, 1.3), int(3 * 13 ** random.uniform())
         piece = np.zeros_like(time_S)
-        for harmonic in range(1, 41):
-            level = random.uniform(0.1, 1.0) / harmonic ** random.uniform(0.3, 1.3)
+        for harmonic in range(1, highest + 1):
+            level = random.uniform(0.3, 1.0) / harmonic**slope
             phase = random.uniform(0, 2 * math.pi)
             piece += level * np.sin(2 * math.pi * mains_hz * harmonic * time_S + phase)
-        swell = 1 + 0.3 * np.sin(2 * math.pi * random.uniform(0.1, 2) * time_S)
+        swell = 1 + random.uniform(0, 0.3) * np.sin(2 * math.pi * random.uniform(0.1, 2) * time_S)
         pieces.append(piece * swell / piece.std())
     return _tensor(np.concatenate(pieces))
 
@@ -179,16 +178,20 @@ def _draw_bursts(
 
 
 def _draw_engine(random: np.random.Generator) -> Tensor:
-    """Return noise in a band, loud and soft at a rate between a fan's and a slow wave's."""
-    pieces = []
-    for _ in range(8):
-        length = BANK_SAMPLES // 8
-        hz_F = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
-        centre_hz, width = 100 * 25 ** random.uniform(), random.uniform(0.2, 1.5)
-        shape_F = np.exp(-np.square(np.log(np.maximum(hz_F, 1.0) / centre_hz) / width))
+    """Return noise in bands with soft or sharp edges, steady or loud and soft by turns."""
+    pieces, length = [], BANK_SAMPLES // 12
+    hz_F = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
+    time_S = np.arange(length) / SAMPLE_RATE
+    for number in range(12):
+        if number % 2:
+            centre_hz, width = 100 * 25 ** random.uniform(), random.uniform(0.2, 1.5)
+            shape_F = np.exp(-np.square(np.log(np.maximum(hz_F, 1.0) / centre_hz) / width))
+        else:
+            low_hz = random.uniform(0, 2500)
+            high_hz = low_hz + 300 * 8 ** random.uniform()
+            shape_F = ((hz_F >= low_hz) & (hz_F <= high_hz)).astype(float)
         piece = np.fft.irfft(np.fft.rfft(random.standard_normal(length)) * shape_F, length)
-        rate_hz, depth = 0.5 * 60 ** random.uniform(), random.uniform(0, 0.95)
-        time_S = np.arange(length) / SAMPLE_RATE
-        piece *= 1 + depth * np.sin(2 * math.pi * rate_hz * time_S)
+        rate_hz, depth = 0.5 * 60 ** random.uniform(), random.uniform(-0.5, 0.95)
+        piece *= 1 + max(0.0, depth) * np.sin(2 * math.pi * rate_hz * time_S)
         pieces.append(piece / piece.std())
     return _tensor(np.concatenate(pieces))
