@@ -179,11 +179,8 @@ class Config:
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("yesno", "cnn"): {},
     ("yesno", "tdnn"): {
-        "batch_size": 4,
         "min_examples": 150,
-        "learning_rate": 3e-3,
-        "alignment": 0.3,
-        "hidden_units": 96,
+        "alignment": 0.7,
         "dropout": 0.1,
         "augment_scenes": 0.8,
         "augment_noise": 0.7,
