@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import errno
 import importlib
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.files.json_text import dump_json
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         exit_code = int(result.pop("exit_code", 0))
         if options.json:
-            print(json.dumps(result, allow_nan=False), file=results, flush=True)
+            print(dump_json(result), file=results, flush=True)
         return exit_code
 
 
@@ -151,6 +151,11 @@ def _add_run_options(parser: Any) -> None:
         dest="assignments",
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
+    parser.add_argument("--task", metavar="NAME", help="what is learnt: yesno or sine [yesno]")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="the metric that decides, as reported or as in --target"
+    )
+    parser.add_argument("--mode", choices=("min", "max"), help="whether its min or max is best")
     parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
     parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
     parser.add_argument(
@@ -288,7 +293,7 @@ def _add_tune(commands: Any) -> None:
     parser.add_argument(
         "--target",
         metavar="METRIC=VALUE",
-        help="end the search once a trial comes to it: wer=0, loss=0.1",
+        help="end the search once a trial reaches it: wer=0, loss=0.1",
     )
     parser.add_argument(
         "--patience",
@@ -317,9 +322,11 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         "recognize.evaluate",
-        "word error rate of a checkpoint",
+        "word error rate of a checkpoint in many conditions",
+        "Conditions that training never used are reported apart from the others; also\n"
+        "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     _add_data(parser)
     parser.add_argument(
         "--split",
@@ -327,14 +334,71 @@ def _add_evaluate(commands: Any) -> None:
         default="test",
         help="which part, split as in the checkpoint's training [test]",
     )
-
-    parser.add_argument("--picture", metavar="PNG", help="draw the rates with noise, too")
+    parser.add_argument(
+        "--conditions",
+        metavar="NAME,…",
+        default="all",
+        help="all, none, noise (white, pink, babble), new (all others), or kinds such as "
+        "hum,codec,padding [all]",
+    )
+    parser.add_argument(
+        "--wordless",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
+    )
+    _add_min_confidence(parser)
+    parser.add_argument("--picture", metavar="PNG", help="draw the rates and their intervals")
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _add_command(commands, "predict", "recognize.predict", "the words of recordings")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser = _add_command(
+        commands,
+        "predict",
+        "recognize.predict",
+        "the words of recordings",
+        "Recordings of any length, with bounded memory. Words from a microphone, as they\n"
+        "are said:\n"
+        "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+    parser.add_argument(
+        "--stream", action="store_true", help="print each word as soon as it has been said"
+    )
+    parser.add_argument(
+        "--raw",
+        type=int,
+        metavar="HZ",
+        help="recordings have no header: 16 bit little-endian mono samples at HZ",
+    )
+    _add_min_confidence(parser)
+
+
+def _add_min_confidence(parser: Any) -> None:
+    parser.add_argument(
+        "--min-confidence",
+        type=_probability,
+        metavar="P",
+        help="leave out words below this confidence; 0 keeps all [chosen in training]",
+    )
+
+
+def _probability(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """Read a length of 0 to 10 hours."""
+    value = float(text)
+    if not 0 <= value <= 36_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
+    return value
 
 
 def _add_report(commands: Any) -> None:
@@ -366,8 +430,16 @@ def _add_report(commands: Any) -> None:
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
-    parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
-    parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="judge by this metric [valid_loss; of an experiment, the one that Ray's files name]",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("min", "max"),
+        help="whether the least or the greatest is best [as Ray's files or the metric's name say]",
+    )
 
 
 def _add_doctor(commands: Any) -> None:

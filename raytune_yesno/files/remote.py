@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.study.store import STORE
+
+STORE = "study.jsonl"
 
 COPY_EVERY_S = 1.0
 """Seconds of records that a lost machine may cost; of a large study more, see `_SHARE`."""

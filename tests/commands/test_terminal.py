@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raytune_yesno.commands.terminal import LastingStream
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 
 def test_a_stream_falls_silent_when_its_terminal_is_closed() -> None:

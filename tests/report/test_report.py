@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.commands.display import WIDTH
 from raytune_yesno.commands.report import run_report
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
@@ -29,8 +28,9 @@ from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderbo
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
 from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study, load, load_all
+from raytune_yesno.text import WIDTH
 
 SPACE = {
     "learning_rate": {"float": [1e-4, 1e-1], "log": True},
@@ -131,7 +131,8 @@ class TestNumbers:
         table = study.trials
         assert shown["number"] == table["trial"].tolist()
         assert shown["value"] == table["valid_loss"].tolist()
-        assert shown["wer"] == table["valid_wer"].tolist()
+        (wer, *_) = shown["others"]
+        assert wer == {"name": "valid_wer", "values": table["valid_wer"].tolist()}
         assert shown["epochs"] == table["epochs"].tolist()
         assert shown["seconds"] == pytest.approx(table["seconds"].tolist(), rel=1e-4)
         for axis, column in zip(shown["axes"], shown["points"], strict=True):
@@ -381,8 +382,8 @@ class TestLeaderboard:
 
 class TestTexts:
     def test_the_test_figure_has_its_interval(self, study: Study) -> None:
-        text = describe_test(study.refit)
-        assert text.startswith("word error rate 0.42% on the test part: 1 of 240 words (95 % int")
+        text = describe_test(study.refit, "yesno")
+        assert text.startswith("word error rate 0.42%: 1 of 240 words (95 % interval")
         assert describe_test(None) == describe_test({"test": {}}) == ""
 
     def test_a_warm_start_is_said(self, study: Study, tmp_path: Path) -> None:

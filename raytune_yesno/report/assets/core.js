@@ -19,7 +19,7 @@ function chooseStudy(index) {
   S = DATA.studies[index];
   const sign = S.mode === "max" ? -1 : 1;
   S.order = S.value.map((_, i) => i)
-    .filter((i) => S.value[i] !== null && ["done", "stopped"].includes(DATA.statuses[S.status[i]]))
+    .filter((i) => S.value[i] !== null && S.ranked.includes(DATA.statuses[S.status[i]]))
     .sort((a, b) => sign * (S.value[a] - S.value[b]));
   S.rank = new Array(S.value.length).fill(null);
   S.order.forEach((trial, place) => { S.rank[trial] = S.order.length > 1 ? place / (S.order.length - 1) : 0; });
@@ -207,7 +207,7 @@ function lightUp(trial, x, y) {
   if (trial === null) return showTip(null);
   const rows = [
     ["status", DATA.statuses[S.status[trial]]], [S.metric, show(S.value[trial])],
-    ...(S.wer[trial] !== null && S.metric !== "valid_wer" ? [["valid_wer", show(S.wer[trial])]] : []),
+    ...S.others.filter((m) => m.values[trial] !== null).map((m) => [m.name, show(m.values[trial])]),
     ["epochs", S.best_epoch[trial] === null ? S.epochs[trial] : "best " + S.best_epoch[trial] + " of " + S.epochs[trial]],
     ...S.axes.map((axis, k) => [axis.name, show(valueOf(trial, k))]),
     ...(S.ranOn.has(trial) ? [["on", S.ranOn.get(trial)]] : []),

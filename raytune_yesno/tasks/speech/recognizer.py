@@ -1,6 +1,6 @@
 """A trained model reads recordings."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
 from raytune_yesno.files.remote import at_hand
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
-from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
-from raytune_yesno.tasks.speech.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
-from raytune_yesno.tasks.speech.noise import LADDER, noisy_copies
+from raytune_yesno.tasks.speech.decode import Word
+from raytune_yesno.tasks.speech.features import LogMel, position_time_s
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.settings import as_speech
+from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
 from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint, restore_model
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
 WORDS = ("no", "yes")
 
+# A word is heard while its middle is about the middle of the window, and a "yes" or a "no" takes
+# about 0.4 s; where exactly it begins and ends, CTC does not say.
+_HALF_WORD_S = 0.2
+
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A recognised word, its time in the recording, and its mean probability."""
+    """A recognised word, its times in seconds, and the probability that it is right."""
 
     word: str
     start_s: float
@@ -39,124 +43,121 @@ class TimedWord:
 
 
 class Recognizer:
-    """Read yes and no from recordings with a checkpoint's model."""
+    """Read words from recordings with a checkpoint's model.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        config = checkpoint.config
-        if config.task != "yesno":
-            raise InputError(f"a checkpoint of task {config.task!r} recognises no speech")
+    Args:
+        checkpoint: of a speech task.
+        min_confidence: words below it are left out; None takes the checkpoint's own threshold.
+
+    Raises:
+        InputError: the checkpoint is of another task.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, min_confidence: float | None = None) -> None:
+        config = as_speech(checkpoint.config)
         self.checkpoint = checkpoint
-        dtype = getattr(torch, config.dtype)
+        if min_confidence is None:
+            min_confidence = read_calibration(checkpoint.calibration).threshold
+        self.min_confidence = min_confidence
         self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
         self.model.eval()
         self._calibration = read_calibration(checkpoint.calibration)
-        self._extract = LogMel(dtype, config.features)
+        self.extract = LogMel(getattr(torch, config.dtype), config.features)
 
     @classmethod
-    def load(cls, place: str | Path) -> "Recognizer":
-        """Load a checkpoint from its folder or URI; raises InputError where there is none."""
-        with at_hand(str(place)) as folder:
-            return cls(load_checkpoint(folder))
+    def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":
+        """Load a checkpoint from its folder or URI.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        with at_hand(str(folder)) as local:
+            return cls(load_checkpoint(local), min_confidence)
 
     @property
-    def min_confidence(self) -> float:
-        """The least confidence that is believed, as validation chose it."""
-        return self._calibration.threshold
+    def can_stream(self) -> bool:
+        """Whether words can be read before the end of a recording is known."""
+        return self.extract.kind != "recording"
 
-    @torch.no_grad()
-    def decode(self, waveform: Tensor, min_confidence: float | None = None) -> list[Word]:
-        """Return the words of a (1, samples) waveform at 8 kHz.
+    def stream(self, block_s: float = BLOCK_S) -> "TimedWordStream":
+        """Begin a recording whose samples come piece by piece.
+
+        >>> stream = recognizer.stream(block_s=0.25)  # doctest: +SKIP
+        >>> for samples in microphone:  # doctest: +SKIP
+        ...     for word in stream.push(samples):
+        ...         print(word.word, word.start_s)
 
         Args:
-            min_confidence: leave out words below it [:attr:`min_confidence`].
+            block_s: seconds of sound that are read at a time; less is sooner, and slower.
         """
-        if waveform.shape[-1] < FFT_SAMPLES:
-            return []  # 32 ms at most: too short for a spectrogram and for a word
-        x_11FT = pad_silence(self._extract(waveform))[None, None]
-        return self.finish(greedy_decode(self.model(x_11FT).reshape(-1, 3)), min_confidence)
+        return TimedWordStream(self, block_s)
 
-    def finish(self, words: Iterable[Word], min_confidence: float | None = None) -> list[Word]:
-        """Turn the network's probabilities into confidences; leave out words below the least."""
-        least = self.min_confidence if min_confidence is None else min_confidence
-        confident = (
-            replace(word, confidence=self._calibration.confidence(word.confidence))
-            for word in words
-        )
-        return [word for word in confident if word.confidence >= least]
+    def listen(self, waveform: Tensor) -> list[Word]:
+        """Return all words of a (samples,) or (1, samples) waveform at 8 kHz, by window positions.
+
+        Words below the threshold are among them.
+        """
+        stream = WordStream(self.model, self.extract)
+        return [*map(self.calibrate, [*stream.push(waveform.reshape(-1)), *stream.finish()])]
+
+    def calibrate(self, word: Word) -> Word:
+        """Return a word whose confidence is the probability that it is right."""
+        return replace(word, confidence=self._calibration.confidence(word.confidence))
+
+    def decode(self, waveform: Tensor) -> list[Word]:
+        """Return the words of a (samples,) or (1, samples) waveform, by window positions."""
+        return [word for word in self.listen(waveform) if self.accepts(word)]
+
+    def accepts(self, word: Word) -> bool:
+        """Say whether a word's confidence is not below the threshold."""
+        return word.confidence >= self.min_confidence
 
     def transcribe(self, waveform: Tensor) -> list[TimedWord]:
-        """Return the words of a (1, samples) waveform at 8 kHz, with times in seconds."""
-        length_s = waveform.shape[-1] / SAMPLE_RATE
-        return [_place(word, length_s) for word in self.decode(waveform)]
-
-    def count_errors(self, corpus: "Corpus", indices: Iterable[int]) -> ErrorCount:
-        """Count the word errors over some of a corpus's recordings."""
-        total = ErrorCount()
-        for index in indices:
-            waveform, _, reference = corpus[index]
-            total += count_errors(reference, [word.label for word in self.decode(waveform)])
-        return total
+        """Return the words of a (samples,) or (1, samples) waveform at 8 kHz, with times."""
+        stream = self.stream()
+        return [*stream.push(waveform.reshape(-1)), *stream.finish()]
 
 
-def evaluate(recognizer: Recognizer, corpus: "Corpus", part: str) -> dict[str, Any]:
-    """Return the word errors on a part of a corpus: ``train``, ``valid``, ``test`` or ``all``.
+class TimedWordStream:
+    """The words of a recording whose samples come piece by piece, as :meth:`Recognizer.stream`."""
 
-    The split is the checkpoint's: the same seed and halves as in its training.
-    """
-    errors = recognizer.count_errors(corpus, select_part(recognizer.checkpoint, corpus, part))
-    return {
-        "wer": errors.wer,
-        "words": errors.words,
-        "substitutions": errors.substitutions,
-        "insertions": errors.insertions,
-        "deletions": errors.deletions,
-    }
+    def __init__(self, recognizer: Recognizer, block_s: float) -> None:
+        self._recognizer = recognizer
+        self._words = WordStream(recognizer.model, recognizer.extract, block_s)
 
+    @property
+    def length_s(self) -> float:
+        """Seconds so far."""
+        return self._words.num_samples / SAMPLE_RATE
 
-def climb_ladder(
-    recognizer: Recognizer,
-    corpus: "Corpus",
-    part: str,
-    on_condition: Callable[[int, int], None] = lambda done, total: None,
-) -> list[dict[str, Any]]:
-    """Return the word error rate in each condition of ``raytune_yesno.tasks.speech.noise.LADDER``.
+    def push(self, samples: Tensor) -> list[TimedWord]:
+        """Take (samples,) more at 8 kHz and return the words that have ended."""
+        return self._timed(self._words.push(samples))
 
-    The noise of a recording is fixed: it depends on the condition and the recording alone.
+    def finish(self) -> list[TimedWord]:
+        """Return the words that are left once there are no more samples."""
+        return self._timed(self._words.finish())
 
-    Args:
-        on_condition: called with the number of conditions done, and of all.
-    """
-    indices = select_part(recognizer.checkpoint, corpus, part)
-    rungs = []
-    for condition in LADDER:
-        errors = ErrorCount()
-        for copy in noisy_copies(corpus, indices, [condition], "ladder"):
-            heard = [word.label for word in recognizer.decode(copy.waveform)]
-            errors += count_errors(corpus.labels[copy.position], heard)
-        rungs.append({"noise": condition.noise, "snr_db": condition.snr_db, "wer": errors.wer})
-        on_condition(len(rungs), len(LADDER))
-    return rungs
+    def _timed(self, words: Iterable[Word]) -> list[TimedWord]:
+        calibrated = map(self._recognizer.calibrate, words)
+        accepted = filter(self._recognizer.accepts, calibrated)
+        return [_add_times(word, self.length_s) for word in accepted]
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
-    """Return the indices of a part of a corpus, split as the checkpoint's training split it."""
+    """Return the positions of a part of a corpus, split as the checkpoint's training split it."""
     if part == "all":
         return range(len(corpus))
-    config = checkpoint.config
+    config = as_speech(checkpoint.config)
     split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]
 
 
-# A word is heard while its middle is about the middle of the window, and a "yes" or a "no" takes
-# about 0.4 s; where exactly it begins and ends, CTC does not say.
-_HALF_WORD_S = 0.2
-
-
-def _place(word: Word, length_s: float) -> TimedWord:
-    middle = position_time_s((word.first + word.last) / 2)
+def _add_times(word: Word, length_s: float) -> TimedWord:
+    middle_s = position_time_s((word.first + word.last) / 2)
     return TimedWord(
         WORDS[word.label],
-        round(min(max(0.0, middle - _HALF_WORD_S), length_s), 3),
-        round(min(max(0.0, middle + _HALF_WORD_S), length_s), 3),
+        round(min(max(0.0, middle_s - _HALF_WORD_S), length_s), 3),
+        round(min(max(0.0, middle_s + _HALF_WORD_S), length_s), 3),
         round(word.confidence, 4),
     )

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.config import Config
 from raytune_yesno.seeding import build_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
@@ -27,6 +26,7 @@ from raytune_yesno.tasks.speech.features import (
 from raytune_yesno.tasks.speech.networks import MLP, TDNN, WINDOW, Net
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes
+from raytune_yesno.tasks.speech.settings import SpeechConfig, SpeechTask
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ SCENES_PER_RECORDING = 4
 """Composed validation examples of each validation recording."""
 
 
-class YesNo:
+class YesNo(SpeechTask):
     """Recognise spoken yes and no: log-mel windows, CTC loss, word error rate."""
 
     def __init__(
-        self, config: Config, corpus: "Corpus", device: torch.device, *, refit: bool = False
+        self, config: SpeechConfig, data: "Corpus", device: torch.device, *, refit: bool = False
     ) -> None:
+        corpus = data
         self._config, self._device, self._corpus = config, device, corpus
         split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
@@ -124,7 +125,7 @@ class YesNo:
                 counts_2N += count_words(zip(probabilities, right, strict=True))
         return torch.cat([sums, counts_2N.flatten()])
 
-    def metrics(self, sums: Tensor) -> dict[str, float]:
+    def metrics_of(self, sums: Tensor) -> dict[str, float]:
         loss, recordings, errors, words = sums[:4].tolist()
         if not recordings:
             return {}
@@ -239,7 +240,7 @@ def scene_examples(
     return keep(("scenes", corpus.fingerprint, dtype, kind, tuple(indices)), build)
 
 
-def build_yesno_model(config: Config) -> nn.Module:
+def build_yesno_model(config: SpeechConfig) -> nn.Module:
     """Return the recogniser's network, untrained: classes blank, no and yes."""
     shared: dict[str, Any] = {
         "hidden_units": config.hidden_units,

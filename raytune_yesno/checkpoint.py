@@ -28,9 +28,9 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import Config, read_config
+from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.study.store import parse_json
+from raytune_yesno.files.json_text import parse_json
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"
@@ -43,15 +43,14 @@ class Checkpoint:
 
     Attributes:
         config: what was trained.
-        corpus: ``source`` and ``fingerprint`` of the recordings; empty for `sine`.
+        corpus: ``source`` and ``fingerprint`` of the data; empty for a task without data.
         epoch: epochs trained, from 1.
         history: one record an epoch so far; the last is this epoch's.
         refit: whether the validation part was trained on, too.
         state_dict: parameters, on the CPU.
         optimizer: the optimiser's ``state_dict``, or None where it was not kept.
         versions: libraries that made it.
-        calibration: what confidences mean, and the least to believe; None where that was not
-            measured.
+        calibration: numbers by which its task reads the model's confidences; None without any.
     """
 
     config: Config
@@ -137,7 +136,9 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME, device)
         return Checkpoint(
-            config=read_config(description["config"], where=str(folder / DESCRIPTION)),
+            config=build_config(
+                upgrade_config(description["config"]), where=str(folder / DESCRIPTION)
+            ),
             corpus=description["corpus"],
             epoch=description["epoch"],
             history=description["history"],
@@ -145,7 +146,7 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             state_dict=state_dict,
             optimizer=optimizer,
             versions=description["versions"],
-            calibration=description.get("calibration"),
+            calibration=_read_calibration(description),
         )
 
 
@@ -287,6 +288,16 @@ def _check_description(description: dict[str, Any]) -> None:
         raise ValueError(f"{DESCRIPTION}: the history is not one of epochs")
     if not 0 < len(history) == description["epoch"]:
         raise ValueError("its history is not that of its epochs")
+
+
+def _read_calibration(description: dict[str, Any]) -> dict[str, float] | None:
+    """Return the calibration; older versions wrote none."""
+    found = description.get("calibration")
+    if found is not None and not (
+        isinstance(found, dict) and all(type(value) is float for value in found.values())
+    ):
+        raise ValueError(f"{DESCRIPTION}: calibration is not as it was saved")
+    return found
 
 
 _FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}
