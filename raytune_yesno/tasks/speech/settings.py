@@ -135,6 +135,11 @@ MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"hidden_layers": 2, "learning_rate": 1e-3},
 }
 
+FEW_WORDS = 20
+"""Utterances of each word, below which a recogniser makes several percent of errors."""
+FEW_VALIDATION = 3
+"""Recordings, below which one wrong word is a large part of the validation figures."""
+
 LEGACY: Mapping[str, Any] = {
     "model": "cnn",
     "features": "recording",
@@ -222,6 +227,26 @@ class SpeechTask:
         corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
         split_corpus(corpus, seed=config.seed)
         return corpus
+
+    @staticmethod
+    def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
+        """Return a line on each thing that few recordings make uncertain."""
+        from raytune_yesno.tasks.speech.corpus import split_corpus
+
+        split = split_corpus(data, seed=config.seed, swap_halves=config.swap_halves)
+        lines = []
+        spoken = [word for index in split.train for word in data.labels[index]]
+        fewest = min(map(spoken.count, range(2)))
+        if fewest < FEW_WORDS:
+            lines.append(
+                f"few recordings: a word occurs {fewest} times in the {len(split.train)} to train "
+                f"on; with fewer than {FEW_WORDS} expect several percent of errors; record more"
+            )
+        if len(split.valid) < FEW_VALIDATION:
+            lines.append(
+                f"few recordings: {len(split.valid)} to validate on; validation figures are rough"
+            )
+        return lines
 
     @staticmethod
     def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:
