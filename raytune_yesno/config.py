@@ -235,6 +235,8 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
             if key not in known:
                 raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
             changes[key] = _convert(key, types[key], value, where)
+    if hasattr(task, "imply"):
+        changes = {**task.imply(changes), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
     by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
     if by_model:

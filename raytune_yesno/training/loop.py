@@ -119,6 +119,7 @@ def fit(
                 refit=refit,
                 state_dict={name: value.cpu() for name, value in model.state_dict().items()},
                 optimizer=optimizer.state_dict(),
+                calibration=getattr(task, "calibration", None),
             ),
         )
         if diverged:

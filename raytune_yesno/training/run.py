@@ -337,8 +337,9 @@ def keep_last(out: Path, objective: Objective) -> None:
 
 def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the metrics of a run's best epoch; of the last one if nothing was validated."""
-    sound = [metrics for metrics in history if is_finite(metrics)]
-    return min(sound or history, key=objective.epoch_score)
+    sound = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(sound)
+    return sound[-1 if best is None else best]
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:
