@@ -260,7 +260,7 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
+        help="a trial of search manual, repeatable: learning_rate=1e-3,hidden_units=64",
     )
     parser.add_argument(
         "--scheduler",

@@ -183,12 +183,10 @@ def read_experiment(
         end_time=max((epoch["ended"] for epoch in epochs), default=began),
         pauses=[],
         problems=problems,
-        metric=metric,
-        mode=mode,
+        objective=objective,
         metric_source=metric_source,
         mode_source=mode_source,
         ranked=_RANKED,
-        metrics=(judged,),
     )
 
 
@@ -518,9 +516,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _build_trial(number: int, found: _Found, longest: int, objective: Objective) -> Trial:
     """Return a trial with its reports and how it ended."""
-    judged = objective.metric
-    trial = Trial(number, found.point, metric=judged.name, mode=judged.mode)
-    trial.objective = objective
+    trial = Trial(number, found.point, objective=objective)
     known = found.known or _Known()
     failures = found.failures if known.failures is None else known.failures
     for report, restored in zip(found.reports, found.restored, strict=True):
