@@ -57,10 +57,10 @@ SMOOTH_EPOCHS = 3
 def find_best_epoch(costs: Sequence[float], smooth: int = SMOOTH_EPOCHS) -> int | None:
     """Return the index of the best epoch, or None where none has a finite value.
 
-    Compared are means over an epoch and those before it, ``smooth`` in all, so that luck on a
-    small validation part decides less, and of equal epochs the later one wins. An epoch with fewer before it counts only
-    where there is no other: an early, half-trained epoch is never preferred for want of smoothing.
-    Epochs without a finite value are passed over.
+    Epochs are compared by the mean over an epoch and those before it, ``smooth`` in all, so that
+    luck on a small validation part decides less; of equal epochs the later one wins. An epoch with
+    fewer before it counts only if there is no other, so an early, half-trained epoch never wins
+    because it was not smoothed. Epochs without a finite value are skipped.
 
     The choice moves forward only: a further epoch becomes the best, or the best one stays. So it is
     enough to keep the checkpoint of an epoch that is the best when it ends.
