@@ -52,6 +52,7 @@ class StudyStore:
         place: where the study's checkpoints lie for all nodes: its folder, or a URI.
         wait: called with the error before each new try; it may give up by raising. None to raise
             the error at once.
+        check: called before each write; it raises where this process may no longer write.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class StudyStore:
         listen: Callable[[Event], None] | None = None,
         place: str | None = None,
         wait: Callable[[OSError], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
-        self.path, self.listen, self.wait = folder / STORE, listen, wait
+        self.path, self.listen, self.wait, self.check = folder / STORE, listen, wait, check
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
@@ -72,6 +74,8 @@ class StudyStore:
         record = {"event": event, "time": time.time(), **fields}
         line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         while True:
+            if self.check:
+                self.check()
             try:
                 self._write(line, sync=event != "epoch")
                 break
@@ -105,7 +109,7 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None, "wait": None}
+        return {**self.__dict__, "listen": None, "wait": None, "check": None}
 
 
 def read_events(

@@ -59,6 +59,7 @@ def run_search(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
 
@@ -74,6 +75,7 @@ def run_search(
         note: is handed a line on each checkpoint that could not be used.
         checkpoint_every_s: seconds of a trial that a crash may cost.
         listen: is handed every event that the store was told.
+        check: called before each record; it raises once another process writes to the study.
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
@@ -89,7 +91,7 @@ def run_search(
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    store = StudyStore(out, listen, place)
+    store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
     if not resume:
         about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
@@ -229,6 +231,7 @@ def run_refit(
     place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
@@ -237,6 +240,7 @@ def run_refit(
     Args:
         place: where workers leave their checkpoints, a URI, and where the study's folder is kept
             [that folder].
+        check: as of :func:`run_search`.
 
     Returns:
         ``checkpoint`` (a folder), ``epochs``, and ``test`` (figures on the test part; `yesno`).
@@ -281,7 +285,7 @@ def run_refit(
         from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
 
         refit["test"] = evaluate(Recognizer(load_checkpoint(run.last)), corpus, "test")
-    StudyStore(study.path).append("refitted", **refit)
+    StudyStore(study.path, check=check).append("refitted", **refit)
     return refit
 
 
