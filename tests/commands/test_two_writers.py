@@ -18,9 +18,9 @@ from holding import holder, read_line
 from hosts import Hosts, run_hosts, wait_until
 
 from raytune_yesno import cli
-from raytune_yesno.remote import LOCK
-from raytune_yesno.store import STORE
-from raytune_yesno.study import Study, load
+from raytune_yesno.files.remote import LOCK
+from raytune_yesno.study.store import STORE
+from raytune_yesno.study.study import Study, load
 
 SINE = ("train", "--set", "task=sine", "--num-workers", "0")
 PLAN = (
