@@ -1,0 +1,86 @@
+"""Commands whose standard streams are closed, full, or without a reader: real processes."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+
+CLI = shlex.join([sys.executable, "-m", "raytune_yesno.cli"])
+TRAIN = "train --set task=sine --num-workers 0 --epochs 2 --out run"
+GONE, FULL = 141, 1
+
+
+def run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a line of bash whose ``CLI`` is the command line; its exit code is the CLI's."""
+    script = f"set -o pipefail; {command.replace('CLI', CLI)}"
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def assert_silent(done: "subprocess.CompletedProcess[str]") -> None:
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("CLI --version >&-", 0),
+        ("CLI --version >/dev/full", FULL),
+        ("CLI train --help-config >&-", 0),
+        ("CLI train --help-config >/dev/full", FULL),
+        ("CLI train --help-config | true", GONE),
+        ("CLI train --help >/dev/full", FULL),
+        ("CLI train --nonsense 2>&-", 2),
+        ("CLI train --nonsense 2>/dev/full", 2),
+        ("CLI train --set unknown=1 2>/dev/full", 2),
+        ("CLI train --set unknown=1 >&- 2>&- <&-", 2),
+        ("CLI corpus check --data synthetic:10 --json | true", GONE),
+        ("CLI corpus show --data synthetic:10 >/dev/full", FULL),
+    ],
+)
+def test_what_is_printed_decides_the_exit_code_and_nothing_else(
+    command: str, code: int, tmp_path: Path
+) -> None:
+    done = run(command, tmp_path)
+    assert_silent(done)
+    assert done.returncode == code
+    if code == FULL:
+        (line,) = done.stderr.splitlines()
+        assert "standard output" in line
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [
+        (">&- 2>&- <&-", 0),
+        ("2>/dev/full", 0),
+        ("--json >/dev/full 2>/dev/full", FULL),
+        ("2>&1 | true", GONE),
+    ],
+)
+def test_training_goes_on_without_its_streams(streams: str, code: int, tmp_path: Path) -> None:
+    done = run(f"CLI {TRAIN} {streams}", tmp_path)
+    assert_silent(done)
+    assert done.returncode == code
+    history = (tmp_path / "run/history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in history] == [1, 2]
+
+
+@pytest.mark.parametrize("words", ["train --help-config", "tune --help", TRAIN])
+def test_a_locale_without_the_letters_is_no_error(words: str, tmp_path: Path) -> None:
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    done = run(f"CLI {words}", tmp_path, **ascii_only)
+    assert_silent(done)
+    assert done.returncode == 0
