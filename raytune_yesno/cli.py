@@ -23,6 +23,7 @@ from raytune_yesno.commands.terminal import (
     result_stream,
 )
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.home import ensure_home
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -56,6 +57,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     open_closed_streams()
+    ensure_home()
     # The networks are small: threads that wait by spinning cost ten times the work where the
     # machine has other things to do. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
