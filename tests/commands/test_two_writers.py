@@ -26,7 +26,6 @@ SINE = ("train", "--set", "task=sine", "--num-workers", "0")
 PLAN = (
     *("tune", "--data", "synthetic:10", "--trials", "3", "--epochs", "3", "--search", "random"),
     *("--scheduler", "fifo", "--set", "channels=4,8", "--set", "hidden_units=16"),
-    *("--num-cpus", "2"),
 )
 COMPARED = ["trial", "epoch", "train_loss", "valid_loss", "valid_wer"]
 
@@ -120,6 +119,8 @@ class TestOneMachine:
             assert cli.main(["report", str(study)]) == 0
 
 
+OPEN = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}  # no route leads there
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -131,13 +132,15 @@ def try_pair(generator: random.Random, place: str, first: Start, second: Start) 
     processes = [first(*PLAN, "--out", place)]
     try:
         if generator.random() < 0.5:
-            time.sleep(generator.uniform(0.0, 2.0))
+            time.sleep(generator.uniform(0.0, 3.0))  # the offset that is tried, not a wait
             processes.append(second(*PLAN, "--out", place))
         else:
             record = Path(place.removeprefix("file://")) / STORE
-            wait_until(lambda: record.exists() or processes[0].poll() is not None, "a record")
+            wait_until(
+                lambda: record.exists() or processes[0].poll() is not None, "a record", every_s=0.02
+            )
             time.sleep(generator.uniform(0.0, 6.0))
-            processes.append(second("tune", "--resume", place, "--num-cpus", "2"))
+            processes.append(second("tune", "--resume", place))
         told = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
@@ -170,10 +173,10 @@ def count_events(folder: Path) -> Counter[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
     """Return the study as it is when nobody disturbs it."""
     out = tmp_path_factory.mktemp("alone") / "study"
-    done = run(*PLAN, "--out", str(out))
+    done = run(*PLAN, "--out", str(out), "--address", ray_cluster)
     assert done.returncode == 0, done.stderr
     return load(out)
 
@@ -181,17 +184,17 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Study:
 PAIRS = [pytest.param(2, id="2 pairs"), pytest.param(10, id="10 pairs", marks=pytest.mark.slow)]
 
 
-@pytest.mark.cluster
+@pytest.mark.ray
 @pytest.mark.parametrize("pairs", PAIRS)
 @pytest.mark.parametrize("prefix", ["", "file://"], ids=["folder", "uri"])
 def test_of_two_commands_on_one_machine_one_is_refused(
-    pairs: int, prefix: str, alone: Study, tmp_path: Path
+    pairs: int, prefix: str, alone: Study, tmp_path: Path, ray_cluster: str
 ) -> None:
     generator = random.Random(pairs)
 
     def start(*words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "raytune_yesno.cli", *words],
+            [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -203,6 +206,13 @@ def test_of_two_commands_on_one_machine_one_is_refused(
         assert_undisturbed(place, alone)
 
 
+def start_cluster(hosts: Hosts, name: str) -> None:
+    """Start a cluster of a host's own, which its commands use one after another."""
+    ray = ("ray", "start", "--head", "--num-cpus=2", "--include-dashboard=false")
+    size = "--object-store-memory=100000000"
+    hosts.check(name, f"{Path(sys.executable).parent}/{ray[0]}", *ray[1:], size, **OPEN)
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Two hosts with a shared folder, each with a kernel of its own as far as it can tell."""
@@ -212,6 +222,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
             kernel = work / f"kernel-{name}"
             kernel.write_text(f"kernel of {name}\n")
             hosts.check(name, "mount", "--bind", str(kernel), "/proc/sys/kernel/random/boot_id")
+            start_cluster(hosts, name)
         yield hosts
 
 
@@ -228,7 +239,7 @@ def test_of_two_commands_on_two_hosts_one_is_refused(
             words = (sys.executable, "-m", "raytune_yesno.cli", *words)
             return subprocess.Popen(
                 hosts.command(name, *words),
-                env=hosts.environment(),
+                env=hosts.environment(RAY_ADDRESS="auto", **OPEN),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -248,7 +259,7 @@ def test_after_a_host_is_lost_another_one_resumes_its_study(alone: Study, hosts:
     place = f"file://{hosts.work}/lost"
     words = (sys.executable, "-m", "raytune_yesno.cli")
     long = ("tune", *PLAN[1:4], "1", "--epochs", "2000", *PLAN[7:], "--out", place)
-    environment = hosts.environment()
+    environment = hosts.environment(RAY_ADDRESS="auto", **OPEN)
     with subprocess.Popen(hosts.command("a", *words, *long), env=environment) as first:
         wait_until(
             lambda: (hosts.work / "lost" / STORE).exists() and len(load(place).epochs) > 3,
@@ -265,7 +276,6 @@ def test_after_a_host_is_lost_another_one_resumes_its_study(alone: Study, hosts:
     finally:
         second.send_signal(signal.SIGINT)
         second.wait()
-        hosts.boot("a")
 
 
 @pytest.fixture
