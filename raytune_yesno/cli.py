@@ -166,6 +166,11 @@ def _add_run_options(parser: Any) -> None:
         dest="assignments",
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
+    parser.add_argument("--task", metavar="NAME", help="what is learnt: yesno or sine [yesno]")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="the metric that decides, as reported or as in --target"
+    )
+    parser.add_argument("--mode", choices=("min", "max"), help="whether its min or max is best")
     parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
     parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
     parser.add_argument(
@@ -303,7 +308,7 @@ def _add_tune(commands: Any) -> None:
     parser.add_argument(
         "--target",
         metavar="METRIC=VALUE",
-        help="end the search once a trial comes to it: wer=0, loss=0.1",
+        help="end the search once a trial reaches it: wer=0, loss=0.1",
     )
     parser.add_argument(
         "--patience",

@@ -1,129 +1,149 @@
 """What a run is: one frozen, checked configuration.
 
-Layers of changes (the defaults, a YAML file, ``--set key=value``, a trial's point) are merged by
-:func:`build_config` and nowhere else, on the driver, before anything starts.
+A config has the keys of every run (:class:`Config`) and those of its task, which declares them as a
+dataclass ``Settings``. Layers of changes (the defaults, a YAML file, ``--set key=value``, a trial's
+point) are merged by :func:`build_config` and nowhere else, on the driver, before anything starts.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.metrics import Objective, build_objective
+from raytune_yesno.registry import Registry
 
 NumWorkers = int | tuple[int, int]  # or the fewest and the most of an elastic run
 
 
-def _setting(
+def setting(
     default: Any,
     help: str,
     *,
     low: float | None = None,
     high: float | None = None,
     options: tuple[str, ...] = (),
+    shared: bool = False,
+    coupled: bool = False,
+    on_resume: bool = False,
+    inherited: bool = False,
 ) -> Any:
-    """Declare one field: its default, its line of help, and the closed range or the options."""
-    metadata = {"help": help, "low": low, "high": high, "options": options}
+    """Declare one key of a config, as a field of a dataclass.
+
+    Args:
+        default: its value where nothing else is said; a tuple stands for a list.
+        help: one line, for ``train --help-config``.
+        low, high: the closed range of a number, or of each number of a list.
+        options: the values of a word.
+        shared: the same for all trials of a study; a search space cannot vary it.
+        coupled: a value can be wrong together with that of another coupled key, where each is
+            right alone; a search space is then checked at all their combinations.
+        on_resume: may change when a run is resumed.
+        inherited: trained weights or the optimiser's state depend on it, so a copy that
+            population-based training makes keeps the value.
+    """
+    metadata = {
+        "help": help,
+        "low": low,
+        "high": high,
+        "options": options,
+        "shared": shared,
+        "coupled": coupled,
+        "on_resume": on_resume,
+        "inherited": inherited,
+    }
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A checked configuration; the defaults are those of the CNN on ``yesno``."""
+    """What every run has; a task adds the keys of its ``Settings`` (see :func:`config_class`)."""
 
-    task: str = _setting("yesno", "what is learnt", options=("yesno", "sine"))
-    model: str = _setting("cnn", "the network", options=("cnn", "mlp"))
-    epochs: int = _setting(
-        16, "passes over the training part (sine: 100 steps each)", low=1, high=1_000_000
+    task: str = setting("yesno", "what is learnt: yesno, sine, or your own", shared=True)
+    metric: str = setting("", "metric that decides; empty for the task's first", shared=True)
+    mode: str = setting(
+        "", "whether its min or max is best; empty for the metric's own", shared=True
     )
-    batch_size: int = _setting(
+    epochs: int = setting(
+        16,
+        "passes over the training part",
+        low=1,
+        high=1_000_000,
+        shared=True,
+        on_resume=True,
+    )
+    batch_size: int = setting(
         2, "examples in a step, over all workers together", low=1, high=1_000_000
     )
 
-    optimizer: str = _setting(
-        "adamw", "optimisation algorithm", options=("sgd", "adam", "adamw", "rmsprop")
+    optimizer: str = setting(
+        "adamw",
+        "optimisation algorithm",
+        options=("sgd", "adam", "adamw", "rmsprop"),
+        inherited=True,
     )
-    learning_rate: float = _setting(2e-3, "peak learning rate", low=0.0)
-    momentum: float = _setting(
+    learning_rate: float = setting(2e-3, "peak learning rate", low=0.0)
+    momentum: float = setting(
         0.9, "momentum of SGD and RMSprop, first-moment decay of Adam", low=0.0, high=0.999
     )
-    weight_decay: float = _setting(1e-2, "weight decay (decoupled for adamw)", low=0.0)
-    warmup: float = _setting(
+    weight_decay: float = setting(1e-2, "weight decay (decoupled for adamw)", low=0.0)
+    warmup: float = setting(
         0.2, "share of training in which the learning rate rises from zero", low=0.0, high=1.0
     )
-    lr_decay: float = _setting(
+    lr_decay: float = setting(
         1.0,
         "share of the learning rate gone by the end, along a half cosine; 0 keeps it",
         low=0.0,
         high=1.0,
     )
-    flat_start: float = _setting(
-        0.25,
-        "share of training in which a flat alignment fades out (yesno)",
-        low=0.0,
-        high=1.0,
-    )
-    clip_norm: float = _setting(5.0, "largest gradient norm; 0 clips nothing", low=0.0)
+    clip_norm: float = setting(5.0, "largest gradient norm; 0 clips nothing", low=0.0)
 
-    channels: tuple[int, ...] = _setting(
-        (16, 32), "channels of each convolution; as many convolutions", low=1, high=4096
-    )
-    kernel_size: int = _setting(3, "width and height of each convolution", low=1, high=9)
-    hidden_units: int = _setting(128, "units of each hidden layer", low=1, high=65_536)
-    hidden_layers: int = _setting(1, "hidden layers of the MLP", low=0, high=8)
-    activation: str = _setting(
-        "relu", "activation function", options=("relu", "gelu", "silu", "tanh", "sigmoid")
-    )
-    dropout: float = _setting(
-        0.2, "dropout before the last layer; half of it after pooling", low=0.0, high=0.95
-    )
-
-    augment_noise: float = _setting(
-        0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
-    )
-    augment_snr_db: float = _setting(
-        0.0, "lowest signal-to-noise ratio of that; the highest is 20 dB more", low=-20.0, high=40.0
-    )
-    augment_gain_db: float = _setting(0.0, "largest change of level, dB", low=0.0, high=40.0)
-    augment_shift_s: float = _setting(0.0, "largest shift in time, s", low=0.0, high=2.0)
-    augment_speed: float = _setting(0.0, "largest relative change of speed", low=0.0, high=0.3)
-    augment_time_mask: int = _setting(0, "most 20 ms frames hidden in every 2 s", low=0, high=12)
-    augment_freq_mask: int = _setting(0, "most mel bands hidden", low=0, high=14)
-    valid_noise: bool = _setting(True, "validate on noisy copies, too (yesno)")
-
-    num_workers: int | tuple[int, int] = _setting(
+    num_workers: int | tuple[int, int] = setting(
         1,
         "data-parallel workers; 0 runs in the calling process, 1:4 on as many as there are",
         low=0,
         high=4096,
+        shared=True,
+        on_resume=True,
     )
-    use_gpu: bool = _setting(False, "give every worker a GPU")
-    gpus_per_worker: float = _setting(
-        1.0, "how much of a GPU that is; trials can share one", low=0.01, high=64.0
+    use_gpu: bool = setting(False, "give every worker a GPU", shared=True, on_resume=True)
+    gpus_per_worker: float = setting(
+        1.0,
+        "how much of a GPU that is; trials can share one",
+        low=0.01,
+        high=64.0,
+        shared=True,
+        on_resume=True,
     )
-    dtype: str = _setting(
+    dtype: str = setting(
         "float32", "floating-point type of the arithmetic", options=("float32", "float64")
     )
-    swap_halves: bool = _setting(False, "train on the odd recordings, test on the even ones")
-    seed: int = _setting(0, "seed of everything random", low=0, high=2**31 - 1)
+    seed: int = setting(0, "seed of everything random", low=0, high=2**31 - 1, shared=True)
 
     def __post_init__(self) -> None:
         for key in dataclasses.fields(self):
             _check_range(key, getattr(self, key.name))
-        if self.task == "sine" and self.model != "mlp":
-            raise InputError("task: 'sine' is a task for model 'mlp'; leave `model` out or set it")
-        if self.model == "cnn" and 28 - len(self.channels) * (self.kernel_size - 1) < 2:
-            raise InputError(
-                f"kernel_size: {len(self.channels)} convolutions of {self.kernel_size} leave "
-                "nothing of a 28x28 window; use fewer channels or a smaller kernel"
-            )
         if not self.min_workers <= self.max_workers or (self.is_elastic and not self.min_workers):
             raise InputError(
                 f"num_workers: '{self.min_workers}:{self.max_workers}' is no range; LOW:HIGH "
                 "begins at 1 or more and does not fall"
             )
+        self.check()
+        build_objective(find_task(self.task).metrics, self.metric, self.mode)
+
+    def check(self) -> None:
+        """Raise InputError if keys are wrong together; a task's ``Settings`` may define it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.as_dict(),)
+
+    @property
+    def objective(self) -> Objective:
+        """What epochs and trials are judged by."""
+        return build_objective(find_task(self.task).metrics, self.metric, self.mode)
 
     @property
     def is_elastic(self) -> bool:
@@ -142,37 +162,54 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain, JSON-ready mapping that :func:`build_config` takes back."""
-        plain = dataclasses.asdict(self)
-        plain["channels"] = list(self.channels)
+        plain = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
         if self.is_elastic:
             plain["num_workers"] = f"{self.min_workers}:{self.max_workers}"
         return plain
 
 
-# What differs from the defaults above for other tasks and models. `sine` is the polynomial fit
-# by plain gradient descent: 2000 steps over all points at once.
-_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("yesno", "cnn"): {},
-    ("yesno", "mlp"): {"hidden_layers": 2, "learning_rate": 1e-3},
-    ("sine", "mlp"): {
-        "epochs": 20,
-        "batch_size": 2000,
-        "optimizer": "sgd",
-        "learning_rate": 1e-6,
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "warmup": 0.0,
-        "lr_decay": 0.0,
-        "clip_norm": 0.0,
-        "hidden_layers": 0,
-        "hidden_units": 16,
-        "activation": "tanh",
-        "dropout": 0.0,
+TASKS = Registry(
+    "task",
+    {
+        "yesno": "raytune_yesno.tasks.speech.settings:SpeechTask",
+        "sine": "raytune_yesno.tasks.sine:Sine",
     },
-}
+)
 
-_FIELDS = {key.name: key for key in dataclasses.fields(Config)}
-_TYPES = get_type_hints(Config)
+
+def find_task(name: str) -> Any:
+    """Return the class of a task, see :class:`raytune_yesno.tasks.task.Task`.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    return TASKS.find(name)
+
+
+_classes: dict[str, type[Config]] = {}
+
+
+def config_class(task: str) -> type[Config]:
+    """Return the class of a task's configs: the keys of every run, and those of its ``Settings``.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if task not in _classes:
+        own = getattr(find_task(task), "Settings", None)
+        bases = (own, Config) if own else (Config,)
+        made = type("Config", bases, {"__annotations__": {}, "__module__": __name__})
+        _classes[task] = dataclass(frozen=True, kw_only=True)(made)
+    return _classes[task]
+
+
+def _rebuild(plain: Mapping[str, Any]) -> Config:
+    """Unpickle a config; what a driver sends to its workers names code that may run there."""
+    TASKS.trust(plain["task"])
+    return build_config(plain)
 
 
 def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
@@ -185,18 +222,51 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
     Raises:
         InputError: a key is unknown (the nearest right one is named) or a value is out of range.
     """
+    name = next((str(layer["task"]) for layer in reversed(layers) if "task" in layer), Config.task)
+    try:
+        task = find_task(name)
+        made = config_class(name)
+    except InputError as error:
+        raise InputError(f"{where}: task: {error}") from None
+    known, types = made.__dataclass_fields__, _types(made)
     changes: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            if key not in _FIELDS:
-                raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), _FIELDS)}")
-            changes[key] = _convert(key, value, where)
-    task = changes.get("task", "yesno")
-    model = changes.setdefault("model", "mlp" if task == "sine" else "cnn")
+            if key not in known:
+                raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
+            changes[key] = _convert(key, types[key], value, where)
+    defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
+    by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
+    if by_model:
+        defaults |= by_model.get(changes.get("model", known["model"].default), {})
     try:
-        return Config(**{**_PRESETS.get((task, model), {}), **changes})
+        return made(**{**defaults, **changes})
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded config as a layer for :func:`build_config`.
+
+    Keys that the task had once and has no more (its ``retired``) are dropped, and keys that came
+    later get the value that stands for how it was before (its ``legacy``).
+    """
+    try:
+        task = find_task(str(record.get("task", Config.task)))
+    except InputError:
+        return dict(record)
+    retired: Collection[str] = getattr(task, "retired", ())
+    kept = {key: value for key, value in record.items() if key not in retired}
+    return {**getattr(task, "legacy", {}), **kept}
+
+
+_known_types: dict[type[Config], dict[str, Any]] = {}
+
+
+def _types(made: type[Config]) -> dict[str, Any]:
+    if made not in _known_types:
+        _known_types[made] = get_type_hints(made)
+    return _known_types[made]
 
 
 def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str, Any]:
@@ -210,21 +280,22 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
     return layer
 
 
-def config_help() -> str:
-    """Return one line a key: name, default, range or options, meaning."""
+def config_help(task: str = Config.task) -> str:
+    """Return one line a key of a task's config: name, meaning, options, default."""
     lines = []
-    for name, key in _FIELDS.items():
-        default = ",".join(map(str, Config.channels)) if name == "channels" else key.default
+    usual = build_config({"task": task})
+    for key in dataclasses.fields(usual):
+        value = getattr(usual, key.name)
+        default = ",".join(map(str, value)) if isinstance(value, tuple) else value
         options = " | ".join(key.metadata["options"])
         lines.append(
-            f"  {name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
+            f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
         )
     return "\n".join(lines)
 
 
-def _convert(key: str, value: Any, where: str) -> Any:
+def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
     """Read a value as the key's type; text holds decimal numbers, `true` or `false`, or a list."""
-    kind = _TYPES[key]
     try:
         if kind == NumWorkers:
             return _num_workers(value)
@@ -302,4 +373,4 @@ def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
             limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():
-        raise InputError(f"{key.name}: the list is empty; give one number for each convolution")
+        raise InputError(f"{key.name}: the list is empty; give at least one number")

@@ -1,7 +1,13 @@
-"""Options by name, as a YAML file gives them to an entry of a registry."""
+"""Things found by name: built in, in a module, in a file, or from an installed package."""
 
+import hashlib
+import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
@@ -12,6 +18,108 @@ _KINDS: dict[Any, tuple[Any, str]] = {
     str: (str, "a word"),
     Sequence: (list | tuple, "a list"),
 }
+
+
+class Registry(Mapping[str, str]):
+    """Names and where their objects lie; an object is imported when it is asked for.
+
+    A name is one of:
+
+    * a built-in name, such as ``yesno``;
+    * ``package.module:Name``;
+    * ``path/to/file.py:Name``, code of the user's own;
+    * the name of an entry point of the registry's group in an installed package.
+
+    Args:
+        kind: what it holds, for messages: ``task``, ``search``.
+        built_in: ``module:Name`` by name.
+    """
+
+    def __init__(self, kind: str, built_in: Mapping[str, str]) -> None:
+        self.kind, self.group = kind, f"raytune_yesno.{kind}s"
+        self._built_in = dict(built_in)
+        self._trusted: set[str] = set()
+
+    def trust(self, name: str) -> None:
+        """Allow code of the user's own to be imported under a name.
+
+        Only what the user names in this very call is trusted: on the command line, in Python, or
+        in a config that a driver sends to its own workers. A study's record is not.
+        """
+        self._trusted.add(name)
+
+    def __getitem__(self, name: str) -> str:
+        return self._built_in[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._built_in)
+
+    def __len__(self) -> int:
+        return len(self._built_in)
+
+    def find(self, name: str) -> Any:
+        """Return the object that a name stands for.
+
+        Raises:
+            InputError: nothing has the name, or it cannot be imported.
+        """
+        if name in self._built_in:
+            return import_name(self._built_in[name])
+        place, colon, attribute = name.rpartition(":")
+        if colon and attribute.isidentifier():
+            if name not in self._trusted:
+                raise InputError(
+                    f"{self.kind} {name!r} is code outside the project, which runs only if this "
+                    f"command names it: add --{self.kind} {name}"
+                )
+            found = _load_file(Path(place)) if place.endswith(".py") else _import_module(place)
+            if not hasattr(found, attribute):
+                known = [key for key in vars(found) if not key.startswith("_")]
+                hint = suggest_name(attribute, known)
+                raise InputError(f"{place}: no {attribute!r} in it; {hint}")
+            return getattr(found, attribute)
+        for entry in entry_points(group=self.group):
+            if entry.name == name:
+                return entry.load()
+        installed = [entry.name for entry in entry_points(group=self.group)]
+        hint = suggest_name(name, [*self._built_in, *installed])
+        raise InputError(f"unknown {self.kind} {name!r}; {hint}")
+
+
+def import_name(spec: str) -> Any:
+    """Return what ``module:name`` stands for."""
+    module, _, attribute = spec.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _import_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise InputError(f"{name}: no module of that name is installed") from None
+        raise
+
+
+def _load_file(path: Path) -> Any:
+    """Import a file once; later calls return the same module."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    path = path.resolve()
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
+    name = f"raytune_yesno_user_{path.stem}_{digest[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def check_options(

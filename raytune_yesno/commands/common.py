@@ -18,6 +18,7 @@ from raytune_yesno.files.remote import LOCK
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
+    from raytune_yesno.tasks.task import Data
 
 
 def say(options: Namespace, results: TextIO, *words: object) -> None:
@@ -64,21 +65,22 @@ def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
     }
 
 
-def read_corpus(settings: Mapping[str, Any], options: Namespace, config: Config) -> "Corpus | None":
-    """Read the corpus, once; None where the task has none."""
-    if config.task != "yesno":
-        return None
-    from raytune_yesno.tasks.speech.corpus import split_corpus
-    from raytune_yesno.tasks.speech.load import load_corpus
+def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -> "Data | None":
+    """Read the data of a config's task, once; None if the task needs none."""
+    from raytune_yesno.tasks.task import load_data
 
     display = Display()
-    data = settings.get("data", DEFAULT_DATA)
-    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=display.show_bytes)
+    data = load_data(
+        config,
+        settings.get("data", DEFAULT_DATA),
+        skip_bad=options.skip_bad,
+        progress=display.show_bytes,
+    )
     display.close()
-    split_corpus(corpus, seed=config.seed)
-    for remark in corpus.notes:
-        note(f"{corpus.source}: {remark}")
-    return corpus
+    if data:
+        for remark in getattr(data, "notes", ()):
+            note(f"{data.source}: {remark}")
+    return data
 
 
 @contextlib.contextmanager

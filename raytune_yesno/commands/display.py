@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from raytune_yesno.metrics import Objective
+
 if TYPE_CHECKING:
     from raytune_yesno.tuning.recorder import Progress
 
@@ -61,14 +63,12 @@ class Display:
         """Show how much of a list is done."""
         self.show(f"{bar(done / total)} {done}/{total}")
 
-    def show_epoch(self, metrics: dict[str, Any], epochs: int) -> None:
+    def show_epoch(self, metrics: dict[str, Any], epochs: int, objective: Objective) -> None:
         """Show an epoch of training."""
         epoch = metrics["epoch"]
         left = format_seconds(metrics["seconds"] * (epochs - epoch))
         parts = [f"{bar(epoch / epochs)} epoch {epoch}/{epochs}"]
-        parts.append(f"train {metrics['train_loss']:.4g}")
-        if metrics.get("valid_loss") is not None:
-            parts.append(f"valid {describe_short(metrics)}")
+        parts.append(describe(metrics, objective))
         self.show(join_fitting([*parts, f"{left} left"]), important=epoch == epochs)
 
     def show_search(self, progress: "Progress") -> None:
@@ -79,7 +79,7 @@ class Display:
             elapsed = time.monotonic() - self.began
             parts.append(f"{format_seconds(elapsed / ended * (progress.asked_for - ended))} left")
         if progress.best:
-            parts.append(f"best {describe_short(progress.best)}")
+            parts.append(f"best {describe(progress.best, progress.objective)}")
         states = {**progress.ended, "running": progress.running}
         # What a person has to know of comes first.
         order = ("failed", "diverged", "running", "stopped", "done")
@@ -102,20 +102,13 @@ def bar(share: float) -> str:
     return "[" + "#" * filled + "." * (_BAR - filled) + "]"
 
 
-def describe(metrics: dict[str, Any]) -> str:
-    """Return the figures of an epoch for people."""
-    parts = [f"train loss {metrics['train_loss']:.4g}"]
-    if metrics.get("valid_loss") is not None:
-        parts.append(f"valid loss {metrics['valid_loss']:.4g}")
-    if metrics.get("valid_wer") is not None:
-        parts.append(f"wer {metrics['valid_wer']:.1%}")
-    return "  ".join(parts)
-
-
-def describe_short(metrics: dict[str, Any]) -> str:
-    """Return the validation loss and word error rate of an epoch."""
-    wer = f", wer {metrics['valid_wer']:.1%}" if metrics.get("valid_wer") is not None else ""
-    return f"{metrics['valid_loss']:.3g}{wer}"
+def describe(metrics: dict[str, Any], objective: Objective) -> str:
+    """Return the figures of an epoch for people, those of the objective first."""
+    return "  ".join(
+        f"{metric.title} {metric.show(metrics[metric.name])}"
+        for metric in objective.metrics
+        if metrics.get(metric.name) is not None
+    )
 
 
 def format_value(value: Any) -> str:

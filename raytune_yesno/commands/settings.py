@@ -4,10 +4,11 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import Config, build_config, parse_assignments
+from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 
@@ -27,6 +28,8 @@ _SETTINGS: dict[str, type] = {
     "workers_per_trial": int,
     "max_concurrent": int,
     "seed": int,
+    "metric": str,
+    "mode": str,
     "time_budget": float,
     "target": str,
     "patience": int,
@@ -42,12 +45,13 @@ _KIND_NAMES = {
     bool: "true or false",
 }
 DEFAULT_DATA = "yesno"
-_MAY_CHANGE = ("epochs", "num_workers", "use_gpu", "gpus_per_worker")  # when a run is resumed
 
 
 def read_settings(options: Namespace) -> dict[str, Any]:
     """Return the settings of --config and --set; flags come over them where they are read."""
     settings: dict[str, Any] = {}
+    if options.task:
+        TASKS.trust(options.task)
     if options.config:
         settings = read_yaml(Path(options.config), "a YAML file of settings")
         settings = {key: value for key, value in settings.items() if value is not None}
@@ -59,11 +63,13 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 kind = _KIND_NAMES[_SETTINGS[key]]
                 raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
     config = settings.get("config", {})
-    build_config(config, where=str(options.config))
-    if "seed" in settings:
-        config = {**config, "seed": settings["seed"]}
     assignments = parse_assignments(options.assignments)
-    build_config(assignments, where="--set")
+    task = options.task or assignments.get("task") or config.get("task") or Config.task
+    build_config(config, {"task": task}, where=str(options.config or "config"))
+    for key in ("seed", "metric", "mode"):
+        if key in settings:
+            config = {**config, key: settings[key]}
+    build_config(assignments, {"task": task}, where="--set")
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
@@ -82,11 +88,15 @@ def resume_settings(
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged, it lacks `data` or `config`")
-    before = build_config(settings["config"], where=str(file))
-    config = build_config(settings["config"], given["config"], flags)
+    recorded = upgrade_config(settings["config"])
+    before = build_config(recorded, where=str(file)).as_dict()
+    config = build_config(recorded, given["config"], flags)
+    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
     for key, value in config.as_dict().items():
-        if key not in _MAY_CHANGE and value != before.as_dict()[key]:
-            raise InputError(f"{key}: --resume goes on as the run began; train anew to change it")
+        if key not in may_change and value != before.get(key):
+            raise InputError(
+                f"{key}: a resumed run keeps its config; begin a new run to change {key}"
+            )
     return {**settings, **given}, config
 
 
@@ -142,7 +152,8 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
     """Return the config keys that have flags of their own, where those were given."""
-    given = {"epochs": options.epochs, "seed": options.seed, "use_gpu": options.use_gpu, **more}
+    names = ("task", "metric", "mode", "epochs", "seed", "use_gpu")
+    given = {**{name: getattr(options, name) for name in names}, **more}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -156,7 +167,7 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags win over settings."""
     from raytune_yesno.space import parse_space
-    from raytune_yesno.tasks.default_spaces import default_space
+    from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
@@ -189,6 +200,6 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     return Plan(
         config=config,
         stop=StopConditions(**stop),
-        space=default_space(config) if space is None else parse_space(space),
+        space=find_space(config) if space is None else parse_space(space),
         **{**given, **asked},
     )

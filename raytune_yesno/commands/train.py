@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.common import open_folder, read_corpus, say, telling_way_on
+from raytune_yesno.commands.common import open_folder, read_data, say, telling_way_on
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -18,11 +18,11 @@ from raytune_yesno.commands.settings import (
     refuse_flags,
     resume_settings,
 )
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, build_config, find_task
 from raytune_yesno.errors import WorkError
 
 if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
+    from raytune_yesno.tasks.task import Data
 
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         settings, config = resume_settings(out, settings, flags)
     else:
         config = build_config(settings["config"], flags)
-    corpus = read_corpus(settings, options, config)
+    data = read_data(settings, options, config)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()
@@ -52,15 +52,15 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         if config.num_workers:
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
             closing.enter_context(ray_session(options.address, **resources))
-        run = _run_training(config, corpus, out, saved, display)
+        run = _run_training(config, data, out, saved, display)
     if run.diverged:
         raise WorkError(
             f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
             "learning_rate or a clip_norm may help"
         )
-    from raytune_yesno.training.run import score
+    from raytune_yesno.training.run import find_best
 
-    best = min(run.history, key=score)
+    best = find_best(config.objective, run.history)
     result: dict[str, Any] = {
         "checkpoint": str(run.best),
         "last": str(run.last),
@@ -70,17 +70,18 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         # Of an elastic run, those that trained its last epoch.
         "workers": run.history[-1].get("world_size") if config.is_elastic else config.num_workers,
     }
-    say(options, results, f"best epoch {best['epoch']}: {describe(best)} (validation part)")
+    figures = describe(best, config.objective)
+    say(options, results, f"best epoch {best['epoch']}: {figures} (validation part)")
     say(options, results, f"checkpoint: {run.best}")
-    if config.task == "sine" and not config.hidden_layers:
-        result["result"] = _describe_polynomial(run.last)
+    if lines := _describe_model(config, run.last):
+        result["result"] = "\n".join(lines)
         say(options, results, result["result"])
     return result
 
 
 def _run_training(
     config: Config,
-    corpus: "Corpus | None",
+    data: "Data | None",
     out: Path,
     settings: dict[str, Any],
     display: Display,
@@ -94,19 +95,18 @@ def _run_training(
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     return run_training(
         config,
-        corpus,
+        data,
         out,
         # There is none if the first epoch was cut off.
         resume=any((out / name).exists() for name in (LAST, BEST)),
-        on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs),
+        on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs, config.objective),
         note=display.remark,
     )
 
 
-def _describe_polynomial(checkpoint: Path) -> str:
-    """Return the tutorial's last line: y = a + b x + c x^2 + d x^3."""
-    from raytune_yesno.training.checkpoint import load_checkpoint
+def _describe_model(config: Config, checkpoint: Path) -> list[str]:
+    """Return what the task says of a trained model."""
+    from raytune_yesno.checkpoint import load_checkpoint
 
-    weights = load_checkpoint(checkpoint).state_dict
-    b, c, d = weights["0.weight"][0].tolist()
-    return f"Result: y = {weights['0.bias'].item()} + {b} x + {c} x^2 + {d} x^3"
+    say_more = getattr(find_task(config.task), "describe_model", None)
+    return list(say_more(config, load_checkpoint(checkpoint).state_dict)) if say_more else []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import note, open_folder, read_corpus, say, telling_way_on
+from raytune_yesno.commands.common import note, open_folder, read_data, say, telling_way_on
 from raytune_yesno.commands.display import Display, describe, format_value
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -20,7 +20,7 @@ from raytune_yesno.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from raytune_yesno.study.study import Study
-    from raytune_yesno.tasks.speech.corpus import Corpus
+    from raytune_yesno.tasks.task import Data
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.trackers import Log
 
@@ -64,7 +64,7 @@ def _tune(
         raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
     plan.check()
     logs = open_logs(options.logs, out)
-    corpus = read_corpus(settings, options, plan.config)
+    data = read_data(settings, options, plan.config)
     began = time.monotonic()
     with (
         telling_way_on("tune", out / STORE, place),
@@ -73,7 +73,7 @@ def _tune(
         check_shared(place)
         if not plan.ordered and plan.num_trials > 1:
             note("fast, but not the same run after run: who is first counts (see --ordered)")
-        study, refit = _search_and_refit(plan, corpus, out, place, settings, options, logs, check)
+        study, refit = _search_and_refit(plan, data, out, place, settings, options, logs, check)
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
     best, efficiency = study.best, study.efficiency
@@ -103,7 +103,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study.study import load
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
-    from raytune_yesno.tuning.run import check_corpus
+    from raytune_yesno.tuning.run import check_data
 
     given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
     given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
@@ -115,9 +115,8 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"--replay: {text!r} is no trial's number; give STUDY TRIAL") from None
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
-    data = {"data": options.data or study.asked["data"]}
-    corpus = read_corpus(data, options, config)
-    check_corpus(study, corpus)
+    data = read_data({"data": options.data or study.asked["data"]}, options, config)
+    check_data(study, data)
     display = Display()
     try:
         with (
@@ -128,9 +127,11 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             replay = run_replay(
                 study,
                 number,
-                corpus,
+                data,
                 out,
-                on_epoch=lambda metrics: display.show_epoch(metrics, len(trial.epochs)),
+                on_epoch=lambda metrics: display.show_epoch(
+                    metrics, len(trial.epochs), config.objective
+                ),
             )
     finally:
         display.close()
@@ -158,6 +159,7 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
+    refuse_flags(options, "metric", "mode")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
     refuse_flags(options, "warm_start", "ordered", "point")
     study = load(out)
@@ -194,7 +196,7 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
 
 def _search_and_refit(
     plan: "Plan",
-    corpus: "Corpus | None",
+    data: "Data | None",
     out: Path,
     place: str,
     settings: Mapping[str, Any],
@@ -210,10 +212,10 @@ def _search_and_refit(
         with follow_study(logs, out, note) as listen:
             study = run_search(
                 plan,
-                corpus,
+                data,
                 out,
                 place=place,
-                data=settings.get("data", DEFAULT_DATA),
+                source=settings.get("data", DEFAULT_DATA),
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
                 checkpoint_every_s=options.checkpoint_every,
@@ -235,9 +237,9 @@ def _search_and_refit(
     try:
         refit = run_refit(
             study,
-            corpus,
+            data,
             place=place,
-            on_epoch=lambda metrics: display.show_epoch(metrics, epochs),
+            on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
             note=display.remark,
             check=check,
         )
@@ -254,10 +256,9 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Ite
     yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
-    yield f"validation: {describe(best.metrics)}"
-    if test := refit.get("test"):
-        wrong = test["substitutions"] + test["insertions"] + test["deletions"]
-        yield f"test: word error rate {test['wer']:.2%} ({wrong} of {test['words']} words)"
+    yield f"validation: {describe(best.metrics, best.objective)}"
+    if refit.get("test_says"):
+        yield f"test: {refit['test_says']}"
     yield (
         f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
         f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "

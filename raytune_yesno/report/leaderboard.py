@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from raytune_yesno.commands.display import WIDTH, format_seconds
 from raytune_yesno.report.axes import build_axes, format_value
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.study.study import Study, Trial, name_studies
 
 _MOST = 14  # characters of a config value
+_MAX_OTHER_METRICS = 1  # columns besides the objective: the rest is for hyperparameters
 
 
 def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -> str:
@@ -23,15 +24,21 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         return "\n".join([*lines, "no trial has come to a result yet"])
     names = [axis.name for axis in build_axes(study)]
     names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
-    has_wer = any("valid_wer" in trial.metrics for trial in ranking) and study.metric != "valid_wer"
+    others = [
+        metric
+        for metric in study.metrics
+        if metric.name != study.metric
+        and any(trial.metrics.get(metric.name) is not None for trial in ranking)
+    ][:_MAX_OTHER_METRICS]
     columns = [
         ["trial", *(str(trial.number) for trial in ranking)],
-        [_cut(study.metric), *(f"{trial.metrics[study.metric]:.4g}" for trial in ranking)],
+        [_cut(study.metric), *(_show(study, trial, study.metric) for trial in ranking)],
+        *(
+            [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
+            for metric in others
+        ),
         ["epochs", *(f"{trial.metrics['epoch']}/{len(trial.epochs)}" for trial in ranking)],
     ]
-    if has_wer:
-        wers = [trial.metrics.get("valid_wer") for trial in ranking]
-        columns.insert(2, ["wer", *("" if wer is None else f"{wer:.1%}" for wer in wers)])
     width = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
         values = [_cut(format_value(trial.best_point.get(name, ""))) for trial in ranking]
@@ -44,10 +51,14 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
     for row in zip(*columns, strict=True):
         cells = [cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    hidden = len(names) - (len(columns) - 3 - has_wer)
+    hidden = len(names) - (len(columns) - 3 - len(others))
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
     return "\n".join(lines)
+
+
+def _show(study: Study, trial: Trial, name: str) -> str:
+    return study.find_metric(name).show(trial.metrics.get(name))
 
 
 def format_leaderboards(

@@ -119,11 +119,17 @@ def _outcome(study: Study) -> str:
     if best is None:
         html.append(_say("No trial has come to a result yet."))
     else:
-        cards = [(study.metric, f"{best.metrics[study.metric]:.4g}", f"best, trial {best.number}")]
-        for key, value in best.metrics.items():
-            if key in ("valid_wer", "train_loss") and key != study.metric and value is not None:
-                shown = f"{value:.1%}" if key == "valid_wer" else f"{value:.4g}"
-                cards.append((key, shown, f"at epoch {best.metrics['epoch']}"))
+        notes = {study.metric: f"best, trial {best.number}"}
+        cards = [
+            (
+                metric.name,
+                metric.show(best.metrics[metric.name]),
+                notes.get(metric.name, f"at epoch {best.metrics['epoch']}"),
+            )
+            for metric in (study.find_metric(study.metric), *study.metrics)
+            if best.metrics.get(metric.name) is not None
+        ]
+        cards = list(dict.fromkeys(cards))
         html.append(
             '<div class="cards">'
             + "".join(
@@ -133,7 +139,7 @@ def _outcome(study: Study) -> str:
             )
             + "</div>"
         )
-        if figure := prose.describe_test(study.refit):
+        if figure := prose.describe_test(study.refit, study.task):
             html.append(f'<p class="say"><strong>Test:</strong> {escape(figure)}.</p>')
         rows = "".join(
             f"<div><dt>{escape(key)}</dt><dd>{escape(format_value(value))}</dd></div>"
@@ -199,7 +205,7 @@ def _comparison(
     rows = []
     for study, name in zip(studies, names, strict=True):
         best = study.best
-        test = ((study.refit or {}).get("test") or {}).get("wer")
+        test = prose.describe_test_briefly(study.refit)
         cells = [
             name,
             study.asked.get("search", ""),
@@ -208,8 +214,8 @@ def _comparison(
             len(study.trial_list),
             sum(len(trial.epochs) for trial in study.trial_list),
             format_seconds(study.end_time - study.asked["time"]),
-            f"{best.metrics[study.metric]:.4g}" if best else "–",
-            "–" if test is None else f"{test:.2%}",
+            study.find_metric(study.metric).show(best.metrics[study.metric]) if best else "–",
+            test or "–",
         ]
         rows.append(cells)
     heads = ("study", "search", "scheduler", "seed", "trials", "epochs", "time", "best", "test")

@@ -81,7 +81,15 @@ def _describe(
         "epochs": [len(trial.epochs) for trial in trials],
         "value": [best[study.metric] if best else None for best in bests],
         "best_epoch": [best["epoch"] if best else None for best in bests],
-        "wer": [best.get("valid_wer") if best else None for best in bests],
+        "others": [
+            {
+                "name": metric.name,
+                "values": [best.get(metric.name) if best else None for best in bests],
+            }
+            for metric in study.metrics
+            if metric.name != study.metric
+            and any(best.get(metric.name) is not None for best in bests if best)
+        ],
         "seconds": [_round(trial.seconds) for trial in trials],
         "errors": {str(index[trial.number]): trial.error for trial in trials if trial.error},
         "points": columns,

@@ -1,18 +1,19 @@
 """What a study says, in sentences: each beside a plot, each made from the study's numbers."""
 
+import contextlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import binomtest
-
 from raytune_yesno.commands.display import format_seconds
+from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
 from raytune_yesno.study.efficiency import Efficiency
+from raytune_yesno.study.events import is_number
 from raytune_yesno.study.study import Study
 
 if TYPE_CHECKING:
@@ -200,18 +201,29 @@ def judge_difference(difference: Difference) -> str:
     return "too few studies to tell" if difference.least_p >= 0.05 else "may be luck"
 
 
-def describe_test(refit: Mapping[str, Any] | None) -> str:
-    """Return the figure on the test part, with its interval."""
-    test = (refit or {}).get("test")
-    if not isinstance(test, Mapping) or not test.get("words"):
+def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
+    """Return the held-out figures of the refit; empty without a test.
+
+    Studies of earlier versions have no line on them: the task, if it is built in, makes it.
+    """
+    refit = refit or {}
+    if says := refit.get("test_says"):
+        return str(says)
+    figures = refit.get("test")
+    if not isinstance(figures, Mapping) or not figures:
         return ""
-    wrong = sum(int(test.get(kind, 0)) for kind in ("substitutions", "insertions", "deletions"))
-    words = int(test["words"])
-    text = f"word error rate {test['wer']:.2%} on the test part: {wrong} of {words} words"
-    if wrong <= words:
-        interval = binomtest(wrong, words).proportion_ci(method="wilson")
-        text += f" (95 % interval {interval.low:.2%} to {interval.high:.2%})"
-    return text
+    with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
+        return str(find_task(task).describe_test(figures))
+    shown = (f"{name} {value:.4g}" for name, value in figures.items() if is_number(value))
+    return ", ".join(shown)
+
+
+def describe_test_briefly(refit: Mapping[str, Any] | None) -> str:
+    """Return the first held-out figure; empty without a test."""
+    figures = (refit or {}).get("test")
+    if not isinstance(figures, Mapping):
+        return ""
+    return next((f"{name} {value:.4g}" for name, value in figures.items() if is_number(value)), "")
 
 
 _SETTINGS = (
@@ -228,11 +240,11 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         return "", "", ""
     import yaml
 
-    from raytune_yesno.config import build_config
+    from raytune_yesno.config import build_config, upgrade_config
 
     best = study.best
     try:
-        base = build_config(asked["config"])
+        base = build_config(upgrade_config(asked["config"]))
         trained = build_config(base.as_dict(), best.best_point) if best else base
     except InputError:  # of another version, with other keys
         return "", "", ""
@@ -262,10 +274,10 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
 def list_changes(config: "Config") -> dict[str, Any]:
     """Return what makes a config, but for its seed, of the defaults of its task and model."""
-    from raytune_yesno.config import Config, build_config
+    from raytune_yesno.config import build_config
 
-    usual, whole = Config().as_dict(), config.as_dict()
-    named = {key: whole[key] for key in ("task", "model") if whole[key] != usual[key]}
+    usual, whole = build_config().as_dict(), config.as_dict()
+    named = {key: whole[key] for key in ("task", "model") if whole.get(key) != usual[key]}
     defaults = build_config(named).as_dict()
     changed = {key: value for key, value in whole.items() if value != defaults[key]}
     return {**named, **{key: value for key, value in changed.items() if key != "seed"}}

@@ -95,10 +95,17 @@ class MedianRule(_Recalling, MedianStoppingRule):  # type: ignore[misc]
 
 def recorded_results(trial: Trial | None, metric: str) -> list[dict[str, Any]]:
     """Return the epochs of a trial as Ray's schedulers are told of them."""
+    if trial is None:
+        return []
     return [
         {
             "epoch": epoch["epoch"],
-            metric: math.nan if epoch.get(metric) is None else epoch[metric],
+            metric: _not_infinite(trial.objective.metric.cost(epoch)),
         }
-        for epoch in (trial.epochs if trial else ())
+        for epoch in trial.epochs
     ]
+
+
+def _not_infinite(cost: float) -> float:
+    """Return NaN for infinity: Ray's schedulers leave NaN out of their quantiles."""
+    return cost if math.isfinite(cost) else math.nan

@@ -14,11 +14,6 @@ from raytune_yesno.space import Choice, Float, Int, Point, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.study.study import Trial
 
-INHERITED = frozenset(
-    ("model", "channels", "kernel_size", "hidden_units", "hidden_layers", "activation", "optimizer")
-)
-"""What copied weights or the optimiser's state were trained for; it is copied with them."""
-
 
 class PBT(Rounds):
     """Copy the best trials over the worst, and change the copies' hyperparameters.
@@ -56,11 +51,7 @@ class PBT(Rounds):
         super().__init__(epochs)
         self.seed, self.interval, self.quantile = seed, interval, quantile
         self.resample_probability, self.step = resample_probability, step
-        self.space = {
-            key: domain
-            for key, domain in space.items()
-            if key not in INHERITED and domain.num_values > 1
-        }
+        self.space = {key: domain for key, domain in space.items() if domain.num_values > 1}
         self.goal = interval
         self.copied: set[int] = set()  # of those that meet there, who goes on as a copy already
 

@@ -13,8 +13,9 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from raytune_yesno.metrics import COST
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import METRIC, Trial
+from raytune_yesno.study.study import Trial
 
 OUT = 0
 """The milestone of a trial that was judged too bad to go on."""
@@ -45,7 +46,7 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, epochs: int) -> None:
         super().__init__()
         self.epochs = epochs
-        self._metric = METRIC
+        self._metric = COST
         self.entrants: dict[int, Entrant] = {}
         self.trials: dict[int, RayTrial] = {}
         self.num_trials = self.slots = 1
@@ -67,11 +68,11 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
             saved = trial.checkpoint[1] if trial.checkpoint else 0
             for epoch in trial.epochs:
                 if ended or epoch["epoch"] <= saved:
-                    entrant.note(epoch["epoch"], epoch.get(METRIC))
+                    entrant.note(epoch["epoch"], trial.objective.metric.cost(epoch))
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take the metric, of which the least must be best."""
-        self._metric = metric or METRIC
+        self._metric = metric or COST
         return mode in (None, "min")
 
     def milestones(self) -> dict[int, int]:

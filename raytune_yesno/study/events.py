@@ -53,11 +53,6 @@ def _is_value(value: Any) -> bool:
     return value is None or isinstance(value, str | bool) or is_number(value)
 
 
-def _is_test(value: Any) -> bool:
-    names = ("wer", "words", "substitutions", "insertions", "deletions")
-    return isinstance(value, dict) and all(is_number(value.get(name)) for name in names)
-
-
 def _is_known(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(seen, dict)
@@ -74,6 +69,20 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [None]
 
 
+def _is_metrics(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(
+            isinstance(metric, dict)
+            and bool(metric.get("name"))
+            and all(isinstance(text, str) for text in metric.values())
+            and metric.get("mode", "min") in ("min", "max")
+            for metric in value
+        )
+    )
+
+
 def _texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
@@ -87,9 +96,9 @@ _SAYS: Mapping[Check, str] = {
     _is_truth: "true or false",
     _is_mapping: "a mapping",
     _is_point: "a point",
-    _is_test: "the figures of a test",
     _is_known: "what other studies found",
     _texts: "a mapping of texts",
+    _is_metrics: "a list of metrics",
 }
 
 # What an event cannot be read without.
@@ -147,8 +156,10 @@ _OPTIONAL: Mapping[str, Check] = {
     "scheduler_options": _is_mapping,
     "corpus": _texts,
     "versions": _texts,
+    "metrics": _is_metrics,
     "warm_start": _is_known,
-    "test": _is_test,
+    "test": _is_point,
+    "test_says": _is_text,
 }
 
 

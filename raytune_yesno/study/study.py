@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
+from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective, build_objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 
-METRIC = "valid_loss"
+METRIC = LEGACY_METRICS[0].name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ class Trial:
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
         metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        ties: other metrics that break ties, in order.
         mutations: the events by which another trial was copied over this one, with what
             its point had been until then as ``before``.
     """
@@ -44,6 +46,7 @@ class Trial:
     error: str | None = None
     metric: str = METRIC
     mode: str = "min"
+    ties: tuple[Metric, ...] = ()
     mutations: list[Event] = field(default_factory=list)
 
     @property
@@ -55,14 +58,28 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, ties by word error rate; None without any."""
+        """The epoch of the best metric, the later one of equals; None without any."""
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
 
-    def score(self, epoch: Event) -> tuple[float, float]:
+    def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        value, wer = epoch[self.metric], epoch.get("valid_wer")
-        return (-value if self.mode == "max" else value, 0.0 if wer is None else wer)
+        return self.objective.epoch_score(epoch)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What it is judged by."""
+        return Objective(Metric(self.metric, "max" if self.mode == "max" else "min"), self.ties)
+
+    @property
+    def costs(self) -> list[tuple[int, float]]:
+        """Epochs and their costs (see :meth:`Metric.cost`), where the metric was reported."""
+        metric = self.objective.metric
+        return [
+            (epoch["epoch"], metric.cost(epoch))
+            for epoch in self.epochs
+            if epoch.get(metric.name) is not None
+        ]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -92,6 +109,7 @@ class Study:
         problems: what was left out, and why.
         metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
         reason: why the search ended before its last trial, where it did.
+        metrics: what its task declares, the objective first.
     """
 
     path: Path
@@ -105,6 +123,17 @@ class Study:
     metric: str = METRIC
     mode: str = "min"
     reason: str | None = None
+    metrics: tuple[Metric, ...] = LEGACY_METRICS
+
+    def find_metric(self, name: str) -> Metric:
+        """Return how a metric is read; a plain number if its task does not declare it."""
+        return next((known for known in self.metrics if known.name == name), Metric(name))
+
+    @property
+    def task(self) -> str:
+        """The name of its task; empty where the record does not say, or says no name."""
+        name = self.asked.get("config", {}).get("task")
+        return name if isinstance(name, str) else ""
 
     @property
     def data(self) -> str | None:
@@ -120,7 +149,7 @@ class Study:
     def ranking(self) -> list[Trial]:
         """The trials that came to a result, the best first."""
         scored = [
-            (trial.score(best), trial)
+            (trial.objective.score(best), trial)
             for trial in self.trial_list
             if trial.status in ("done", "stopped") and (best := trial.best_epoch)
         ]
@@ -237,7 +266,7 @@ def load(
     if not (folder / STORE).is_file() and foreign.is_experiment(folder):
         return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
-    return _build_study(folder, events, problems, metric or METRIC, mode or "min")
+    return _build_study(folder, events, problems, _read_objective(events[0], metric, mode))
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
@@ -272,8 +301,9 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
 
 
 def _build_study(
-    folder: Path, events: list[Event], problems: list[str], metric: str, mode: str
+    folder: Path, events: list[Event], problems: list[str], objective: Objective
 ) -> Study:
+    judged: dict[str, Any] = {"metric": objective.metric.name, "mode": objective.metric.mode}
     trials: dict[int, Trial] = {}
     refit = reason = None
     searched = False
@@ -284,7 +314,9 @@ def _build_study(
         if kind == "asked" and event["trial"] in trials:
             problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
         elif kind == "asked":
-            trials[event["trial"]] = Trial(event["trial"], event["point"], metric=metric, mode=mode)
+            trials[event["trial"]] = Trial(
+                event["trial"], event["point"], ties=objective.ties, **judged
+            )
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
             refit = reason = None
@@ -312,9 +344,19 @@ def _build_study(
         end_time=max(ends, default=events[0]["time"]),
         pauses=_find_pauses(events),
         problems=problems,
-        metric=metric,
-        mode=mode,
+        metrics=objective.metrics,
+        **judged,
     )
+
+
+def _read_objective(asked: Event, name: str | None, mode: str | None) -> Objective:
+    """Return what a study is judged by: as it was asked, or as the reader asks now."""
+    declared: Sequence[Metric] = LEGACY_METRICS
+    if asked.get("metrics"):
+        declared = Objective.from_dicts(asked["metrics"]).metrics
+    if name and not any(name in (metric.name, metric.label) for metric in declared):
+        declared = (Metric(name), *declared)
+    return build_objective(declared, name or "", mode or "")
 
 
 def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The training loop: one for both tasks, both models and every host.
+"""The training loop: one for every task, model and host.
 
 :func:`fit` is a generator that yields a record an epoch. Who drives it decides what a record
 becomes: a report to Ray Train, a report to Ray Tune, a printed line. It imports no Ray and looks
@@ -12,27 +12,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from raytune_yesno.config import Config
-from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks.sine import Sine
-from raytune_yesno.tasks.speech.task import YesNo
-from raytune_yesno.tasks.task import Task
-from raytune_yesno.training.checkpoint import (
+from raytune_yesno.checkpoint import (
     Checkpoint,
     load_optimizer,
     restore_model,
     save_checkpoint,
 )
+from raytune_yesno.config import Config
+from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.malloc import keep_freed_memory
-
-if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
 """How to wrap a model in ``DistributedDataParallel``: gradients lie where they are added up."""
@@ -40,13 +35,13 @@ REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
 
 @dataclass(frozen=True)
 class Record:
-    """What an epoch came to.
+    """The result of an epoch.
 
     Attributes:
-        metrics: ``epoch`` (from 1), ``train_loss``, ``valid_loss``, ``valid_wer`` (`yesno`),
-            ``learning_rate`` (at the epoch's end), ``world_size`` (ranks that trained it) and
-            ``seconds`` (this epoch, on this rank); the same on all ranks, but for the seconds.
-        diverged: a loss was not a finite number; this is the last record.
+        metrics: ``epoch`` (from 1), ``train_loss``, the task's own metrics, ``learning_rate`` (at
+            the epoch's end), ``world_size`` (ranks that trained it) and ``seconds`` (this epoch, on
+            this rank); the same on all ranks, except the seconds.
+        diverged: a metric is not a finite number; this is the last record.
         checkpoint: makes the checkpoint of this epoch; call it before asking for the next record.
     """
 
@@ -61,7 +56,7 @@ class Record:
 
 def fit(
     config: Config,
-    corpus: "Corpus | None" = None,
+    data: Data | None = None,
     *,
     prepare: Callable[[nn.Module], nn.Module] = lambda model: model,
     device: str | torch.device = "cpu",
@@ -77,7 +72,7 @@ def fit(
     one left alone (bit for bit on a CPU with the same number of threads and workers).
 
     Args:
-        corpus: the recordings; None for a task that has none.
+        data: what the task's ``load_data`` returned; None for a task without data.
         prepare: makes the model ready for its device and its process group, in place.
         device: where to compute.
         resume: go on after this checkpoint.
@@ -87,7 +82,7 @@ def fit(
     device = torch.device(device)
     rank, world_size = process_rank()
     with flush_subnormal():  # torch's other threads, which begin here, inherit it
-        task = build_task(config, corpus, device, refit=refit)
+        task = build_task(config, data, device, refit=refit)
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         replica = prepare(model)
@@ -97,7 +92,7 @@ def fit(
     if resume:
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
-    about_corpus = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
+    about_data = describe_data(data)
 
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
@@ -115,7 +110,7 @@ def fit(
             diverged,
             lambda: Checkpoint(
                 config=config,
-                corpus=about_corpus,
+                corpus=about_data,
                 epoch=len(history),
                 history=list(history),
                 refit=refit,
@@ -141,20 +136,6 @@ def flush_subnormal() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-def build_task(
-    config: Config, corpus: "Corpus | None", device: torch.device, *, refit: bool = False
-) -> Task:
-    """Return the task that ``config`` names, its data on ``device``.
-
-    Args:
-        refit: train on the training and validation parts together, and validate nothing.
-    """
-    if config.task == "sine":
-        return Sine(config, device, refit=refit)
-    assert corpus is not None
-    return YesNo(config, corpus, device, refit=refit)
 
 
 def settle_order(task: Task, replica: nn.Module) -> None:
@@ -196,7 +177,7 @@ def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, fl
     """Return the validation metrics, the same on all ranks."""
     model.eval()
     sums = task.validate(model, *process_rank()).to(device)
-    return task.metrics(sum_over_ranks(sums))
+    return task.metrics_of(sum_over_ranks(sums))
 
 
 def learning_rate_at(progress: float, config: Config) -> float:
@@ -230,8 +211,8 @@ def find_device(config: Config) -> torch.device:
 
 
 def is_finite(metrics: dict[str, Any]) -> bool:
-    """Say whether every loss is a number."""
-    return all(math.isfinite(value) for key, value in metrics.items() if key.endswith("_loss"))
+    """Whether every metric is a finite number."""
+    return all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
 def process_rank() -> tuple[int, int]:

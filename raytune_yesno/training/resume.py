@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, load_checkpoint
 from raytune_yesno.files.remote import at_hand, list_beside
-from raytune_yesno.training.checkpoint import Checkpoint, UnusableCheckpoint, load_checkpoint
 
 
 def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:

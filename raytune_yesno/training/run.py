@@ -6,14 +6,13 @@ all are written as an epoch ends, so that a run cut off at any moment can go on.
 
 import dataclasses
 import json
-import math
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 import ray.train
@@ -23,13 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.torch.config import _TorchBackend
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from raytune_yesno.cluster.network import choose_interface
-from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
-from raytune_yesno.cluster.session import worker_bundles
-from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files.remote import delete_tree
-from raytune_yesno.training.checkpoint import (
+from raytune_yesno.checkpoint import (
     DESCRIPTION,
     Checkpoint,
     UnusableCheckpoint,
@@ -38,11 +31,16 @@ from raytune_yesno.training.checkpoint import (
     save_checkpoint,
     settle_folder,
 )
+from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
+from raytune_yesno.cluster.session import worker_bundles
+from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.metrics import Objective
+from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
-
-if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
@@ -57,8 +55,8 @@ class Run:
     """A finished run.
 
     Attributes:
-        best: the checkpoint of the epoch with the least validation loss, ties by word error rate;
-            without validation, of the last epoch.
+        best: the checkpoint of the epoch that is best by the config's objective; without
+            validation, of the last epoch.
         last: the checkpoint of the last epoch.
         history: one record an epoch, from the first.
         diverged: the loss stopped being a number.
@@ -75,7 +73,7 @@ class Payload:
     """All that a worker needs, handed over as one object."""
 
     config: Config
-    corpus: "Corpus | None"
+    data: Data | None
     resume: Checkpoint | None
     refit: bool
     epochs: int
@@ -83,7 +81,7 @@ class Payload:
 
     def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
         """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
-        records = fit(self.config, self.corpus, resume=resume, refit=self.refit, **host)
+        records = fit(self.config, self.data, resume=resume, refit=self.refit, **host)
         for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record
@@ -91,7 +89,7 @@ class Payload:
 
 def run_training(
     config: Config,
-    corpus: "Corpus | None",
+    data: Data | None,
     out: Path,
     *,
     place: str | None = None,
@@ -117,18 +115,18 @@ def run_training(
         note: called with a line on a checkpoint that could not be used, and what was instead.
 
     Raises:
-        InputError: there is nothing to resume, or the corpus is another one.
+        InputError: there is nothing to resume, or the data are others.
         WorkError: the workers failed.
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_resumable(out, corpus, note) if resume else None
+    checkpoint = load_resumable(out, data, note) if resume else None
     place = place or str(out)
-    payload = Payload(config, corpus, checkpoint, refit, epochs or config.epochs, place)
+    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, place)
     history = checkpoint.history if checkpoint else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if checkpoint:
-        keep_last(out)  # it may have been cut off before the best one was kept
+        keep_last(out, config.objective)  # it may have been cut off before the best one was kept
     if len(history) < payload.epochs and (not history or is_finite(history[-1])):
         if config.num_workers:
             run_on_workers(payload, out, on_epoch, note)
@@ -146,7 +144,7 @@ def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], N
     host = {"device": device, "prepare": lambda model: model.to(device)}
     for record in payload.records(payload.resume, **host):
         save_checkpoint(record.checkpoint(), out / LAST)
-        keep_last(out)
+        keep_last(out, payload.config.objective)
         on_epoch(record.metrics)
 
 
@@ -169,7 +167,7 @@ def run_on_workers(
                     raise WorkError(f"training failed: {cause}")
                 if damage:
                     copy_checkpoint(out / BEST, out / LAST)
-                keep_last(out)
+                keep_last(out, payload.config.objective)
                 payload = dataclasses.replace(payload, resume=resume)
     finally:
         (out / _NOTES).unlink()
@@ -212,7 +210,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
             storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
-            callbacks=[Keeper(out)],
+            callbacks=[Keeper(out, payload.config.objective)],
             worker_runtime_env={"env_vars": ONE_ARENA},  # there the loop runs on a thread
         ),
     )
@@ -292,8 +290,8 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
     """Take over every epoch's checkpoint. Ray Train calls it in a process of its own, on the
     driver's node."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, objective: Objective) -> None:
+        self.out, self.objective = out, objective
 
     def after_report(
         self,
@@ -311,17 +309,17 @@ class Keeper(ray.train.UserCallback):  # type: ignore[misc]
                 except UnusableCheckpoint as error:
                     self._note(f"{error.what}; the one before is kept")
                     return
-            keep_last(self.out)
+            keep_last(self.out, self.objective)
 
     def _note(self, line: str) -> None:
         with (self.out / _NOTES).open("a") as notes:
             notes.write(line + "\n")
 
 
-def keep_last(out: Path) -> None:
+def keep_last(out: Path, objective: Objective) -> None:
     """Bring the history up to the last checkpoint; where it is the best, keep it as such."""
     description = json.loads((out / LAST / DESCRIPTION).read_text())
-    if min(description["history"], key=score)["epoch"] == description["epoch"]:
+    if find_best(objective, description["history"])["epoch"] == description["epoch"]:
         copy_checkpoint(out / LAST, out / BEST)
     noted = len((out / HISTORY).read_text().splitlines())
     with (out / HISTORY).open("a") as history:
@@ -329,13 +327,10 @@ def keep_last(out: Path) -> None:
             history.write(json.dumps(metrics) + "\n")
 
 
-def score(metrics: dict[str, Any]) -> tuple[float, float]:
-    """Return what the best epoch has the least of: validation loss, then word error rate.
-
-    Without validation the latest epoch is the best.
-    """
-    loss = metrics.get("valid_loss", -metrics["epoch"])
-    return (loss if is_finite(metrics) else math.inf, metrics.get("valid_wer", 0.0))
+def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics of a run's best epoch; of the last one if nothing was validated."""
+    sound = [metrics for metrics in history if is_finite(metrics)]
+    return min(sound or history, key=objective.epoch_score)
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:
@@ -365,12 +360,12 @@ def find_whole(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
 
 
 def load_resumable(
-    out: Path, corpus: "Corpus | None", note: Callable[[str], None] = lambda line: None
+    out: Path, data: Data | None, note: Callable[[str], None] = lambda line: None
 ) -> Checkpoint:
     """Return the checkpoint that a run goes on from.
 
     Raises:
-        InputError: there is none, or it was trained on another corpus.
+        InputError: there is none, or it was trained on other data.
     """
     checkpoint, damage = find_resumable(out)
     if checkpoint is None:
@@ -378,10 +373,10 @@ def load_resumable(
     if damage:
         note(damage)
     trained_on = checkpoint.corpus.get("fingerprint")
-    if corpus and corpus.fingerprint != trained_on:
+    if data and data.fingerprint != trained_on:
         raise InputError(
             f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
-            f"not on {corpus.source} ({corpus.fingerprint}); give --data as it was then"
+            f"not on {data.source} ({data.fingerprint}); give --data as it was then"
         )
     if damage:
         copy_checkpoint(out / BEST, out / LAST)

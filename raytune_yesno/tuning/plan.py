@@ -2,10 +2,10 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import TAKEN, build_scheduler
 from raytune_yesno.search import build_algorithm
@@ -88,7 +88,7 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
-        self.stop.check()
+        self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
                 "time_budget: how far an ordered study comes in a time differs from run to run; "
@@ -110,15 +110,16 @@ class Plan:
                 f"search {self.search}: the space has {self.num_trials:,} points; say how many "
                 "with --trials, or give a smaller space"
             )
-        fixed = {"task", "epochs", "seed", "swap_halves", "valid_noise"}
-        fixed |= {"num_workers", "use_gpu", "gpus_per_worker"}
-        for key in self.space.keys() & fixed:
-            raise InputError(f"search space: {key!r} is the same for all trials; use --set {key}=…")
+        for key in self.space:
+            if self._is(key, "shared"):
+                raise InputError(
+                    f"search space: {key!r} is the same for all trials; use --set {key}=…"
+                )
         for key, domain in self.space.items():
             for value in domain.grid(2):
                 build_config(self.config.as_dict(), {key: value}, where=f"search space: {key}")
         # These can be wrong together where each is right alone.
-        coupled = [key for key in ("model", "channels", "kernel_size") if key in self.space]
+        coupled = [key for key in self.space if self._is(key, "coupled")]
         for values in itertools.product(*(self.space[key].grid(100) for key in coupled)):
             point = dict(zip(coupled, values, strict=True))
             build_config(self.config.as_dict(), point, where="search space")
@@ -131,6 +132,10 @@ class Plan:
             return self.trials or DEFAULT_TRIALS
         return min(self.trials or available, available)
 
+    def _is(self, key: str, trait: str) -> bool:
+        """Whether a config key was declared with a trait, see ``raytune_yesno.config.setting``."""
+        return any(field.metadata[trait] for field in fields(self.config) if field.name == key)
+
     def _check_pair(self) -> None:
         for scheduler, searches, reason in UNFIT:
             if self.scheduler == scheduler and self.search in searches:
@@ -140,7 +145,7 @@ class Plan:
         return build_scheduler(
             self.scheduler,
             self.config.epochs,
-            space=self.space,
+            space={key: self.space[key] for key in self.space if not self._is(key, "inherited")},
             seed=self.config.seed,
             ordered=self.ordered,
             **self.scheduler_options,
@@ -179,6 +184,7 @@ class Plan:
         """Return the plan as the store's first event holds it."""
         return {
             "config": self.config.as_dict(),
+            "metrics": self.config.objective.as_dicts(),
             "space": format_space(self.space),
             "search": self.search,
             "search_options": dict(self.search_options),
@@ -201,7 +207,7 @@ class Plan:
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
         return cls(
-            config=build_config(asked["config"], where=f"{study.path}: config"),
+            config=build_config(upgrade_config(asked["config"]), where=f"{study.path}: config"),
             space=parse_space(asked["space"]),
             **{key: asked[key] for key in keys},
             max_concurrent=asked.get("max_concurrent"),

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -17,13 +17,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
+from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.training.checkpoint import Checkpoint
+from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit
-
-if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
 
 Step = TypeVar("Step")
 Launch = dict[str, Any]
@@ -35,14 +33,14 @@ counts, and of as many the launch's: a scheduler that copies one trial over anot
 
 @dataclass(frozen=True)
 class Payload:
-    """What all trials of a study share; the corpus lies once on each node, in the object store.
+    """What all trials of a study share; the data lie once on each node, in the object store.
 
     Attributes:
         checkpoint_every_s: seconds of a trial that a crash may cost; pausing one saves it, too.
     """
 
     config: Config
-    corpus: "ray.ObjectRef[Corpus | None]"
+    data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
 
     def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
@@ -50,7 +48,7 @@ class Payload:
         config = build_config(self.config.as_dict(), launch["point"])
         device = find_device(config)
         return fit(
-            config, ray.get(self.corpus), prepare=replicate(device), device=device, resume=resume
+            config, ray.get(self.data), prepare=replicate(device), device=device, resume=resume
         )
 
 

@@ -1,7 +1,6 @@
 """Between Ray Tune and the store: what is asked, what is reported, when to stop."""
 
 import contextlib
-import math
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
+from raytune_yesno.metrics import COST, Objective
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
@@ -26,14 +26,14 @@ from raytune_yesno.tuning.ranks import Launch
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
 from raytune_yesno.tuning.warm_start import build_observations
 
-METRIC = "valid_loss"
-
 _TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0  # of storage that cannot be written to
 
 
 @dataclass
 class Progress:
     """How far a search is; handed to ``on_progress`` whenever it changes."""
+
+    objective: Objective
 
     asked_for: int
     slots: int
@@ -49,10 +49,10 @@ class Progress:
     def take(self, trial: int, metrics: dict[str, Any]) -> None:
         """Count an epoch, and take it as the best if it is."""
         self.epochs += 1
-        loss = metrics.get(METRIC)
-        if loss is None or not math.isfinite(loss):
+        if not self.objective.reached(metrics):
             return
-        if self.best is None or loss < self.best[METRIC]:
+        score = self.objective.score
+        if self.best is None or score(metrics) < score(self.best):
             self.best, self.best_trial = metrics, trial
 
 
@@ -73,7 +73,7 @@ class StudySearcher(AlgorithmSearcher):
         for trial in (*finished, *unfinished):
             seen = observe(trial)
             earlier.append(replace(seen, number=seen.number + self.offset))
-        super().__init__(plan.build_algorithm(), metric=METRIC, mode="min", history=earlier)
+        super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
         self.store = store
         self.unfinished = list(unfinished)
         self.rounds = rounds
@@ -132,13 +132,13 @@ class StudySearcher(AlgorithmSearcher):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Note an epoch, by the trial's own count: Ray's begins anew when a study is resumed."""
-        if METRIC in result:
+        if COST in result:
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
 
 
 def observe(trial: Trial) -> Observation:
     """Return what a search algorithm is told of a recorded trial."""
-    losses = tuple(epoch[METRIC] for epoch in trial.epochs if epoch.get(METRIC) is not None)
+    losses = tuple(cost for _, cost in trial.costs)
     return Observation(
         number=trial.number,
         point=trial.point,
@@ -218,7 +218,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         if damage := result.get("damage"):
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
-        kept = {key: result[key] for key in RECORDED if key in result}
+        kept = result["record"]
         self.progress.take(number, kept)
         self.watch.epoch(number, kept)
         self.store.append("epoch", trial=number, attempt=self.attempts[number], **kept)
@@ -256,23 +256,6 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.progress.ended["stopped"] += 1
             self.store.append("ended", trial=number, status="stopped")
         self.on_progress(self.progress)
-
-
-RECORDED = (
-    "epoch",
-    "train_loss",
-    "valid_loss",
-    "valid_wer",
-    "learning_rate",
-    "seconds",
-    "diverged",
-    "host",
-    "node",
-    "device",
-    "pid",
-    "began",
-    "ended",
-)
 
 
 class _Callback(tune.Callback):  # type: ignore[misc]

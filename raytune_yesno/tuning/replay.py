@@ -4,19 +4,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.study import Study, Trial
-from raytune_yesno.training.checkpoint import library_versions
+from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.tuning.plan import Plan
 
-if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
-
-COMPARED = ("learning_rate", "train_loss", "valid_loss", "valid_wer")
+_TIMES = ("seconds", "world_size")  # which differ from run to run
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
 def run_replay(
     study: Study,
     number: int,
-    corpus: "Corpus | None",
+    data: Data | None,
     out: Path,
     *,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
@@ -75,7 +73,7 @@ def run_replay(
     """Train a trial again from its start, as far as it was recorded.
 
     The same bits are to be expected with the same versions on the same kind of machine: a trial
-    depends on nothing but its config and the corpus.
+    depends on nothing but its config and the data.
 
     Args:
         out: the folder of the training run, see :func:`raytune_yesno.training.run.run_training`.
@@ -85,14 +83,14 @@ def run_replay(
     """
     trial, config = find_replayable(study, number)
     epochs = trial.epochs[-1]["epoch"]
-    run = run_training(config, corpus, out, epochs=epochs, on_epoch=on_epoch)
+    run = run_training(config, data, out, epochs=epochs, on_epoch=on_epoch)
     return Replay(run, find_difference(trial, run.history))
 
 
 def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Difference | None:
     """Return the first figure of a history that is not the recorded one."""
     for recorded, replayed in zip(trial.epochs, history, strict=True):
-        for metric in COMPARED:
+        for metric in sorted((replayed.keys() & recorded.keys()) - {*_TIMES}):
             one, other = recorded.get(metric), _plain(replayed.get(metric))
             if one != other:
                 return Difference(recorded["epoch"], metric, one, other)

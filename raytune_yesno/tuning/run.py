@@ -8,27 +8,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
+from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.study.study import Study, load
 from raytune_yesno.study.study import Trial as StudyTrial
-from raytune_yesno.training.checkpoint import Checkpoint, library_versions, load_checkpoint
+from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import Payload
 from raytune_yesno.tuning.recorder import (
-    METRIC,
     Progress,
     Recorder,
     StudySearcher,
@@ -38,9 +39,6 @@ from raytune_yesno.tuning.recorder import (
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
 from raytune_yesno.tuning.trial import Trial
 
-if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.corpus import Corpus
-
 TRIALS, REFIT = "trials", "refit"
 MAX_FAILURES = 3
 """Times that a trial whose process was lost is started again, from its last checkpoint."""
@@ -48,11 +46,11 @@ MAX_FAILURES = 3
 
 def run_search(
     plan: Plan,
-    corpus: "Corpus | None",
+    data: Data | None,
     out: Path,
     *,
     place: str | None = None,
-    data: str = "",
+    source: str = "",
     resume: bool = False,
     add_trials: int = 0,
     checkpoint_every_s: float = 10.0,
@@ -70,7 +68,7 @@ def run_search(
     Args:
         out: the study's folder, where this process writes.
         place: where its checkpoints go, and who reads them must reach it: a URI [``out``].
-        data: how the corpus was named, for the record; resuming finds it by that.
+        source: how the user named the data, for the record; resuming finds them by that.
         add_trials: how many more trials a resumed study gets.
         note: is handed a line on each checkpoint that could not be used.
         checkpoint_every_s: seconds of a trial that a crash may cost.
@@ -79,12 +77,12 @@ def run_search(
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
-            on had another corpus.
+            on had other data.
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
     out = out.absolute()
-    before = load_resumable(out, corpus) if resume else None
+    before = load_resumable(out, data) if resume else None
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     plan.check()
@@ -94,13 +92,12 @@ def run_search(
     store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
     if not resume:
-        about = {"source": corpus.source, "fingerprint": corpus.fingerprint} if corpus else {}
         store.append(
             "study",
             format=1,
             slots=slots,
-            data=data,
-            corpus=about,
+            data=source,
+            corpus=describe_data(data),
             versions=library_versions(),
             **plan.as_dict(),
         )
@@ -109,13 +106,14 @@ def run_search(
         end_whole(earlier, plan.config.epochs, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
-    progress = Progress(plan.num_trials, slots, plan.config.epochs)
+    objective = plan.config.objective
+    progress = Progress(objective, plan.num_trials, slots, plan.config.epochs)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
         if trial.status != "running":
             progress.ended[trial.status] += 1
-    watch = OrderedWatch(plan.stop, earlier) if plan.ordered else Watch(plan.stop, earlier)
+    watch = (OrderedWatch if plan.ordered else Watch)(plan.stop, objective, earlier)
     recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
@@ -131,7 +129,7 @@ def run_search(
     over = before is not None and before.searched and not add_trials
     if remaining > 0 and not over:
         with stop_on_signals(recorder):
-            payload = Payload(plan.config, ray.put(corpus), checkpoint_every_s)
+            payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
             tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
     if recorder.stopped_by:
         store.append("paused")
@@ -153,24 +151,24 @@ def end_whole(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> N
                 store.append("ended", trial=trial.number, status=trial.status)
 
 
-def load_resumable(out: Path, corpus: "Corpus | None") -> Study:
-    """Return the study that is to go on.
+def load_resumable(out: Path, data: Data | None) -> Study:
+    """Return the study to resume.
 
     Raises:
-        InputError: there is none, or its trials were trained on another corpus.
+        InputError: there is none, or its trials were trained on other data.
     """
     study = load(out)
-    check_corpus(study, corpus)
+    check_data(study, data)
     return study
 
 
-def check_corpus(study: Study, corpus: "Corpus | None") -> None:
-    """Raise InputError if a study's trials were trained on another corpus."""
+def check_data(study: Study, data: Data | None) -> None:
+    """Raise InputError if a study's trials were trained on other data."""
     trained_on = study.asked.get("corpus", {})
-    if corpus and corpus.fingerprint != trained_on.get("fingerprint"):
+    if data and data.fingerprint != trained_on.get("fingerprint"):
         raise InputError(
             f"{study.path}: this study is of {trained_on.get('source')} "
-            f"({trained_on.get('fingerprint')}), not of {corpus.source} ({corpus.fingerprint}); "
+            f"({trained_on.get('fingerprint')}), not of {data.source} ({data.fingerprint}); "
             "give --data as it was then"
         )
 
@@ -198,7 +196,7 @@ def tune_trials(
             tune.PlacementGroupFactory(worker_bundles(plan.config)),
         ),
         tune_config=tune.TuneConfig(
-            metric=METRIC,
+            metric=COST,
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
@@ -226,7 +224,7 @@ def tune_trials(
 
 def run_refit(
     study: Study,
-    corpus: "Corpus | None",
+    data: Data | None,
     *,
     place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
@@ -243,7 +241,8 @@ def run_refit(
         check: as of :func:`run_search`.
 
     Returns:
-        ``checkpoint`` (a folder), ``epochs``, and ``test`` (figures on the test part; `yesno`).
+        ``checkpoint`` (a folder), ``epochs``, and ``test`` and ``test_says`` (figures on the
+        test part, and a line on them), if the task has a test.
 
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
@@ -265,7 +264,7 @@ def run_refit(
     kept = f"{place or study.path}/{REFIT}"
     run = run_training(
         config,
-        corpus,
+        data,
         folder,
         place=kept,
         resume=resume,
@@ -281,10 +280,10 @@ def run_refit(
             f"may find a steadier one: tune --resume {place or study.path} --add-trials 8"
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
-    if corpus:
-        from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
-
-        refit["test"] = evaluate(Recognizer(load_checkpoint(run.last)), corpus, "test")
+    task = find_task(config.task)
+    if hasattr(task, "test"):
+        refit["test"] = task.test(load_checkpoint(run.last), data)
+        refit["test_says"] = task.describe_test(refit["test"])
     StudyStore(study.path, check=check).append("refitted", **refit)
     return refit
 
@@ -296,4 +295,6 @@ def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:
 
 def best_config(study: Study, trial: StudyTrial) -> Config:
     """Return the whole config of a study's trial."""
-    return build_config(study.asked["config"], trial.best_point, where=str(study.path))
+    return build_config(
+        upgrade_config(study.asked["config"]), trial.best_point, where=str(study.path)
+    )

@@ -2,15 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.study.study import METRIC, Trial
-
-_METRICS = {"wer": "valid_wer", "loss": "valid_loss", "valid_wer": "valid_wer"}
-_METRICS |= {"valid_loss": "valid_loss", "train_loss": "train_loss"}
+from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Metric, Objective, find_metric
+from raytune_yesno.study.study import Trial
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,8 @@ class StopConditions:
 
     Attributes:
         time_budget: after so many seconds of searching; those before an interruption do not count.
-        target: once an epoch of a trial has come to ``METRIC=VALUE`` or less, as in ``wer=0``.
-        patience: once so many trials have ended since the best loss was last improved on.
+        target: once an epoch of a trial has reached ``METRIC=VALUE`` or better, as in ``wer=0``.
+        patience: once so many trials have ended since the objective was last improved.
         max_failures: once more than so many trials have failed.
     """
 
@@ -29,38 +27,39 @@ class StopConditions:
     patience: int | None = None
     max_failures: int | None = None
 
-    def check(self) -> None:
-        """Raise InputError if a condition makes no sense."""
+    def check(self, metrics: Sequence[Metric]) -> None:
+        """Raise InputError if a condition makes no sense for a task with these metrics."""
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise InputError(f"time_budget: {self.time_budget} s must be above 0")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience: {self.patience} must be at least 1")
         if self.max_failures is not None and self.max_failures < 0:
             raise InputError(f"max_failures: {self.max_failures} must be at least 0")
-        self.parse_target()
+        self.parse_target(metrics)
 
-    def parse_target(self) -> tuple[str, float] | None:
+    def parse_target(self, metrics: Sequence[Metric]) -> tuple[Metric, float] | None:
         """Return the metric and the value of the target."""
         if self.target is None:
             return None
         name, _, text = self.target.partition("=")
-        if name not in _METRICS:
-            raise InputError(f"target: unknown metric {name!r}; {suggest_name(name, _METRICS)}")
+        metric = find_metric(name, metrics, where="target")
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InputError(f"target: {self.target!r} is not METRIC=VALUE, as in wer=0")
-        return _METRICS[name], value
+            raise InputError(f"target: {self.target!r} is not METRIC=VALUE, as in {name}=0")
+        return metric, value
 
 
 class Watch:
     """Watch a search for its stop conditions; ``reason`` says which one was met, if any."""
 
-    def __init__(self, conditions: StopConditions, earlier: Iterable[Trial] = ()) -> None:
-        self.conditions = conditions
-        self.target = conditions.parse_target()
+    def __init__(
+        self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
+    ) -> None:
+        self.conditions, self.objective = conditions, objective
+        self.target = conditions.parse_target(objective.metrics)
         self.deadline = time.monotonic() + (conditions.time_budget or math.inf)
         self.best, self.best_trial = math.inf, -1
         self.since_best = self.failures = 0
@@ -86,14 +85,14 @@ class Watch:
 
     def epoch(self, trial: int, metrics: dict[str, Any]) -> None:
         """Take an epoch's metrics."""
-        loss = metrics.get(METRIC)
-        if loss is not None and loss < self.best:
-            self.best, self.best_trial, self.since_best = loss, trial, 0
+        cost = self.objective.metric.cost(metrics)
+        if cost < self.best:
+            self.best, self.best_trial, self.since_best = cost, trial, 0
         if self.target:
-            name, value = self.target
-            reached = metrics.get(name)
-            if reached is not None and reached <= value:
-                self.found = f"a trial came to {name} {reached:g}, and the target was {value:g}"
+            metric, value = self.target
+            if metric.cost(metrics) <= metric.cost({metric.name: value}):
+                reached = metrics[metric.name]
+                self.found = f"a trial reached {metric.name} {reached:g} (target {value:g})"
 
     def ended(self, trial: int, status: str) -> None:
         """Take the end of a trial."""
@@ -113,11 +112,13 @@ class OrderedWatch(Watch):
     Nothing ends in its midst: :meth:`find_reason` is asked before a trial begins.
     """
 
-    def __init__(self, conditions: StopConditions, earlier: Iterable[Trial] = ()) -> None:
+    def __init__(
+        self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
+    ) -> None:
         self.heard: dict[int, dict[int, dict[str, Any]]] = {}
         self.statuses: dict[int, str] = {}
         self.next_number = 0
-        super().__init__(conditions, earlier)
+        super().__init__(conditions, objective, earlier)
 
     @property
     def reason(self) -> str | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import LEGACY_METRICS, Objective
 from raytune_yesno.study.store import STORE, Event
 from raytune_yesno.study.study import Study, load
 
@@ -231,6 +232,7 @@ class Feed:
         self.logs, self.note = list(logs), note
         self.points: dict[int, dict[str, Any]] = {}
         self.bests: dict[int, tuple[float, dict[str, float]]] = {}
+        self.metric = before.find_metric(before.metric) if before else LEGACY_METRICS[0]
         self.begun: set[int] = set()
         self.last: dict[int, int] = {}
         for trial in before.trial_list if before else ():
@@ -262,6 +264,8 @@ class Feed:
     def tell(self, event: Event) -> None:
         trial = event.get("trial", -1)
         match event["event"]:
+            case "study" if event.get("metrics"):
+                self.metric = Objective.from_dicts(event["metrics"]).metric
             case "asked":
                 self.points[trial] = event["point"]
             case "started" | "mutated":
@@ -291,9 +295,9 @@ class Feed:
             self.note(f"{name} failed and is left alone, the study goes on ({reason})")
 
     def keep_best(self, trial: int, metrics: dict[str, float]) -> None:
-        loss = metrics.get("valid_loss")
-        if loss is not None and loss < self.bests.get(trial, (math.inf, {}))[0]:
-            self.bests[trial] = (loss, metrics)
+        cost = self.metric.cost(metrics)
+        if cost < self.bests.get(trial, (math.inf, {}))[0]:
+            self.bests[trial] = (cost, metrics)
 
 
 def read_metrics(epoch: Event) -> dict[str, float]:

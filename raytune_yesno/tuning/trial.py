@@ -7,6 +7,8 @@ and its process group, for one trial after another. A group that loses a rank fa
 Tune starts it anew from its last checkpoint, with a new actor and a new group.
 """
 
+import math
+import os
 import random
 import socket
 import tempfile
@@ -19,6 +21,7 @@ import ray
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from raytune_yesno.metrics import COST
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import find_latest
 from raytune_yesno.tuning.ranks import Launch, Payload, Peers
@@ -68,19 +71,26 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             self.records = self.payload.records(self.launch, self.resume)
         records = self.records
         self.record = self.peers.step(lambda: next(records))
-        metrics = self.record.metrics
+        metrics, config = self.record.metrics, self.payload.config
         damage, self.damage = self.damage, None
-        is_over = self.record.diverged or metrics["epoch"] >= self.payload.config.epochs
+        is_over = self.record.diverged or metrics["epoch"] >= config.epochs
         saved_s = time.monotonic() - self.saved_at
+        cost = config.objective.metric.cost(metrics)
         return {
-            **metrics,
-            **({"damage": damage} if damage else {}),
+            "epoch": metrics["epoch"],
+            COST: cost if math.isfinite(cost) else math.nan,  # Ray's quantiles leave NaN out
             "diverged": self.record.diverged,
-            "host": socket.gethostname(),
-            "node": ray.get_runtime_context().get_node_id(),
-            "device": str(find_device(self.payload.config)),
-            "began": began,
-            "ended": time.time(),
+            "record": {
+                **{key: value for key, value in metrics.items() if key != "world_size"},
+                "diverged": self.record.diverged,
+                "host": socket.gethostname(),
+                "node": ray.get_runtime_context().get_node_id(),
+                "device": str(find_device(config)),
+                "pid": os.getpid(),
+                "began": began,
+                "ended": time.time(),
+            },
+            **({"damage": damage} if damage else {}),
             "done": is_over,
             # Nobody goes on from the end of a trial.
             SHOULD_CHECKPOINT: not is_over and saved_s > self.payload.checkpoint_every_s,

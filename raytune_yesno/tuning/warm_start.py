@@ -1,5 +1,6 @@
 """Begin a study with what others have found."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import Observation
 from raytune_yesno.space import Space, check_point
-from raytune_yesno.study.study import METRIC, Study
+from raytune_yesno.study.study import Study
 
 
 def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
         used[str(study.path)] += 0
         for trial in study.trial_list:
             point = {key: value for key, value in trial.best_point.items() if key in space}
-            losses = [epoch[METRIC] for epoch in trial.epochs if epoch.get(METRIC) is not None]
+            losses = [cost for _, cost in trial.costs if math.isfinite(cost)]
             reason = "without a result" * (trial.status not in ("done", "stopped") or not losses)
             try:
                 check_point(space, point)

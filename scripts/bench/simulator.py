@@ -2,7 +2,7 @@
 
 What a trial would report is known beforehand; the time of each report is simulated. The schedulers
 are those of :mod:`raytune_yesno.schedulers.build`, called as Ray Tune's controller calls them.
-`pbt` cannot be simulated: it changes a trial's point during training; no such training was recorded.
+`pbt` cannot be simulated: it changes a trial's point during training, which nobody recorded.
 """
 
 import dataclasses

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from faults.runs import read_lines
+from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study.study import Study, load
-from raytune_yesno.training.checkpoint import load_checkpoint
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 FILES = {"study.jsonl", "refit"}

@@ -15,8 +15,8 @@ from faults.disk import Disk
 from faults.study import Study, wait_a_moment
 from faults.training import Training
 from faults.work import Recovered
+from raytune_yesno.checkpoint import DESCRIPTION, RESUME, STATE_DICT
 from raytune_yesno.study.store import STORE
-from raytune_yesno.training.checkpoint import DESCRIPTION, RESUME, STATE_DICT
 
 Fault = Callable[[Any, random.Random], Recovered | None]
 """Injects, into a study or a training run; None where nothing was there to be hit."""

@@ -13,16 +13,16 @@ import torch
 
 from fuzzing.kind import Kind
 from fuzzing.mutations import mutate_bytes, mutate_json
-from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import (
+from raytune_yesno.checkpoint import (
     DESCRIPTION,
     Checkpoint,
     describe_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
+from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.loop import build_optimizer, fit
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
@@ -181,6 +181,6 @@ KINDS: tuple[Kind, ...] = (
         good_checkpoints,
         damage_checkpoint,
         try_checkpoint,
-        ("raytune_yesno.training.checkpoint", "torch._weights_only_unpickler"),
+        ("raytune_yesno.checkpoint", "torch._weights_only_unpickler"),
     ),
 )

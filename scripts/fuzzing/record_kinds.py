@@ -21,7 +21,7 @@ from raytune_yesno.study.study import Study, load
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.replay import find_replayable
-from raytune_yesno.tuning.run import best_config, check_corpus
+from raytune_yesno.tuning.run import best_config, check_data
 
 SPACE = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": Int(4, 64)}
 
@@ -93,7 +93,7 @@ def resume_study(study: Study) -> None:
     """Read a study as `tune --resume`, `--replay` and `--warm-start` do."""
     plan = Plan.from_study(study)
     plan.check()
-    check_corpus(study, None)
+    check_data(study, None)
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, ASHA | MedianRule):
         scheduler.prepare(study.trial_list)

@@ -1,6 +1,5 @@
 """Bad config keys, ``--set`` and ``--point``, settings files, search spaces."""
 
-import dataclasses
 import math
 import re
 from pathlib import Path
@@ -13,14 +12,16 @@ from fuzzing.kind import Kind
 from fuzzing.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
-from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
 
-KEYS = [key.name for key in dataclasses.fields(Config)]
-DEFAULTS = Config().as_dict()
+CONFIGS = [build_config(), build_config({"model": "mlp"}), build_config({"task": "sine"})]
+
+DEFAULTS = build_config().as_dict()
+KEYS = list(DEFAULTS)
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -63,7 +64,7 @@ def _same(meant: Any, taken: Any) -> bool:
 def damage_key(random: Random, layer: dict[Any, Any]) -> dict[Any, Any]:
     """Set a config key to a value that may be wrong, or misspell it."""
     key = random.choice(KEYS)
-    field = Config.__dataclass_fields__[key]
+    field = type(CONFIGS[0]).__dataclass_fields__[key]
     low, high = field.metadata["low"], field.metadata["high"]
     near = [DEFAULTS[key], *field.metadata["options"]]
     near += [misspell(random, option) for option in field.metadata["options"]]
@@ -233,7 +234,7 @@ def find_twice(text: bytes) -> str | None:
 
 def good_spaces(folder: Path) -> list[Any]:
     return [
-        *(format_space(space) for space in SPACES.values()),
+        *(format_space(space) for space in map(find_space, CONFIGS)),
         {"learning_rate": {"float": ["1e-4", "1e-1"], "log": True}, "batch_size": 4},
         {"hidden_units": {"int": [4, 64], "log": True}, "channels": {"choice": [[4], [4, 8]]}},
     ]
@@ -254,7 +255,7 @@ def try_space(mapping: Any, folder: Path) -> str | None:
             ends = [kind(_read(end)) for end in domain.get("float", domain.get("int"))]
             if ends != [space[name].low, space[name].high]:  # type: ignore[union-attr]
                 return f"{name}: {ends!r:.100} was taken as {space[name]}"
-    Plan(Config(), space, search="random").check()
+    Plan(build_config(), space, search="random").check()
     return None
 
 

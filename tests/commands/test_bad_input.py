@@ -23,6 +23,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytune_yesno import cli
+from raytune_yesno.checkpoint import (
+    DESCRIPTION,
+    RESUME,
+    STATE_DICT,
+    describe_checkpoint,
+    load_checkpoint,
+)
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError, one_line
 from raytune_yesno.files.yaml_text import load_documents
@@ -33,13 +40,6 @@ from raytune_yesno.study.study import load
 from raytune_yesno.tasks.speech.download import fetch
 from raytune_yesno.tasks.speech.folder import read_folder
 from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.training.checkpoint import (
-    DESCRIPTION,
-    RESUME,
-    STATE_DICT,
-    describe_checkpoint,
-    load_checkpoint,
-)
 from raytune_yesno.training.loop import fit
 
 FUZZ = Path(__file__).parents[2] / "scripts" / "fuzz"
@@ -138,7 +138,7 @@ class TestJudging:
         seeds = kind.seeds(tmp_path / "seeds")
         draws = [random.Random(4), random.Random(4)]
         one, other = ([kind.mutate(draw, seeds[0]) for _ in range(5)] for draw in draws)
-        assert pickle.dumps(one) == pickle.dumps(other)
+        assert str(one) == str(other)
 
 
 class TestMessages:
@@ -259,7 +259,7 @@ class TestRecords:
             ("ended", {"status": 3}, "has status 3, which is not text"),
             ("saved", {"checkpoint": {}}, "has checkpoint {}"),
             ("searched", {"reason": 3.0}, "has reason 3.0, which is not text"),
-            ("refitted", {"test": {"wer": 1}}, "which is not the figures of a test"),
+            ("refitted", {"test": 3.0}, "has test 3.0"),
         ],
     )
     def test_a_field_of_another_kind_is_left_out_and_said(

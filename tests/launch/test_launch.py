@@ -10,6 +10,7 @@ import yaml
 from readme import ROOT
 
 from raytune_yesno import COMMIT
+from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.autoscaling import VARIABLE, list_workers
 from raytune_yesno.cluster.token import auth_headers, ensure_token
 from raytune_yesno.commands.launch import main
@@ -18,7 +19,6 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.launch import packaging as ship
 from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
-from raytune_yesno.training.checkpoint import library_versions
 
 
 @pytest.fixture(autouse=True)

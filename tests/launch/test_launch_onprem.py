@@ -14,7 +14,8 @@ from hosts import ROOT, Hosts, run_hosts, wait_until
 from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.study.store import STORE, read_events
 from raytune_yesno.study.study import load
-from raytune_yesno.tuning.replay import COMPARED
+
+FIGURES = ("learning_rate", "train_loss", "valid_loss", "valid_wer")
 
 pytestmark = [
     pytest.mark.cluster,
@@ -96,7 +97,7 @@ def assert_same_outcome(one: Path, other: Path) -> None:
     """Fail unless two studies trained the same trials to the same figures, all epochs of all."""
     studies = [load(one), load(other)]
     first, second = (
-        study.epochs[["trial", "epoch", *COMPARED]].sort_values(["trial", "epoch"])
+        study.epochs[["trial", "epoch", *FIGURES]].sort_values(["trial", "epoch"])
         for study in studies
     )
     assert first.to_dict("records") == second.to_dict("records")

@@ -131,7 +131,8 @@ class TestNumbers:
         table = study.trials
         assert shown["number"] == table["trial"].tolist()
         assert shown["value"] == table["valid_loss"].tolist()
-        assert shown["wer"] == table["valid_wer"].tolist()
+        (wer, *_) = shown["others"]
+        assert wer == {"name": "valid_wer", "values": table["valid_wer"].tolist()}
         assert shown["epochs"] == table["epochs"].tolist()
         assert shown["seconds"] == pytest.approx(table["seconds"].tolist(), rel=1e-4)
         for axis, column in zip(shown["axes"], shown["points"], strict=True):
@@ -381,8 +382,8 @@ class TestLeaderboard:
 
 class TestTexts:
     def test_the_test_figure_has_its_interval(self, study: Study) -> None:
-        text = describe_test(study.refit)
-        assert text.startswith("word error rate 0.42% on the test part: 1 of 240 words (95 % int")
+        text = describe_test(study.refit, "yesno")
+        assert text.startswith("word error rate 0.42%: 1 of 240 words (95 % interval")
         assert describe_test(None) == describe_test({"test": {}}) == ""
 
     def test_a_warm_start_is_said(self, study: Study, tmp_path: Path) -> None:

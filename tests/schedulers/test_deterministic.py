@@ -11,6 +11,7 @@ from test_asha_median import build_trial
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import ORDERED, SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.deterministic import (
     InOrder,
@@ -143,7 +144,7 @@ class TestPlans:
 
 def end(searcher: StudySearcher, number: int, loss: float) -> None:
     """Let a trial of one epoch come to its end, as Tune tells of it."""
-    result = {"epoch": 1, "valid_loss": loss}
+    result = {"epoch": 1, "valid_loss": loss, COST: loss}
     searcher.watch.epoch(number, result)
     searcher.watch.ended(number, "done")
     searcher.on_trial_complete(str(number), result)
@@ -154,7 +155,9 @@ class TestWhatIsSeen:
 
     def build(self, tmp_path: Any, **options: Any) -> StudySearcher:
         plan = Plan(build_config({}), SPACE, ordered=True, window=3, **options)
-        return StudySearcher(plan, StudyStore(tmp_path), [], [], OrderedWatch(plan.stop))
+        return StudySearcher(
+            plan, StudyStore(tmp_path), [], [], OrderedWatch(plan.stop, plan.config.objective)
+        )
 
     def test_is_the_window(self, tmp_path: Any) -> None:
         searcher = self.build(tmp_path)
@@ -183,4 +186,4 @@ class TestWhatIsSeen:
             end(searcher, number, loss)
         assert searcher.watch.reason is None
         assert searcher.suggest("5") == searcher.FINISHED
-        assert searcher.watch.found == "a trial came to valid_loss 0.4, and the target was 0.5"
+        assert "valid_loss 0.4 (target 0.5)" in searcher.watch.found

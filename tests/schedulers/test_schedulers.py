@@ -13,12 +13,12 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.hyperband import Rung, advance, build_band, build_bracket
-from raytune_yesno.schedulers.pbt import INHERITED, explore
+from raytune_yesno.schedulers.pbt import explore
 from raytune_yesno.schedulers.synchronous import OUT, Entrant
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.search.cube import build_generator
 from raytune_yesno.space import Choice, Float, Int, Space
-from raytune_yesno.tasks.default_spaces import SPACES
+from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import UNFIT, Plan
 
 SPACE: Space = {
@@ -198,7 +198,7 @@ class TestPairs:
 class TestExploring:
     @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.001, 1))
     def test_stays_in_the_space(self, seed: int, probability: float, step: float) -> None:
-        space = SPACES["yesno", "cnn"]
+        space = find_space(build_config())
         generator = build_generator(seed)
         point = {name: domain.decode(generator.random()) for name, domain in space.items()}
         near = explore(space, point, generator, resample_probability=probability, step=step)
@@ -225,10 +225,12 @@ class TestExploring:
         assert near == {4, 6}
 
     def test_leaves_what_the_weights_were_trained_for(self) -> None:
-        for space in SPACES.values():
-            scheduler: Any = build_scheduler("pbt", 8, space=space)
-            assert scheduler.space.keys() == space.keys() - INHERITED
-            assert scheduler.space
+        config = build_config()
+        plan = Plan(config, find_space(config), search="random", scheduler="pbt")
+        explored = plan.build_scheduler().space
+        kept = find_space(config).keys() - explored.keys()
+        assert kept == {"channels", "kernel_size", "hidden_units", "activation", "optimizer"}
+        assert explored
 
     def test_is_the_same_for_the_same_seed(self) -> None:
         point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}

@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import (
+from raytune_yesno.checkpoint import (
     DESCRIPTION,
     RESUME,
     STATE_DICT,
@@ -26,6 +23,9 @@ from raytune_yesno.training.checkpoint import (
     replace_folder,
     save_checkpoint,
 )
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.loop import fit
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.training.loop import REPLICA, fit
 
 SMALL_CNN = {"channels": (4, 8), "hidden_units": 16, "dropout": 0.0, "clip_norm": 0.5}

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from faults.cluster import Cluster
 
+from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.checkpoint import load_checkpoint
 from raytune_yesno.training.run import HISTORY, run_training
 
 # In double precision and without dropout what rounding leaves is far below any seam. So many

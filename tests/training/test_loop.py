@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.speech.corpus import Corpus, split_corpus
 from raytune_yesno.tasks.speech.task import YesNo
 from raytune_yesno.tasks.task import shuffle
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.training.loop import build_optimizer, fit, learning_rate_at
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 6, "dropout": 0.4}
@@ -226,7 +226,7 @@ def test_subnormal_numbers_are_zero_in_training_alone() -> None:
         model.register_forward_hook(lambda *_: seen.append(int((small / 10).count_nonzero())))
         return model
 
-    for _ in fit(build_config({**TINY, "task": "sine"}), prepare=watch):
+    for _ in fit(build_config({"task": "sine", "epochs": 1}), prepare=watch):
         assert (small / 10).count_nonzero() == 64
     assert set(seen) == {0}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT
 from raytune_yesno.config import build_config
-from raytune_yesno.training.checkpoint import DESCRIPTION, STATE_DICT
 from raytune_yesno.training.loop import fit
 from raytune_yesno.training.resume import find_latest
 

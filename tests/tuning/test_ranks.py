@@ -15,7 +15,7 @@ from ray.exceptions import RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from raytune_yesno.config import Config
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.tuning.ranks import Peers, open_store, replicate
 
 
@@ -33,7 +33,7 @@ class FailingOnOne:
     """A payload whose ranks train a step an epoch; one of them fails in the second."""
 
     failing: int
-    config: Config = field(default_factory=lambda: Config(num_workers=3))
+    config: Config = field(default_factory=lambda: build_config({"num_workers": 3}))
 
     def records(self, launch: Any, resume: Any) -> Iterator[int]:
         model = replicate(torch.device("cpu"))(torch.nn.Linear(2, 2))

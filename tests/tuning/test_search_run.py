@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from processes import find_processes, outlive
 
+from raytune_yesno.checkpoint import STATE_DICT, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
@@ -19,7 +20,6 @@ from raytune_yesno.study.study import Study, Trial, load
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.checkpoint import STATE_DICT, load_checkpoint
 from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training
 from raytune_yesno.tuning.plan import Plan
@@ -98,7 +98,7 @@ class TestAStudy:
         options = {"levels": 2} if search == "grid" else {}
         plan = build_plan(search=search, search_options=options, scheduler=scheduler, trials=6)
         folder = tmp_path_factory.mktemp("study") / "new"
-        return run_search(plan, small_corpus, folder, data="synthetic:20")
+        return run_search(plan, small_corpus, folder, source="synthetic:20")
 
     def test_records_every_trial_once(self, study: Study) -> None:
         assert study.searched
@@ -385,7 +385,7 @@ class TestResources:
 
 
 def test_a_loss_that_is_no_number_is_never_the_best() -> None:
-    progress = Progress(asked_for=2, slots=1, epochs_per_trial=2)
+    progress = Progress(build_config().objective, asked_for=2, slots=1, epochs_per_trial=2)
     progress.take(0, {"epoch": 1, "valid_loss": float("nan")})
     assert progress.best is None
     progress.take(1, {"epoch": 1, "valid_loss": 3.0})

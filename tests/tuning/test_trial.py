@@ -9,9 +9,9 @@ import torch
 from ray import tune
 from ray.train._internal.storage import StorageContext
 
+from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.training.checkpoint import load_checkpoint
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.ranks import Launch, Payload
 from raytune_yesno.tuning.trial import Trial

@@ -22,7 +22,6 @@ from test_search_run import (
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, Interrupted
-from raytune_yesno.schedulers.pbt import INHERITED
 from raytune_yesno.space import Choice
 from raytune_yesno.study.store import STORE, read_events
 from raytune_yesno.study.study import Study, load
@@ -37,6 +36,7 @@ from raytune_yesno.tuning.stop_conditions import StopConditions
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
+KEPT = {"channels", "kernel_size", "hidden_units", "activation", "optimizer"}
 EPOCHS = {"asha": 8, "median": 8, "fifo": 4, "hyperband": 9, "pbt": 6}
 
 
@@ -197,7 +197,7 @@ def test_pbt_copies_the_best_over_the_worst(
     assert {first["source"], second["source"]} <= set(numbers[-2:])
     source = asked[first["source"]]
     assert first["point"] != source
-    assert all(first["point"][key] == source[key] for key in INHERITED & source.keys())
+    assert all(first["point"][key] == source[key] for key in KEPT & source.keys())
     # What the copy trained next is what the original would have, with the new point.
     plan = Plan.from_study(study)
     records = fit(build_config(plan.config.as_dict(), source), corpus)

@@ -207,7 +207,7 @@ function lightUp(trial, x, y) {
   if (trial === null) return showTip(null);
   const rows = [
     ["status", DATA.statuses[S.status[trial]]], [S.metric, show(S.value[trial])],
-    ...(S.wer[trial] !== null && S.metric !== "valid_wer" ? [["valid_wer", show(S.wer[trial])]] : []),
+    ...S.others.filter((m) => m.values[trial] !== null).map((m) => [m.name, show(m.values[trial])]),
     ["epochs", S.best_epoch[trial] === null ? S.epochs[trial] : "best " + S.best_epoch[trial] + " of " + S.epochs[trial]],
     ...S.axes.map((axis, k) => [axis.name, show(valueOf(trial, k))]),
     ...(S.ranOn.has(trial) ? [["on", S.ranOn.get(trial)]] : []),

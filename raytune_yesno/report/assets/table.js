@@ -8,7 +8,7 @@ function tableColumns() {
     plain("trial", S.number),
     { name: "status", of: (trial) => DATA.statuses[S.status[trial]] },
     plain(S.metric, S.value),
-    ...(S.wer.some((wer) => wer !== null) && S.metric !== "valid_wer" ? [plain("valid_wer", S.wer)] : []),
+    ...S.others.map((m) => plain(m.name, m.values)),
     plain("epochs", S.epochs), plain("best_epoch", S.best_epoch), plain("seconds", S.seconds),
     ...S.axes.map((axis, k) => ({ name: axis.name, of: (trial) => valueOf(trial, k) })),
     ...(Object.keys(S.errors).length ? [{ name: "error", of: (trial) => S.errors[trial] ?? null }] : []),

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
 from raytune_yesno.files.remote import at_hand
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
 from raytune_yesno.tasks.speech.features import FFT_SAMPLES, LogMel, pad_silence, position_time_s
 from raytune_yesno.tasks.speech.noise import LADDER, noisy_copies
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.task import build_yesno_model
-from raytune_yesno.training.checkpoint import Checkpoint, load_checkpoint, restore_model
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -41,9 +41,7 @@ class Recognizer:
     """Read yes and no from recordings with a checkpoint's model."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        config = checkpoint.config
-        if config.task != "yesno":
-            raise InputError(f"a checkpoint of task {config.task!r} recognises no speech")
+        config = as_speech(checkpoint.config)
         self.checkpoint = checkpoint
         dtype = getattr(torch, config.dtype)
         self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
@@ -122,7 +120,7 @@ def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence
     """Return the indices of a part of a corpus, split as the checkpoint's training split it."""
     if part == "all":
         return range(len(corpus))
-    config = checkpoint.config
+    config = as_speech(checkpoint.config)
     split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.config import Config
 from raytune_yesno.seeding import build_generator
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.corpus import split_corpus
@@ -23,6 +22,7 @@ from raytune_yesno.tasks.speech.features import (
 )
 from raytune_yesno.tasks.speech.networks import MLP, WINDOW, Net
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
+from raytune_yesno.tasks.speech.settings import SpeechConfig, SpeechTask
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ VALIDATION_BATCH = 8
 """On a core larger batches take more time for a recording, not less: they outgrow its cache."""
 
 
-class YesNo:
+class YesNo(SpeechTask):
     """Recognise spoken yes and no: log-mel windows, CTC loss, word error rate."""
 
     def __init__(
-        self, config: Config, corpus: "Corpus", device: torch.device, *, refit: bool = False
+        self, config: SpeechConfig, data: "Corpus", device: torch.device, *, refit: bool = False
     ) -> None:
+        corpus = data
         self._config, self._device, self._corpus = config, device, corpus
         split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
@@ -98,7 +99,7 @@ class YesNo:
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
         return sums
 
-    def metrics(self, sums: Tensor) -> dict[str, float]:
+    def metrics_of(self, sums: Tensor) -> dict[str, float]:
         loss, recordings, errors, words = sums.tolist()
         if not recordings:
             return {}
@@ -176,7 +177,7 @@ def noisy_examples(corpus: "Corpus", indices: Sequence[int], dtype: str) -> list
     return keep(("noisy", corpus.fingerprint, dtype, tuple(indices)), build)
 
 
-def build_yesno_model(config: Config) -> nn.Module:
+def build_yesno_model(config: SpeechConfig) -> nn.Module:
     """Return the recogniser's network, untrained: classes blank, no and yes."""
     shared: dict[str, Any] = {
         "hidden_units": config.hidden_units,

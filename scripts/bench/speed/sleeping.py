@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.speed.case import peak_mb
+from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cluster.session import ray_session
 from raytune_yesno.config import build_config
 from raytune_yesno.space import Float
-from raytune_yesno.training.checkpoint import Checkpoint
 from raytune_yesno.training.loop import Record
 from raytune_yesno.tuning import run as tune
 from raytune_yesno.tuning.plan import Plan

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import Config, build_config
+from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import parse_json
 
@@ -43,7 +43,7 @@ class Checkpoint:
 
     Attributes:
         config: what was trained.
-        corpus: ``source`` and ``fingerprint`` of the recordings; empty for `sine`.
+        corpus: ``source`` and ``fingerprint`` of the data; empty for a task without data.
         epoch: epochs trained, from 1.
         history: one record an epoch so far; the last is this epoch's.
         refit: whether the validation part was trained on, too.
@@ -133,7 +133,9 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME, device)
         return Checkpoint(
-            config=build_config(description["config"], where=str(folder / DESCRIPTION)),
+            config=build_config(
+                upgrade_config(description["config"]), where=str(folder / DESCRIPTION)
+            ),
             corpus=description["corpus"],
             epoch=description["epoch"],
             history=description["history"],
