@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
+from raytune_yesno.errors import (
+    InputError,
+    Interrupted,
+    UnfinishedError,
+    WorkError,
+    find_interruption,
+)
 from raytune_yesno.files.remote import LOCK
 
 if TYPE_CHECKING:
@@ -45,6 +51,8 @@ def telling_way_on(command: str, file: Path, place: str | None = None) -> Iterat
         way_on = resume_command(command, file, place)
         if stop := find_interruption(error):
             raise Interrupted(stop.signum, way_on) from None
+        if isinstance(error, UnfinishedError) and way_on:
+            raise WorkError(f"{error}; once that is mended, resume with: {way_on}") from error
         if isinstance(error, OSError) and error.filename and way_on:
             raise WorkError(
                 f"{error.filename}: {error.strerror}; what was reached is saved, and once that is "

@@ -19,6 +19,7 @@ from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
 from raytune_yesno.schedulers.synchronous import Rounds
@@ -284,7 +285,12 @@ def run_refit(
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
-    StudyStore(study.path, check=check).append("refitted", **refit)
+
+    def wait(error: OSError) -> None:
+        if not wait_until_writable(study.path, 1 << 16, note):
+            raise error
+
+    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
     return refit
 
 
