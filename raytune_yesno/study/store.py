@@ -25,12 +25,12 @@ import json
 import math
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
@@ -71,7 +71,7 @@ class StudyStore:
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
-        record = {"event": event, "time": time.time(), **fields}
+        record = {"event": event, "time": read_clock(), **fields}
         line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         while True:
             if self.check:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective, build_objective
+from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 
@@ -266,7 +267,8 @@ def load(
     if not (folder / STORE).is_file() and foreign.is_experiment(folder):
         return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
-    return _build_study(folder, events, problems, _read_objective(events[0], metric, mode))
+    objective = _read_objective(events[0], metric, mode)
+    return _build_study(folder, correct_times(events), problems, objective)
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
