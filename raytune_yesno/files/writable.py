@@ -1,5 +1,6 @@
 """Wait for storage that cannot be written to for now: a full disk, or one that is not mounted."""
 
+import errno
 import os
 import tempfile
 import time
@@ -10,14 +11,17 @@ _TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0
 
 
 def find_obstacle(folder: Path, size: int) -> OSError | None:
-    """Return why ``size`` bytes cannot be written to a folder; None if they can."""
+    """Return why ``size`` bytes cannot be written to a folder for now; None if they can.
+
+    A limit on the size of files (``ulimit -f``) is not for now: no wait mends it.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".room-") as file:
             file.write(bytes(size))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return error
+        return None if error.errno == errno.EFBIG else error
     return None
 
 

@@ -84,3 +84,32 @@ def test_a_locale_without_the_letters_is_no_error(words: str, tmp_path: Path) ->
     done = run(f"CLI {words}", tmp_path, **ascii_only)
     assert_silent(done)
     assert done.returncode == 0
+
+
+def test_a_limit_on_files_is_one_line_and_how_to_resume(tmp_path: Path) -> None:
+    done = run(
+        f"ulimit -f 1; CLI {TRAIN.replace('--set task=sine', '--data synthetic:10')}", tmp_path
+    )
+    assert_silent(done)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert "train --resume" in done.stderr.splitlines()[-1]
+
+
+def test_a_limit_on_memory_is_one_line(tmp_path: Path) -> None:
+    done = run(f"ulimit -v 1000000; CLI {TRAIN}", tmp_path)
+    assert_silent(done)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_user_without_a_home_or_a_name_trains(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("becoming another user takes root")
+    tmp_path.chmod(0o777)
+    # The id is in no password file. This process's folders may be root's alone: it may read them.
+    user = "setpriv --reuid=12345 --regid=12345 --clear-groups --inh-caps=+dac_read_search "
+    user += "--ambient-caps=+dac_read_search env -u HOME -u USER -u LOGNAME -u USERNAME"
+    done = run(f"{user} CLI {TRAIN} && {user} CLI doctor --data synthetic:10", tmp_path)
+    assert_silent(done)
+    assert done.returncode == 0, done.stderr
