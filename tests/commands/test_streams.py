@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,14 @@ def test_a_limit_on_memory_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_user_without_a_home_or_a_name_trains(tmp_path: Path) -> None:
+def test_a_user_without_a_home_or_a_name_trains() -> None:
     if os.geteuid():
         pytest.skip("becoming another user takes root")
-    tmp_path.chmod(0o777)
-    # The id is in no password file. This process's folders may be root's alone: it may read them.
+    # The id is in no password file. Python itself may lie in a folder of root's: it may read that.
     user = "setpriv --reuid=12345 --regid=12345 --clear-groups --inh-caps=+dac_read_search "
     user += "--ambient-caps=+dac_read_search env -u HOME -u USER -u LOGNAME -u USERNAME"
-    done = run(f"{user} CLI {TRAIN} && {user} CLI doctor --data synthetic:10", tmp_path)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        done = run(f"{user} CLI {TRAIN} && {user} CLI doctor --data synthetic:10", Path(folder))
     assert_silent(done)
     assert done.returncode == 0, done.stderr
