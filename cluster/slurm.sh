@@ -28,6 +28,11 @@ export PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 # switch, get a number that no port has.
 export RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=65536 DASHBOARD_METRIC_PORT=65536
 unset RAY_ADDRESS
+# Ray would send a proxy the token, on its way to this very machine.
+DIRECT=${no_proxy:-},${NO_PROXY:-},localhost,127.0.0.1,::1
+export no_proxy=$DIRECT NO_PROXY=$DIRECT
+# There is no dashboard: Ray would send the token to port 8265, whoever listens there.
+export RAY_API_SERVER_ADDRESS=http://127.0.0.1:1
 
 # The token is this job's own: nodes are shared, and other users reach their ports. It lies where
 # all nodes find it, and is made before Ray would make it readable for everybody.
@@ -40,7 +45,7 @@ export RAY_AUTH_TOKEN_PATH
 # Sockets lie below: the name is short, and not the one that another job on the node has.
 RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID
 export RAY_TMPDIR
-(umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
+(umask 077 && python -I -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
 
 mapfile -t NODES < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 HEAD=${NODES[0]}
@@ -64,7 +69,8 @@ trap 'exit 143' TERM
 start() { # start HOST OPTION…
     local host=$1
     shift
-    srun --nodes=1 --ntasks=1 --cpus-per-task="$CPUS" --overlap --nodelist="$host" \
+    # Ray runs a module with `python -m`, which imports what lies in the working directory.
+    srun --nodes=1 --ntasks=1 --cpus-per-task="$CPUS" --overlap --nodelist="$host" --chdir=/ \
         ray start --block --num-cpus="$CPUS" --disable-usage-stats "$@" &
     STEPS+=($!)
 }
@@ -75,25 +81,26 @@ for host in "${NODES[@]:1}"; do
 done
 
 # All nodes, or nothing: a study on fewer would take its time and say nothing.
-python - "$ADDRESS:$PORT" "${#NODES[@]}" <<'PYTHON'
+python -I - "$ADDRESS:$PORT" "${#NODES[@]}" <<'PYTHON'
 import sys
 import time
 
 import ray
 
+from raytune_yesno.cluster.session import ray_session
+from raytune_yesno.errors import InputError
+
 address, wanted = sys.argv[1], int(sys.argv[2])
 deadline = time.monotonic() + 300
-while True:
+here = 0
+while here < wanted:
     try:
-        ray.init(address=address, log_to_driver=False)
-        break
-    except ConnectionError:
-        if time.monotonic() > deadline:
-            sys.exit(f"no Ray cluster answers at {address}")
-        time.sleep(1)
-while (here := sum(node["Alive"] for node in ray.nodes())) < wanted:
-    if time.monotonic() > deadline:
-        sys.exit(f"{here} of {wanted} nodes have come up in 300 s")
+        with ray_session(address):
+            here = sum(node["Alive"] for node in ray.nodes())
+    except InputError as error:  # the head is still starting
+        reason = error
+    if here < wanted and time.monotonic() > deadline:
+        sys.exit(f"{here} of {wanted} nodes have come up in 300 s" if here else str(reason))
     time.sleep(1)
 PYTHON
 

@@ -30,7 +30,7 @@ from torch import nn
 from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.study.store import parse_json
+from raytune_yesno.files.json_text import parse_json
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"

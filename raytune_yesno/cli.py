@@ -7,7 +7,6 @@ reader of standard output has gone, 143 terminated.
 import argparse
 import errno
 import importlib
-import json
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from raytune_yesno.commands.terminal import (
     result_stream,
 )
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.files.json_text import dump_json
 from raytune_yesno.home import ensure_home
 
 # A name that nothing can have, or that the user may not look at.
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace, results: TextIO) -> int:
     result: dict[str, Any] = _find_command(options.run)(options, results)
     exit_code = int(result.pop("exit_code", 0))
     if options.json:
-        print(json.dumps(result, allow_nan=False), file=results, flush=True)
+        print(dump_json(result), file=results, flush=True)
     return exit_code
 
 
@@ -337,9 +337,11 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         "recognize.evaluate",
-        "word error rate of a checkpoint",
+        "word error rate of a checkpoint in many conditions",
+        "Conditions that training never used are reported apart from the others; also\n"
+        "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     _add_data(parser)
     parser.add_argument(
         "--split",
@@ -347,14 +349,71 @@ def _add_evaluate(commands: Any) -> None:
         default="test",
         help="which part, split as in the checkpoint's training [test]",
     )
-
-    parser.add_argument("--picture", metavar="PNG", help="draw the rates with noise, too")
+    parser.add_argument(
+        "--conditions",
+        metavar="NAME,…",
+        default="all",
+        help="all, none, noise (white, pink, babble), new (all others), or kinds such as "
+        "hum,codec,padding [all]",
+    )
+    parser.add_argument(
+        "--wordless",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
+    )
+    _add_min_confidence(parser)
+    parser.add_argument("--picture", metavar="PNG", help="draw the rates and their intervals")
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _add_command(commands, "predict", "recognize.predict", "the words of recordings")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder")
+    parser = _add_command(
+        commands,
+        "predict",
+        "recognize.predict",
+        "the words of recordings",
+        "Recordings of any length, with bounded memory. Words from a microphone, as they\n"
+        "are said:\n"
+        "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
     parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+    parser.add_argument(
+        "--stream", action="store_true", help="print each word as soon as it has been said"
+    )
+    parser.add_argument(
+        "--raw",
+        type=int,
+        metavar="HZ",
+        help="recordings have no header: 16 bit little-endian mono samples at HZ",
+    )
+    _add_min_confidence(parser)
+
+
+def _add_min_confidence(parser: Any) -> None:
+    parser.add_argument(
+        "--min-confidence",
+        type=_probability,
+        metavar="P",
+        help="leave out words below this confidence; 0 keeps all [chosen in training]",
+    )
+
+
+def _probability(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """Read a length of 0 to 10 hours."""
+    value = float(text)
+    if not 0 <= value <= 36_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
+    return value
 
 
 def _add_report(commands: Any) -> None:
@@ -386,8 +445,16 @@ def _add_report(commands: Any) -> None:
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
-    parser.add_argument("--metric", metavar="NAME", help="judge by another metric [valid_loss]")
-    parser.add_argument("--mode", choices=("min", "max"), help="whether the least or most is best")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="judge by this metric [valid_loss; of an experiment, the one that Ray's files name]",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("min", "max"),
+        help="whether the least or the greatest is best [as Ray's files or the metric's name say]",
+    )
 
 
 def _add_doctor(commands: Any) -> None:

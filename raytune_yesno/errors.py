@@ -36,6 +36,11 @@ def one_line(text: str) -> str:
     """Return a text as one line that a terminal can show: cut, and without control characters."""
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
+    return escape_controls(text)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text in which control characters are escaped (``\n``, ``\x1b``)."""
     if text.isprintable():
         return text
     return "".join(

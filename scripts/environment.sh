@@ -9,19 +9,20 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
+# -I: nothing is imported from the working directory, which may hold a stranger's files.
 make_environment() {
     local python=${PYTHON:-python3} wanted stamp=$VENV/.installed-$1 pins=${CONSTRAINTS:-} version
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
+    "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
         echo "Python 3.10 or newer is needed, $python is not; set PYTHON to one that is" >&2
         exit 2
     }
-    [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV" || {
+    [ -x "$VENV/bin/python" ] || "$python" -I -m venv "$VENV" || {
         echo "no virtual environment could be made (on Debian: apt-get install python3-venv)" >&2
         exit 2
     }
     if [ -z "$pins" ]; then
         pins=$ROOT/cluster/constraints.txt
-        version=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        version=$("$VENV/bin/python" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         grep -q "with Python $version:" "$pins" || {
             echo "Python $version: not the one whose versions were tested together ($pins)" >&2
             pins=/dev/null

@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.loopback import LOOPBACK
-from raytune_yesno.cluster.token import ensure_token
+from raytune_yesno.cluster.proxies import reach_directly
+from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.import_path import module_command
 
 _RAY = "raytune_yesno.cluster.loopback"
 MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
@@ -148,12 +150,14 @@ def start_node(
         f"--dashboard-agent-listen-port={free_port()}",
         "--disable-usage-stats",
     ]
+    reach_directly(ip)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1"}
+    environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **NO_DASHBOARD}
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
-            [*within, sys.executable, "-m", _RAY, "start", *role, *options],
+            [*within, *module_command(_RAY), "start", *role, *options],
+            cwd=folder,  # Ray starts the server of its client with `python -m`
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -24,7 +24,7 @@ def on_loopback(wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from ray._private import ray_constants
+    from raytune_yesno.cluster.ray_private import ray_constants
 
     (name,) = LOOPBACK
     before, enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
@@ -41,13 +41,13 @@ def on_loopback(wanted: bool = True) -> Iterator[None]:
 
 def is_on_loopback(address: str) -> bool:
     """Say whether what listens at HOST:PORT does so on the loopback interface alone."""
-    from ray._private.services import get_node_ip_address
+    from raytune_yesno.cluster.ray_private import services
 
     host, _, port = address.rpartition(":")
     if host not in ("127.0.0.1", "localhost"):
         return False
     try:
-        socket.create_connection((get_node_ip_address(), int(port)), timeout=10).close()
+        socket.create_connection((services.get_node_ip_address(), int(port)), timeout=10).close()
     except OSError:
         return True
     return False
@@ -55,8 +55,9 @@ def is_on_loopback(address: str) -> bool:
 
 def main() -> None:
     """Run Ray's command line, which takes 127.0.0.1 as it is given."""
-    from ray._private import services
     from ray.scripts import scripts
+
+    from raytune_yesno.cluster.ray_private import services
 
     services.resolve_ip_for_localhost = lambda host: host
     scripts.main()

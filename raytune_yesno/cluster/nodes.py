@@ -30,7 +30,8 @@ class Node:
 def list_nodes() -> list[Node]:
     """Return the living nodes, the head first."""
     import ray
-    from ray._private.state import available_resources_per_node
+
+    from raytune_yesno.cluster.ray_private import available_resources_per_node
 
     free = available_resources_per_node()
     nodes = [

@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterable
 
 import ray
-from ray._raylet import PlacementGroupID
-from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from raytune_yesno.cluster.ray_private import (
+    PlacementGroupID,
     get_or_create_autoscaling_coordinator,
 )
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 _ANSWER_S = 5.0
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from raytune_yesno.cluster.autoscaling import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
+from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
-from raytune_yesno.cluster.token import ensure_token, hide_token
+from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
+from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
@@ -144,8 +146,15 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
 
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        with on_loopback(is_local or is_on_loopback(address)), _unwatched(is_local):
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        _bypass_proxies(address)
+        with on_loopback(is_local or is_on_loopback(address)), _local_environment(is_local):
+            ray.init(
+                address=address,
+                job_config=_describe_job(),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **local,
+            )
     except (ConnectionError, ValueError) as error:
         raise _no_answer(source, error) from error
     except ray.exceptions.AuthenticationError as error:
@@ -153,6 +162,8 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
             f"{source}: the cluster there asks for a token; copy ~/.ray/auth_token from the "
             "machine where it was made, and set RAY_AUTH_MODE=token"
         ) from error
+    if not is_local:
+        reach_directly(*(node["NodeManagerAddress"] for node in ray.nodes()))
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler aborts the process.
         signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
@@ -160,28 +171,47 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-@contextmanager
-def _unwatched(is_local: bool) -> Iterator[None]:
-    """Spare a cluster that lives no longer than its driver Ray Train's watch over its nodes.
+def _bypass_proxies(address: str) -> None:
+    """Reach a cluster's head and this machine's node directly: Ray, too, obeys proxy variables."""
+    from raytune_yesno.cluster.ray_private import services
 
-    That is a process more at each start, and asks whether a node is about to be reclaimed.
+    reach_directly(find_host(address), services.get_node_ip_address())
+
+
+def _describe_job() -> Any:
+    """Return Ray's settings of a job whose workers import from where the driver does."""
+    from ray.job_config import JobConfig
+
+    job = JobConfig()
+    job._py_driver_sys_path = WorkerPath()  # private: Ray offers no switch (2.60)
+    return job
+
+
+@contextmanager
+def _local_environment(is_local: bool) -> Iterator[None]:
+    """Set variables that the processes of a cluster of our own inherit while it starts.
+
+    Such a cluster has no dashboard. It ends with its driver, so Ray Train needs no process that
+    asks whether a node is about to be reclaimed, unless the user wants it.
     """
-    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
-    spared = is_local and name not in os.environ
-    if spared:
-        os.environ[name] = "0"  # what Ray starts now inherits it
+    watcher = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    changes = {watcher: os.environ.get(watcher, "0"), **NO_DASHBOARD} if is_local else {}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        if spared:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def asks_for_token() -> bool:
     """Say whether what Ray starts and connects to from here asks for a token."""
-    from ray import _raylet
+    from raytune_yesno.cluster.ray_private import raylet
 
-    raylet: Any = _raylet  # compiled
     return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 

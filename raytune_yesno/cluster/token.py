@@ -6,7 +6,16 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from raytune_yesno.cluster.proxies import check_private, find_host, reach_directly
 from raytune_yesno.errors import InputError
+
+NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+"""Environment of the processes of a cluster without a dashboard.
+
+Ray Train asks a dashboard for the state of its actors. Without this it would send the token to port
+8265, to whoever listens there, and take the answer of another cluster for its own. Only root can
+listen on port 1.
+"""
 
 
 def token_file() -> Path:
@@ -57,10 +66,21 @@ def hide_token() -> None:
         token_file().chmod(0o600)
 
 
-def auth_headers() -> dict[str, str]:
-    """Return what tells a dashboard who asks; nothing where this user has no token."""
+def auth_headers(address: str) -> dict[str, str]:
+    """Return the headers with which a dashboard is asked: the token, or none if there is none.
+
+    Every request to a dashboard takes its headers from here. It then uses no proxy.
+
+    Args:
+        address: the dashboard's URL.
+
+    Raises:
+        InputError: the token would leave this machine unencrypted.
+    """
+    reach_directly(find_host(address))
     try:
         token = os.environ.get("RAY_AUTH_TOKEN") or token_file().read_text().strip()
     except FileNotFoundError:
         return {}
+    check_private(address)
     return {"Authorization": f"Bearer {token}"}

@@ -147,7 +147,8 @@ def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
 def _examine_placement_groups() -> Iterator[Check]:
     """A detached placement group outlives the job that made it, and keeps its CPUs."""
     import ray
-    from ray._private.state import state
+
+    from raytune_yesno.cluster.ray_private import state
 
     dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
     # The last four bytes of a placement group's id are its job's.
@@ -169,7 +170,7 @@ _RAYS_OWN = {"AutoscalingCoordinator"}  # Ray Train starts it once; all later jo
 
 def _examine_actors() -> Iterator[Check]:
     """A detached actor outlives the job that made it."""
-    from ray._private.state import state
+    from raytune_yesno.cluster.ray_private import state
 
     dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
     left = [

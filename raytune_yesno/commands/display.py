@@ -1,17 +1,16 @@
 """What a person sees of work in progress: one line that is rewritten, or plain lines in a pipe."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.metrics import Objective
+from raytune_yesno.text import WIDTH, format_seconds
 
 if TYPE_CHECKING:
     from raytune_yesno.tuning.recorder import Progress
 
-WIDTH = 80
 _PLAIN_EVERY_S = 5.0
 _BAR = 10
 
@@ -109,15 +108,3 @@ def describe(metrics: dict[str, Any], objective: Objective) -> str:
         for metric in objective.metrics
         if metrics.get(metric.name) is not None
     )
-
-
-def format_value(value: Any) -> str:
-    """Return a config value for people: four digits of a number are enough to compare by."""
-    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
-
-
-def format_seconds(seconds: float) -> str:
-    """Return 0:05, 12:34 or 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -30,7 +30,7 @@ examples:
   scripts/launch cluster/onprem.yaml --out studies/first -- tune --trials 64
   scripts/launch cluster/onprem.yaml --attach       go on after Ctrl-C, or a lost head
   scripts/launch cluster/onprem.yaml --down         end all of it
-  scripts/launch --address http://HEAD:8265 --shared /shared/studies -- tune
+  scripts/launch --address http://127.0.0.1:8265 --shared /shared/studies -- tune
 """
 
 

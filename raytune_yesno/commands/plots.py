@@ -1,5 +1,6 @@
 """Pictures of a recording: in text for a terminal, as a PNG for a page."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,34 +36,99 @@ def draw_text(waveform: Tensor, width: int = 76) -> str:
     )
 
 
-def format_ladder(by_snr: list[dict[str, Any]]) -> str:
-    """Return a table of word error rates, kinds of noise down, signal-to-noise ratios across."""
-    rates = {(rung["noise"], rung["snr_db"]): rung["wer"] for rung in by_snr}
-    kinds, ratios = ({key[place]: None for key in rates} for place in (0, 1))
-    rows = ["noise   " + "".join(f"{f'{ratio:g} dB':>9}" for ratio in ratios)]
+def format_evaluation(figures: Mapping[str, Any]) -> str:
+    """Return what ``evaluate`` found in conditions and beside them, as a table and sentences."""
+    rows = [f"95 % interval {_percent_range(figures['wer_interval'])}"]
+    groups = figures["groups"]
+    for group in groups:
+        members = [row for row in figures["conditions"] if row["group"] == group]
+        rows += ["", _describe_group(group, members[0]["related"])]
+        rows += [
+            f"  {row['kind']:<14} {row['setting']:<13}{_describe_rate(row)}" for row in members
+        ]
+        rows.append(f"  {'all of these':<28}{_describe_rate(groups[group])}")
+    if wordless := figures.get("wordless"):
+        rows += ["", f"false alarms per hour without speech, {wordless['hours']:.2g} h of sound"]
+        for row in (*wordless["sounds"], {"sound": "all of these", **wordless}):
+            low, high = row["per_hour_interval"]
+            rows.append(f"  {row['sound']:<28}{row['per_hour']:>8.1f}  {low:>7.1f} to {high:.1f}")
+    calibration, rejection, cost = (figures[k] for k in ("calibration", "rejection", "cost"))
+    low, high = calibration["ece_interval"]
     rows += [
-        f"{kind:<8}" + "".join(f"{rates[kind, ratio]:>9.2%}" for ratio in ratios) for kind in kinds
+        "",
+        f"confidence: expected calibration error {calibration['ece']:.3f}, 95 % interval {low:.3f} "
+        f"to {high:.3f}, over the {calibration['words']} words heard in all conditions",
+        f"threshold {rejection['min_confidence']:g}: on the part as it is, it rejects "
+        f"{rejection['right']} words that are right and {rejection['wrong']} that are wrong",
+        f"cost: {cost['parameters']:,} parameters, "
+        f"{cost['multiply_adds_per_s'] / 1e6:.1f} million multiply-adds per second of sound, "
+        f"real-time factor {cost['real_time_factor']:.4f} on one core",
     ]
     return "\n".join(rows)
 
 
-def save_ladder(by_snr: list[dict[str, Any]], clean_wer: float, path: Path) -> None:
-    """Write a PNG of word error rate against signal-to-noise ratio, a line a kind of noise.
+def save_evaluation(figures: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG of word error rates with their intervals: noise by ratio, other conditions.
 
     Raises:
         InputError: matplotlib is not installed, or the file cannot be written.
     """
-    figure = _new_figure((7, 4))
-    axes = figure.subplots()
-    for kind in dict.fromkeys(rung["noise"] for rung in by_snr):
-        rungs = [rung for rung in by_snr if rung["noise"] == kind]
-        ratios = [rung["snr_db"] for rung in rungs]
-        axes.plot(ratios, [100 * rung["wer"] for rung in rungs], marker="o", label=kind)
-    axes.axhline(100 * clean_wer, color="grey", linestyle=":", label="clean")
-    axes.set(xlabel="signal-to-noise ratio, dB", ylabel="word error rate, %", ylim=(0, None))
-    axes.invert_xaxis()
-    axes.legend()
+    conditions = figures["conditions"]
+    others = [row for row in conditions if row["group"] != "noise"]
+    figure = _new_figure((12, 4 + 0.14 * len(others)))
+    left, right = figure.subplots(1, 2)
+    noisy: dict[str, list[Mapping[str, Any]]] = {}
+    for row in conditions:
+        if row["group"] == "noise":
+            noisy.setdefault(row["kind"], []).append(row)
+    for kind, rows in noisy.items():
+        ratios = [float(row["setting"].removesuffix(" dB")) for row in rows]
+        rates, bars = _error_bars(rows)
+        left.errorbar(ratios, rates, bars, marker="o", capsize=3, label=kind)
+    left.axhline(100 * figures["wer"], color="grey", linestyle=":", label="clean")
+    left.set(xlabel="signal-to-noise ratio, dB", ylabel="word error rate, %", ylim=(0, None))
+    left.invert_xaxis()
+    left.legend()
+    for group, colour in (("similar", "tab:blue"), ("unseen", "tab:orange")):
+        rows = [row for row in others if row["group"] == group]
+        if rows:
+            places = [others.index(row) for row in rows]
+            rates, bars = _error_bars(rows)
+            label = _describe_group(group, rows[0]["related"])
+            right.errorbar(rates, places, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
+    if others:
+        names = [f"{row['kind']} {row['setting']}" for row in others]
+        right.set_yticks(range(len(others)), names, fontsize=7)
+        right.invert_yaxis()
+        right.legend(fontsize=7)
+    right.set(xlabel="word error rate, %", xlim=(-1.5, None))
     _save(figure, path)
+
+
+def _describe_group(group: str, settings: Sequence[str]) -> str:
+    used = ", ".join(settings)
+    if group == "noise":
+        return f"noise, used in training or validation ({used})" if used else "noise"
+    if group == "similar":
+        return f"similar effects in training ({used}), other generators"
+    return "not seen in training"
+
+
+def _describe_rate(row: Mapping[str, Any]) -> str:
+    return f"{row['wer']:>8.2%}  {_percent_range(row['wer_interval'])}"
+
+
+def _percent_range(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * low:>6.2f} to {high:.2%}"
+
+
+def _error_bars(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+    """Return rates and, for matplotlib, how far the intervals reach below and above; in %."""
+    rates = [100 * row["wer"] for row in rows]
+    lows = [max(0.0, 100 * (row["wer"] - row["wer_interval"][0])) for row in rows]
+    highs = [max(0.0, 100 * (row["wer_interval"][1] - row["wer"])) for row in rows]
+    return rates, [lows, highs]
 
 
 def save_picture(waveform: Tensor, title: str, path: Path) -> None:

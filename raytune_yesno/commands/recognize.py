@@ -2,23 +2,31 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import say
+from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display
+from raytune_yesno.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read a part of a corpus with a checkpoint's model and count the word errors."""
-    from raytune_yesno.commands.plots import format_ladder, save_ladder
+    """Read a part of a corpus with a checkpoint's model, and count what goes wrong."""
+    from raytune_yesno.commands.plots import format_evaluation, save_evaluation
+    from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.load import load_corpus
-    from raytune_yesno.tasks.speech.recognizer import Recognizer, climb_ladder
-    from raytune_yesno.tasks.speech.recognizer import evaluate as evaluate_recognizer
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
 
-    recognizer = Recognizer.load(options.checkpoint)
+    conditions = evaluation.select_conditions(options.conditions)
+    recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
-    figures = evaluate_recognizer(recognizer, corpus, options.split)
+    threshold = recognizer.min_confidence
+    readings = evaluation.read_part(recognizer, corpus, options.split)
+    figures = evaluation.summarize(readings, threshold)
     say(
         options,
         results,
@@ -27,40 +35,94 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
     display = Display()
-    by_snr = climb_ladder(recognizer, corpus, options.split, display.show_count)
-    display.close()
-    say(options, results, "\n" + format_ladder(by_snr))
-    if options.picture:
-        save_ladder(by_snr, figures["wer"], Path(options.picture))
-    return {
+    changed = evaluation.measure_conditions(
+        recognizer, corpus, options.split, conditions, display.show_count
+    )
+    everything = [*readings, *(reading for result in changed for reading in result.readings)]
+    result = {
         **figures,
-        "by_snr": by_snr,
+        "by_snr": evaluation.describe_noise(changed, threshold),
+        "conditions": evaluation.describe_conditions(changed, threshold),
+        "groups": evaluation.describe_groups(changed, threshold),
+        "calibration": evaluation.measure_calibration(everything),
+        "rejection": evaluation.measure_rejection(readings, threshold),
+        "cost": evaluation.measure_cost(recognizer),
         "split": options.split,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
     }
+    if options.wordless:
+        result["wordless"] = evaluation.measure_wordless(
+            recognizer, options.wordless, display.show_count
+        )
+    display.close()
+    say(options, results, format_evaluation(result))
+    if options.picture:
+        save_evaluation(result, Path(options.picture))
+    return result
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read recordings with a checkpoint's model."""
+    """Read recordings of any length with a checkpoint's model, with bounded memory.
+
+    A recording that cannot be read is reported, the others are read, and the exit code is 1.
+
+    Raises:
+        InputError: the only recording could not be read, or the model cannot read a stream.
+    """
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
+    if options.stream and not recognizer.can_stream:
+        raise InputError(
+            f"--stream: the features of {options.checkpoint} depend on the whole recording; leave "
+            "--stream out, or train a new checkpoint with features=local"
+        )
+    files: list[dict[str, Any]] = []
+    problems: list[str] = []
+    several = len(options.files) > 1
+    for path in options.files:
+        words: list[TimedWord] = []
+        file = {"path": path if path == "-" else str(Path(path).absolute())}
+        if options.stream and several:
+            say(options, results, f"{one_line(path)}:")
+        try:
+            for word in _read_words(recognizer, path, options):
+                words.append(word)
+                if options.stream:
+                    say(options, results, _describe_word(word))
+        except InputError as error:
+            problems.append(str(error))
+            file["error"] = str(error)
+            if several:
+                note(f"raytune-yesno: {error}")
+        files.append({**file, "words": [word.as_dict() for word in words]})
+        if "error" not in file and not options.stream:
+            heard = " ".join(word.word for word in words) or "(nothing)"
+            lines = [f"{one_line(path)}: {heard}" if several else heard]
+            say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
+    if len(options.files) == len(problems) == 1:
+        raise InputError(problems[0])
+    return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
+    """Yield the words of a recording as they are read."""
     import torch
 
-    from raytune_yesno.tasks.speech.recognizer import Recognizer
-    from raytune_yesno.tasks.speech.recording import read_recording
+    from raytune_yesno.tasks.speech.recording import read_blocks, read_raw_blocks
+    from raytune_yesno.tasks.speech.streaming import BLOCK_S, LIVE_BLOCK_S
 
-    recognizer = Recognizer.load(options.checkpoint)
-    files = []
-    for path in options.files:
-        samples = read_recording(sys.stdin.buffer if path == "-" else path)
-        words = recognizer.transcribe(torch.from_numpy(samples))
-        heard = " ".join(word.word for word in words) or "(nothing)"
-        say(options, results, f"{path}: {heard}" if len(options.files) > 1 else heard)
-        for word in words:
-            say(
-                options,
-                results,
-                f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  "
-                f"{word.confidence:.3f}",
-            )
-        name = path if path == "-" else str(Path(path).absolute())
-        files.append({"path": name, "words": [word.as_dict() for word in words]})
-    return {"files": files}
+    source = sys.stdin.buffer if path == "-" else path
+    read_s, block_s = (LIVE_BLOCK_S, LIVE_BLOCK_S) if options.stream else (1.0, BLOCK_S)
+    if options.raw:
+        blocks = read_raw_blocks(source, options.raw, read_s)
+    else:
+        blocks = read_blocks(source, read_s)
+    stream = recognizer.stream(block_s)
+    for samples in blocks:
+        yield from stream.push(torch.from_numpy(samples))
+    yield from stream.finish()
+
+
+def _describe_word(word: "TimedWord") -> str:
+    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  {word.confidence:.3f}"

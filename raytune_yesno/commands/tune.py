@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import note, open_folder, read_data, say, telling_way_on
-from raytune_yesno.commands.display import Display, describe, format_value
+from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -17,9 +17,10 @@ from raytune_yesno.commands.settings import (
     refuse_flags,
 )
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
-    from raytune_yesno.study.study import Study
+    from raytune_yesno.study import Study
     from raytune_yesno.tasks.task import Data
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.trackers import Log
@@ -101,7 +102,7 @@ def _tune(
 def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one trial of a study again and compare the figures."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
-    from raytune_yesno.study.study import load
+    from raytune_yesno.study import load
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
     from raytune_yesno.tuning.run import check_data
 
@@ -154,7 +155,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place: str) -> "Plan":
     """Return the plan of the study that is to go on."""
-    from raytune_yesno.study.study import load
+    from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
@@ -180,7 +181,7 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place
 
 def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a new study."""
-    from raytune_yesno.study.study import load_all
+    from raytune_yesno.study import load_all
     from raytune_yesno.tuning import warm_start
 
     if options.add_trials is not None:

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.study.store import STORE
+
+STORE = "study.jsonl"
 
 LOCK = ".lock"
 """The folder below a study that keeps a second writer off; see :mod:`raytune_yesno.files.lock`."""

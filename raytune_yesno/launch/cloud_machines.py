@@ -17,17 +17,17 @@ def list_machines(definition: Path) -> list[str]:
     Raises:
         WorkError: the cloud did not answer; the usual causes are credentials and the region.
     """
-    from ray.autoscaler._private.providers import _get_node_provider
-    from ray.autoscaler._private.util import prepare_config
     from ray.autoscaler.tags import TAG_RAY_NODE_KIND
+
+    from raytune_yesno.cluster.ray_private import autoscaler_util, get_node_provider
 
     raw: Mapping[str, Any] = yaml.safe_load(definition.read_text())
     kind = raw["provider"]["type"]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            config = prepare_config(raw)
-            provider = _get_node_provider(config["provider"], config["cluster_name"])
+            config = autoscaler_util.prepare_config(raw)
+            provider = get_node_provider(config["provider"], config["cluster_name"])
             found = provider.non_terminated_nodes({})
             kinds = {node: provider.node_tags(node).get(TAG_RAY_NODE_KIND, "?") for node in found}
     except (Exception, SystemExit) as error:  # each cloud's client has errors of its own

@@ -169,9 +169,9 @@ def check_azure(definition: Definition) -> Iterator[str]:
 
 def _azure_parameters() -> frozenset[str]:
     """Return what Ray's template of a machine takes, without what Ray itself fills in."""
-    import ray.autoscaler._private as private
+    from raytune_yesno.cluster.ray_private import autoscaler_package
 
-    template = Path(str(private.__file__)).parent / "_azure" / "azure-vm-template.json"
+    template = Path(str(autoscaler_package.__file__)).parent / "_azure" / "azure-vm-template.json"
     known = json.loads(template.read_text(encoding="utf-8"))["parameters"].keys()
     ours = {"vmName", "vmTags", "vmCount", "provisionPublicIp", "msi", "nsg", "subnet", "zones"}
     return frozenset(known - ours | {"availability_zone"})

@@ -39,7 +39,7 @@ class ExistingCluster:
         if not answers(self.launch.address):
             raise InputError(
                 f"--address {self.launch.address}: no dashboard of Ray's answers there; give "
-                "http://HOST:8265, reached through an SSH tunnel, and have the cluster's token in "
+                "http://127.0.0.1:8265 of an SSH tunnel, and have the cluster's token in "
                 "~/.ray/auth_token"
             )
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.cluster.autoscaling import BOOTSTRAP, VARIABLE
+from raytune_yesno.cluster.proxies import direct_variables
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
 from raytune_yesno.launch.packaging import name_commit
+from raytune_yesno.launch.ray_up import list_nodes
 
 SILENT_S = 20.0
 """Seconds without an answer after which a connection counts as broken."""
@@ -39,22 +41,23 @@ class Job:
 
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they tell of each upload and socket
-        self.submission = submission
+        self.address, self.submission = address, submission
         self.shown = 0
         try:
-            self.client = JobSubmissionClient(address, headers=auth_headers())
+            self.client = JobSubmissionClient(address, headers=auth_headers(address))
         except (ConnectionError, RuntimeError) as error:
             raise SilenceError(f"{address}: {str(error).splitlines()[0]}") from error
 
     def submit(self, command: str, inputs: Path) -> None:
         """Start the job on the head, in a folder that holds the inputs."""
+        nodes = list_nodes(self.address)
         try:
             self.client.submit_job(
                 entrypoint=command,
                 submission_id=self.submission,
                 runtime_env={
                     "working_dir": str(inputs),
-                    "env_vars": {VARIABLE: BOOTSTRAP, **name_commit()},
+                    "env_vars": {VARIABLE: BOOTSTRAP, **name_commit(), **direct_variables(nodes)},
                 },
             )
         except RuntimeError as error:

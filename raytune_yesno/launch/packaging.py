@@ -6,7 +6,6 @@ Not the working folder: the wheel holds the package and nothing else, whatever l
 import importlib.util
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,11 @@ import yaml
 from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.import_path import module_command
+from raytune_yesno.text import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = "python -m raytune_yesno.cli"
+PROGRAM = "python -m raytune_yesno"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "raytune_yesno")
 _FILES = ("--config", "--space", "--data")
 
@@ -45,7 +46,7 @@ def unpack_wheel(folder: Path) -> None:
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, copy)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
+        command = [*module_command("pip"), "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
         if importlib.util.find_spec("setuptools"):
             command.append("--no-build-isolation")  # which would ask the network for setuptools
         built = subprocess.run(
@@ -55,7 +56,7 @@ def unpack_wheel(folder: Path) -> None:
             check=False,
         )
         if built.returncode:
-            raise WorkError(f"the project's wheel could not be built: {_last(built.stderr)}")
+            raise WorkError(f"the project's wheel could not be built: {last_line(built.stderr)}")
         (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -116,8 +117,3 @@ def _take(option: str, value: str, folder: Path) -> str:
     else:
         shutil.copy(path, target)
     return str(target.relative_to(folder))
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"

@@ -5,13 +5,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from raytune_yesno.cluster.proxies import reach_directly
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
+from raytune_yesno.import_path import module_command
 
 DASHBOARD = 8265
 POLL_S = 0.5
@@ -24,6 +25,7 @@ class Launcher:
         self.definition, self.log = definition, log
         # Under the autoscaler's second version the provider `local` never starts a worker.
         version = "0" if provider == "local" else "1"
+        reach_directly()
         self.environment: Mapping[str, str] = {
             **os.environ,
             "RAY_UP_enable_autoscaler_v2": version,
@@ -111,15 +113,16 @@ class Launcher:
             process.wait()
 
 
-_RAY = (sys.executable, "-m", "ray.scripts.scripts")
+_RAY = tuple(module_command("ray.scripts.scripts"))
 
 
 def answers(address: str) -> bool:
     """Say whether a dashboard answers at an address."""
     import requests
 
+    headers = auth_headers(address)
     try:
-        reply = requests.get(f"{address}/api/version", headers=auth_headers(), timeout=5)
+        reply = requests.get(f"{address}/api/version", headers=headers, timeout=5)
     except requests.RequestException:
         return False
     return bool(reply.ok)
@@ -129,10 +132,9 @@ def list_nodes(address: str) -> list[str]:
     """Return the addresses of the nodes that are alive, as the dashboard knows them."""
     import requests
 
+    headers = auth_headers(address)
     try:
-        reply = requests.get(
-            f"{address}/api/v0/nodes?limit=1000", headers=auth_headers(), timeout=20
-        )
+        reply = requests.get(f"{address}/api/v0/nodes?limit=1000", headers=headers, timeout=20)
         nodes = reply.json()["data"]["result"]["result"]
     except (requests.RequestException, ValueError, KeyError, TypeError):
         return []

@@ -88,14 +88,14 @@ def check_ray_definition(definition: Definition) -> Iterator[str]:
 
 def ask_ray(raw: Mapping[str, Any]) -> str | None:
     """Return why Ray's own validation refuses a definition, in one line; None if it does not."""
-    from ray.autoscaler._private.util import prepare_config, validate_config
+    from raytune_yesno.cluster.ray_private import autoscaler_util
 
     said = io.StringIO()
-    logging.getLogger("ray.autoscaler._private.util").setLevel(logging.WARNING)
+    logging.getLogger(autoscaler_util.__name__).setLevel(logging.WARNING)
     try:
         # Ray's launcher prints, and ends the process where it finds a field unsuited to a provider.
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            validate_config(prepare_config(dict(raw)))
+            autoscaler_util.validate_config(autoscaler_util.prepare_config(dict(raw)))
     except (Exception, SystemExit) as error:
         key = ".".join(str(part) for part in getattr(error, "absolute_path", ()))
         reason = getattr(error, "message", "") or str(error) or said.getvalue().strip()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.files.remote import is_remote
+from raytune_yesno.text import last_line
 
 CONNECT_S = 10
 ENV = "~/raytune-yesno/env"
@@ -33,8 +34,7 @@ class Answer:
 
     @property
     def last_line(self) -> str:
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.exit_code}"
+        return last_line(self.output) or f"exit code {self.exit_code}"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raytune_yesno.report.export import collect_trials, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
-from raytune_yesno.study.study import Study, join_trials
+from raytune_yesno.study.study import TRIAL_COLUMNS, Study
 
 TABLE = "trials.csv"
 PAGE = "report.html"
@@ -48,8 +49,8 @@ def write_report(
         for index, study in enumerate(studies)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    table = studies[0].trials if len(studies) == 1 else join_trials(studies)
-    _write(out / TABLE, table.to_csv(index=False))
+    heads = TRIAL_COLUMNS if len(studies) == 1 else ("study", *TRIAL_COLUMNS)
+    write_table(collect_trials(studies), out / TABLE, heads)
     _write(out / PAGE, build_page(studies, importances, refresh_s))
     return Report(out / TABLE, out / PAGE, importances)
 

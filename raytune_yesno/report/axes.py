@@ -1,12 +1,12 @@
 """The hyperparameters as axes: what kind of scale, from where to where."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
-from raytune_yesno.study.study import Study
+from raytune_yesno.text import format_value
 
 _WIDE = 50  # positive values whose greatest is this many times their least get a logarithmic scale
 
@@ -58,18 +58,6 @@ def build_axes(study: Study) -> list[Axis]:
         if len({format_value(value) for value in values}) > 1:
             axes.append(axis)
     return axes
-
-
-def format_value(value: Any) -> str:
-    """Return a config value as the pages and tables show it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def _read_domain(name: str, domain: Any) -> Axis | None:

@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.display import format_seconds
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
-from raytune_yesno.study.study import Study
+from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
     from raytune_yesno.config import Config
@@ -34,6 +34,13 @@ def count_statuses(study: Study) -> str:
     for trial in study.trial_list:
         counts[trial.status] = counts.get(trial.status, 0) + 1
     return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def describe_objective(study: Study) -> list[str]:
+    """Return by which metric and in which direction trials are judged, and who says so."""
+    metric = f"metric: {study.metric}" + f" ({study.metric_source})" * bool(study.metric_source)
+    best = f"{study.mode} is best" + f" ({study.mode_source})" * bool(study.mode_source)
+    return [metric, best] if study.metric_source else [f"{metric}, {best}"]
 
 
 def describe_state(study: Study) -> str:

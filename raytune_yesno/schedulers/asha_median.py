@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
-from raytune_yesno.study.study import Trial
+from raytune_yesno.study import Trial
 
 
 class FIFO(FIFOScheduler):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from raytune_yesno.files.remote import copy_tree, name_checkpoint
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search.cube import build_generator
 from raytune_yesno.space import Choice, Float, Int, Point, Space
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
 
 
 class PBT(Rounds):

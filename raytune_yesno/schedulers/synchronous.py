@@ -14,8 +14,8 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytune_yesno.metrics import COST
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
 
 OUT = 0
 """The milestone of a trial that was judged too bad to go on."""

@@ -21,22 +21,18 @@ Search, analysis and recovery all read this file; nothing else is needed, and no
 """
 
 import contextlib
-import json
-import math
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.files.json_text import dump_json, parse_json
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
-
-_DEEPEST = 100  # nested lists and mappings, of what anybody writes
 
 Event = dict[str, Any]
 
@@ -72,7 +68,7 @@ class StudyStore:
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
         record = {"event": event, "time": read_clock(), **fields}
-        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+        line = (dump_json(record) + "\n").encode()
         while True:
             if self.check:
                 self.check()
@@ -167,29 +163,6 @@ def _parse_lines(
                 progress(min(done, total), total)
 
 
-def parse_json(text: str) -> Any:
-    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > _DEEPEST and _measure_depth(text) > _DEEPEST:
-        raise ValueError("nested too deeply")
-    if "\\ud" in text or "\\uD" in text:
-        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return json.loads(whole.decode("utf-8"))
-    return value
-
-
-def _measure_depth(text: str) -> int:
-    """Return how deep lists and mappings of a JSON text lie in each other."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _end_last_line(path: Path) -> None:
     """End a line that a crash cut short, so that the next event does not continue it."""
     if path.exists() and path.stat().st_size:
@@ -197,14 +170,3 @@ def _end_last_line(path: Path) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for strict JSON: what is not a finite number becomes null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

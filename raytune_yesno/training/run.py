@@ -19,8 +19,6 @@ import ray.train
 import torch
 from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
-from ray.train.torch.config import _TorchBackend
-from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -32,6 +30,7 @@ from raytune_yesno.checkpoint import (
     settle_folder,
 )
 from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.cluster.ray_private import TorchBackend, TrainingFailedError
 from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
@@ -197,7 +196,7 @@ def run_on_workers(
         (out / _NOTES).unlink(missing_ok=True)
 
 
-class InterfaceBackend(_TorchBackend):  # type: ignore[misc]
+class InterfaceBackend(TorchBackend):  # type: ignore[misc]
     """Ray Train's way to set a process group up, whose workers choose their interface first."""
 
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
@@ -209,7 +208,7 @@ class InterfaceConfig(TorchConfig):  # type: ignore[misc]
     """What to give a trainer for it."""
 
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
+    def backend_cls(self) -> type[Any]:
         return InterfaceBackend
 
 

@@ -22,15 +22,18 @@ there for, going on later, a study's own records do.
 """
 
 import contextlib
-import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ray.air.execution._internal import RayActorManager
-from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as RayTrial
+
+from raytune_yesno.cluster.ray_private import (
+    RayActorManager,
+    TrackedActorTask,
+    TuneController,
+    tune_module,
+)
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -104,7 +107,7 @@ class NoAnalysis:
 @contextlib.contextmanager
 def our_controller() -> Iterator[None]:
     """Let the tuners that run in this block have such a controller; Tune offers no other way."""
-    module: Any = importlib.import_module("ray.tune.tune")  # the package hides it by a function
+    module: Any = tune_module
     before = module.TuneController, module.ExperimentAnalysis
     module.TuneController, module.ExperimentAnalysis = Controller, NoAnalysis
     try:

@@ -10,7 +10,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import TAKEN, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
-from raytune_yesno.study.study import Study
+from raytune_yesno.study import Study
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32

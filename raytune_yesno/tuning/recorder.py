@@ -20,8 +20,9 @@ from raytune_yesno.metrics import COST, Objective
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
+from raytune_yesno.text import last_line
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import Launch
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
@@ -323,12 +324,6 @@ def find_cause(trial: RayTrial) -> str:
     with contextlib.suppress(OSError, TypeError):  # there is none where a trial never started
         return last_line(Path(trial.error_file).read_text(errors="replace"))
     return "lost"
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a text that says anything."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 class stop_on_signals:  # noqa: N801 - reads as a statement

@@ -23,10 +23,11 @@ from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
 from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.study import Study, load
+from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
-from raytune_yesno.study.study import Study, load
-from raytune_yesno.study.study import Trial as StudyTrial
 from raytune_yesno.tasks.task import Data, describe_data
+from raytune_yesno.text import last_line
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import Payload
@@ -34,7 +35,6 @@ from raytune_yesno.tuning.recorder import (
     Progress,
     Recorder,
     StudySearcher,
-    last_line,
     stop_on_signals,
 )
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch

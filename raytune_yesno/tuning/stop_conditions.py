@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective, find_metric
-from raytune_yesno.study.study import Trial
+from raytune_yesno.study import Trial
 
 
 @dataclass(frozen=True)

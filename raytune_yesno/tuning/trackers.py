@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import LEGACY_METRICS, Objective
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
-from raytune_yesno.study.study import Study, load
 
 TENSORBOARD = "tensorboard"
 """The folder of TensorBoard's event files, in the study's."""

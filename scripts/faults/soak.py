@@ -15,7 +15,7 @@ from faults.compare import find_differing, find_miscounted
 from faults.kinds import FAULTS
 from faults.study import SMALL, Study
 from faults.watch import FIGURES, measure, measure_disk, summarize
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 MIX = {
     "trial killed": 12,

@@ -24,9 +24,10 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
-from raytune_yesno.study.study import Study, load
-from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
+from raytune_yesno.tasks.speech.evaluation import evaluate
+from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
@@ -471,7 +472,18 @@ class TestEvaluate:
         self, split: str | None, words: int, checkpoint: Path, run: Callable[..., Ended]
     ) -> None:
         part = ("--split", split) if split else ()
-        ended = run("evaluate", str(checkpoint), "--data", "synthetic:10", *part, "--json")
+        ended = run(
+            "evaluate",
+            str(checkpoint),
+            "--data",
+            "synthetic:10",
+            *part,
+            "--conditions",
+            "none",
+            "--wordless",
+            "0",
+            "--json",
+        )
         assert ended.code == 0
         result = ended.json
         expected = evaluate(Recognizer.load(checkpoint), synthesize(10), split or "test")

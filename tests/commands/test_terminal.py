@@ -11,7 +11,7 @@ import pytest
 
 from raytune_yesno.commands.terminal import LastingStream, ReaderGone, ResultStream
 from raytune_yesno.errors import WorkError
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 
 def test_a_stream_falls_silent_when_its_terminal_is_closed() -> None:

@@ -19,8 +19,8 @@ from hosts import Hosts, run_hosts, wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.files.remote import LOCK
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import Study, load
 
 SINE = ("train", "--set", "task=sine", "--num-workers", "0")
 PLAN = (

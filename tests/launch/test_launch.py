@@ -30,6 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+DASHBOARD = "http://127.0.0.1:8265"
 ONPREM = str(ROOT / "cluster/onprem.yaml")
 
 
@@ -76,14 +77,14 @@ def test_a_launch_outlives_its_process(tmp_path: Path) -> None:
 
 
 def test_the_token_is_for_the_user_alone(tmp_path: Path) -> None:
-    assert auth_headers() == {}
+    assert auth_headers(DASHBOARD) == {}
     path = ensure_token()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     token = path.read_text()
     path.chmod(0o644)
     assert ensure_token().read_text() == token
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert auth_headers() == {"Authorization": f"Bearer {token}"}
+    assert auth_headers(DASHBOARD) == {"Authorization": f"Bearer {token}"}
 
 
 def test_files_of_a_command_travel_with_it(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.commands.display import WIDTH
 from raytune_yesno.commands.report import run_report
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
@@ -29,8 +28,9 @@ from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderbo
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
 from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study, load, load_all
+from raytune_yesno.text import WIDTH
 
 SPACE = {
     "learning_rate": {"float": [1e-4, 1e-1], "log": True},

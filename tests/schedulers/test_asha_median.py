@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_yesno.schedulers.build import build_scheduler
-from raytune_yesno.study.study import Trial
+from raytune_yesno.study import Trial
 
 
 def build_trial(number: int, trial_id: str = "") -> Any:

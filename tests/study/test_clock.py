@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import Study, load
 
 Change = Callable[[int, dict[str, Any]], None]
 SHARES = ("efficiency", "startup", "reporting", "gaps", "tail")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.study import Study, join_trials, load, load_all, name_studies
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study, join_trials, load, load_all, name_studies
 
 
 class Writer:

@@ -15,10 +15,11 @@ from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.space import Choice, Float, Space
+from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import Study, Trial, load
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.tasks.speech.recognizer import Recognizer, evaluate
+from raytune_yesno.tasks.speech.evaluation import evaluate
+from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training

@@ -11,8 +11,8 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.space import Choice, Float, Space
+from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
-from raytune_yesno.study.study import Study, Trial, load
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import DEAF, Plan
 from raytune_yesno.tuning.recorder import StudySearcher

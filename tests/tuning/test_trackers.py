@@ -10,8 +10,8 @@ import pytest
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
+from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import load
 from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
 
 POINT = {"learning_rate": 0.01, "channels": [8, 16], "activation": "relu"}

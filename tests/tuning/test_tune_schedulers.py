@@ -23,8 +23,8 @@ from test_search_run import (
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, Interrupted
 from raytune_yesno.space import Choice
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import Study, load
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit

@@ -66,19 +66,57 @@ class ErrorCount:
 
 def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCount:
     """Align two word sequences with the fewest edits (Levenshtein, 1966) and count them by kind."""
-    # Row i, column j: (edits, substitutions, insertions, deletions) from reference[:i] to
-    # hypothesis[:j]. `min` prefers substitutions among equals.
-    row = [(j, 0, j, 0) for j in range(len(hypothesis) + 1)]
+    pairs = align_words(reference, hypothesis)
+    return ErrorCount(
+        len(reference),
+        substitutions=sum(
+            i is not None and j is not None and reference[i] != hypothesis[j] for i, j in pairs
+        ),
+        insertions=sum(i is None for i, _ in pairs),
+        deletions=sum(j is None for _, j in pairs),
+    )
+
+
+def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
+    """Return for each word of the hypothesis whether the alignment calls it right."""
+    correct = [False] * len(hypothesis)
+    for i, j in align_words(reference, hypothesis):
+        if i is not None and j is not None:
+            correct[j] = reference[i] == hypothesis[j]
+    return correct
+
+
+def align_words(
+    reference: Sequence[int], hypothesis: Sequence[int]
+) -> list[tuple[int | None, int | None]]:
+    """Align two word sequences with the fewest edits; of equals, with the most substitutions.
+
+    Returns:
+        Pairs of positions in the two, in order. A deletion has no position in the hypothesis, an
+        insertion none in the reference.
+    """
+    columns = len(hypothesis) + 1
+    # edits[i][j]: the fewest from reference[:i] to hypothesis[:j]
+    edits = [list(range(columns))]
     for i, expected in enumerate(reference, start=1):
-        previous, row = row, [(i, 0, 0, i)]
+        row = [i]
         for j, heard in enumerate(hypothesis, start=1):
-            edits, subs, ins, dels = previous[j - 1]
-            wrong = int(expected != heard)
-            substitute = (edits + wrong, subs + wrong, ins, dels)
-            edits, subs, ins, dels = row[j - 1]
-            insert = (edits + 1, subs, ins + 1, dels)
-            edits, subs, ins, dels = previous[j]
-            delete = (edits + 1, subs, ins, dels + 1)
-            row.append(min(substitute, insert, delete, key=lambda counts: counts[0]))
-    _, substitutions, insertions, deletions = row[-1]
-    return ErrorCount(len(reference), substitutions, insertions, deletions)
+            substitute = edits[-1][j - 1] + (expected != heard)
+            row.append(min(substitute, row[-1] + 1, edits[-1][j] + 1))
+        edits.append(row)
+    pairs: list[tuple[int | None, int | None]] = []
+    i, j = len(reference), len(hypothesis)
+    while i or j:
+        substitutes = (
+            i and j and edits[i][j] == edits[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1])
+        )
+        if substitutes:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+        elif j and edits[i][j] == edits[i][j - 1] + 1:
+            j -= 1
+            pairs.append((None, j))
+        else:
+            i -= 1
+            pairs.append((i, None))
+    return pairs[::-1]

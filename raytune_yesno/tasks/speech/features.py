@@ -22,6 +22,10 @@ EDGE_FRAMES = 20
 word at the edge still needs a window around it."""
 
 
+CONTEXT_FRAMES = 68
+"""Frames before and after a frame on which its features depend, at most."""
+
+
 class LogMel:
     """Turn a waveform into a normalised log-mel spectrogram.
 
@@ -30,8 +34,8 @@ class LogMel:
     value that depends on no other recording, and what padding is made of.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "recording") -> None:
+        self.dtype, self.kind = dtype, kind
         self._mel = MelSpectrogram(
             sample_rate=SAMPLE_RATE,
             n_fft=FFT_SAMPLES,

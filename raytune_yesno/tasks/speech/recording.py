@@ -1,9 +1,19 @@
-"""Read one recording: any WAV, as 8 kHz mono."""
+"""Read recordings as 8 kHz mono: WAV of any kind, and every other format that libsndfile knows.
 
+:func:`read_recording` returns a whole recording. :func:`read_blocks` yields one in blocks, with
+bounded memory, from a file or a pipe whose length is not known.
+"""
+
+import contextlib
 import io
+import math
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,105 +25,450 @@ from raytune_yesno.errors import InputError
 SAMPLE_RATE = 8000
 RATE_RANGE_HZ = (2000, 384_000)  # below, words cannot be told apart; above, a damaged header
 MAX_BYTES = 100_000_000  # an hour and three quarters at 8 kHz
-LOUDEST = 2.0  # a float WAV may overshoot full scale a little; more is another unit
-# Writers that cannot seek back, into a pipe, leave a size near a signed or unsigned maximum.
-LEAST_PLACEHOLDER_BYTES = 0x7FFF_0000
+MAX_PEAK = 2.0  # a float WAV may overshoot full scale a little; more is another unit
+
+Samples = npt.NDArray[np.float32]
 
 
 class Recording(NamedTuple):
-    """Hold a waveform, and what the file had before it was made 8 kHz mono."""
+    """A waveform, and what the file had before it was made 8 kHz mono."""
 
-    waveform: npt.NDArray[np.float32]  # (samples,) in [-1, 1] at 8 kHz
+    waveform: Samples  # (samples,) in [-1, 1] at 8 kHz
     file_rate_hz: int
     num_channels: int
     silent: bool  # all samples the same; resampling would hide that
 
 
-def read_recording(source: str | Path | BinaryIO) -> npt.NDArray[np.float32]:
-    """Read one WAV file, or a stream of one, as samples in [-1, 1] at 8 kHz, shape (samples,).
+def read_recording(source: str | Path | BinaryIO) -> Samples:
+    """Return a whole recording as samples in [-1, 1] at 8 kHz, shape (samples,).
 
-    Raise InputError naming the file where it cannot be read or is damaged.
+    Args:
+        source: a file, a named pipe, or an open stream such as ``sys.stdin.buffer``.
+
+    Raises:
+        InputError: it cannot be read, is damaged, or is larger than ``MAX_BYTES``.
     """
-    if isinstance(source, str | Path):
-        name = str(source)
-        try:
-            with Path(source).expanduser().open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-        streamed = False
-    else:
-        name = str(getattr(source, "name", "stream"))
-        data = source.read(MAX_BYTES + 1)
-        streamed = True
-    if len(data) > MAX_BYTES:  # a device, or a pipe, may have no end
-        raise InputError(f"{name}: more than {MAX_BYTES:,} bytes; give shorter recordings")
+    with _opened(source) as stream:
+        return decode(_read_limited(stream)).waveform
+
+
+def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator[Samples]:
+    """Yield a recording in blocks of samples in [-1, 1] at 8 kHz, each of shape (samples,).
+
+    The blocks end to end are what :func:`read_recording` returns, to within rounding. A WAV file
+    may be of any length, and an uncompressed one is read with bounded memory as it arrives;
+    recordings in other codings and formats are limited to ``MAX_BYTES`` compressed bytes.
+
+    Args:
+        source: as for :func:`read_recording`.
+        block_s: the length of a block before resampling, in seconds; blocks yielded differ from
+            it by some milliseconds.
+
+    Raises:
+        InputError: as for :func:`read_recording`; a truncated recording raises at its end.
+    """
+    with _opened(source) as stream:
+        resampler = None
+        for samples_TC, rate in _read_sound(stream, block_s):
+            resampler = resampler or Resampler(rate)
+            block = resampler.push(_mix(samples_TC))
+            if len(block):
+                yield np.clip(block, -1, 1)
+        if resampler is None:
+            raise ValueError("no samples in it")
+        block = resampler.push(np.zeros(0, np.float32), last=True)
+        if len(block):
+            yield np.clip(block, -1, 1)
+
+
+def read_raw_blocks(
+    source: str | Path | BinaryIO, rate: int, block_s: float = 1.0
+) -> Iterator[Samples]:
+    """Yield a recording without a header in blocks, as :func:`read_blocks` does.
+
+    Args:
+        source: 16 bit little-endian mono samples.
+        rate: their rate in Hz.
+        block_s: the length of a block before resampling, in seconds.
+
+    Raises:
+        InputError: it cannot be read, has no samples, or the rate is out of range.
+    """
+    with _opened(source) as stream:
+        if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
+            raise ValueError(f"a sample rate of {rate} Hz is out of range")
+        resampler = Resampler(rate)
+        num_bytes = 2 * max(1, round(block_s * rate))
+        present = 0
+        while data := stream.read(num_bytes):
+            present += len(data)
+            steps = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+            if len(block := resampler.push(steps.astype(np.float32) / np.float32(2**15))):
+                yield np.clip(block, -1, 1)
+        if present < 2:
+            raise ValueError("no samples in it")
+        if present % 2:
+            raise ValueError("half a sample at its end: it is not 16 bit, or truncated")
+        if len(block := resampler.push(np.zeros(0, np.float32), last=True)):
+            yield np.clip(block, -1, 1)
+
+
+def decode(data: bytes) -> Recording:
+    """Decode the bytes of a recording; raise ValueError with what is wrong with them."""
+    blocks = list(_read_sound(io.BytesIO(data), block_s=None))
+    if not blocks:
+        raise ValueError("no samples in it")
+    mono = np.concatenate([_mix(samples_TC) for samples_TC, _ in blocks])
+    (samples_TC, rate), silent = blocks[0], bool(mono.min() == mono.max())
+    waveform = np.clip(Resampler(rate).push(mono, last=True), -1, 1).astype(np.float32)
+    return Recording(waveform, rate, samples_TC.shape[1], silent)
+
+
+class Resampler:
+    """Resample a waveform to 8 kHz that arrives in blocks.
+
+    Its output does not depend on where the blocks end, to within rounding.
+    """
+
+    def __init__(self, rate: int) -> None:
+        # The filter grows with the ratio's terms: 44,101 Hz as it is would take gigabytes. A
+        # denominator of 320 is exact for the usual rates (11,025 Hz is 441/320) and else off by
+        # 1e-5.
+        ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(320)
+        self._step, self._num_out = ratio.numerator, ratio.denominator  # samples in, samples out
+        # torchaudio's filter reaches 6 zero crossings at 0.99 of the lower Nyquist frequency.
+        reach = 6 * self._step / (0.99 * min(ratio.numerator, ratio.denominator))
+        self._context = math.ceil(reach / self._step) * self._step
+        self._pending = np.zeros(0, np.float32)
+        self._num_past = 0  # samples of ``_pending`` that are kept only as context
+
+    def push(self, block: Samples, *, last: bool = False) -> Samples:
+        """Return the output samples that a block completes; all the rest after the last one."""
+        if self._step == self._num_out:
+            return block
+        self._pending = np.concatenate([self._pending, block])
+        num_ready = len(self._pending) - self._num_past - self._context
+        num_steps = max(0, num_ready // self._step)
+        if not last and not num_steps:
+            return np.zeros(0, np.float32)
+        begin = self._num_past // self._step * self._num_out
+        end = None if last else begin + num_steps * self._num_out
+        resampled = self._resample(self._pending)[begin:end]
+        done = self._num_past + num_steps * self._step
+        self._num_past = min(self._context, done)
+        self._pending = self._pending[done - self._num_past :]
+        return resampled
+
+    def _resample(self, waveform: Samples) -> Samples:
+        from torchaudio.functional import resample
+
+        wave = torch.from_numpy(np.ascontiguousarray(waveform))
+        return np.asarray(resample(wave, self._step, self._num_out).numpy(), dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """Open a source, and name it in errors."""
+    is_path = isinstance(source, str | Path)
+    name = str(source) if is_path else str(getattr(source, "name", "stream"))
     try:
-        return decode(data, streamed=streamed).waveform
+        with contextlib.ExitStack() as stack:
+            if isinstance(source, str | Path):
+                source = stack.enter_context(Path(source).expanduser().open("rb"))
+            elif isinstance(source, io.RawIOBase):  # its reads may be short
+                source = io.BufferedReader(source)
+                stack.callback(source.detach)
+            yield source
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
 
 
-def decode(data: bytes, *, streamed: bool = False) -> Recording:
-    """Decode a WAV file's bytes; raise ValueError with what is wrong with them.
+def _read_limited(stream: BinaryIO) -> bytes:
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:  # a device, or a pipe, may have no end
+        raise ValueError(f"more than {MAX_BYTES:,} bytes; give shorter recordings")
+    return data
 
-    `streamed` allows the placeholder that a program which writes into a pipe leaves for a length.
-    """
-    _check_lengths(data, streamed)
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate = file.samplerate
-            if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
-                raise ValueError(f"a sample rate of {rate} Hz is out of range")
-            samples_TC = file.read(dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        reason = str(error).rpartition(">: ")[2]  # what comes before describes our own buffer
-        raise ValueError(f"not a readable WAV file: {reason}") from error
-    if not len(samples_TC):
-        raise ValueError("no samples in it")
+
+def _mix(samples_TC: Samples) -> Samples:
+    """Check samples and return the mean of their channels, shape (samples,)."""
     if not np.isfinite(samples_TC).all():
         raise ValueError("NaN or infinite samples")
     peak = float(np.abs(samples_TC).max())
-    if peak > LOUDEST:
+    if peak > MAX_PEAK:
         raise ValueError(f"samples reach {peak:.3g} times full scale")
-    num_channels = samples_TC.shape[1]
-    mono = samples_TC[:, 0] if num_channels == 1 else samples_TC.mean(axis=1)
-    waveform = np.clip(_resample(mono, rate), -1, 1).astype(np.float32)
-    return Recording(waveform, rate, num_channels, bool(mono.min() == mono.max()))
+    return samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1)
 
 
-def _check_lengths(data: bytes, streamed: bool) -> None:
-    """Raise ValueError unless the file holds the bytes of sound that its header promises.
+def _read_sound(stream: BinaryIO, block_s: float | None) -> Iterator[tuple[Samples, int]]:
+    """Yield the sound of a stream: samples of shape (samples, channels), and their rate in Hz.
 
-    libsndfile reads a truncated file as a shorter one without a word.
+    Args:
+        stream: what :func:`_opened` gives; need not be seekable.
+        block_s: seconds of a block; None reads everything first.
     """
-    if not data:
+    magic = stream.read(12)
+    if not magic:
         raise ValueError("empty file")
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise ValueError("not a WAV file")
-    position = 12
-    while position + 8 <= len(data):
-        kind, size = data[position : position + 4], data[position + 4 : position + 8]
-        promised, present = int.from_bytes(size, "little"), len(data) - position - 8
+    header = _read_header(stream, magic)
+    if header is None:
+        yield from _read_other(magic + _read_limited(stream))
+        return
+    num_bytes = header.measure_block(block_s) if block_s else None
+    for sound in _read_bytes(stream, header, num_bytes):
+        try:
+            yield from _decode_file(io.BytesIO(header.wrap(sound)))
+        except soundfile.SoundFileError as error:
+            raise ValueError(
+                f"not a readable WAV file: {_reason(error)} Its coding is {header.coding}; "
+                "convert it to 16-bit PCM"
+            ) from error
+
+
+def _read_bytes(stream: BinaryIO, header: "_Header", num_bytes: int | None) -> Iterator[bytes]:
+    """Yield the bytes of a WAV file's sound, all at once or by ``num_bytes``.
+
+    libsndfile reads a truncated file as a shorter one without a word, so lengths are checked here.
+    """
+    present, lead = 0, header.lead
+    while header.size is None or present < header.size:
+        wanted = MAX_BYTES + 1 if num_bytes is None else num_bytes
+        if header.size is not None:
+            wanted = min(wanted, header.size - present)
+        sound = lead + stream.read(wanted - len(lead))
+        if num_bytes is None and len(sound) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes; give shorter recordings")
+        present, lead = present + len(sound), b""
+        if sound:
+            yield sound
+        if len(sound) < wanted:
+            break
+    if header.size is not None and present < header.size:
+        raise ValueError(
+            f"truncated: its header promises {header.size} bytes of sound, {present} are there"
+        )
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is read from begin to end: libsndfile cannot seek in every coding."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _decode_file(
+    source: BinaryIO | str, *, check_length: bool = False
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the sound of a file that libsndfile reads."""
+    with _ForwardFile(source) as file:
+        rate = file.samplerate
+        if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
+            raise ValueError(f"a sample rate of {rate} Hz is out of range")
+        present, num_frames = 0, max(1, 1_000_000 // file.channels)
+        while len(samples_TC := file.read(num_frames, dtype="float32", always_2d=True)):
+            present += len(samples_TC)
+            yield samples_TC, rate
+        if check_length and present < file.frames:
+            raise ValueError(
+                f"truncated: its header promises {file.frames} samples, {present} are there"
+            )
+
+
+def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
+    """Yield the sound of a file that is not of the WAV family."""
+    try:
+        # libsndfile recognises MP3 in a file with a name alone.
+        with tempfile.NamedTemporaryFile(prefix="raytune-yesno-") as file:
+            file.write(data)
+            file.flush()
+            yield from _decode_file(file.name, check_length=True)
+    except soundfile.LibsndfileError as error:
+        for start, magic, name in _UNREADABLE_CONTAINERS:
+            if data[start : start + len(magic)] == magic:
+                raise ValueError(f"not a WAV file but {name}; convert it to WAV") from error
+        if error.code == _UNRECOGNISED:
+            raise ValueError("not a WAV file, nor of another known audio format") from error
+        raise ValueError(f"not a readable audio file: {_reason(error)}") from error
+
+
+_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rpartition(">: ")[2]  # what comes before describes our own buffer
+
+
+# ---- The WAV family: RIFF, RIFX (big-endian), RF64 and BW64 (64-bit sizes), and Wave64 ----
+
+# A writer that cannot seek back leaves a size near a signed or an unsigned maximum, or 0.
+_PLACEHOLDER_32 = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000))
+_MIN_PLACEHOLDER_64 = 1 << 62
+_MAX_HEADER_BYTES = 1 << 16  # of a format or fact chunk; known ones have less than 100
+_WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_AFTER_SOUND = {b"list", b"fact", b"cue ", b"bext", b"peak", b"smpl", b"inst", b"junk", b"pad "}
+_AFTER_SOUND |= {b"id3 ", b"_pmx", b"ixml", b"axml", b"chna", b"cart", b"acid", b"plst", b"afsp"}
+_STATELESS = {0x0001: 0, 0x0003: 0, 0x0006: 8, 0x0007: 8, 0x0002: 4, 0x0011: 4}  # bits a sample
+_EXTENSIBLE = 0xFFFE
+_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # follows the tag in a standard GUID
+
+# Format tags, as Microsoft's mmreg.h has them; those that people meet.
+_CODINGS = {
+    **{0x0001: "PCM", 0x0002: "MS ADPCM", 0x0003: "IEEE float", 0x0006: "A-law", 0x0007: "µ-law"},
+    **{0x0005: "IBM CVSD", 0x0008: "DTS", 0x000A: "WMA Voice", 0x0010: "OKI ADPCM"},
+    **{0x0011: "IMA ADPCM", 0x0014: "G.723 ADPCM", 0x0016: "G.723 ADPCM", 0x0017: "VOX ADPCM"},
+    **{0x0020: "Yamaha ADPCM", 0x0022: "TrueSpeech", 0x0031: "GSM 6.10", 0x0038: "NMS ADPCM"},
+    **{0x0040: "G.721 ADPCM", 0x0042: "G.723.1", 0x0045: "G.726 ADPCM", 0x0050: "MPEG layer 1/2"},
+    **{
+        0x0055: "MP3",
+        0x0057: "AMR",
+        0x0061: "Duck ADPCM",
+        0x0064: "G.726 ADPCM",
+        0x0069: "Voxware",
+    },
+    **{0x0075: "Voxware", 0x0083: "G.729", 0x0092: "Dolby AC-3", 0x00FF: "AAC", 0x0130: "ACELP"},
+    **{0x0160: "Windows Media Audio", 0x0161: "Windows Media Audio", 0x0162: "WMA Professional"},
+    **{0x0163: "WMA lossless", 0x0200: "Creative ADPCM", 0x0270: "ATRAC3", 0x028E: "Siren"},
+    **{0x1600: "AAC (ADTS)", 0x1602: "AAC (LATM)", 0x1610: "HE-AAC", 0x2000: "Dolby AC-3"},
+    **{0x2001: "DTS", 0x5756: "WavPack", 0x674F: "Ogg Vorbis", 0x6750: "Ogg Vorbis"},
+    **{0x676F: "Ogg Vorbis", 0x704F: "Opus", 0x7A21: "AMR", 0xA109: "Speex", 0xF1AC: "FLAC"},
+}
+_UNREADABLE_CONTAINERS = (
+    (4, b"ftyp", "an MP4 or M4A file"),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a WMA or ASF file"),
+    (8, b"AVI ", "an AVI file"),
+    (0, b"#!AMR", "an AMR file"),
+    (0, b"wvpk", "a WavPack file"),
+    (0, b"MAC ", "a Monkey's Audio file"),
+    (0, b"TTA1", "a True Audio file"),
+    (0, b"ajkg", "a Shorten file"),
+    (0, b"DSD ", "a DSD file"),
+    (0, b"FLV\x01", "a Flash video"),
+    (0, b".RMF", "a RealMedia file"),
+    (0, b"MThd", "a MIDI file"),
+    (0, b"\xff\xf1", "an AAC file"),
+    (0, b"\xff\xf9", "an AAC file"),
+)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What comes before the sound in a file of the WAV family."""
+
+    order: Literal["little", "big"]
+    fmt: bytes  # the body of the format chunk
+    fact: bytes  # the body of the fact chunk, if there is one
+    size: int | None  # bytes of sound; None if the writer did not know, and it lasts to the end
+    lead: bytes = b""  # bytes of the sound that were read already
+
+    @property
+    def tag(self) -> int:
+        tag = self._number(0)
+        standard = tag == _EXTENSIBLE and self.fmt[26:40] == _SUBFORMAT
+        return self._number(24) if standard else tag
+
+    @property
+    def coding(self) -> str:
+        """The coding's name and number, for people."""
+        if self.tag == _EXTENSIBLE and len(self.fmt) >= 40:
+            return f"unknown (sub-format {uuid.UUID(bytes_le=self.fmt[24:40])})"
+        return f"{_CODINGS.get(self.tag, 'unknown')} (format tag 0x{self.tag:04X})"
+
+    def measure_block(self, block_s: float) -> int | None:
+        """Return how many bytes of sound to decode at a time.
+
+        None if the coding carries a state from block to block, so that it has to be decoded whole.
+        """
+        if self.tag not in _STATELESS:
+            return None
+        channels, align = max(1, self._number(2)), self._number(12)
+        rate = min(self._number(4, width=4), RATE_RANGE_HZ[1])
+        bits = _STATELESS[self.tag] or self._number(14)
+        # Of plain samples, 24 bytes a channel hold a whole number, whatever their width.
+        unit = max(1, align) if bits == 4 else 24 * channels
+        return unit * max(1, min(round(block_s * rate * channels * bits / 8), 1 << 24) // unit)
+
+    def wrap(self, sound: bytes) -> bytes:
+        """Return a WAV file of a part of the sound, with the right sizes."""
+        chunks = _chunk(b"fmt ", self.fmt, self.order)
+        if self.fact and self.size == len(sound):  # it counts the samples of the whole
+            chunks += _chunk(b"fact", self.fact[:4], self.order)
+        chunks += _chunk(b"data", sound, self.order)
+        magic = b"RIFF" if self.order == "little" else b"RIFX"
+        return magic + (len(chunks) + 4).to_bytes(4, self.order) + b"WAVE" + chunks
+
+    def _number(self, at: int, width: int = 2) -> int:
+        return int.from_bytes(self.fmt[at : at + width], self.order)
+
+
+def _chunk(kind: bytes, body: bytes, order: Literal["little", "big"]) -> bytes:
+    return kind + len(body).to_bytes(4, order) + body + b"\0" * (len(body) % 2)
+
+
+def _read_header(stream: BinaryIO, magic: bytes) -> _Header | None:
+    """Read up to the sound of a file of the WAV family, of which 12 bytes were read already.
+
+    Returns:
+        None if it is a file of another kind; nothing more is read then.
+
+    Raises:
+        ValueError: it ends before its sound, or has no format chunk.
+    """
+    wave64 = magic == _WAVE64[:12]
+    if not wave64 and (magic[:4] not in _RIFF or magic[8:] != b"WAVE"):
+        return None
+    if wave64:
+        stream.read(28)  # the rest of the first GUID, a size, the GUID of "wave"
+    order: Literal["little", "big"] = "big" if magic[:4] == b"RIFX" else "little"
+    bodies: dict[bytes, bytes] = {}
+    while True:
+        kind, size = _read_chunk_head(stream, order, wave64)
         if kind == b"data":
-            if promised > present and not (streamed and promised >= LEAST_PLACEHOLDER_BYTES):
-                raise ValueError(
-                    f"truncated: its header promises {promised} bytes of sound, {present} are there"
-                )
-            return
-        position += 8 + promised + promised % 2  # chunks begin at even positions
-    raise ValueError("truncated: the file ends before its sound begins")
+            break
+        kept = min(size, _MAX_HEADER_BYTES) if kind in (b"fmt ", b"fact", b"ds64") else 0
+        bodies[kind] = stream.read(kept)
+        _skip(stream, size - kept + (-size % 8 if wave64 else size % 2))
+    if b"fmt " not in bodies:
+        raise ValueError("not a readable WAV file: no format chunk before its sound")
+    known, lead = _find_size(stream, size, bodies.get(b"ds64"), wave64)
+    return _Header(order, bodies[b"fmt "], bodies.get(b"fact", b""), known, lead)
 
 
-def _resample(waveform: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
-    """Bring a waveform of shape (samples,) from `rate` to 8 kHz."""
-    if rate == SAMPLE_RATE:
-        return waveform
-    from torchaudio.functional import resample
+_RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 
-    # The filter grows with the ratio's terms: 44,101 Hz as it is would take gigabytes. A
-    # denominator of 320 is exact for the usual rates (11,025 Hz is 441/320) and else off by 1e-5.
-    ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(320)
-    wave = torch.from_numpy(np.ascontiguousarray(waveform))
-    resampled = resample(wave, ratio.numerator, ratio.denominator)
-    return np.asarray(resampled.numpy(), dtype=np.float32)
+
+def _read_chunk_head(
+    stream: BinaryIO, order: Literal["little", "big"], wave64: bool
+) -> tuple[bytes, int]:
+    """Return the name of a chunk and the bytes of its body."""
+    head = stream.read(24 if wave64 else 8)
+    if len(head) < (24 if wave64 else 8):
+        raise ValueError("truncated: the file ends before its sound begins")
+    if wave64:  # a GUID that begins with the name, and a size that counts both
+        return head[:4], max(0, int.from_bytes(head[16:], "little") - 24)
+    return head[:4], int.from_bytes(head[4:], order)
+
+
+def _find_size(
+    stream: BinaryIO, size: int, ds64: bytes | None, wave64: bool
+) -> tuple[int | None, bytes]:
+    """Return the bytes of sound that a header promises, None if not known, and any it read."""
+    wide = wave64
+    if ds64 is not None and size == 0xFFFF_FFFF:  # RF64 has its sizes in a chunk of their own
+        size, wide = int.from_bytes(ds64[8:16], "little"), True
+    if wide and size >= _MIN_PLACEHOLDER_64:
+        return None, b""
+    if not wide and any(size in placeholder for placeholder in _PLACEHOLDER_32):
+        return None, b""
+    if size:
+        return size, b""
+    lead = stream.read(4)  # a stream's sound, unless it is another chunk
+    return (0, b"") if lead.lower() in _AFTER_SOUND else (None, lead)
+
+
+def _skip(stream: BinaryIO, num_bytes: int) -> None:
+    """Read and forget bytes; a pipe cannot seek."""
+    while num_bytes > 0 and (got := len(stream.read(min(num_bytes, 1 << 20)))):
+        num_bytes -= got
