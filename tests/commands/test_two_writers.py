@@ -124,23 +124,34 @@ OPEN = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}  # no route
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def try_pair(generator: random.Random, place: str, first: Start, second: Start) -> None:
+def try_pair(
+    generator: random.Random,
+    place: str,
+    first: Start,
+    second: Start,
+    command: tuple[str, ...] = PLAN,
+    name: str = STORE,
+) -> None:
     """Start two commands on one place at a random offset; one of them is to be refused.
 
-    Both begin the study, or the second one resumes it while the first one runs.
+    Both begin the work, or the second one resumes it while the first one runs.
+
+    Args:
+        command: what begins the work.
+        name: the file that is there once it has begun.
     """
-    processes = [first(*PLAN, "--out", place)]
+    processes = [first(*command, "--out", place)]
     try:
         if generator.random() < 0.5:
             time.sleep(generator.uniform(0.0, 3.0))  # the offset that is tried, not a wait
-            processes.append(second(*PLAN, "--out", place))
+            processes.append(second(*command, "--out", place))
         else:
-            record = Path(place.removeprefix("file://")) / STORE
+            record = Path(place.removeprefix("file://")) / name
             wait_until(
                 lambda: record.exists() or processes[0].poll() is not None, "a record", every_s=0.02
             )
             time.sleep(generator.uniform(0.0, 6.0))
-            processes.append(second("tune", "--resume", place))
+            processes.append(second(command[0], "--resume", place))
         told = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
@@ -184,6 +195,34 @@ def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
 PAIRS = [pytest.param(2, id="2 pairs"), pytest.param(10, id="10 pairs", marks=pytest.mark.slow)]
 
 
+def start_here(*words: str) -> "subprocess.Popen[str]":
+    """Start a command on this machine."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "raytune_yesno.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_losses(run: Path) -> list[float]:
+    lines = (run / "history.jsonl").read_text().splitlines()
+    return [json.loads(line)["train_loss"] for line in lines]
+
+
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_of_two_runs_at_once_one_is_refused(pairs: int, tmp_path: Path) -> None:
+    command = (*SINE, "--epochs", "400")
+    with start_here(*command, "--out", str(tmp_path / "alone")) as alone:
+        assert alone.wait() == 0
+    generator = random.Random(pairs)
+    for number in range(pairs):
+        folder = tmp_path / str(number)
+        try_pair(generator, str(folder), start_here, start_here, command, "last/checkpoint.json")
+        assert read_losses(folder) == read_losses(tmp_path / "alone")
+        assert not (folder / LOCK).exists()
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("pairs", PAIRS)
 @pytest.mark.parametrize("prefix", ["", "file://"], ids=["folder", "uri"])
@@ -193,12 +232,7 @@ def test_of_two_commands_on_one_machine_one_is_refused(
     generator = random.Random(pairs)
 
     def start(*words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start_here(*words, "--address", ray_cluster)
 
     for number in range(pairs):
         place = f"{prefix}{tmp_path}/{number}"
