@@ -19,6 +19,8 @@ from raytune_yesno.errors import (
     UnfinishedError,
     WorkError,
     find_interruption,
+    one_line,
+    quote,
 )
 from raytune_yesno.files.remote import LOCK
 
@@ -87,7 +89,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     display.close()
     if data:
         for remark in getattr(data, "notes", ()):
-            note(f"{data.source}: {remark}")
+            note(one_line(f"{data.source}: {remark}"))
     return data
 
 
@@ -154,7 +156,8 @@ def check_new_folder(out: str, *, is_locked: bool = False) -> None:
         return
     if found - {LOCK} or (folder.exists() and not folder.is_dir()):
         raise InputError(
-            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
+            f"--out {folder}: it exists and is not empty; give a new folder, or "
+            f"--resume {quote(str(folder))}"
         )
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

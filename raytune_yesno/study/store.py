@@ -59,7 +59,8 @@ class StudyStore:
         wait: Callable[[OSError], None] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
-        self.path, self.listen, self.wait, self.check = folder / STORE, listen, wait, check
+        self.path, self.wait, self.check = folder / STORE, wait, check
+        self.listeners = [listen] if listen else []
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
@@ -79,8 +80,8 @@ class StudyStore:
                 if self.wait is None:
                     raise
                 self.wait(error)
-        if self.listen:
-            self.listen(record)
+        for listen in self.listeners:
+            listen(record)
 
     def _write(self, line: bytes, *, sync: bool) -> None:
         """Write a whole line, or nothing where the disk is full."""
@@ -105,7 +106,7 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None, "wait": None, "check": None}
+        return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
 def read_events(
