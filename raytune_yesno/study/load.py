@@ -9,6 +9,7 @@ from typing import Any
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
 from raytune_yesno.study import ray_experiment
+from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
@@ -44,7 +45,7 @@ def load(
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = _build_study(folder, events, problems, objective)
+    study = _build_study(folder, correct_times(events), problems, objective)
     source = "as asked for" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
