@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -487,7 +488,11 @@ def main(folder: Path, names: Sequence[str]) -> None:
     try:
         for name in names:
             began = time.monotonic()
-            description = describe(made[name](folder / name))
+            try:
+                description = describe(made[name](folder / name))
+            except Exception:  # the others are worth having
+                traceback.print_exc()
+                continue
             (folder / f"{name}.json").write_text(json.dumps(description, default=_plain))
             print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
     finally:

@@ -25,10 +25,8 @@ ENDED = {"TERMINATED": {"done", "stopped"}, "ERROR": {"failed"}}
 def write(folder: Path, names: list[str]) -> Path:
     """Let Ray write experiments, in a process of its own."""
     script = ray_experiments.__file__
-    done = subprocess.run(
-        [sys.executable, script, folder, *names], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (folder / "log").open("w") as log:
+        subprocess.run([sys.executable, script, folder, *names], stdout=log, stderr=log, check=True)
     return folder
 
 
@@ -57,7 +55,9 @@ def test_every_number_is_that_of_ray_here_too(written_slowly: Path, name: str) -
 
 def compare(folder: Path, name: str) -> None:
     """Hold a study against what Ray says of the experiment."""
-    expected = json.loads((folder / f"{name}.json").read_text())
+    file = folder / f"{name}.json"
+    assert file.is_file(), (folder / "log").read_text()[-4000:]
+    expected = json.loads(file.read_text())
     study = load(folder / name)
     metric = name_metric(expected["metric"])
     assert (study.metric, study.mode) == (metric, expected["mode"])
