@@ -399,6 +399,7 @@ EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "asha_judges": _asha_judges,
     "hyperband": _hyperband,
     "pbt": _pbt,
+    "pbt_uneven": _pbt_uneven,
     "optuna": _optuna,
     "failures": _failures,
     "retries": _retries,
@@ -410,7 +411,6 @@ SLOW_EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "grid": _grid,
     "median": _median,
     "class": _class,
-    "pbt_uneven": _pbt_uneven,
     "pb2": _pb2,
     "pbt_replay": _pbt_replay,
     "resources": _resources,
@@ -453,6 +453,7 @@ def describe(made: Made) -> dict[str, Any]:
                 "status": trial.status,
                 "config": flatten_dict(trial.config),
                 "failures": trial.run_metadata.num_failures,
+                "known": trial.metric_analysis.get(made.metric, {}).get(made.mode),
                 "rows": _rows(analysis.trial_dataframes.get(trial.trial_id)),
             }
             for trial in trials

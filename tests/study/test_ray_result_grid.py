@@ -75,9 +75,21 @@ def compare(folder: Path, name: str) -> None:
         if of_ray["status"] == "TERMINATED":
             assert trial.attempts == of_ray["failures"] + 1
         assert plain(trial.point) == plain(of_ray["config"])
-    compare_best(study, expected)
-    # Nothing is left out but trials that Ray does not count either, and that is said.
-    assert bool(study.problems) == (name in ("restarted", "twice"))
+    # Ray itself loses reports of trials that it pauses and resumes, which is said.
+    lost = any(loses_best(trial, expected) for trial in expected["trials"])
+    # Nothing else is left out but trials that Ray does not count either, and that is said, too.
+    assert bool(study.problems) == (lost or name in ("restarted", "twice"))
+    if not lost:
+        compare_best(study, expected)
+
+
+def loses_best(trial: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Say whether Ray judges a trial by a report that is in none of its files."""
+    known = trial["known"]
+    if known is None or not math.isfinite(known):
+        return False
+    values = [row[expected["metric"]] for row in trial["rows"]]
+    return all(value > known if expected["mode"] == "min" else value < known for value in values)
 
 
 def compare_report(epoch: dict[str, Any], row: dict[str, Any]) -> None:
