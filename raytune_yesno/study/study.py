@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
@@ -58,9 +59,9 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, the later one of equals; None without any."""
-        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
-        return min(scored, key=self.score, default=None)
+        """The best epoch by its objective; None without any."""
+        best = self.objective.find_best(self.epochs)
+        return None if best is None else self.epochs[best]
 
     @property
     def last_epoch(self) -> int:
@@ -69,7 +70,7 @@ class Trial:
 
     def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        return self.objective.epoch_score(epoch)
+        return self.objective.score(epoch)
 
     @cached_property
     def objective(self) -> Objective:
@@ -252,7 +253,7 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
     """Return a name for each: the last part of its path, or as many as tell it from the others."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
-        short = ["/".join(name[-length:]) for name in names]
+        short = [one_line("/".join(name[-length:])) for name in names]
         if len(set(short)) == len(set(names)):
             break
     seen: Counter[str] = Counter()

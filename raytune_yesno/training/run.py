@@ -38,7 +38,15 @@ from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.training.loop import (
+    REPLICA,
+    Record,
+    find_device,
+    fit,
+    is_finite,
+    process_rank,
+    require_accelerator,
+)
 from raytune_yesno.training.malloc import ONE_ARENA
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
@@ -139,6 +147,7 @@ def run_training(
 
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can follow."""
+    require_accelerator(payload.config)
     device = find_device(payload.config)
     host = {"device": device, "prepare": lambda model: model.to(device)}
     for record in payload.records(payload.resume, **host):
@@ -328,8 +337,9 @@ def keep_last(out: Path, objective: Objective) -> None:
 
 def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the metrics of a run's best epoch; of the last one if nothing was validated."""
-    sound = [metrics for metrics in history if is_finite(metrics)]
-    return min(sound or history, key=objective.epoch_score)
+    sound = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(sound)
+    return sound[-1 if best is None else best]
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:
