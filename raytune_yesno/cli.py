@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import math
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
+from raytune_yesno.numerals import read_number
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -33,6 +35,18 @@ examples:
   raytune-yesno evaluate STUDY/refit/best     word error rate on the test part
   raytune-yesno predict STUDY/refit/best recording.wav
 """
+
+
+def _whole(text: str) -> int:
+    return read_number(text, int)
+
+
+def _real(text: str) -> float:
+    return read_number(text, float)
+
+
+# argparse puts these in its messages: "invalid whole number value: 'many'".
+_whole.__name__, _real.__name__ = "whole number", "number"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,13 +143,14 @@ def _add_command(commands: Any, name: str, run: str, help: str, details: str = "
     return parser
 
 
-def _add_data(parser: Any, default: str | None = "yesno") -> None:
+def _add_data(parser: Any, default: str | None = "yesno", shown: str | None = None) -> None:
+    shown = shown or default
     parser.add_argument(
         "--data",
         metavar="yesno|synthetic|DIR",
         default=default,
         help="the corpus: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
-        "synthetic[:N[:SEED]], or a folder" + (f" [{default}]" if default else ""),
+        "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad recordings out")
 
@@ -156,8 +171,8 @@ def _add_run_options(parser: Any) -> None:
         "--metric", metavar="NAME", help="the metric that decides, as reported or as in --target"
     )
     parser.add_argument("--mode", choices=("min", "max"), help="whether its min or max is best")
-    parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
-    parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
+    parser.add_argument("--epochs", type=_whole, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="short for --set seed=N")
     parser.add_argument(
         "--use-gpu", action="store_true", default=None, help="a GPU for every worker"
     )
@@ -166,8 +181,12 @@ def _add_run_options(parser: Any) -> None:
         "--address",
         help="a Ray cluster to use, `auto` for this machine's [$RAY_ADDRESS, or a new one]",
     )
-    parser.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of a new cluster")
-    parser.add_argument("--num-gpus", type=int, metavar="N", help="logical GPUs of a new cluster")
+    parser.add_argument(
+        "--num-cpus", type=_whole, metavar="N", help="logical CPUs of a new cluster"
+    )
+    parser.add_argument(
+        "--num-gpus", type=_whole, metavar="N", help="logical GPUs of a new cluster"
+    )
 
 
 def _add_corpus(commands: Any) -> None:
@@ -187,13 +206,13 @@ def _add_corpus(commands: Any) -> None:
         actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
     make.add_argument("folder", metavar="DIR")
-    make.add_argument("--recordings", type=int, default=60, metavar="N", help="how many [60]")
-    make.add_argument("--seed", type=int, default=0, metavar="N", help="which one [0]")
+    make.add_argument("--recordings", type=_whole, default=60, metavar="N", help="how many [60]")
+    make.add_argument("--seed", type=_whole, default=0, metavar="N", help="which one [0]")
     check = _add_command(actions, "check", "corpus.check", "say what is wrong with a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "look at one recording")
-    show.add_argument("number", type=int, nargs="?", default=3, metavar="N", help="which [3]")
+    show.add_argument("number", type=_whole, nargs="?", default=3, metavar="N", help="which [3]")
     show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
     _add_data(show)
@@ -231,7 +250,7 @@ def _add_tune(commands: Any) -> None:
         "together, and the test part is read once.",
     )
     _add_run_options(parser)
-    parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
+    parser.add_argument("--trials", type=_whole, metavar="N", help="how many trials [32]")
     parser.add_argument(
         "--search",
         metavar="NAME",
@@ -244,14 +263,16 @@ def _add_tune(commands: Any) -> None:
         help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
     )
     parser.add_argument(
-        "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
+        "--scheduler",
+        metavar="NAME",
+        help="fifo, asha, hyperband, median or pbt [asha; of search manual fifo]",
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
-        "--workers-per-trial", type=int, metavar="N", help="data-parallel workers of a trial [1]"
+        "--workers-per-trial", type=_whole, metavar="N", help="data-parallel workers of a trial [1]"
     )
     parser.add_argument(
-        "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
+        "--max-concurrent", type=_whole, metavar="N", help="most trials at a time [as many as fit]"
     )
     parser.add_argument(
         "--ordered",
@@ -264,7 +285,7 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--add-trials",
-        type=int,
+        type=_whole,
         metavar="N",
         help="with --resume: N trials more, of a finished study, too; then a new refit",
     )
@@ -282,13 +303,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=_real,
         default=10.0,
         metavar="S",
         help="save each trial every S seconds of its training: what a crash may cost [10]",
     )
     parser.add_argument(
-        "--time-budget", type=float, metavar="S", help="end the search after S seconds"
+        "--time-budget", type=_real, metavar="S", help="end the search after S seconds"
     )
     parser.add_argument(
         "--target",
@@ -297,13 +318,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when N trials have brought no improvement",
     )
     parser.add_argument(
         "--max-failures",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when more than N trials have failed",
     )
@@ -327,7 +348,7 @@ def _add_evaluate(commands: Any) -> None:
         "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
-    _add_data(parser)
+    _add_data(parser, default=None, shown="the one that the checkpoint was trained on")
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
@@ -343,7 +364,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     parser.add_argument(
         "--wordless",
-        type=_seconds,
+        type=_number_between(0, 36_000),
         default=60.0,
         metavar="S",
         help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
@@ -369,7 +390,7 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument(
         "--raw",
-        type=int,
+        type=_whole,
         metavar="HZ",
         help="recordings have no header: 16 bit little-endian mono samples at HZ",
     )
@@ -379,26 +400,25 @@ def _add_predict(commands: Any) -> None:
 def _add_min_confidence(parser: Any) -> None:
     parser.add_argument(
         "--min-confidence",
-        type=_probability,
+        type=_number_between(0, 1),
         metavar="P",
         help="leave out words below this confidence; 0 keeps all [chosen in training]",
     )
 
 
-def _probability(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def _number_between(low: float, high: float) -> Callable[[str], float]:
+    """Return what reads a flag's number from ``low`` to ``high``."""
 
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
 
-def _seconds(text: str) -> float:
-    """Read a length of 0 to 10 hours."""
-    value = float(text)
-    if not 0 <= value <= 36_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
-    return value
+    return read
 
 
 def _add_report(commands: Any) -> None:
@@ -429,7 +449,7 @@ def _add_report(commands: Any) -> None:
             help=f"write the {what}, to a .csv, .parquet, .json or .md file; repeatable",
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
+    parser.add_argument("--top", type=_whole, default=10, metavar="N", help="trials to print [10]")
     parser.add_argument(
         "--metric",
         metavar="NAME",

@@ -25,7 +25,7 @@ from typing import Any
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.proxies import reach_directly
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.import_path import module_command
 
 _RAY = "raytune_yesno.cluster.loopback"
@@ -99,7 +99,9 @@ def _own_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if about.st_uid != os.getuid() or folder.is_symlink() or about.st_mode & 0o077:
-        raise InputError(f"{folder}: it is not this user's alone; remove it or chmod 700 it")
+        raise InputError(
+            f"{folder}: it is not this user's alone; remove it or chmod 700 {quote(str(folder))}"
+        )
     return folder
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
@@ -86,6 +87,13 @@ def _no_answer(address: str, error: Exception) -> InputError:
     )
 
 
+def check_utf8(*names: str) -> None:
+    """Raise InputError if a name is not UTF-8: Ray takes no other, and fails in odd ways."""
+    for name in names:
+        if to_utf8(name) != name:
+            raise InputError(f"{to_utf8(name)}: Ray takes no name that is not UTF-8; rename it")
+
+
 @contextmanager
 def ray_session(
     address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None
@@ -102,12 +110,13 @@ def ray_session(
         num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
 
     Raises:
-        InputError: there is no cluster at the address, a count is negative, or the token cannot
-            be written.
+        InputError: there is no cluster at the address, a count is negative, the token cannot be
+            written, or the command line is not UTF-8.
     """
     for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
         if count is not None and count < 0:
             raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+    check_utf8(*sys.argv)  # which Ray passes on
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray

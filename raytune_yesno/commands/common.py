@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, Interrupted, WorkError, find_interruption
+from raytune_yesno.errors import (
+    InputError,
+    Interrupted,
+    WorkError,
+    find_interruption,
+    one_line,
+    quote,
+)
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -77,7 +84,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     display.close()
     if data:
         for remark in getattr(data, "notes", ()):
-            note(f"{data.source}: {remark}")
+            note(one_line(f"{data.source}: {remark}"))
     return data
 
 
@@ -91,7 +98,8 @@ def new_folder(out: str | None, kind: str) -> Path:
     folder = Path(out) if out else Path(kind) / time.strftime("%Y-%m-%d_%H-%M-%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
-            f"--out {folder}: it exists and is not empty; give a new folder, or --resume {folder}"
+            f"--out {folder}: it exists and is not empty; give a new folder, or "
+            f"--resume {quote(str(folder))}"
         )
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

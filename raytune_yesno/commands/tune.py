@@ -16,7 +16,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, one_line
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[str, Any]:
     """Run a study that is written in a folder and found at a place: that folder, or a URI."""
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tuning.trackers import open_logs
 
+    check_utf8(place)
     settings = read_settings(options)
     if options.resume:
         plan = _plan_resumed(settings, options, out, place)
@@ -135,7 +136,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             + f"; its checkpoint: {replay.run.best}"
         )
     say(options, results, f"trial {number}: all {len(trial.epochs)} epochs came out the same")
-    say(options, results, f"checkpoint: {replay.run.best}")
+    say(options, results, one_line(f"checkpoint: {replay.run.best}"))
     return {
         "study": str(study.path.absolute()),
         "trial": number,
@@ -178,6 +179,10 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     if options.add_trials is not None:
         raise InputError("--add-trials: of which study? give --resume STUDY, too")
     plan = build_plan(settings, options)
+    plan.check()
+    plan.check_all_points()
+    if plan.trials is not None and plan.num_trials < plan.trials:
+        note(f"--trials {plan.trials}: search {plan.search} has {plan.num_trials} points in all")
     if options.warm_start:
         known = warm_start.gather(load_all(options.warm_start), plan.space)
         plan = replace(plan, warm_start=known)
@@ -253,8 +258,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Ite
         f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
         f"{efficiency.tail:.0%} idle at the end"
     )
-    yield f"study: {place}"
-    yield f"checkpoint: {refit['checkpoint']}"
+    yield one_line(f"study: {place}")
+    yield one_line(f"checkpoint: {refit['checkpoint']}")
 
 
 def _explain_no_result(study: "Study", place: str) -> str:

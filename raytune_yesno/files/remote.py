@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, quote
 
 STORE = "study.jsonl"
 
@@ -247,7 +247,8 @@ class _Copier:
             raise InputError(f"--resume {self.uri}: no study there (no {STORE})")
         if is_there and not resume:
             raise InputError(
-                f"--out {self.uri}: there is a study; give another place, or --resume {self.uri}"
+                f"--out {self.uri}: there is a study; give another folder or URI, or --resume "
+                f"{quote(self.uri)}"
             )
 
     def copy(self, file: Path) -> None:

@@ -35,12 +35,11 @@ def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> N
     r"""Write rows in the format that the file's ending says.
 
     What is missing or not a finite number is empty in CSV and Markdown, null in the others; NaN and
-    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV
-    and Markdown, control characters are escaped (``\n``, ``\x1b``); in CSV, a text that a
-    spreadsheet would run as a formula begins with an apostrophe. Parquet and JSON keep texts as
-    they are. Parquet keeps numbers, truth values, texts and lists as what they are; a column of
-    several kinds, or of mappings, holds JSON texts, and its field's metadata say so (``encoding``:
-    ``json``).
+    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV and Markdown, control
+    characters are escaped (``\n``, ``\x1b``); in CSV, a text that a spreadsheet would run as a
+    formula begins with an apostrophe. Parquet and JSON keep texts as they are. Parquet keeps
+    numbers, truth values, texts and lists as what they are; a column of several kinds, or of
+    mappings, holds JSON texts, and its field's metadata say so (``encoding``: ``json``).
 
     Args:
         rows: mappings of columns to values.
@@ -89,7 +88,8 @@ def _format_csv(cell: object) -> object:
     if cell is None or isinstance(cell, int | float):
         return cell
     text = escape_controls(str(cell))
-    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text
+    is_formula = text.lstrip().startswith(_FORMULA_STARTS) and text != "-inf"
+    return f"'{text}" if is_formula else text
 
 
 def _write_json(columns: Mapping[str, list[Any]], file: Path) -> None:
@@ -121,7 +121,9 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
             array = array.cast(pa.string())
         fields.append(pa.field(name, array.type, metadata=encoding))
         arrays.append(array)
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    with file.open("wb") as stream:  # pyarrow takes no name that is not UTF-8
+        parquet.write_table(table, stream)
 
 
 # What begins a formula; in some languages the full-width forms do, too.

@@ -223,7 +223,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
             reason = str(error).splitlines()[0]
             raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
         if not wanted:
-            raise InputError(f"{uri}: no study here, and no Ray Tune experiment")
+            raise InputError(f"{uri.split('?')[0]}: no study here, and no Ray Tune experiment")
         yield Path(kept)
 
 

@@ -57,7 +57,8 @@ class StudyStore:
         place: str | None = None,
         wait: Callable[[OSError], None] | None = None,
     ) -> None:
-        self.path, self.listen, self.wait = folder / STORE, listen, wait
+        self.path, self.wait = folder / STORE, wait
+        self.listeners = [listen] if listen else []
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
@@ -75,8 +76,8 @@ class StudyStore:
                 if self.wait is None:
                     raise
                 self.wait(error)
-        if self.listen:
-            self.listen(record)
+        for listen in self.listeners:
+            listen(record)
 
     def _write(self, line: bytes, *, sync: bool) -> None:
         """Write a whole line, or nothing where the disk is full."""
@@ -101,7 +102,7 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None, "wait": None}
+        return {**self.__dict__, "listeners": [], "wait": None}
 
 
 def read_events(

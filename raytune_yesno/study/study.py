@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
@@ -252,7 +253,7 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
     """Return a name for each: the last part of its path, or as many as tell it from the others."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
-        short = ["/".join(name[-length:]) for name in names]
+        short = [one_line("/".join(name[-length:])) for name in names]
         if len(set(short)) == len(set(names)):
             break
     seen: Counter[str] = Counter()

@@ -70,7 +70,7 @@ class Task(Protocol):
     """
 
     metrics: ClassVar[Sequence[Metric]]
-    """What it reports after an epoch. The first is the objective; the others break trials' ties."""
+    """What it reports after an epoch: the objective first, then what breaks ties of trials."""
 
     steps_per_epoch: int
     steps_per_pass: int

@@ -38,7 +38,15 @@ from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.training.loop import (
+    REPLICA,
+    Record,
+    find_device,
+    fit,
+    is_finite,
+    process_rank,
+    require_accelerator,
+)
 from raytune_yesno.training.malloc import ONE_ARENA
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
@@ -139,6 +147,7 @@ def run_training(
 
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can follow."""
+    require_accelerator(payload.config)
     device = find_device(payload.config)
     host = {"device": device, "prepare": lambda model: model.to(device)}
     for record in payload.records(payload.resume, **host):

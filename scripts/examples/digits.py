@@ -1,7 +1,7 @@
 """A task of one's own: recognise scikit-learn's handwritten digits, 8x8 images.
 
-    raytune-yesno train --task scripts/examples/digits.py:Digits --num-workers 0
-    raytune-yesno tune --task scripts/examples/digits.py:Digits --trials 16
+raytune-yesno train --task scripts/examples/digits.py:Digits --num-workers 0
+raytune-yesno tune --task scripts/examples/digits.py:Digits --trials 16
 """
 
 import hashlib
@@ -52,9 +52,7 @@ class Digits:
         self.test, self.valid, self.train = order[:300], order[300:600], order[600:]
         if refit:
             self.train, self.valid = self.train + self.valid, []
-        self.steps_per_pass = self.steps_per_epoch = math.ceil(
-            len(self.train) / config.batch_size
-        )
+        self.steps_per_pass = self.steps_per_epoch = math.ceil(len(self.train) / config.batch_size)
         self.train_scale = 1 / len(self.train)
 
     def build_model(self):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from test_ray_experiment import write_trial
 
 from raytune_yesno import cli
+from raytune_yesno.errors import InputError
 from raytune_yesno.study import load
 
 
@@ -252,3 +254,48 @@ def test_names_are_printed_on_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
         assert "\x1b" not in text
         assert all(line.isprintable() for line in text.splitlines())
     assert "'=1+1" in (folder / "trials.csv").read_text()
+
+
+class Leaving:
+    """A pickle that leaves a trace when it is loaded."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ({"mode": "max", "metric": "score"}, "tuner.pkl"),
+        ({"mode": None, "metric": None, "deep": {"_metric": "score", "_mode": "max"}}, "tuner.pkl"),
+        ({"metric": "score", "other": "max"}, ""),
+        ({"mode": "max", "other": "score"}, ""),
+        ({"mode": "most", "metric": "score"}, ""),
+    ],
+)
+def test_tuner_pkl_is_read_and_not_loaded(
+    tmp_path: Path, settings: dict[str, Any], source: str
+) -> None:
+    write_trial(tmp_path / "exp", 0, {"score": 1.0, "speed": 3.0})
+    trace = tmp_path / "trace"
+    content = pickle.dumps({"score": 0, "max": 1, "first": Leaving(trace), "config": settings})
+    (tmp_path / "exp/tuner.pkl").write_bytes(content)
+    if source:
+        study = load(tmp_path / "exp")
+        assert (study.metric, study.mode) == ("score", "max")
+        assert source in study.mode_source
+    else:
+        with pytest.raises(InputError):
+            load(tmp_path / "exp")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x05no pickle", b"\x80\x05h\xff.", b"\x80\x05\x8c"])
+def test_a_tuner_pkl_that_is_damaged_says_nothing(tmp_path: Path, content: bytes) -> None:
+    write_trial(tmp_path, 0, {"loss": 1.0})
+    (tmp_path / "tuner.pkl").write_bytes(content)
+    study = load(tmp_path)
+    assert (study.metric, study.mode) == ("loss", "min")

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raytune_yesno.tasks.dropout import ExampleDropout
+
 WINDOW = 28
 """Side of the image that the networks read: 28 mel bands by 28 frames."""
 
@@ -67,8 +69,8 @@ class Net(nn.Module):
             inputs = outputs
         self.pooled = (WINDOW - self.num_convs * (kernel_size - 1)) // 2
         self.activation = ACTIVATIONS[activation]()
-        self.dropout1 = nn.Dropout2d(dropout / 2)
-        self.dropout2 = nn.Dropout(dropout)
+        self.dropout1 = ExampleDropout(dropout / 2, whole_channels=True)
+        self.dropout2 = ExampleDropout(dropout)
         self.fc1 = nn.Linear(channels[-1] * self.pooled**2, hidden_units)
         self.fc2 = nn.Linear(hidden_units, num_classes)
 
@@ -161,7 +163,7 @@ class MLP(nn.Sequential):
         width = in_features
         for _ in range(hidden_layers):
             layers += [nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [ExampleDropout(dropout)] if dropout else []
             width = hidden_units
         layers.append(nn.Linear(width, out_features))
         layers.append(nn.Flatten(0, 1) if out_features == 1 else nn.LogSoftmax(dim=-1))
