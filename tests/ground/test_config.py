@@ -270,9 +270,7 @@ class TestLayers:
             ({"task": "sine"}, "mlp"),
         ],
     )
-    def test_a_setting_of_one_network_chooses_it(
-        self, changes: dict[str, Any], model: str
-    ) -> None:
+    def test_a_setting_of_one_network_chooses_it(self, changes: dict[str, Any], model: str) -> None:
         assert build_config(changes).as_dict()["model"] == model
 
     def test_a_recorded_config_without_later_keys_means_what_it_meant(self) -> None:
