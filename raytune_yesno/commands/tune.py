@@ -30,14 +30,15 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
-    from raytune_yesno.files.remote import is_remote, keep_remotely
+    from raytune_yesno.files.remote import is_remote
+    from raytune_yesno.study.mirror import mirror_to_uri
     from raytune_yesno.study.store import STORE
 
     place = options.resume or options.out
     if is_remote(place):
         if options.resume:
             refuse_flags(options, "out")
-        with keep_remotely(place, resume=bool(options.resume), note=note) as out:
+        with mirror_to_uri(place, resume=bool(options.resume), note=note) as out:
             return _tune(options, results, out, place.rstrip("/"))
     with open_folder(options.out, "studies", resume=options.resume, record=STORE) as (out, check):
         return _tune(options, results, out, str(out), check)
