@@ -94,10 +94,23 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "calibration": checkpoint.calibration,
     }
     with replace_folder(folder) as new:
-        torch.save(checkpoint.state_dict, new / STATE_DICT)
+        _write_tensors(checkpoint.state_dict, new / STATE_DICT)
         if checkpoint.optimizer is not None:
-            torch.save(checkpoint.optimizer, new / RESUME)
+            _write_tensors(checkpoint.optimizer, new / RESUME)
         describe_checkpoint(description, new)
+
+
+def _write_tensors(tensors: Any, path: Path) -> None:
+    """Save tensors to a file.
+
+    Raises:
+        OSError: it cannot be written. Given the path, torch raises an error that does not say why.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(tensors, file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:

@@ -1,24 +1,30 @@
 """The command line: what can be asked. What is done lies in :mod:`raytune_yesno.commands`.
 
-Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 143
-terminated.
+Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 141 the
+reader of standard output has gone, 143 terminated.
 """
 
 import argparse
-import contextlib
 import errno
 import importlib
 import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
-from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
+from raytune_yesno.commands.terminal import (
+    ReaderGone,
+    flushed_stdout,
+    lasting_stderr,
+    open_closed_streams,
+    result_stream,
+)
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
+from raytune_yesno.home import ensure_home
 from raytune_yesno.numerals import read_number
 
 # A name that nothing can have, or that the user may not look at.
@@ -64,30 +70,32 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    open_closed_streams()
+    ensure_home()
     # The networks are small: threads that wait by spinning cost ten times the work where the
     # machine has other things to do. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with lasting_stderr(), _result_stream() as results:
+    is_debugged = False
+    with lasting_stderr():
         try:
-            # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
-            for number in _STOPPING:
-                signal.signal(number, _raise_interrupted)
-            result: dict[str, Any] = _find_command(options.run)(options, results)
+            with flushed_stdout():  # help and version are printed there
+                options = build_parser().parse_args(arguments)
+            is_debugged = options.debug
+            with result_stream() as results:
+                return _run(options, results)
         except Interrupted as stop:
             saved = f", what was reached is saved; it goes on with: {stop.resume}"
             print(f"\nstopped{saved if stop.resume else ''}", file=sys.stderr)
             return 128 + stop.signum
+        except ReaderGone:
+            return 128 + signal.SIGPIPE
         except (InputError, WorkError) as error:
-            if options.debug:
+            if is_debugged:
                 raise
             print(f"raytune-yesno: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader of a pipe has gone
-            return 1
         except Exception as error:
-            if options.debug:
+            if is_debugged:
                 raise
             if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
                 place = one_line(str(error.filename))
@@ -96,10 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1
-        exit_code = int(result.pop("exit_code", 0))
-        if options.json:
-            print(dump_json(result), file=results, flush=True)
-        return exit_code
+
+
+def _run(options: argparse.Namespace, results: TextIO) -> int:
+    # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
+    for number in _STOPPING:
+        signal.signal(number, _raise_interrupted)
+    result: dict[str, Any] = _find_command(options.run)(options, results)
+    exit_code = int(result.pop("exit_code", 0))
+    if options.json:
+        print(dump_json(result), file=results, flush=True)
+    return exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -260,7 +275,7 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
+        help="a trial of search manual, repeatable: learning_rate=1e-3,hidden_units=64",
     )
     parser.add_argument(
         "--scheduler",
@@ -491,25 +506,6 @@ def _raise_interrupted(signum: int, frame: object) -> None:
     for number in _STOPPING:  # a second one, be it the other, ends the process at once
         signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
-
-
-@contextlib.contextmanager
-def _result_stream() -> Iterator[TextIO]:
-    """Give the standard output to results alone; what else is printed goes to standard error.
-
-    Libraries print to file descriptor 1 at times, and a program that reads our last line should
-    not have to know.
-    """
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as results:
-            yield make_lasting(results)
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 if __name__ == "__main__":

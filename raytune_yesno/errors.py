@@ -30,6 +30,10 @@ class WorkError(_Said, RuntimeError):
     """The work itself failed; one line. The command line prints it and exits with code 1."""
 
 
+class UnfinishedError(WorkError):
+    """The work failed, and can be resumed once the cause is mended."""
+
+
 def one_line(text: str) -> str:
     """Return a text as one line that a terminal can show: cut, and without control characters."""
     text = to_utf8(text)

@@ -24,7 +24,7 @@ from typing import Any
 
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.proxies import reach_directly
-from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token
+from raytune_yesno.cluster.token import NO_DASHBOARD, NOWHERE, ensure_token
 from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.import_path import module_command
 
@@ -155,6 +155,7 @@ def start_node(
     reach_directly(ip)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **NO_DASHBOARD}
+    environment["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE  # Ray reports even that it shall not
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(

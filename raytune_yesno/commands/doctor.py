@@ -30,7 +30,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            with ray_session(address):
+            with ray_session(options.address):
                 take(examine_cluster(options.out))
         except InputError as error:
             take(iter([Check("cluster", "problem", str(error))]))

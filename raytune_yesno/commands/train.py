@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.common import new_folder, read_data, say, telling_way_on
+from raytune_yesno.commands.common import open_folder, read_data, say, telling_way_on
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model."""
+    if options.resume:
+        refuse_flags(options, "out")
+    with open_folder(options.out, "runs", resume=options.resume, record=SETTINGS_FILE) as (out, _):
+        return _train(options, results, out)
+
+
+def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
     from raytune_yesno.cluster.session import check_utf8, ray_session
 
     settings = read_settings(options)
     flags = given_flags(options, num_workers=options.num_workers)
     if options.resume:
-        refuse_flags(options, "out")
-        out = Path(options.resume).absolute()
         settings, config = resume_settings(out, settings, flags)
     else:
-        out = new_folder(options.out, "runs")
         config = build_config(settings["config"], flags)
     data = read_data(settings, options, config)
     if data and hasattr(task := find_task(config.task), "remarks"):

@@ -4,6 +4,7 @@ Progress, stop conditions and trackers listen to the record; the recorder knows 
 """
 
 import contextlib
+import errno
 import signal
 import threading
 import time
@@ -55,7 +56,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             WorkError: a signal asks to stop; what could not be written is told.
         """
         where = f"{self.store.path}: cannot be written ({error.strerror})"
-        if self.stopped_by is not None:
+        if self.stopped_by is not None or error.errno == errno.EFBIG:  # `ulimit -f`
             raise WorkError(f"{where}; what was not recorded is trained again by --resume")
         if time.monotonic() - self.tried_at > _SAY_AGAIN_S:
             self.tried_at = time.monotonic()

@@ -18,6 +18,7 @@ from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
@@ -51,6 +52,7 @@ def run_search(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
 
@@ -66,6 +68,7 @@ def run_search(
         note: is handed a line on each checkpoint that could not be used.
         checkpoint_every_s: seconds of a trial that a crash may cost.
         listen: is handed every event that the store was told.
+        check: called before each record; it raises once another process writes to the study.
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
@@ -83,7 +86,7 @@ def run_search(
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    store = StudyStore(out, listen, place)
+    store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
     if not resume:
         store.append(
@@ -221,6 +224,7 @@ def run_refit(
     place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
@@ -229,6 +233,7 @@ def run_refit(
     Args:
         place: where workers leave their checkpoints, a URI, and where the study's folder is kept
             [that folder].
+        check: as of :func:`run_search`.
 
     Returns:
         ``checkpoint`` (a folder), ``epochs``, and ``test`` and ``test_says`` (figures on the
@@ -275,7 +280,12 @@ def run_refit(
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
-    StudyStore(study.path).append("refitted", **refit)
+
+    def wait(error: OSError) -> None:
+        if not wait_until_writable(study.path, 1 << 16, note):
+            raise error
+
+    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
     return refit
 
 

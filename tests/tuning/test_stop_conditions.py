@@ -9,6 +9,7 @@ from raytune_yesno.cli import build_parser, main
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import LEGACY_OBJECTIVE
 from raytune_yesno.schedulers.asha_median import FIFO
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.space import Choice, Float, Space
@@ -19,7 +20,7 @@ from raytune_yesno.tuning.plan import DEAF, Plan
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
 
-OBJECTIVE = build_config().objective
+OBJECTIVE = LEGACY_OBJECTIVE
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
 
 
@@ -248,7 +249,14 @@ class TestTheCommandLine:
         assert self.plan().stop == StopConditions()
 
     def test_points_are_the_trials_of_a_manual_search(self) -> None:
-        plan = self.plan("--point", "channels=[16,32],dropout=0.1", "--point", "optimizer=adam")
+        plan = self.plan(
+            "--set",
+            "model=cnn",
+            "--point",
+            "channels=[16,32],dropout=0.1",
+            "--point",
+            "optimizer=adam",
+        )
         points = [{"channels": [16, 32], "dropout": 0.1}, {"optimizer": "adam"}]
         algorithm = plan.build_algorithm()
         assert (plan.search, plan.num_trials) == ("manual", 2)
