@@ -174,7 +174,7 @@ class Config:
 TASKS = Registry(
     "task",
     {
-        "yesno": "raytune_yesno.tasks.speech.settings:SpeechTask",
+        "yesno": "raytune_yesno.tasks.speech.declaration:SpeechTask",
         "sine": "raytune_yesno.tasks.sine:Sine",
     },
 )

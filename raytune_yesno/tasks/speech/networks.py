@@ -4,12 +4,16 @@ Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytune_yesno.tasks.dropout import ExampleDropout
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.settings import SpeechConfig
 
 WINDOW = 28
 """Side of the image that the networks read: 28 mel bands by 28 frames."""
@@ -181,3 +185,20 @@ class MLP(nn.Sequential):
             x = x.squeeze(1).unfold(-1, WINDOW, STRIDE).transpose(1, 2).flatten(-2)
             x = x.squeeze(1) if single else x
         return super().forward(x)  # type: ignore[no-untyped-call]
+
+
+def build_network(config: "SpeechConfig") -> nn.Module:
+    """Return the recogniser's network, untrained: classes blank, no and yes."""
+    shared: dict[str, Any] = {
+        "hidden_units": config.hidden_units,
+        "activation": config.activation,
+        "dropout": config.dropout,
+    }
+    model: nn.Module
+    if config.model == "cnn":
+        model = Net(3, config.channels, config.kernel_size, **shared)
+    elif config.model == "tdnn":
+        model = TDNN(3, **shared)
+    else:
+        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
+    return model.to(getattr(torch, config.dtype))

@@ -14,10 +14,10 @@ from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import LogMel, position_time_s
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -59,7 +59,7 @@ class Recognizer:
         if min_confidence is None:
             min_confidence = read_calibration(checkpoint.calibration).threshold
         self.min_confidence = min_confidence
-        self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
+        self.model = restore_model(lambda: build_network(config), checkpoint)
         self.model.eval()
         self._calibration = read_calibration(checkpoint.calibration)
         self.extract = LogMel(getattr(torch, config.dtype), config.features)

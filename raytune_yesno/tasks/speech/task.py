@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from raytune_yesno.seeding import build_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
@@ -23,10 +24,10 @@ from raytune_yesno.tasks.speech.features import (
     known_alignment,
     no_alignment,
 )
-from raytune_yesno.tasks.speech.networks import MLP, TDNN, WINDOW, Net
+from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes
-from raytune_yesno.tasks.speech.settings import SpeechConfig, SpeechTask
+from raytune_yesno.tasks.speech.settings import SpeechConfig
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class YesNo(SpeechTask):
         self.train_scale = 1 / self._num_examples
 
     def build_model(self) -> nn.Module:
-        return build_yesno_model(self._config)
+        return build_network(self._config)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
         order = shuffle(self._num_examples, "order", self._config.seed, epoch)
@@ -238,23 +239,6 @@ def scene_examples(
         return examples
 
     return keep(("scenes", corpus.fingerprint, dtype, kind, tuple(indices)), build)
-
-
-def build_yesno_model(config: SpeechConfig) -> nn.Module:
-    """Return the recogniser's network, untrained: classes blank, no and yes."""
-    shared: dict[str, Any] = {
-        "hidden_units": config.hidden_units,
-        "activation": config.activation,
-        "dropout": config.dropout,
-    }
-    model: nn.Module
-    if config.model == "cnn":
-        model = Net(3, config.channels, config.kernel_size, **shared)
-    elif config.model == "tdnn":
-        model = TDNN(3, **shared)
-    else:
-        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
-    return model.to(getattr(torch, config.dtype))
 
 
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:
