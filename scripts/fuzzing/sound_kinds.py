@@ -28,12 +28,19 @@ CHUNKS = (
 )
 
 
-def make_recording(seed: int, kind: str = "PCM_16", rate: int = 8000, channels: int = 1) -> bytes:
-    """Return a WAV file of a second of noise."""
+def make_recording(
+    seed: int,
+    kind: str = "PCM_16",
+    rate: int = 8000,
+    channels: int = 1,
+    container: str = "WAV",
+    order: str = "FILE",
+) -> bytes:
+    """Return a recording of a second of noise."""
     random = np.random.default_rng(seed)
     samples = random.uniform(-0.5, 0.5, (rate, channels)).astype("float32")
     with io.BytesIO() as file:
-        soundfile.write(file, samples, rate, format="WAV", subtype=kind)
+        soundfile.write(file, samples, rate, format=container, subtype=kind, endian=order)
         return file.getvalue()
 
 
@@ -44,6 +51,8 @@ def good_recordings(folder: Path) -> list[bytes]:
         *(make_recording(n, kind) for n, kind in enumerate(kinds)),
         make_recording(20, rate=44_100, channels=2),
         make_recording(21, rate=16_000, channels=3),
+        make_recording(22, order="BIG"),
+        *(make_recording(23, container=name) for name in ("WAVEX", "RF64", "W64", "FLAC", "AIFF")),
     ]
 
 
