@@ -18,9 +18,9 @@ from raytune_yesno import cli
 from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.evaluation import WORDLESS
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 CORPUS = synthesize(10)
 STREAMS = pytest.mark.skipif(
@@ -33,7 +33,7 @@ def make_checkpoint(folder: Path, **settings: object) -> Path:
     """Save a network that knows nothing, and so hears much."""
     config = as_speech(build_config({"channels": (4, 8), "hidden_units": 16, **settings}))
     torch.manual_seed(1)
-    state_dict = build_yesno_model(config).state_dict()
+    state_dict = build_network(config).state_dict()
     state_dict["fc2.weight"] *= 30  # so that no class always wins
     save_checkpoint(Checkpoint(config, {}, 1, [{"epoch": 1}], False, state_dict), folder)
     return folder
