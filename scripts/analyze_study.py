@@ -1,8 +1,9 @@
-#!/usr/bin/env python3
-"""Analyse studies from Python: load them, compare the searches with a proper test, draw the best
-so far for a paper, print Markdown. A worked example: copy it and change it.
+"""Analyze studies from Python: a worked example, to copy and change.
 
-    python scripts/analyze_study studies/tpe-* studies/random-* --picture best.png > comparison.md
+    python scripts/analyze_study.py studies/tpe-* studies/random-* --picture best.png > result.md
+
+It loads studies, compares the searches with a significance test, draws the best metric so far for a
+paper, and prints Markdown.
 
 Needs the environment that scripts/quickstart makes; the picture, matplotlib: pip install '.[plot]'.
 Studies that differ in their seed alone count as repeats of one search.

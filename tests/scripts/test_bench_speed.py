@@ -1,4 +1,4 @@
-"""The tables of scripts/bench: what is compared with what."""
+"""The tables of ``python scripts/bench speed``: what is compared with what."""
 
 from typing import Any
 

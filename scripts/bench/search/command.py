@@ -1,34 +1,33 @@
-#!/usr/bin/env python3
-"""Compare the search algorithms where truth is known and nothing is trained.
+"""Compare the search algorithms where the truth is known and nothing is trained.
 
-    python scripts/bench_search --out studies/bench                # all of it; an hour or two
-    python scripts/bench_search --out studies/bench --quick        # a few seeds; minutes
-    python scripts/bench_search --out studies/bench --part table --seeds 30
+    python scripts/bench search --out studies/bench                # everything: an hour or two
+    python scripts/bench search --out studies/bench --quick        # a few seeds: minutes
+    python scripts/bench search --out studies/bench --part table --seeds 30
+    python scripts/bench search --record studies/table             # train the table again
 
-Three parts. `functions`: test functions over mixed domains. `table`: trials of the `yesno` CNN that
-scripts/record_table trained beforehand; a suggestion stands for the nearest of them, and every
-search is replayed with every scheduler that it goes with. (`pbt` changes a trial in its midst, and
-nobody trained that: it is left out.) `digits`: scikit-learn's digits, as in Yang & Shami (2020).
-Peers on the same runs: Optuna's TPE and Gaussian process.
+Three parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
+that suits it (except `pbt`, which changes a trial during training: that was not recorded).
+`digits`: scikit-learn's digits, as in Yang & Shami (2020). Peers on the same runs: Optuna's TPE and
+Gaussian process.
 
-It writes results.md, results.json and pictures to --out, beside runs.jsonl, a line a run; a run
-that is there is not made again, so that what is interrupted goes on when it is called again.
-Needs the extras `search` and `plot`: pip install '.[search,plot]'.
+Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
+that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
+`search` and `plot`: pip install '.[search,plot]'.
 """
 
 import argparse
 import dataclasses
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from bench.cost import tell_cost
-from bench.pictures import draw_functions, draw_table
-from bench.results import tell_digits, tell_functions, tell_table
-from bench.runs import Kept, list_runs
-from bench.table import load_table
+from bench.search.cost import tell_cost
+from bench.search.pictures import draw_functions, draw_table
+from bench.search.record import record_table
+from bench.search.results import tell_digits, tell_functions, tell_table
+from bench.search.runs import Kept, list_runs
+from bench.search.table import load_table
 
 PARTS = {
     "functions": "Test functions over mixed domains",
@@ -39,9 +38,10 @@ SEEDS = {"functions": 30, "table": 30, "digits": 10}
 QUICK_SEEDS = 3
 
 
-def main() -> None:
+def main(words: Sequence[str], prog: str) -> int:
+    """Run the benchmark and print its tables; return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--out",
@@ -56,11 +56,20 @@ def main() -> None:
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
     parser.add_argument("--report", action="store_true", help="run nothing: write what is there")
-    parser.add_argument("--cost", action="store_true", help="of a suggestion; print it, no more")
-    options = parser.parse_args()
+    parser.add_argument("--cost", action="store_true", help="print only what a suggestion costs")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="only train the recorded table again, in a study of its own in DIR",
+    )
+    options = parser.parse_args(words)
     if options.cost:
         print("\n".join(tell_cost()))
-        return
+        return 0
+    if options.record:
+        print(record_table(options.record))
+        return 0
 
     kept = Kept(options.out / "runs.jsonl")
     for part in options.part or PARTS if not options.report else ():
@@ -72,6 +81,7 @@ def main() -> None:
             if done % 25 == 0 or done == len(runs):
                 print(f"{part}: {done} of {len(runs)} runs, last {run.search}", flush=True)
     print(write_results(kept, options.out))
+    return 0
 
 
 def write_results(kept: Kept, out: Path) -> str:
@@ -86,9 +96,9 @@ def write_results(kept: Kept, out: Path) -> str:
     lines = [
         "# Searches compared",
         "",
-        "Written by `scripts/bench_search`. Medians over seeds; in parentheses the interval that "
-        "holds the true median with 95 % or more, from order statistics. *never*: not within the "
-        "run.",
+        "Written by `python scripts/bench search`. Medians over seeds; in parentheses the interval "
+        "that holds the true median with at least 95 % confidence, from order statistics. *never*: "
+        "not within the run.",
     ]
     for part, title in PARTS.items():
         if part in parts:
@@ -105,7 +115,3 @@ def write_results(kept: Kept, out: Path) -> str:
     if "table" in parts:
         draw_table(records, table, out / "table.png")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from bench.functions import FUNCTIONS
-from bench.results import write_table
-from bench.searches import OURS, build_search
+from bench.search.functions import FUNCTIONS
+from bench.search.results import write_table
+from bench.search.searches import OURS, build_search
 from raytune_yesno.search import History, Observation, build_algorithm
 
 NUM_RESULTS = (10, 100, 1_000, 10_000)

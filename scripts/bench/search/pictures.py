@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.functions import FUNCTIONS
-from bench.measures import take_median, trace_epochs, trace_evaluations
-from bench.results import Records, list_searches, select
-from bench.runs import NUM_EVALUATED
-from bench.table import Table
+from bench.search.functions import FUNCTIONS
+from bench.search.measures import take_median, trace_epochs, trace_evaluations
+from bench.search.results import Records, list_searches, select
+from bench.search.runs import NUM_EVALUATED
+from bench.search.table import Table
 
 
 def draw_functions(records: Records, path: Path) -> None:

@@ -5,12 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.digits import NUM_EVALUATIONS, PAPER
-from bench.functions import FUNCTIONS
-from bench.measures import Median, best_after, epochs_to, evaluations_to, take_median
-from bench.runs import NUM_BEGUN, NUM_EVALUATED, SLOTS, Run
-from bench.searches import OURS, PEERS
-from bench.table import Table
+from bench.search.digits import NUM_EVALUATIONS, PAPER
+from bench.search.functions import FUNCTIONS
+from bench.search.measures import Median, best_after, epochs_to, evaluations_to, take_median
+from bench.search.runs import NUM_BEGUN, NUM_EVALUATED, SLOTS, Run
+from bench.search.searches import OURS, PEERS
+from bench.search.table import Table
 
 Records = Mapping[Run, dict[str, Any]]
 ORDER = (*OURS, *PEERS)

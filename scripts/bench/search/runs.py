@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.digits import NUM_EVALUATIONS, measure_error
-from bench.digits import SPACES as DIGITS
-from bench.functions import FUNCTIONS
-from bench.searches import OURS, PEERS, build_search
-from bench.simulator import Curve, Outcome, simulate
-from bench.table import Table, load_table
+from bench.search.digits import NUM_EVALUATIONS, measure_error
+from bench.search.digits import SPACES as DIGITS
+from bench.search.functions import FUNCTIONS
+from bench.search.searches import OURS, PEERS, build_search
+from bench.search.simulator import Curve, Outcome, simulate
+from bench.search.table import Table, load_table
 
 SLOTS = 4
 """Trials at a time on the table, and so results that a suggestion has to do without."""

@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from bench.simulator import Searching
+from bench.search.simulator import Searching
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Domain, Float, Point, Space
 

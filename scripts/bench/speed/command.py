@@ -1,9 +1,9 @@
 """Measure how fast the project is, beside what people would use instead and the machine's limit.
 
-    python scripts/bench                                  # all parts; hours
-    python scripts/bench --part overhead --case 1s --repeats 3
-    python scripts/bench --table                          # of the results so far
-    python scripts/bench --table --commit A --commit B    # before and after
+    python scripts/bench speed                                  # all parts; hours
+    python scripts/bench speed --part overhead --case 1s --repeats 3
+    python scripts/bench speed --table                          # of the results so far
+    python scripts/bench speed --table --commit A --commit B    # before and after
 
 Cases of a part are run in turn, and that is repeated: what else the machine does then meets them
 all. Peers, pinned, are installed into an environment of their own, which borrows torch and Ray from
@@ -14,18 +14,17 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tables import find_commit, read_results
+from shared import find_commit, read_results
 
 from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
 from bench.speed.case import Case, describe_machine
 from bench.speed.pictures import draw_pictures
 from bench.speed.table import format_tables
 
-RESULTS = Path(__file__).parent / "speed" / "results"
+RESULTS = Path(__file__).parent / "results"
 PARTS = {
     "overhead": overhead,
     "startup": startup,
@@ -37,9 +36,10 @@ PARTS = {
 }
 
 
-def main() -> int:
+def main(words: Sequence[str], prog: str) -> int:
+    """Measure, or print the tables of what was measured; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python scripts/bench",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,20 +54,19 @@ def main() -> int:
     )
     parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
     parser.add_argument(
-        "--commit", action="append", help="whose results are told; repeatable [the last one's]"
+        "--commit", action="append", help="only results of this one; repeatable [all]"
     )
     parser.add_argument("--draw", type=Path, metavar="DIR", help="pictures of them, as SVG")
     parser.add_argument("--json", action="store_true", help="print the lines of results instead")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if not options.table:
         measure(options)
     results = read_results(options.out)
-    commits = options.commit or [result["commit"] for result in results[-1:]]
     parts = options.part or PARTS
     results = [
         result
         for result in results
-        if result["commit"].startswith(tuple(commits))
+        if result["commit"].startswith(tuple(options.commit or ("",)))
         and result["part"] in parts
         and _is_wanted(result["case"], options.case)
     ]
@@ -106,7 +105,3 @@ def measure(options: argparse.Namespace) -> None:
 
 def _is_wanted(case: str, texts: list[str] | None) -> bool:
     return not texts or any(text in case for text in texts)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,1 +1,1 @@
-"""What `scripts/chaos` is made of: clusters, commands to disturb, faults, and what must be left."""
+"""Faults injected into real work: a cluster, commands to disturb, faults, and what must hold."""

@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import faults.disk
-import faults.network
-from faults.cluster import TRIAL, Cluster
-from faults.compare import find_rewritten
-from faults.disk import Disk
-from faults.kinds import FAULTS
-from faults.runs import Command
-from faults.study import Study
-from faults.training import Training
-from faults.work import Work
+from reliability.chaos import disk, network
+from reliability.chaos.cluster import TRIAL, Cluster
+from reliability.chaos.compare import find_rewritten
+from reliability.chaos.disk import Disk
+from reliability.chaos.kinds import FAULTS
+from reliability.chaos.runs import Command
+from reliability.chaos.study import Study
+from reliability.chaos.training import Training
+from reliability.chaos.work import Work
 
 NODES, CPUS = 2, 2
 INJECTIONS = 8  # in a round, at most
@@ -50,7 +49,7 @@ class Campaign:
             Cluster(
                 NODES,
                 CPUS,
-                None if faults.network.why_not() else faults.network.Network(),
+                None if network.why_not() else network.Network(),
                 RAY_memory_usage_threshold=str(_memory_threshold()),
                 RAY_memory_monitor_refresh_ms="100",
             )
@@ -65,8 +64,8 @@ class Campaign:
     def why_not(self, fault: str) -> str | None:
         """Return why a fault cannot be injected here, or None."""
         if fault == "network cut":
-            return faults.network.why_not()
-        return faults.disk.why_not() if fault.startswith("disk") else None
+            return network.why_not()
+        return disk.why_not() if fault.startswith("disk") else None
 
     def run(self, fault: str, number: int) -> list[dict[str, Any]]:
         """Run a round, and return a result for each injection."""

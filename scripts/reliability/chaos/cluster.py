@@ -9,7 +9,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from faults.network import HEAD, Network
 from raytune_yesno.cluster.local import (
     OBJECT_STORE_BYTES,
     end_processes,
@@ -19,6 +18,7 @@ from raytune_yesno.cluster.local import (
     wait_for_node,
 )
 from raytune_yesno.cluster.token import ensure_token
+from reliability.chaos.network import HEAD, Network
 
 TRIAL = "ray::ResourceTrainable"
 """How Ray names a process of trials."""

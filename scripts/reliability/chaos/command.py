@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Disturb real studies and runs on a cluster of this machine, and see whether anything is lost.
 
-    python scripts/chaos --minutes 30 --seed 1            # all faults in turn
-    python scripts/chaos --fault "driver killed" --minutes 5
-    python scripts/chaos --table                          # of all results so far
+    python scripts/reliability chaos --minutes 30 --seed 1            # all faults in turn
+    python scripts/reliability chaos --fault "driver killed" --minutes 5
+    python scripts/reliability chaos --table                          # of all results so far
 
 In a round a study runs, is hit by a fault at random moments, goes on or is resumed, and is then
 held against an undisturbed one of the same seed: every trial recorded once, all figures and the
@@ -19,22 +18,23 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+from shared import find_commit, read_results
 
-from faults.campaign import Campaign
-from faults.kinds import FAULTS
-from faults.network import move_into_namespaces
-from faults.table import format_table
-from tables import find_commit, read_results
+from reliability.chaos.campaign import Campaign
+from reliability.chaos.kinds import FAULTS
+from reliability.chaos.network import move_into_namespaces
+from reliability.chaos.table import format_table
 
-RESULTS = Path(__file__).parent / "faults" / "results"
+RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> int:
+def main(words: Sequence[str], prog: str) -> int:
+    """Run the campaign, or print its table; return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="begin no round later [10]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments [0]")
@@ -46,7 +46,7 @@ def main() -> int:
         "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
     )
     parser.add_argument("--table", action="store_true", help="disturb nothing: print the table")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.table:
         print(format_table(read_results(options.out)))
         return 0
@@ -78,7 +78,3 @@ def main() -> int:
                 break
     print(format_table(results))
     return int(any(result["problems"] or not result["recovered"] for result in results))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from faults.runs import read_lines
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study.study import Study, load
+from reliability.chaos.runs import read_lines
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 FILES = {"study.jsonl", "refit"}

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from faults.disk import Disk
-from faults.study import Study, wait_a_moment
-from faults.training import Training
-from faults.work import Recovered
 from raytune_yesno.checkpoint import DESCRIPTION, RESUME, STATE_DICT
 from raytune_yesno.study.store import STORE
+from reliability.chaos.disk import Disk
+from reliability.chaos.study import Study, wait_a_moment
+from reliability.chaos.training import Training
+from reliability.chaos.work import Recovered
 
 Fault = Callable[[Any, random.Random], Recovered | None]
 """Injects, into a study or a training run; None where nothing was there to be hit."""

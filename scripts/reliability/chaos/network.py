@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.disk import run_or_fail
+from reliability.chaos.disk import run_or_fail
 
 NEEDED = ("unshare", "ip")
 HEAD = "10.77.0.1"

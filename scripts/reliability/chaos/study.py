@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from faults.cluster import Cluster
-from faults.compare import HISTORY, find_losses
-from faults.runs import Lines, count_lines
-from faults.work import Recovered, Work
 from raytune_yesno.study.store import STORE
+from reliability.chaos.cluster import Cluster
+from reliability.chaos.compare import HISTORY, find_losses
+from reliability.chaos.runs import Lines, count_lines
+from reliability.chaos.work import Recovered, Work
 
 TRIALS, EPOCHS = 8, 4
 MAX_FAILURES = 3  # as in `tune`, which would import Ray: see Cluster

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from tables import align_table
+from shared import align_table
 
 HEAD = ("fault", "injected", "recovered", "lost", "median s", "worst s")
 

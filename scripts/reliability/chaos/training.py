@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from faults.cluster import Cluster
-from faults.compare import HISTORY, LAST, find_lost_epochs
-from faults.runs import count_lines, read_lines
-from faults.work import Recovered, Work
 from raytune_yesno.commands.settings import SETTINGS_FILE
+from reliability.chaos.cluster import Cluster
+from reliability.chaos.compare import HISTORY, LAST, find_lost_epochs
+from reliability.chaos.runs import count_lines, read_lines
+from reliability.chaos.work import Recovered, Work
 
 # In double precision what rounding leaves between different numbers of workers stays so small.
 SETTINGS = ("--data", "synthetic:10", "--set", "dtype=float64", "--set", "dropout=0")

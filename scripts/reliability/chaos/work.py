@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.cluster import Cluster
-from faults.runs import Command
+from reliability.chaos.cluster import Cluster
+from reliability.chaos.runs import Command
 
 PATIENCE_S = 300.0  # for a step of it, with a fault in its way
 _WAY_ON = "it goes on with: "

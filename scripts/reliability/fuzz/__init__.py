@@ -1,1 +1,1 @@
-"""What `scripts/fuzz` throws at the readers, and how it judges what they answer."""
+"""Damaged input for every reader: how it is made, and how the answers are judged."""

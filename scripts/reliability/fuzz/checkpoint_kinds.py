@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from fuzzing.kind import Kind
-from fuzzing.mutations import mutate_bytes, mutate_json
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
     Checkpoint,
@@ -24,6 +22,8 @@ from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.loop import build_optimizer, fit
+from reliability.fuzz.kind import Kind
+from reliability.fuzz.mutations import mutate_bytes, mutate_json
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 

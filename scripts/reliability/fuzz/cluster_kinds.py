@@ -4,14 +4,14 @@ import re
 from pathlib import Path
 from random import Random
 
-from fuzzing.kind import Kind, find_untidy
-from fuzzing.settings_kinds import damage_yaml
 from raytune_yesno.commands import launch as command
 from raytune_yesno.errors import InputError
 from raytune_yesno.launch.definition import EDIT_MARK, read_documents, walk_values
 from raytune_yesno.launch.rules import check_definition
+from reliability.fuzz.kind import Kind, find_untidy
+from reliability.fuzz.settings_kinds import damage_yaml
 
-DEFINITIONS = Path(__file__).parents[2] / "cluster"
+DEFINITIONS = Path(__file__).parents[3] / "cluster"
 
 
 def good_definitions(folder: Path) -> list[bytes]:

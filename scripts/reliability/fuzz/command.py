@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Throw damaged input at every reader, and count what is not refused in one line.
 
-    python scripts/fuzz --minutes 30 --seed 1          # all kinds, in equal shares of the time
-    python scripts/fuzz --kind "WAV files" --count 5000
-    python scripts/fuzz --table                        # of all results so far
+    python scripts/reliability fuzz --minutes 30 --seed 1     # all kinds, in equal shares of time
+    python scripts/reliability fuzz --kind "WAV files" --count 5000
+    python scripts/reliability fuzz --table                   # of all results so far
 
 Good inputs are damaged in one place or a few, those further that reach new lines of the reader. A
 try is refused (an InputError of one line; exit code 2), accepted, or a finding: any other
@@ -15,26 +14,26 @@ taken otherwise than it was given. The same seed throws the same inputs. Finding
 import argparse
 import importlib.metadata
 import json
-import os
 import pickle
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+from shared import find_commit, read_results
 
-from fuzzing.kind import Verdict
-from fuzzing.kinds import KINDS
-from fuzzing.runner import run_kind
-from fuzzing.table import format_table
-from tables import find_commit, read_results
+from reliability.fuzz.kind import Verdict
+from reliability.fuzz.kinds import KINDS
+from reliability.fuzz.runner import run_kind
+from reliability.fuzz.table import format_table
 
-RESULTS = Path(__file__).parent / "fuzzing" / "results"
+RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> int:
+def main(words: Sequence[str], prog: str) -> int:
+    """Run the campaign, or print its table; return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=5.0, help="for all kinds together [5]")
     parser.add_argument("--count", type=int, default=10**9, metavar="N", help="of each kind")
@@ -53,7 +52,7 @@ def main() -> int:
         help="[%(default)s]",
     )
     parser.add_argument("--table", action="store_true", help="try nothing: print the table")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.table:
         print(format_table(read_results(options.out)))
         return 0
@@ -99,8 +98,3 @@ def main() -> int:
     print(format_table(results))
     found = {"traceback", "hang", "silent default"}
     return int(any(found & result["ends"].keys() for result in results))
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes are forked
-    sys.exit(main())

@@ -11,15 +11,15 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from fuzzing.checkpoint_kinds import good_checkpoints
-from fuzzing.kind import Kind, find_untidy
-from fuzzing.mutations import VALUES, misspell
-from fuzzing.record_kinds import write_study
-from fuzzing.settings_kinds import SETTINGS, damage_assignment
-from fuzzing.sound_kinds import good_folders, write_files
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.folder import FOLDER
+from reliability.fuzz.checkpoint_kinds import good_checkpoints
+from reliability.fuzz.kind import Kind, find_untidy
+from reliability.fuzz.mutations import VALUES, misspell
+from reliability.fuzz.record_kinds import write_study
+from reliability.fuzz.settings_kinds import SETTINGS, damage_assignment
+from reliability.fuzz.sound_kinds import good_folders, write_files
 
 Words = tuple[str, ...]
 GOOD: Path | None = None  # the folder of good files, which commands are handed by relative names

@@ -1,6 +1,6 @@
 """All kinds of bad input, by name."""
 
-from fuzzing import (
+from reliability.fuzz import (
     checkpoint_kinds,
     cluster_kinds,
     command_kinds,

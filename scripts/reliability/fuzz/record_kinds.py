@@ -7,8 +7,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzzing.kind import Kind, find_untidy
-from fuzzing.mutations import mutate_json, mutate_lines
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.report import write_report
@@ -22,6 +20,8 @@ from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.replay import find_replayable
 from raytune_yesno.tuning.run import best_config, check_data
+from reliability.fuzz.kind import Kind, find_untidy
+from reliability.fuzz.mutations import mutate_json, mutate_lines
 
 SPACE = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": Int(4, 64)}
 

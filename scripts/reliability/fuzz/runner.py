@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzzing.kind import LIMIT_BYTES, LIMIT_S, Kind, Verdict, try_inputs
+from reliability.fuzz.kind import LIMIT_BYTES, LIMIT_S, Kind, Verdict, try_inputs
 
 _SILENT_S = LIMIT_S + 20  # without a word from a process: it hangs where no signal reaches it
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import yaml
 
-from fuzzing.kind import Kind
-from fuzzing.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
 from raytune_yesno.config import build_config
@@ -17,6 +15,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
+from reliability.fuzz.kind import Kind
+from reliability.fuzz.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 
 CONFIGS = [build_config(), build_config({"model": "mlp"}), build_config({"task": "sine"})]
 

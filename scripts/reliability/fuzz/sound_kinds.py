@@ -12,12 +12,12 @@ from random import Random
 import numpy as np
 import soundfile
 
-from fuzzing.kind import Kind, find_untidy
-from fuzzing.mutations import mutate_bytes, mutate_head
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.download import fetch
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, read_recording
+from reliability.fuzz.kind import Kind, find_untidy
+from reliability.fuzz.mutations import mutate_bytes, mutate_head
 
 Files = dict[str, bytes]
 

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from tables import align_table
+from shared import align_table
 
-from fuzzing.kind import OUTCOMES
+from reliability.fuzz.kind import OUTCOMES
 
 HEAD = ("kind", "tried", "refused", "accepted", "tracebacks", "hangs", "silent defaults")
 

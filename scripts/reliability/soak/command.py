@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """A day squeezed: a study of thousands of short trials, a fault every few seconds, all watched.
 
-    python scripts/soak                                   # 3,000 trials
-    python scripts/soak --table                           # of the results so far
+    python scripts/reliability soak                                   # 3,000 trials
+    python scripts/reliability soak --table                           # of the results so far
 
 Memory, open files and processes of every role, and the disk, are measured as the trials go by; what
 has a bound is the same in the second quarter of the trials and in the last. At the end every trial
@@ -14,22 +13,23 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+from shared import find_commit, read_results
 
-from faults.campaign import Campaign
-from faults.network import move_into_namespaces
-from faults.soak import format_growth, soak
-from faults.table import format_table
-from tables import find_commit, read_results
+from reliability.chaos.campaign import Campaign
+from reliability.chaos.network import move_into_namespaces
+from reliability.chaos.table import format_table
+from reliability.soak.study import format_growth, soak
 
-RESULTS = Path(__file__).parent / "faults" / "soaked"
+RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> int:
+def main(words: Sequence[str], prog: str) -> int:
+    """Run the campaign, or print its table; return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=3000, metavar="N", help="[3000]")
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="faults, mean [5]")
@@ -39,7 +39,7 @@ def main() -> int:
         "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
     )
     parser.add_argument("--table", action="store_true", help="run nothing: print the tables")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if not options.table:
         move_into_namespaces()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the cluster
@@ -60,7 +60,3 @@ def main() -> int:
     for end in ends:
         print(*end["problems"], sep="\n")
     return int(any(line["problems"] for line in [*faults, *ends]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,34 @@
-"""Result files of the campaigns, a JSON object a line, and tables that read well as text, too."""
+"""Shared by benchmarks and campaigns: the entry point, result files (JSON lines), text tables."""
 
+import importlib
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+
+def run_command(package: str, usage: str, names: Sequence[str]) -> int:
+    """Run the command that the first word of the command line names.
+
+    Args:
+        package: folder of ``scripts/``; each of its commands is a module ``NAME/command.py`` there
+            with a function ``main(words, prog)``, imported only when it is run.
+        usage: printed if the first word names no command.
+        names: of the commands.
+
+    Returns:
+        The exit code.
+    """
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in names:
+        asked = name in ("-h", "--help")
+        print(usage.strip(), file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    module = importlib.import_module(f"{package}.{name}.command")
+    code: int = module.main(sys.argv[2:], f"python scripts/{package} {name}")
+    return code
 
 
 def find_commit() -> str:

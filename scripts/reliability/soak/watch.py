@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from faults.cluster import TRIAL, Cluster
+from reliability.chaos.cluster import TRIAL, Cluster
 
 ROLES = {
     "trials": TRIAL,

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tables import align_table
+from shared import align_table
 
-from faults.campaign import Campaign
-from faults.compare import find_differing, find_miscounted
-from faults.kinds import FAULTS
-from faults.study import SMALL, Study
-from faults.watch import FIGURES, measure, measure_disk, summarize
 from raytune_yesno.study.study import load
+from reliability.chaos.campaign import Campaign
+from reliability.chaos.compare import find_differing, find_miscounted
+from reliability.chaos.kinds import FAULTS
+from reliability.chaos.study import SMALL, Study
+from reliability.soak.watch import FIGURES, measure, measure_disk, summarize
 
 MIX = {
     "trial killed": 12,
