@@ -41,7 +41,7 @@ def draw_table(records: Records, table: Table, path: Path) -> None:
     for axes, scheduler in zip(panels[1:], ("asha", "hyperband", "median"), strict=True):
         for search, kind in (("random", "fifo"), *((s, scheduler) for s in _ours(records))):
             found = select(records, "table", "table", search, kind)
-            traces = [trace_epochs(r["spent"], r["bests"], at) for r in found]
+            traces = [trace_epochs(r["spent"], r["bests"], at.tolist()) for r in found]
             label = "random, fifo" if kind == "fifo" else search
             if traces:
                 _draw(axes, at, traces, table.least, label, dashed=kind == "fifo")

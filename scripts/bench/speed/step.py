@@ -21,6 +21,7 @@ from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
 from raytune_yesno.tasks.speech.features import Batch, Example, collate
 from raytune_yesno.tasks.speech.networks import Net
+from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
     VALIDATION_BATCH,
@@ -85,7 +86,7 @@ def measure(settings: dict[str, Any], epochs: int) -> dict[str, float]:
     torch.set_num_threads(1)
     keep_freed_memory()
     torch.set_flush_denormal(True)
-    config = build_config(settings)
+    config = as_speech(build_config(settings))
     data = Data(config)
     torch.manual_seed(0)
     model = Net(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
@@ -110,7 +111,7 @@ def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
     """Train with the project's loop, and return what the last quarter's epochs took."""
     torch.set_num_threads(1)
     if keep_subnormal:
-        loop.flush_subnormal = nullcontext
+        loop.flush_subnormal = nullcontext  # type: ignore[assignment]
     records = loop.fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
     seconds = [record.metrics["seconds"] for record in records]
     return {"ms an epoch": 1000 * statistics.median(seconds[-math.ceil(epochs / 4) :])}
@@ -119,7 +120,7 @@ def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
 class Data:
     """The examples that an epoch goes through."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SpeechConfig) -> None:
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)

@@ -108,7 +108,8 @@ class Cluster:
 
     def count_alive(self) -> int:
         """Return how many nodes the head takes for alive."""
-        from ray._raylet import GcsClient  # not before the token is set: see __init__
+        # Not before the token is set: see __init__.
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
         client = GcsClient(address=self.address)

@@ -43,7 +43,10 @@ class Command:
         terminal: bool = False,
     ) -> None:
         self.log = log
-        self.master, slave = pty.openpty() if terminal else (None, None)
+        self.master: int | None = None
+        slave: int | None = None
+        if terminal:
+            self.master, slave = pty.openpty()
         name = os.ttyname(slave) if slave is not None else None
         self.process: Any = _CONTEXT.Process(
             target=_run, args=(list(arguments), log, name, dict(environment))

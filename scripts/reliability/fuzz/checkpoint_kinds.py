@@ -20,6 +20,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.loop import build_optimizer, fit
 from reliability.fuzz.kind import Kind
@@ -38,7 +39,7 @@ class Input:
 
 def good_checkpoints(folder: Path) -> list[Input]:
     torch.manual_seed(0)
-    model = build_yesno_model(CONFIG)
+    model = build_yesno_model(as_speech(CONFIG))
     optimizer = build_optimizer(CONFIG, model)
     model(torch.randn(1, 1, 28, 40)).sum().backward()
     optimizer.step()
@@ -103,7 +104,7 @@ def _change(random: Random, tree: Any) -> Any:
     if isinstance(tree, list) and tree and random.random() < 0.9:
         at = random.randrange(len(tree))
         return [*tree[:at], _change(random, tree[at]), *tree[at + 1 :]]
-    others = (
+    others: tuple[Any, ...] = (
         *(None, {}, [], "x", 3, -1, 1e308, float("nan"), torch.tensor(float("nan"))),
         *(torch.zeros(1).expand(10**12), torch.zeros(1).expand(10**5, 10**5), torch.zeros(0)),
         *(torch.zeros(2, 2, dtype=torch.complex64), torch.zeros(3, dtype=torch.int8)),

@@ -67,7 +67,9 @@ def main(words: Sequence[str], prog: str) -> int:
         began = time.monotonic()
         seen: dict[str, int] = {}
 
-        def keep(damaged: object, verdict: Verdict, name: str = name, seen: dict = seen) -> None:
+        def keep(
+            damaged: object, verdict: Verdict, name: str = name, seen: dict[str, int] = seen
+        ) -> None:
             seen[verdict.what] = seen.get(verdict.what, 0) + 1
             if seen[verdict.what] == 1:
                 print(f"{name}: {verdict.outcome}: {verdict.what}", file=sys.stderr, flush=True)

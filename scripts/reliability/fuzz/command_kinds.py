@@ -42,7 +42,7 @@ COMMANDS: tuple[Words, ...] = (
     ("corpus", "synthesize", "made", "--recordings", "4"),
     ("corpus", "fetch", "made", "--url", "file:///nowhere"),
 )
-PLACES = (
+PLACES: tuple[str, ...] = (
     "",
     ".",
     "nowhere",
@@ -52,8 +52,6 @@ PLACES = (
     "new",
     "/proc/version",
     "/dev/null",
-)
-PLACES += (
     "yesno",
     "sine",
     "~",
@@ -63,8 +61,6 @@ PLACES += (
     "bogus://x",
     "a\nb",
     "é",
-)
-PLACES += (
     "file:///",
     "s3://",
     "://",

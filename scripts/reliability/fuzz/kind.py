@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -162,7 +163,7 @@ def try_inputs(kind: Kind, random: Random, folder: Path) -> Iterator[tuple[Any, 
         here = place / str(number)
         here.mkdir()
         with reached.watching():
-            verdict = judge(lambda damaged=damaged, here=here: kind.attempt(damaged, here))
+            verdict = judge(partial(kind.attempt, damaged, here))
         _remove(here)
         if reached.fresh and verdict.outcome in ("refused", "accepted") and len(pool) < 2000:
             pool.append(damaged)

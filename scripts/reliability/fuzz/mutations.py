@@ -52,7 +52,7 @@ def mutate_bytes(random: Random, data: bytes, dictionary: tuple[bytes, ...] = ()
             return data[:at] + bits + data[at + 1 :]
         case 6:
             width, order = random.choice((1, 2, 4, 8)), random.choice(("little", "big"))
-            number = (random.choice(_INTEGERS) % 256**width).to_bytes(width, order)  # type: ignore[arg-type]
+            number = (random.choice(_INTEGERS) % 256**width).to_bytes(width, order)
             return data[:at] + number + data[at + width :]
         case 7 if dictionary:
             return data[:at] + random.choice(dictionary) + data[at:]

@@ -13,7 +13,7 @@ from raytune_yesno.report import write_report
 from raytune_yesno.report.export import collect_epochs, collect_trials
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule, recorded_results
-from raytune_yesno.space import Choice, Float, Int
+from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.study.store import STORE, StudyStore
 from raytune_yesno.study.study import Study, load
 from raytune_yesno.tuning import warm_start
@@ -23,7 +23,7 @@ from raytune_yesno.tuning.run import best_config, check_data
 from reliability.fuzz.kind import Kind, find_untidy
 from reliability.fuzz.mutations import mutate_json, mutate_lines
 
-SPACE = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": Int(4, 64)}
+SPACE: Space = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": Int(4, 64)}
 
 
 def write_study(folder: Path, scheduler: str = "asha") -> None:

@@ -252,7 +252,8 @@ def try_space(mapping: Any, folder: Path) -> str | None:
     for name, domain in mapping.items():
         if isinstance(domain, dict) and "choice" not in domain:
             kind = float if "float" in domain else int
-            ends = [kind(_read(end)) for end in domain.get("float", domain.get("int"))]
+            given: Any = domain.get("float", domain.get("int"))
+            ends = [kind(_read(end)) for end in given]
             if ends != [space[name].low, space[name].high]:  # type: ignore[union-attr]
                 return f"{name}: {ends!r:.100} was taken as {space[name]}"
     Plan(build_config(), space, search="random").check()

@@ -38,8 +38,8 @@ def make_recording(seed: int, kind: str = "PCM_16", rate: int = 8000, channels: 
 
 
 def good_recordings(folder: Path) -> list[bytes]:
-    kinds = ("PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-    kinds += ("IMA_ADPCM", "MS_ADPCM", "GSM610")
+    kinds = ["PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
+    kinds += ["IMA_ADPCM", "MS_ADPCM", "GSM610"]
     return [
         *(make_recording(n, kind) for n, kind in enumerate(kinds)),
         make_recording(20, rate=44_100, channels=2),
@@ -88,9 +88,9 @@ def damage_folder(random: Random, files: Files) -> Files:
         case 0 | 1 | 2:
             files[name] = damage_recording(random, files[name])
         case 3:
-            names = ("2.wav", "0_.wav", "_0.wav", "0_1.WAV", ".0.wav", "é.wav", "a\nb.wav", ".wav")
-            names += ("0_1_1.wav.wav", "0" * 240 + ".wav", "\udcff.wav", "0__1.wav", "٠_١.wav")
-            names += ("x.wav", "0.txt", "\x1b[2J.wav")
+            names = ["2.wav", "0_.wav", "_0.wav", "0_1.WAV", ".0.wav", "é.wav", "a\nb.wav", ".wav"]
+            names += ["0_1_1.wav.wav", "0" * 240 + ".wav", "\udcff.wav", "0__1.wav", "٠_١.wav"]
+            names += ["x.wav", "0.txt", "\x1b[2J.wav"]
             files[random.choice(names)] = files.pop(name)
         case 4:
             other = random.choice(("0.wav", "1_0_1.wav", "1_1_0.WAV"))
