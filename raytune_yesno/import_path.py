@@ -16,7 +16,10 @@ the user runs. This module imports only modules that Python has loaded at its st
 import os
 import site
 import sys
-from collections.abc import Iterable
+
+TYPE_CHECKING = False  # as type checkers know it, without ``typing``
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PACKAGE = __name__.partition(".")[0]
 # ``python -c`` puts an empty entry, the working directory, on the path. ``sys`` is built in.
@@ -73,7 +76,7 @@ class WorkerPath(list[str]):
     Ray adds the driver's working directory and the folder of its script.
     """
 
-    def extend(self, folders: Iterable[str]) -> None:
+    def extend(self, folders: "Iterable[str]") -> None:
         """Add the folders that are on this process's ``sys.path``."""
         searched = {os.path.abspath(entry) for entry in sys.path}
         super().extend(folder for folder in folders if folder in searched)

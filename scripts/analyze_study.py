@@ -17,7 +17,7 @@ from raytune_yesno.report.compare import compare_groups, group_studies, name_mea
 from raytune_yesno.report.export import format_markdown
 from raytune_yesno.report.importance import measure_importance
 from raytune_yesno.report.spending import trace_best
-from raytune_yesno.study.study import Study, join_trials, load_all, name_studies
+from raytune_yesno.study import Study, join_trials, load_all, name_studies
 
 
 def print_markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
+from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.report import Report, write_report
 from raytune_yesno.report.export import (
     check_exports,
@@ -18,8 +19,8 @@ from raytune_yesno.report.export import (
 )
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import Study, load, name_studies
 
 _WATCH_EVERY_S = 5.0
 
@@ -67,10 +68,11 @@ def run_report(
             for study, name in zip(studies, name_studies(studies), strict=True):
                 for problem in study.problems[:5]:
                     if f"{name}: {problem}" not in told:
-                        note(f"{name}: {problem}")
+                        note(one_line(f"{name}: {problem}"))
                         told.add(f"{name}: {problem}")
                 if len(study.problems) > 5:
-                    note(f"{name}: and {len(study.problems) - 5} more; the page lists them")
+                    more = len(study.problems) - 5
+                    note(one_line(f"{name}: and {more} more; the page lists them"))
             _print(studies, report, options, say)
         if not running:
             files = (*options.exports, *options.epoch_exports)
@@ -123,7 +125,11 @@ def _load(options: Namespace) -> list[Study]:
         raise InputError(
             f"the studies are judged by different metrics ({', '.join(metrics)}); give --metric"
         )
-    if options.metric and not any(options.metric in study.epochs for study in studies):
+    if len({study.mode for study in studies}) > 1:
+        raise InputError(
+            f"the studies differ in whether the least {studies[0].metric} is best; give --mode"
+        )
+    if options.metric and not any(study.metric in study.epochs for study in studies):
         known = [key for study in studies for key in study.epochs.columns]
         raise InputError(
             f"--metric {options.metric}: {suggest_name(options.metric, dict.fromkeys(known))}"
@@ -144,10 +150,10 @@ def _print(
 ) -> None:
     orders = [importance.names for importance in report.importances]
     say(format_leaderboards(studies, options.top, orders))
-    say(f"table: {report.csv}")
-    say(f"page: {report.html}")
+    say(escape_controls(f"table: {report.csv}"))
+    say(escape_controls(f"page: {report.html}"))
     for file in (*options.exports, *options.epoch_exports):
-        say(f"export: {Path(file).absolute()}")
+        say(escape_controls(f"export: {Path(file).absolute()}"))
 
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
@@ -161,8 +167,13 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         found = {
             "study": str(best.path),
             "trial": best.best.number,
-            "config": {**best.asked.get("config", {}), **best.best.best_point},
+            # Null, as metrics have it, would be another value of a setting than NaN.
+            "config": to_strict_json(
+                {**best.asked.get("config", {}), **best.best.best_point}, spell=True
+            ),
             "metrics": best.best.metrics,
+            "metric": best.metric,
+            "mode": best.mode,
         }
     return {
         "trials": sum(len(study.trial_list) for study in studies),

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.study.store import STORE
+from raytune_yesno.errors import InputError, WorkError, quote
 
+STORE = "study.jsonl"
+
+LOCK = ".lock"
+"""The folder below a study that keeps a second writer off; see :mod:`raytune_yesno.files.lock`."""
 COPY_EVERY_S = 1.0
 """Seconds of records that a lost machine may cost; of a large study more, see `_SHARE`."""
 _SHARE = 0.05  # of the time, that copying may take
@@ -121,7 +124,11 @@ def download(uri: str, folder: Path, *, missing_ok: bool = False) -> None:
         found = filesystem.get_file_info(
             fs.FileSelector(path, allow_not_found=missing_ok, recursive=True)
         )
-        files = [file for file in found if file.type == fs.FileType.File]
+        files = [
+            file
+            for file in found
+            if file.type == fs.FileType.File and f"/{LOCK}/" not in file.path.removeprefix(path)
+        ]
         copy_files(filesystem, files, path, folder)
     except OSError as error:
         raise InputError(f"{uri}: cannot be read ({_first_line(error)})") from None
@@ -162,24 +169,35 @@ def at_hand(place: str) -> Iterator[Path]:
 def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Iterator[Path]:
     """Give a folder to write a study in; what is written there is kept at a URI.
 
-    Its records are copied every second or so, the rest at the end.
+    Its records are copied every second or so, the rest at the end. Meanwhile no other command may
+    write there.
 
     Args:
         resume: the study is there and goes on; otherwise there must be none.
         note: prints that copying fails for now.
 
     Raises:
-        InputError: the storage cannot be written to, or it is not as ``resume`` says.
+        InputError: the storage cannot be written to, it is not as ``resume`` says, or another
+            command writes there.
         WorkError: what was written could not be copied at the end; the folder is kept.
     """
+    from raytune_yesno.files.lock import hold
+
     if "?" in uri:
         raise InputError(
             f"{uri.split('?')[0]}: leave out what follows the question mark; an endpoint and keys "
             "are taken from the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …) on all nodes"
         )
+    with hold(uri, note) as lock:
+        yield from _keep(uri, resume, note, lock.check)
+
+
+def _keep(
+    uri: str, resume: bool, note: Callable[[str], None], check: Callable[[], None]
+) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="raytune-yesno-"))
     try:
-        copier = _Copier(uri, folder)
+        copier = _Copier(uri, folder, check)
         copier.begin(resume)
     except InputError:
         shutil.rmtree(folder)
@@ -193,6 +211,8 @@ def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
             try:
                 copier.copy(folder / STORE)
                 failed = False
+            except WorkError:
+                return  # another command has taken the lock over; this one is being stopped
             except OSError as error:
                 if not failed:
                     note(f"{uri}: not reached for now, tried again ({_first_line(error)})")
@@ -219,8 +239,8 @@ def keep_remotely(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
 class _Copier:
     """Copy files of a folder to the same names under a URI, where they changed."""
 
-    def __init__(self, uri: str, folder: Path) -> None:
-        self.uri, self.folder = uri, folder
+    def __init__(self, uri: str, folder: Path, check: Callable[[], None]) -> None:
+        self.uri, self.folder, self.check = uri, folder, check
         self.filesystem, self.root = open_filesystem(uri)
         self.copied: dict[Path, tuple[int, int]] = {}
 
@@ -246,7 +266,8 @@ class _Copier:
             raise InputError(f"--resume {self.uri}: no study there (no {STORE})")
         if is_there and not resume:
             raise InputError(
-                f"--out {self.uri}: there is a study; give another place, or --resume {self.uri}"
+                f"--out {self.uri}: there is a study; give another folder or URI, or --resume "
+                f"{quote(self.uri)}"
             )
 
     def copy(self, file: Path) -> None:
@@ -258,6 +279,7 @@ class _Copier:
             content = file.read_bytes()
         except FileNotFoundError:
             return
+        self.check()
         path = f"{self.root}/{file.relative_to(self.folder).as_posix()}"
         self.filesystem.create_dir(path.rpartition("/")[0])
         with self.filesystem.open_output_stream(path) as sink:

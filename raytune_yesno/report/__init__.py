@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raytune_yesno.errors import to_utf8
+from raytune_yesno.report.export import collect_trials, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
-from raytune_yesno.study.study import Study, join_trials
+from raytune_yesno.study.study import TRIAL_COLUMNS, Study
 
 TABLE = "trials.csv"
 PAGE = "report.html"
@@ -48,8 +50,8 @@ def write_report(
         for index, study in enumerate(studies)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    table = studies[0].trials if len(studies) == 1 else join_trials(studies)
-    _write(out / TABLE, table.to_csv(index=False))
+    heads = TRIAL_COLUMNS if len(studies) == 1 else ("study", *TRIAL_COLUMNS)
+    write_table(collect_trials(studies), out / TABLE, heads)
     _write(out / PAGE, build_page(studies, importances, refresh_s))
     return Report(out / TABLE, out / PAGE, importances)
 
@@ -57,5 +59,5 @@ def write_report(
 def _write(file: Path, text: str) -> None:
     """Replace a file in one step: a browser may be reading it."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(to_utf8(text), encoding="utf-8")
     part.replace(file)

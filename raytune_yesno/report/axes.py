@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
-from raytune_yesno.study.study import Study
 from raytune_yesno.text import format_value
 
 _WIDE = 50  # positive values whose greatest is this many times their least get a logarithmic scale

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from raytune_yesno.study.study import Study
+from raytune_yesno.study import Study
 
 _GREATEST_LOG = 700.0  # beyond it, the exponential is no float
 

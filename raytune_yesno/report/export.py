@@ -1,14 +1,14 @@
 """Tables of trials and epochs as files: CSV, Parquet, JSON, Markdown, by the file's ending."""
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.errors import InputError
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.errors import InputError, escape_controls
+from raytune_yesno.files.json_text import dump_json, to_strict_json
+from raytune_yesno.study import Study, name_studies
 
 Row = dict[str, Any]
 
@@ -31,19 +31,30 @@ def collect_epochs(studies: Sequence[Study]) -> list[Row]:
     return _name_rows(studies, [study.epoch_rows for study in studies])
 
 
-def write_table(rows: Sequence[Row], file: Path) -> None:
-    """Write rows in the format that the file's ending says.
+def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> None:
+    r"""Write rows in the format that the file's ending says.
 
-    What is missing or no finite number is empty in CSV and Markdown, null in the others. Parquet
-    keeps numbers, truth values, texts and lists as what they are; a column of several kinds, or of
+    What is missing or not a finite number is empty in CSV and Markdown, null in the others; NaN and
+    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV and Markdown, control
+    characters are escaped (``\n``, ``\x1b``); in CSV, a text that a spreadsheet would run as a
+    formula begins with an apostrophe. Parquet and JSON keep texts as they are. Parquet keeps
+    numbers, truth values, texts and lists as what they are; a column of several kinds, or of
     mappings, holds JSON texts, and its field's metadata say so (``encoding``: ``json``).
+
+    Args:
+        rows: mappings of columns to values.
+        file: what to write; replaced in one step, since somebody may be reading it.
+        heads: the columns of a table without rows.
     """
-    keys = dict.fromkeys(key for row in rows for key in row)
-    columns = {key: [_clean(row.get(key)) for row in rows] for key in keys}
+    keys = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys(heads)
+    columns = {
+        key: [to_strict_json(row.get(key), spell=key.startswith("config.")) for row in rows]
+        for key in keys
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     WRITERS[file.suffix.lower()](columns, part)
-    part.replace(file)  # in one step: somebody may be reading it
+    part.replace(file)
 
 
 def format_markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -67,13 +78,23 @@ def _write_csv(columns: Mapping[str, list[Any]], file: Path) -> None:
 
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow([_format_csv(name) for name in columns])
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow([_format_csv(cell) for cell in row])
+
+
+def _format_csv(cell: object) -> object:
+    """Return a cell that neither a terminal nor a spreadsheet obeys; numbers stay what they are."""
+    if cell is None or isinstance(cell, int | float):
+        return cell
+    text = escape_controls(str(cell))
+    is_formula = text.lstrip().startswith(_FORMULA_STARTS) and text != "-inf"
+    return f"'{text}" if is_formula else text
 
 
 def _write_json(columns: Mapping[str, list[Any]], file: Path) -> None:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    lines = ",\n".join(dump_json(row) for row in rows)
     file.write_text(f"[{lines}]\n", encoding="utf-8")
 
 
@@ -100,8 +121,13 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
             array = array.cast(pa.string())
         fields.append(pa.field(name, array.type, metadata=encoding))
         arrays.append(array)
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    with file.open("wb") as stream:  # pyarrow takes no name that is not UTF-8
+        parquet.write_table(table, stream)
 
+
+# What begins a formula; in some languages the full-width forms do, too.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _TEXTS = frozenset(("error", "host", "node", "device", "status"))
 
@@ -113,17 +139,6 @@ WRITERS: dict[str, Callable[[Mapping[str, list[Any]], Path], None]] = {
 }
 
 
-def _clean(value: Any) -> Any:
-    """Make a value fit for strict JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value if isinstance(value, str | int | bool | None) else str(value)
-
-
 def _format_cell(cell: object) -> str:
     if cell is None:
         return ""
@@ -131,4 +146,5 @@ def _format_cell(cell: object) -> str:
 
 
 def _escape(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    text = escape_controls(" ".join(text.split()))
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.report.axes import Axis, build_axes
-from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.study import Study, Trial
 
 MIN_TRIALS = 10  # two to predict in each fold; whether more are needed is for the test of luck
 _MOST_TRIALS = 400

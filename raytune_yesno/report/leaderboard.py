@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from raytune_yesno.report.axes import build_axes
-from raytune_yesno.study.study import Study, Trial, name_studies
+from raytune_yesno.report.sentences import describe_objective
+from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MOST = 14  # characters of a config value
@@ -19,9 +20,10 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         order: the hyperparameters to show first; as many are shown as fit.
     """
     lines = [_headline(study)]
+    objective = [_cut(line, WIDTH) for line in describe_objective(study)]
     ranking = study.ranking[:top]
     if not ranking:
-        return "\n".join([*lines, "no trial has come to a result yet"])
+        return "\n".join([*lines, "no trial has come to a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
     names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
     others = [
@@ -37,8 +39,11 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
             [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
             for metric in others
         ),
-        ["epochs", *(f"{trial.metrics['epoch']}/{len(trial.epochs)}" for trial in ranking)],
+        ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
     ]
+    if any(trial.status not in ("done", "stopped") for trial in ranking):
+        columns.insert(1, ["status", *(trial.status for trial in ranking)])
+    fixed = len(columns)
     width = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
         values = [_cut(format_value(trial.best_point.get(name, ""))) for trial in ranking]
@@ -51,10 +56,10 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
     for row in zip(*columns, strict=True):
         cells = [cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    hidden = len(names) - (len(columns) - 3 - len(others))
+    hidden = len(names) - (len(columns) - fixed)
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *objective])
 
 
 def _show(study: Study, trial: Trial, name: str) -> str:

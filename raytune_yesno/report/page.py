@@ -18,7 +18,7 @@ from raytune_yesno.report.compare import (
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.spending import Spending, measure_spending, trace_best
-from raytune_yesno.study.study import Study, name_studies
+from raytune_yesno.study import Study, name_studies
 from raytune_yesno.text import format_seconds, format_value
 
 _SCRIPTS = ("core.js", "plots.js", "params.js", "table.js", "start.js")
@@ -146,6 +146,7 @@ def _outcome(study: Study) -> str:
         )
         html.append(f'<h3>Best config</h3><dl class="config">{rows}</dl>')
     facts = {
+        "judged by": "; ".join(prose.describe_objective(study)),
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": asked.get("config", {}).get("seed"),

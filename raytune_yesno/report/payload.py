@@ -1,6 +1,5 @@
 """What the page's plots are drawn from, as compact JSON."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.compare import Group
 from raytune_yesno.report.spending import Curve, lay_timeline, trace_best
-from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.study import Study, Trial
 
 _MOST_POINTS = 100  # of a trial's curve
 _BAND_POINTS = 60
@@ -48,7 +48,7 @@ def build_payload(
 
 def embed(payload: object) -> str:
     """Return JSON that can stand inside a <script> element: nothing in it can end the element."""
-    text = json.dumps(payload, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    text = dump_json(payload, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -72,10 +72,11 @@ def _describe(
         "name": name,
         "metric": study.metric,
         "mode": study.mode,
+        "ranked": study.ranked,
         "best": index[study.best.number] if study.best else None,
         "axes": [asdict(axis) for axis in axes],
         "important": sorted(range(len(axes)), key=lambda k: _place(axes[k].name, order)),
-        "fixed": _plain(fixed),
+        "fixed": to_strict_json(fixed, spell=True),
         "number": [trial.number for trial in trials],
         "status": [STATUSES.index(trial.status) for trial in trials],
         "epochs": [len(trial.epochs) for trial in trials],
@@ -117,7 +118,7 @@ def _choices(study: Study, names: Sequence[str]) -> dict[str, list[Any]]:
         for trial in study.trial_list:
             place = axes[name].place(trial.best_point.get(name))
             if place is not None:
-                known[int(place)] = _plain(trial.best_point[name])
+                known[int(place)] = to_strict_json(trial.best_point[name], spell=True)
         values[name] = known
     return values
 
@@ -128,7 +129,8 @@ def _thin(trial: Trial) -> list[list[float | None]]:
     epochs = [epoch for epoch in trial.epochs if epoch.get(trial.metric) is not None]
     if len(epochs) > _MOST_POINTS:
         kept = {round(place) for place in np.linspace(0, len(epochs) - 1, _MOST_POINTS)}
-        kept.add(min(range(len(epochs)), key=lambda place: trial.score(epochs[place])))
+        if (best := trial.objective.find_best(epochs)) is not None:
+            kept.add(best)
         epochs = [epochs[place] for place in sorted(kept)]
     places = [epoch["epoch"] for epoch in epochs]
     values: list[float | None] = [_round(epoch[trial.metric]) for epoch in epochs]
@@ -147,7 +149,7 @@ def _band(curves: Sequence[Curve]) -> list[list[float]]:
     rows = []
     for curve in curves:
         at = np.searchsorted([place for place, _ in curve], places, side="right") - 1
-        rows.append(np.array([value for _, value in curve])[at])
+        rows.append(np.array([value for _, value in curve], dtype=float)[at])
     stacked = np.stack([places, np.min(rows, 0), np.median(rows, 0), np.max(rows, 0)], axis=1)
     return [[_round(value) for value in row] for row in stacked.tolist()]
 
@@ -159,14 +161,3 @@ def _rounded(curve: Curve) -> list[tuple[float, float]]:
 def _round(value: float) -> float:
     """Round to five digits: no plot shows more."""
     return float(f"{value:.5g}") if math.isfinite(value) else 0.0
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for strict JSON."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -2,18 +2,17 @@
 
 import contextlib
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import find_task
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, quote
 from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
-from raytune_yesno.study.study import Study
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
@@ -34,6 +33,13 @@ def count_statuses(study: Study) -> str:
     for trial in study.trial_list:
         counts[trial.status] = counts.get(trial.status, 0) + 1
     return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def describe_objective(study: Study) -> list[str]:
+    """Return by which metric and in which direction trials are judged, and who says so."""
+    metric = f"metric: {study.metric}" + f" ({study.metric_source})" * bool(study.metric_source)
+    best = f"{study.mode} is best" + f" ({study.mode_source})" * bool(study.mode_source)
+    return [metric, best] if study.metric_source else [f"{metric}, {best}"]
 
 
 def describe_state(study: Study) -> str:
@@ -255,7 +261,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         for key, value in shown.items():
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words += ["--set", f"{key}={text}"]
-        train = shlex.join(words)
+        train = " ".join(map(quote, words))
     config = list_changes(base)
     settings = {
         **({"data": study.data} if study.data else {}),

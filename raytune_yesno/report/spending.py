@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
+from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import assign_slots
 from raytune_yesno.study.store import Event
-from raytune_yesno.study.study import Study
 
 Curve = list[tuple[float, float]]
 

@@ -9,7 +9,7 @@ from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.sentences import CAUSES, join_names
 from raytune_yesno.report.spending import Spending
-from raytune_yesno.study.study import Study
+from raytune_yesno.study import Study
 
 Answer = tuple[str, str, str]
 """A question, its answer, and the page's section that shows why."""

@@ -7,10 +7,11 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
-from raytune_yesno.study.study import Trial
+from raytune_yesno.schedulers.protocol import Asynchronous
+from raytune_yesno.study import Trial
 
 
-class FIFO(FIFOScheduler):  # type: ignore[misc]
+class FIFO(Asynchronous, FIFOScheduler):  # type: ignore[misc]
     """Run every trial to its end, the earliest first."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
@@ -43,8 +44,8 @@ class _Recalling(FIFO):
         super().__init__(**options)
         self.earlier: dict[int, Trial] = {}
 
-    def prepare(self, earlier: Iterable[Trial]) -> None:
-        """Take what a study's records say, before its trials are added."""
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
+        """Keep the records of earlier trials, which are entered before the first new one."""
         self.earlier = {trial.number: trial for trial in earlier}
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:

@@ -122,7 +122,7 @@ def build_scheduler(
     """
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
-    check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=TAKEN)
+    options = check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=TAKEN)
     about: dict[str, Any] = {"space": space or {}, "seed": seed} if name == "pbt" else {}
     if name in ORDERED:
         about["ordered"] = ordered

@@ -11,8 +11,7 @@ from raytune_yesno.files.remote import copy_tree, name_checkpoint
 from raytune_yesno.schedulers.synchronous import Rounds
 from raytune_yesno.search.cube import build_generator
 from raytune_yesno.space import Choice, Float, Int, Point, Space
-from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
+from raytune_yesno.study import Trial
 
 
 class PBT(Rounds):
@@ -55,14 +54,12 @@ class PBT(Rounds):
         self.goal = interval
         self.copied: set[int] = set()  # of those that meet there, who goes on as a copy already
 
-    def prepare(
-        self, earlier: Iterable[Trial], *, num_trials: int, slots: int, store: StudyStore
-    ) -> None:
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Take what a study's records say: the population meets next where the last one stood."""
         earlier = list(earlier)
-        super().prepare(earlier, num_trials=num_trials, slots=slots, store=store)
+        super().prepare(earlier, **context)
         standing = {n: entrant for n, entrant in self.entrants.items() if not entrant.ended}
-        if standing and len(earlier) == num_trials:
+        if standing and len(earlier) == self.num_trials:
             least = min(entrant.epoch for entrant in standing.values())
             self.goal = max(1, -(-least // self.interval)) * self.interval
             self.copied = {

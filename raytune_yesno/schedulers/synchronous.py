@@ -14,8 +14,8 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytune_yesno.metrics import COST
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Trial
 
 OUT = 0
 """The milestone of a trial that was judged too bad to go on."""
@@ -41,6 +41,7 @@ class Entrant:
 class Rounds(FIFOScheduler):  # type: ignore[misc]
     """Pause trials at milestones; :meth:`milestones` says how far each may go."""
 
+    synchronous = True
     _supports_buffered_results = False
 
     def __init__(self, epochs: int) -> None:
@@ -55,12 +56,16 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         self._known: dict[int, int] | None = None
 
     def prepare(
-        self, earlier: Iterable[Trial], *, num_trials: int, slots: int, store: StudyStore
+        self,
+        earlier: Iterable[Trial],
+        *,
+        num_trials: int,
+        slots: int,
+        store: StudyStore,
+        on_wait: Callable[[int], None],
     ) -> None:
-        """Take what a study's records say, before its trials are added.
-
-        A trial that was cut off stands at its last checkpoint.
-        """
+        """See :class:`StudyScheduler`. A trial that was cut off continues at its checkpoint."""
+        self.on_wait = on_wait
         self.num_trials, self.slots, self.store = num_trials, slots, store
         for trial in earlier:
             ended = trial.status != "running"

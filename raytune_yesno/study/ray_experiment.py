@@ -1,40 +1,128 @@
-"""Read a Ray Tune experiment that plain Ray code made: its text files, never a pickle.
+"""Read an experiment that Ray Tune wrote: its text files, never a pickle.
 
-Ray writes a folder each trial, with ``params.json`` (the config), ``result.json`` (one JSON line a
-report) and, of a failed one, ``error.txt``; and ``experiment_state-*.json`` beside them, which
-says how each trial ended.
+Ray writes a folder per trial, with ``params.json`` (its last config), ``result.json`` (one JSON
+line per report), ``progress.csv`` (the same reports without their configs) and, of a trial that
+raised, ``error.txt``. ``experiment_state-*.json`` beside the folders lists the trials, says how
+each ended, and names the metric. ``tuner.pkl`` is a pickle: it is split into its tokens, which
+executes nothing, and only the texts of ``metric`` and ``mode`` are looked at.
+
+The numbers are those of Ray's ``ResultGrid``: every report counts, one that a retry or a copied
+checkpoint trained again included, and the best trial is that of ``get_best_result(scope="all")``,
+whatever its status.
 """
 
 import contextlib
+import csv
+import io
+import math
+import pickletools
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from raytune_yesno.errors import InputError, one_line, suggest_name
+from raytune_yesno.files.json_text import parse_json
 from raytune_yesno.files.remote import copy_files
-from raytune_yesno.study.events import is_number, is_time
-from raytune_yesno.study.store import STORE, Event, parse_json
+from raytune_yesno.metrics import Metric, Objective
+from raytune_yesno.study.events import is_time
+from raytune_yesno.study.metric_names import known_mode, name_metric
+from raytune_yesno.study.store import STORE, Event
 from raytune_yesno.study.study import METRIC, Study, Trial
 
-_TEXTS = ("result.json", "params.json", "error.txt")
-# What Ray adds to every report.
+_RESULTS, _PROGRESS, _PARAMS, _ERROR = "result.json", "progress.csv", "params.json", "error.txt"
+_TEXTS = (_RESULTS, _PROGRESS, _PARAMS, _ERROR)
+_STATES = "experiment_state-*.json"
+_TUNER = "tuner.pkl"
+_COPIES = "pbt_global.txt"  # there if PBT copied trials
+_MODES = ("min", "max")
+_DEFAULT_METRIC = "_metric"  # of ``tune.report(value)``; Ray names it where nobody names another
+_PICKLED = "CLOUDPICKLE_FALLBACK"  # how a state file marks a value that JSON cannot hold
+_MAX_TUNER_BYTES = 10_000_000
+_MAX_NUMBER = 1e300  # sums of metrics stay finite
+_RANKED = ("done", "stopped", "failed", "running")  # Ray judges trials of every status
+
+_TIMES = ("time_this_iter_s", "time_total_s", "timestamp")
+
+# What Ray sets in every report; a metric of the same name does not survive Ray itself.
 _ADDED = frozenset(
     (
         *("timestamp", "checkpoint_dir_name", "done", "should_checkpoint", "training_iteration"),
         *("trial_id", "date", "time_this_iter_s", "time_total_s", "pid", "hostname", "node_ip"),
         *("config", "time_since_restore", "iterations_since_restore", "experiment_tag"),
-        *("timesteps_total", "episodes_total", "timesteps_since_restore", "warmup_time"),
-        *("time_attr", "hist_stats", "experiment_id", "trial_num", "worker_index"),
+        *("experiment_id",),
     )
 )
-_MOST_IS_BEST = re.compile(r"acc|reward|score|auc|f1|precision|recall|r2|bleu", re.IGNORECASE)
+# What older versions of Ray add, or Ray adds on request: kept, but never taken for the objective.
+_COUNTERS = frozenset(
+    (
+        *("timesteps_total", "episodes_total", "timesteps_since_restore", "timesteps_this_iter"),
+        *("episodes_this_iter", "warmup_time", "trial_num", "worker_index"),
+    )
+)
+# Columns of progress.csv that hold texts, whatever they look like.
+_CSV_TEXTS = frozenset(("trial_id", "date", "hostname", "node_ip", "experiment_tag"))
+
+
+class _RayObjective(Objective):
+    """Orders reports as Ray does: the first of equal ones, and large integers exactly."""
+
+    def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return a key that orders epochs or trials: the least is best."""
+        value = record[self.metric.name]
+        return (-value if self.metric.mode == "max" else value,)
+
+    def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
+        """Return the position of the best report; None without any."""
+        scored = [n for n, record in enumerate(records) if record.get(self.metric.name) is not None]
+        return min(scored, key=lambda n: self.score(records[n]), default=None)
+
+
+@dataclass
+class _Known:
+    """What Ray's state file says of a trial; None where it says nothing."""
+
+    name: str | None = None
+    trial_id: str | None = None
+    tag: str | None = None
+    status: str | None = None
+    started: float | None = None
+    failures: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    has_result: bool = False
+    extremes: dict[str, Any] = field(default_factory=dict)  # by metric: Ray's ``min`` and ``max``
+
+
+@dataclass
+class _State:
+    """An experiment's state file: its name, its trials and the metric that it names."""
+
+    file: str = ""
+    trials: list[_Known] = field(default_factory=list)
+    metric: str | None = None
+
+
+@dataclass
+class _Found:
+    """What lies in a trial's folder, and what the state file says of it."""
+
+    name: str
+    point: dict[str, Any] = field(default_factory=dict)
+    reports: list[Event] = field(default_factory=list)
+    restored: list[bool] = field(default_factory=list)  # a report is the first since a restart
+    metrics: dict[str, None] = field(default_factory=dict)  # names, in order of appearance
+    trial_id: str | None = None
+    error: str | None = None
+    failures: int = 0
+    known: _Known | None = None
 
 
 def is_experiment(folder: Path) -> bool:
-    """Say whether a folder holds trials as Ray Tune writes them."""
-    return any(next(folder.glob(f"*/{name}"), None) for name in _TEXTS[:2])
+    """Say whether a folder is an experiment as Ray Tune writes it."""
+    patterns = (_STATES, *(f"*/{name}" for name in (_RESULTS, _PARAMS, _PROGRESS)))
+    return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
 def read_experiment(
@@ -46,40 +134,40 @@ def read_experiment(
 ) -> Study:
     """Return an experiment as a study.
 
-    A report is an epoch. Its time is Ray's ``time_total_s``, laid on the wall clock by
-    ``timestamp``, which Ray writes in whole seconds. A trial that ended as asked, but after fewer
-    reports than another, counts as ``stopped``. Keys of nested configs are joined by ``/``.
+    A report is an epoch, and Ray's ``training_iteration`` its number. Its time is Ray's
+    ``time_total_s``, laid on the wall clock by ``timestamp``, which Ray writes in whole seconds.
+    Keys of nested configs and metrics are joined by ``/``. A metric that is named like a column of
+    ours is called ``metric.NAME``. A trial that ended without an error, but after fewer reports
+    than another, counts as ``stopped``.
+
+    Args:
+        folder: the experiment's.
+        metric, mode: what to judge by [see :func:`_choose_metric` and :func:`_choose_mode`].
+        progress: called now and then with the number of trials read, and all there are.
 
     Raises:
-        InputError: which metric is meant cannot be told.
+        InputError: which metric is meant, or which direction is best, is not certain.
     """
     problems: list[str] = []
-    states = _read_states(folder, problems)
-    folders = sorted(
-        (path for path in folder.iterdir() if any((path / name).is_file() for name in _TEXTS)),
-        key=_creation_order,
-    )
-    read = []
-    for number, path in enumerate(folders):
-        read.append(_read_trial(path, problems))
-        if progress and number % 100 == 0:
-            progress(number, len(folders))
-    metric = metric or _guess_metric(folder, [reports for _, reports, _ in read])
-    mode = mode or ("max" if _MOST_IS_BEST.search(metric) else "min")
-    longest = max((len(reports) for _, reports, _ in read), default=0)
-    trials = []
-    for number, (path, (point, reports, error)) in enumerate(zip(folders, read, strict=True)):
-        trial = Trial(number, point, error=error, metric=metric, mode=mode)
-        trial.attempts = 1
-        trial.epochs = [{**report, "trial": number} for report in reports]
-        state = states.get(path.name)
-        finished = state == "TERMINATED" or (state is None and error is None)
-        if state == "ERROR" or (state is None and error):
-            trial.status = "failed"
-        elif finished and reports:
-            trial.status = "done" if len(reports) == longest else "stopped"
-            trial.error = None  # of an attempt before the one that succeeded
-        trials.append(trial)
+    state = _read_state(folder, problems)
+    tuner = _read_tuner(folder / _TUNER)
+    # Ray allows for fields of its own, as ``time_total_s``, to be judged by.
+    left_out = _ADDED - {metric, state.metric, tuner[0]}
+    found = _read_trials(folder, state, left_out, problems, progress)
+    names = list(dict.fromkeys(name for trial in found for name in trial.metrics))
+    metric, metric_source = _choose_metric(folder, metric, names, state, tuner)
+    mode, mode_source = _choose_mode(folder, mode, metric, names, tuner)
+    if metric not in names and any(trial.reports for trial in found):
+        problems.append(one_line(f"no trial reports the metric {metric!r}"))
+    longest = max((len(trial.reports) for trial in found), default=0)
+    judged = Metric(metric, "max" if mode == "max" else "min")
+    objective = _RayObjective(judged)
+    trials = [_build_trial(number, trial, longest, objective) for number, trial in enumerate(found)]
+    lost = sum(map(_lacks_best, trials, found))
+    if lost:
+        problems.append(
+            f"{lost} trials reported a better {one_line(metric)} than Ray wrote to their files"
+        )
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     began = min((epoch["began"] for epoch in epochs), default=0.0)
     return Study(
@@ -101,8 +189,10 @@ def read_experiment(
         end_time=max((epoch["ended"] for epoch in epochs), default=began),
         pauses=[],
         problems=problems,
-        metric=metric,
-        mode=mode,
+        objective=objective,
+        metric_source=metric_source,
+        mode_source=mode_source,
+        ranked=_RANKED,
     )
 
 
@@ -125,135 +215,423 @@ def copy_texts(uri: str) -> Iterator[Path]:
             if store.type == fs.FileType.File:
                 wanted = [store]
             else:
-                found = system.get_file_info(fs.FileSelector(root, recursive=True))
+                listed = system.get_file_info(fs.FileSelector(root, recursive=True))
                 wanted = [
                     file
-                    for file in found
-                    if file.base_name in _TEXTS or file.base_name.startswith("experiment_state-")
+                    for file in listed
+                    if file.base_name in (*_TEXTS, _TUNER, _COPIES)
+                    or file.base_name.startswith("experiment_state-")
                 ]
             copy_files(system, wanted, root, Path(kept))
         except (OSError, ValueError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
         if not wanted:
-            raise InputError(f"{uri}: no study here, and no Ray Tune experiment")
+            raise InputError(f"{uri.split('?')[0]}: no study here, and no Ray Tune experiment")
         yield Path(kept)
 
 
-def _read_trial(path: Path, problems: list[str]) -> tuple[dict[str, Any], list[Event], str | None]:
-    """Return a trial's point, reports and the last line of its error."""
-    point: dict[str, Any] = {}
-    try:
-        point = _flatten(parse_json((path / "params.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        problems.append(one_line(f"{path.name}: no params.json, its config is not known"))
-    except (OSError, ValueError, AttributeError):
-        problems.append(one_line(f"{path.name}/params.json: left out, not a config in JSON"))
-    reports: list[Event] = []
-    file = path / "result.json"
-    start = 0.0
-    for number, line in enumerate(_read_text(file).splitlines(), start=1):
+def _read_state(folder: Path, problems: list[str]) -> _State:
+    """Return the newest state file that can be read; Ray, too, takes the greatest name."""
+    for file in sorted(folder.glob(_STATES), reverse=True):
         try:
-            report = _read_report(parse_json(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            problems.append(
-                one_line(f"{path.name}/{file.name}:{number}: left out, not a whole report")
+            return _parse_state(file)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            problems.append(one_line(f"{file.name}: left out, not a state file of Ray Tune"))
+    return _State()
+
+
+def _parse_state(file: Path) -> _State:
+    """Parse a state file of any version; raise what its being otherwise raises."""
+    content = parse_json(_read_text(file))
+    # Until Ray 2.5 ``checkpoints`` held the trials; each was one mapping, or the JSON of one.
+    entries = content["trial_data"] if "trial_data" in content else content["checkpoints"]
+    trials = []
+    for entry in entries:
+        parts = entry if isinstance(entry, list) else [entry]
+        parts = [parse_json(part) if isinstance(part, str) else part for part in parts]
+        state: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
+        place = _text(state.get("relative_logdir")) or _text(state.get("logdir"))
+        failures, started = state.get("num_failures"), state.get("start_time")
+        extremes = state.get("metric_analysis")
+        trials.append(
+            _Known(
+                name=Path(place).name if place else None,
+                trial_id=_text(state.get("trial_id")),
+                tag=_text(state.get("experiment_tag")),
+                status=_text(state.get("status")),
+                started=started if is_time(started) else None,
+                failures=failures if _is_count(failures) else None,
+                config=_flatten(config) if isinstance(config := state.get("config"), dict) else {},
+                has_result=bool(state.get("last_result")),
+                extremes=extremes if isinstance(extremes, dict) else {},
             )
+        )
+    runner = content.get("runner_data")
+    metric = _text(runner.get("_metric")) if isinstance(runner, dict) else None
+    return _State(file.name, trials, metric)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _read_trials(
+    folder: Path,
+    state: _State,
+    left_out: Container[str],
+    problems: list[str],
+    progress: Callable[[int, int], None] | None,
+) -> list[_Found]:
+    """Return the trials in the order in which Ray created them."""
+    by_name = {known.name: known for known in state.trials if known.name}
+    by_id = {known.trial_id: known for known in state.trials if known.trial_id}
+    paths = sorted(
+        path for path in folder.iterdir() if any((path / name).is_file() for name in _TEXTS)
+    )
+    found = []
+    for number, path in enumerate(paths):
+        trial = _read_trial(path, left_out, problems)
+        # A folder that was renamed is known by the trial's id, which its reports hold.
+        trial.known = by_name.get(path.name) or by_id.get(trial.trial_id or "")
+        found.append(trial)
+        if progress and number % 100 == 0:
+            progress(number, len(paths))
+    if state.trials:
+        found = _leave_out_earlier(folder, state, found, problems)
+    seen = {id(trial.known) for trial in found}
+    gone = 0
+    for known in state.trials:
+        if id(known) not in seen:
+            found.append(_Found(known.name or known.trial_id or "", known=known))
+            gone += known.has_result
+    if gone:
+        problems.append(f"{gone} trials have no folder here: their reports are not known")
+    for trial in found:
+        if trial.known and not trial.point:
+            trial.point = trial.known.config
+    return sorted(found, key=_creation_order)
+
+
+def _leave_out_earlier(
+    folder: Path, state: _State, found: list[_Found], problems: list[str]
+) -> list[_Found]:
+    """Leave out trials of an earlier run under the same name, which Ray does not count either."""
+    if all(trial.known for trial in found):
+        return found
+    earlier = set()
+    for file in folder.glob(_STATES):
+        if file.name < state.file:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                earlier |= {known.name for known in _parse_state(file).trials}
+    kept = [trial for trial in found if trial.known or trial.name not in earlier]
+    if dropped := len(found) - len(kept):
+        problems.append(
+            one_line(f"{dropped} trials left out: of an earlier run, not listed in {state.file}")
+        )
+    late = [trial for trial in kept if trial.known is None]
+    if late:
+        problems.append(one_line(f"{len(late)} trials began after {state.file} was written"))
+    for trial in late:
+        trial.known = _Known(status="RUNNING")
+    return kept
+
+
+def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _Found:
+    """Return what a trial's folder holds."""
+    found = _Found(path.name)
+    try:
+        found.point = _flatten(parse_json((path / _PARAMS).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        problems.append(one_line(f"{path.name}: no {_PARAMS}, its config is not known"))
+    except (OSError, ValueError, AttributeError):
+        problems.append(one_line(f"{path.name}/{_PARAMS}: left out, not a config in JSON"))
+    clock = _Clock()
+    config: Any = None
+    point: dict[str, Any] = {}
+    large = 0
+    name, rows = _read_rows(path)
+    for number, result in rows:
+        if result is None:
+            problems.append(one_line(f"{path.name}/{name}:{number}: left out, not a whole report"))
             continue
-        total, stamp, epoch = report.pop("total"), report.pop("stamp"), report["epoch"]
-        config = report.pop("config")
-        if not reports or abs(start + total - stamp) > 2:  # it began, or went on after a pause
-            start = max(0.0, stamp - total)
-        while reports and reports[-1]["epoch"] >= epoch:  # trained again after a failure
-            reports.pop()
-        ended = start + total
-        reports.append({**report, "began": ended - report["seconds"], "ended": ended})
-        if number == 1 and not point and config:
-            point = config
-    error = [line for line in _read_text(path / "error.txt").splitlines() if line.strip()]
-    return point, reports, one_line(error[-1].strip()) if error else None
+        metrics, too_large = _read_metrics(result, left_out)
+        found.metrics.update(dict.fromkeys(metrics))
+        large += too_large
+        if result.get("config") != config:  # as a rule, all reports share one
+            config = result.get("config")
+            point = _flatten(config) if isinstance(config, dict) else {}
+        seconds = float(result.get("time_this_iter_s", 0.0))
+        ended = clock.place(result, seconds)
+        found.reports.append(
+            {
+                "epoch": result["training_iteration"],
+                "attempt": 1,
+                **metrics,
+                "seconds": seconds,
+                "host": str(result.get("hostname", "")),
+                "node": str(result.get("node_ip", "")),
+                "pid": result.get("pid", 0),
+                "began": ended - seconds,
+                "ended": ended,
+                **({"point": point} if point else {}),
+            }
+        )
+        found.restored.append(result.get("iterations_since_restore") == 1)
+        found.trial_id = found.trial_id or _text(result.get("trial_id"))
+        found.point = found.point or point
+    if large:
+        problems.append(one_line(f"{path.name}: {large} values beyond {_MAX_NUMBER:g} left out"))
+    if name == _PROGRESS and (path.parent / _COPIES).is_file():
+        problems.append(
+            one_line(f"{path.name}: {_PROGRESS} holds no configs, so its last one stands for all")
+        )
+    found.error, found.failures = _read_error(_read_text(path / _ERROR))
+    return found
 
 
-def _read_report(result: dict[str, Any]) -> Event:
-    """Return what a report says; raise what its lacking or being otherwise raises."""
-    times = {
-        name: result.get(name, 0.0) if name == "time_this_iter_s" else result[name]
-        for name in ("time_total_s", "timestamp", "time_this_iter_s")
-    }
-    epoch, pid = result["training_iteration"], result.get("pid", 0)
-    if not all(map(is_time, times.values())) or not (type(epoch) is type(pid) is int):
-        raise ValueError
-    config = result.get("config")
-    return {
-        "epoch": epoch,
-        "attempt": 1,
-        **_numbers(result),
-        "seconds": float(times["time_this_iter_s"]),
-        "host": str(result.get("hostname", "")),
-        "node": str(result.get("node_ip", "")),
-        "pid": pid,
-        "total": float(times["time_total_s"]),
-        "stamp": float(times["timestamp"]),
-        "config": _flatten(config) if isinstance(config, dict) else {},
-    }
+def _read_error(text: str) -> tuple[str | None, int]:
+    """Return the last error without its traceback, and how often the trial failed."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("Failure # ")]
+    last = lines[starts[-1] + 1 :] if starts else lines
+    # Lines of a traceback are indented; a message may have several lines.
+    indented = [number for number, line in enumerate(last) if line[0].isspace()]
+    message = last[indented[-1] + 1 :] if indented else last
+    message = message or lines[-1:]
+    return (one_line(" ".join(map(str.strip, message))) if message else None), len(starts)
+
+
+def _read_rows(path: Path) -> tuple[str, Iterator[tuple[int, dict[str, Any] | None]]]:
+    """Return the name of the file of reports, and each with its line; None for a damaged one."""
+    if (path / _RESULTS).is_file() or not (path / _PROGRESS).is_file():
+        return _RESULTS, _parse_results(_read_text(path / _RESULTS))
+    return _PROGRESS, _parse_progress(_read_text(path / _PROGRESS))
+
+
+def _parse_results(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            result = parse_json(line)
+        except ValueError:
+            result = None
+        yield number, result if isinstance(result, dict) and _is_whole(result) else None
+
+
+def _parse_progress(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None)
+    try:
+        for row in reader:
+            cells = "" not in row and None not in row.values()
+            typed = {
+                key: value if key in _CSV_TEXTS else _parse_cell(value)
+                for key, value in row.items()
+                if isinstance(value, str) and value
+            }
+            yield reader.line_num, typed if cells and _is_whole(typed) else None
+    except csv.Error:
+        yield reader.line_num, None
+
+
+def _is_whole(result: Mapping[str, Any]) -> bool:
+    """Say whether what Ray adds to a report is of the right kind, as far as it is there."""
+    return (
+        _is_count(result.get("training_iteration"))
+        and _is_count(result.get("pid", 0))
+        and all(is_time(result.get(name, 0.0)) for name in _TIMES)
+    )
+
+
+def _parse_cell(text: str) -> Any:
+    """Return a cell's integer or float, else its text."""
+    if re.fullmatch(r"[+-]?\d{1,4000}", text):
+        return int(text)
+    if "_" not in text:
+        with contextlib.suppress(ValueError):
+            return float(text)
+    return text
+
+
+class _Clock:
+    """Lay a trial's reports on the wall clock."""
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.ended = 0.0
+        self.total = 0.0
+
+    def place(self, result: Mapping[str, Any], seconds: float) -> float:
+        """Return when a report's work ended, in seconds since 1970; it took ``seconds``."""
+        self.total = float(result.get("time_total_s", self.total + seconds))
+        stamp = float(result.get("timestamp", self.ended + seconds))
+        if self.start is None or abs(self.start + self.total - stamp) > 2:
+            self.start = max(0.0, stamp - self.total)  # it began, or continued after a pause
+        self.ended = self.start + self.total
+        return self.ended
+
+
+def _read_metrics(
+    result: Mapping[str, Any], left_out: Container[str]
+) -> tuple[dict[str, float | None], int]:
+    """Return the numbers that were reported, None where one is not finite or too large for sums
+    and plots, and how many are too large."""
+    metrics: dict[str, float | None] = {}
+    large = 0
+    reported = {key: value for key, value in result.items() if key not in left_out}
+    for key, value in _flatten(reported).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        kept = -_MAX_NUMBER <= value <= _MAX_NUMBER
+        metrics[name_metric(key)] = value if kept else None
+        large += not kept and (isinstance(value, int) or math.isfinite(value))
+    return metrics, large
 
 
 def _read_text(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
-def _read_states(folder: Path, problems: list[str]) -> dict[str, str]:
-    """Return how each trial's folder ended, as the latest experiment state says."""
-    states: dict[str, str] = {}
-    for file in sorted(folder.glob("experiment_state-*.json"))[-1:]:
-        try:
-            for trial, _ in parse_json(_read_text(file))["trial_data"]:
-                state = parse_json(trial) if isinstance(trial, str) else trial
-                states[Path(state["relative_logdir"]).name] = str(state["status"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            problems.append(f"{file.name}: left out; how its trials ended is guessed")
-    return states
+def _creation_order(trial: _Found) -> tuple[float, float, str]:
+    """Order as Ray created: by the number that begins a trial's tag, then by its start.
+
+    A folder is named FUNCTION_ID_NUMBER_POINT_DATE, unless the user names it.
+    """
+    known = trial.known or _Known()
+    tag = re.match(r"(\d+)(?:_|$)", known.tag or "")
+    tag = tag or re.search(r"_(?:[0-9a-f]{8}|[0-9a-f]{5}_\d{5,})_(\d+)(?=_|$)", trial.name)
+    ended = trial.reports[0]["began"] if trial.reports else float("inf")
+    started = known.started if known.started is not None else ended
+    return (float(tag[1]) if tag else float("inf"), started, trial.name)
 
 
-def _creation_order(path: Path) -> tuple[int, str]:
-    """Order as Ray numbered: NAME_EXPERIMENT_00012_13_POINT_DATE."""
-    number = re.search(r"_(\d{5,})_\d+", path.name)
-    return (int(number[1]) if number else 0, path.name)
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value.get("_type") == _PICKLED:
+            flat[f"{prefix}{key}"] = "(pickled)"
+        elif isinstance(value, dict) and value:
             flat.update(_flatten(value, f"{prefix}{key}/"))
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _numbers(result: dict[str, Any]) -> dict[str, float | None]:
-    """Return what was reported and is a number; None where it is not finite."""
-    return {
-        key: value if is_number(value) else None
-        for key, value in _flatten(result).items()
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and key.split("/")[0] not in _ADDED
-    }
+def _build_trial(number: int, found: _Found, longest: int, objective: Objective) -> Trial:
+    """Return a trial with its reports and how it ended."""
+    trial = Trial(number, found.point, objective=objective)
+    known = found.known or _Known()
+    failures = found.failures if known.failures is None else known.failures
+    for report, restored in zip(found.reports, found.restored, strict=True):
+        # Ray restores a trial after a failure, but also to go on after a pause or with a copy.
+        again = restored and trial.epochs and trial.attempts <= failures
+        trial.attempts += bool(again) or not trial.epochs
+        trial.epochs.append({**report, "attempt": trial.attempts, "trial": trial.number})
+    trial.attempts = max(trial.attempts, failures + (known.status == "TERMINATED"), 1)
+    if known.status == "ERROR" or (known.status is None and found.error):
+        trial.status, trial.error = "failed", found.error
+    elif known.status == "TERMINATED" or (known.status is None and found.reports):
+        trial.status = "stopped" if 0 < len(found.reports) < longest else "done"
+    return trial
 
 
-def _guess_metric(folder: Path, reports: list[list[Event]]) -> str:
-    ours = {"epoch", "attempt", "seconds", "host", "node", "pid", "began", "ended"}
-    names = list(dict.fromkeys(key for trial in reports for row in trial for key in row))
-    names = [name for name in names if name not in ours]
-    for wanted in (METRIC, "val_loss", "eval_loss", "loss"):
+def _lacks_best(trial: Trial, found: _Found) -> bool:
+    """Say whether Ray's state knows a better value of the metric than the trial's files hold.
+
+    Ray does not write every report of a trial that it pauses and resumes, as with synchronous PBT.
+    """
+    for name, known in found.known.extremes.items() if found.known else ():
+        if name_metric(name) == trial.metric and isinstance(known, dict):
+            value = known.get(trial.mode)
+            if isinstance(value, int | float) and math.isfinite(value):
+                best = trial.best_epoch
+                record = {trial.metric: value}
+                return best is None or trial.objective.score(record) < trial.objective.score(best)
+    return False
+
+
+def _read_tuner(file: Path) -> tuple[str | None, str | None]:
+    """Return the metric and mode in ``tuner.pkl``: the ``TuneConfig``'s, else a scheduler's or
+    searcher's; None where there are none.
+
+    The pickle is split into its tokens and not unpickled: nothing in it is executed.
+    """
+    values: list[Any] = []
+    memo: list[Any] = []
+    try:
+        if not file.is_file() or file.stat().st_size > _MAX_TUNER_BYTES:
+            return None, None
+        for code, value, _ in pickletools.genops(file.read_bytes()):
+            if code.name == "MEMOIZE":
+                memo.append(values[-1] if values else None)
+            elif code.name in ("BINGET", "LONG_BINGET") and isinstance(value, int):
+                values.append(memo[value] if value < len(memo) else None)
+            elif code.name != "FRAME":
+                values.append(value)
+    except (OSError, ValueError, EOFError):
+        return None, None
+    # Fields of one object, in the order in which Ray defines them: names and values alternate.
+    for first, one, second, other in zip(values, values[1:], values[2:], values[3:], strict=False):
+        if (first, second) == ("mode", "metric") and one in _MODES:
+            return _text(other) or _DEFAULT_METRIC, one
+        if (first, second) == ("_metric", "_mode") and other in _MODES and _text(one):
+            return one, other
+    return None, None
+
+
+def _choose_metric(
+    folder: Path,
+    asked: str | None,
+    names: Sequence[str],
+    state: _State,
+    tuner: tuple[str | None, str | None],
+) -> tuple[str, str]:
+    """Return the metric to judge by, and where it comes from."""
+    for metric, source in (
+        (asked, "as asked for"),
+        (state.metric, "named by Ray's state file"),
+        (tuner[0], "named by Ray's tuner.pkl"),
+    ):
+        if metric and (metric != _DEFAULT_METRIC or metric in names):
+            return (metric if metric in names else name_metric(metric)), source
+    names = [name for name in names if name not in _COUNTERS]
+    if len(names) == 1:
+        return names[0], "the only one reported"
+    usual = (METRIC, "val_loss", "eval_loss", "loss")
+    for wanted in usual:
         if wanted in names:
-            return wanted
-    if len(names) > 1:
+            return wanted, f"guessed among {len(names)}; --metric chooses another"
+    if names:
         raise InputError(
             f"{folder}: which metric is meant? give --metric; {suggest_name('', names)}"
         )
-    return names[0] if names else METRIC
+    return METRIC, "nothing was reported"
+
+
+def _choose_mode(
+    folder: Path,
+    asked: str | None,
+    metric: str,
+    names: Sequence[str],
+    tuner: tuple[str | None, str | None],
+) -> tuple[str, str]:
+    """Return whether ``min`` or ``max`` is best, and where that comes from."""
+    if asked:
+        return asked, "as asked for"
+    if tuner[1] and metric in (tuner[0], name_metric(tuner[0] or "")):
+        return tuner[1], "as Ray's tuner.pkl says"
+    if mode := known_mode(metric):
+        return mode, "by its name"
+    if metric not in names:
+        return "min", "nothing to judge"
+    raise InputError(
+        f"{folder}: is the least or the greatest {metric} best? give --mode min or --mode max"
+    )
 
 
 def _count_parallel(trials: list[Trial]) -> int:

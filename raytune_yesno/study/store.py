@@ -21,22 +21,18 @@ Search, analysis and recovery all read this file; nothing else is needed, and no
 """
 
 import contextlib
-import json
-import math
 import os
-import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.files.json_text import dump_json, parse_json
+from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
-
-_DEEPEST = 100  # nested lists and mappings, of what anybody writes
 
 Event = dict[str, Any]
 
@@ -52,6 +48,7 @@ class StudyStore:
         place: where the study's checkpoints lie for all nodes: its folder, or a URI.
         wait: called with the error before each new try; it may give up by raising. None to raise
             the error at once.
+        check: called before each write; it raises where this process may no longer write.
     """
 
     def __init__(
@@ -60,8 +57,10 @@ class StudyStore:
         listen: Callable[[Event], None] | None = None,
         place: str | None = None,
         wait: Callable[[OSError], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
-        self.path, self.listen, self.wait = folder / STORE, listen, wait
+        self.path, self.wait, self.check = folder / STORE, wait, check
+        self.listeners = [listen] if listen else []
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
@@ -69,9 +68,11 @@ class StudyStore:
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
-        record = {"event": event, "time": time.time(), **fields}
-        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+        record = {"event": event, "time": read_clock(), **fields}
+        line = (dump_json(record) + "\n").encode()
         while True:
+            if self.check:
+                self.check()
             try:
                 self._write(line, sync=event != "epoch")
                 break
@@ -79,8 +80,8 @@ class StudyStore:
                 if self.wait is None:
                     raise
                 self.wait(error)
-        if self.listen:
-            self.listen(record)
+        for listen in self.listeners:
+            listen(record)
 
     def _write(self, line: bytes, *, sync: bool) -> None:
         """Write a whole line, or nothing where the disk is full."""
@@ -105,7 +106,7 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None, "wait": None}
+        return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
 def read_events(
@@ -163,29 +164,6 @@ def _parse_lines(
                 progress(min(done, total), total)
 
 
-def parse_json(text: str) -> Any:
-    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > _DEEPEST and _measure_depth(text) > _DEEPEST:
-        raise ValueError("nested too deeply")
-    if "\\ud" in text or "\\uD" in text:
-        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return json.loads(whole.decode("utf-8"))
-    return value
-
-
-def _measure_depth(text: str) -> int:
-    """Return how deep lists and mappings of a JSON text lie in each other."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _end_last_line(path: Path) -> None:
     """End a line that a crash cut short, so that the next event does not continue it."""
     if path.exists() and path.stat().st_size:
@@ -193,14 +171,3 @@ def _end_last_line(path: Path) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for strict JSON: what is not a finite number becomes null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

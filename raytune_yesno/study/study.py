@@ -1,19 +1,18 @@
 """Read a study: typed trials, tidy tables, the best, and where the time went."""
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
-from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective, build_objective
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
-from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
+from raytune_yesno.study.store import Event
 
-METRIC = LEGACY_METRICS[0].name
+METRIC = LEGACY_OBJECTIVE.metric.name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +30,7 @@ class Trial:
         attempts: times it was started.
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
-        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
-        ties: other metrics that break ties, in order.
+        objective: what it is judged by.
         mutations: the events by which another trial was copied over this one, with what
             its point had been until then as ``before``.
     """
@@ -44,32 +42,37 @@ class Trial:
     attempts: int = 0
     checkpoint: tuple[str, int] | None = None
     error: str | None = None
-    metric: str = METRIC
-    mode: str = "min"
-    ties: tuple[Metric, ...] = ()
+    objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
 
     @property
     def best_point(self) -> dict[str, Any]:
         """The point that its best epoch was trained with."""
+        if self.best_epoch and "point" in self.best_epoch:
+            return dict(self.best_epoch["point"])
         best = (self.best_epoch or {}).get("epoch", 0)
         after = (event["before"] for event in self.mutations if event["epoch"] >= best)
         return next(after, self.point) if best else self.point
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, the later one of equals; None without any."""
-        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
-        return min(scored, key=self.score, default=None)
+        """The best epoch by its objective; None without any."""
+        best = self.objective.find_best(self.epochs)
+        return None if best is None else self.epochs[best]
+
+    @property
+    def last_epoch(self) -> int:
+        """The greatest number of an epoch; 0 without any."""
+        return max((int(epoch["epoch"]) for epoch in self.epochs), default=0)
 
     def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        return self.objective.epoch_score(epoch)
+        return self.objective.score(epoch)
 
-    @cached_property
-    def objective(self) -> Objective:
-        """What it is judged by."""
-        return Objective(Metric(self.metric, "max" if self.mode == "max" else "min"), self.ties)
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides."""
+        return self.objective.metric.name
 
     @property
     def costs(self) -> list[tuple[int, float]]:
@@ -107,9 +110,10 @@ class Study:
         end_time: when the search ended, or the last that was heard of it.
         pauses: from when to when it stood still, interrupted or killed.
         problems: what was left out, and why.
-        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        objective: what it is judged by, and the other metrics that its task declares.
+        metric_source, mode_source: where these come from; empty if the study itself says so.
+        ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial, where it did.
-        metrics: what its task declares, the objective first.
     """
 
     path: Path
@@ -120,10 +124,26 @@ class Study:
     end_time: float
     pauses: list[tuple[float, float]]
     problems: list[str]
-    metric: str = METRIC
-    mode: str = "min"
+    objective: Objective = LEGACY_OBJECTIVE
+    metric_source: str = ""
+    mode_source: str = ""
+    ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
-    metrics: tuple[Metric, ...] = LEGACY_METRICS
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides."""
+        return self.objective.metric.name
+
+    @property
+    def mode(self) -> str:
+        """Whether ``min`` or ``max`` of it is best."""
+        return self.objective.metric.mode
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that its task declares, the one that decides first."""
+        return self.objective.metrics
 
     def find_metric(self, name: str) -> Metric:
         """Return how a metric is read; a plain number if its task does not declare it."""
@@ -142,16 +162,16 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The best of the trials that were not cut off and did not fail; None without any."""
+        """The first of :attr:`ranking`; None without any."""
         return next(iter(self.ranking), None)
 
     @cached_property
     def ranking(self) -> list[Trial]:
-        """The trials that came to a result, the best first."""
+        """The trials with a result and a status that may be the best, the best first."""
         scored = [
             (trial.objective.score(best), trial)
             for trial in self.trial_list
-            if trial.status in ("done", "stopped") and (best := trial.best_epoch)
+            if trial.status in self.ranked and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
@@ -166,12 +186,10 @@ class Study:
 
         Columns: ``trial``, ``status``, ``epochs`` (trained), ``best_epoch``, the metrics of that
         epoch (``train_loss``, ``valid_loss``, ``valid_wer``), ``seconds`` (in the training loop),
-        ``attempts``, ``error``, and the point's values as ``config.KEY``.
+        ``attempts``, ``error``, and the point's values as ``config.KEY``. Of a Ray Tune experiment,
+        a metric that is named like a column of ours is ``metric.NAME``.
         """
-        import pandas as pd
-
-        rows = self.trial_rows
-        return pd.DataFrame(rows, columns=None if rows else list(_TRIAL_COLUMNS))
+        return _build_table(self.trial_rows, TRIAL_COLUMNS)
 
     @property
     def trial_rows(self) -> list[dict[str, Any]]:
@@ -202,20 +220,13 @@ class Study:
     def epochs(self) -> "pd.DataFrame":
         """One row a trial and epoch: ``trial``, ``epoch``, metrics, ``seconds``, ``attempt``,
         ``host``, ``pid``, and ``began`` and ``ended``, seconds since 1970 on the worker's clock."""
-        import pandas as pd
-
-        rows = self.epoch_rows
-        if not rows:
-            return pd.DataFrame(columns=list(_EPOCH_COLUMNS))
-        keys = dict.fromkeys(key for row in rows for key in row)
-        # By columns: from ten thousand trials' rows, pandas takes several times as long.
-        return pd.DataFrame({key: [row.get(key) for row in rows] for key in keys})
+        return _build_table(self.epoch_rows, EPOCH_COLUMNS)
 
     @property
     def epoch_rows(self) -> list[dict[str, Any]]:
         """The rows of :attr:`epochs`, each value as it was recorded."""
         return [
-            {key: value for key, value in epoch.items() if key not in ("event", "time")}
+            {key: value for key, value in epoch.items() if key not in _UNLISTED}
             for trial in self.trial_list
             for epoch in trial.epochs
         ]
@@ -237,59 +248,21 @@ class Study:
         )
 
 
-def load(
-    path: str | Path,
-    *,
-    metric: str | None = None,
-    mode: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Study:
-    """Read a study, finished, running, interrupted or failed, or any Ray Tune experiment.
-
-    Args:
-        path: the study's folder; a Ray Tune experiment's, with ``result.json`` and ``params.json``
-            in a folder each trial; or either's URI, ``s3://…`` or another that pyarrow knows.
-        metric, mode: what to judge by, and ``min`` or ``max`` [the study's own; an experiment's
-            metric is guessed where only one is possible].
-        progress: called now and then with the bytes read, and all there are.
-
-    Raises:
-        InputError: there is no study, or its metric cannot be told.
-    """
-    from raytune_yesno.study import ray_experiment as foreign
-
-    if "://" in str(path):
-        with foreign.copy_texts(str(path)) as folder:
-            study = load(folder, metric=metric, mode=mode, progress=progress)
-        return replace(study, path=Path(str(path).split("?")[0]))  # a query may hold a password
-    folder = Path(path)
-    if not (folder / STORE).is_file() and foreign.is_experiment(folder):
-        return foreign.read_experiment(folder, metric=metric, mode=mode, progress=progress)
-    events, problems = read_events(folder, progress)
-    return _build_study(folder, events, problems, _read_objective(events[0], metric, mode))
-
-
-def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
-    """Read several studies, each as :func:`load` does."""
-    return [load(path, **options) for path in paths]
-
-
 def join_trials(studies: Sequence[Study]) -> "pd.DataFrame":
     """Return the trials of several studies as one table; the column ``study`` says whose."""
-    import pandas as pd
-
-    names = name_studies(studies)
-    tables = [study.trials.assign(study=name) for study, name in zip(studies, names, strict=True)]
-    columns = dict.fromkeys(["study", *(key for table in tables for key in table.columns)])
-    rows = [row for table in tables for row in table.to_dict("records")]
-    return pd.DataFrame(rows, columns=list(columns))
+    rows = [
+        {"study": name, **row}
+        for name, study in zip(name_studies(studies), studies, strict=True)
+        for row in study.trial_rows
+    ]
+    return _build_table(rows, ("study", *(TRIAL_COLUMNS if studies else ())))
 
 
 def name_studies(studies: Sequence[Study]) -> list[str]:
     """Return a name for each: the last part of its path, or as many as tell it from the others."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
-        short = ["/".join(name[-length:]) for name in names]
+        short = [one_line("/".join(name[-length:])) for name in names]
         if len(set(short)) == len(set(names)):
             break
     seen: Counter[str] = Counter()
@@ -299,77 +272,6 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
         unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return unique
 
-
-def _build_study(
-    folder: Path, events: list[Event], problems: list[str], objective: Objective
-) -> Study:
-    judged: dict[str, Any] = {"metric": objective.metric.name, "mode": objective.metric.mode}
-    trials: dict[int, Trial] = {}
-    refit = reason = None
-    searched = False
-    asked = events[0]
-    unknown = 0
-    for event in events:
-        kind = event["event"]
-        if kind == "asked" and event["trial"] in trials:
-            problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
-        elif kind == "asked":
-            trials[event["trial"]] = Trial(
-                event["trial"], event["point"], ties=objective.ties, **judged
-            )
-        elif kind == "resumed":
-            asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
-            refit = reason = None
-        elif kind == "searched":
-            reason = event.get("reason")
-        elif kind == "refitted":  # it names the best trial, but is no event of it
-            refit = event
-        elif kind == "damaged":
-            problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
-        elif (trial := trials.get(event.get("trial", -1))) is not None:
-            _apply(trial, event)
-        elif "trial" in event:
-            unknown += 1
-        searched = kind == "searched" or (searched and kind != "resumed")
-    if unknown:
-        problems = [*problems, f"{unknown} events left out: of trials whose asking is lost"]
-    ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
-    return Study(
-        path=folder,
-        asked=asked,
-        trial_list=[trials[number] for number in sorted(trials)],
-        refit=refit,
-        reason=reason,
-        searched=searched,
-        end_time=max(ends, default=events[0]["time"]),
-        pauses=_find_pauses(events),
-        problems=problems,
-        metrics=objective.metrics,
-        **judged,
-    )
-
-
-def _read_objective(asked: Event, name: str | None, mode: str | None) -> Objective:
-    """Return what a study is judged by: as it was asked, or as the reader asks now."""
-    declared: Sequence[Metric] = LEGACY_METRICS
-    if asked.get("metrics"):
-        declared = Objective.from_dicts(asked["metrics"]).metrics
-    if name and not any(name in (metric.name, metric.label) for metric in declared):
-        declared = (Metric(name), *declared)
-    return build_objective(declared, name or "", mode or "")
-
-
-def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:
-    """Return from when to when nobody searched: a refit comes after the search."""
-    searching = [event for event in events if event["event"] != "refitted"]
-    return [
-        (before["time"], event["time"])
-        for before, event in itertools.pairwise(searching)
-        if event["event"] == "resumed"
-    ]
-
-
-_MAY_CHANGE = {"trials", "time_budget", "target", "patience", "max_failures"}  # when resumed
 
 _BOOKKEEPING = frozenset(
     (
@@ -384,35 +286,36 @@ _BOOKKEEPING = frozenset(
         "began",
         "ended",
         "diverged",
+        "point",
     )
 )
 
+_UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch that its table leaves out
+
 # Of tables without rows, so that code that reads a column works from the start.
-_TRIAL_COLUMNS = (
+TRIAL_COLUMNS = (
     *("trial", "status", "epochs", "best_epoch", "train_loss", "valid_loss"),
     *("seconds", "attempts", "error"),
 )
-_EPOCH_COLUMNS = (
+EPOCH_COLUMNS = (
     *("trial", "epoch", "train_loss", "valid_loss", "seconds", "attempt"),
     *("host", "pid", "began", "ended"),
 )
 
 
-def _apply(trial: Trial, event: Event) -> None:
-    """Bring a trial up to date with one of its events."""
-    match event["event"]:
-        case "started":
-            trial.attempts += 1
-            trial.status, trial.error = "running", None
-        case "epoch":
-            # A trial that was retried trains again what came after its last checkpoint.
-            while trial.epochs and trial.epochs[-1]["epoch"] >= event["epoch"]:
-                trial.epochs.pop()
-            trial.epochs.append(event)
-        case "saved":
-            trial.checkpoint = (event["checkpoint"], event["epoch"])
-        case "mutated":
-            trial.mutations.append({**event, "before": trial.point})
-            trial.point, trial.checkpoint = event["point"], (event["checkpoint"], event["epoch"])
-        case "ended" if event["status"] in ENDINGS:
-            trial.status, trial.error = event["status"], event.get("error")
+def _build_table(rows: Sequence[dict[str, Any]], columns: Iterable[str]) -> "pd.DataFrame":
+    """Return rows as a table; ``columns`` are those of a table without rows."""
+    import pandas as pd
+
+    if not rows:
+        return pd.DataFrame(columns=list(columns))
+    keys = dict.fromkeys(key for row in rows for key in row)
+    # By columns: from ten thousand trials' rows, pandas takes several times as long.
+    table = pd.DataFrame({key: [row.get(key) for row in rows] for key in keys})
+    for key in keys:
+        # Beside a missing value, pandas makes floats of integers, which rounds large ones.
+        if table[key].dtype == "float64" and table[key].abs().max() > 2**53:
+            values = [row.get(key) for row in rows]
+            if any(isinstance(value, int) for value in values):
+                table[key] = pd.Series(values, dtype=object)
+    return table

@@ -1,6 +1,5 @@
 """Train one trial of a study again, and hold what comes out against what was recorded."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.files.json_text import to_strict_json
+from raytune_yesno.study import Study, Trial
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.tuning.plan import Plan
@@ -91,7 +91,7 @@ def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Difference |
     """Return the first figure of a history that is not the recorded one."""
     for recorded, replayed in zip(trial.epochs, history, strict=True):
         for metric in sorted((replayed.keys() & recorded.keys()) - {*_TIMES}):
-            one, other = recorded.get(metric), _plain(replayed.get(metric))
+            one, other = recorded.get(metric), to_strict_json(replayed.get(metric))
             if one != other:
                 return Difference(recorded["epoch"], metric, one, other)
     return None
@@ -105,8 +105,3 @@ def describe_versions(study: Study) -> str:
         for name in then.keys() & now.keys()
         if then[name] != now[name]
     )
-
-
-def _plain(value: float | None) -> float | None:
-    """Return a figure as the store holds it: what is no finite number is null there."""
-    return value if value is None or math.isfinite(value) else None

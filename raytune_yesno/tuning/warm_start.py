@@ -8,7 +8,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import Observation
 from raytune_yesno.space import Space, check_point
-from raytune_yesno.study.study import Study
+from raytune_yesno.study import Study
 
 
 def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from apart import MARK, find_marked, own_home, run_apart
 
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 pytestmark = pytest.mark.cluster
 

@@ -14,7 +14,7 @@ import pytest
 from processes import find_with_environment
 
 from raytune_yesno.cluster.local import MARK
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 
 pytestmark = pytest.mark.cluster
 

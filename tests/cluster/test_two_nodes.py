@@ -14,7 +14,7 @@ import pytest
 from apart import MARK, find_marked, own_home, run_apart
 from readme import read_blocks
 
-from raytune_yesno.study.study import Study, load
+from raytune_yesno.study import Study, load
 
 pytestmark = pytest.mark.cluster
 

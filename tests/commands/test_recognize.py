@@ -165,6 +165,29 @@ class TestPredict:
         assert "--min-confidence" in capfd.readouterr().err
 
     @STREAMS
+    def test_memory_does_not_grow_with_the_recording(
+        self, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        program = (
+            "import resource, sys; from raytune_yesno import cli; cli.main(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        peaks_kb = []
+        for minutes in (2, 30):
+            waveform = np.resize(CORPUS.samples, minutes * 60 * 8000)
+            soundfile.write(tmp_path / "long.wav", waveform, 8000, "PCM_16")
+            ended = subprocess.run(
+                [sys.executable, "-c", program, "predict", checkpoint, tmp_path / "long.wav"],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            peaks_kb.append(int(ended.stdout.splitlines()[-1]))
+        # The samples alone of the longer one are 56 MB as float32.
+        assert peaks_kb[1] - peaks_kb[0] < 40_000
+
+    @STREAMS
     def test_features_of_the_whole_recording_cannot_stream(
         self, recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:

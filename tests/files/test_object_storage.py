@@ -15,8 +15,8 @@ from hosts import wait_until
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import download
+from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import load
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 
 pytest.importorskip("moto.server")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shadow import PACKAGE, Shadows, clean_environment, list_imported_by_python, write_program
+from shadow import PACKAGE, ROOT, Shadows, clean_environment, list_imported_by_python, write_program
 
 from raytune_yesno.import_path import WorkerPath, module_command
 
@@ -107,6 +107,15 @@ def test_a_folder_that_is_gone_does_no_harm(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "" not in done.stdout.splitlines()
+
+
+def test_nothing_is_imported_before_the_path_is_clean() -> None:
+    """Python has loaded ``os`` and ``site`` by then; -S: no package adds to them here."""
+    ask = f"import os, site, sys; before = set(sys.modules); sys.path.insert(0, {str(ROOT)!r}); "
+    ask += "import raytune_yesno; print(*(set(sys.modules) - before))"
+    command = [sys.executable, "-S", "-c", ask]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, check=True)
+    assert set(done.stdout.decode().split()) == {PACKAGE, f"{PACKAGE}.import_path"}
 
 
 def test_workers_search_where_the_driver_does(

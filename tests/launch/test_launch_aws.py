@@ -18,8 +18,8 @@ from hosts import ROOT, Hosts, run_hosts, wait_until
 from test_launch_onprem import STUDY, Laptop, assert_same_outcome
 
 from raytune_yesno.launch.versions import PYTHON
+from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import load
 
 pytest.importorskip("moto", reason="needs the extra dev")
 pytestmark = [

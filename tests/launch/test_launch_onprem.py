@@ -12,8 +12,8 @@ import yaml
 from hosts import ROOT, Hosts, run_hosts, wait_until
 
 from raytune_yesno.launch.versions import PYTHON
+from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import load
 
 FIGURES = ("learning_rate", "train_loss", "valid_loss", "valid_wer")
 

@@ -12,8 +12,8 @@ from test_report import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.report.export import format_markdown, write_table
+from raytune_yesno.study import Study
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study
 
 ROWS: list[dict[str, Any]] = [
     {"trial": 0, "loss": 0.5, "best": 3, "flag": True, "list": [8, 16], "mixed": "none",
@@ -59,7 +59,29 @@ def test_csv_holds_the_same(tmp_path: Path) -> None:
         read = list(csv.DictReader(file))
     assert [row["best"] for row in read] == ["3", "", "1"]
     assert read[0]["list"] == "[8, 16]"
-    assert read[2]["late"] == ROWS[2]["late"]
+    assert read[2]["late"] == r"a | b\n<i>"
+
+
+HOSTILE = ["=1+1", "+1", "-2+3", "@SUM(A1)", "\uff1d1", " =1", "\x1b[31mred", "a\nb\r", "\u202egpj"]
+
+
+def test_csv_is_obeyed_by_no_spreadsheet_and_no_terminal(tmp_path: Path) -> None:
+    rows = [{"trial": -1, "loss": -0.5, "text": text, "=A1": None} for text in HOSTILE]
+    for suffix in (".csv", ".json", ".parquet", ".md"):
+        write_table(rows, tmp_path / f"t{suffix}")
+    text = (tmp_path / "t.csv").read_text()
+    assert all(line.isprintable() for line in text.splitlines())
+    assert len(text.splitlines()) == 1 + len(rows)
+    with (tmp_path / "t.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["text"] for row in read[:6]] == [f"'{text}" for text in HOSTILE[:6]]
+    assert read[6]["text"] == r"\x1b[31mred"
+    assert list(read[0]) == ["trial", "loss", "text", "'=A1"]
+    assert (read[0]["trial"], read[0]["loss"]) == ("-1", "-0.5")  # numbers stay numbers
+    # Formats that nobody runs keep the value.
+    assert [row["text"] for row in json.loads((tmp_path / "t.json").read_text())] == HOSTILE
+    assert parquet.read_table(tmp_path / "t.parquet").column("text").to_pylist() == HOSTILE
+    assert all(line.isprintable() for line in (tmp_path / "t.md").read_text().splitlines())
 
 
 def test_markdown_keeps_its_columns(tmp_path: Path) -> None:

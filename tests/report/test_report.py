@@ -28,8 +28,8 @@ from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderbo
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
 from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study, load, load_all
 from raytune_yesno.text import WIDTH
 
 SPACE = {

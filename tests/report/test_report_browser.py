@@ -16,7 +16,7 @@ import pytest
 from test_report import EVIL, write_study
 
 from raytune_yesno.report import write_report
-from raytune_yesno.study.study import Study, load_all
+from raytune_yesno.study import Study, load_all
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

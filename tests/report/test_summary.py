@@ -20,7 +20,7 @@ from raytune_yesno.report.summary import (
     answer_time,
     bound_correlation,
 )
-from raytune_yesno.study.study import Study, load_all
+from raytune_yesno.study import Study, load_all
 
 
 @pytest.fixture(scope="module")

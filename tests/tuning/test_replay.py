@@ -7,8 +7,8 @@ import pytest
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.study.study import Study, load
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.replay import describe_versions, find_replayable
 

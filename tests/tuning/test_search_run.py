@@ -15,8 +15,8 @@ from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.space import Choice, Float, Space
+from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import Study, Trial, load
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.evaluation import evaluate
 from raytune_yesno.tasks.speech.recognizer import Recognizer
@@ -24,7 +24,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -23,14 +23,14 @@ from test_search_run import (
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, Interrupted
 from raytune_yesno.space import Choice
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, read_events
-from raytune_yesno.study.study import Study, load
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.run import run_search
 from raytune_yesno.tuning.stop_conditions import StopConditions
 

@@ -19,7 +19,7 @@ function chooseStudy(index) {
   S = DATA.studies[index];
   const sign = S.mode === "max" ? -1 : 1;
   S.order = S.value.map((_, i) => i)
-    .filter((i) => S.value[i] !== null && ["done", "stopped"].includes(DATA.statuses[S.status[i]]))
+    .filter((i) => S.value[i] !== null && S.ranked.includes(DATA.statuses[S.status[i]]))
     .sort((a, b) => sign * (S.value[a] - S.value[b]));
   S.rank = new Array(S.value.length).fill(null);
   S.order.forEach((trial, place) => { S.rank[trial] = S.order.length > 1 ? place / (S.order.length - 1) : 0; });

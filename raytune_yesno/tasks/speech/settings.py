@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
 METRICS = (
-    Metric("valid_loss", label="loss"),
     Metric("valid_wer", format="percent", label="wer"),
+    Metric("valid_loss", label="loss"),
     TRAIN_LOSS,
 )
 
@@ -24,7 +24,27 @@ METRICS = (
 class SpeechSettings:
     """The keys of a config that the recogniser adds; the defaults are those of the CNN."""
 
-    model: str = setting("cnn", "the network", options=("cnn", "mlp"), coupled=True, inherited=True)
+    model: str = setting(
+        "tdnn", "the network", options=("tdnn", "cnn", "mlp"), coupled=True, inherited=True
+    )
+    features: str = setting(
+        "local",
+        "what features are relative to: the noise nearby, or the recording's mean",
+        options=("local", "recording"),
+        inherited=True,
+    )
+    min_examples: int = setting(
+        1,
+        "fewest examples in an epoch; a smaller training part is gone through again",
+        low=1,
+        high=1_000_000,
+    )
+    alignment: float = setting(
+        0.0,
+        "least weight in the loss of where the words are, in recordings where they were found",
+        low=0.0,
+        high=1.0,
+    )
     flat_start: float = setting(
         0.25, "share of training in which a flat alignment fades out", low=0.0, high=1.0
     )
@@ -53,6 +73,12 @@ class SpeechSettings:
         0.2, "dropout before the last layer; half of it after pooling", low=0.0, high=0.95
     )
 
+    augment_scenes: float = setting(
+        0.0,
+        "probability that a training example is put together from words, in another room",
+        low=0.0,
+        high=1.0,
+    )
     augment_noise: float = setting(
         0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
     )
@@ -94,9 +120,34 @@ def as_speech(config: Config) -> SpeechConfig:
 
 
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "tdnn": {
+        "min_examples": 150,
+        "alignment": 0.7,
+        "dropout": 0.1,
+        "augment_scenes": 0.8,
+        "augment_noise": 0.7,
+        "augment_snr_db": -3.0,
+        "augment_gain_db": 6.0,
+        "augment_shift_s": 0.3,
+        "augment_speed": 0.1,
+    },
     "cnn": {},
     "mlp": {"hidden_layers": 2, "learning_rate": 1e-3},
 }
+
+FEW_WORDS = 20
+"""Utterances of each word, below which a recogniser makes several percent of errors."""
+FEW_VALIDATION = 3
+"""Recordings, below which one wrong word is a large part of the validation figures."""
+
+LEGACY: Mapping[str, Any] = {
+    "model": "cnn",
+    "features": "recording",
+    "min_examples": 1,
+    "alignment": 0.0,
+    "augment_scenes": 0.0,
+}
+"""What a recorded config means that was written before these keys existed."""
 
 _OPTIMISATION: Space = {
     "learning_rate": Float(3e-4, 1e-2, log=True),
@@ -118,6 +169,11 @@ _AUGMENTATION: Space = {
 }
 
 _NETWORKS: dict[str, Space] = {
+    "tdnn": {
+        "hidden_units": Int(64, 192, log=True),
+        "activation": Choice("relu", "gelu", "silu"),
+        "dropout": Float(0.0, 0.4),
+    },
     "cnn": {
         "channels": Choice((8, 16), (16, 32), (32, 64), (8, 16, 32)),
         "kernel_size": Choice(3, 5),
@@ -146,7 +202,15 @@ class SpeechTask:
     metrics: ClassVar[Sequence[Metric]] = METRICS
     Settings = SpeechSettings
     model_defaults = MODEL_DEFAULTS
+    legacy = LEGACY
     space = staticmethod(default_space)
+
+    @staticmethod
+    def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the network of a config that names none but has settings of only one."""
+        if "channels" in changes or "kernel_size" in changes:
+            return {"model": "cnn"}
+        return {"model": "mlp"} if "hidden_layers" in changes else {}
 
     @staticmethod
     def load_data(
@@ -163,6 +227,26 @@ class SpeechTask:
         corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
         split_corpus(corpus, seed=config.seed)
         return corpus
+
+    @staticmethod
+    def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
+        """Return a line on each thing that few recordings make uncertain."""
+        from raytune_yesno.tasks.speech.corpus import split_corpus
+
+        split = split_corpus(data, seed=config.seed, swap_halves=config.swap_halves)
+        lines = []
+        spoken = [word for index in split.train for word in data.labels[index]]
+        fewest = min(map(spoken.count, range(2)))
+        if fewest < FEW_WORDS:
+            lines.append(
+                f"few recordings: a word occurs {fewest} times in the {len(split.train)} to train "
+                f"on; with fewer than {FEW_WORDS} expect several percent of errors; record more"
+            )
+        if len(split.valid) < FEW_VALIDATION:
+            lines.append(
+                f"few recordings: {len(split.valid)} to validate on; validation figures are rough"
+            )
+        return lines
 
     @staticmethod
     def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:

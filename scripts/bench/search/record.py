@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from bench.search.table import RECORDING, TABLE, save_table
+from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import load
 
 
 def record_table(out: Path, table: Path = TABLE) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from raytune_yesno.space import Choice, Point, Space, decode_point, encode_point, parse_space
-from raytune_yesno.study.study import Study
+from raytune_yesno.study import Study
 
 FOLDER = Path(__file__).parent
 RECORDING = FOLDER / "recording.yaml"

@@ -20,7 +20,6 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
 from raytune_yesno.tasks.speech.features import Batch, Example, collate
-from raytune_yesno.tasks.speech.networks import Net
 from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
@@ -89,7 +88,7 @@ def measure(settings: dict[str, Any], epochs: int) -> dict[str, float]:
     config = as_speech(build_config(settings))
     data = Data(config)
     torch.manual_seed(0)
-    model = Net(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
+    model = data.task.build_model()
     optimizer = build_optimizer(config, model)
     clocks = [data.train(config, model, optimizer, epoch) for epoch in range(_WARM + epochs)]
     seconds = [sum(clock.values()) for clock in clocks[_WARM:]]
@@ -124,9 +123,9 @@ class Data:
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
-        clean = clean_examples(corpus, config.dtype)
+        clean = clean_examples(corpus, config.dtype, config.features)
         self.validation = [clean[index] for index in split.valid]
-        self.validation += noisy_examples(corpus, split.valid, config.dtype)
+        self.validation += noisy_examples(corpus, split.valid, config.dtype, config.features)
 
     def train(
         self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int

@@ -10,8 +10,8 @@ import torch
 
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.errors import InputError
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
-from raytune_yesno.study.study import Study, load
 from reliability.chaos.runs import read_lines
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared import align_table
 
-from raytune_yesno.study.study import load
+from raytune_yesno.study import load
 from reliability.chaos.campaign import Campaign
 from reliability.chaos.compare import find_differing, find_miscounted
 from reliability.chaos.kinds import FAULTS
