@@ -547,7 +547,7 @@ def _lacks_best(trial: Trial, found: _Found) -> bool:
     """
     for name, known in found.known.extremes.items() if found.known else ():
         if name_metric(name) == trial.metric and isinstance(known, dict):
-            value = known.get(trial.mode)
+            value = known.get(trial.objective.metric.mode)
             if isinstance(value, int | float) and math.isfinite(value):
                 best = trial.best_epoch
                 record = {trial.metric: value}
