@@ -29,7 +29,7 @@ class TPE:
     itself. HyperOpt's gamma of 0.25 would leave two good results of 50. With `joint` each density
     is one of all dimensions (:class:`Parzen`): a learning rate that suits one optimiser is no
     recommendation for another. It comes further on smooth functions, and no further on recorded
-    trainings (scripts/bench_search.md), where it looks around less.
+    trainings (docs/search.md), where it looks around less.
 
     A trial in flight counts among the bad ones, and so pushes parallel asks apart. Beyond
     `max_results` the best 25 and the latest of the others are seen.
