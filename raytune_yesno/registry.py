@@ -127,19 +127,19 @@ def check_options(
     factory: Callable[..., Any],
     options: Mapping[str, Any],
     *,
-    taken: Collection[str],
+    reserved: Collection[str],
 ) -> None:
     """Hold options to the names and annotated kinds of a factory's parameters.
 
     Args:
         where: what the options are of, for error messages.
-        taken: parameters that are given by other means, and are no options.
+        reserved: parameters that are given by other means, and are no options.
 
     Raises:
         InputError: an option is unknown, or its value is of another kind.
     """
     parameters = inspect.signature(factory).parameters
-    known = [name for name in parameters if name not in taken]
+    known = [name for name in parameters if name not in reserved]
     for option, value in options.items():
         if option not in known:
             hint = suggest_name(str(option), known) if known else "it has none"

@@ -30,13 +30,13 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
-    from raytune_yesno.files.remote import is_remote, keep_remotely
+    from raytune_yesno.files.remote import is_remote, mirror_to_uri
 
     place = options.resume or options.out
     if is_remote(place):
         if options.resume:
             refuse_flags(options, "out")
-        with keep_remotely(place, resume=bool(options.resume), note=note) as out:
+        with mirror_to_uri(place, resume=bool(options.resume), note=note) as out:
             return _tune(options, results, out, place.rstrip("/"))
     out = Path(options.resume).absolute() if options.resume else new_folder(options.out, "studies")
     return _tune(options, results, out, str(out))

@@ -71,6 +71,6 @@ def build_algorithm(
     if type(seed) is not int or seed < 0:
         raise InputError(f"a seed is a whole number, at least 0, not {seed!r}")
     algorithm: Any = load_algorithm(name)
-    check_options(f"search {name}", algorithm, options, taken=("space", "seed"))
+    check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
     built: Algorithm = algorithm(build_space(space), seed=seed, **options)
     return built

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -82,7 +82,7 @@ class Bayesian:
         rows_ND = self.cube.encode(results)
         pending_PD = self.cube.encode(select_pending(history))
         model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
-        generator = build_generator(self.seed, number)
+        generator = build_numpy_generator(self.seed, number)
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
         near_CD = self._draw_near(generator, best_KD)
@@ -96,7 +96,7 @@ class Bayesian:
     def _draw_sobol(self, number: int) -> np.ndarray:
         from scipy.stats.qmc import Sobol
 
-        sequence = Sobol(self.cube.dim, seed=build_generator(self.seed))
+        sequence = Sobol(self.cube.dim, seed=build_numpy_generator(self.seed))
         if number:  # forward by none overflows
             sequence.fast_forward(number)
         return np.asarray(sequence.random(1)[0])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, losses_at
 from raytune_yesno.space import Choice, Point, Space
 
@@ -46,7 +46,7 @@ class BOHB:
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of this number, having seen the history."""
-        generator = build_generator(self.seed, number, 1)
+        generator = build_numpy_generator(self.seed, number, 1)
         budgets = sorted((seen.epochs for seen in history if seen.status != "failed"), reverse=True)
         num_needed = self.min_results + 2
         if (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_results
 from raytune_yesno.space import Choice, Domain, Point, Space
 
@@ -42,7 +42,7 @@ class CMAES:
         if not self.cube.dim:
             return self.cube.decode([])
         optimizer = copy.deepcopy(self._replay(*select_results(history)))
-        optimizer.reseed_rng(int(build_generator(self.seed, number).integers(2**32)))
+        optimizer.reseed_rng(int(build_numpy_generator(self.seed, number).integers(2**32)))
         return self.cube.decode(self._read_solution(optimizer.ask()))
 
     def _replay(self, results: list[Observation], losses: list[float]) -> Any:

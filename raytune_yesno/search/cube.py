@@ -8,7 +8,7 @@ from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Domain, Float, Int, Point, Space, decode_point, encode_point
 
 
-def build_generator(seed: int, *key: int) -> np.random.Generator:
+def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
     """Return the generator of one ask: the same for the same numbers, in any process."""
     return np.random.default_rng(np.random.SeedSequence([seed, *key]))
 
@@ -68,7 +68,7 @@ class UnitCube:
 
     def draw(self, seed: int, number: int) -> Point:
         """Return the point that random search would propose as this number."""
-        return self.decode(build_generator(seed, number).random(self.dim))
+        return self.decode(build_numpy_generator(seed, number).random(self.dim))
 
 
 def _snap(domain: Domain, u_C: np.ndarray) -> np.ndarray:

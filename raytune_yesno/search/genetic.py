@@ -8,7 +8,7 @@ import numpy as np
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_results
 from raytune_yesno.space import Choice, Point, Space
 
@@ -50,7 +50,7 @@ class Genetic:
     ) -> Any:
         """Return a study that has seen one generation, the parents, and is to breed the next."""
         optuna = import_library("optuna")
-        seed = int(build_generator(self.seed, number).integers(2**32))
+        seed = int(build_numpy_generator(self.seed, number).integers(2**32))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.NSGAIISampler(

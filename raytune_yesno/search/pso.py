@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_pending, select_results
 from raytune_yesno.space import Point, Space
 
@@ -42,7 +42,7 @@ class PSO:
         own = [pair for pair in told if self._is_own(pair[1], number)]
         if not own:
             return self.cube.draw(self.seed, number)
-        generator = build_generator(self.seed, number)
+        generator = build_numpy_generator(self.seed, number)
         x_D = self._place(own[-1][1])
         in_flight = any(self._is_own(seen, number) for seen in select_pending(history))
         if len(own) > 1 and not in_flight:
@@ -63,7 +63,7 @@ class PSO:
         (u_D,) = self.cube.encode([seen])
         widths_D = self.cube.cell_widths(u_D)
         # key 1: apart from the numbers that chose the point itself
-        jitter_D = build_generator(self.seed, seen.number, 1).random(self.cube.dim) - 0.5
+        jitter_D = build_numpy_generator(self.seed, seen.number, 1).random(self.cube.dim) - 0.5
         return np.asarray(np.clip(u_D + widths_D * jitter_D, 0, 1))
 
 

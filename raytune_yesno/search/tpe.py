@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -85,7 +85,7 @@ class TPE:
         bad_ND = np.concatenate([rows_ND[num_good:], self.cube.encode(pending)])
         good = Parzen(self.cube, rows_ND[:num_good], self.prior_weight)
         bad = Parzen(self.cube, bad_ND, self.prior_weight)
-        generator = build_generator(self.seed, number, 1)
+        generator = build_numpy_generator(self.seed, number, 1)
         candidates_CD = self.cube.snap(good.draw(generator, self.num_candidates))
         ratio_C = good.log_density(candidates_CD) - bad.log_density(candidates_CD)
         return self.cube.decode(candidates_CD[int(np.argmax(ratio_C))])
@@ -110,7 +110,7 @@ class TPE:
             [number],
             self._build_domain(),
             hyperopt.trials_from_docs(documents, validate=False),
-            int(build_generator(self.seed, number).integers(2**32)),
+            int(build_numpy_generator(self.seed, number).integers(2**32)),
             n_startup_jobs=0,
             verbose=False,
             n_EI_candidates=self.num_candidates,

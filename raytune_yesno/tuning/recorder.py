@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.metrics import COST, Objective
-from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.study import Trial
@@ -67,7 +67,7 @@ class StudySearcher(AlgorithmSearcher):
         finished: list[Trial],
         unfinished: list[Trial],
         watch: Watch,
-        rounds: Rounds | None = None,
+        rounds: SynchronousScheduler | None = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         self.offset = len(earlier)  # to the algorithm, other studies' trials come before the first

@@ -21,7 +21,7 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
-from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
@@ -115,12 +115,12 @@ def run_search(
     recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
-    if isinstance(scheduler, Rounds):
+    if isinstance(scheduler, SynchronousScheduler):
         scheduler.prepare(earlier, num_trials=plan.num_trials, slots=slots, store=store)
         scheduler.on_wait = recorder.waits
     elif isinstance(scheduler, ASHA | MedianRule):
         scheduler.prepare(earlier)
-    rounds = scheduler if isinstance(scheduler, Rounds) else None
+    rounds = scheduler if isinstance(scheduler, SynchronousScheduler) else None
     searcher = StudySearcher(plan, store, finished, unfinished, watch, rounds)
     remaining = plan.num_trials - len(finished)
     # A search that a stop condition ended goes on only if it was given more trials.
@@ -187,7 +187,7 @@ def tune_trials(
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     # Trials that wait for others are no longer running, and these know how many may.
-    waits = isinstance(scheduler, Rounds)
+    waits = isinstance(scheduler, SynchronousScheduler)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(Trial, payload=payload),

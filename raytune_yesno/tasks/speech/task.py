@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
@@ -115,7 +115,7 @@ class YesNo(SpeechTask):
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
             return example
         stream = "augment", self._config.seed, epoch, self._corpus.names[index]
-        generator = build_generator(*stream)
+        generator = build_torch_generator(*stream)
         if augmentation.changes_waveform:
             changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
             feature_FT = self._extract(changed)
