@@ -33,6 +33,8 @@ DIRECT=${no_proxy:-},${NO_PROXY:-},localhost,127.0.0.1,::1
 export no_proxy=$DIRECT NO_PROXY=$DIRECT
 # There is no dashboard: Ray would send the token to port 8265, whoever listens there.
 export RAY_API_SERVER_ADDRESS=http://127.0.0.1:1
+# Ray reports even that its usage statistics are off.
+export RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:1
 
 # The token is this job's own: nodes are shared, and other users reach their ports. It lies where
 # all nodes find it, and is made before Ray would make it readable for everybody.

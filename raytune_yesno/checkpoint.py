@@ -50,6 +50,7 @@ class Checkpoint:
         state_dict: parameters, on the CPU.
         optimizer: the optimiser's ``state_dict``, or None where it was not kept.
         versions: libraries that made it.
+        calibration: numbers by which its task reads the model's confidences; None without any.
     """
 
     config: Config
@@ -60,6 +61,7 @@ class Checkpoint:
     state_dict: dict[str, torch.Tensor]
     optimizer: dict[str, Any] | None = None
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    calibration: dict[str, float] | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -89,12 +91,26 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "history": checkpoint.history,
         "refit": checkpoint.refit,
         "versions": checkpoint.versions or library_versions(),
+        "calibration": checkpoint.calibration,
     }
     with replace_folder(folder) as new:
-        torch.save(checkpoint.state_dict, new / STATE_DICT)
+        _write_tensors(checkpoint.state_dict, new / STATE_DICT)
         if checkpoint.optimizer is not None:
-            torch.save(checkpoint.optimizer, new / RESUME)
+            _write_tensors(checkpoint.optimizer, new / RESUME)
         describe_checkpoint(description, new)
+
+
+def _write_tensors(tensors: Any, path: Path) -> None:
+    """Save tensors to a file.
+
+    Raises:
+        OSError: it cannot be written. Given the path, torch raises an error that does not say why.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(tensors, file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
@@ -143,6 +159,7 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             state_dict=state_dict,
             optimizer=optimizer,
             versions=description["versions"],
+            calibration=_read_calibration(description),
         )
 
 
@@ -284,6 +301,16 @@ def _check_description(description: dict[str, Any]) -> None:
         raise ValueError(f"{DESCRIPTION}: the history is not one of epochs")
     if not 0 < len(history) == description["epoch"]:
         raise ValueError("its history is not that of its epochs")
+
+
+def _read_calibration(description: dict[str, Any]) -> dict[str, float] | None:
+    """Return the calibration; older versions wrote none."""
+    found = description.get("calibration")
+    if found is not None and not (
+        isinstance(found, dict) and all(type(value) is float for value in found.values())
+    ):
+        raise ValueError(f"{DESCRIPTION}: calibration is not as it was saved")
+    return found
 
 
 _FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}

@@ -1,23 +1,31 @@
 """The command line: what can be asked. What is done lies in :mod:`raytune_yesno.commands`.
 
-Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 143
-terminated.
+Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 141 the
+reader of standard output has gone, 143 terminated.
 """
 
 import argparse
-import contextlib
 import errno
 import importlib
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno import __version__
-from raytune_yesno.commands.terminal import lasting_stderr, make_lasting
+from raytune_yesno.commands.terminal import (
+    ReaderGone,
+    flushed_stdout,
+    lasting_stderr,
+    open_closed_streams,
+    result_stream,
+)
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
+from raytune_yesno.home import ensure_home
+from raytune_yesno.numerals import read_number
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -35,6 +43,18 @@ examples:
 """
 
 
+def _whole(text: str) -> int:
+    return read_number(text, int)
+
+
+def _real(text: str) -> float:
+    return read_number(text, float)
+
+
+# argparse puts these in its messages: "invalid whole number value: 'many'".
+_whole.__name__, _real.__name__ = "whole number", "number"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
@@ -50,30 +70,32 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    open_closed_streams()
+    ensure_home()
     # The networks are small: threads that wait by spinning cost ten times the work where the
     # machine has other things to do. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with lasting_stderr(), _result_stream() as results:
+    is_debugged = False
+    with lasting_stderr():
         try:
-            # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
-            for number in _STOPPING:
-                signal.signal(number, _raise_interrupted)
-            result: dict[str, Any] = _find_command(options.run)(options, results)
+            with flushed_stdout():  # help and version are printed there
+                options = build_parser().parse_args(arguments)
+            is_debugged = options.debug
+            with result_stream() as results:
+                return _run(options, results)
         except Interrupted as stop:
             saved = f", what was reached is saved; it goes on with: {stop.resume}"
             print(f"\nstopped{saved if stop.resume else ''}", file=sys.stderr)
             return 128 + stop.signum
+        except ReaderGone:
+            return 128 + signal.SIGPIPE
         except (InputError, WorkError) as error:
-            if options.debug:
+            if is_debugged:
                 raise
             print(f"raytune-yesno: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader of a pipe has gone
-            return 1
         except Exception as error:
-            if options.debug:
+            if is_debugged:
                 raise
             if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
                 place = one_line(str(error.filename))
@@ -82,10 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
             return 1
-        exit_code = int(result.pop("exit_code", 0))
-        if options.json:
-            print(dump_json(result), file=results, flush=True)
-        return exit_code
+
+
+def _run(options: argparse.Namespace, results: TextIO) -> int:
+    # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
+    for number in _STOPPING:
+        signal.signal(number, _raise_interrupted)
+    result: dict[str, Any] = _find_command(options.run)(options, results)
+    exit_code = int(result.pop("exit_code", 0))
+    if options.json:
+        print(dump_json(result), file=results, flush=True)
+    return exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -129,13 +158,14 @@ def _add_command(commands: Any, name: str, run: str, help: str, details: str = "
     return parser
 
 
-def _add_data(parser: Any, default: str | None = "yesno") -> None:
+def _add_data(parser: Any, default: str | None = "yesno", shown: str | None = None) -> None:
+    shown = shown or default
     parser.add_argument(
         "--data",
         metavar="yesno|synthetic|DIR",
         default=default,
         help="the corpus: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
-        "synthetic[:N[:SEED]], or a folder" + (f" [{default}]" if default else ""),
+        "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave bad recordings out")
 
@@ -156,8 +186,8 @@ def _add_run_options(parser: Any) -> None:
         "--metric", metavar="NAME", help="the metric that decides, as reported or as in --target"
     )
     parser.add_argument("--mode", choices=("min", "max"), help="whether its min or max is best")
-    parser.add_argument("--epochs", type=int, metavar="N", help="short for --set epochs=N")
-    parser.add_argument("--seed", type=int, metavar="N", help="short for --set seed=N")
+    parser.add_argument("--epochs", type=_whole, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="short for --set seed=N")
     parser.add_argument(
         "--use-gpu", action="store_true", default=None, help="a GPU for every worker"
     )
@@ -166,8 +196,12 @@ def _add_run_options(parser: Any) -> None:
         "--address",
         help="a Ray cluster to use, `auto` for this machine's [$RAY_ADDRESS, or a new one]",
     )
-    parser.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of a new cluster")
-    parser.add_argument("--num-gpus", type=int, metavar="N", help="logical GPUs of a new cluster")
+    parser.add_argument(
+        "--num-cpus", type=_whole, metavar="N", help="logical CPUs of a new cluster"
+    )
+    parser.add_argument(
+        "--num-gpus", type=_whole, metavar="N", help="logical GPUs of a new cluster"
+    )
 
 
 def _add_corpus(commands: Any) -> None:
@@ -187,13 +221,13 @@ def _add_corpus(commands: Any) -> None:
         actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
     make.add_argument("folder", metavar="DIR")
-    make.add_argument("--recordings", type=int, default=60, metavar="N", help="how many [60]")
-    make.add_argument("--seed", type=int, default=0, metavar="N", help="which one [0]")
+    make.add_argument("--recordings", type=_whole, default=60, metavar="N", help="how many [60]")
+    make.add_argument("--seed", type=_whole, default=0, metavar="N", help="which one [0]")
     check = _add_command(actions, "check", "corpus.check", "say what is wrong with a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "look at one recording")
-    show.add_argument("number", type=int, nargs="?", default=3, metavar="N", help="which [3]")
+    show.add_argument("number", type=_whole, nargs="?", default=3, metavar="N", help="which [3]")
     show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
     show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
     _add_data(show)
@@ -231,7 +265,7 @@ def _add_tune(commands: Any) -> None:
         "together, and the test part is read once.",
     )
     _add_run_options(parser)
-    parser.add_argument("--trials", type=int, metavar="N", help="how many trials [32]")
+    parser.add_argument("--trials", type=_whole, metavar="N", help="how many trials [32]")
     parser.add_argument(
         "--search",
         metavar="NAME",
@@ -241,17 +275,19 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="a trial of search manual, repeatable: learning_rate=1e-3,channels=[16,32]",
+        help="a trial of search manual, repeatable: learning_rate=1e-3,hidden_units=64",
     )
     parser.add_argument(
-        "--scheduler", metavar="NAME", help="fifo, asha, hyperband, median or pbt [asha]"
+        "--scheduler",
+        metavar="NAME",
+        help="fifo, asha, hyperband, median or pbt [asha; of search manual fifo]",
     )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
-        "--workers-per-trial", type=int, metavar="N", help="data-parallel workers of a trial [1]"
+        "--workers-per-trial", type=_whole, metavar="N", help="data-parallel workers of a trial [1]"
     )
     parser.add_argument(
-        "--max-concurrent", type=int, metavar="N", help="most trials at a time [as many as fit]"
+        "--max-concurrent", type=_whole, metavar="N", help="most trials at a time [as many as fit]"
     )
     parser.add_argument(
         "--ordered",
@@ -264,7 +300,7 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--add-trials",
-        type=int,
+        type=_whole,
         metavar="N",
         help="with --resume: N trials more, of a finished study, too; then a new refit",
     )
@@ -282,13 +318,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=_real,
         default=10.0,
         metavar="S",
         help="save each trial every S seconds of its training: what a crash may cost [10]",
     )
     parser.add_argument(
-        "--time-budget", type=float, metavar="S", help="end the search after S seconds"
+        "--time-budget", type=_real, metavar="S", help="end the search after S seconds"
     )
     parser.add_argument(
         "--target",
@@ -297,13 +333,13 @@ def _add_tune(commands: Any) -> None:
     )
     parser.add_argument(
         "--patience",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when N trials have brought no improvement",
     )
     parser.add_argument(
         "--max-failures",
-        type=int,
+        type=_whole,
         metavar="N",
         help="end the search when more than N trials have failed",
     )
@@ -327,7 +363,7 @@ def _add_evaluate(commands: Any) -> None:
         "false alarms, calibration and cost. Every figure has a 95 % interval.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
-    _add_data(parser)
+    _add_data(parser, default=None, shown="the one that the checkpoint was trained on")
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
@@ -343,7 +379,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     parser.add_argument(
         "--wordless",
-        type=_seconds,
+        type=_number_between(0, 36_000),
         default=60.0,
         metavar="S",
         help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
@@ -369,7 +405,7 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument(
         "--raw",
-        type=int,
+        type=_whole,
         metavar="HZ",
         help="recordings have no header: 16 bit little-endian mono samples at HZ",
     )
@@ -379,26 +415,25 @@ def _add_predict(commands: Any) -> None:
 def _add_min_confidence(parser: Any) -> None:
     parser.add_argument(
         "--min-confidence",
-        type=_probability,
+        type=_number_between(0, 1),
         metavar="P",
         help="leave out words below this confidence; 0 keeps all [chosen in training]",
     )
 
 
-def _probability(text: str) -> float:
-    """Read a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def _number_between(low: float, high: float) -> Callable[[str], float]:
+    """Return what reads a flag's number from ``low`` to ``high``."""
 
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
 
-def _seconds(text: str) -> float:
-    """Read a length of 0 to 10 hours."""
-    value = float(text)
-    if not 0 <= value <= 36_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 36000 s")
-    return value
+    return read
 
 
 def _add_report(commands: Any) -> None:
@@ -429,7 +464,7 @@ def _add_report(commands: Any) -> None:
             help=f"write the {what}, to a .csv, .parquet, .json or .md file; repeatable",
         )
     parser.add_argument("--watch", action="store_true", help="follow a study that runs")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="trials to print [10]")
+    parser.add_argument("--top", type=_whole, default=10, metavar="N", help="trials to print [10]")
     parser.add_argument(
         "--metric",
         metavar="NAME",
@@ -471,25 +506,6 @@ def _raise_interrupted(signum: int, frame: object) -> None:
     for number in _STOPPING:  # a second one, be it the other, ends the process at once
         signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
-
-
-@contextlib.contextmanager
-def _result_stream() -> Iterator[TextIO]:
-    """Give the standard output to results alone; what else is printed goes to standard error.
-
-    Libraries print to file descriptor 1 at times, and a program that reads our last line should
-    not have to know.
-    """
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as results:
-            yield make_lasting(results)
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ point) are merged by :func:`build_config` and nowhere else, on the driver, befor
 
 import dataclasses
 import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import Objective, build_objective
+from raytune_yesno.numerals import read_number
 from raytune_yesno.registry import Registry
 
 NumWorkers = int | tuple[int, int]  # or the fewest and the most of an elastic run
@@ -174,7 +174,7 @@ class Config:
 TASKS = Registry(
     "task",
     {
-        "yesno": "raytune_yesno.tasks.speech.settings:SpeechTask",
+        "yesno": "raytune_yesno.tasks.speech.declaration:SpeechTask",
         "sine": "raytune_yesno.tasks.sine:Sine",
     },
 )
@@ -235,6 +235,8 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
             if key not in known:
                 raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
             changes[key] = _convert(key, types[key], value, where)
+    if hasattr(task, "imply"):
+        changes = {**task.imply(changes), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
     by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
     if by_model:
@@ -302,9 +304,9 @@ def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
         if get_origin(kind) is tuple:
             items = _split(value) if isinstance(value, str) else value
             items = items if isinstance(items, list | tuple) else [items]
-            return tuple(_number(item, get_args(kind)[0]) for item in items)
+            return tuple(read_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
-            return _number(value, kind)
+            return read_number(value, kind)
         if kind is bool and isinstance(value, str):
             return _BOOLEANS[value.strip().lower()]
     except (ValueError, TypeError, OverflowError, KeyError):
@@ -324,9 +326,6 @@ _KIND_NAMES: dict[Any, str] = {
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# What Python reads beyond it, `1_000` and other scripts' digits, and YAML, `010` for 8 and `1:30`
-# for 90, would be a surprise.
-_NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", re.ASCII)
 
 
 def _split(text: str) -> list[str]:
@@ -342,23 +341,9 @@ def _num_workers(value: Any) -> NumWorkers:
     if isinstance(value, str) and ":" in value:
         value = value.split(":")
     if not isinstance(value, list | tuple):
-        return int(_number(value, int))
-    low, high = (_number(limit, int) for limit in value)
+        return read_number(value, int)
+    low, high = (read_number(limit, int) for limit in value)
     return low if low == high else (low, high)
-
-
-def _number(value: Any, kind: type) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
-            raise ValueError
-        value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
-    if kind is float:
-        return float(value)
-    if value != int(value):
-        raise ValueError
-    return int(value)
 
 
 def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:

@@ -1,6 +1,8 @@
 """What goes wrong through no fault of the program, said so that a person can mend it."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable
 
 _LONGEST_LINE = 600
@@ -28,8 +30,13 @@ class WorkError(_Said, RuntimeError):
     """The work itself failed; one line. The command line prints it and exits with code 1."""
 
 
+class UnfinishedError(WorkError):
+    """The work failed, and can be resumed once the cause is mended."""
+
+
 def one_line(text: str) -> str:
     """Return a text as one line that a terminal can show: cut, and without control characters."""
+    text = to_utf8(text)
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
     return escape_controls(text)
@@ -43,6 +50,35 @@ def escape_controls(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
+
+
+def to_utf8(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which UTF-8 cannot hold.
+
+    Python has them for bytes of file names that are not UTF-8: byte 255 is written ``\\xff``.
+    """
+    return re.sub("[\ud800-\udfff]", lambda found: _escape(found[0]), text)
+
+
+def _escape(half: str) -> str:
+    number = ord(half)
+    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
+
+
+def quote(text: str) -> str:
+    """Return a text as one word for a shell, in printable characters."""
+    if text.isprintable():
+        return shlex.quote(text)
+    # What bash, zsh and ksh read as bytes.
+    letters = (
+        letter if letter.isprintable() and letter not in "'\\" else _quote_bytes(letter)
+        for letter in text
+    )
+    return f"$'{''.join(letters)}'"
+
+
+def _quote_bytes(letter: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in letter.encode("utf-8", "surrogateescape"))
 
 
 class Interrupted(Exception):

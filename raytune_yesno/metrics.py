@@ -50,12 +50,47 @@ TRAIN_LOSS = Metric("train_loss", label="train loss")
 """What the training loop itself reports, for every PyTorch task."""
 
 
+SMOOTH_EPOCHS = 3
+"""Epochs over which the deciding metric is averaged before epochs are compared."""
+
+
+def find_best_epoch(costs: Sequence[float], smooth: int = SMOOTH_EPOCHS) -> int | None:
+    """Return the index of the best epoch, or None where none has a finite value.
+
+    Epochs are compared by the mean over an epoch and those before it, ``smooth`` in all, so that
+    luck on a small validation part decides less; of equal epochs the later one wins. An epoch with
+    fewer before it counts only if there is no other, so an early, half-trained epoch never wins
+    because it was not smoothed. Epochs without a finite value are skipped.
+
+    The choice moves forward only: a further epoch becomes the best, or the best one stays. So it is
+    enough to keep the checkpoint of an epoch that is the best when it ends.
+
+    Args:
+        costs: of each epoch, in order; less is better.
+        smooth: epochs in a mean; 1 compares single epochs.
+    """
+    found = [(index, cost) for index, cost in enumerate(costs) if math.isfinite(cost)]
+    best, least = None, math.inf
+    for place in range(max(0, min(smooth, len(found)) - 1), len(found)):
+        recent = [cost for _, cost in found[max(0, place + 1 - smooth) : place + 1]]
+        if (mean := math.fsum(recent) / len(recent)) <= least:
+            best, least = found[place][0], mean
+    return best
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What a run is judged by: one metric, and other metrics that break ties, in order."""
+    """What a run is judged by.
+
+    Attributes:
+        metric: the metric that decides.
+        ties: other metrics, which break ties between trials, in order.
+        smooth: epochs over which the metric is averaged before epochs are compared.
+    """
 
     metric: Metric
     ties: tuple[Metric, ...] = ()
+    smooth: int = SMOOTH_EPOCHS
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -66,13 +101,13 @@ class Objective:
         """Return a key that orders epochs or trials: the least is best."""
         return tuple(metric.cost(record) for metric in self.metrics)
 
-    def epoch_score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return a key that orders the epochs of a run: the least is best.
+    def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
+        """Return the position of the best epoch, by :func:`find_best_epoch`; None without any.
 
-        Epochs that tie in all metrics, or that have none (a refit validates nothing), are ordered
-        by their number: the later one is better.
+        Args:
+            records: the epochs of a run, in order.
         """
-        return (*(self.score(record) if self.reached(record) else (math.inf,)), -record["epoch"])
+        return find_best_epoch([self.metric.cost(record) for record in records], self.smooth)
 
     def reached(self, record: Mapping[str, Any]) -> bool:
         """Whether a record holds a finite value of the deciding metric."""
@@ -130,3 +165,6 @@ LEGACY_METRICS = (
     TRAIN_LOSS,
 )
 """The metrics of studies that were recorded before studies declared them."""
+
+LEGACY_OBJECTIVE = Objective(LEGACY_METRICS[0], LEGACY_METRICS[1:], smooth=1)
+"""What these were judged by: the least loss of any single epoch."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import read_if_number
 
 _KINDS: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
-    float: ((int, float), "a number"),
+    float: (float, "a number"),
     str: (str, "a word"),
     Sequence: (list | tuple, "a list"),
 }
@@ -128,8 +129,8 @@ def check_options(
     options: Mapping[str, Any],
     *,
     reserved: Collection[str],
-) -> None:
-    """Hold options to the names and annotated kinds of a factory's parameters.
+) -> dict[str, Any]:
+    """Return options as the annotated kinds of a factory's parameters, numbers read as such.
 
     Args:
         where: what the options are of, for error messages.
@@ -139,6 +140,7 @@ def check_options(
         InputError: an option is unknown, or its value is of another kind.
     """
     parameters = inspect.signature(factory).parameters
+    checked = dict(options)
     known = [name for name in parameters if name not in reserved]
     for option, value in options.items():
         if option not in known:
@@ -150,5 +152,9 @@ def check_options(
         kind, name = _KINDS[plain]
         if value is None and optional:
             continue
+        if kind in (int, float):
+            value = read_if_number(value, kind)
         if isinstance(value, bool) or not isinstance(value, kind):
             raise InputError(f"{where}: {option} takes {name}, not {value!r}")
+        checked[option] = value
+    return checked

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import read_if_number
 
 Point: TypeAlias = dict[str, Any]
 """Sampled values by name, as native Python types."""
@@ -220,8 +221,8 @@ def parse_space(mapping: Mapping[str, Any]) -> Space:
         channels: {choice: [[16, 32], [32, 64]]}
         batch_size: 4                                # fixed
 
-    YAML 1.1 reads `1e-4` as text; here such text is the number. Raises InputError that names the
-    key at fault.
+    Text that spells a number is that number: YAML 1.1 reads ``1e-4`` as text. Integers may be
+    written ``32.0``. Raises InputError that names the key at fault.
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"a search space is a mapping of names to {_SPELLINGS}")
@@ -257,6 +258,18 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
     missing = [name for name in space if name not in point]
     if missing and not partial:
         raise InputError(f"the point lacks {', '.join(missing)}")
+
+
+def read_point(space: Space, point: Mapping[str, Any]) -> Point:
+    """Return a point as people write it with the values that its domains hold.
+
+    A number may be text, an integer ``32.0``, and an option of a choice any number equal to it.
+    What no domain holds is returned as it is.
+    """
+    return {
+        name: _read_value(space[name], value) if name in space else value
+        for name, value in point.items()
+    }
 
 
 def decode_point(space: Space, position: Iterable[float]) -> Point:
@@ -328,8 +341,33 @@ def _parse_domain(text: Any) -> Domain:
     log = text.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"log is true or false, not {log!r}")
-    low, high = values
+    low, high = (read_if_number(value, float if kind == "float" else int) for value in values)
     return Float(low, high, log=log) if kind == "float" else Int(low, high, log=log)
+
+
+def _read_value(domain: Domain, value: Any) -> Any:
+    if isinstance(domain, Float):
+        return read_if_number(value, float)
+    if isinstance(domain, Int):
+        return read_if_number(value, int)
+    if domain.contains(value):
+        return value
+    equal = [option for option in domain.options if _looks_the_same(option, value)]
+    return _thaw(equal[0]) if len(equal) == 1 else value
+
+
+def _looks_the_same(option: Any, value: Any) -> bool:
+    """Say whether an option is meant by a value that is written otherwise."""
+    if isinstance(option, tuple):
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(option)
+            and all(map(_looks_the_same, option, value))
+        )
+    if _is_number(option):
+        number = read_if_number(value, float)
+        return _is_number(number) and number == option
+    return type(option) is type(value) and bool(option == value)
 
 
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")

@@ -24,8 +24,8 @@ from typing import Any
 
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.proxies import reach_directly
-from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.cluster.token import NO_DASHBOARD, NOWHERE, ensure_token
+from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.import_path import module_command
 
 _RAY = "raytune_yesno.cluster.loopback"
@@ -99,7 +99,9 @@ def _own_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if about.st_uid != os.getuid() or folder.is_symlink() or about.st_mode & 0o077:
-        raise InputError(f"{folder}: it is not this user's alone; remove it or chmod 700 it")
+        raise InputError(
+            f"{folder}: it is not this user's alone; remove it or chmod 700 {quote(str(folder))}"
+        )
     return folder
 
 
@@ -153,6 +155,7 @@ def start_node(
     reach_directly(ip)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **NO_DASHBOARD}
+    environment["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE  # Ray reports even that it shall not
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(

@@ -1,9 +1,11 @@
 """Connect to a Ray cluster, quietly, and let go of it again."""
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +14,10 @@ from typing import Any
 from raytune_yesno.cluster.autoscaling import read_growth
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
+from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
@@ -67,7 +70,7 @@ def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]
     )
 
 
-def _check_answers(address: str) -> None:
+def _check_answers(address: str, source: str) -> None:
     """Raise InputError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
     if address in ("auto", "local") or "://" in address:
         return
@@ -75,15 +78,26 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise _no_answer(address, error) from error
+        raise _no_answer(source, error) from error
 
 
-def _no_answer(address: str, error: Exception) -> InputError:
+def _no_answer(source: str, error: Exception) -> InputError:
+    """Return the error; ``source`` is the address and where it comes from."""
+    alone = "leave --address out"
+    if not source.startswith("--address"):
+        alone = "unset RAY_ADDRESS (of a cluster that has ended?)"
     return InputError(
-        f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); give "
-        "the HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as it was set there, "
-        "or leave --address out to use this machine alone"
+        f"{source}: no Ray cluster answers there ({str(error).splitlines()[0]}); give the "
+        "HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as it was set there, or "
+        f"{alone} to use this machine alone"
     )
+
+
+def check_utf8(*names: str) -> None:
+    """Raise InputError if a name is not UTF-8: Ray takes no other, and fails in odd ways."""
+    for name in names:
+        if to_utf8(name) != name:
+            raise InputError(f"{to_utf8(name)}: Ray takes no name that is not UTF-8; rename it")
 
 
 @contextmanager
@@ -102,24 +116,43 @@ def ray_session(
         num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
 
     Raises:
-        InputError: there is no cluster at the address, a count is negative, or the token cannot
-            be written.
+        InputError: there is no cluster at the address, a count is negative, the token cannot be
+            written, or the command line is not UTF-8.
     """
     for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
         if count is not None and count < 0:
             raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+    check_utf8(*sys.argv)  # which Ray passes on
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    source = f"--address {address}"
+    if not address:
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        source = f"RAY_ADDRESS={address} in the environment"
     is_local = address == "local"
-    _check_answers(address)
+    _check_answers(address, source)
     if is_local and _makes_token():
         ensure_token()  # Ray would make it, and leave it readable by everybody
     else:
         hide_token()
-    local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
+    with contextlib.ExitStack() as closing:
+        local: dict[str, Any] = {}
+        if is_local:
+            folder = closing.enter_context(short_temp_folder())
+            local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
+            local |= {"_temp_dir": folder} if folder else {}
+        _connect(address, source, is_local, local)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:
+    import ray
+
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _bypass_proxies(address)
@@ -129,14 +162,14 @@ def ray_session(
                 job_config=_describe_job(),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **(local if is_local else {}),
+                **local,
             )
     except (ConnectionError, ValueError) as error:
-        raise _no_answer(address, error) from error
+        raise _no_answer(source, error) from error
     except ray.exceptions.AuthenticationError as error:
         raise InputError(
-            f"--address {address}: the cluster there asks for a token; copy ~/.ray/auth_token from "
-            "the machine where it was made, and set RAY_AUTH_MODE=token"
+            f"{source}: the cluster there asks for a token; copy ~/.ray/auth_token from the "
+            "machine where it was made, and set RAY_AUTH_MODE=token"
         ) from error
     if not is_local:
         reach_directly(*(node["NodeManagerAddress"] for node in ray.nodes()))
@@ -145,10 +178,6 @@ def ray_session(
         signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _bypass_proxies(address: str) -> None:

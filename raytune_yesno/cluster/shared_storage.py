@@ -31,8 +31,7 @@ def check_shared(place: str, flag: str = "--out") -> None:
 def find_unreached(place: str, nodes: list[Node]) -> list[str]:
     """Return what keeps nodes from reading and writing a place, a line a node."""
     if "://" not in place:
-        folder = Path(place).absolute()
-        place = str(next(path for path in (folder, *folder.parents) if path.is_dir()))
+        place = _nearest_folder(place)
     run = uuid.uuid4().hex
     asked = f"{_PREFIX}{run}"
     answers = [f"{asked}-{index}" for index in range(len(nodes))]
@@ -54,6 +53,30 @@ def find_unreached(place: str, nodes: list[Node]) -> list[str]:
         for name in (asked, *answers, *(f"{answer}.part" for answer in answers)):
             spot.delete(name)
     return problems
+
+
+def find_unwritable(place: str) -> str | None:
+    """Return what keeps this process from writing to a place and reading it back, if anything."""
+    if "://" not in place:
+        place = _nearest_folder(place)
+    name = text = f"{_PREFIX}{uuid.uuid4().hex}"
+    spot = None
+    try:
+        spot = _Spot(place)
+        spot.write(name, text)
+        if spot.read(name) != text:
+            return f"{place}: what is written there does not appear"
+    except (OSError, ValueError, ImportError) as error:
+        return f"{place}: {getattr(error, 'strerror', None) or error}"
+    finally:
+        if spot:
+            spot.delete(name)
+    return None
+
+
+def _nearest_folder(place: str) -> str:
+    folder = Path(place).absolute()
+    return str(next(path for path in (folder, *folder.parents) if path.is_dir()))
 
 
 class _Spot:

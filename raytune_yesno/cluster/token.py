@@ -9,12 +9,14 @@ from pathlib import Path
 from raytune_yesno.cluster.proxies import check_private, find_host, reach_directly
 from raytune_yesno.errors import InputError
 
-NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
+NOWHERE = "http://127.0.0.1:1"
+"""A URL that nobody answers: only root can listen on port 1."""
+
+NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": NOWHERE}
 """Environment of the processes of a cluster without a dashboard.
 
 Ray Train asks a dashboard for the state of its actors. Without this it would send the token to port
-8265, to whoever listens there, and take the answer of another cluster for its own. Only root can
-listen on port 1.
+8265, to whoever listens there, and take the answer of another cluster for its own.
 """
 
 

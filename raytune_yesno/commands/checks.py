@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, quote
 
 Status = Literal["ok", "warn", "problem"]
 
@@ -53,7 +53,9 @@ def examine_token() -> Check:
     except OSError as error:
         return Check("token", "problem", f"{path}: {error.strerror}", "see who owns it")
     if mode & 0o077:
-        return Check("token", "problem", f"{path}: others can read it", f"chmod 600 {path}")
+        return Check(
+            "token", "problem", f"{path}: others can read it", f"chmod 600 {quote(str(path))}"
+        )
     return Check("token", "ok", f"{path} is the user's alone")
 
 
@@ -63,6 +65,7 @@ def examine_corpus(data: str) -> Check:
     from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
     from raytune_yesno.tasks.speech.load import load_corpus
 
+    check = f"raytune-yesno corpus check --data {quote(data)}"
     try:
         if data.split(":")[0] == "synthetic":
             corpus = load_corpus(data)
@@ -75,10 +78,10 @@ def examine_corpus(data: str) -> Check:
                 return Check("corpus", "warn", "YESNO is not on this machine", fetch)
         found, problems = check_folder(folder)
     except InputError as error:
-        return Check("corpus", "problem", str(error), f"raytune-yesno corpus check --data {data}")
+        return Check("corpus", "problem", str(error), check)
     if problems or found is None:
         said = f"{len(problems)} things wrong in {folder}"
-        return Check("corpus", "problem", said, f"raytune-yesno corpus check --data {data}")
+        return Check("corpus", "problem", said, check)
     return Check("corpus", "ok", f"{len(found)} good recordings in {folder}")
 
 
@@ -205,6 +208,16 @@ def _examine_ports() -> Iterator[Check]:
     else:
         todo = "firewall them off, or set RAY_AUTH_MODE=token before `ray start`"
         yield Check("ports", "warn", f"{said}, and asks for no token", todo)
+
+
+def examine_storage_here(out: str) -> Iterator[Check]:
+    """Yield whether this machine can write to where a study is to be written."""
+    from raytune_yesno.cluster.shared_storage import find_unwritable
+
+    if problem := find_unwritable(out):
+        yield Check("storage", "problem", problem, "give a folder or URI that can be written to")
+    else:
+        yield Check("storage", "ok", f"this machine reads and writes {out}")
 
 
 def _examine_storage(out: str, nodes: list[Any]) -> Iterator[Check]:

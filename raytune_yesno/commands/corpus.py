@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 
 
 def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
         say(
             options,
             results,
-            f"{corpus.source}: {len(corpus)} good recordings, {corpus.num_words} words, "
+            f"{one_line(corpus.source)}: {len(corpus)} good recordings, {corpus.num_words} words, "
             f"fingerprint {corpus.fingerprint}{notes}",
         )
     result["problems"] = [str(problem) for problem in problems]

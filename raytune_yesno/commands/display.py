@@ -9,7 +9,7 @@ from raytune_yesno.metrics import Objective
 from raytune_yesno.text import WIDTH, format_seconds
 
 if TYPE_CHECKING:
-    from raytune_yesno.tuning.recorder import Progress
+    from raytune_yesno.tuning.progress import Progress
 
 _PLAIN_EVERY_S = 5.0
 _BAR = 10

@@ -12,7 +12,12 @@ from raytune_yesno.errors import InputError
 def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Look for what would stop or spoil a study, before it starts."""
     from raytune_yesno.cluster.session import ray_session
-    from raytune_yesno.commands.checks import Check, examine_cluster, examine_machine
+    from raytune_yesno.commands.checks import (
+        Check,
+        examine_cluster,
+        examine_machine,
+        examine_storage_here,
+    )
 
     checks: list[Check] = []
 
@@ -25,12 +30,14 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            with ray_session(address):
+            with ray_session(options.address):
                 take(examine_cluster(options.out))
         except InputError as error:
             take(iter([Check("cluster", "problem", str(error))]))
     else:
         said = "none asked for; `tune` starts one on this machine"
         take(iter([Check("cluster", "ok", said, "--address auto looks at the one that runs")]))
+        if options.out:
+            take(examine_storage_here(options.out))
     ok = not any(check.status == "problem" for check in checks)
     return {"ok": ok, "checks": [vars(check) for check in checks], "exit_code": 0 if ok else 1}

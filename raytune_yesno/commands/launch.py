@@ -1,13 +1,12 @@
 """`scripts/launch`: what can be asked, and what is printed when something stops it."""
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cluster import Cluster, run_to_end
 from raytune_yesno.launch.definition import Definition, read_documents
@@ -168,7 +167,7 @@ def _describe_way_on(options: argparse.Namespace, name: str) -> str:
     launch = find_launch(name) if name else None
     if launch is None:
         return ""
-    target = f"--address {name}" if options.address else shlex.quote(options.definition)
+    target = f"--address {quote(name)}" if options.address else quote(options.definition)
     what = {"new": "try again", "home": "take it down"}.get(launch.phase, "go on")
     on = f"to {what}: {PROGRAM} {target} --attach"
     return on if options.address else f"{on}; to end it all: {PROGRAM} {target} --down"

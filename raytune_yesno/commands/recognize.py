@@ -18,12 +18,22 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Read a part of a corpus with a checkpoint's model, and count what goes wrong."""
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
-    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     conditions = evaluation.select_conditions(options.conditions)
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
-    corpus = load_corpus(options.data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    trained_on = recognizer.checkpoint.corpus
+    data = options.data or find_corpus(trained_on)
+    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    if corpus.fingerprint != trained_on.get("fingerprint"):
+        note(
+            one_line(
+                f"warning: the checkpoint was trained on {describe_source(trained_on)}, and this "
+                f"is {describe_source(vars(corpus))}: its part {options.split!r} may hold "
+                "recordings of that training"
+            )
+        )
     threshold = recognizer.min_confidence
     readings = evaluation.read_part(recognizer, corpus, options.split)
     figures = evaluation.summarize(readings, threshold)
@@ -31,7 +41,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         options,
         results,
         f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {options.split!r} "
-        f"of {corpus.source}: {figures['substitutions']} substitutions, "
+        f"of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
     display = Display()
@@ -49,6 +59,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "cost": evaluation.measure_cost(recognizer),
         "split": options.split,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
+        "trained_on": trained_on,
     }
     if options.wordless:
         result["wordless"] = evaluation.measure_wordless(

@@ -1,7 +1,6 @@
 """Settings: a YAML file, ``--set`` and flags, brought together."""
 
 import re
-import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
+from raytune_yesno.numerals import read_if_number
 
 if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
@@ -59,9 +59,13 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            if type(value) is not _SETTINGS[key] and (type(value), _SETTINGS[key]) != (int, float):
-                kind = _KIND_NAMES[_SETTINGS[key]]
-                raise InputError(f"{options.config}: {key} takes {kind}, not {value!r}")
+            kind = _SETTINGS[key]
+            if kind in (int, float):
+                settings[key] = value = read_if_number(value, kind)
+            if type(value) is not kind:
+                raise InputError(
+                    f"{options.config}: {key} takes {_KIND_NAMES[kind]}, not {value!r}"
+                )
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
@@ -114,10 +118,7 @@ def refuse_flags(
 
 def resume_command(command: str, file: Path, place: str | None = None) -> str:
     """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
-    return (
-        f"raytune-yesno {command} --resume {shlex.quote(place or str(file.parent))}"
-        * file.is_file()
-    )
+    return f"raytune-yesno {command} --resume {quote(place or str(file.parent))}" * file.is_file()
 
 
 def read_point(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.common import new_folder, read_data, say, telling_way_on
+from raytune_yesno.commands.common import open_folder, read_data, say, telling_way_on
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -19,7 +19,7 @@ from raytune_yesno.commands.settings import (
     resume_settings,
 )
 from raytune_yesno.config import Config, build_config, find_task
-from raytune_yesno.errors import WorkError
+from raytune_yesno.errors import InputError, WorkError, escape_controls
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.task import Data
@@ -27,18 +27,25 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model."""
-    from raytune_yesno.cluster.session import ray_session
+    if options.resume:
+        refuse_flags(options, "out")
+    with open_folder(options.out, "runs", resume=options.resume, record=SETTINGS_FILE) as (out, _):
+        return _train(options, results, out)
+
+
+def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
+    from raytune_yesno.cluster.session import check_utf8, ray_session
 
     settings = read_settings(options)
     flags = given_flags(options, num_workers=options.num_workers)
     if options.resume:
-        refuse_flags(options, "out")
-        out = Path(options.resume).absolute()
         settings, config = resume_settings(out, settings, flags)
     else:
-        out = new_folder(options.out, "runs")
         config = build_config(settings["config"], flags)
     data = read_data(settings, options, config)
+    if data and hasattr(task := find_task(config.task), "remarks"):
+        for line in task.remarks(config, data):
+            say(options, results, line)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()
@@ -46,6 +53,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         closing.callback(display.close)
         closing.enter_context(telling_way_on("train", out / SETTINGS_FILE))
         if config.num_workers:
+            check_utf8(str(out))
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
             closing.enter_context(ray_session(options.address, **resources))
         run = _run_training(config, data, out, saved, display)
@@ -68,7 +76,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
     figures = describe(best, config.objective)
     say(options, results, f"best epoch {best['epoch']}: {figures} (validation part)")
-    say(options, results, f"checkpoint: {run.best}")
+    say(options, results, escape_controls(f"checkpoint: {run.best}"))
     if lines := _describe_model(config, run.last):
         result["result"] = "\n".join(lines)
         say(options, results, result["result"])
@@ -83,18 +91,33 @@ def _run_training(
     display: Display,
 ) -> Any:
     from raytune_yesno.cluster.session import count_fitting
-    from raytune_yesno.training.run import BEST, LAST, run_training
+    from raytune_yesno.training.loop import require_accelerator
+    from raytune_yesno.training.run import (
+        BEST,
+        LAST,
+        count_epochs,
+        find_resumable,
+        run_training,
+    )
 
     if config.num_workers:
         count_fitting(config)
+    else:
+        require_accelerator(config)
+    # There is none if the first epoch was cut off.
+    resume = any((out / name).exists() for name in (LAST, BEST))
+    if resume and config.epochs < (trained := count_epochs(find_resumable(out)[0])):
+        raise InputError(
+            f"epochs: {out} has trained {trained} epochs, more than {config.epochs}; give at "
+            f"least {trained}, or train a new run"
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
     return run_training(
         config,
         data,
         out,
-        # There is none if the first epoch was cut off.
-        resume=any((out / name).exists() for name in (LAST, BEST)),
+        resume=resume,
         on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs, config.objective),
         note=display.remark,
     )

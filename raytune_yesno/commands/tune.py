@@ -2,12 +2,12 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import new_folder, note, read_data, say, telling_way_on
+from raytune_yesno.commands.common import note, open_folder, read_data, say, telling_way_on
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -16,7 +16,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, WorkError, one_line
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit, test; or train one trial of a study again."""
     if options.replay:
         return _replay(options, results)
-    from raytune_yesno.files.remote import is_remote, mirror_to_uri
+    from raytune_yesno.files.remote import is_remote
+    from raytune_yesno.study.mirror import mirror_to_uri
+    from raytune_yesno.study.store import STORE
 
     place = options.resume or options.out
     if is_remote(place):
@@ -38,17 +40,24 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             refuse_flags(options, "out")
         with mirror_to_uri(place, resume=bool(options.resume), note=note) as out:
             return _tune(options, results, out, place.rstrip("/"))
-    out = Path(options.resume).absolute() if options.resume else new_folder(options.out, "studies")
-    return _tune(options, results, out, str(out))
+    with open_folder(options.out, "studies", resume=options.resume, record=STORE) as (out, check):
+        return _tune(options, results, out, str(out), check)
 
 
-def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[str, Any]:
+def _tune(
+    options: Namespace,
+    results: TextIO,
+    out: Path,
+    place: str,
+    check: Callable[[], None] | None = None,
+) -> dict[str, Any]:
     """Run a study that is written in a folder and found at a place: that folder, or a URI."""
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tuning.trackers import open_logs
 
+    check_utf8(place)
     settings = read_settings(options)
     if options.resume:
         plan = _plan_resumed(settings, options, out, place)
@@ -67,7 +76,7 @@ def _tune(options: Namespace, results: TextIO, out: Path, place: str) -> dict[st
         check_shared(place)
         if not plan.ordered and plan.num_trials > 1:
             note("fast, but not the same run after run: who is first counts (see --ordered)")
-        study, refit = _search_and_refit(plan, data, out, place, settings, options, logs)
+        study, refit = _search_and_refit(plan, data, out, place, settings, options, logs, check)
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
     best, efficiency = study.best, study.efficiency
@@ -109,12 +118,14 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"--replay: {text!r} is no trial's number; give STUDY TRIAL") from None
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
-    out = new_folder(options.out, "runs")
     data = read_data({"data": options.data or study.asked["data"]}, options, config)
     check_data(study, data)
     display = Display()
     try:
-        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+        with (
+            open_folder(options.out, "runs") as (out, _),
+            ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
+        ):
             count_fitting(config)
             replay = run_replay(
                 study,
@@ -135,7 +146,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             + f"; its checkpoint: {replay.run.best}"
         )
     say(options, results, f"trial {number}: all {len(trial.epochs)} epochs came out the same")
-    say(options, results, f"checkpoint: {replay.run.best}")
+    say(options, results, one_line(f"checkpoint: {replay.run.best}"))
     return {
         "study": str(study.path.absolute()),
         "trial": number,
@@ -178,6 +189,10 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     if options.add_trials is not None:
         raise InputError("--add-trials: of which study? give --resume STUDY, too")
     plan = build_plan(settings, options)
+    plan.check()
+    plan.check_all_points()
+    if plan.trials is not None and plan.num_trials < plan.trials:
+        note(f"--trials {plan.trials}: search {plan.search} has {plan.num_trials} points in all")
     if options.warm_start:
         known = warm_start.gather(load_all(options.warm_start), plan.space)
         plan = replace(plan, warm_start=known)
@@ -194,6 +209,7 @@ def _search_and_refit(
     settings: Mapping[str, Any],
     options: Namespace,
     logs: "Sequence[Log]",
+    check: Callable[[], None] | None,
 ) -> tuple["Study", dict[str, Any]]:
     from raytune_yesno.tuning.run import run_refit, run_search
     from raytune_yesno.tuning.trackers import follow_study
@@ -213,6 +229,7 @@ def _search_and_refit(
                 on_progress=display.show_search,
                 note=display.remark,
                 listen=listen,
+                check=check,
             )
     finally:
         display.close()
@@ -231,6 +248,7 @@ def _search_and_refit(
             place=place,
             on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
             note=display.remark,
+            check=check,
         )
     finally:
         display.close()
@@ -253,8 +271,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Ite
         f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
         f"{efficiency.tail:.0%} idle at the end"
     )
-    yield f"study: {place}"
-    yield f"checkpoint: {refit['checkpoint']}"
+    yield one_line(f"study: {place}")
+    yield one_line(f"checkpoint: {refit['checkpoint']}")
 
 
 def _explain_no_result(study: "Study", place: str) -> str:

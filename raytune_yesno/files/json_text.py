@@ -5,6 +5,8 @@ import math
 import re
 from typing import Any
 
+from raytune_yesno.errors import to_utf8
+
 _MAX_DEPTH = 100  # nested lists and mappings, of what anybody writes
 
 
@@ -19,12 +21,12 @@ def to_strict_json(value: Any, *, spell: bool = False) -> Any:
             something else, as in a config.
     """
     if isinstance(value, dict):
-        return {_escape(str(key)): to_strict_json(item, spell=spell) for key, item in value.items()}
+        return {to_utf8(str(key)): to_strict_json(item, spell=spell) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_strict_json(item, spell=spell) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value) if spell else None
-    return _escape(value) if isinstance(value, str) else value
+    return to_utf8(value) if isinstance(value, str) else value
 
 
 def dump_json(value: Any, **options: Any) -> str:
@@ -53,12 +55,3 @@ def _measure_depth(text: str) -> int:
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest
-
-
-def _escape(text: str) -> str:
-    return re.sub("[\ud800-\udfff]", _escape_surrogate, text)
-
-
-def _escape_surrogate(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files.remote import download, is_remote, is_study
+from raytune_yesno.files.remote import download, is_remote
 from raytune_yesno.launch.cloud_machines import list_machines
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
@@ -24,6 +24,7 @@ from raytune_yesno.launch.ray_up import POLL_S, Launcher, list_nodes
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_hosts import Hosts, check_hosts
 from raytune_yesno.launch.versions import PYTHON
+from raytune_yesno.study.mirror import is_study
 from raytune_yesno.study.store import STORE
 
 DOWN_S = 90.0

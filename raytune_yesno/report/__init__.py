@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raytune_yesno.errors import to_utf8
 from raytune_yesno.report.export import collect_trials, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
@@ -58,5 +59,5 @@ def write_report(
 def _write(file: Path, text: str) -> None:
     """Replace a file in one step: a browser may be reading it."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(to_utf8(text), encoding="utf-8")
     part.replace(file)

@@ -121,7 +121,9 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
             array = array.cast(pa.string())
         fields.append(pa.field(name, array.type, metadata=encoding))
         arrays.append(array)
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    with file.open("wb") as stream:  # pyarrow takes no name that is not UTF-8
+        parquet.write_table(table, stream)
 
 
 # What begins a formula; in some languages the full-width forms do, too.

@@ -2,12 +2,11 @@
 
 import contextlib
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import find_task
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, quote
 from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.spending import Curve, Spending, name_nodes
@@ -262,7 +261,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         for key, value in shown.items():
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words += ["--set", f"{key}={text}"]
-        train = shlex.join(words)
+        train = " ".join(map(quote, words))
     config = list_changes(base)
     settings = {
         **({"data": study.data} if study.data else {}),

@@ -10,10 +10,11 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
+from raytune_yesno.schedulers.protocol import Asynchronous
 from raytune_yesno.study import Trial
 
 
-class FIFO(FIFOScheduler):  # type: ignore[misc]
+class FIFO(Asynchronous, FIFOScheduler):  # type: ignore[misc]
     """Run every trial to its last epoch, in the order of trial numbers."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
@@ -46,8 +47,8 @@ class _WarmStarted(FIFO):
         super().__init__(**options)
         self.earlier: dict[int, Trial] = {}
 
-    def prepare(self, earlier: Iterable[Trial]) -> None:
-        """Store the recorded trials; call this before any trial is added."""
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
+        """Store the recorded trials; they are replayed before the first new trial."""
         self.earlier = {trial.number: trial for trial in earlier}
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:

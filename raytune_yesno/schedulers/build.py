@@ -134,7 +134,7 @@ def build_scheduler(
     """
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
-    check_options(f"scheduler {name}", SCHEDULERS[name], options, reserved=RESERVED)
+    options = check_options(f"scheduler {name}", SCHEDULERS[name], options, reserved=RESERVED)
     about: dict[str, Any] = {"space": space or {}, "seed": seed} if name == "pbt" else {}
     if name in DETERMINISTIC:
         about["ordered"] = ordered

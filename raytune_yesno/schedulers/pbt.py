@@ -12,7 +12,6 @@ from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.search.cube import build_numpy_generator
 from raytune_yesno.space import Choice, Float, Int, Point, Space
 from raytune_yesno.study import Trial
-from raytune_yesno.study.store import StudyStore
 
 
 class PBT(SynchronousScheduler):
@@ -67,14 +66,12 @@ class PBT(SynchronousScheduler):
         self.goal = interval
         self.copied: set[int] = set()  # trials that were already replaced at this goal
 
-    def prepare(
-        self, earlier: Iterable[Trial], *, num_trials: int, slots: int, store: StudyStore
-    ) -> None:
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Restore the population from a study's records; its next goal is the slowest trial's."""
         earlier = list(earlier)
-        super().prepare(earlier, num_trials=num_trials, slots=slots, store=store)
+        super().prepare(earlier, **context)
         standing = {n: state for n, state in self.states.items() if not state.ended}
-        if standing and len(earlier) == num_trials:
+        if standing and len(earlier) == self.num_trials:
             least = min(state.epoch for state in standing.values())
             self.goal = max(1, -(-least // self.interval)) * self.interval
             self.copied = {

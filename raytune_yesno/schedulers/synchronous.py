@@ -45,6 +45,7 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
         epochs: epochs of a trial that is not stopped early.
     """
 
+    synchronous = True
     _supports_buffered_results = False
 
     def __init__(self, epochs: int) -> None:
@@ -59,18 +60,16 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
         self._cached: dict[int, int] | None = None
 
     def prepare(
-        self, earlier: Iterable[Trial], *, num_trials: int, slots: int, store: StudyStore
+        self,
+        earlier: Iterable[Trial],
+        *,
+        num_trials: int,
+        slots: int,
+        store: StudyStore,
+        on_wait: Callable[[int], None],
     ) -> None:
-        """Restore the state of all trials from a study's records, before trials are added.
-
-        A trial that was interrupted is restored up to its last checkpoint.
-
-        Args:
-            earlier: the trials on record.
-            num_trials: trials of the whole study.
-            slots: trials that run at a time.
-            store: where copies of trials are recorded.
-        """
+        """Restore the state of all trials; an interrupted one resumes from its checkpoint."""
+        self.on_wait = on_wait
         self.num_trials, self.slots, self.store = num_trials, slots, store
         for trial in earlier:
             ended = trial.status != "running"

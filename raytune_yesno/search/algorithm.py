@@ -102,6 +102,6 @@ def build_algorithm(
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed: {seed!r} is not a whole number of at least 0")
     algorithm: Any = load_algorithm(name)
-    check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
+    options = check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
     built: Algorithm = algorithm(build_space(space), seed=seed, **options)
     return built

@@ -7,7 +7,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Point, Space, check_point
+from raytune_yesno.space import Point, Space, check_point, read_point
 
 
 class Manual:
@@ -43,11 +43,12 @@ class Manual:
 def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
     if not isinstance(point, Mapping):
         raise InputError(f"point {number}: expected a mapping of keys to values, not {point!r}")
+    point = read_point(space, point)
     try:
         check_point(space, point, partial=True)
     except InputError as error:
         raise InputError(f"point {number}: {error}") from error
-    return dict(point)
+    return point
 
 
 class Grid:

@@ -64,16 +64,17 @@ def measure_efficiency(
         spent["tail"] += end - slot[-1]["ended"]
         for epoch, following in zip(slot, [*slot[1:], None], strict=True):
             spent["efficiency"] += epoch["seconds"]
-            spent["reporting"] += epoch["ended"] - epoch["began"] - epoch["seconds"]
+            spent["reporting"] += max(0.0, epoch["ended"] - epoch["began"] - epoch["seconds"])
             if following is None:
                 continue
-            pause = following["began"] - epoch["ended"]
+            pause = max(0.0, following["began"] - epoch["ended"])
             if following["trial"] == epoch["trial"]:
                 spent["reporting"] += pause
             else:
                 spent["gaps"] += pause
                 gaps.append(pause)
-    whole = num_slots * (end - begin)
+    # More than the slots had only where a clock was set forward and back.
+    whole = max(num_slots * (end - begin), sum(spent.values()))
     if whole <= 0:
         return None
     # Slots that never ran anything.
@@ -82,7 +83,7 @@ def measure_efficiency(
     return Efficiency(
         **shares,
         median_gap_s=median(gaps) if gaps else None,
-        startup_s=begin - asked_at,
+        startup_s=max(0.0, begin - asked_at),
     )
 
 

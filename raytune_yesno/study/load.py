@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective, build_objective
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
 from raytune_yesno.study import ray_experiment
+from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
@@ -44,7 +45,7 @@ def load(
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = _build_study(folder, events, problems, objective)
+    study = _build_study(folder, correct_times(events), problems, objective)
     source = "as asked for" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
@@ -57,7 +58,6 @@ def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
 def _build_study(
     folder: Path, events: list[Event], problems: list[str], objective: Objective
 ) -> Study:
-    judged: dict[str, Any] = {"metric": objective.metric.name, "mode": objective.metric.mode}
     trials: dict[int, Trial] = {}
     refit = reason = None
     searched = False
@@ -68,9 +68,7 @@ def _build_study(
         if kind == "asked" and event["trial"] in trials:
             problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
         elif kind == "asked":
-            trials[event["trial"]] = Trial(
-                event["trial"], event["point"], ties=objective.ties, **judged
-            )
+            trials[event["trial"]] = Trial(event["trial"], event["point"], objective=objective)
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
             refit = reason = None
@@ -98,8 +96,7 @@ def _build_study(
         end_time=max(ends, default=events[0]["time"]),
         pauses=_find_pauses(events),
         problems=problems,
-        metrics=objective.metrics,
-        **judged,
+        objective=objective,
     )
 
 
@@ -112,9 +109,10 @@ def _read_objective(
     Raises:
         InputError: the metric's direction is neither declared nor certain.
     """
-    declared: Sequence[Metric] = LEGACY_METRICS
+    asked = LEGACY_OBJECTIVE
     if events[0].get("metrics"):
-        declared = Objective.from_dicts(events[0]["metrics"]).metrics
+        asked = Objective.from_dicts(events[0]["metrics"])
+    declared = asked.metrics
     source = "as asked for" if mode else ""
     if name and not any(name in (metric.name, metric.label) for metric in declared):
         declared = (Metric(name), *declared)
@@ -124,7 +122,8 @@ def _read_objective(
             raise InputError(
                 f"--metric {name}: is the least or the greatest best? give --mode min or --mode max"
             )
-    return build_objective(declared, name or "", mode or ""), source
+    objective = build_objective(declared, name or "", mode or "")
+    return replace(objective, smooth=asked.smooth), source
 
 
 def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:

@@ -74,7 +74,10 @@ class _RayObjective(Objective):
         value = record[self.metric.name]
         return (-value if self.metric.mode == "max" else value,)
 
-    epoch_score = score
+    def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
+        """Return the position of the best report; None without any."""
+        scored = [n for n, record in enumerate(records) if record.get(self.metric.name) is not None]
+        return min(scored, key=lambda n: self.score(records[n]), default=None)
 
 
 @dataclass
@@ -89,6 +92,7 @@ class _Known:
     failures: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     has_result: bool = False
+    extremes: dict[str, Any] = field(default_factory=dict)  # by metric: Ray's ``min`` and ``max``
 
 
 @dataclass
@@ -159,6 +163,11 @@ def read_experiment(
     judged = Metric(metric, "max" if mode == "max" else "min")
     objective = _RayObjective(judged)
     trials = [_build_trial(number, trial, longest, objective) for number, trial in enumerate(found)]
+    lost = sum(map(_lacks_best, trials, found))
+    if lost:
+        problems.append(
+            f"{lost} trials reported a better {one_line(metric)} than Ray wrote to their files"
+        )
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     began = min((epoch["began"] for epoch in epochs), default=0.0)
     return Study(
@@ -180,12 +189,10 @@ def read_experiment(
         end_time=max((epoch["ended"] for epoch in epochs), default=began),
         pauses=[],
         problems=problems,
-        metric=metric,
-        mode=mode,
+        objective=objective,
         metric_source=metric_source,
         mode_source=mode_source,
         ranked=_RANKED,
-        metrics=(judged,),
     )
 
 
@@ -246,6 +253,7 @@ def _parse_state(file: Path) -> _State:
         state: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
         place = _text(state.get("relative_logdir")) or _text(state.get("logdir"))
         failures, started = state.get("num_failures"), state.get("start_time")
+        extremes = state.get("metric_analysis")
         trials.append(
             _Known(
                 name=Path(place).name if place else None,
@@ -256,6 +264,7 @@ def _parse_state(file: Path) -> _State:
                 failures=failures if _is_count(failures) else None,
                 config=_flatten(config) if isinstance(config := state.get("config"), dict) else {},
                 has_result=bool(state.get("last_result")),
+                extremes=extremes if isinstance(extremes, dict) else {},
             )
         )
     runner = content.get("runner_data")
@@ -515,9 +524,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _build_trial(number: int, found: _Found, longest: int, objective: Objective) -> Trial:
     """Return a trial with its reports and how it ended."""
-    judged = objective.metric
-    trial = Trial(number, found.point, metric=judged.name, mode=judged.mode)
-    trial.objective = objective
+    trial = Trial(number, found.point, objective=objective)
     known = found.known or _Known()
     failures = found.failures if known.failures is None else known.failures
     for report, restored in zip(found.reports, found.restored, strict=True):
@@ -531,6 +538,21 @@ def _build_trial(number: int, found: _Found, longest: int, objective: Objective)
     elif known.status == "TERMINATED" or (known.status is None and found.reports):
         trial.status = "stopped" if 0 < len(found.reports) < longest else "done"
     return trial
+
+
+def _lacks_best(trial: Trial, found: _Found) -> bool:
+    """Say whether Ray's state knows a better value of the metric than the trial's files hold.
+
+    Ray does not write every report of a trial that it pauses and resumes, as with synchronous PBT.
+    """
+    for name, known in found.known.extremes.items() if found.known else ():
+        if name_metric(name) == trial.metric and isinstance(known, dict):
+            value = known.get(trial.objective.metric.mode)
+            if isinstance(value, int | float) and math.isfinite(value):
+                best = trial.best_epoch
+                record = {trial.metric: value}
+                return best is None or trial.objective.score(record) < trial.objective.score(best)
+    return False
 
 
 def _read_tuner(file: Path) -> tuple[str | None, str | None]:

@@ -22,13 +22,13 @@ Search, analysis and recovery all read this file; nothing else is needed, and no
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.json_text import dump_json, parse_json
+from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
 
 STORE = "study.jsonl"
@@ -48,6 +48,7 @@ class StudyStore:
         place: where the study's checkpoints lie for all nodes: its folder, or a URI.
         wait: called with the error before each new try; it may give up by raising. None to raise
             the error at once.
+        check: called before each write; it raises where this process may no longer write.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class StudyStore:
         listen: Callable[[Event], None] | None = None,
         place: str | None = None,
         wait: Callable[[OSError], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
-        self.path, self.listen, self.wait = folder / STORE, listen, wait
+        self.path, self.wait, self.check = folder / STORE, wait, check
+        self.listeners = [listen] if listen else []
         self.place = place or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
@@ -65,9 +68,11 @@ class StudyStore:
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event; those that recovery rests on are on the disk when this returns."""
-        record = {"event": event, "time": time.time(), **fields}
+        record = {"event": event, "time": read_clock(), **fields}
         line = (dump_json(record) + "\n").encode()
         while True:
+            if self.check:
+                self.check()
             try:
                 self._write(line, sync=event != "epoch")
                 break
@@ -75,8 +80,8 @@ class StudyStore:
                 if self.wait is None:
                     raise
                 self.wait(error)
-        if self.listen:
-            self.listen(record)
+        for listen in self.listeners:
+            listen(record)
 
     def _write(self, line: bytes, *, sync: bool) -> None:
         """Write a whole line, or nothing where the disk is full."""
@@ -101,7 +106,7 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
-        return {**self.__dict__, "listen": None, "wait": None}
+        return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
 def read_events(

@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.metrics import LEGACY_METRICS, Metric, Objective
+from raytune_yesno.errors import one_line
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
 
-METRIC = LEGACY_METRICS[0].name
+METRIC = LEGACY_OBJECTIVE.metric.name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,7 @@ class Trial:
         attempts: times it was started.
         checkpoint: where its latest checkpoint lies, and the epoch of that.
         error: one line, of a failed trial.
-        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
-        ties: other metrics that break ties, in order.
+        objective: what it is judged by.
         mutations: the events by which another trial was copied over this one, with what
             its point had been until then as ``before``.
     """
@@ -42,9 +42,7 @@ class Trial:
     attempts: int = 0
     checkpoint: tuple[str, int] | None = None
     error: str | None = None
-    metric: str = METRIC
-    mode: str = "min"
-    ties: tuple[Metric, ...] = ()
+    objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
 
     @property
@@ -58,9 +56,9 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, the later one of equals; None without any."""
-        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
-        return min(scored, key=self.score, default=None)
+        """The best epoch by its objective; None without any."""
+        best = self.objective.find_best(self.epochs)
+        return None if best is None else self.epochs[best]
 
     @property
     def last_epoch(self) -> int:
@@ -69,12 +67,12 @@ class Trial:
 
     def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        return self.objective.epoch_score(epoch)
+        return self.objective.score(epoch)
 
-    @cached_property
-    def objective(self) -> Objective:
-        """What it is judged by."""
-        return Objective(Metric(self.metric, "max" if self.mode == "max" else "min"), self.ties)
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides."""
+        return self.objective.metric.name
 
     @property
     def costs(self) -> list[tuple[int, float]]:
@@ -112,11 +110,10 @@ class Study:
         end_time: when the search ended, or the last that was heard of it.
         pauses: from when to when it stood still, interrupted or killed.
         problems: what was left out, and why.
-        metric, mode: which metric is judged by, and whether ``min`` or ``max`` is best.
+        objective: what it is judged by, and the other metrics that its task declares.
         metric_source, mode_source: where these come from; empty if the study itself says so.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial, where it did.
-        metrics: what its task declares, the objective first.
     """
 
     path: Path
@@ -127,13 +124,26 @@ class Study:
     end_time: float
     pauses: list[tuple[float, float]]
     problems: list[str]
-    metric: str = METRIC
-    mode: str = "min"
+    objective: Objective = LEGACY_OBJECTIVE
     metric_source: str = ""
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
-    metrics: tuple[Metric, ...] = LEGACY_METRICS
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that decides."""
+        return self.objective.metric.name
+
+    @property
+    def mode(self) -> str:
+        """Whether ``min`` or ``max`` of it is best."""
+        return self.objective.metric.mode
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that its task declares, the one that decides first."""
+        return self.objective.metrics
 
     def find_metric(self, name: str) -> Metric:
         """Return how a metric is read; a plain number if its task does not declare it."""
@@ -252,7 +262,7 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
     """Return a name for each: the last part of its path, or as many as tell it from the others."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
-        short = ["/".join(name[-length:]) for name in names]
+        short = [one_line("/".join(name[-length:])) for name in names]
         if len(set(short)) == len(set(names)):
             break
     seen: Counter[str] = Counter()

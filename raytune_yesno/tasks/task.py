@@ -56,19 +56,21 @@ class Task(Protocol):
 
     * ``Settings``, a frozen dataclass of :func:`~raytune_yesno.config.setting` fields: its own
       config keys; a method ``check`` may refuse values that are wrong together;
+    * ``imply(changes)``, which returns keys that the given ones imply, such as ``model``;
     * ``defaults``, other defaults of the engine's keys, and ``model_defaults``, by ``model``;
     * ``space``, the default search space: a mapping, or a function of the config;
     * ``implementation``, ``module:Name`` of the class that trains, if it is not this one: a config
       can then be read without importing torch;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
+    * ``remarks(config, data)``, lines that ``train`` prints at its start, such as on few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, a line on them for people;
     * ``describe_model(config, weights)``, lines that ``train`` prints at its end.
     """
 
     metrics: ClassVar[Sequence[Metric]]
-    """What it reports after an epoch; the first is the objective, the others break ties."""
+    """What it reports after an epoch: the objective first, then what breaks ties of trials."""
 
     steps_per_epoch: int
     steps_per_pass: int

@@ -25,7 +25,9 @@ from raytune_yesno.checkpoint import (
     save_checkpoint,
 )
 from raytune_yesno.config import Config
+from raytune_yesno.errors import InputError
 from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.malloc import keep_freed_memory
 
@@ -67,7 +69,8 @@ def fit(
 
     The number of data-parallel workers does not change the result: ``batch_size`` is that of all
     ranks together, rank r takes every world-size-th example of a batch, gradients and metrics are
-    sums over examples divided by the whole batch's count. Nor does a pause: every epoch begins by
+    sums over examples divided by the whole batch's count, and dropout's masks belong to examples
+    (:mod:`raytune_yesno.tasks.dropout`). Nor does a pause: every epoch begins by
     reseeding from (seed, epoch, rank), so a run resumed from a checkpoint ends with the weights of
     one left alone (bit for bit on a CPU with the same number of threads and workers).
 
@@ -116,6 +119,7 @@ def fit(
                 refit=refit,
                 state_dict={name: value.cpu() for name, value in model.state_dict().items()},
                 optimizer=optimizer.state_dict(),
+                calibration=getattr(task, "calibration", None),
             ),
         )
         if diverged:
@@ -161,6 +165,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, config)
         optimizer.zero_grad()
+        begin_step(model, rank, world_size, config.seed, epoch, number)
         loss = task.loss(model, step.shard, progress)
         # Data-parallel gradients are averaged over ranks; the batch's is their sum.
         (loss * (step.scale * world_size)).backward()
@@ -208,6 +213,15 @@ def find_device(config: Config) -> torch.device:
     """Return the accelerator that this process was given; the CPU if none was, or none is found."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found and config.use_gpu else torch.device("cpu")
+
+
+def require_accelerator(config: Config) -> None:
+    """Raise InputError if a GPU was asked for, and this process finds none."""
+    if config.use_gpu and find_device(config).type == "cpu":
+        raise InputError(
+            "use_gpu: torch finds no GPU on this machine; leave --use-gpu out, or give "
+            "--num-workers and the --address of a cluster that has one"
+        )
 
 
 def is_finite(metrics: dict[str, Any]) -> bool:

@@ -34,11 +34,20 @@ from raytune_yesno.cluster.ray_private import TorchBackend, TrainingFailedError
 from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.errors import InputError, UnfinishedError
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import REPLICA, Record, find_device, fit, is_finite, process_rank
+from raytune_yesno.training.loop import (
+    REPLICA,
+    Record,
+    find_device,
+    fit,
+    is_finite,
+    process_rank,
+    require_accelerator,
+)
 from raytune_yesno.training.malloc import ONE_ARENA
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
@@ -46,6 +55,7 @@ DAMAGE = "damage"
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
 _MAX_FAILURES = 3  # before an epoch is finished
 _GIVE_UP_S = 10.0
+_SPARE_BYTES = 1 << 20
 _RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
 
 
@@ -113,25 +123,47 @@ def run_training(
         on_epoch: called with the metrics of every epoch as it ends.
         note: called with a line on a checkpoint that could not be used, and what was instead.
 
+    A full disk is waited for: training continues from its last checkpoint once there is room.
+
     Raises:
         InputError: there is nothing to resume, or the data are others.
-        WorkError: the workers failed.
+        UnfinishedError: the workers failed.
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = load_resumable(out, data, note) if resume else None
     place = place or str(out)
     payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, place)
-    history = checkpoint.history if checkpoint else []
+    while True:
+        try:
+            return _train(payload, out, on_epoch, note)
+        except (OSError, RuntimeError):
+            # Room for another copy of each checkpoint, with something to spare.
+            written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+            if not wait_until_writable(out, written + _SPARE_BYTES, note):
+                raise
+            payload = dataclasses.replace(payload, resume=find_resumable(out)[0])
+
+
+def _train(
+    payload: Payload,
+    out: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    note: Callable[[str], None],
+) -> Run:
+    """Train to the end from where the payload resumes."""
+    history = payload.resume.history if payload.resume else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
-    if checkpoint:
-        keep_last(out, config.objective)  # it may have been cut off before the best one was kept
+    if payload.resume:
+        keep_last(
+            out, payload.config.objective
+        )  # it may have been cut off before the best one was kept
     if len(history) < payload.epochs and (not history or is_finite(history[-1])):
-        if config.num_workers:
+        if payload.config.num_workers:
             run_on_workers(payload, out, on_epoch, note)
         else:
             run_here(payload, out, on_epoch)
-    elif config.num_workers:
+    elif payload.config.num_workers:
         forget_request(out)  # of a run that was interrupted after its last epoch
     last = load_checkpoint(out / LAST)
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
@@ -139,6 +171,7 @@ def run_training(
 
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can follow."""
+    require_accelerator(payload.config)
     device = find_device(payload.config)
     host = {"device": device, "prepare": lambda model: model.to(device)}
     for record in payload.records(payload.resume, **host):
@@ -163,13 +196,13 @@ def run_on_workers(
             while cause := fit_on_workers(payload, out):
                 resume, damage = find_resumable(out)
                 if count_epochs(resume) <= count_epochs(payload.resume):
-                    raise WorkError(f"training failed: {cause}")
+                    raise UnfinishedError(f"training failed: {cause}")
                 if damage:
                     copy_checkpoint(out / BEST, out / LAST)
                 keep_last(out, payload.config.objective)
                 payload = dataclasses.replace(payload, resume=resume)
     finally:
-        (out / _NOTES).unlink()
+        (out / _NOTES).unlink(missing_ok=True)
 
 
 class InterfaceBackend(TorchBackend):  # type: ignore[misc]
@@ -328,8 +361,9 @@ def keep_last(out: Path, objective: Objective) -> None:
 
 def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the metrics of a run's best epoch; of the last one if nothing was validated."""
-    sound = [metrics for metrics in history if is_finite(metrics)]
-    return min(sound or history, key=objective.epoch_score)
+    sound = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(sound)
+    return sound[-1 if best is None else best]
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:

@@ -49,7 +49,9 @@ class Plan:
             workers of a trial, its ``epochs`` the most that a trial may train.
         space: the domains searched.
         search, search_options: an entry of :data:`raytune_yesno.search.ALGORITHMS`.
-        scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.build.SCHEDULERS`.
+        scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.build.SCHEDULERS`;
+            unless given, ``fifo`` for search ``manual``, which asks for exactly its points, and
+            ``asha`` for all others.
         trials: how many are asked for; None for 32 or, of a search that has an end, all.
         max_concurrent: most trials at a time; None for as many as fit the cluster.
         stop: what ends the search before its last trial.
@@ -64,7 +66,7 @@ class Plan:
     space: Space
     search: str = "tpe"
     search_options: Mapping[str, Any] = field(default_factory=dict)
-    scheduler: str = "asha"
+    scheduler: str = ""
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     trials: int | None = None
     max_concurrent: int | None = None
@@ -72,6 +74,25 @@ class Plan:
     warm_start: Mapping[str, Any] | None = None
     ordered: bool = False
     window: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.scheduler:
+            object.__setattr__(self, "scheduler", "fifo" if self.search == "manual" else "asha")
+
+    def check_all_points(self) -> None:
+        """Raise InputError if a new study would leave out points that its search means to try.
+
+        A grid's first points are one corner of it. A study that was begun with fewer is resumed.
+        """
+        available = getattr(self.build_algorithm(), "num_points", None)
+        if available is not None and self.trials is not None and self.trials < available:
+            advice = {
+                "grid": "leave --trials out, give fewer levels or domains, or choose search random",
+            }.get(self.search, "leave --trials out, or those points")
+            raise InputError(
+                f"trials: {self.trials} of the {available:,} points of search {self.search} would "
+                f"be its first ones alone; {advice}"
+            )
 
     def check(self) -> None:
         """Raise InputError if any part of the plan could not be carried out."""
@@ -108,7 +129,8 @@ class Plan:
         if self.trials is None and self.num_trials > MOST_UNASKED:
             raise InputError(
                 f"search {self.search}: the space has {self.num_trials:,} points; say how many "
-                "with --trials, or give a smaller space"
+                f"with --trials {self.num_trials}, give fewer levels or a smaller space, or choose "
+                "search random"
             )
         for key in self.space:
             if self._is(key, "shared"):

@@ -12,16 +12,14 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import Config, build_config, find_task, upgrade_config
-from raytune_yesno.errors import InputError, Interrupted, WorkError
+from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST
-from raytune_yesno.schedulers.asha_median import ASHA, MedianRule
-from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
@@ -29,13 +27,10 @@ from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload
-from raytune_yesno.tuning.recorder import (
-    Progress,
-    Recorder,
-    StudySearcher,
-    stop_on_signals,
-)
+from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
+from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
 from raytune_yesno.tuning.trial import Trial
 
@@ -57,6 +52,7 @@ def run_search(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Study:
     """Run a study's search on the Ray cluster that is initialised, and return the study.
 
@@ -72,6 +68,7 @@ def run_search(
         note: is handed a line on each checkpoint that could not be used.
         checkpoint_every_s: seconds of a trial that a crash may cost.
         listen: is handed every event that the store was told.
+        check: called before each record; it raises once another process writes to the study.
 
     Raises:
         InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
@@ -84,10 +81,12 @@ def run_search(
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     plan.check()
+    if not resume:
+        plan.check_all_points()
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    store = StudyStore(out, listen, place)
+    store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
     if not resume:
         store.append(
@@ -105,23 +104,21 @@ def run_search(
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
-    progress = Progress(objective, plan.num_trials, slots, plan.config.epochs)
+    progress = Progress(objective, plan.num_trials, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
         if trial.status != "running":
             progress.ended[trial.status] += 1
     watch = (OrderedWatch if plan.ordered else Watch)(plan.stop, objective, earlier)
-    recorder = Recorder(store, progress, plan.config.epochs, on_progress, watch, note)
+    store.listeners += [progress.listen, watch.listen]
+    recorder = Recorder(store, progress, watch, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
-    if isinstance(scheduler, SynchronousScheduler):
-        scheduler.prepare(earlier, num_trials=plan.num_trials, slots=slots, store=store)
-        scheduler.on_wait = recorder.waits
-    elif isinstance(scheduler, ASHA | MedianRule):
-        scheduler.prepare(earlier)
-    rounds = scheduler if isinstance(scheduler, SynchronousScheduler) else None
-    searcher = StudySearcher(plan, store, finished, unfinished, watch, rounds)
+    scheduler.prepare(
+        earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
+    )
+    searcher = StudySearcher(plan, store, finished, unfinished, watch, scheduler)
     remaining = plan.num_trials - len(finished)
     # A search that a stop condition ended goes on only if it was given more trials.
     over = before is not None and before.searched and not add_trials
@@ -175,7 +172,7 @@ def tune_trials(
     plan: Plan,
     payload: Payload,
     searcher: "StudySearcher",
-    scheduler: TrialScheduler,
+    scheduler: Any,
     recorder: "Recorder",
     num_trials: int,
     slots: int,
@@ -186,8 +183,8 @@ def tune_trials(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-    # Trials that wait for others are no longer running, and these know how many may.
-    waits = isinstance(scheduler, SynchronousScheduler)
+    # A waiting trial does not count as running, and a synchronous scheduler limits these itself.
+    waits = scheduler.synchronous
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(Trial, payload=payload),
@@ -198,7 +195,7 @@ def tune_trials(
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=num_trials + waits,  # one more, lest the search end while trials wait
+            num_samples=num_trials + waits,  # one more, or the search ends while trials wait
             max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),
@@ -227,6 +224,7 @@ def run_refit(
     place: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
@@ -235,6 +233,7 @@ def run_refit(
     Args:
         place: where workers leave their checkpoints, a URI, and where the study's folder is kept
             [that folder].
+        check: as of :func:`run_search`.
 
     Returns:
         ``checkpoint`` (a folder), ``epochs``, and ``test`` and ``test_says`` (figures on the
@@ -273,14 +272,20 @@ def run_refit(
         raise WorkError(
             f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
             f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
-            f"may find a steadier one: tune --resume {place or study.path} --add-trials 8"
+            "may find a steadier one: raytune-yesno tune --add-trials 8 --resume "
+            f"{quote(place or str(study.path))}"
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
     task = find_task(config.task)
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
-    StudyStore(study.path).append("refitted", **refit)
+
+    def wait(error: OSError) -> None:
+        if not wait_until_writable(study.path, 1 << 16, note):
+            raise error
+
+    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
     return refit
 
 

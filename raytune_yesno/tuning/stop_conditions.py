@@ -8,7 +8,9 @@ from typing import Any
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective, find_metric
+from raytune_yesno.numerals import read_number
 from raytune_yesno.study import Trial
+from raytune_yesno.study.store import Event
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class StopConditions:
         name, _, text = self.target.partition("=")
         metric = find_metric(name, metrics, where="target")
         try:
-            value = float(text)
+            value = read_number(text, float)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
@@ -83,8 +85,17 @@ class Watch:
             self.found = f"its time budget of {self.conditions.time_budget:g} s is spent"
         return self.found
 
+    def listen(self, event: Event) -> None:
+        """Take an event of the study."""
+        if event["event"] == "epoch":
+            self.epoch(event["trial"], event)
+        elif event["event"] == "ended":
+            self.ended(event["trial"], event["status"])
+
     def epoch(self, trial: int, metrics: dict[str, Any]) -> None:
         """Take an epoch's metrics."""
+        if self.found:
+            return
         cost = self.objective.metric.cost(metrics)
         if cost < self.best:
             self.best, self.best_trial, self.since_best = cost, trial, 0
@@ -96,6 +107,8 @@ class Watch:
 
     def ended(self, trial: int, status: str) -> None:
         """Take the end of a trial."""
+        if self.found:
+            return
         self.since_best += trial != self.best_trial
         patience, most = self.conditions.patience, self.conditions.max_failures
         if patience is not None and self.since_best >= patience:

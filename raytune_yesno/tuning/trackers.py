@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.metrics import LEGACY_METRICS, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
@@ -140,25 +140,35 @@ class MLflowLog:
             raise InputError(
                 "--log mlflow: MLflow is not installed; pip install 'raytune-yesno[mlflow]'"
             ) from None
-        self.study = str(out)
+        self.study = to_utf8(str(out))
         try:
             self.client = MlflowClient(uri)
-            found = self.client.get_experiment_by_name(out.name)
-            self.experiment = (
-                found.experiment_id if found else self.client.create_experiment(out.name)
-            )
-            # Of a study that goes on: the runs it began.
-            self.known = {
-                run.data.tags["trial"]: run.info.run_id
-                for run in self.client.search_runs(
-                    [self.experiment], f"tags.study = '{self.study}'", max_results=50_000
-                )
-            }
+            name = to_utf8(out.name)
+            found = self.client.get_experiment_by_name(name)
+            self.experiment = found.experiment_id if found else self.client.create_experiment(name)
+            self.known = self._find_runs()  # of a study that is resumed
         except (MlflowException, ImportError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(f"--log mlflow={uri}: {reason}") from None
         self.runs: dict[int, str] = {}
         self.points: dict[int, Mapping[str, Any]] = {}
+
+    def _find_runs(self) -> dict[str, str]:
+        """Return the ids of the study's runs by trial.
+
+        They are chosen here by their tags: a filter is a query, which a path with a quotation mark
+        breaks, and MLflow has no way to escape one.
+        """
+        found: dict[str, str] = {}
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            for run in page:
+                if run.data.tags.get("study") == self.study and "trial" in run.data.tags:
+                    found[run.data.tags["trial"]] = run.info.run_id
+            token = page.token
+            if not token:
+                return found
 
     def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
         from mlflow.entities import Param

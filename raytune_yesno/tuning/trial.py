@@ -22,6 +22,7 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from raytune_yesno.metrics import COST
+from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import find_latest
 from raytune_yesno.tuning.ranks import Launch, Payload, Peers
@@ -65,7 +66,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train one epoch on all ranks."""
-        began = time.time()
+        began = read_clock()
         if self.records is None:
             self.peers.begin(self.launch, self.resume)
             self.records = self.payload.records(self.launch, self.resume)
@@ -88,7 +89,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 "device": str(find_device(config)),
                 "pid": os.getpid(),
                 "began": began,
-                "ended": time.time(),
+                "ended": read_clock(),
             },
             **({"damage": damage} if damage else {}),
             "done": is_over,

@@ -21,8 +21,8 @@ from raytune_yesno.checkpoint import (
     save_checkpoint,
 )
 from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.task import build_yesno_model
 from raytune_yesno.training.loop import build_optimizer, fit
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
@@ -38,7 +38,7 @@ class Input:
 
 def good_checkpoints(folder: Path) -> list[Input]:
     torch.manual_seed(0)
-    model = build_yesno_model(CONFIG)
+    model = build_network(CONFIG)
     optimizer = build_optimizer(CONFIG, model)
     model(torch.randn(1, 1, 28, 40)).sum().backward()
     optimizer.step()

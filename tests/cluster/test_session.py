@@ -44,7 +44,7 @@ def test_the_environment_names_the_cluster_where_nothing_else_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
-    with pytest.raises(InputError, match="--address elsewhere"):
+    with pytest.raises(InputError, match="RAY_ADDRESS=elsewhere"):
         ray_session().__enter__()
 
 

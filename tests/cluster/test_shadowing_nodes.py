@@ -21,6 +21,7 @@ from recording_proxy import RecordingProxy, record_proxy
 from shadow import ROOT, Shadows, clean_environment, write_program
 
 from raytune_yesno.cluster.local import MARK, end_processes, free_port
+from raytune_yesno.cluster.token import NOWHERE
 from raytune_yesno.import_path import module_command
 from raytune_yesno.study import load
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
@@ -110,7 +111,7 @@ def _start_node(stranger: Stranger, role: list[str], folder: Path, mark: str) ->
     direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,169.254.169.254,.internal")
     own = {MARK: mark, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job says `python`
-    own["PYTHONUNBUFFERED"] = "1"
+    own |= {"PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_REPORT_URL": NOWHERE}
     with (Path(stranger.home) / ("head.log" if "--head" in role else "node.log")).open("wb") as log:
         subprocess.Popen(
             words,

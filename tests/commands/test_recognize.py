@@ -18,9 +18,9 @@ from raytune_yesno import cli
 from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.evaluation import WORDLESS
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 CORPUS = synthesize(10)
 STREAMS = pytest.mark.skipif(
@@ -33,7 +33,7 @@ def make_checkpoint(folder: Path, **settings: object) -> Path:
     """Save a network that knows nothing, and so hears much."""
     config = as_speech(build_config({"channels": (4, 8), "hidden_units": 16, **settings}))
     torch.manual_seed(1)
-    state_dict = build_yesno_model(config).state_dict()
+    state_dict = build_network(config).state_dict()
     state_dict["fc2.weight"] *= 30  # so that no class always wins
     save_checkpoint(Checkpoint(config, {}, 1, [{"epoch": 1}], False, state_dict), folder)
     return folder
@@ -163,6 +163,29 @@ class TestPredict:
             cli.main(["predict", str(checkpoint), "-", f"--min-confidence={value}"])
         assert ended.value.code == 2
         assert "--min-confidence" in capfd.readouterr().err
+
+    @STREAMS
+    def test_memory_does_not_grow_with_the_recording(
+        self, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        program = (
+            "import resource, sys; from raytune_yesno import cli; cli.main(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        peaks_kb = []
+        for minutes in (2, 30):
+            waveform = np.resize(CORPUS.samples, minutes * 60 * 8000)
+            soundfile.write(tmp_path / "long.wav", waveform, 8000, "PCM_16")
+            ended = subprocess.run(
+                [sys.executable, "-c", program, "predict", checkpoint, tmp_path / "long.wav"],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            peaks_kb.append(int(ended.stdout.splitlines()[-1]))
+        # The samples alone of the longer one are 56 MB as float32.
+        assert peaks_kb[1] - peaks_kb[0] < 40_000
 
     @STREAMS
     def test_features_of_the_whole_recording_cannot_stream(

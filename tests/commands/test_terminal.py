@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raytune_yesno.commands.terminal import LastingStream
+from raytune_yesno.commands.terminal import LastingStream, ReaderGone, ResultStream
+from raytune_yesno.errors import WorkError
 from raytune_yesno.study import load
 
 
@@ -28,14 +29,13 @@ def test_a_stream_falls_silent_when_its_terminal_is_closed() -> None:
         assert not lasting.isatty()
 
 
-def test_a_stream_still_fails_for_other_causes() -> None:
+def test_results_without_a_reader_or_on_a_full_disk_are_told() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    stream = os.fdopen(writer, "w")
-    with pytest.raises(BrokenPipeError):
-        print("x", file=LastingStream(stream), flush=True)
-    with pytest.raises(BrokenPipeError):
-        stream.close()
+    with os.fdopen(writer, "w") as stream, pytest.raises(ReaderGone):
+        print("x", file=ResultStream(stream), flush=True)
+    with open("/dev/full", "w") as stream, pytest.raises(WorkError, match="No space left"):
+        print("x", file=ResultStream(stream), flush=True)
 
 
 @pytest.mark.ray

@@ -8,7 +8,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_yesno.config import Config, build_config, config_help, parse_assignments
+from raytune_yesno.config import (
+    Config,
+    build_config,
+    config_help,
+    parse_assignments,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError
 
 # Every bound: key, the least and the most that is allowed (None: no bound), and a step beyond.
@@ -26,6 +32,9 @@ BOUNDS = [
     ("hidden_units", 1, None, 1),
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
+    ("min_examples", 1, 1_000_000, 1),
+    ("alignment", 0, 1, 1e-9),
+    ("augment_scenes", 0, 1, 1e-9),
     ("augment_noise", 0, 1, 1e-9),
     ("augment_snr_db", -20, 40, 1e-9),
     ("augment_gain_db", 0, 40, 1e-9),
@@ -38,7 +47,8 @@ BOUNDS = [
     ("seed", 0, 2**31 - 1, 1),
 ]
 OPTIONS = {
-    "model": ["cnn", "mlp"],
+    "model": ["tdnn", "cnn", "mlp"],
+    "features": ["local", "recording"],
     "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
     "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
     "dtype": ["float32", "float64"],
@@ -54,7 +64,7 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
         whole = isinstance(step, int)
         most = high if high is not None else low + 1000
         changes[key] = draw(st.integers(low, most) if whole else st.floats(low, most))
-    for key in ("optimizer", "activation", "dtype"):
+    for key in ("optimizer", "activation", "dtype", "features"):
         changes[key] = draw(st.sampled_from(OPTIONS[key]))
     if draw(st.booleans()):
         low, high = sorted(draw(st.sets(st.integers(1, 4096), min_size=2, max_size=2)))
@@ -157,7 +167,7 @@ class TestRange:
     @pytest.mark.parametrize(("metric", "mode"), [("valid_wer", "min"), ("wer", ""), ("", "max")])
     def test_the_objective_is_a_metric_of_the_task(self, metric: str, mode: str) -> None:
         objective = build_config({"metric": metric, "mode": mode}).objective
-        assert objective.metric.name == ("valid_wer" if metric else "valid_loss")
+        assert objective.metric.name == "valid_wer"
         assert objective.metric.mode == (mode or "min")
         assert len({metric.name for metric in objective.metrics}) == 3
 
@@ -248,6 +258,30 @@ class TestLayers:
         config = build_config({"epochs": 3, "seed": 1}, {"epochs": 4}, {})
         assert (config.epochs, config.seed, config.batch_size) == (4, 1, 2)
 
+    @pytest.mark.parametrize(
+        ("changes", "model"),
+        [
+            ({}, "tdnn"),
+            ({"channels": [4]}, "cnn"),
+            ({"kernel_size": "5"}, "cnn"),
+            ({"hidden_layers": 3}, "mlp"),
+            ({"hidden_units": 8}, "tdnn"),
+            ({"model": "mlp", "channels": [4]}, "mlp"),
+            ({"task": "sine"}, "mlp"),
+        ],
+    )
+    def test_a_setting_of_one_network_chooses_it(self, changes: dict[str, Any], model: str) -> None:
+        assert build_config(changes).as_dict()["model"] == model
+
+    def test_a_recorded_config_without_later_keys_means_what_it_meant(self) -> None:
+        recorded = {
+            key: value
+            for key, value in build_config({"model": "cnn"}).as_dict().items()
+            if key not in ("features", "min_examples", "alignment", "augment_scenes")
+        }
+        config = build_config(upgrade_config(recorded)).as_dict()
+        assert (config["features"], config["augment_scenes"]) == ("recording", 0.0)
+
     def test_a_task_adds_its_own_keys(self) -> None:
         shared = {key.name for key in dataclasses.fields(Config)}
         assert build_config().as_dict().keys() - shared >= {"channels", "dropout"}
@@ -259,7 +293,7 @@ class TestLayers:
         assert pickle.loads(pickle.dumps(config)) == config
 
     def test_presets_are_those_of_task_and_model(self) -> None:
-        cnn, mlp = build_config(), build_config({"model": "mlp"})
+        cnn, mlp = build_config({"model": "cnn"}), build_config({"model": "mlp"})
         sine = build_config({"task": "sine"})
         assert (cnn.model, mlp.hidden_layers, sine.model) == ("cnn", 2, "mlp")
         assert mlp.learning_rate < cnn.learning_rate

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -398,6 +399,7 @@ EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "asha_judges": _asha_judges,
     "hyperband": _hyperband,
     "pbt": _pbt,
+    "pbt_uneven": _pbt_uneven,
     "optuna": _optuna,
     "failures": _failures,
     "retries": _retries,
@@ -409,7 +411,6 @@ SLOW_EXPERIMENTS: dict[str, Callable[[Path], Made]] = {
     "grid": _grid,
     "median": _median,
     "class": _class,
-    "pbt_uneven": _pbt_uneven,
     "pb2": _pb2,
     "pbt_replay": _pbt_replay,
     "resources": _resources,
@@ -452,6 +453,7 @@ def describe(made: Made) -> dict[str, Any]:
                 "status": trial.status,
                 "config": flatten_dict(trial.config),
                 "failures": trial.run_metadata.num_failures,
+                "known": trial.metric_analysis.get(made.metric, {}).get(made.mode),
                 "rows": _rows(analysis.trial_dataframes.get(trial.trial_id)),
             }
             for trial in trials
@@ -487,7 +489,11 @@ def main(folder: Path, names: Sequence[str]) -> None:
     try:
         for name in names:
             began = time.monotonic()
-            description = describe(made[name](folder / name))
+            try:
+                description = describe(made[name](folder / name))
+            except Exception:  # the others are worth having
+                traceback.print_exc()
+                continue
             (folder / f"{name}.json").write_text(json.dumps(description, default=_plain))
             print(f"{name}: {time.monotonic() - began:.1f} s", flush=True)
     finally:

@@ -89,15 +89,15 @@ class TestWarmStart:
         records = [build_record(number, [9.0 - number] * 1, "running") for number in range(9)]
         for record in records:
             record.checkpoint = ("somewhere", 1)
-        scheduler.prepare(records[:8], num_trials=9, slots=2, store=None)
+        scheduler.prepare(records[:8], num_trials=9, slots=2, store=None, on_wait=print)
         assert scheduler.milestones() == dict.fromkeys(range(9), 1)
-        scheduler.prepare(records, num_trials=9, slots=2, store=None)
+        scheduler.prepare(records, num_trials=9, slots=2, store=None, on_wait=print)
         assert [n for n, goal in scheduler.milestones().items() if goal == 3] == [6, 7, 8]
 
     def test_restarts_a_trial_without_a_checkpoint(self) -> None:
         scheduler: Any = build_scheduler("hyperband", 9)
         record = build_record(0, [0.5], "running")
-        scheduler.prepare([record], num_trials=1, slots=1, store=None)
+        scheduler.prepare([record], num_trials=1, slots=1, store=None, on_wait=print)
         assert scheduler.states[0].epoch == 0
 
     def test_counts_retried_epochs_once(self) -> None:

@@ -12,6 +12,7 @@ from test_asha_median import build_trial
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import COST
+from raytune_yesno.schedulers.asha_median import FIFO
 from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.deterministic import (
     DeterministicASHA,
@@ -24,7 +25,7 @@ from raytune_yesno.schedulers.synchronous import STOPPED, TrialState
 from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import StudySearcher
+from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedWatch, StopConditions
 
 EPOCHS = 9
@@ -163,7 +164,12 @@ class TestWindow:
     def build(self, tmp_path: Any, **options: Any) -> StudySearcher:
         plan = Plan(build_config({}), SPACE, ordered=True, window=3, **options)
         return StudySearcher(
-            plan, StudyStore(tmp_path), [], [], OrderedWatch(plan.stop, plan.config.objective)
+            plan,
+            StudyStore(tmp_path),
+            [],
+            [],
+            OrderedWatch(plan.stop, plan.config.objective),
+            FIFO(),
         )
 
     def test_delays_results(self, tmp_path: Any) -> None:

@@ -25,10 +25,8 @@ ENDED = {"TERMINATED": {"done", "stopped"}, "ERROR": {"failed"}}
 def write(folder: Path, names: list[str]) -> Path:
     """Let Ray write experiments, in a process of its own."""
     script = ray_experiments.__file__
-    done = subprocess.run(
-        [sys.executable, script, folder, *names], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with (folder / "log").open("w") as log:
+        subprocess.run([sys.executable, script, folder, *names], stdout=log, stderr=log, check=True)
     return folder
 
 
@@ -57,7 +55,9 @@ def test_every_number_is_that_of_ray_here_too(written_slowly: Path, name: str) -
 
 def compare(folder: Path, name: str) -> None:
     """Hold a study against what Ray says of the experiment."""
-    expected = json.loads((folder / f"{name}.json").read_text())
+    file = folder / f"{name}.json"
+    assert file.is_file(), (folder / "log").read_text()[-4000:]
+    expected = json.loads(file.read_text())
     study = load(folder / name)
     metric = name_metric(expected["metric"])
     assert (study.metric, study.mode) == (metric, expected["mode"])
@@ -75,9 +75,21 @@ def compare(folder: Path, name: str) -> None:
         if of_ray["status"] == "TERMINATED":
             assert trial.attempts == of_ray["failures"] + 1
         assert plain(trial.point) == plain(of_ray["config"])
-    compare_best(study, expected)
-    # Nothing is left out but trials that Ray does not count either, and that is said.
-    assert bool(study.problems) == (name in ("restarted", "twice"))
+    # Ray itself loses reports of trials that it pauses and resumes, which is said.
+    lost = any(loses_best(trial, expected) for trial in expected["trials"])
+    # Nothing else is left out but trials that Ray does not count either, and that is said, too.
+    assert bool(study.problems) == (lost or name in ("restarted", "twice"))
+    if not lost:
+        compare_best(study, expected)
+
+
+def loses_best(trial: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Say whether Ray judges a trial by a report that is in none of its files."""
+    known = trial["known"]
+    if known is None or not math.isfinite(known):
+        return False
+    values = [row[expected["metric"]] for row in trial["rows"]]
+    return all(value > known if expected["mode"] == "min" else value < known for value in values)
 
 
 def compare_report(epoch: dict[str, Any], row: dict[str, Any]) -> None:

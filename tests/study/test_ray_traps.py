@@ -299,3 +299,18 @@ def test_a_tuner_pkl_that_is_damaged_says_nothing(tmp_path: Path, content: bytes
     (tmp_path / "tuner.pkl").write_bytes(content)
     study = load(tmp_path)
     assert (study.metric, study.mode) == ("loss", "min")
+
+
+def test_reports_that_ray_did_not_write_are_said(tmp_path: Path) -> None:
+    """Ray leaves out some reports of trials that it pauses and resumes."""
+    names = [write_trial(tmp_path, number, {"loss": 1.0 + number}).name for number in range(2)]
+    data = [
+        [
+            json.dumps({"relative_logdir": name, "status": "TERMINATED"}),
+            json.dumps({"metric_analysis": {"loss": {"min": least, "max": 9.0}}}),
+        ]
+        for name, least in zip(names, (1.0, 0.5), strict=True)
+    ]
+    (tmp_path / "experiment_state-2026.json").write_text(json.dumps({"trial_data": data}))
+    (problem,) = load(tmp_path).problems
+    assert problem.startswith("1 trials")

@@ -29,7 +29,7 @@ class Writer:
         self.write("started", trial=trial, attempt=self.attempts[trial])
 
     def epoch(self, trial: int, epoch: int, valid_loss: float, **fields: Any) -> None:
-        self.now += 1
+        self.now = fields.get("ended", self.now + 1)
         measured = {"host": "here", "pid": 1, "began": self.now - 1, "ended": self.now}
         metrics = {"train_loss": 2 * valid_loss, "valid_loss": valid_loss, "seconds": 0.5}
         self.write(
@@ -206,15 +206,22 @@ class TestBest:
         assert writer.load().best is None
 
 
-def write_timeline(writer: Writer) -> None:
-    """Write three trials on two processes, from second 100 to 140; the study began at 90."""
+def write_timeline(writer: Writer, *, lost_process: bool = False) -> None:
+    """Write three trials on two processes, from second 100 to 140; the study began at 90.
+
+    With a fourth trial on a third process, if asked for.
+    """
     for trial in (0, 1, 2):
         writer.ask(trial)
         writer.start(trial)
     writer.epoch(0, 1, 1.0, pid=1, began=100.0, ended=110.0, seconds=8.0)
-    writer.epoch(1, 1, 1.0, pid=2, began=104.0, ended=124.0, seconds=20.0)
     writer.epoch(0, 2, 1.0, pid=1, began=111.0, ended=120.0, seconds=9.0)
+    writer.epoch(1, 1, 1.0, pid=2, began=104.0, ended=124.0, seconds=20.0)
     writer.epoch(2, 1, 1.0, pid=1, began=123.0, ended=133.0, seconds=10.0)
+    if lost_process:
+        writer.ask(3)
+        writer.start(3)
+        writer.epoch(3, 1, 1.0, pid=3, began=127.0, ended=139.0, seconds=12.0)
     writer.write("searched", time=140.0)
 
 
@@ -245,10 +252,7 @@ class TestEfficiency:
         )
 
     def test_a_new_process_takes_a_lost_ones_place(self, writer: Writer) -> None:
-        write_timeline(writer)
-        writer.ask(3)
-        writer.start(3)
-        writer.epoch(3, 1, 1.0, pid=3, began=127.0, ended=139.0, seconds=12.0)
+        write_timeline(writer, lost_process=True)
         # It follows process 2, which ended first: a gap of 3 s, 12 s of training, 1 s of tail.
         spent = {**SPENT_S, "efficiency": 59, "gaps": 6, "tail": 8}
         assert self.shares(writer.load()) == pytest.approx(

@@ -11,11 +11,11 @@ from raytune_yesno.tasks.speech import evaluation
 from raytune_yesno.tasks.speech.conditions import UNSEEN
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word
 from raytune_yesno.tasks.speech.evaluation import Reading
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.noise import LADDER
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 CORPUS = synthesize(10)
 
@@ -24,7 +24,7 @@ def build_recognizer(min_confidence: float = 0.0, **settings: object) -> Recogni
     """Return a recogniser whose network knows nothing, and so hears much."""
     config = as_speech(build_config({"channels": (4, 8), "hidden_units": 16, **settings}))
     torch.manual_seed(1)
-    state_dict = build_yesno_model(config).state_dict()
+    state_dict = build_network(config).state_dict()
     last = [name for name in state_dict if name.endswith("weight")][-1]
     state_dict[last] *= 30  # so that no class always wins
     checkpoint = Checkpoint(config, {}, 1, [{"epoch": 1}], False, state_dict)

@@ -25,7 +25,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.task import build_yesno_model
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.training.loop import fit
 
 CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
@@ -33,7 +33,7 @@ CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 
 def make_checkpoint(epoch: int = 2) -> Checkpoint:
     torch.manual_seed(epoch)
-    model = build_yesno_model(CONFIG)
+    model = build_network(CONFIG)
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.randn(1, 1, 28, 40)).sum().backward()
     optimizer.step()
@@ -89,7 +89,7 @@ class TestRoundTrip:
         assert_same(load_checkpoint(tmp_path / "slim"), slim)
 
     def test_the_weights_are_a_plain_state_dict(self, folder: Path) -> None:
-        model = build_yesno_model(CONFIG)
+        model = build_network(CONFIG)
         state_dict = torch.load(folder / STATE_DICT, weights_only=True)
         model.load_state_dict(state_dict, strict=True)
         torch.testing.assert_close(state_dict, make_checkpoint().state_dict, rtol=0, atol=0)

@@ -24,7 +24,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

@@ -9,16 +9,18 @@ from raytune_yesno.cli import build_parser, main
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import LEGACY_OBJECTIVE
+from raytune_yesno.schedulers.asha_median import FIFO
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import DEAF, Plan
-from raytune_yesno.tuning.recorder import StudySearcher
+from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
 
-OBJECTIVE = build_config().objective
+OBJECTIVE = LEGACY_OBJECTIVE
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
 
 
@@ -155,7 +157,9 @@ class TestWarmStart:
         known = warm_start.gather([build_study(others)], SPACE)
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
-        searcher = StudySearcher(plan, StudyStore(tmp_path), [], [], Watch(plan.stop, OBJECTIVE))
+        searcher = StudySearcher(
+            plan, StudyStore(tmp_path), [], [], Watch(plan.stop, OBJECTIVE), FIFO()
+        )
         launches = [searcher.suggest(name) for name in ("one", "two")]
         assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]
         assert searcher.in_flight == [0, 1]
@@ -245,7 +249,14 @@ class TestTheCommandLine:
         assert self.plan().stop == StopConditions()
 
     def test_points_are_the_trials_of_a_manual_search(self) -> None:
-        plan = self.plan("--point", "channels=[16,32],dropout=0.1", "--point", "optimizer=adam")
+        plan = self.plan(
+            "--set",
+            "model=cnn",
+            "--point",
+            "channels=[16,32],dropout=0.1",
+            "--point",
+            "optimizer=adam",
+        )
         points = [{"channels": [16, 32], "dropout": 0.1}, {"optimizer": "adam"}]
         algorithm = plan.build_algorithm()
         assert (plan.search, plan.num_trials) == ("manual", 2)

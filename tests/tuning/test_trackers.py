@@ -1,5 +1,6 @@
 """Logs beside the store: written by the real libraries, read back with them."""
 
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
@@ -85,6 +86,21 @@ def test_mlflow_reads_what_was_logged(tmp_path: Path) -> None:
     history = client.get_metric_history(runs[1].info.run_id, "valid_loss")
     assert {metric.step: metric.value for metric in history} == {1: 1.5, 2: 0.5, 3: 1.5, 4: 2.5}
     assert runs[1].data.metrics["best_valid_loss"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Bob's", 'a "quoted" one', "both ' and \"", "a` OR 1=1 --", os.fsdecode(b"x\xff"), "a%b"],
+)
+def test_mlflow_takes_any_name(name: str, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="no mlflow-skinny here")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for folder in (tmp_path / name, tmp_path / "other" / name):  # the same experiment, other runs
+        assert write_study(folder, f"mlflow={uri}") == []
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name(to_utf8(name))
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["trial"] for run in runs) == ["0", "0", "1", "1"]
 
 
 class Failing:

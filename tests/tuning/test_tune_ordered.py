@@ -17,7 +17,7 @@ from raytune_yesno.study.store import read_events
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.replay import find_difference, run_replay
 from raytune_yesno.tuning.run import run_search
 

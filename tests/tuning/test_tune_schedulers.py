@@ -30,7 +30,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.recorder import Progress
+from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.run import run_search
 from raytune_yesno.tuning.stop_conditions import StopConditions
 

@@ -3,6 +3,7 @@
 Axes in names: B batch, F mel bands, T frames.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,32 +23,86 @@ EDGE_FRAMES = 20
 word at the edge still needs a window around it."""
 
 
-CONTEXT_FRAMES = 68
+NOISE_BLOCKS = 19
+"""Blocks of :data:`STRIDE` frames, each way, over which the noise is looked for: 1.5 s."""
+PEAK_FRAMES = 20
+"""Frames, each way, over which the loudest sound limits what can be heard beside it: 0.4 s."""
+CONTEXT_FRAMES = (NOISE_BLOCKS + 1) * STRIDE
 """Frames before and after a frame on which its features depend, at most."""
+
+QUIET_SHARE = 3  # the quietest third of the blocks are noise
+NOISE_BIAS = 1.5  # from their mean level to the noise's mean power
+NOISE_FLOOR = 0.2  # of the noise: rounds off the logarithm's fall between its peaks
+PEAK_FLOOR = 1e-4  # of the loudest sound nearby: 40 dB below it nothing is heard
+LEAST_POWER = 1e-6  # mel power of white noise of about -85 dB
+
+BUMP_FRAMES = 5.0
+"""Width of a word's bump where its middle is known: a word is heard for about 0.2 s."""
+
+FEATURES = ("local", "recording")
 
 
 class LogMel:
-    """Turn a waveform into a normalised log-mel spectrogram.
+    """Turn a waveform into a log-mel spectrogram whose zero is silence.
 
-    Every mel band has its mean over the recording taken off, which takes the microphone's
-    colouring and the level with it; then all are divided by one standard deviation. Zero is thus a
-    value that depends on no other recording, and what padding is made of.
+    ``kind`` chooses what is called silence:
+
+    - ``local``: the logarithm of the power above the noise nearby, band by band. Digital silence,
+      a quiet room and a steady hum are all near zero, whatever the level, and no frame depends
+      on anything further away than :data:`CONTEXT_FRAMES`. There is no state: the features of a
+      part of a recording, cut at a multiple of :data:`STRIDE` frames and with so many frames
+      around it, are those of the whole.
+    - ``recording``: the logarithm, less each band's mean over the whole recording, divided by one
+      standard deviation. It depends on how much silence surrounds the words; checkpoints of older
+      versions need it.
+
+    Zero is what padding is made of.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "recording") -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "local") -> None:
         self.dtype, self.kind = dtype, kind
         self._mel = MelSpectrogram(
             sample_rate=SAMPLE_RATE,
             n_fft=FFT_SAMPLES,
             hop_length=round(HOP_S * SAMPLE_RATE),
             n_mels=WINDOW,
+            pad_mode="constant" if kind == "local" else "reflect",
         ).to(dtype)
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Return (28, T) features of a (1, samples) or (samples,) waveform in [-1, 1] at 8 kHz."""
-        log_FT = torch.log(self._mel(waveform.reshape(-1).to(self.dtype)) + 1e-8)
+        power_FT = self._mel(waveform.reshape(-1).to(self.dtype))
+        if self.kind == "local":
+            noise_FT = find_noise(power_FT)
+            floor_FT = NOISE_FLOOR * noise_FT + PEAK_FLOOR * find_peak(power_FT) + LEAST_POWER
+            return torch.log((power_FT + floor_FT) / (NOISE_BIAS * noise_FT + floor_FT)) / 2
+        log_FT = torch.log(power_FT + 1e-8)
         centred_FT = log_FT - log_FT.mean(dim=1, keepdim=True)
         return centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
+
+
+def find_noise(power_FT: Tensor) -> Tensor:
+    """Return (F, T): the power of the noise nearby, band by band.
+
+    It is the geometric mean of the quietest third of all blocks within 1.5 s. Minimum statistics
+    (Martin, 2001) go by the least of all instead, which varies more.
+    """
+    frames = power_FT.shape[1]
+    log_FT = torch.log(F.pad(power_FT, (0, -frames % STRIDE), mode="replicate") + LEAST_POWER)
+    block_FN = log_FT.unflatten(1, (-1, STRIDE)).mean(2)
+    padded_FN = F.pad(block_FN, (NOISE_BLOCKS, NOISE_BLOCKS), value=math.inf)
+    sorted_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1).sort(dim=2).values
+    quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
+    counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
+    noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N
+    noise_FN = (noise_FN.exp() - LEAST_POWER).clamp(min=0)
+    return noise_FN.repeat_interleave(STRIDE, dim=1)[:, :frames]
+
+
+def find_peak(value_FT: Tensor) -> Tensor:
+    """Return (1, T): the largest mean over the bands nearby, smoothed over three frames."""
+    mean_1T = F.avg_pool1d(value_FT.mean(0, keepdim=True), 3, stride=1, padding=1)
+    return F.max_pool1d(mean_1T, 2 * PEAK_FRAMES + 1, stride=1, padding=PEAK_FRAMES)
 
 
 def find_speech(feature_FT: Tensor) -> tuple[int, int]:
@@ -67,19 +122,31 @@ def find_speech(feature_FT: Tensor) -> tuple[int, int]:
 def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
     """Spread a transcript evenly over the speech: a flat start for training without alignments.
 
-    The monophone recipes of HTK and Kaldi begin so. Here each word is a bump around the middle of
+    The monophone recipes of HTK and Kaldi begin so. Each word is a bump around the middle of
     its even share of the speech, a quarter of that share wide, and blank is what is left.
 
     Returns:
         (P, 3) probabilities of blank, no and yes at each window position.
     """
-    target_PC = no_alignment(feature_FT)
     begin, end = find_speech(feature_FT)
-    share = (end - begin) / len(words)
+    share = (end - begin) / max(1, len(words))
+    centres = [begin + (number + 0.5) * share for number in range(len(words))]
+    return align(feature_FT, words, centres, share / 4)
+
+
+def known_alignment(feature_FT: Tensor, words: Sequence[int], centres_s: Sequence[float]) -> Tensor:
+    """Return the alignment, as :func:`flat_alignment`, of words whose middles are known."""
+    return align(feature_FT, words, [centre_s / HOP_S for centre_s in centres_s], BUMP_FRAMES)
+
+
+def align(
+    feature_FT: Tensor, words: Sequence[int], centres: Sequence[float], width: float
+) -> Tensor:
+    """Put a bump of a width around each word's centre, both in frames."""
+    target_PC = no_alignment(feature_FT)
     centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
-    for number, word in enumerate(words):
-        distance_P = (centres_P - begin - (number + 0.5) * share) / (share / 4)
-        target_PC[:, 1 + word] += torch.exp(-distance_P.square() / 2)
+    for word, centre in zip(words, centres, strict=True):
+        target_PC[:, 1 + word] += torch.exp(-((centres_P - centre) / width).square() / 2)
     target_PC /= target_PC.sum(1, keepdim=True).clamp(min=1)
     target_PC[:, 0] = 1 - target_PC.sum(1)
     return target_PC

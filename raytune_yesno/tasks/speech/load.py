@@ -1,12 +1,15 @@
 """Find the corpus that a name stands for: YESNO, the built-in one, or a folder."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.tasks.speech.download import Progress, find_yesno
-from raytune_yesno.tasks.speech.folder import read_folder
+from raytune_yesno.tasks.speech.download import Progress, cache_folder, find_yesno
+from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 YESNO_RECORDINGS = 60
@@ -33,3 +36,36 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
         hint = suggest_name(data, ["yesno", "synthetic"])
         raise InputError(f"{data!r} is no folder and no corpus's name: {hint}")
     return read_folder(folder, skip_bad=skip_bad)
+
+
+def find_corpus(trained_on: Mapping[str, str]) -> str:
+    """Return what :func:`load_corpus` takes for the corpus that a checkpoint was trained on.
+
+    Args:
+        trained_on: a checkpoint's ``corpus``: its source and fingerprint.
+
+    Raises:
+        InputError: it is not on this machine.
+    """
+    source = str(trained_on.get("source", ""))
+    if built_in := re.fullmatch(
+        r"synthetic \(([0-9]{1,18}) recordings, seed ([0-9]{1,18})\)", source
+    ):
+        return f"synthetic:{built_in[1]}:{built_in[2]}"
+    if Path(source).is_absolute() and Path(source).is_dir():
+        return source
+    # YESNO may lie elsewhere here than where it was trained on.
+    if Path(source).name == FOLDER:
+        folder = Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
+        found, _ = check_folder(folder)
+        if found and found.fingerprint == trained_on.get("fingerprint"):
+            return str(folder)
+    raise InputError(
+        f"the checkpoint was trained on {describe_source(trained_on)}, which is not on this "
+        "machine; give its folder, or another corpus, with --data"
+    )
+
+
+def describe_source(about: Mapping[str, Any]) -> str:
+    """Return a corpus's source and fingerprint, for people."""
+    return f"{about.get('source') or 'unknown recordings'} ({about.get('fingerprint')})"

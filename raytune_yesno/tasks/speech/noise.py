@@ -177,7 +177,7 @@ def _draw_babble(num_samples: int, generator: torch.Generator) -> Tensor:
     """
     total = torch.zeros(num_samples)
     for talk, draw in zip(
-        _monologues(), torch.rand(NUM_TALKERS, 2, generator=generator), strict=True
+        monologues(), torch.rand(NUM_TALKERS, 2, generator=generator), strict=True
     ):
         start = int(draw[0] * len(talk))
         turns = -(-(start + num_samples) // len(talk))
@@ -187,7 +187,7 @@ def _draw_babble(num_samples: int, generator: torch.Generator) -> Tensor:
 
 
 @functools.lru_cache(maxsize=1)
-def _monologues() -> tuple[Tensor, ...]:
+def monologues() -> tuple[Tensor, ...]:
     """Return what each talker says: (samples,) of 10 s or somewhat more, with an RMS of 1."""
     return tuple(
         _talk(80_000 + 1009 * number, build_torch_generator("talker", number))

@@ -1,7 +1,7 @@
 """A trained model reads recordings."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
 from raytune_yesno.files.remote import local_copy
+from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import LogMel, position_time_s
+from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
-from raytune_yesno.tasks.speech.task import build_yesno_model
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -56,12 +57,12 @@ class Recognizer:
         config = as_speech(checkpoint.config)
         self.checkpoint = checkpoint
         if min_confidence is None:
-            min_confidence = default_min_confidence(checkpoint)
+            min_confidence = read_calibration(checkpoint.calibration).threshold
         self.min_confidence = min_confidence
-        self.model = restore_model(lambda: build_yesno_model(config), checkpoint)
+        self.model = restore_model(lambda: build_network(config), checkpoint)
         self.model.eval()
-        kind = getattr(config, "features", "recording")
-        self.extract = LogMel(getattr(torch, config.dtype), kind)
+        self._calibration = read_calibration(checkpoint.calibration)
+        self.extract = LogMel(getattr(torch, config.dtype), config.features)
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":
@@ -97,7 +98,11 @@ class Recognizer:
         Words below the threshold are among them.
         """
         stream = WordStream(self.model, self.extract)
-        return [*stream.push(waveform.reshape(-1)), *stream.finish()]
+        return [*map(self.calibrate, [*stream.push(waveform.reshape(-1)), *stream.finish()])]
+
+    def calibrate(self, word: Word) -> Word:
+        """Return a word whose confidence is the probability that it is right."""
+        return replace(word, confidence=self._calibration.confidence(word.confidence))
 
     def decode(self, waveform: Tensor) -> list[Word]:
         """Return the words of a (samples,) or (1, samples) waveform, by window positions."""
@@ -134,13 +139,9 @@ class TimedWordStream:
         return self._timed(self._words.finish())
 
     def _timed(self, words: Iterable[Word]) -> list[TimedWord]:
-        return [_add_times(word, self.length_s) for word in words if self._recognizer.accepts(word)]
-
-
-def default_min_confidence(checkpoint: Checkpoint) -> float:
-    """Return the threshold chosen in training; 0, which rejects nothing, where none was."""
-    calibration = getattr(checkpoint, "calibration", None) or {}
-    return float(calibration.get("threshold", 0.0))
+        calibrated = map(self._recognizer.calibrate, words)
+        accepted = filter(self._recognizer.accepts, calibrated)
+        return [_add_times(word, self.length_s) for word in accepted]
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:

@@ -1,8 +1,8 @@
 """What can be set and searched for the recogniser, and what it reports."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from raytune_yesno.config import Config, setting
 from raytune_yesno.errors import InputError
@@ -10,12 +10,11 @@ from raytune_yesno.metrics import TRAIN_LOSS, Metric
 from raytune_yesno.space import Choice, Float, Int, Space
 
 if TYPE_CHECKING:
-    from raytune_yesno.checkpoint import Checkpoint
-    from raytune_yesno.tasks.speech.corpus import Corpus
+    pass
 
 METRICS = (
-    Metric("valid_loss", label="loss"),
     Metric("valid_wer", format="percent", label="wer"),
+    Metric("valid_loss", label="loss"),
     TRAIN_LOSS,
 )
 
@@ -24,7 +23,27 @@ METRICS = (
 class SpeechSettings:
     """The keys of a config that the recogniser adds; the defaults are those of the CNN."""
 
-    model: str = setting("cnn", "the network", options=("cnn", "mlp"), coupled=True, inherited=True)
+    model: str = setting(
+        "tdnn", "the network", options=("tdnn", "cnn", "mlp"), coupled=True, inherited=True
+    )
+    features: str = setting(
+        "local",
+        "what features are relative to: the noise nearby, or the recording's mean",
+        options=("local", "recording"),
+        inherited=True,
+    )
+    min_examples: int = setting(
+        1,
+        "fewest examples in an epoch; a smaller training part is gone through again",
+        low=1,
+        high=1_000_000,
+    )
+    alignment: float = setting(
+        0.0,
+        "least weight in the loss of where the words are, in recordings where they were found",
+        low=0.0,
+        high=1.0,
+    )
     flat_start: float = setting(
         0.25, "share of training in which a flat alignment fades out", low=0.0, high=1.0
     )
@@ -53,6 +72,12 @@ class SpeechSettings:
         0.2, "dropout before the last layer; half of it after pooling", low=0.0, high=0.95
     )
 
+    augment_scenes: float = setting(
+        0.0,
+        "probability that a training example is put together from words, in another room",
+        low=0.0,
+        high=1.0,
+    )
     augment_noise: float = setting(
         0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
     )
@@ -94,9 +119,34 @@ def as_speech(config: Config) -> SpeechConfig:
 
 
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "tdnn": {
+        "min_examples": 150,
+        "alignment": 0.7,
+        "dropout": 0.1,
+        "augment_scenes": 0.8,
+        "augment_noise": 0.7,
+        "augment_snr_db": -3.0,
+        "augment_gain_db": 6.0,
+        "augment_shift_s": 0.3,
+        "augment_speed": 0.1,
+    },
     "cnn": {},
     "mlp": {"hidden_layers": 2, "learning_rate": 1e-3},
 }
+
+FEW_WORDS = 20
+"""Utterances of each word, below which a recogniser makes several percent of errors."""
+FEW_VALIDATION = 3
+"""Recordings, below which one wrong word is a large part of the validation figures."""
+
+LEGACY: Mapping[str, Any] = {
+    "model": "cnn",
+    "features": "recording",
+    "min_examples": 1,
+    "alignment": 0.0,
+    "augment_scenes": 0.0,
+}
+"""What a recorded config means that was written before these keys existed."""
 
 _OPTIMISATION: Space = {
     "learning_rate": Float(3e-4, 1e-2, log=True),
@@ -118,6 +168,11 @@ _AUGMENTATION: Space = {
 }
 
 _NETWORKS: dict[str, Space] = {
+    "tdnn": {
+        "hidden_units": Int(64, 192, log=True),
+        "activation": Choice("relu", "gelu", "silu"),
+        "dropout": Float(0.0, 0.4),
+    },
     "cnn": {
         "channels": Choice((8, 16), (16, 32), (32, 64), (8, 16, 32)),
         "kernel_size": Choice(3, 5),
@@ -137,52 +192,3 @@ _NETWORKS: dict[str, Space] = {
 def default_space(config: SpeechConfig) -> Space:
     """Return what a study varies when no space is given."""
     return {**_OPTIMISATION, **_NETWORKS[config.model], **_AUGMENTATION}
-
-
-class SpeechTask:
-    """What the engine knows of the recogniser before it trains; read without importing torch."""
-
-    implementation = "raytune_yesno.tasks.speech.task:YesNo"
-    metrics: ClassVar[Sequence[Metric]] = METRICS
-    Settings = SpeechSettings
-    model_defaults = MODEL_DEFAULTS
-    space = staticmethod(default_space)
-
-    @staticmethod
-    def load_data(
-        source: str,
-        *,
-        config: SpeechConfig,
-        skip_bad: bool = False,
-        progress: Callable[[int, int | None], None] | None = None,
-    ) -> "Corpus":
-        """Read the corpus that ``source`` names, and see that each part has a recording."""
-        from raytune_yesno.tasks.speech.corpus import split_corpus
-        from raytune_yesno.tasks.speech.load import load_corpus
-
-        corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
-        split_corpus(corpus, seed=config.seed)
-        return corpus
-
-    @staticmethod
-    def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:
-        """Return the word errors on the test part."""
-        from raytune_yesno.tasks.speech.evaluation import evaluate
-        from raytune_yesno.tasks.speech.recognizer import Recognizer
-
-        return evaluate(Recognizer(checkpoint), data, "test")
-
-    @staticmethod
-    def describe_test(figures: Mapping[str, Any]) -> str:
-        """Return the word error rate and its 95 % interval in a line."""
-        wrong = sum(int(figures[kind]) for kind in ("substitutions", "insertions", "deletions"))
-        words = int(figures["words"])
-        text = f"word error rate {figures['wer']:.2%}: {wrong} of {words} words"
-        interval = figures.get("wer_interval")
-        if not interval and 0 < words >= wrong:  # an older version's
-            from scipy.stats import binomtest
-
-            interval = binomtest(wrong, words).proportion_ci(method="wilson")
-        if interval:
-            text += f" (95 % interval {interval[0]:.2%} to {interval[1]:.2%})"
-        return text

@@ -2,27 +2,32 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.seeding import build_torch_generator
+from raytune_yesno.seeding import build_torch_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
+from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
-from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
+from raytune_yesno.tasks.speech.declaration import SpeechTask
+from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
     LogMel,
     collate,
     flat_alignment,
+    known_alignment,
     no_alignment,
 )
-from raytune_yesno.tasks.speech.networks import MLP, WINDOW, Net
+from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
-from raytune_yesno.tasks.speech.settings import SpeechConfig, SpeechTask
+from raytune_yesno.tasks.speech.scenes import Scenes
+from raytune_yesno.tasks.speech.settings import SpeechConfig
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
 
 VALIDATION_BATCH = 8
 """On a core larger batches take more time for a recording, not less: they outgrow its cache."""
+
+
+SCENES_PER_RECORDING = 4
+"""Composed validation examples of each validation recording."""
 
 
 class YesNo(SpeechTask):
@@ -42,12 +51,22 @@ class YesNo(SpeechTask):
         self._config, self._device, self._corpus = config, device, corpus
         split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
-        valid = () if refit else split.valid
-        self._clean = clean_examples(corpus, config.dtype)
+        # A refit validates nothing, but what its confidences mean is measured all the same.
+        self._reported = not refit
+        valid = self._train[:: max(1, len(self._train) // 6)] if refit else split.valid
+        self._clean = clean_examples(corpus, config.dtype, config.features)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
-            self._valid += noisy_examples(corpus, valid, config.dtype)
-        self._extract = LogMel(getattr(torch, config.dtype))
+            self._valid += noisy_examples(corpus, valid, config.dtype, config.features)
+            if config.augment_scenes:
+                self._valid += scene_examples(corpus, valid, config.dtype, config.features)
+        self._extract = LogMel(getattr(torch, config.dtype), config.features)
+        self._scenes = None
+        if config.augment_scenes:
+            self._scenes = Scenes(
+                [corpus.waveform(index) for index in self._train],
+                [corpus.labels[index] for index in self._train],
+            )
         self._augmentation = Augmentation(
             noise=config.augment_noise,
             snr_db=config.augment_snr_db,
@@ -57,18 +76,21 @@ class YesNo(SpeechTask):
             time_mask=config.augment_time_mask,
             freq_mask=config.augment_freq_mask,
         )
-        num_steps = math.ceil(len(self._train) / config.batch_size)
+        self.calibration: dict[str, float] | None = None
+        self._passes = math.ceil(config.min_examples / len(self._train))
+        self._num_examples = self._passes * len(self._train)
+        num_steps = math.ceil(self._num_examples / config.batch_size)
         self.steps_per_pass = self.steps_per_epoch = num_steps
-        self.train_scale = 1 / len(self._train)
+        self.train_scale = 1 / self._num_examples
 
     def build_model(self) -> nn.Module:
-        return build_yesno_model(self._config)
+        return build_network(self._config)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
-        order = shuffle(len(self._train), "order", self._config.seed, epoch)
+        order = shuffle(self._num_examples, "order", self._config.seed, epoch)
         for whole in batched(order, self._config.batch_size):
-            share = [self._train[place] for place in whole[rank::world_size]]
-            examples = [self._augment(index, epoch) for index in share]
+            share = [divmod(number, len(self._train)) for number in whole[rank::world_size]]
+            examples = [self._augment(place, epoch, turn) for turn, place in share]
             yield Step(self._collate(examples), 1 / len(whole))
 
     def loss(self, model: nn.Module, shard: Batch, progress: float) -> Tensor:
@@ -86,7 +108,8 @@ class YesNo(SpeechTask):
         return loss - weight * (shard.flat_BPC * logp_BPC).sum() if weight else loss
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
-        sums = torch.zeros(4, dtype=torch.float64)
+        """Return the sums: loss, recordings, errors, words, and words by probability."""
+        sums, counts_2N = torch.zeros(4, dtype=torch.float64), count_words([])
         for some in batched(self._valid[rank::world_size], VALIDATION_BATCH):
             batch = self._collate(some)
             logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, 3)
@@ -94,28 +117,43 @@ class YesNo(SpeechTask):
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), some, strict=True
             ):
-                heard = [word.label for word in greedy_decode(logp_PC[:positions])]
+                words = greedy_decode(logp_PC[:positions])
+                heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
-        return sums
+                probabilities = [word.confidence for word in words]
+                right = match_words(example.words, heard)
+                counts_2N += count_words(zip(probabilities, right, strict=True))
+        return torch.cat([sums, counts_2N.flatten()])
 
     def metrics_of(self, sums: Tensor) -> dict[str, float]:
-        loss, recordings, errors, words = sums.tolist()
+        loss, recordings, errors, words = sums[:4].tolist()
         if not recordings:
+            return {}
+        self.calibration = fit_calibration(sums[4:].cpu().unflatten(0, (2, -1))).as_dict()
+        if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}
 
     def _flat_weight(self, progress: float) -> float:
-        flat_start = self._config.flat_start
-        return max(0.0, 1 - progress / flat_start) if flat_start else 0.0
+        flat_start, least = self._config.flat_start, self._config.alignment
+        return max(least, 1 - progress / flat_start) if flat_start else least
 
-    def _augment(self, index: int, epoch: int) -> Example:
-        """Return a training recording as it sounds in this epoch, the same on any rank."""
+    def _augment(self, place: int, epoch: int, turn: int) -> Example:
+        """Return a training recording as it sounds in this epoch and turn, the same on any rank."""
+        index = self._train[place]
         example, augmentation = self._clean[index], self._augmentation
+        name = self._config.seed, epoch, self._corpus.names[index], *([turn] if turn else [])
+        if self._scenes:
+            random = np.random.default_rng(derive_seed("scene", *name))
+            if random.random() < self._config.augment_scenes:
+                scene = self._scenes.compose(place, random)
+                feature_FT = self._scenes.hide_bands(self._extract(scene.waveform), random)
+                flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s)
+                return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
             return example
-        stream = "augment", self._config.seed, epoch, self._corpus.names[index]
-        generator = build_torch_generator(*stream)
+        generator = build_torch_generator("augment", *name)
         if augmentation.changes_waveform:
             changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
             feature_FT = self._extract(changed)
@@ -140,31 +178,33 @@ _kept: dict[tuple[object, ...], list[Example]] = {}
 def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Example]:
     """Return what was built under a key before, or build it; older keys make room."""
     if key not in _kept:
-        while len(_kept) > 3:
+        while len(_kept) > 5:
             del _kept[next(iter(_kept))]
         _kept[key] = build()
     return _kept[key]
 
 
-def clean_examples(corpus: "Corpus", dtype: str) -> list[Example]:
+def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
     """Return every recording of a corpus as an example."""
 
     def build() -> list[Example]:
-        extract = LogMel(getattr(torch, dtype))
+        extract = LogMel(getattr(torch, dtype), kind)
         features = [extract(corpus[index][0]) for index in range(len(corpus))]
         return [
             Example(feature, words, flat_alignment(feature, words))
             for feature, words in zip(features, corpus.labels, strict=True)
         ]
 
-    return keep(("clean", corpus.fingerprint, dtype), build)
+    return keep(("clean", corpus.fingerprint, dtype, kind), build)
 
 
-def noisy_examples(corpus: "Corpus", indices: Sequence[int], dtype: str) -> list[Example]:
+def noisy_examples(
+    corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
+) -> list[Example]:
     """Return recordings with fixed noise: each with every kind, the ratios taking turns."""
 
     def build() -> list[Example]:
-        extract = LogMel(getattr(torch, dtype))
+        extract = LogMel(getattr(torch, dtype), kind)
         examples = []
         for place, index in enumerate(indices):
             for turn, noise in enumerate(NOISES):
@@ -174,22 +214,31 @@ def noisy_examples(corpus: "Corpus", indices: Sequence[int], dtype: str) -> list
                     examples.append(Example(feature, words, flat_alignment(feature, words)))
         return examples
 
-    return keep(("noisy", corpus.fingerprint, dtype, tuple(indices)), build)
+    return keep(("noisy", corpus.fingerprint, dtype, kind, tuple(indices)), build)
 
 
-def build_yesno_model(config: SpeechConfig) -> nn.Module:
-    """Return the recogniser's network, untrained: classes blank, no and yes."""
-    shared: dict[str, Any] = {
-        "hidden_units": config.hidden_units,
-        "activation": config.activation,
-        "dropout": config.dropout,
-    }
-    model: nn.Module
-    if config.model == "cnn":
-        model = Net(3, config.channels, config.kernel_size, **shared)
-    else:
-        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
-    return model.to(getattr(torch, config.dtype))
+def scene_examples(
+    corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
+) -> list[Example]:
+    """Return fixed scenes of some recordings: other pauses, rooms, backgrounds and sounds."""
+
+    def build() -> list[Example]:
+        extract = LogMel(getattr(torch, dtype), kind)
+        scenes = Scenes(
+            [corpus.waveform(index) for index in indices],
+            [corpus.labels[index] for index in indices],
+        )
+        examples = []
+        for place, index in enumerate(indices):
+            for turn in range(SCENES_PER_RECORDING):
+                name = "valid", corpus.names[index], turn
+                scene = scenes.compose(place, np.random.default_rng(derive_seed("scene", *name)))
+                feature_FT = extract(scene.waveform)
+                flat_PC = no_alignment(feature_FT)
+                examples.append(Example(feature_FT, scene.words, flat_PC))
+        return examples
+
+    return keep(("scenes", corpus.fingerprint, dtype, kind, tuple(indices)), build)
 
 
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:

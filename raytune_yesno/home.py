@@ -1,0 +1,33 @@
+"""A home for users who have none: containers run under ids that no password file knows."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def ensure_home() -> None:
+    """Set ``HOME`` and ``USER`` where the system knows neither.
+
+    Libraries ask for both. The folder is for this user alone: Ray's token is kept there.
+    """
+    user = f"user-{os.getuid()}" if hasattr(os, "getuid") else "user"
+    if not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+        os.environ["USER"] = user
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(_make_private(f"raytune-yesno-{user}"))
+
+
+def _make_private(name: str) -> Path:
+    """Return a folder of this name among the temporary ones, or of a new name if it is others'."""
+    folder = Path(tempfile.gettempdir(), name)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        status = folder.lstat()
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+        if not is_ours or status.st_mode & 0o077:
+            return Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    return folder

@@ -1,0 +1,83 @@
+"""Dropout whose masks belong to examples, so that the number of workers does not change them.
+
+torch draws the masks of a batch from one generator: which numbers an example gets depends on the
+other examples of its rank, and on how far they were padded. Here a mask is a hash of the
+example's place in the whole batch, the step, the epoch and the seed. It is the same on any rank
+and device, and after resuming.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raytune_yesno.seeding import derive_seed
+
+
+class ExampleDropout(nn.Dropout):
+    """Like ``nn.Dropout``, with masks by example once :func:`begin_step` was called.
+
+    The first axis of its input counts examples. Without :func:`begin_step` it is ``nn.Dropout``.
+
+    Args:
+        p: share of the values that become zero.
+        whole_channels: drop all values of a channel (the second axis) together, as
+            ``nn.Dropout2d`` does.
+    """
+
+    def __init__(self, p: float = 0.5, *, whole_channels: bool = False) -> None:
+        super().__init__(p)
+        self.whole_channels = whole_channels
+        self.key: int | None = None
+        self.first, self.stride = 0, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return x
+        if self.key is None:
+            return F.dropout2d(x, self.p) if self.whole_channels else F.dropout(x, self.p)
+        places_B = self.first + self.stride * _count(len(x), x.device)
+        keys_B = _mix(places_B ^ self.key)
+        shape = x.shape[1:2] if self.whole_channels else x.shape[1:]
+        # Row by row: longer padding adds rows and leaves the others alone.
+        index_N = _mix(_count(shape.numel(), x.device))
+        random_BN = _mix(keys_B[:, None] ^ index_N)  # uniform over 32 bits, with a sign
+        kept_BN = random_BN >= round(self.p * 2**32) - 2**31
+        mask = kept_BN.to(x.dtype).mul_(1 / (1 - self.p)).view(len(x), *shape)
+        return x * (mask[..., None, None] if self.whole_channels else mask)
+
+
+def begin_step(model: nn.Module, rank: int, world_size: int, *name: object) -> None:
+    """Choose the masks of the next forward pass in all of a model's :class:`ExampleDropout`.
+
+    Args:
+        rank: the rank of this process. It computes examples ``rank``, ``rank + world_size``,
+            ``rank + 2 * world_size``, … of the whole batch.
+        world_size: the number of ranks.
+        name: what the step is, such as its seed, epoch and number.
+    """
+    layers = (module for module in model.modules() if isinstance(module, ExampleDropout))
+    for number, layer in enumerate(layers):
+        layer.key = _signed(derive_seed("dropout", *name, number))
+        layer.first, layer.stride = rank, world_size
+
+
+def _count(number: int, device: torch.device) -> Tensor:
+    return torch.arange(number, dtype=torch.int32, device=device)
+
+
+def _signed(number: int) -> int:
+    """Return the low 32 bits of a number as a signed integer."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
+_FACTORS = _signed(0x7FEB352D), _signed(0x846CA68B)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Return int32 numbers that look random, a bijection: Wellons' "lowbias32" hash."""
+    x = x ^ (x >> 16 & 0xFFFF)  # a shift that keeps no sign
+    x *= _FACTORS[0]
+    x ^= x >> 15 & 0x1FFFF
+    x *= _FACTORS[1]
+    x ^= x >> 16 & 0xFFFF
+    return x

@@ -1,0 +1,116 @@
+"""Confidences that mean something: how often words with such a probability are right.
+
+Platt, "Probabilistic outputs for support vector machines" (1999): a logistic curve over the
+network's log-odds. It is fitted to counts in bins, which add up over ranks.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytune_yesno.errors import InputError
+
+LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # log-odds
+PRIOR_WORDS = 4.0  # words, half of them right, by which every fit is held back
+MAX_LOST = 0.004  # of the right words, for want of confidence
+MAX_THRESHOLD = 0.9
+
+
+def log_odds(probability: float) -> float:
+    """Return log(p / (1 - p)), within the range of the bins."""
+    probability = min(max(probability, 1e-9), 1 - 1e-9)
+    return min(max(math.log(probability / (1 - probability)), LOWEST), HIGHEST)
+
+
+def count_words(words: Iterable[tuple[float, bool]]) -> Tensor:
+    """Count words by their log-odds: (2, NUM_BINS) float64, wrong ones and right ones.
+
+    Args:
+        words: the network's probability of each, and whether it is right.
+    """
+    counts_2N = torch.zeros(2, NUM_BINS, dtype=torch.float64)
+    for probability, right in words:
+        place = (log_odds(probability) - LOWEST) / (HIGHEST - LOWEST) * NUM_BINS
+        counts_2N[int(right), min(NUM_BINS - 1, int(place))] += 1
+    return counts_2N
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic curve, and the confidence below which a word is not believed.
+
+    Attributes:
+        slope, offset: confidence is the logistic function of slope * log-odds + offset.
+        threshold: least confidence of a word that counts as heard.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    threshold: float = 0.0
+
+    def confidence(self, probability: float) -> float:
+        """Return the probability that a word is right."""
+        return _logistic(self.slope * log_odds(probability) + self.offset)
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def read_calibration(plain: dict[str, float] | None) -> Calibration:
+    """Read what :meth:`Calibration.as_dict` gave; of None, probabilities as they are, all believed.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if plain is None:
+        return Calibration()
+    names = Calibration.__dataclass_fields__
+    if plain.keys() != names.keys() or not all(map(math.isfinite, plain.values())):
+        raise InputError("the checkpoint's calibration is damaged; use another checkpoint")
+    return Calibration(**plain)
+
+
+def fit_calibration(counts_2N: Tensor) -> Calibration:
+    """Fit the curve to counts, and choose the threshold.
+
+    The threshold is the highest at which no more than :data:`MAX_LOST` of the right words are lost.
+    """
+    wrong_N, right_N = counts_2N.numpy()
+    if not counts_2N.sum():
+        return Calibration()
+    middle_N = LOWEST + (np.arange(NUM_BINS) + 0.5) * (HIGHEST - LOWEST) / NUM_BINS
+    # A few made-up words at the mean keep the curve finite where nothing, or all, is right.
+    total_N = wrong_N + right_N
+    mean, spread = np.average(middle_N, weights=total_N), 3.0
+    x_N = np.concatenate([middle_N, [mean - spread, mean + spread]])
+    right = np.concatenate([right_N, [0.5, PRIOR_WORDS / 2 - 0.5]])
+    total = np.concatenate([total_N, [PRIOR_WORDS / 2, PRIOR_WORDS / 2]])
+    slope, offset = 1.0, 0.0
+    for _ in range(50):  # Newton's method on a concave likelihood, with a short ridge
+        p_N = 1 / (1 + np.exp(-np.clip(slope * x_N + offset, -30, 30)))
+        rest_N, weight_N = right - total * p_N, total * p_N * (1 - p_N)
+        gradient = np.array([rest_N @ x_N - 0.1 * (slope - 1), rest_N.sum() - 0.01 * offset])
+        hessian = np.array(
+            [
+                [weight_N @ x_N**2 + 0.1, weight_N @ x_N],
+                [weight_N @ x_N, weight_N.sum() + 0.01],
+            ]
+        )
+        step = np.clip(np.linalg.solve(hessian, gradient), -1.0, 1.0)
+        slope, offset = slope + step[0], offset + step[1]
+        if np.abs(step).max() < 1e-9:
+            break
+    slope = max(float(slope), 0.05)  # more probable is never less confident
+    edges_N = LOWEST + np.arange(NUM_BINS) * (HIGHEST - LOWEST) / NUM_BINS
+    lost_N = np.concatenate([[0.0], np.cumsum(right_N)[:-1]])  # below each bin's lower edge
+    kept = np.flatnonzero(lost_N <= MAX_LOST * right_N.sum()).max()
+    threshold = _logistic(slope * float(edges_N[kept]) + float(offset)) if kept else 0.0
+    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD))
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-min(max(x, -30.0), 30.0)))

@@ -1,0 +1,97 @@
+"""What the engine knows of the recogniser before anything is trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from raytune_yesno.metrics import Metric
+from raytune_yesno.tasks.speech.settings import (
+    FEW_VALIDATION,
+    FEW_WORDS,
+    LEGACY,
+    METRICS,
+    MODEL_DEFAULTS,
+    SpeechConfig,
+    SpeechSettings,
+    default_space,
+)
+
+if TYPE_CHECKING:
+    from raytune_yesno.checkpoint import Checkpoint
+    from raytune_yesno.tasks.speech.corpus import Corpus
+
+
+class SpeechTask:
+    """What the engine knows of the recogniser before it trains; read without importing torch."""
+
+    implementation = "raytune_yesno.tasks.speech.task:YesNo"
+    metrics: ClassVar[Sequence[Metric]] = METRICS
+    Settings = SpeechSettings
+    model_defaults = MODEL_DEFAULTS
+    legacy = LEGACY
+    space = staticmethod(default_space)
+
+    @staticmethod
+    def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the network of a config that names none but has settings of only one."""
+        if "channels" in changes or "kernel_size" in changes:
+            return {"model": "cnn"}
+        return {"model": "mlp"} if "hidden_layers" in changes else {}
+
+    @staticmethod
+    def load_data(
+        source: str,
+        *,
+        config: SpeechConfig,
+        skip_bad: bool = False,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> "Corpus":
+        """Read the corpus that ``source`` names, and see that each part has a recording."""
+        from raytune_yesno.tasks.speech.corpus import split_corpus
+        from raytune_yesno.tasks.speech.load import load_corpus
+
+        corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
+        split_corpus(corpus, seed=config.seed)
+        return corpus
+
+    @staticmethod
+    def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
+        """Return a line on each thing that few recordings make uncertain."""
+        from raytune_yesno.tasks.speech.corpus import split_corpus
+
+        split = split_corpus(data, seed=config.seed, swap_halves=config.swap_halves)
+        lines = []
+        spoken = [word for index in split.train for word in data.labels[index]]
+        fewest = min(map(spoken.count, range(2)))
+        if fewest < FEW_WORDS:
+            lines.append(
+                f"few recordings: a word occurs {fewest} times in the {len(split.train)} to train "
+                f"on; with fewer than {FEW_WORDS} expect several percent of errors; record more"
+            )
+        if len(split.valid) < FEW_VALIDATION:
+            lines.append(
+                f"few recordings: {len(split.valid)} to validate on; validation figures are rough"
+            )
+        return lines
+
+    @staticmethod
+    def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:
+        """Return the word errors on the test part."""
+        from raytune_yesno.tasks.speech.evaluation import evaluate
+        from raytune_yesno.tasks.speech.recognizer import Recognizer
+
+        return evaluate(Recognizer(checkpoint), data, "test")
+
+    @staticmethod
+    def describe_test(figures: Mapping[str, Any]) -> str:
+        """Return the word error rate and its 95 % interval in a line."""
+        wrong = sum(int(figures[kind]) for kind in ("substitutions", "insertions", "deletions"))
+        words = int(figures["words"])
+        text = f"word error rate {figures['wer']:.2%}: {wrong} of {words} words"
+        interval = figures.get("wer_interval")
+        if not interval and 0 < words >= wrong:  # an older version's
+            from scipy.stats import binomtest
+
+            interval = binomtest(wrong, words).proportion_ci(method="wilson")
+        if interval:
+            text += f" (95 % interval {interval[0]:.2%} to {interval[1]:.2%})"
+        return text

@@ -1,0 +1,361 @@
+"""Training recordings put together anew: other words, pauses, rooms, backgrounds and sounds.
+
+A small corpus says few things, in one room, with pauses of one kind. A scene takes words of the
+training part in a new order with pauses between nothing and seconds, now and then with a sound that
+is no word among them, and plays them in a room, through a microphone, before a background.
+What is said, and when, is known.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from raytune_yesno.tasks.speech.augment import change_speed
+from raytune_yesno.tasks.speech.noise import mix
+from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.segment import find_words
+from raytune_yesno.tasks.speech.sounds import BACKGROUNDS, SOUNDS, draw_sound
+
+FADE_SAMPLES = 40  # 5 ms
+SPEED_STEP = 4  # percent: few speeds, whose words are kept
+
+
+class Scene(NamedTuple):
+    """A recording put together.
+
+    Attributes:
+        waveform: (samples,).
+        words: what is said.
+        centres_s: the middle of each word, s.
+    """
+
+    waveform: Tensor
+    words: tuple[int, ...]
+    centres_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Some words as they were said in one go: one, several, or all of a recording."""
+
+    waveform: Tensor
+    words: tuple[int, ...]
+    centres_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSettings:
+    """How far scenes go.
+
+    Attributes:
+        seconds: shortest and longest, before surrounding silence.
+        empty: probability that nothing is said.
+        other: probability that a sound that is no word stands in for a word.
+        speed: largest relative change of speed.
+        noise: probability of a background.
+        snr_db: its lowest and highest signal-to-noise ratio.
+        room: probability of reverberation.
+        colour: probability of another frequency response.
+        distort: probability of clipping or coarse samples.
+        steps: probability that the level changes on the way.
+        mask: probability that some bands are hidden, and how many at most.
+    """
+
+    seconds: tuple[float, float] = (2.5, 6.5)
+    empty: float = 0.12
+    other: float = 0.12
+    speed: float = 0.15
+    noise: float = 0.7
+    snr_db: tuple[float, float] = (-2.0, 25.0)
+    room: float = 0.3
+    colour: float = 0.4
+    distort: float = 0.12
+    steps: float = 0.15
+    mask: float = 0.15
+    mask_bands: int = 12
+
+
+class Scenes:
+    """Put scenes together from the words of some recordings.
+
+    Args:
+        waveforms: (samples,) each, at 8 kHz.
+        labels: the words of each.
+    """
+
+    def __init__(
+        self,
+        waveforms: Sequence[npt.NDArray[np.float32]],
+        labels: Sequence[Sequence[int]],
+        settings: SceneSettings | None = None,
+    ) -> None:
+        self.settings = settings or SceneSettings()
+        self._cuts = [
+            Cuts(waveform, tuple(words)) for waveform, words in zip(waveforms, labels, strict=True)
+        ]
+        self._spoken: dict[tuple[int, int, int, int], Unit] = {}
+
+    @property
+    def num_segmented(self) -> int:
+        """Recordings whose words were found."""
+        return sum(cuts.spans is not None for cuts in self._cuts)
+
+    def compose(self, index: int, random: np.random.Generator) -> Scene:
+        """Return a scene with at least one word of recording ``index``, unless it is empty."""
+        pieces, words, centres_s = self._arrange(index, random)
+        waveform = torch.cat(pieces)
+        return Scene(self._play(waveform, words != [], random), tuple(words), tuple(centres_s))
+
+    def hide_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
+        """Return (F, T) features, some bands set to zero: what one sound hides, others tell."""
+        if random.random() >= self.settings.mask:
+            return feature_FT
+        count = int(random.integers(1, self.settings.mask_bands + 1))
+        first = int(random.integers(-count // 2, len(feature_FT) - count // 2))
+        feature_FT = feature_FT.clone()
+        feature_FT[max(0, first) : first + count] = 0.0
+        return feature_FT
+
+    def _arrange(
+        self, index: int, random: np.random.Generator
+    ) -> tuple[list[Tensor], list[int], list[float]]:
+        """Return pieces of waveform end to end, the words and their times."""
+        settings = self.settings
+        seconds = random.uniform(*settings.seconds)
+        pieces, words, centres_s = [_draw_pause(random)], list[int](), list[float]()
+        length = len(pieces[0])
+        empty = random.random() < settings.empty
+        base_speed = random.uniform(-1, 1) * settings.speed
+        while length < seconds * SAMPLE_RATE:
+            if empty or random.random() < settings.other:
+                piece = self._draw_other(empty, random)
+            else:
+                unit = self._draw_unit(index if not words else None, base_speed, random)
+                gain = 10 ** (random.uniform(-5, 5) / 20)
+                piece = unit.waveform * gain
+                words += unit.words
+                centres_s += [length / SAMPLE_RATE + centre_s for centre_s in unit.centres_s]
+            pause = _draw_pause(random)
+            pieces += [piece, pause]
+            length += len(piece) + len(pause)
+        return pieces, words, centres_s
+
+    def _draw_unit(self, index: int | None, base_speed: float, random: np.random.Generator) -> Unit:
+        """Return one word or several of a recording, at some speed."""
+        if index is None:
+            index = int(random.integers(len(self._cuts)))
+        cuts = self._cuts[index]
+        percent = 100 + SPEED_STEP * round(
+            100 * (base_speed + random.uniform(-0.05, 0.05)) / SPEED_STEP
+        )
+        first, count = 0, len(cuts.words)
+        if cuts.spans:
+            first = int(random.integers(len(cuts.words)))
+            longest = len(cuts.words) - first
+            count = 1 if random.random() < 0.6 else int(random.integers(1, longest + 1))
+        key = index, first, count, percent
+        if count > 1:
+            return cuts.cut(*key[1:])
+        if key not in self._spoken:
+            self._spoken[key] = cuts.cut(*key[1:])
+        return self._spoken[key]
+
+    def _draw_other(self, lasting: bool, random: np.random.Generator) -> Tensor:
+        """Return something that is no word, about as loud as one; perhaps of seconds."""
+        cuts = self._cuts[int(random.integers(len(self._cuts)))]
+        kind = random.random()
+        if lasting and kind < 0.6:
+            sound, seconds = SOUNDS[int(random.integers(len(SOUNDS)))], random.uniform(0.5, 4.0)
+        elif kind < 0.6 and cuts.spans:
+            words = [
+                cuts.cut(int(random.integers(len(cuts.words))), 1, percent).waveform
+                for percent in random.choice([80, 88, 100, 112, 124], 2)
+            ]
+            return words[0].flip(0) if kind < 0.3 else _shuffle_pieces(words, random)
+        else:
+            sound = "talk" if kind < 0.85 else SOUNDS[int(random.integers(len(SOUNDS)))]
+            seconds = 0.15 * 10 ** random.random()
+        piece = draw_sound(sound, int(seconds * SAMPLE_RATE), random)
+        level = cuts.level * 10 ** (random.uniform(-15, 8) / 20)
+        piece = level * piece / (piece.square().mean().sqrt() + 1e-6)
+        return _fade(piece, int(SAMPLE_RATE * random.uniform(0.002, 0.05)))
+
+    def _play(self, waveform: Tensor, spoken: bool, random: np.random.Generator) -> Tensor:
+        """Play a waveform in a room, before a background, into a microphone."""
+        settings = self.settings
+        if random.random() < 0.7:  # otherwise the pauses are digital silence
+            bed = 10 ** (random.uniform(-95, -45) / 20)
+            kind = ("white", "pink", "brown")[int(random.integers(3))]
+            waveform = waveform + bed * draw_sound(kind, len(waveform), random)
+        room, colour = random.random() < settings.room, random.random() < settings.colour
+        if room or colour:
+            waveform = _filter(waveform, room, colour, random)
+        if random.random() < settings.noise:
+            waveform = self._add_background(waveform, spoken, random)
+        if random.random() < settings.steps:
+            waveform = _change_level(waveform, random)
+        peak = float(waveform.abs().max())
+        if peak > 0:
+            # Mostly the level of speech; now and then as quiet as a distant microphone's.
+            level_db = random.uniform(-30, 0) if random.random() < 0.8 else random.uniform(-55, -30)
+            waveform = waveform * (10 ** (level_db / 20) / peak)
+            if random.random() < settings.distort:
+                waveform = _distort(waveform, random)
+        return waveform
+
+    def _add_background(
+        self, waveform: Tensor, spoken: bool, random: np.random.Generator
+    ) -> Tensor:
+        """Add noise all along or for a while, of one kind or two."""
+        for _ in range(1 + (random.random() < 0.25)):
+            kind = BACKGROUNDS[int(random.integers(len(BACKGROUNDS)))]
+            noise = draw_sound(kind, len(waveform), random)
+            if random.random() < 0.25:
+                begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
+                noise = torch.cat(
+                    [
+                        torch.zeros(begin),
+                        _fade(noise[begin:end], FADE_SAMPLES),
+                        torch.zeros(len(noise) - end),
+                    ]
+                )
+            if spoken:
+                waveform = mix(waveform, noise, random.uniform(*self.settings.snr_db))
+            else:
+                waveform = waveform + 10 ** (random.uniform(-60, -10) / 20) * noise
+        return waveform
+
+
+class Cuts:
+    """A recording, and where its words are."""
+
+    def __init__(self, waveform: npt.NDArray[np.float32], words: tuple[int, ...]) -> None:
+        self.words = words
+        self.spans = find_words(waveform, len(words))
+        self.waveform = torch.tensor(waveform - waveform.mean())
+        if self.spans:
+            spoken = torch.cat([self.waveform[span.begin : span.end] for span in self.spans])
+        else:
+            spoken = self.waveform
+        self.level = float(spoken.square().mean().sqrt())
+
+    def cut(self, first: int, count: int, percent: int) -> Unit:
+        """Return ``count`` words from the ``first`` at a speed; all where no spans are known."""
+        if self.spans:
+            spans = self.spans[first : first + count]
+            begin, end = spans[0].cut_begin, spans[-1].cut_end
+            centres_s = [span.centre_s - begin / SAMPLE_RATE for span in spans]
+        else:
+            begin, end = 0, len(self.waveform)
+            share_s = end / SAMPLE_RATE / len(self.words)
+            centres_s = [(number + 0.5) * share_s for number in range(len(self.words))]
+        piece = change_speed(self.waveform[None, begin:end], percent)[0]
+        return Unit(
+            _fade(piece, FADE_SAMPLES),
+            self.words[first : first + count],
+            tuple(centre_s * 100 / percent for centre_s in centres_s),
+        )
+
+
+def _draw_pause(random: np.random.Generator) -> Tensor:
+    """Return digital silence, mostly short, sometimes of seconds."""
+    kind = random.random()
+    if kind < 0.7:
+        seconds = random.uniform(0.0, 0.3)
+    elif kind < 0.95:
+        seconds = random.uniform(0.3, 1.0)
+    else:
+        seconds = random.uniform(1.0, 3.0)
+    return torch.zeros(int(seconds * SAMPLE_RATE))
+
+
+def _fade(piece: Tensor, num_samples: int) -> Tensor:
+    """Return a copy that begins and ends softly."""
+    num_samples = min(num_samples, len(piece) // 2)
+    if not num_samples:
+        return piece
+    ramp = torch.linspace(0, 1, num_samples)
+    piece = piece.clone()
+    piece[:num_samples] *= ramp
+    piece[-num_samples:] *= ramp.flip(0)
+    return piece
+
+
+def _shuffle_pieces(words: Sequence[Tensor], random: np.random.Generator) -> Tensor:
+    """Return pieces of words in another order: the voice, and none of its words."""
+    pieces = []
+    for word in words:
+        length = int(SAMPLE_RATE * random.uniform(0.06, 0.16))
+        pieces += [_fade(piece, FADE_SAMPLES) for piece in word.split(length)]
+    order = random.permutation(len(pieces))[: int(random.integers(3, 9))]
+    return torch.cat([pieces[place] for place in order])
+
+
+def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Generator) -> Tensor:
+    """Apply a room's reverberation and a frequency response, in one transform."""
+    tail_samples = 0
+    decay_s = 0.1 * 9 ** random.random()  # until 60 dB down
+    if room:
+        tail_samples = int(min(decay_s, 0.8) * SAMPLE_RATE)
+    size = _quick_size(len(waveform) + tail_samples)
+    response_F = torch.ones(size // 2 + 1, dtype=torch.complex64)
+    if room:
+        tail_S = torch.from_numpy(random.standard_normal(tail_samples).astype(np.float32))
+        tail_S *= torch.exp(torch.arange(tail_samples) * (-6.9 / (decay_s * SAMPLE_RATE)))
+        energy = 10 ** (random.uniform(-12, 4) / 10)
+        tail_S *= math.sqrt(energy) / tail_S.norm()
+        tail_S = torch.cat([torch.zeros(int(random.integers(8, 160))), tail_S])[:tail_samples]
+        response_F = response_F + torch.fft.rfft(tail_S, size)
+    if colour:
+        response_F = response_F * _draw_colour(size, random)
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waveform, size) * response_F, size)
+    return filtered[: len(waveform)]
+
+
+def _quick_size(least: int) -> int:
+    """Return the next length that is quick to transform."""
+    power = 1 << (least - 1).bit_length()
+    return next(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= least)
+
+
+def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
+    """Return a smooth frequency response, sometimes with an end of the band cut off."""
+    hz_F = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    points_hz = (60.0, 250.0, 700.0, 1500.0, 2600.0, 4000.0)
+    gain_db_F = np.interp(hz_F, points_hz, random.uniform(-7, 7, len(points_hz)))
+    gain_F = 10 ** (gain_db_F / 20)
+    if random.random() < 0.3:
+        cut_hz = random.uniform(80, 450)
+        gain_F = gain_F / np.sqrt(1 + (cut_hz / np.maximum(hz_F, 1.0)) ** 8)
+    if random.random() < 0.3:
+        cut_hz = random.uniform(1500, 3600)
+        gain_F = gain_F / np.sqrt(1 + (hz_F / cut_hz) ** 8)
+    return torch.from_numpy(gain_F.astype(np.float32))
+
+
+def _change_level(waveform: Tensor, random: np.random.Generator) -> Tensor:
+    """Make a part, from a moment to another, quieter or louder."""
+    begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
+    if random.random() < 0.5:
+        end = len(waveform)
+    waveform = waveform.clone()
+    waveform[begin:end] *= 10 ** (random.uniform(-30, 20) / 20)
+    return waveform
+
+
+def _distort(waveform: Tensor, random: np.random.Generator) -> Tensor:
+    """Clip, or round to few levels as an old codec does."""
+    peak = float(waveform.abs().max())
+    if random.random() < 0.6:
+        limit = peak * 10 ** (random.uniform(-25, -3) / 20)
+        return waveform.clamp(-limit, limit)
+    levels = 2 ** int(random.integers(3, 8))
+    companded = waveform.sign() * torch.log1p(255 * waveform.abs() / peak) / math.log(256)
+    companded = (companded * levels).round() / levels
+    return companded.sign() * peak * torch.expm1(companded.abs() * math.log(256)) / 255

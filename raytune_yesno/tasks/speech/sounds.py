@@ -1,0 +1,197 @@
+"""Sounds that are no words, made here: what training hides speech in, and what it must not hear.
+
+Every kind is a bank of some twenty seconds, made once in a process, from random streams whose names
+never change; a draw is a stretch from a random place of it.
+
+Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss``
+(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (lasting, gliding and
+beeping), ``music`` (chords of struck and held notes over a bass), ``drums`` (decaying bursts),
+``clicks``, ``crowd`` (three talkers), ``talk`` (one talker who says nothing) and ``engine``
+(noise in bands, steady or modulated).
+"""
+
+import functools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.speech.noise import draw_noise, monologues
+from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+
+BANK_S = 24
+BANK_SAMPLES = BANK_S * SAMPLE_RATE
+
+BACKGROUNDS = (
+    *("white", "pink", "babble", "brown", "hiss", "hum", "tones", "music"),
+    *("drums", "clicks", "crowd", "engine"),
+)
+"""What speech may be heard in."""
+SOUNDS = (*BACKGROUNDS, "talk")
+"""What is no word: a single talker is no background, but must give nothing."""
+
+
+def draw_sound(kind: str, num_samples: int, random: np.random.Generator) -> Tensor:
+    """Return (samples,) of float32 sound of one of :data:`SOUNDS`, with an RMS near 1."""
+    bank = build_bank(kind)
+    start = int(random.integers(len(bank)))
+    turns = -(-(start + num_samples) // len(bank))
+    return (bank if turns == 1 else bank.repeat(turns))[start : start + num_samples]
+
+
+@functools.cache
+def build_bank(kind: str) -> Tensor:
+    """Return all of a kind's sound: (samples,) with an RMS of 1."""
+    random = np.random.default_rng(derive_seed("sounds", kind))
+    match kind:
+        case "white" | "pink" | "babble":
+            bank = draw_noise(kind, BANK_SAMPLES, _torch_generator(kind))
+        case "brown":
+            bank = _draw_coloured(-1.0, random)
+        case "hiss":
+            bank = _draw_coloured(0.5, random)
+        case "hum":
+            bank = _draw_hum(random)
+        case "tones":
+            bank = _draw_tones(random)
+        case "music":
+            bank = _draw_music(random)
+        case "drums":
+            bank = _draw_bursts(random, rate_hz=4.0, shortest_s=0.03, longest_s=0.4)
+        case "clicks":
+            bank = _draw_bursts(random, rate_hz=8.0, shortest_s=0.0005, longest_s=0.01)
+        case "crowd":
+            talks = [talk.repeat(3)[:BANK_SAMPLES] for talk in monologues()[:3]]
+            bank = torch.stack(talks).sum(0)
+        case "talk":
+            bank = torch.cat(monologues())
+        case "engine":
+            bank = _draw_engine(random)
+        case _:
+            raise ValueError(f"sound: {kind!r} is not one of {', '.join(SOUNDS)}")
+    return bank / bank.square().mean().sqrt()
+
+
+def _torch_generator(kind: str) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed("sounds", kind))
+
+
+def _tensor(samples: np.ndarray) -> Tensor:
+    return torch.from_numpy(samples.astype(np.float32))
+
+
+def _draw_coloured(power: float, random: np.random.Generator) -> Tensor:
+    """Return noise whose amplitude goes with frequency to a power."""
+    spectrum_F = np.fft.rfft(random.standard_normal(BANK_SAMPLES))
+    hz_F = np.fft.rfftfreq(BANK_SAMPLES, 1 / SAMPLE_RATE)
+    return _tensor(np.fft.irfft(spectrum_F * np.maximum(hz_F, 20.0) ** power, BANK_SAMPLES))
+
+
+def _draw_hum(random: np.random.Generator) -> Tensor:
+    """Return mains hum, two seconds of each of twelve mixtures of few or many harmonics."""
+    pieces = []
+    time_S = np.arange(BANK_SAMPLES // 12) / SAMPLE_RATE
+    for number in range(12):
+        mains_hz = (50.0, 60.0)[number % 2] * (1 + 0.004 * random.uniform(-1, 1))
+        slope, highest = random.uniform(0.2, 1.3), int(3 * 13 ** random.uniform())
+        piece = np.zeros_like(time_S)
+        for harmonic in range(1, highest + 1):
+            level = random.uniform(0.3, 1.0) / harmonic**slope
+            phase = random.uniform(0, 2 * math.pi)
+            piece += level * np.sin(2 * math.pi * mains_hz * harmonic * time_S + phase)
+        swell = 1 + random.uniform(0, 0.3) * np.sin(2 * math.pi * random.uniform(0.1, 2) * time_S)
+        pieces.append(piece * swell / piece.std())
+    return _tensor(np.concatenate(pieces))
+
+
+def _draw_tones(random: np.random.Generator) -> Tensor:
+    """Return tones one after another: lasting, gliding, beeping or trilling."""
+    pieces: list[np.ndarray] = []
+    while sum(map(len, pieces)) < BANK_SAMPLES:
+        time_S = np.arange(int(random.uniform(0.3, 2.0) * SAMPLE_RATE)) / SAMPLE_RATE
+        begin_hz = 100 * 30 ** random.uniform()
+        end_hz = begin_hz * 2 ** (random.uniform(-1, 1) * (random.uniform() < 0.4))
+        hz_S = np.linspace(begin_hz, min(end_hz, 3800.0), len(time_S))
+        tone = np.sin(2 * math.pi * np.cumsum(hz_S) / SAMPLE_RATE)
+        if random.uniform() < 0.3:  # a buzz, not a pure tone
+            tone = np.tanh(random.uniform(2, 10) * tone)
+        if random.uniform() < 0.5:
+            rate_hz, duty = random.uniform(1, 8), random.uniform(0.2, 0.8)
+            gate_S = (time_S * rate_hz) % 1 < duty
+            tone = tone * np.convolve(gate_S, np.hanning(160) / 80, "same")
+        pieces.append(tone * random.uniform(0.3, 1.0))
+    return _tensor(np.concatenate(pieces)[:BANK_SAMPLES])
+
+
+def _draw_music(random: np.random.Generator) -> Tensor:
+    """Return chords and melodies of notes with harmonics, struck or held, at changing tempos."""
+    music = np.zeros(BANK_SAMPLES + 4 * SAMPLE_RATE)
+    for voice in range(4):
+        position = 0
+        while position < BANK_SAMPLES:
+            beat_s = random.uniform(0.12, 0.6) if voice < 2 else random.uniform(0.4, 1.6)
+            root = random.choice([0, 2, 4, 5, 7, 9, 11, 12]) + 12 * random.integers(0, 2)
+            chord = (
+                [0] if voice == 0 else [[0, 4, 7], [0, 3, 7], [-12], [0, 5, 9]][random.integers(4)]
+            )
+            length = int(SAMPLE_RATE * beat_s * random.uniform(0.6, 2.0))
+            time_S = np.arange(length) / SAMPLE_RATE
+            attack_s = random.choice([0.004, 0.03, 0.15])
+            envelope_S = np.minimum(1, time_S / attack_s)
+            envelope_S *= np.exp(-time_S * random.choice([0.5, 2.0, 6.0]))
+            envelope_S *= np.minimum(1, (time_S[-1] - time_S) / 0.02 + 1e-3)
+            vibrato_S = random.uniform(0, 0.006) * np.sin(2 * math.pi * 5.5 * time_S)
+            slope, level = random.uniform(0.5, 1.8), random.uniform(0.3, 1.0)
+            for step in chord:
+                hz = 130.8 * 2 ** ((root + step) / 12)
+                phase_S = 2 * math.pi * hz * np.cumsum(1 + vibrato_S) / SAMPLE_RATE
+                note_S = sum(
+                    np.sin(harmonic * phase_S) / harmonic**slope
+                    for harmonic in range(1, 9)
+                    if harmonic * hz < 3900
+                )
+                music[position : position + length] += level * envelope_S * note_S
+            position += int(SAMPLE_RATE * beat_s)
+    return _tensor(music[:BANK_SAMPLES])
+
+
+def _draw_bursts(
+    random: np.random.Generator, *, rate_hz: float, shortest_s: float, longest_s: float
+) -> Tensor:
+    """Return decaying bursts of filtered noise, and rests."""
+    bursts = np.zeros(BANK_SAMPLES + 4 * SAMPLE_RATE)
+    position = 0
+    while position < BANK_SAMPLES:
+        decay_s = shortest_s * (longest_s / shortest_s) ** random.uniform()
+        length = max(8, int(4 * decay_s * SAMPLE_RATE))
+        time_S = np.arange(length) / SAMPLE_RATE
+        noise_S = random.standard_normal(length)
+        if random.uniform() < 0.6:  # rings at a pitch
+            noise_S = noise_S * 0.2 + np.sin(2 * math.pi * random.uniform(60, 3000) * time_S)
+        bursts[position : position + length] += (
+            random.uniform(0.1, 1.0) * noise_S * np.exp(-time_S / decay_s)
+        )
+        position += int(SAMPLE_RATE * random.exponential(1 / rate_hz)) + 1
+    return _tensor(bursts[:BANK_SAMPLES])
+
+
+def _draw_engine(random: np.random.Generator) -> Tensor:
+    """Return noise in bands with soft or sharp edges, steady or loud and soft by turns."""
+    pieces, length = [], BANK_SAMPLES // 12
+    hz_F = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
+    time_S = np.arange(length) / SAMPLE_RATE
+    for number in range(12):
+        if number % 2:
+            centre_hz, width = 100 * 25 ** random.uniform(), random.uniform(0.2, 1.5)
+            shape_F = np.exp(-np.square(np.log(np.maximum(hz_F, 1.0) / centre_hz) / width))
+        else:
+            low_hz = random.uniform(0, 2500)
+            high_hz = low_hz + 300 * 8 ** random.uniform()
+            shape_F = ((hz_F >= low_hz) & (hz_F <= high_hz)).astype(float)
+        piece = np.fft.irfft(np.fft.rfft(random.standard_normal(length)) * shape_F, length)
+        rate_hz, depth = 0.5 * 60 ** random.uniform(), random.uniform(-0.5, 0.95)
+        piece *= 1 + max(0.0, depth) * np.sin(2 * math.pi * rate_hz * time_S)
+        pieces.append(piece / piece.std())
+    return _tensor(np.concatenate(pieces))

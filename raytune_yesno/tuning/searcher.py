@@ -1,0 +1,109 @@
+"""The search as Ray Tune asks it: the plan's algorithm, its proposals recorded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from raytune_yesno.metrics import COST
+from raytune_yesno.schedulers.protocol import StudyScheduler
+from raytune_yesno.search import Observation
+from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.study import Trial
+from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.ranks import Launch
+from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.warm_start import build_observations
+
+
+class StudySearcher(AlgorithmSearcher):
+    """Ask the plan's search for points, record them, and hand out unfinished trials first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: StudyStore,
+        finished: list[Trial],
+        unfinished: list[Trial],
+        watch: Watch,
+        scheduler: StudyScheduler,
+    ) -> None:
+        earlier = build_observations(plan.warm_start)
+        self.offset = len(earlier)  # to the algorithm, other studies' trials come before the first
+        for trial in (*finished, *unfinished):
+            seen = observe(trial)
+            earlier.append(replace(seen, number=seen.number + self.offset))
+        super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+        self.store = store
+        self.unfinished = list(unfinished)
+        self.scheduler = scheduler
+        self.window = plan.window if plan.ordered else None
+        self.watch = watch
+        self.num_left = plan.num_trials - len(finished)
+
+    def suggest(self, trial_id: str) -> Launch | str | None:
+        """Return the spec of the next trial, None if none may start now, or FINISHED."""
+        if not self.num_left:
+            return self.finish()
+        if not self.scheduler.has_room:
+            return None
+        if self.window is not None and not self.unfinished:
+            known = self.history.next_number - self.window + 1
+            if any(number < known for number in self.numbers.values()):
+                return None
+            if isinstance(self.watch, OrderedWatch) and self.watch.find_reason(known - self.offset):
+                self.num_left = 0
+                return self.finish()
+        self.num_left -= 1
+        if self.unfinished:
+            trial = self.unfinished.pop(0)
+            self.numbers[trial_id] = trial.number + self.offset
+            folder = trial.checkpoint[0] if trial.checkpoint else None
+            return {"number": trial.number, "point": trial.point, "checkpoint": folder}
+        point = super().suggest(trial_id)
+        if not isinstance(point, dict):
+            return point
+        number = self.numbers[trial_id] - self.offset
+        self.store.append("asked", trial=number, point=point)
+        return {"number": number, "point": point, "checkpoint": None}
+
+    def finish(self) -> str | None:
+        """Return FINISHED; with a synchronous scheduler, only once all trials have ended.
+
+        Tune would end the processes of trials that wait for others.
+        """
+        waits = self.scheduler.synchronous and self.scheduler.has_live_trials
+        return None if waits else str(self.FINISHED)
+
+    def select_seen(self, number: int) -> Sequence[Observation]:
+        """Return the trials seen; in an ordered study, only the points of the last ones."""
+        if self.window is None:
+            return self.history
+        last = max(number - self.window, self.offset - 1)
+        return [
+            seen if seen.number <= last else Observation(seen.number, seen.point)
+            for seen in self.history
+        ]
+
+    @property
+    def in_flight(self) -> list[int]:
+        """The numbers of the trials that run or wait."""
+        return [number - self.offset for number in self.numbers.values()]
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Note an epoch by the trial's own count: Ray's starts again when a study is resumed."""
+        if COST in result:
+            super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
+
+
+def observe(trial: Trial) -> Observation:
+    """Return a recorded trial as a search algorithm sees it."""
+    losses = tuple(cost for _, cost in trial.costs)
+    return Observation(
+        number=trial.number,
+        point=trial.point,
+        loss=min(losses, default=None),
+        epochs=len(losses),
+        status=trial.status,  # type: ignore[arg-type]
+        losses=losses,
+    )

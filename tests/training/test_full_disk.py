@@ -1,0 +1,68 @@
+"""Training on a disk that becomes full: it waits for room, as a search does."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno.config import build_config
+from raytune_yesno.training.run import run_training
+
+SIZE = 6 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Return the folder of a small file system of its own."""
+    if os.geteuid():
+        pytest.skip("mounting a small file system takes root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write to a file until there is no room."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            return
+
+
+def train_on_full_disk(disk: Path, tmp_path: Path, num_workers: int) -> None:
+    config = build_config({"task": "sine", "epochs": 6, "num_workers": num_workers})
+    filler, notes = disk / "filler", []
+
+    def on_epoch(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == 2 and not notes:
+            fill(filler)
+
+    def note(line: str) -> None:
+        notes.append(line)
+        filler.unlink(missing_ok=True)
+
+    run = run_training(config, None, disk / "run", on_epoch=on_epoch, note=note)
+    assert any("No space left" in line for line in notes)
+    alone = run_training(config, None, tmp_path / "alone")
+    losses = [[epoch["train_loss"] for epoch in each.history] for each in (run, alone)]
+    assert losses[0] == losses[1]
+
+
+def test_training_in_this_process_waits_for_room(disk: Path, tmp_path: Path) -> None:
+    train_on_full_disk(disk, tmp_path, 0)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_training_on_workers_waits_for_room(disk: Path, tmp_path: Path) -> None:
+    train_on_full_disk(disk, tmp_path, 1)
