@@ -101,6 +101,14 @@ class Objective:
         """Return a key that orders epochs or trials: the least is best."""
         return tuple(metric.cost(record) for metric in self.metrics)
 
+    def epoch_score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return a key that orders the epochs of a trial: the least is best.
+
+        It goes by the value itself, which searches and schedulers were told, and not by a mean:
+        what a trial is ranked by must be what they saw. Of equal epochs the later one is better.
+        """
+        return self.metric.cost(record), -record["epoch"]
+
     def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
         """Return the position of the best epoch, by :func:`find_best_epoch`; None without any.
 

@@ -129,8 +129,7 @@ def _thin(trial: Trial) -> list[list[float | None]]:
     epochs = [epoch for epoch in trial.epochs if epoch.get(trial.metric) is not None]
     if len(epochs) > _MOST_POINTS:
         kept = {round(place) for place in np.linspace(0, len(epochs) - 1, _MOST_POINTS)}
-        if (best := trial.objective.find_best(epochs)) is not None:
-            kept.add(best)
+        kept.add(min(range(len(epochs)), key=lambda place: trial.score(epochs[place])))
         epochs = [epochs[place] for place in sorted(kept)]
     places = [epoch["epoch"] for epoch in epochs]
     values: list[float | None] = [_round(epoch[trial.metric]) for epoch in epochs]

@@ -27,8 +27,8 @@ class TPE:
 
     With the joint model, densities span all dimensions (:class:`Parzen`): a learning rate that
     suits one optimiser is not recommended for another. In the search benchmark
-    (``scripts/bench_search.md``) it found better points of smooth functions than HyperOpt's model,
-    but not of recorded training runs, where it explores less.
+    (``docs/search.md``) it found better points of smooth functions than HyperOpt's model, but not
+    of recorded training runs, where it explores less.
 
     Args:
         space: the search space.

@@ -74,10 +74,7 @@ class _RayObjective(Objective):
         value = record[self.metric.name]
         return (-value if self.metric.mode == "max" else value,)
 
-    def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
-        """Return the position of the best report; None without any."""
-        scored = [n for n, record in enumerate(records) if record.get(self.metric.name) is not None]
-        return min(scored, key=lambda n: self.score(records[n]), default=None)
+    epoch_score = score
 
 
 @dataclass

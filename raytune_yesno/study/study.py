@@ -56,9 +56,9 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The best epoch by its objective; None without any."""
-        best = self.objective.find_best(self.epochs)
-        return None if best is None else self.epochs[best]
+        """The epoch of the best metric, the later one of equals; None without any."""
+        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
+        return min(scored, key=self.score, default=None)
 
     @property
     def last_epoch(self) -> int:
@@ -67,7 +67,7 @@ class Trial:
 
     def score(self, epoch: Event) -> tuple[float, ...]:
         """Return what orders epochs; the least is best."""
-        return self.objective.score(epoch)
+        return self.objective.epoch_score(epoch)
 
     @property
     def metric(self) -> str:

@@ -1,1 +1,1 @@
-"""What scripts/bench_search measures searches with: problems, a simulator, peers, figures."""
+"""Benchmarks: of the searches, where nothing is trained, and of speed."""

@@ -1,112 +1,16 @@
-"""Measure how fast the project is, beside what people would use instead and the machine's limit.
+"""Benchmarks; each has its own --help.
 
-    python scripts/bench                                  # all parts; hours
-    python scripts/bench --part overhead --case 1s --repeats 3
-    python scripts/bench --table                          # of the results so far
-    python scripts/bench --table --commit A --commit B    # before and after
-
-Cases of a part are run in turn, and that is repeated: what else the machine does then meets them
-all. Peers, pinned, are installed into an environment of their own, which borrows torch and Ray from
-the one that runs this. Ratios come first: they carry over to other machines, seconds do not.
+python scripts/bench search    search algorithms, where the truth is known and nothing is trained
+python scripts/bench speed     overhead, start-up, the step and growth, beside peers and the limit
 """
 
-import argparse
-import json
 import sys
-import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder, whose names would shadow modules
 
-from tables import find_commit, read_results
-
-from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
-from bench.speed.case import Case, describe_machine
-from bench.speed.pictures import draw_pictures
-from bench.speed.table import format_tables
-
-RESULTS = Path(__file__).parent / "speed" / "results"
-PARTS = {
-    "overhead": overhead,
-    "startup": startup,
-    "groups": groups,
-    "parallel": parallel,
-    "step": step,
-    "stopping": stopping,
-    "growth": growth,
-}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python scripts/bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
-    parser.add_argument(
-        "--case", action="append", metavar="TEXT", help="only cases whose name holds it; repeatable"
-    )
-    parser.add_argument("--quick", action="store_true", help="few trials: does all of it work?")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="[3]")
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
-    )
-    parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
-    parser.add_argument(
-        "--commit", action="append", help="whose results are told; repeatable [the last one's]"
-    )
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="pictures of them, as SVG")
-    parser.add_argument("--json", action="store_true", help="print the lines of results instead")
-    options = parser.parse_args()
-    if not options.table:
-        measure(options)
-    results = read_results(options.out)
-    commits = options.commit or [result["commit"] for result in results[-1:]]
-    parts = options.part or PARTS
-    results = [
-        result
-        for result in results
-        if result["commit"].startswith(tuple(commits))
-        and result["part"] in parts
-        and _is_wanted(result["case"], options.case)
-    ]
-    if options.draw:
-        draw_pictures(results, options.draw)
-    if options.json:
-        print(json.dumps(results, indent=1))
-    else:
-        print(format_tables(results, {name: part.TITLE for name, part in PARTS.items()}))
-    return 0
-
-
-def measure(options: argparse.Namespace) -> None:
-    """Run the cases that are asked for, in turn, and add a line each to the results."""
-    machine = {**describe_machine(), "commit": find_commit()}
-    options.out.mkdir(parents=True, exist_ok=True)
-    before = [r for r in read_results(options.out) if r["commit"] == machine["commit"]]
-    for name in options.part or PARTS:
-        cases: list[Case] = [
-            case
-            for case in PARTS[name].list_cases(quick=options.quick)
-            if _is_wanted(case.name, options.case)
-        ]
-        first = 1 + max((r["repeat"] for r in before if r["part"] == name), default=-1)
-        with (options.out / f"{machine['date']}-{name}.jsonl").open("a") as lines:
-            for repeat in range(first, first + options.repeats):
-                for case in cases:
-                    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                        figures = case.run(Path(folder))
-                    line = {"part": name, "case": case.name, "repeat": repeat, "figures": figures}
-                    lines.write(json.dumps({**line, "group": case.group, **machine}) + "\n")
-                    lines.flush()
-                    said = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
-                    print(f"{name}: {case.name}: {said}", file=sys.stderr, flush=True)
-
-
-def _is_wanted(case: str, texts: list[str] | None) -> bool:
-    return not texts or any(text in case for text in texts)
-
+from shared import run_command  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    assert __doc__
+    sys.exit(run_command("bench", __doc__, ("search", "speed")))

@@ -1,4 +1,4 @@
-"""Damaged input for every reader, as `scripts/fuzz` makes it, and what that has found."""
+"""Damaged input for every reader, as the fuzz campaign makes it, and what that has found."""
 
 import contextlib
 import gzip
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing.checkpoint_kinds import good_checkpoints
-from fuzzing.kind import Kind, Reached, find_untidy, judge
-from fuzzing.kinds import KINDS
-from fuzzing.record_kinds import good_experiments, good_studies
-from fuzzing.sound_kinds import good_archives
-from fuzzing.table import format_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reliability.fuzz.checkpoint_kinds import good_checkpoints
+from reliability.fuzz.kind import Kind, Reached, find_untidy, judge
+from reliability.fuzz.kinds import KINDS
+from reliability.fuzz.record_kinds import good_experiments, good_studies
+from reliability.fuzz.sound_kinds import good_archives
+from reliability.fuzz.table import format_table
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import (
@@ -42,13 +42,13 @@ from raytune_yesno.tasks.speech.folder import read_folder
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.training.loop import fit
 
-FUZZ = Path(__file__).parents[2] / "scripts" / "fuzz"
+FUZZ = Path(__file__).parents[2] / "scripts" / "reliability"
 PURE = ("config keys", "--set and --point", "settings files", "search spaces")
 
 
 def test_every_kind_is_refused_in_one_line_or_taken_as_given(tmp_path: Path) -> None:
     count = 25
-    command = [sys.executable, FUZZ, "--count", str(count), "--seed", "5", "--minutes", "9"]
+    command = [sys.executable, FUZZ, "fuzz", "--count", str(count), "--seed", "5", "--minutes", "9"]
     ended = subprocess.run(
         [*command, "--out", tmp_path, "--findings", tmp_path / "findings"],
         capture_output=True,
@@ -107,7 +107,7 @@ class TestJudging:
         assert judge(lambda: None).outcome == "accepted"
 
     def test_what_does_not_end_is_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("fuzzing.kind.LIMIT_S", 0.05)
+        monkeypatch.setattr("reliability.fuzz.kind.LIMIT_S", 0.05)
 
         def wait() -> None:
             while True:

@@ -28,6 +28,7 @@ from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
 
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
+QUICK = ("--conditions", "none", "--wordless", "0")
 NOT_UTF8 = os.fsdecode(b"stu\xffdy")
 
 
@@ -83,7 +84,7 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("data", ["synthetic:10", "synthetic:12:5"])
     def test_synthetic(self, data: str, tmp_path: Path, run: Callable[..., Ended]) -> None:
-        ended = run("evaluate", self.checkpoint(data, tmp_path / "c"), "--json")
+        ended = run("evaluate", *QUICK, self.checkpoint(data, tmp_path / "c"), "--json")
         assert ended.code == 0
         assert ended.json["corpus"]["fingerprint"] == load_corpus(data).fingerprint
         assert ended.json["trained_on"] == ended.json["corpus"]
@@ -91,7 +92,7 @@ class TestEvaluate:
         assert "synthetic" in ended.err
 
     def test_a_folder(self, folder: Path, tmp_path: Path, run: Callable[..., Ended]) -> None:
-        ended = run("evaluate", self.checkpoint(str(folder), tmp_path / "c"))
+        ended = run("evaluate", *QUICK, self.checkpoint(str(folder), tmp_path / "c"))
         assert ended.code == 0
         assert str(folder) in ended.out
 
@@ -109,10 +110,10 @@ class TestEvaluate:
         config = build_config({"channels": (4,), "hidden_units": 8, "epochs": 1})
         next(fit(config, corpus)).save(tmp_path / "c")
         monkeypatch.setenv("YESNO_ROOT", str(tmp_path / "old"))
-        ended = run("evaluate", str(tmp_path / "c"), "--json")
+        ended = run("evaluate", *QUICK, str(tmp_path / "c"), "--json")
         assert ended.json["corpus"]["fingerprint"] == corpus.fingerprint
         monkeypatch.setenv("YESNO_ROOT", str(tmp_path))
-        ended = run("evaluate", str(tmp_path / "c"), "--json")
+        ended = run("evaluate", *QUICK, str(tmp_path / "c"), "--json")
         assert ended.code == 2
         assert "--data" in ended.err
         assert corpus.fingerprint in ended.err
@@ -121,7 +122,7 @@ class TestEvaluate:
         self, tmp_path: Path, run: Callable[..., Ended]
     ) -> None:
         checkpoint = self.checkpoint("synthetic:10", tmp_path / "c")
-        ended = run("evaluate", checkpoint, "--data", "synthetic:12", "--json")
+        ended = run("evaluate", *QUICK, checkpoint, "--data", "synthetic:12", "--json")
         assert ended.code == 0
         assert ended.json["corpus"]["fingerprint"] == load_corpus("synthetic:12").fingerprint
         (warning,) = [line for line in ended.err.splitlines() if "warning" in line]
@@ -301,7 +302,7 @@ class TestOddNames:
         ended = run("train", *SMALL, "--epochs", "1", "--num-workers", "0", "--out", out, "--json")
         assert ended.code == 0
         assert ended.json["checkpoint"].endswith("stu\\xffdy/best")
-        assert run("evaluate", f"{out}/best").code == 0
+        assert run("evaluate", *QUICK, f"{out}/best").code == 0
 
 
 def write_study(folder: Path) -> None:

@@ -256,40 +256,64 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
             kernel = work / f"kernel-{name}"
             kernel.write_text(f"kernel of {name}\n")
             hosts.check(name, "mount", "--bind", str(kernel), "/proc/sys/kernel/random/boot_id")
-            start_cluster(hosts, name)
         yield hosts
+
+
+@pytest.fixture(scope="module")
+def clusters(hosts: Hosts) -> Hosts:
+    """The hosts, each with a cluster of its own."""
+    for name in hosts.addresses:
+        start_cluster(hosts, name)
+    return hosts
+
+
+def start_on(hosts: Hosts, name: str) -> Start:
+    """Return what starts a command on a host."""
+
+    def start(*words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            hosts.command(name, sys.executable, "-m", "raytune_yesno.cli", *words),
+            env=hosts.environment(RAY_ADDRESS="auto", **OPEN),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_of_two_runs_on_two_hosts_one_is_refused(pairs: int, hosts: Hosts) -> None:
+    command = (*SINE, "--epochs", "400")
+    work, generator = hosts.work / f"runs-{pairs}", random.Random(pairs)
+    with start_on(hosts, "a")(*command, "--out", str(work / "alone")) as alone:
+        assert alone.wait() == 0
+    for number in range(pairs):
+        first, second = (start_on(hosts, name) for name in ("a", "b"))
+        folder = work / str(number)
+        try_pair(generator, str(folder), first, second, command, "last/checkpoint.json")
+        assert read_losses(folder) == read_losses(work / "alone")
+        assert not (folder / LOCK).exists()
 
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("pairs", PAIRS)
 @pytest.mark.parametrize("prefix", ["", "file://"], ids=["folder", "uri"])
 def test_of_two_commands_on_two_hosts_one_is_refused(
-    pairs: int, prefix: str, alone: Study, hosts: Hosts
+    pairs: int, prefix: str, alone: Study, clusters: Hosts
 ) -> None:
-    generator = random.Random(pairs)
-
-    def start_on(name: str) -> Start:
-        def start(*words: str) -> "subprocess.Popen[str]":
-            words = (sys.executable, "-m", "raytune_yesno.cli", *words)
-            return subprocess.Popen(
-                hosts.command(name, *words),
-                env=hosts.environment(RAY_ADDRESS="auto", **OPEN),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-
-        return start
-
+    hosts, generator = clusters, random.Random(pairs)
     for number in range(pairs):
         place = f"{prefix}{hosts.work}/{prefix[:4]}{pairs}-{number}"
-        try_pair(generator, place, start_on("a"), start_on("b"))
+        try_pair(generator, place, start_on(hosts, "a"), start_on(hosts, "b"))
         assert_undisturbed(place, alone)
 
 
 @pytest.mark.cluster
-def test_after_a_host_is_lost_another_one_resumes_its_study(alone: Study, hosts: Hosts) -> None:
+def test_after_a_host_is_lost_another_one_resumes_its_study(clusters: Hosts) -> None:
+    hosts = clusters
     place = f"file://{hosts.work}/lost"
     words = (sys.executable, "-m", "raytune_yesno.cli")
     long = ("tune", *PLAN[1:4], "1", "--epochs", "2000", *PLAN[7:], "--out", place)

@@ -8,6 +8,7 @@ import pytest
 
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_settings
+from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.numerals import read_number
 from raytune_yesno.space import Choice, Float, Int, parse_space, read_point
@@ -124,7 +125,9 @@ class TestEveryPlaceOfAWholeNumber:
 
 
 def test_a_target_is_a_number_too(tmp_path: Path) -> None:
-    assert plan_of("target: loss=1e-1", tmp_path).stop.parse_target() == ("valid_loss", 0.1)
+    plan = plan_of("target: loss=1e-1", tmp_path)
+    _, value = plan.stop.parse_target(find_task(plan.config.task).metrics)
+    assert value == 0.1
     for text in ("loss=1_0.5", "loss=1:30", "loss=inf"):
         with pytest.raises(InputError):
             plan_of(f"target: {text}", tmp_path)

@@ -526,7 +526,7 @@ class TestCommand:
 
 
 def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
-    script = Path(__file__).parents[2] / "scripts" / "analyze_study"
+    script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
     other = write_study(tmp_path / "other", 22, seed=1)
     picture = tmp_path / "best.png"
     command = [sys.executable, script, study.path, other.path, "--picture", picture]

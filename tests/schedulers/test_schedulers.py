@@ -243,7 +243,7 @@ class TestExplore:
         assert near == {4, 6}
 
     def test_keeps_inherited_settings(self) -> None:
-        config = build_config()
+        config = build_config({"model": "cnn"})
         plan = Plan(config, find_space(config), search="random", scheduler="pbt")
         explored = plan.build_scheduler().space
         kept = find_space(config).keys() - explored.keys()

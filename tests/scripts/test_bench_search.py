@@ -1,4 +1,4 @@
-"""What scripts/bench_search rests on: the recorded table, and studies without training."""
+"""The benchmark of the searches: the recorded table, and simulated studies."""
 
 import math
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from bench.functions import FUNCTIONS
-from bench.measures import epochs_to, evaluations_to, take_median
-from bench.runs import Run, make_run
-from bench.searches import PEERS, build_search
-from bench.simulator import Curve, Outcome, simulate
-from bench.table import Table, load_table
+from bench.search.functions import FUNCTIONS
+from bench.search.measures import epochs_to, evaluations_to, take_median
+from bench.search.runs import Run, make_run
+from bench.search.searches import PEERS, build_search
+from bench.search.simulator import Curve, Outcome, simulate
+from bench.search.table import Table, load_table
 
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Float, check_point, decode_point

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.kinds import FAULTS
-from faults.runs import Lines
-from faults.soak import format_growth
-from faults.table import format_table
-from tables import read_results
+from reliability.chaos.kinds import FAULTS
+from reliability.chaos.runs import Lines
+from reliability.chaos.table import format_table
+from reliability.soak.study import format_growth
+from shared import read_results
 
-ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).parents[2] / "scripts" / "reliability"
 
 
 def make_result(fault: str, **changes: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_a_study_comes_out_the_same_whatever_befell_it(tmp_path: Path) -> None:
     assert set(faults) <= set(FAULTS)
     chosen = [word for fault in faults for word in ("--fault", fault)]
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/chaos", *chosen, "--rounds", "1", "--out", tmp_path],
+        [sys.executable, PROGRAM, "chaos", *chosen, "--rounds", "1", "--out", tmp_path],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

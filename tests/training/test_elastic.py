@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.cluster import Cluster
+from reliability.chaos.cluster import Cluster
 
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config

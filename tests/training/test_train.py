@@ -23,7 +23,7 @@ from raytune_yesno.training.run import HISTORY, Run, find_best, run_training
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
 # Just above the largest rate at which gradient descent on this problem is stable.
-UNSTABLE_SINE = {"task": "sine", "epochs": 3, "learning_rate": 3.7e-6, "num_workers": 0}
+UNSTABLE_SINE = {"task": "sine", "epochs": 5, "learning_rate": 3.7e-6, "num_workers": 0}
 
 
 def here(**changes: Any) -> Config:
@@ -59,10 +59,10 @@ class TestARunsFolder:
     def test_holds_the_best_epoch_and_the_last(self, tmp_path: Path) -> None:
         run = run_training(build_config(UNSTABLE_SINE), None, tmp_path)
         losses = [metrics["valid_loss"] for metrics in run.history]
-        assert losses[0] < losses[1] < losses[2]
+        assert losses == sorted(losses)
         best, last = load_checkpoint(run.best), load_checkpoint(run.last)
-        assert (best.epoch, last.epoch) == (1, 3)
-        assert best.history == run.history[:1]
+        assert (best.epoch, last.epoch) == (3, 5)  # the first that is judged
+        assert best.history == run.history[:3]
         assert last.history == run.history
 
     def test_holds_the_last_epoch_as_the_best_where_nothing_is_validated(
@@ -74,14 +74,14 @@ class TestARunsFolder:
         assert all("valid_loss" not in metrics for metrics in run.history)
 
 
-def test_the_best_epoch_has_the_least_loss_then_the_fewest_wrong_words() -> None:
+def test_the_best_epoch_has_the_fewest_wrong_words_over_three_epochs() -> None:
+    errors = [0.0, 0.5, 0.25, 0.25, 0.25, 0.25]
     epochs = [
-        {"epoch": 1, "valid_loss": 2.0, "valid_wer": 0.1},
-        {"epoch": 2, "valid_loss": 1.0, "valid_wer": 0.5},
-        {"epoch": 3, "valid_loss": 1.0, "valid_wer": 0.25},
-        {"epoch": 4, "valid_loss": float("nan"), "valid_wer": 0.0},
+        {"epoch": epoch, "valid_loss": 5.0 * epoch, "valid_wer": wer}
+        for epoch, wer in enumerate(errors, start=1)
     ]
-    assert find_best(build_config().objective, epochs)["epoch"] == 3
+    diverged = {"epoch": 7, "valid_loss": float("nan"), "valid_wer": 0.0}
+    assert find_best(build_config().objective, [*epochs, diverged])["epoch"] == 6
 
 
 def test_without_validation_the_best_epoch_is_the_last_whose_loss_is_a_number() -> None:

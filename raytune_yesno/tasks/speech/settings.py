@@ -140,6 +140,7 @@ FEW_VALIDATION = 3
 """Recordings, below which one wrong word is a large part of the validation figures."""
 
 LEGACY: Mapping[str, Any] = {
+    "metric": "valid_loss",
     "model": "cnn",
     "features": "recording",
     "min_examples": 1,

@@ -1,1 +1,1 @@
-"""Parts of the measurement of speed, and what they share."""
+"""Measurements of speed, by part, and what they share."""

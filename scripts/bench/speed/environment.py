@@ -37,7 +37,8 @@ def find_python() -> str:
         venv.create(FOLDER, clear=True, with_pip=True)
         name = f"python{sys.version_info.major}.{sys.version_info.minor}"
         borrowed = FOLDER / "lib" / name / "site-packages" / "borrowed.pth"
-        borrowed.write_text(sysconfig.get_path("purelib") + "\n" + str(ROOT) + "\n")
+        seen = (sysconfig.get_path("purelib"), ROOT, ROOT / "scripts")
+        borrowed.write_text("".join(f"{path}\n" for path in seen))
         # All that they need is there but for these: what else they name is for other uses.
         install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *PINS]
         subprocess.run(install, check=True)

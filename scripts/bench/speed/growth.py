@@ -51,6 +51,7 @@ def measure_corpus(folder: Path) -> dict[str, float]:
 
     from raytune_yesno.config import build_config
     from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.settings import as_speech
     from raytune_yesno.tasks.speech.task import YesNo
     from raytune_yesno.training.loop import fit
 
@@ -60,7 +61,7 @@ def measure_corpus(folder: Path) -> dict[str, float]:
     corpus = load_corpus(str(folder))
     moments.append(time.perf_counter())
     memory.append(peak_mb())
-    YesNo(config, corpus, torch.device("cpu"))  # what it makes of the corpus is kept
+    YesNo(as_speech(config), corpus, torch.device("cpu"))  # what it makes of the corpus is kept
     moments.append(time.perf_counter())
     memory.append(peak_mb())
     (record,) = fit(config, corpus)

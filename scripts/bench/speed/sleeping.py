@@ -45,7 +45,8 @@ def _refuse() -> Checkpoint:
 
 def main() -> None:
     task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    tune.Payload = partial(Sleeping, seconds=task["seconds"])  # type: ignore[misc, assignment]
+    # run_search builds its payload by this name.
+    tune.Payload = partial(Sleeping, seconds=task["seconds"])  # type: ignore[attr-defined, assignment]
     config = build_config({"task": "sine", "model": "mlp", "epochs": 1})
     plan = Plan(
         config,

@@ -1,4 +1,4 @@
-"""The step: where an epoch's time goes, and what else it could be made of."""
+"""The step: where an epoch's time goes."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed.case import Case, run_apart
@@ -20,7 +20,7 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
 from raytune_yesno.tasks.speech.features import Batch, Example, collate
-from raytune_yesno.tasks.speech.networks import STRIDE, Net, num_positions
+from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
     VALIDATION_BATCH,
@@ -37,44 +37,8 @@ from raytune_yesno.training.malloc import keep_freed_memory
 TITLE = "The step: milliseconds an epoch, on one thread"
 EPOCHS = 8
 _WARM = 2
-"""Epochs before the clock runs; a compiled model is compiled in them."""
+"""Epochs before the clock runs."""
 _CHANNELS, _SIDE = 64, 128  # of the images whose convolution shows what a core can do
-
-
-class WindowsCutOut(Net):
-    """Cut every window out of the pooled map, and multiply it by the fully connected layer."""
-
-    def forward(self, x_B1FT: Tensor) -> Tensor:
-        x = x_B1FT
-        for number in range(1, self.num_convs + 1):
-            x = self.activation(self.get_submodule(f"conv{number}")(x))
-        x = self.dropout1(F.max_pool2d(x, 2))
-        x = x.unfold(-1, self.pooled, STRIDE // 2).permute(0, 3, 1, 2, 4)
-        x = x[:, : num_positions(x_B1FT.shape[-1])]
-        x = self.activation(self.fc1(x.flatten(-3)))
-        return F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
-
-
-class ChannelsFirst(Net):
-    """Keep the spectrogram as it comes."""
-
-    def forward(self, x_B1FT: Tensor) -> Tensor:
-        x = x_B1FT
-        for number in range(1, self.num_convs + 1):
-            x = self.activation(self.get_submodule(f"conv{number}")(x))
-        x = self.dropout1(F.max_pool2d(x, 2))
-        kernel = self.fc1.weight.unflatten(1, (-1, self.pooled, self.pooled))
-        x = F.conv2d(x, kernel, self.fc1.bias, stride=STRIDE // 2).squeeze(2)
-        x = self.activation(x[:, :, : num_positions(x_B1FT.shape[-1])].transpose(1, 2))
-        return F.log_softmax(self.fc2(self.dropout2(x)), dim=-1)
-
-
-class HalfPrecision(Net):
-    """Compute in bfloat16 what torch.autocast computes in it."""
-
-    def forward(self, x_B1FT: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().forward(x_B1FT).float()
 
 
 _AUGMENTED = {
@@ -86,90 +50,49 @@ _AUGMENTED = {
     "augment_freq_mask": 4,
     "flat_start": 0.0,  # as in most epochs
 }
-_SLOW_OPTIMIZER = {"fused": False, "foreach": False}
-VARIANTS: dict[str, tuple[type[Net], dict[str, Any]]] = {
-    "the project's (as it is)": (Net, {}),
-    "windows cut out": (WindowsCutOut, {}),
-    "channels first": (ChannelsFirst, {}),
-    "optimiser: a loop over tensors": (Net, {"optimizer": _SLOW_OPTIMIZER}),
-    "bfloat16": (HalfPrecision, {}),
-    "freed memory given back": (Net, {"give_back": True}),
-    "validation in batches of 16": (Net, {"validation_batch": 16}),
-    "torch.compile": (Net, {"compile": True}),
-    "batches of like length": (Net, {"ordered": True}),
-    "augmented, every part": (Net, {"config": _AUGMENTED}),
-}
 
-
+_AS_IS = "the project's (as it is)"
 LARGE = {"channels": (32, 64), "batch_size": 8}
 """The recipe's network, in the largest batches of the default space."""
-_OF_LARGE = (
-    "the project's (as it is)",
-    "windows cut out",
-    "freed memory given back",
-    "validation in batches of 16",
-    "batches of like length",
-)
-
-
 FITTED = {"channels": (32, 32), "hidden_units": 512, "batch_size": 8, "num_workers": 0}
 """A network, and recordings, that it has learnt by heart after some epochs."""
 _RECORDINGS = 240
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a way to take the step: by the default network, a large and a fitted one."""
+    """Return a case for each network: the default, a large one, and a fitted one."""
     epochs = 1 if quick else EPOCHS
     return [
-        *(
-            Case(name, partial(_run, variant, {}, epochs), "default")
-            for name, variant in VARIANTS.items()
-        ),
-        *(
-            Case(f"large: {name}", partial(_run, VARIANTS[name], LARGE, epochs), "large")
-            for name in _OF_LARGE
-        ),
+        Case(_AS_IS, partial(_run, {}, epochs), "default"),
+        Case("augmented, every part", partial(_run, _AUGMENTED, epochs), "default"),
+        Case(f"large: {_AS_IS}", partial(_run, LARGE, epochs), "large"),
         *(
             Case(f"fitted: {name}", partial(_run_fitted, keep, epochs), "fitted")
             for name, keep in {
-                "the project's (as it is)": False,
+                _AS_IS: False,
                 "subnormal numbers kept": True,
             }.items()
         ),
     ]
 
 
-def _run(
-    variant: tuple[type[Net], dict[str, Any]], config: dict[str, Any], epochs: int, folder: Path
-) -> dict[str, float]:
-    kind, options = variant
-    return run_apart(measure, kind, {"config": config, **options}, epochs)
+def _run(settings: dict[str, Any], epochs: int, folder: Path) -> dict[str, float]:
+    return run_apart(measure, settings, epochs)
 
 
-def measure(kind: type[Net], options: dict[str, Any], epochs: int) -> dict[str, float]:
+def measure(settings: dict[str, Any], epochs: int) -> dict[str, float]:
     """Train epochs with a network, and return what the median one took."""
     torch.set_num_threads(1)
-    if not options.get("give_back"):
-        keep_freed_memory()
+    keep_freed_memory()
     torch.set_flush_denormal(True)
-    config = build_config(options.get("config", {}))
-    data = Data(
-        config,
-        ordered=options.get("ordered", False),
-        validation_batch=options.get("validation_batch", VALIDATION_BATCH),
-    )
+    config = as_speech(build_config(settings))
+    data = Data(config)
     torch.manual_seed(0)
-    model = kind(3, config.channels, config.kernel_size, config.hidden_units, "relu", 0.2)
+    model = data.task.build_model()
     optimizer = build_optimizer(config, model)
-    for group in optimizer.param_groups:
-        group.update(options.get("optimizer", {}))
-    called = torch.compile(model, dynamic=True) if options.get("compile") else model
-    clocks = [data.train(config, called, optimizer, epoch) for epoch in range(_WARM + epochs)]
+    clocks = [data.train(config, model, optimizer, epoch) for epoch in range(_WARM + epochs)]
     seconds = [sum(clock.values()) for clock in clocks[_WARM:]]
     figures = {"ms an epoch": 1000 * statistics.median(seconds)}
-    if options.get("compile"):
-        first = sum(sum(clock.values()) for clock in clocks[:_WARM])
-        return {**figures, "s to compile": first - _WARM * statistics.median(seconds)}
     with FlopCounterMode(display=False) as counter:
         data.train(config, model, optimizer, 0)
     done = counter.get_total_flops() / statistics.median(seconds)
@@ -187,7 +110,7 @@ def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
     """Train with the project's loop, and return what the last quarter's epochs took."""
     torch.set_num_threads(1)
     if keep_subnormal:
-        loop.flush_subnormal = nullcontext
+        loop.flush_subnormal = nullcontext  # type: ignore[assignment]
     records = loop.fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
     seconds = [record.metrics["seconds"] for record in records]
     return {"ms an epoch": 1000 * statistics.median(seconds[-math.ceil(epochs / 4) :])}
@@ -196,19 +119,13 @@ def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
 class Data:
     """The examples that an epoch goes through."""
 
-    def __init__(self, config: Config, *, ordered: bool, validation_batch: int) -> None:
-        """Make them; ``ordered`` puts those of like length into one batch."""
+    def __init__(self, config: SpeechConfig) -> None:
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
-        clean = clean_examples(corpus, config.dtype)
-        self.ordered: list[Example] = []
-        self.validation_batch = validation_batch
+        clean = clean_examples(corpus, config.dtype, config.features)
         self.validation = [clean[index] for index in split.valid]
-        self.validation += noisy_examples(corpus, split.valid, config.dtype)
-        if ordered:
-            self.ordered = sorted((clean[index] for index in split.train), key=_length)
-            self.validation.sort(key=_length)
+        self.validation += noisy_examples(corpus, split.valid, config.dtype, config.features)
 
     def train(
         self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int
@@ -216,7 +133,7 @@ class Data:
         """Train an epoch as the loop does, with a clock on each part; return seconds."""
         clock: dict[str, float] = defaultdict(float)
         model.train()
-        shards = self._shards(config, epoch)
+        shards = (step.shard for step in self.task.steps(epoch, 0, 1))
         while True:
             with _timed(clock, "augmentation, batches"):
                 shard = next(shards, None)
@@ -235,7 +152,7 @@ class Data:
                 optimizer.step()
         model.eval()
         with torch.no_grad():
-            for some in batched(self.validation, self.validation_batch):
+            for some in batched(self.validation, VALIDATION_BATCH):
                 with _timed(clock, "validation: batches"):
                     shard = _collate(some)
                 with _timed(clock, "validation: forward"):
@@ -247,15 +164,6 @@ class Data:
                         heard = greedy_decode(logp_PC[: len(example.flat_PC)])
                         count_errors(example.words, [word.label for word in heard])
         return dict(clock)
-
-    def _shards(self, config: Config, epoch: int) -> Iterator[Batch]:
-        if self.ordered:
-            return (_collate(some) for some in batched(self.ordered, config.batch_size))
-        return (step.shard for step in self.task.steps(epoch, 0, 1))
-
-
-def _length(example: Example) -> int:
-    return example.feature_FT.shape[1]
 
 
 def _collate(examples: Sequence[Example]) -> Batch:

@@ -1,7 +1,7 @@
 """Early stopping on real training: what it takes to come to the best that whole trials come to.
 
 The same configurations, from a random search, under every scheduler. With 30 seeds, on recorded
-trainings: scripts/bench_search.
+trainings: ``python scripts/bench search``.
 """
 
 from functools import partial

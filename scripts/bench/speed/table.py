@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tables import align_table
+from shared import align_table
 
 _BASE = re.compile(r"\((limit|as it is)\)$")
 """How the name of a case ends that the others of its group are compared with."""

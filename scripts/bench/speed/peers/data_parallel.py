@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from work import read_task
 
+from bench.speed.peers.work import read_task
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.speech.load import load_corpus
-from raytune_yesno.training.loop import build_task, learning_rate_at, process_rank
+from raytune_yesno.tasks.task import build_task
+from raytune_yesno.training.loop import learning_rate_at, process_rank
 from raytune_yesno.training.malloc import keep_freed_memory
 
 

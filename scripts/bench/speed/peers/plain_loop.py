@@ -3,7 +3,7 @@
 import multiprocessing
 from typing import Any
 
-from work import load, read_task, train
+from bench.speed.peers.work import load, read_task, train
 
 _CORPUS: Any = None
 

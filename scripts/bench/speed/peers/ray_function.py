@@ -4,7 +4,8 @@ from typing import Any
 
 import ray
 from ray import tune
-from work import load, read_task, train
+
+from bench.speed.peers.work import load, read_task, train
 
 
 def run_trial(config: dict[str, Any], corpus: Any) -> None:

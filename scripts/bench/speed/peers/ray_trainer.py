@@ -8,8 +8,8 @@ import ray.train
 import ray.train.torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
-from work import load, note, read_task
 
+from bench.speed.peers.work import load, note, read_task
 from raytune_yesno.config import build_config
 from raytune_yesno.training.loop import fit
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from syne_tune import Reporter
-from work import load, train
+
+from bench.speed.peers.work import load, train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

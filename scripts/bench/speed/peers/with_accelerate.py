@@ -2,8 +2,8 @@
 
 import torch
 from accelerate import Accelerator
-from data_parallel import list_steps, note_epoch, prepare
 
+from bench.speed.peers.data_parallel import list_steps, note_epoch, prepare
 from raytune_yesno.training.loop import build_optimizer, sum_over_ranks, validate
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from typing import Any
 
 import lightning
 import torch
-from data_parallel import list_steps, note_epoch, prepare
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
+from bench.speed.peers.data_parallel import list_steps, note_epoch, prepare
 from raytune_yesno.training.loop import build_optimizer, sum_over_ranks, validate
 
 TASK, CONFIG, TRAINED, MODEL = prepare()
@@ -27,7 +27,7 @@ class Steps(IterableDataset[Any]):
         return list_steps(CONFIG, TRAINED, self.epoch, RANK, WORLD_SIZE)
 
 
-class Module(lightning.LightningModule):
+class Module(lightning.LightningModule):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.model = MODEL

@@ -7,7 +7,8 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from work import load, read_task, train
+
+from bench.speed.peers.work import load, read_task, train
 
 
 def open_study(task: dict[str, Any]) -> optuna.Study:

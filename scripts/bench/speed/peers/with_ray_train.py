@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from data_parallel import note_epoch
-from work import read_task
-
+from bench.speed.peers.data_parallel import note_epoch
+from bench.speed.peers.work import read_task
 from raytune_yesno.cluster.session import ray_session
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.load import load_corpus

@@ -7,7 +7,8 @@ from syne_tune import StoppingCriterion, Tuner
 from syne_tune.backend import LocalBackend
 from syne_tune.config_space import loguniform
 from syne_tune.optimizer.baselines import RandomSearch
-from work import read_task
+
+from bench.speed.peers.work import read_task
 
 if __name__ == "__main__":
     task = read_task()

@@ -2,9 +2,9 @@
 
 import torch
 import torch.distributed as dist
-from data_parallel import note_epoch, prepare
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.speed.peers.data_parallel import note_epoch, prepare
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.training.loop import build_optimizer, train_epoch, validate
 

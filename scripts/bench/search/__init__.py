@@ -1,0 +1,1 @@
+"""Searches compared where the truth is known and nothing is trained."""

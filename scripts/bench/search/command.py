@@ -1,0 +1,117 @@
+"""Compare the search algorithms where the truth is known and nothing is trained.
+
+    python scripts/bench search --out studies/bench                # everything: an hour or two
+    python scripts/bench search --out studies/bench --quick        # a few seeds: minutes
+    python scripts/bench search --out studies/bench --part table --seeds 30
+    python scripts/bench search --record studies/table             # train the table again
+
+Three parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
+that suits it (except `pbt`, which changes a trial during training: that was not recorded).
+`digits`: scikit-learn's digits, as in Yang & Shami (2020). Peers on the same runs: Optuna's TPE and
+Gaussian process.
+
+Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
+that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
+`search` and `plot`: pip install '.[search,plot]'.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.search.cost import tell_cost
+from bench.search.pictures import draw_functions, draw_table
+from bench.search.record import record_table
+from bench.search.results import tell_digits, tell_functions, tell_table
+from bench.search.runs import Kept, list_runs
+from bench.search.table import load_table
+
+PARTS = {
+    "functions": "Test functions over mixed domains",
+    "table": "Real results, replayed",
+    "digits": "scikit-learn's digits",
+}
+SEEDS = {"functions": 30, "table": 30, "digits": 10}
+QUICK_SEEDS = 3
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Run the benchmark and print its tables; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("studies/bench"),
+        metavar="DIR",
+        help="where to write [%(default)s]",
+    )
+    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
+    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10]")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
+    parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
+    parser.add_argument("--report", action="store_true", help="run nothing: write what is there")
+    parser.add_argument("--cost", action="store_true", help="print only what a suggestion costs")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="only train the recorded table again, in a study of its own in DIR",
+    )
+    options = parser.parse_args(words)
+    if options.cost:
+        print("\n".join(tell_cost()))
+        return 0
+    if options.record:
+        print(record_table(options.record))
+        return 0
+
+    kept = Kept(options.out / "runs.jsonl")
+    for part in options.part or PARTS if not options.report else ():
+        seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS[part])
+        runs = list_runs(part, seeds, options.search)
+        done = sum(run in kept.records for run in runs)
+        for run in kept.make(runs, options.jobs):
+            done += 1
+            if done % 25 == 0 or done == len(runs):
+                print(f"{part}: {done} of {len(runs)} runs, last {run.search}", flush=True)
+    print(write_results(kept, options.out))
+    return 0
+
+
+def write_results(kept: Kept, out: Path) -> str:
+    """Write results.md, results.json and the pictures, and return the Markdown."""
+    records, table = kept.records, load_table()
+    tell = {
+        "functions": lambda: tell_functions(records),
+        "table": lambda: tell_table(records, table),
+        "digits": lambda: tell_digits(records),
+    }
+    parts = {run.part for run in records if run.search == "random"}
+    lines = [
+        "# Searches compared",
+        "",
+        "Written by `python scripts/bench search`. Medians over seeds; in parentheses the interval "
+        "that holds the true median with at least 95 % confidence, from order statistics. *never*: "
+        "not within the run.",
+    ]
+    for part, title in PARTS.items():
+        if part in parts:
+            lines += ["", f"## {title}", "", *tell[part]()]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures = [
+        {**dataclasses.asdict(run), "best": min(r["ended"]), "epochs": r["epochs"]}
+        for run, r in records.items()
+    ]
+    (out / "results.json").write_text(json.dumps(figures, indent=0), encoding="utf-8")
+    if "functions" in parts:
+        draw_functions(records, out / "functions.png")
+    if "table" in parts:
+        draw_table(records, table, out / "table.png")
+    return "\n".join(lines)

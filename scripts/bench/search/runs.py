@@ -1,0 +1,147 @@
+"""The runs to be made, and a file that keeps what they came to."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.search.digits import NUM_EVALUATIONS, measure_error
+from bench.search.digits import SPACES as DIGITS
+from bench.search.functions import FUNCTIONS
+from bench.search.searches import OURS, PEERS, build_search
+from bench.search.simulator import Curve, Outcome, simulate
+from bench.search.table import Table, load_table
+
+SLOTS = 4
+"""Trials at a time on the table, and so results that a suggestion has to do without."""
+NUM_EVALUATED = 64
+NUM_BEGUN = 128
+"""Trials under a scheduler that ends most of them early."""
+SCHEDULERS = ("asha", "hyperband", "median")
+_SLOW = {"bayesian": 1, "optuna-gp": 2}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One simulated study."""
+
+    part: str
+    problem: str
+    search: str
+    scheduler: str
+    seed: int
+
+
+def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
+    """Return the runs of a part; with ``searches``, of those alone."""
+    wanted = tuple(searches)
+    runs = [
+        Run(part, problem, search, scheduler, seed)
+        for seed in range(seeds)
+        for problem, search, scheduler in _list_pairs(part, wanted)
+    ]
+    # What is slow comes last, so that the rest is there if the time is not.
+    return sorted(runs, key=lambda run: (_SLOW.get(run.search, 0), run.scheduler != "fifo"))
+
+
+def _list_pairs(part: str, wanted: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    without_budgets = [name for name in OURS if name != "bohb"]
+    if part == "functions":
+        searches = wanted or (*OURS, *PEERS)
+        return [(problem, search, "fifo") for problem in FUNCTIONS for search in searches]
+    if part == "digits":
+        # bohb without budgets is its model alone; theirs gave it and Hyperband parts of the data
+        searches = wanted or OURS
+        return [(problem, search, "fifo") for problem in DIGITS for search in searches]
+    if wanted:
+        return [("table", search, "fifo") for search in wanted]
+    pairs = [("table", search, "fifo") for search in (*OURS, *PEERS)]
+    # `plan.UNFIT` refuses bohb with median, as with fifo; under fifo its model is on trial
+    pairs += [("table", s, k) for k in SCHEDULERS for s in without_budgets]
+    return [*pairs, ("table", "bohb", "asha"), ("table", "bohb", "hyperband")]
+
+
+@cache
+def _table() -> Table:
+    return load_table()
+
+
+def make_run(run: Run) -> dict[str, Any]:
+    """Simulate a study, and return what it was and came to, ready for JSON."""
+    import torch
+
+    torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
+    outcome = _simulate(run)
+    return {
+        **dataclasses.asdict(run),
+        "ended": [round(loss, 7) for loss in outcome.ended],
+        "spent": outcome.spent,
+        "bests": [round(loss, 7) for loss in outcome.bests],
+        "epochs": outcome.epochs,
+    }
+
+
+def _simulate(run: Run) -> Outcome:
+    if run.part == "table":
+        table = _table()
+
+        def train(point: Any) -> Curve:
+            entry = table.snap(point)
+            return Curve(entry.losses, entry.seconds)
+
+        return simulate(
+            build_search(run.search, table.space, run.seed),
+            train,
+            epochs=table.epochs,
+            num_trials=NUM_EVALUATED if run.scheduler == "fifo" else NUM_BEGUN,
+            slots=SLOTS,
+            scheduler=run.scheduler,
+        )
+    if run.part == "functions":
+        function = FUNCTIONS[run.problem]
+        space, evaluate, num_trials = function.space, function.evaluate, NUM_EVALUATED
+    else:
+        space, num_trials = DIGITS[run.problem], NUM_EVALUATIONS[run.problem]
+
+        def evaluate(point: Any) -> float:
+            return measure_error(run.problem, point)
+
+    search = build_search(run.search, space, run.seed)
+    return simulate(
+        search, lambda point: Curve([evaluate(point)]), epochs=1, num_trials=num_trials, slots=1
+    )
+
+
+class Kept:
+    """What runs came to, a JSON line each; a run that is there is not made again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[Run, dict[str, Any]] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:  # cut short by an interruption
+                    continue
+                self._take(record)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        key = Run(**{field.name: record[field.name] for field in dataclasses.fields(Run)})
+        self.records[key] = record
+
+    def make(self, runs: Iterable[Run], jobs: int) -> Iterator[Run]:
+        """Make the runs that are missing, and yield each as it is kept."""
+        missing = [run for run in runs if run not in self.records]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
+            for future in as_completed([pool.submit(make_run, run) for run in missing]):
+                record = future.result()
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                self._take(record)
+                yield Run(*(record[field.name] for field in dataclasses.fields(Run)))

@@ -1,0 +1,81 @@
+"""What is compared: the project's algorithms, and Optuna's samplers as peers."""
+
+import math
+import warnings
+from typing import Any
+
+import optuna
+import yaml
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from bench.search.simulator import Searching
+from raytune_yesno.search import History, Observation, build_algorithm
+from raytune_yesno.space import Choice, Domain, Float, Point, Space
+
+OURS = ("random", "tpe", "tpe:model=joint", "bayesian", "pso", "genetic", "cmaes", "bohb")
+PEERS = ("optuna-tpe", "optuna-gp")
+
+
+class _Ours:
+    def __init__(self, name: str, space: Space, seed: int, **options: Any) -> None:
+        self.algorithm = build_algorithm(name, space, seed=seed, **options)
+
+    def ask(self, number: int, history: History) -> Point | None:
+        return self.algorithm.suggest(number, history)
+
+    def tell(self, seen: Observation) -> None:
+        """Do nothing: the history says it."""
+
+
+class _Optuna:
+    """Optuna's sampler with its own defaults and domains; trials in flight are its own affair."""
+
+    def __init__(self, name: str, space: Space, seed: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        samplers = {
+            "optuna-tpe": optuna.samplers.TPESampler,
+            "optuna-gp": optuna.samplers.GPSampler,
+        }
+        self.study = optuna.create_study(sampler=samplers[name](seed=seed))
+        self.space = space
+        self.distributions = {key: _distribution(domain) for key, domain in space.items()}
+        self.asked: dict[int, optuna.Trial] = {}
+
+    def ask(self, number: int, history: History) -> Point:
+        trial = self.asked[number] = self.study.ask(self.distributions)
+        return {
+            key: domain.options[trial.params[key]]
+            if isinstance(domain, Choice)
+            else trial.params[key]
+            for key, domain in self.space.items()
+        }
+
+    def tell(self, seen: Observation) -> None:
+        loss = seen.loss if seen.loss is not None and math.isfinite(seen.loss) else None
+        state = None if loss is not None else optuna.trial.TrialState.FAIL
+        self.study.tell(self.asked.pop(seen.number), loss, state=state)
+
+
+def _distribution(domain: Domain) -> BaseDistribution:
+    if isinstance(domain, Choice):
+        return CategoricalDistribution(list(range(len(domain.options))))
+    if isinstance(domain, Float):
+        return FloatDistribution(domain.low, domain.high, log=domain.log)
+    return IntDistribution(domain.low, domain.high, log=domain.log)
+
+
+def build_search(name: str, space: Space, seed: int) -> Searching:
+    """Return a search by its name; ``name:key=value`` gives an algorithm of ours an option."""
+    if name in PEERS:
+        return _Optuna(name, space, seed)
+    name, _, given = name.partition(":")
+    options = dict(pair.split("=") for pair in given.split(",")) if given else {}
+    return _Ours(
+        name, space, seed, **{key: yaml.safe_load(value) for key, value in options.items()}
+    )

@@ -1,1 +1,0 @@
-"""What `scripts/chaos` is made of: clusters, commands to disturb, faults, and what must be left."""

@@ -1,1 +1,0 @@
-"""What `scripts/fuzz` throws at the readers, and how it judges what they answer."""

@@ -1,0 +1,1 @@
+"""Reliability campaigns: real faults, a long study under faults, and damaged input."""

@@ -1,0 +1,1 @@
+"""A long study under faults, and what each process uses as the trials go by."""
