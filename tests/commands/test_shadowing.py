@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from shadow import PACKAGE, Shadows, list_imported_by_python, write_program
-from test_report import write_study
+from helpers.builders import write_study
+from helpers.shadow import PACKAGE, Shadows, list_imported_by_python, write_program
 
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 

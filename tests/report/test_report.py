@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.builders import EVIL, write_study
 
 from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
@@ -31,85 +32,6 @@ from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import WIDTH
-
-SPACE = {
-    "learning_rate": {"float": [1e-4, 1e-1], "log": True},
-    "dropout": {"float": [0.0, 0.5]},
-    "hidden_units": {"int": [8, 64]},
-    "channels": {"choice": [[8, 16], [16, 32]]},
-}
-EVIL = "</script><script>recordError('ran')</script><img src=x onerror=recordError(1)>"
-
-
-def write_study(
-    folder: Path,
-    num_trials: int = 30,
-    *,
-    search: str = "random",
-    seed: int = 0,
-    ended: bool = True,
-    error: str = "OSError: no room",
-) -> Study:
-    """Write a study in which the learning rate matters, and little else."""
-    draw = random.Random(seed)
-    store = StudyStore(folder)
-    store.append(
-        "study",
-        time=0.0,
-        format=1,
-        slots=2,
-        data="synthetic",
-        corpus={"source": "synthetic", "fingerprint": "f00d"},
-        versions={"ray": "2.60.0"},
-        config={"epochs": 9, "seed": seed, "learning_rate": 0.002},
-        space=SPACE,
-        search=search,
-        search_options={},
-        scheduler="asha",
-        scheduler_options={},
-        trials=num_trials,
-    )
-    clock = [1.0, 1.5]
-    for number in range(num_trials):
-        slot = number % 2
-        rate = 10 ** draw.uniform(-4, -1)
-        point = {
-            "learning_rate": rate,
-            "dropout": draw.uniform(0, 0.5),
-            "hidden_units": draw.randint(8, 64),
-            "channels": draw.choice([[8, 16], [16, 32]]),
-        }
-        store.append("asked", time=clock[slot], trial=number, point=point)
-        store.append("started", time=clock[slot], trial=number, attempt=1)
-        floor = 0.1 + (math.log10(rate) + 2.5) ** 2
-        last = 9 if floor < 0.6 else 3
-        for epoch in range(1, last + 1):
-            loss = floor + 3 / epoch
-            store.append(
-                "epoch",
-                time=clock[slot] + 1,
-                trial=number,
-                attempt=1,
-                epoch=epoch,
-                train_loss=loss,
-                valid_loss=loss,
-                valid_wer=min(1.0, round(loss / 5, 2)),
-                seconds=0.9,
-                host="here",
-                pid=slot,
-                began=clock[slot],
-                ended=clock[slot] + 1,
-            )
-            clock[slot] += 1.0
-        clock[slot] += 0.25
-        status = "failed" if number == 1 else "done" if last == 9 else "stopped"
-        failed = {"error": error} if status == "failed" else {}
-        store.append("ended", time=clock[slot], trial=number, status=status, **failed)
-    if ended:
-        store.append("searched", time=max(clock))
-        test = {"wer": 1 / 240, "words": 240, "substitutions": 0, "insertions": 0, "deletions": 1}
-        store.append("refitted", checkpoint="refit/last", epochs=9, trial=0, test=test)
-    return load(folder)
 
 
 @pytest.fixture(scope="module")

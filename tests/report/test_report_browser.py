@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import EVIL, write_study
+from helpers.builders import EVIL, write_study
 
 from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, load_all
