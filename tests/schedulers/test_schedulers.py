@@ -225,7 +225,7 @@ class TestExploring:
         assert near == {4, 6}
 
     def test_leaves_what_the_weights_were_trained_for(self) -> None:
-        config = build_config()
+        config = build_config({"model": "cnn"})
         plan = Plan(config, find_space(config), search="random", scheduler="pbt")
         explored = plan.build_scheduler().space
         kept = find_space(config).keys() - explored.keys()
