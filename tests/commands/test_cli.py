@@ -375,6 +375,7 @@ class TestTrain:
         assert ended.out == ""
         assert "no longer a number" in ended.err.splitlines()[-1]
 
+    @pytest.mark.long
     def test_interrupted_says_how_to_go_on_and_ends_in_the_same_bits(
         self, run: Callable[..., Ended], tmp_path: Path
     ) -> None:

@@ -45,6 +45,7 @@ def under_uv(shadows: Shadows, scratch: Path, words: Sequence[str | Path]) -> li
     return [uv, "run", *words]
 
 
+@pytest.mark.long
 def test_without_a_cluster(stranger: Shadows, tmp_path: Path) -> None:
     """All commands that start no Ray, on the folder as a corpus, a study and a place in storage.
 

@@ -39,6 +39,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("report") / "study")
 
 
+@pytest.fixture
+def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure importance with few trees, where it is not what is tested: most of a page's time."""
+    monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
+    monkeypatch.setattr("raytune_yesno.report.importance._LUCK_TREES", 4)
+
+
 def read_payload(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert found
@@ -46,6 +53,7 @@ def read_payload(page: str) -> dict[str, Any]:
     return payload
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestNumbers:
     def test_of_the_page_are_those_of_the_tables(self, study: Study, tmp_path: Path) -> None:
         report = write_report([study], tmp_path)
@@ -124,6 +132,7 @@ def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
     assert len(values) == len(places) <= 101
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestEscaping:
     def test_what_people_wrote_is_shown_and_not_run(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path / EVIL.replace("/", "_"))
@@ -222,6 +231,7 @@ class TestAxes:
         assert kinds == {"rate": "log", "depth": "linear", "act": "choice", "flag": "choice"}
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCompare:
     def test_studies_that_differ_in_their_seed_are_repeats(self, tmp_path: Path) -> None:
         for search in ("random", "tpe"):
@@ -302,6 +312,7 @@ class TestLeaderboard:
         assert "no trial has come to a result yet" in format_leaderboard(load(tmp_path))
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestTexts:
     def test_the_test_figure_has_its_interval(self, study: Study) -> None:
         text = describe_test(study.refit, "yesno")
@@ -378,6 +389,7 @@ class TestTexts:
         assert 0.49987 not in study.trials["config.dropout"].tolist()
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCommand:
     def options(self, *studies: Path, **given: Any) -> Namespace:
         base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
@@ -449,12 +461,12 @@ class TestCommand:
 
 def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
-    other = write_study(tmp_path / "other", 22, seed=1)
+    other = write_study(tmp_path / "other", 8, seed=1)  # too few for a forest of its own
     picture = tmp_path / "best.png"
     command = [sys.executable, script, study.path, other.path, "--picture", picture]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert study.best is not None
-    assert "## The best of 52 trials" in done.stdout
+    assert "## The best of 38 trials" in done.stdout
     assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
     assert "| random + asha, 30 trials | 1 |" in done.stdout
     assert "learning_rate" in done.stdout

@@ -21,9 +21,12 @@ from raytune_yesno.study import Study, load_all
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
+    ),
+]
 PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
 
 
