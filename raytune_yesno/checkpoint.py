@@ -358,7 +358,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
                 old.rename(folder)
 
 
-def settle_folder(folder: Path) -> None:
+def recover_folder(folder: Path) -> None:
     """Clear up what a killed :func:`replace_folder` left; nobody may be writing."""
     for left in folder.parent.glob(f".{folder.name}-*"):
         if left.name.endswith("-old") and not folder.exists():

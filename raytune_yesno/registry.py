@@ -128,20 +128,20 @@ def check_options(
     factory: Callable[..., Any],
     options: Mapping[str, Any],
     *,
-    taken: Collection[str],
+    reserved: Collection[str],
 ) -> dict[str, Any]:
     """Return options as the annotated kinds of a factory's parameters, numbers read as such.
 
     Args:
         where: what the options are of, for error messages.
-        taken: parameters that are given by other means, and are no options.
+        reserved: parameters that are given by other means, and are no options.
 
     Raises:
         InputError: an option is unknown, or its value is of another kind.
     """
     parameters = inspect.signature(factory).parameters
     checked = dict(options)
-    known = [name for name in parameters if name not in taken]
+    known = [name for name in parameters if name not in reserved]
     for option, value in options.items():
         if option not in known:
             hint = suggest_name(str(option), known) if known else "it has none"

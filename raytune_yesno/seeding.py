@@ -15,6 +15,6 @@ def derive_seed(*name: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def build_generator(*name: object) -> torch.Generator:
+def build_torch_generator(*name: object) -> torch.Generator:
     """Return a CPU generator seeded by :func:`derive_seed`."""
     return torch.Generator().manual_seed(derive_seed(*name))

@@ -58,7 +58,7 @@ def copy_tree(source: str, target: str) -> None:
     fs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=filesystem)
 
 
-def list_beside(place: str) -> list[str]:
+def list_siblings(place: str) -> list[str]:
     """Return the other folders that lie where a folder, or what a URI names, lies or lay.
 
     Raises:
@@ -130,7 +130,7 @@ def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -
 
 
 @contextlib.contextmanager
-def at_hand(place: str) -> Iterator[Path]:
+def local_copy(place: str) -> Iterator[Path]:
     """Give what lies under a place as a folder of this machine's: a copy, if it is not one.
 
     It may be empty, or not be there, where nothing lies there.

@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.build import TAKEN, build_scheduler
+from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
 from raytune_yesno.study import Study
@@ -120,7 +120,7 @@ class Plan:
             raise InputError(f"warm_start: search {self.search} looks at no result")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
-            (self.scheduler_options, {"name", *TAKEN}),
+            (self.scheduler_options, {"name", *RESERVED}),
         ):
             for key in options.keys() & taken:
                 raise InputError(f"{key!r} is no option of a search or a scheduler")
