@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import compare_groups, group_studies, name_mean
 from raytune_yesno.report.export import format_markdown
 from raytune_yesno.report.importance import measure_importance
-from raytune_yesno.report.spending import trace_best
 from raytune_yesno.study import Study, join_trials, load_all, name_studies
 
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from raytune_yesno.report import sentences as prose
 from raytune_yesno.report import summary as answers
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import (
     Difference,
     Group,
@@ -15,9 +16,9 @@ from raytune_yesno.report.compare import (
     group_studies,
     name_mean,
 )
+from raytune_yesno.report.early_stopping import EarlyStopping, measure_early_stopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
-from raytune_yesno.report.spending import Spending, measure_spending, trace_best
 from raytune_yesno.study import Study, name_studies
 from raytune_yesno.text import format_seconds, format_value
 
@@ -50,7 +51,7 @@ def build_page(
     }
     sections: dict[str, list[str]] = {}
     for study, importance in zip(studies, importances, strict=True):
-        spent = measure_spending(study)
+        spent = measure_early_stopping(study)
         rows = {
             "glance": _glance(
                 [
@@ -65,7 +66,7 @@ def build_page(
             "curves": _say(prose.describe_curves(study)),
             "progress": _say(prose.describe_progress(study, trace_best(study)["trials"])),
             "importance": _say(prose.describe_importance(importance)) + _bars(importance),
-            "spending": _say(prose.describe_spending(study, spent)) + _rungs(study, spent),
+            "spending": _say(prose.describe_early_stopping(study, spent)) + _rungs(study, spent),
             "time": _say(prose.describe_efficiency(study, study.efficiency)) + _split(study),
             "failures": _failures(study),
         }
@@ -295,7 +296,7 @@ def _bars(found: Importance) -> str:
     return f'<div class="bars" id="importance-bars">{"".join(rows)}</div>'
 
 
-def _rungs(study: Study, spent: Spending) -> str:
+def _rungs(study: Study, spent: EarlyStopping) -> str:
     if not spent.rungs:
         return ""
 

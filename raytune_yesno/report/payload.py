@@ -9,8 +9,9 @@ import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
-from raytune_yesno.report.spending import Curve, lay_timeline, trace_best
+from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, Trial
 
 _MOST_POINTS = 100  # of a trial's curve
@@ -65,7 +66,7 @@ def _describe(
         for key, value in trial.best_point.items()
         if key not in varied
     }
-    slots, spans = lay_timeline(study)
+    slots, spans = build_timeline(study)
     index = {trial.number: place for place, trial in enumerate(trials)}
     bests = [trial.best_epoch for trial in trials]
     return {

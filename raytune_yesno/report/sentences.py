@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, quote
+from raytune_yesno.report.best_so_far import Curve
 from raytune_yesno.report.compare import Difference, Group, name_mean
+from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
@@ -128,17 +130,17 @@ def describe_importance(found: Importance) -> str:
     )
 
 
-def describe_spending(study: Study, spent: Spending) -> str:
+def describe_early_stopping(study: Study, spent: EarlyStopping) -> str:
     """Return what stopping early saved, and whether it was right."""
     if not spent.stopped:
         return (
             f"No trial was stopped early: the trials took {spent.epochs} epochs, up to "
             f"{spent.longest} each."
         )
-    saved = 1 - spent.epochs / spent.whole
+    saved = 1 - spent.epochs / spent.full_epochs
     text = (
         f"{spent.stopped} trials were stopped early: {spent.epochs} epochs instead of the "
-        f"{spent.whole} of running all to the end, {saved:.0%} saved. "
+        f"{spent.full_epochs} of running all to the end, {saved:.0%} saved. "
     )
     told = [rung for rung in spent.rungs if rung.agreement is not None]
     if not told:

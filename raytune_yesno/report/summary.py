@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from scipy.stats import norm
 
 from raytune_yesno.report.compare import Difference, Group, name_mean
+from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.sentences import CAUSES, join_names
-from raytune_yesno.report.spending import Spending
 from raytune_yesno.study import Study
 
 Answer = tuple[str, str, str]
@@ -31,12 +31,12 @@ def answer_importance(found: Importance) -> Answer:
     return ("Which hyperparameter mattered?", text, "importance")
 
 
-def answer_stopping(spent: Spending) -> Answer:
+def answer_stopping(spent: EarlyStopping) -> Answer:
     """Say whether the first rung that can be judged foretold the end."""
     question = "Was early stopping right?"
     if not spent.stopped:
         return (question, "No trial was stopped early, so there is nothing to judge.", "spending")
-    saved = f"it saved {1 - spent.epochs / spent.whole:.0%} of the epochs"
+    saved = f"it saved {1 - spent.epochs / spent.full_epochs:.0%} of the epochs"
     rung = next((rung for rung in spent.rungs if rung.agreement is not None), None)
     if rung is None or rung.agreement is None:
         text = f"Not told: {saved}, but too few trials ran to the end to judge it by."
