@@ -23,12 +23,14 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import Group, compare_groups, group_studies
+from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
-from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import WIDTH
@@ -100,8 +102,8 @@ class TestNumbers:
         assert ends["epochs"] <= len(study.epochs)
 
     def test_of_the_rungs(self, study: Study) -> None:
-        spent = measure_spending(study)
-        assert (spent.epochs, spent.whole, spent.longest) == (len(study.epochs), 30 * 9, 9)
+        spent = measure_early_stopping(study)
+        assert (spent.epochs, spent.full_epochs, spent.longest) == (len(study.epochs), 30 * 9, 9)
         (rung,) = spent.rungs
         stopped = int((study.trials["status"] == "stopped").sum())
         assert (rung.epoch, rung.reached, rung.stopped) == (3, 30, stopped)
@@ -110,7 +112,7 @@ class TestNumbers:
         assert rung.best == at_rung.min()
 
     def test_of_the_timeline_add_up_to_the_seconds_of_the_epochs(self, study: Study) -> None:
-        slots, spans = lay_timeline(study)
+        slots, spans = build_timeline(study)
         assert len(slots) == 2
         assert [trial for _, trial, *_ in sorted(spans, key=lambda s: s[1])] == list(range(30))
         assert sum(end - start for _, _, start, end, _ in spans) == pytest.approx(len(study.epochs))
