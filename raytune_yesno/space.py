@@ -342,25 +342,6 @@ def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
     return [domain.encode(point[name]) for name, domain in space.items()]
 
 
-def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
-    from ray import tune
-
-    ray_domains: dict[str, Any] = {}
-    for name, domain in build_space(space).items():
-        if domain.num_values == 1:
-            ray_domains[name] = domain.decode(0.5)
-        elif isinstance(domain, Choice):
-            ray_domains[name] = tune.choice(list(domain.options))
-        elif isinstance(domain, Int):  # Ray excludes the upper end
-            draw = tune.lograndint if domain.log else tune.randint
-            ray_domains[name] = draw(domain.low, domain.high + 1)
-        else:
-            draw = tune.loguniform if domain.log else tune.uniform
-            ray_domains[name] = draw(domain.low, domain.high)
-    return ray_domains
-
-
 @contextmanager
 def _prefix_errors(name: object) -> Iterator[None]:
     """Put a name of the space before the message of an InputError."""

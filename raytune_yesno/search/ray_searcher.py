@@ -1,4 +1,4 @@
-"""An adapter from search algorithms to Ray Tune's Searcher."""
+"""Adapters to Ray Tune: a search algorithm as its Searcher, a space as its domains."""
 
 import dataclasses
 import json
@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import History, Observation
+from raytune_yesno.space import Choice, Int, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -118,3 +120,20 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
             for record in state["history"]
         )
         self.numbers = state["numbers"]
+
+
+def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
+    ray_domains: dict[str, Any] = {}
+    for name, domain in build_space(space).items():
+        if domain.num_values == 1:
+            ray_domains[name] = domain.decode(0.5)
+        elif isinstance(domain, Choice):
+            ray_domains[name] = tune.choice(list(domain.options))
+        elif isinstance(domain, Int):  # Ray excludes the upper end
+            draw = tune.lograndint if domain.log else tune.randint
+            ray_domains[name] = draw(domain.low, domain.high + 1)
+        else:
+            draw = tune.loguniform if domain.log else tune.uniform
+            ray_domains[name] = draw(domain.low, domain.high)
+    return ray_domains

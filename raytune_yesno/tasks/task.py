@@ -63,7 +63,7 @@ class Task(Protocol):
       can then be read without importing torch;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
-    * ``remarks(config, data)``, lines that ``train`` prints at its start, such as on few data;
+    * ``remarks(config, data)``, lines to print at the start, such as on few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, a line on them for people;
     * ``describe_model(config, weights)``, lines that ``train`` prints at its end.

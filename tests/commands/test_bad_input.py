@@ -46,6 +46,7 @@ FUZZ = Path(__file__).parents[2] / "scripts" / "reliability"
 PURE = ("config keys", "--set and --point", "settings files", "search spaces")
 
 
+@pytest.mark.long
 def test_every_kind_is_refused_in_one_line_or_taken_as_given(tmp_path: Path) -> None:
     count = 25
     command = [sys.executable, FUZZ, "fuzz", "--count", str(count), "--seed", "5", "--minutes", "9"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
-from test_networks import RecipeNet
+from helpers.builders import RecipeNet
+from helpers.readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings

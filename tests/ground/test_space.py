@@ -9,11 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.search.ray_searcher import build_ray_domains
 from raytune_yesno.space import (
     Choice,
     Float,
     Int,
-    build_ray_domains,
     build_space,
     check_point,
     decode_point,

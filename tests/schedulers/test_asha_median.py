@@ -4,20 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Trial
-
-
-def build_trial(number: int, trial_id: str = "") -> Any:
-    """Return a stand-in for a Ray trial, with the attributes that schedulers read."""
-
-    class FakeTrial(SimpleNamespace):
-        __hash__ = object.__hash__
-
-    return FakeTrial(trial_id=trial_id or str(number), config={"number": number})
 
 
 def build_record(number: int, losses: list[float], status: str = "stopped") -> Trial:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
-from test_asha_median import build_trial
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
