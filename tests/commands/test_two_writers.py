@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holding import holder, read_line
-from hosts import Hosts, run_hosts, wait_until
+from helpers.holding import holder, read_line
+from helpers.hosts import Hosts, run_hosts, wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.files.remote import LOCK
