@@ -123,14 +123,14 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
 
 
 def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for a Tuner's `param_space`."""
+    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
     ray_domains: dict[str, Any] = {}
     for name, domain in build_space(space).items():
         if domain.num_values == 1:
             ray_domains[name] = domain.decode(0.5)
         elif isinstance(domain, Choice):
             ray_domains[name] = tune.choice(list(domain.options))
-        elif isinstance(domain, Int):  # Ray leaves the upper end out
+        elif isinstance(domain, Int):  # Ray excludes the upper end
             draw = tune.lograndint if domain.log else tune.randint
             ray_domains[name] = draw(domain.low, domain.high + 1)
         else:
