@@ -64,7 +64,7 @@ def test_a_cluster_of_its_own_is_not_watched_for_reclaimed_nodes(ray_cluster: st
 def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        command = ["tune", "--address", address, "--data", "synthetic:10"]
+        command = ["tune", "--address", address, "--data", "synthetic"]
         done = subprocess.run(
             [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
             env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
