@@ -5,7 +5,6 @@ in a folder of its own, and what it ends are the processes that it started, whic
 mark in their environment that no other process has. It listens on the loopback interface alone.
 """
 
-import argparse
 import contextlib
 import importlib
 import json
@@ -14,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -22,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.proxies import reach_directly
 from raytune_yesno.cluster.token import NO_DASHBOARD, NOWHERE, ensure_token
 from raytune_yesno.errors import InputError, WorkError, quote
@@ -61,7 +58,7 @@ def up(
     state = folder / "cluster.json"
     if state.exists():
         if find_processes(_read_state(state)["mark"]):
-            raise InputError("a cluster runs already; end it with scripts/local_cluster down")
+            raise InputError("a cluster runs already; end it with `raytune-yesno cluster down`")
         down()
         folder = _own_folder()
     ensure_token()
@@ -240,40 +237,3 @@ def end_processes(mark: str) -> int:
     if left:
         raise WorkError(f"processes {', '.join(str(p.pid) for p in left)} do not end")
     return len(ended)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/local_cluster",
-        description="Start or end a cluster of several nodes on this machine.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down")
-    start = actions.add_parser("up", help="start one")
-    start.add_argument("nodes", type=int, metavar="N", help="nodes, the head among them")
-    start.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of each")
-    start.add_argument(
-        "--object-store-memory", type=int, default=OBJECT_STORE_BYTES, metavar="BYTES"
-    )
-    actions.add_parser("down", help="end it, and nothing else")
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        if options.action == "up":
-            address = up(options.nodes, options.num_cpus, options.object_store_memory)
-            print(f"{options.nodes} nodes, address {address}; use them with")
-            (loopback,) = (f"{name}={value}" for name, value in LOOPBACK.items())
-            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address} {loopback}")
-        else:
-            ended = down()
-            print(f"ended {ended} processes" if ended else "no cluster was running")
-    except (InputError, WorkError) as error:
-        print(f"local_cluster: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

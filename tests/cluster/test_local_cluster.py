@@ -62,12 +62,12 @@ def local() -> Iterator[Local]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
-        told = cluster.run("raytune_yesno.cluster.local", "up", "2", "--num-cpus", "1")
+        told = cluster.run("raytune_yesno.cli", "cluster", "up", "2", "--num-cpus", "1")
         (exports,) = (line for line in told.splitlines() if "export" in line)
         cluster.environment |= dict(word.split("=") for word in exports.split()[1:])
         yield cluster
     finally:
-        cluster.run("raytune_yesno.cluster.local", "down")
+        cluster.run("raytune_yesno.cli", "cluster", "down")
         left = find_marked()
         kept = list(Path(HOME).glob("raytune-*"))
         subprocess.run(["rm", "-rf", HOME], check=True)
@@ -94,7 +94,7 @@ def test_no_process_shows_the_token(local: Local) -> None:
 
 
 def test_a_second_one_is_refused(local: Local) -> None:
-    told = local.run("raytune_yesno.cluster.local", "up", "2", code=2)
+    told = local.run("raytune_yesno.cli", "cluster", "up", "2", code=2)
     assert "a cluster runs already" in told
 
 

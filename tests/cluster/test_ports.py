@@ -100,7 +100,7 @@ def test_a_study_on_one_machine_is_seen_by_that_machine_alone(hosts: Hosts) -> N
 
 
 def test_a_local_cluster_is_seen_by_its_machine_alone(hosts: Hosts) -> None:
-    local = (sys.executable, "-m", "raytune_yesno.cluster.local")
+    local = (sys.executable, "-m", "raytune_yesno", "cluster")
     hosts.check("head", *local, "up", "2", "--num-cpus", "1", PYTHONPATH=str(ROOT))
     try:
         assert count_listening(hosts, "head") > 10

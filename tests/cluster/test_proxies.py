@@ -13,9 +13,9 @@ import pytest
 import requests
 from recording_proxy import RecordingProxy, record_proxy
 
+from raytune_yesno import cli
 from raytune_yesno.cluster.proxies import direct_variables, find_host, reach_directly
 from raytune_yesno.cluster.token import auth_headers, ensure_token
-from raytune_yesno.commands.launch import main
 from raytune_yesno.errors import InputError
 from raytune_yesno.launch.job import Job, SilenceError
 from raytune_yesno.launch.ray_up import answers, list_nodes
@@ -88,8 +88,8 @@ def test_a_dashboard_is_asked_directly(proxy: RecordingProxy, dashboard: str) ->
 def test_a_launch_reaches_a_dashboard_on_loopback(
     proxy: RecordingProxy, dashboard: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--address", dashboard, "--shared", "/shared", "--check", "--", "tune"]
-    assert main(words) == 0, capsys.readouterr().err
+    words = ["launch", "--address", dashboard, "--shared", "/shared", "--check", "--", "tune"]
+    assert cli.main(words) == 0, capsys.readouterr().err
     assert proxy.received == []
 
 
@@ -98,7 +98,8 @@ def test_the_token_does_not_leave_the_machine_in_clear(
 ) -> None:
     """Neither to a proxy nor to the dashboard itself; 192.0.2.1 is nobody's."""
     address = "http://192.0.2.1:8265"
-    assert main(["--address", address, "--shared", "/shared", "--check", "--", "tune"]) == 2
+    words = ["launch", "--address", address, "--shared", "/shared", "--check", "--", "tune"]
+    assert cli.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert address in line
     assert "unencrypted" in line

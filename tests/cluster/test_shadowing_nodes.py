@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 from recording_proxy import RecordingProxy, record_proxy
-from shadow import ROOT, Shadows, clean_environment, write_program
+from shadow import Shadows, clean_environment, write_program
 
 from raytune_yesno.cluster.local import MARK, end_processes, free_port
 from raytune_yesno.cluster.token import NOWHERE
@@ -29,7 +29,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 pytestmark = pytest.mark.cluster
 
 SMALL = ("--epochs", "1", "--set", "channels=2,3", "--set", "hidden_units=4")
-LOCAL = module_command("raytune_yesno.cluster.local")
+LOCAL = [*module_command("raytune_yesno"), "cluster"]
 
 
 class Stranger(Shadows):
@@ -136,7 +136,7 @@ def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
     token.write_text("5" * 64)
     out = tmp_path / "home"
     with run_cluster(stranger) as address:
-        launch = (sys.executable, ROOT / "scripts/launch", "--address", address)
+        launch = (stranger.program, "launch", "--address", address)
         shared = ("--shared", tmp_path / "shared", "--out", out)
         tune = ("tune", "--data", stranger.folder, "--trials", "2", "--workers-per-trial", "2")
         told = stranger.tell(*launch, *shared, "--", *tune, *SMALL, "--json")

@@ -1,5 +1,10 @@
-"""`scripts/launch` without a cluster: what it refuses, what it remembers, what it sends along."""
+"""``raytune-yesno launch`` without a cluster: refused usage, saved state, and what it sends."""
 
+import asyncio
+import contextlib
+import json
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -8,15 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 from readme import ROOT
+from shadow import write_program
 
-from raytune_yesno import COMMIT
+from raytune_yesno import COMMIT, cli
 from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.autoscaling import VARIABLE, list_workers
 from raytune_yesno.cluster.token import auth_headers, ensure_token
-from raytune_yesno.commands.launch import main
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.launch import packaging as ship
+from raytune_yesno.launch.cluster import Cluster
 from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
 
@@ -38,33 +44,129 @@ ONPREM = str(ROOT / "cluster/onprem.yaml")
     ("arguments", "complaint"),
     [
         ([], "give a cluster's YAML"),
-        ([ONPREM], "what is to be run? give it after --"),
+        ([ONPREM], "no command to run"),
         ([ONPREM, "--", "report", "x"], "'report' cannot be launched"),
         ([ONPREM, "--down", "--", "tune"], "--down takes no command"),
-        ([ONPREM, "--check", "--down"], "--check and --down do not go together"),
-        ([ONPREM, "--attach"], "nothing of it was begun here"),
-        (["none.yaml", "--", "tune"], "none.yaml: it cannot be read"),
-        (["--address", "http://127.0.0.1:9", "--", "tune"], "--address: name with --shared"),
+        ([ONPREM, "--check", "--down"], "--check and --down"),
+        ([ONPREM, "--attach"], "no unfinished launch"),
+        (["none.yaml", "--", "tune"], "none.yaml: "),
+        (["--address", "http://127.0.0.1:9", "--", "tune"], "--shared"),
         (
             ["--address", "http://127.0.0.1:9", "--shared", "/x", "--", "tune"],
-            "no dashboard of Ray's answers there",
+            "http://127.0.0.1:9: ",
         ),
-        ([ONPREM, "--check"], "'EDIT-head' is still to be filled in"),
+        ([ONPREM, "--check"], "EDIT-head"),
     ],
 )
 def test_what_cannot_be_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
-    said = capsys.readouterr().err
-    assert complaint in said
-    assert all(line.startswith("scripts/launch: ") for line in said.splitlines())
+    assert cli.main(["launch", *arguments]) == 2
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("raytune-yesno: ")
+    assert complaint in "\n".join([first, *others])
+    assert all(line.startswith("  ") for line in others)
 
 
-def test_help_is_there_at_once() -> None:
-    words = [sys.executable, str(ROOT / "scripts/launch"), "--help"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert "--attach" in done.stdout
+@pytest.mark.parametrize(
+    ("script", "words", "part"),
+    [
+        ("launch", ["--help"], "--attach"),
+        ("local_cluster", ["--help"], "down"),
+        ("local_cluster", ["up", "--help"], "--num-cpus"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "VENV", "PATH"])
+def test_the_old_scripts_run_the_commands_where_the_program_is_installed(
+    script: str, words: list[str], part: str, variable: str, tmp_path: Path
+) -> None:
+    program = write_program(tmp_path)
+    environment = {"PATH": "/usr/bin:/bin", "VENV": str(tmp_path / "none")}
+    folder = program.parent if variable == "PATH" else tmp_path
+    environment[variable] = f"{folder}:/usr/bin:/bin" if variable == "PATH" else str(folder)
+    done = subprocess.run(
+        [str(ROOT / "scripts" / script), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert part in done.stdout
+
+
+def test_the_old_scripts_install_nothing(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "VENV": str(tmp_path / "none")}
+    command = [str(ROOT / "scripts/launch"), "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "quickstart" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["launch", "--help"], ["cluster", "up", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    script = "import sys; from raytune_yesno import cli\n"
+    script += "try: cli.main(sys.argv[1:])\n"
+    script += "finally: print(*{'ray', 'torch', 'numpy', 'yaml'} & set(sys.modules))"
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "--json" in done.stdout
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_json_ends_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Cluster, "check", lambda self: None)
+    assert cli.main(["launch", ONPREM, "--check", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"cluster": "yesno-onprem", "checked": True}
+
+
+def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
+    """Send this process a signal while a launch follows its job, where asyncio runs."""
+
+    async def follow() -> None:
+        os.kill(os.getpid(), signum)
+        await asyncio.sleep(60)
+
+    def follow_job(cluster: Cluster) -> int:
+        with contextlib.suppress(Exception):
+            asyncio.run(follow())
+        raise AssertionError("the signal was swallowed")
+
+    monkeypatch.setattr(Cluster, "follow", follow_job)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_following_and_names_the_next_commands(
+    signum: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Launch(launch_folder("yesno-onprem"), phase="submitted").save()
+    stop_during(monkeypatch, signum)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capfd.readouterr().err
+    assert f"raytune-yesno launch {ONPREM} --attach" in said
+    assert f"raytune-yesno launch {ONPREM} --down" in said
+    assert find_launch("yesno-onprem") is not None
+
+
+def test_a_failed_step_is_exit_1_and_names_the_next_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(cluster: Cluster) -> int:
+        raise WorkError("the link broke")
+
+    Launch(launch_folder("yesno-onprem"), phase="submitted").save()
+    monkeypatch.setattr(Cluster, "follow", fail)
+    assert cli.main(["launch", ONPREM, "--attach"]) == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "raytune-yesno: the link broke"
+    assert f"raytune-yesno launch {ONPREM} --attach" in last
 
 
 def test_a_launch_outlives_its_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`scripts/launch cluster/aws.yaml`, with moto for Amazon's interface and hosts for its machines.
+"""``raytune-yesno launch cluster/aws.yaml``, against moto; namespaces play the machines.
 
 Ray's own launcher and autoscaler run as they do against Amazon: they ask the stand-in for machines,
 and a host is booted at the address of each that it gives.

@@ -1,4 +1,4 @@
-"""`scripts/launch` on premises: machines with sshd, from their YAML to the results at home."""
+"""``raytune-yesno launch`` on premises: machines with sshd, from the YAML to the results."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def fill_in(work: Path, **changes: Any) -> Path:
 
 
 class Laptop:
-    """Where `scripts/launch` is typed."""
+    """The machine on which ``raytune-yesno launch`` is typed."""
 
     def __init__(
         self, hosts: Hosts, definition: Path, environment: Mapping[str, str] | None = None
@@ -71,7 +71,7 @@ class Laptop:
         self.environment = hosts.environment(**(environment or {}))
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        words = [sys.executable, str(ROOT / "scripts/launch"), str(self.definition), *arguments]
+        words = [sys.executable, "-m", "raytune_yesno", "launch", str(self.definition), *arguments]
         return subprocess.Popen(
             self.hosts.command("laptop", *words),
             env=self.environment,
@@ -190,7 +190,7 @@ def test_check_says_what_is_wrong_and_starts_nothing(laptop: Laptop) -> None:
     exit_code, output = Laptop(hosts, path).launch("--check")
     assert exit_code == 2
     (line,) = output.splitlines()
-    assert line.startswith("scripts/launch: 10.77.0.2: /root/studies is not the head's folder")
+    assert line.startswith("raytune-yesno: 10.77.0.2: /root/studies")
     for name in ADDRESSES:
         assert hosts.ray_processes(name) == []
 
