@@ -496,15 +496,16 @@ def _add_doctor(commands: Any) -> None:
         commands,
         "doctor",
         "doctor.doctor",
-        "what would stop or spoil a study, before it starts",
-        "A line a check: ok, warn or problem, and what to do. Exit code 1 if there is a\nproblem.",
+        "check versions, corpus, token and cluster before a study",
+        "One line per check: ok, warn or problem, and what to do. Exit code 1 if there is\n"
+        "a problem.",
     )
     _add_data(parser)
     parser.add_argument(
-        "--address", help="the Ray cluster to look at, `auto` for this machine's [$RAY_ADDRESS]"
+        "--address", help="the Ray cluster to check, `auto` for this machine's [$RAY_ADDRESS]"
     )
     parser.add_argument(
-        "--out", metavar="DIR|URI", help="where a study is to be written: do all nodes reach it?"
+        "--out", metavar="DIR|URI", help="folder or URI of a study: check that all nodes reach it"
     )
 
 
@@ -565,7 +566,6 @@ def _add_cluster(commands: Any) -> None:
     up.add_argument(
         "--object-store-memory",
         type=_whole,
-        default=200_000_000,
         metavar="BYTES",
         help="object store of each node [200000000]",
     )

@@ -10,7 +10,10 @@ from raytune_yesno.commands.common import say
 
 def up(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Start the cluster, and print the variables that other programs need to use it."""
-    address = local.up(options.nodes, options.num_cpus, options.object_store_memory)
+    store_bytes = options.object_store_memory
+    if store_bytes is None:
+        store_bytes = local.OBJECT_STORE_BYTES
+    address = local.up(options.nodes, options.num_cpus, store_bytes)
     environment = {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": address, **LOOPBACK}
     say(options, results, f"{options.nodes} nodes, address {address}; use them with")
     exports = " ".join(f"{name}={value}" for name, value in environment.items())

@@ -13,10 +13,10 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno.commands.common import note
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import is_remote
-from raytune_yesno.launch.cluster import Cluster, run_to_end
+from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
+from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 
 PROGRAM = "raytune-yesno launch"
@@ -70,10 +70,10 @@ def _check_usage(options: Namespace) -> None:
 def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[str, Any]:
     before = find_launch(name)
     reuse = before is not None and before.keep and before.phase == "home"
-    launch = before or Launch(launch_folder(name), address=options.address or "")
+    launch = before or LaunchState(launch_folder(name), address=options.address or "")
     if options.definition:
         launch.definition = str(Path(options.definition).absolute())
-    kind = ExistingCluster if options.address else Cluster
+    kind = ExistingCluster if options.address else LaunchedCluster
     cluster = kind(launch, note, show, options.wait)
     if options.check:
         cluster.check()
@@ -110,7 +110,9 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
     return _finish(cluster, name, attach=False)
 
 
-def _finish(cluster: Cluster | ExistingCluster, name: str, *, attach: bool) -> dict[str, Any]:
+def _finish(
+    cluster: LaunchedCluster | ExistingCluster, name: str, *, attach: bool
+) -> dict[str, Any]:
     """Run a launch to its end; return the result of the command."""
     launch = cluster.launch
     exit_code = run_to_end(cluster, attach=attach)
