@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import compare_groups, group_studies, name_mean
 from raytune_yesno.report.export import format_markdown
 from raytune_yesno.report.importance import measure_importance
-from raytune_yesno.report.spending import trace_best
 from raytune_yesno.study import Study, join_trials, load_all, name_studies
 
 
@@ -63,12 +63,12 @@ def print_searches(studies: Sequence[Study]) -> None:
     )
     differences = compare_groups(groups)
     if not differences:
-        print("\nNothing to test: that takes two searches, each with two studies or more.")
+        print("\nNothing to test: give two searches, each with two studies or more.")
         return
     print("\nTwo-sided permutation tests of the difference of means:\n")
     print_markdown(
-        ["pair", "difference", "p", "least possible p"],
-        [[f"{d.first} – {d.second}", str(d), d.p, d.least_p] for d in differences],
+        ["pair", "difference", "p", "smallest possible p"],
+        [[f"{d.first} – {d.second}", str(d), d.p, d.min_p] for d in differences],
     )
 
 
@@ -78,7 +78,7 @@ def print_importance(studies: Sequence[Study]) -> None:
     for study, name in zip(studies, name_studies(studies), strict=True):
         found = measure_importance(study)
         if found.refused:
-            print(f"- {name}: not told, {found.refused}")
+            print(f"- {name}: cannot tell: {found.refused}")
             continue
         first = zip(found.names[:3], found.means, found.spreads, strict=False)
         told = ", ".join(f"{key} {mean:.2f} ± {spread:.2f}" for key, mean, spread in first)

@@ -1,4 +1,4 @@
-"""What a study says: a leaderboard, a table, a web page."""
+"""Report on studies: a leaderboard, tables and a web page."""
 
 import os
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The files of a report.
 
     Attributes:
-        csv, html: the files.
-        importances: of each study's hyperparameters.
+        csv: the table of trials.
+        html: the page.
+        importances: the importance of the hyperparameters, one per study.
     """
 
     csv: Path
@@ -36,12 +37,17 @@ def write_report(
     refresh_s: float | None = None,
     before: Sequence[Importance] = (),
 ) -> Report:
-    """Write the table and the page of one study or several to a folder.
+    """Write the table of trials and the page to a folder.
 
     Args:
-        refresh_s: how often the page shall be read anew, of a study that runs.
-        before: importances measured earlier; they stand until there is a fifth more results, for
-            to measure them takes seconds from the study that runs.
+        studies: one or more studies.
+        out: the folder; it is created if it is missing.
+        refresh_s: seconds after which the browser reloads the page of a running study.
+        before: importances measured earlier. With ``refresh_s`` they are reused until there are
+            20 % more results, because measuring takes CPU time from the running study.
+
+    Returns:
+        The files, and the importances that they show.
     """
     importances = [
         before[index]
@@ -57,7 +63,7 @@ def write_report(
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file in one step: a browser may be reading it."""
+    """Replace a file atomically: a browser may be reading it."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
     part.write_text(to_utf8(text), encoding="utf-8")
     part.replace(file)

@@ -1,4 +1,4 @@
-"""The hyperparameters as axes: what kind of scale, from where to where."""
+"""The hyperparameters as axes of plots: the kind of scale and its range."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,20 @@ from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
 from raytune_yesno.text import format_value
 
-_WIDE = 50  # positive values whose greatest is this many times their least get a logarithmic scale
+_MIN_LOG_RATIO = 50  # of the largest to the smallest value, for a logarithmic scale
 
 
 @dataclass
 class Axis:
-    """One hyperparameter's scale.
+    """The scale of a hyperparameter.
 
     Attributes:
         name: the config key.
         kind: ``log``, ``linear`` or ``choice``.
-        low, high: the ends of a numeric scale.
-        whole: its values are whole numbers.
-        options: the values of a choice, as text, in their order.
+        low: the lower end of a numeric scale.
+        high: the upper end of a numeric scale.
+        whole: whether the values are integers.
+        options: the values of a choice as text, in the order of the axis.
     """
 
     name: str
@@ -30,9 +31,11 @@ class Axis:
     whole: bool = False
     options: list[str] = field(default_factory=list)
 
-    def place(self, value: Any) -> float | int | None:
-        """Return what the page holds of a value: a number, or a choice's place among the options;
-        None where the trial has none."""
+    def encode(self, value: Any) -> float | int | None:
+        """Return a value as a number: itself, or the index of a choice.
+
+        An unknown choice is added to the options. None stands for a missing value.
+        """
         if value is None:
             return None
         if self.kind != "choice":
@@ -44,8 +47,10 @@ class Axis:
 
 
 def build_axes(study: Study) -> list[Axis]:
-    """Return an axis for each hyperparameter that was varied: as the space says, else as its
-    values do."""
+    """Return an axis for each hyperparameter with more than one value.
+
+    The search space defines the scale; without one, it is guessed from the values.
+    """
     names = dict.fromkeys(key for trial in study.trial_list for key in trial.best_point)
     axes = []
     for name in names:
@@ -54,7 +59,7 @@ def build_axes(study: Study) -> list[Axis]:
         axis = _read_domain(name, domain) or _guess(name, values)
         if axis.kind == "choice":
             for value in values:
-                axis.place(value)
+                axis.encode(value)
         if len({format_value(value) for value in values}) > 1:
             axes.append(axis)
     return axes
@@ -79,5 +84,5 @@ def _guess(name: str, values: Sequence[Any]) -> Axis:
         return Axis(name, "choice")
     low, high = min(numbers), max(numbers)
     whole = all(isinstance(value, int) for value in numbers)
-    kind = "log" if low > 0 and high / low >= _WIDE else "linear"
+    kind = "log" if low > 0 and high / low >= _MIN_LOG_RATIO else "linear"
     return Axis(name, kind, low, high, whole=whole)

@@ -1,4 +1,4 @@
-"""Compare searches by studies of them: repeated ones, with other seeds, tell luck from skill."""
+"""Compare searches by repeated studies with different seeds."""
 
 import itertools
 import json
@@ -11,21 +11,19 @@ from scipy import stats
 
 from raytune_yesno.study import Study
 
-_GREATEST_LOG = 700.0  # beyond it, the exponential is no float
+_MAX_LOG = 700.0  # the exponential of more overflows a float
 
 
 @dataclass(frozen=True)
 class Group:
-    """Studies that differ in their seed alone.
+    """Studies that differ only in their seed.
 
     Attributes:
-        label: what they were asked for.
-        members: their places among the studies given.
-        bests: the best metric of each that has one.
-        log: whether their logarithms are averaged. A loss differs by factors, and of a few the
-            interval around the plain mean would reach below zero.
-        mean: of the bests, the geometric one with ``log``; None without any.
-        interval: 95 %, by Student's t; None of fewer than two.
+        label: search and scheduler, and what else tells the groups apart.
+        members: indices of the studies.
+        bests: the best metric of each study that has one.
+        log: whether the logarithms are averaged and compared. Losses differ by factors, and the
+            interval around an arithmetic mean of a few losses could extend below zero.
     """
 
     label: str
@@ -35,45 +33,48 @@ class Group:
 
     @property
     def mean(self) -> float | None:
-        return self._read(float(np.mean(self.scaled))) if self.bests else None
+        """The mean of the bests, geometric with ``log``; None without any."""
+        return self._unscale(float(np.mean(self.scaled))) if self.bests else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean by Student's t; None for fewer than two studies."""
         count = len(self.bests)
         if count < 2:
             return None
         half = stats.t.ppf(0.975, count - 1) * np.std(self.scaled, ddof=1) / math.sqrt(count)
         middle = float(np.mean(self.scaled))
-        return self._read(middle - half), self._read(middle + half)
+        return self._unscale(middle - half), self._unscale(middle + half)
 
     @property
     def scaled(self) -> np.ndarray:
-        """Return the bests, or with ``log`` their logarithms."""
+        """The bests, or with ``log`` their logarithms."""
         return np.log(self.bests) if self.log else np.array(self.bests)
 
-    def _read(self, scaled: float) -> float:
-        return float(np.exp(min(scaled, _GREATEST_LOG))) if self.log else scaled
+    def _unscale(self, scaled: float) -> float:
+        return float(np.exp(min(scaled, _MAX_LOG))) if self.log else scaled
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two groups differ.
+    """The difference between two groups.
 
     Attributes:
-        first, second: their labels.
-        difference: of their means, the first less the second; with ``log``, the first by the
-            second.
-        p: two-sided, of a permutation test: how often the same studies, dealt out to the two by
-            chance, would differ as much.
-        least_p: the least that p could be with so few studies.
-        adjusted: p, made greater for the number of pairs that were tested (Holm 1979).
+        first: label of the first group.
+        second: label of the second group.
+        difference: first mean minus second mean; with ``log``, first mean divided by second mean.
+        p: p-value of a two-sided permutation test: the probability of a difference at least as
+            large if the studies were assigned to the two groups at random.
+        min_p: the smallest p-value that this number of studies allows.
+        adjusted: p corrected for the number of tested pairs (Holm 1979).
+        log: whether logarithms are compared.
     """
 
     first: str
     second: str
     difference: float
     p: float
-    least_p: float
+    min_p: float
     adjusted: float = 1.0
     log: bool = False
 
@@ -82,21 +83,21 @@ class Difference:
 
 
 def name_mean(groups: Sequence[Group]) -> str:
-    """Return which mean the groups have."""
+    """Return the kind of mean that the groups use."""
     return "geometric mean" if any(group.log for group in groups) else "mean"
 
 
 def group_studies(studies: Sequence[Study]) -> list[Group]:
-    """Group studies that were asked for the same but for the seed, in the order given.
+    """Group studies whose settings differ only in the seed, in the given order.
 
-    Where all bests are positive, as losses are, their logarithms are compared.
+    If all bests are positive, as losses are, their logarithms are compared.
     """
-    asked: dict[str, list[int]] = {}
+    by_settings: dict[str, list[int]] = {}
     for index, study in enumerate(studies):
-        asked.setdefault(_question(study), []).append(index)
-    labels = _label([studies[members[0]] for members in asked.values()])
+        by_settings.setdefault(_settings_key(study), []).append(index)
+    labels = _label([studies[members[0]] for members in by_settings.values()])
     groups = []
-    for label, members in zip(labels, asked.values(), strict=True):
+    for label, members in zip(labels, by_settings.values(), strict=True):
         bests = [
             float(epoch[studies[index].metric])
             for index in members
@@ -108,10 +109,10 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 
 
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
-    """Compare the bests of every two groups of at least two studies each."""
-    able = [group for group in groups if len(group.bests) > 1]
+    """Compare the bests of each pair of groups that have at least two studies each."""
+    comparable = [group for group in groups if len(group.bests) > 1]
     differences = []
-    for first, second in itertools.combinations(able, 2):
+    for first, second in itertools.combinations(comparable, 2):
         test = stats.permutation_test(
             (first.scaled, second.scaled),
             lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
@@ -119,47 +120,49 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
             n_resamples=10_000,
             random_state=0,
         )
-        deals = math.comb(len(first.bests) + len(second.bests), len(first.bests))
-        log, apart = first.log, float(test.statistic)
+        assignments = math.comb(len(first.bests) + len(second.bests), len(first.bests))
+        log, difference = first.log, float(test.statistic)
         differences.append(
             Difference(
                 first.label,
                 second.label,
-                math.exp(apart) if log else apart,
+                math.exp(difference) if log else difference,
                 float(test.pvalue),
-                2 / deals,
+                2 / assignments,
                 log=log,
             )
         )
     adjusted: dict[int, float] = {}
-    greatest = 0.0
-    for place, index in enumerate(sorted(range(len(differences)), key=lambda k: differences[k].p)):
-        greatest = max(greatest, min(1.0, differences[index].p * (len(differences) - place)))
-        adjusted[index] = greatest
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(differences)), key=lambda k: differences[k].p)):
+        largest = max(largest, min(1.0, differences[index].p * (len(differences) - rank)))
+        adjusted[index] = largest
     return [replace(each, adjusted=adjusted[index]) for index, each in enumerate(differences)]
 
 
 def count_corpora(studies: Sequence[Study]) -> int:
-    """Return how many corpora the studies were judged on: figures of several do not compare."""
+    """Return the number of corpora; figures from different corpora are not comparable."""
     return len({study.asked.get("corpus", {}).get("fingerprint") for study in studies})
 
 
-def _question(study: Study) -> str:
-    """Return what was asked, but for the seed; a study that does not say is its own."""
+def _settings_key(study: Study) -> str:
+    """Return the settings without the seed as text; the path if they are not recorded."""
     if "config" not in study.asked:
         return str(study.path)
-    asked = {key: value for key, value in study.asked.items() if key not in _NOT_ASKED}
+    asked = {key: value for key, value in study.asked.items() if key not in _CIRCUMSTANCES}
     asked["config"] = {key: value for key, value in asked["config"].items() if key != "seed"}
     asked["corpus"] = asked.get("corpus", {}).get("fingerprint")
     return json.dumps(asked, sort_keys=True)
 
 
-# Where and when, not what.
-_NOT_ASKED = frozenset(("event", "time", "format", "slots", "data", "versions", "max_concurrent"))
+# Fields that say where and when a study ran.
+_CIRCUMSTANCES = frozenset(
+    ("event", "time", "format", "slots", "data", "versions", "max_concurrent")
+)
 
 
 def _label(studies: Sequence[Study]) -> list[str]:
-    """Return search and scheduler, and what else it takes to tell them apart."""
+    """Return search and scheduler, with more details if they are needed to tell groups apart."""
     labels = [
         " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
         for study in studies

@@ -1,4 +1,4 @@
-"""Tables of trials and epochs as files: CSV, Parquet, JSON, Markdown, by the file's ending."""
+"""Write tables of trials and epochs as CSV, Parquet, JSON or Markdown, by file suffix."""
 
 import json
 import os
@@ -14,36 +14,48 @@ Row = dict[str, Any]
 
 
 def check_exports(files: Sequence[str]) -> None:
-    """Raise InputError if a file's ending says no format, before anything is read."""
+    """Check the suffixes of files before studies are read.
+
+    Raises:
+        InputError: a suffix is not a known format.
+    """
     for file in files:
         if Path(file).suffix.lower() not in WRITERS:
-            raise InputError(f"--export {file}: give a name that ends in {', '.join(WRITERS)}")
+            raise InputError(
+                f"--export {file}: unknown format; use a name that ends in {', '.join(WRITERS)}"
+            )
 
 
 def collect_trials(studies: Sequence[Study]) -> list[Row]:
-    """Return a row a trial, the columns as in :attr:`Study.trials`; of several studies, with
-    ``study``, its name."""
+    """Return a row per trial, with the columns of :attr:`Study.trials`.
+
+    Rows of several studies have a column ``study`` with the study's name.
+    """
     return _name_rows(studies, [study.trial_rows for study in studies])
 
 
 def collect_epochs(studies: Sequence[Study]) -> list[Row]:
-    """Return a row a trial and epoch, the columns as in :attr:`Study.epochs`."""
+    """Return a row per trial and epoch, with the columns of :attr:`Study.epochs`.
+
+    Rows of several studies have a column ``study`` with the study's name.
+    """
     return _name_rows(studies, [study.epoch_rows for study in studies])
 
 
 def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> None:
-    r"""Write rows in the format that the file's ending says.
+    r"""Write rows in the format of the file's suffix.
 
-    What is missing or not a finite number is empty in CSV and Markdown, null in the others; NaN and
-    infinities of a config are the texts ``nan``, ``inf`` and ``-inf``. In CSV and Markdown, control
-    characters are escaped (``\n``, ``\x1b``); in CSV, a text that a spreadsheet would run as a
-    formula begins with an apostrophe. Parquet and JSON keep texts as they are. Parquet keeps
-    numbers, truth values, texts and lists as what they are; a column of several kinds, or of
-    mappings, holds JSON texts, and its field's metadata say so (``encoding``: ``json``).
+    A missing or non-finite number is empty in CSV and Markdown, and null in Parquet and JSON. NaN
+    and infinities in a config are the strings ``nan``, ``inf`` and ``-inf``. CSV and Markdown
+    escape control characters (``\n``, ``\x1b``). In CSV, a string that a spreadsheet would run as
+    a formula starts with an apostrophe. Parquet and JSON keep strings unchanged. Parquet keeps the
+    types of numbers, booleans, strings and lists; a column of mixed types or of mappings holds
+    JSON strings, and its field metadata has ``encoding`` = ``json``.
 
     Args:
-        rows: mappings of columns to values.
-        file: what to write; replaced in one step, since somebody may be reading it.
+        rows: mappings from column to value.
+        file: the file to write. It is replaced atomically, because another program may be reading
+            it.
         heads: the columns of a table without rows.
     """
     keys = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys(heads)
@@ -58,7 +70,7 @@ def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> N
 
 
 def format_markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; floats to four digits."""
+    """Return a Markdown table; floats have four significant digits."""
     lines = [[str(head) for head in heads], ["---"] * len(heads)]
     lines += [[_format_cell(cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
@@ -84,7 +96,7 @@ def _write_csv(columns: Mapping[str, list[Any]], file: Path) -> None:
 
 
 def _format_csv(cell: object) -> object:
-    """Return a cell that neither a terminal nor a spreadsheet obeys; numbers stay what they are."""
+    """Return a cell that no terminal or spreadsheet executes; numbers stay numbers."""
     if cell is None or isinstance(cell, int | float):
         return cell
     text = escape_controls(str(cell))
@@ -112,7 +124,7 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
         encoding = None
         try:
             if any(isinstance(value, dict) for value in values):
-                raise pa.ArrowInvalid("a mapping")
+                raise pa.ArrowInvalid("column holds mappings")
             array = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             encoding = {"encoding": "json"}
@@ -122,11 +134,11 @@ def _write_parquet(columns: Mapping[str, list[Any]], file: Path) -> None:
         fields.append(pa.field(name, array.type, metadata=encoding))
         arrays.append(array)
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    with file.open("wb") as stream:  # pyarrow takes no name that is not UTF-8
+    with file.open("wb") as stream:  # pyarrow rejects file names that are not UTF-8
         parquet.write_table(table, stream)
 
 
-# What begins a formula; in some languages the full-width forms do, too.
+# Characters that start a formula; with some locales the full-width forms do so too.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _TEXTS = frozenset(("error", "host", "node", "device", "status"))

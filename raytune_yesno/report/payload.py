@@ -1,4 +1,4 @@
-"""What the page's plots are drawn from, as compact JSON."""
+"""The data of the page's plots as compact JSON."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
-from raytune_yesno.report.spending import Curve, lay_timeline, trace_best
+from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, Trial
 
-_MOST_POINTS = 100  # of a trial's curve
-_BAND_POINTS = 60
+_MAX_POINTS = 100  # of a learning curve
+_BAND_POINTS = 60  # of a group's curve
 STATUSES = ("done", "stopped", "running", "diverged", "failed")
 
 
@@ -24,7 +25,14 @@ def build_payload(
     groups: Sequence[Group],
     orders: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
-    """Return all that the plots need; ``orders`` name hyperparameters by importance."""
+    """Return the data of all plots.
+
+    Args:
+        studies: one or more studies.
+        names: a name per study.
+        groups: studies that are repetitions of each other.
+        orders: for each study, the hyperparameters by importance.
+    """
     traces = [trace_best(study) for study in studies]
     return {
         "statuses": STATUSES,
@@ -47,7 +55,7 @@ def build_payload(
 
 
 def embed(payload: object) -> str:
-    """Return JSON that can stand inside a <script> element: nothing in it can end the element."""
+    """Return JSON for a ``<script>`` element; it contains nothing that could end the element."""
     text = dump_json(payload, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -57,7 +65,7 @@ def _describe(
 ) -> dict[str, Any]:
     axes = build_axes(study)
     trials = study.trial_list
-    columns = [[axis.place(trial.best_point.get(axis.name)) for trial in trials] for axis in axes]
+    columns = [[axis.encode(trial.best_point.get(axis.name)) for trial in trials] for axis in axes]
     varied = {axis.name for axis in axes}
     fixed = {
         key: value
@@ -65,8 +73,8 @@ def _describe(
         for key, value in trial.best_point.items()
         if key not in varied
     }
-    slots, spans = lay_timeline(study)
-    index = {trial.number: place for place, trial in enumerate(trials)}
+    slots, spans = build_timeline(study)
+    index = {trial.number: position for position, trial in enumerate(trials)}
     bests = [trial.best_epoch for trial in trials]
     return {
         "name": name,
@@ -75,7 +83,7 @@ def _describe(
         "ranked": study.ranked,
         "best": index[study.best.number] if study.best else None,
         "axes": [asdict(axis) for axis in axes],
-        "important": sorted(range(len(axes)), key=lambda k: _place(axes[k].name, order)),
+        "important": sorted(range(len(axes)), key=lambda k: _rank(axes[k].name, order)),
         "fixed": to_strict_json(fixed, spell=True),
         "number": [trial.number for trial in trials],
         "status": [STATUSES.index(trial.status) for trial in trials],
@@ -105,58 +113,60 @@ def _describe(
     }
 
 
-def _place(name: str, order: Sequence[str]) -> int:
+def _rank(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
 def _choices(study: Study, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return each choice's values as they are, in the order of the axis's options: to be copied."""
+    """Return the values of each choice, in the order of the axis's options, for the copy button."""
     axes = {axis.name: axis for axis in build_axes(study)}
     values: dict[str, list[Any]] = {}
     for name in names:
         known: list[Any] = list(axes[name].options)
         for trial in study.trial_list:
-            place = axes[name].place(trial.best_point.get(name))
-            if place is not None:
-                known[int(place)] = to_strict_json(trial.best_point[name], spell=True)
+            option = axes[name].encode(trial.best_point.get(name))
+            if option is not None:
+                known[int(option)] = to_strict_json(trial.best_point[name], spell=True)
         values[name] = known
     return values
 
 
 def _thin(trial: Trial) -> list[list[float | None]]:
-    """Return a trial's epochs and metrics: of a long curve, points evenly spaced, the best and the
-    last."""
+    """Return a learning curve: its values and, unless they are 1, 2, 3, …, its epochs.
+
+    A long curve is reduced to evenly spaced points, including the last one, and the best point.
+    """
     epochs = [epoch for epoch in trial.epochs if epoch.get(trial.metric) is not None]
-    if len(epochs) > _MOST_POINTS:
-        kept = {round(place) for place in np.linspace(0, len(epochs) - 1, _MOST_POINTS)}
-        kept.add(min(range(len(epochs)), key=lambda place: trial.score(epochs[place])))
-        epochs = [epochs[place] for place in sorted(kept)]
-    places = [epoch["epoch"] for epoch in epochs]
+    if len(epochs) > _MAX_POINTS:
+        kept = {round(point) for point in np.linspace(0, len(epochs) - 1, _MAX_POINTS)}
+        kept.add(min(range(len(epochs)), key=lambda index: trial.score(epochs[index])))
+        epochs = [epochs[index] for index in sorted(kept)]
+    numbers = [epoch["epoch"] for epoch in epochs]
     values: list[float | None] = [_round(epoch[trial.metric]) for epoch in epochs]
-    return [values] if places == list(range(1, len(places) + 1)) else [values, places]
+    return [values] if numbers == list(range(1, len(numbers) + 1)) else [values, numbers]
 
 
 def _band(curves: Sequence[Curve]) -> list[list[float]]:
-    """Return place, least, median and greatest of several curves, where all of them have begun."""
+    """Return x, minimum, median and maximum of several curves, over the range that all cover."""
     curves = [curve for curve in curves if curve]
     if len(curves) < 2:
         return []
     low, high = max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
     if high <= low:
         return []
-    places = np.linspace(low, high, _BAND_POINTS)
+    xs = np.linspace(low, high, _BAND_POINTS)
     rows = []
     for curve in curves:
-        at = np.searchsorted([place for place, _ in curve], places, side="right") - 1
+        at = np.searchsorted([x for x, _ in curve], xs, side="right") - 1
         rows.append(np.array([value for _, value in curve], dtype=float)[at])
-    stacked = np.stack([places, np.min(rows, 0), np.median(rows, 0), np.max(rows, 0)], axis=1)
+    stacked = np.stack([xs, np.min(rows, 0), np.median(rows, 0), np.max(rows, 0)], axis=1)
     return [[_round(value) for value in row] for row in stacked.tolist()]
 
 
 def _rounded(curve: Curve) -> list[tuple[float, float]]:
-    return [(round(place, 2), value) for place, value in curve]
+    return [(round(x, 2), value) for x, value in curve]
 
 
 def _round(value: float) -> float:
-    """Round to five digits: no plot shows more."""
+    """Round to five significant digits, more than a plot can show."""
     return float(f"{value:.5g}") if math.isfinite(value) else 0.0

@@ -1,4 +1,4 @@
-"""What a study says, in sentences: each beside a plot, each made from the study's numbers."""
+"""Sentences about a study, computed from its numbers: the texts beside the page's plots."""
 
 import contextlib
 import json
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, quote
+from raytune_yesno.report.best_so_far import Curve
 from raytune_yesno.report.compare import Difference, Group, name_mean
-from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.spending import Curve, Spending, name_nodes
+from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
+from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
+from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
@@ -20,15 +23,19 @@ if TYPE_CHECKING:
 
 CAUSES = {
     "efficiency": "training",
-    "startup": "starting up",
-    "reporting": "between epochs",
-    "gaps": "between trials",
-    "tail": "idle at the end",
+    "startup": "startup",
+    "reporting": "overhead between epochs",
+    "gaps": "overhead between trials",
+    "tail": "idle time at the end",
 }
+"""What slots spend their time on, by the attribute of :class:`Efficiency`."""
+
+NO_RESULT = "No trial has a result yet."
+MIN_TRIALS_TO_HALVE = 8  # with fewer, the two halves of a study say nothing
 
 
 def count_statuses(study: Study) -> str:
-    """Return how many trials ended how."""
+    """Return the number of trials by status."""
     counts: dict[str, int] = {}
     for trial in study.trial_list:
         counts[trial.status] = counts.get(trial.status, 0) + 1
@@ -36,181 +43,182 @@ def count_statuses(study: Study) -> str:
 
 
 def describe_objective(study: Study) -> list[str]:
-    """Return by which metric and in which direction trials are judged, and who says so."""
+    """Return the metric and the direction that judge trials, and where both come from."""
     metric = f"metric: {study.metric}" + f" ({study.metric_source})" * bool(study.metric_source)
     best = f"{study.mode} is best" + f" ({study.mode_source})" * bool(study.mode_source)
     return [metric, best] if study.metric_source else [f"{metric}, {best}"]
 
 
 def describe_state(study: Study) -> str:
-    """Return whether the search is over."""
-    whole = int(study.asked.get("trials") or len(study.trial_list))
+    """Return whether the search has finished."""
+    total = int(study.asked.get("trials") or len(study.trial_list))
     ended = sum(trial.status != "running" for trial in study.trial_list)
     seconds = format_seconds(study.end_time - study.asked["time"])
-    if study.searched:
-        why = f" It ended before its last trial: {study.reason}." if study.reason else ""
-        return f"The search is over: {count_statuses(study)}, in {seconds}.{why}"
-    return f"Running or interrupted: {ended} of {whole} trials have ended, {seconds} so far."
+    if not study.searched:
+        return f"Running or interrupted: {ended} of {total} trials have ended in {seconds}."
+    reason = f" It ended before its last trial: {study.reason}." if study.reason else ""
+    return f"The search finished in {seconds}. Trials: {count_statuses(study) or 'none'}.{reason}"
 
 
 def describe_curves(study: Study) -> str:
-    """Return what to see in the learning curves."""
+    """Return how to read the learning curves, and when the best trial was best."""
     best = study.best
     if best is None:
-        return "No trial has come to a result yet."
+        return NO_RESULT
     epoch, last = best.metrics["epoch"], best.epochs[-1]["epoch"]
+    after = last - epoch
+    if best.status == "stopped" and not after:
+        late = "The scheduler stopped it there, while it was still improving."
+    elif epoch >= 0.9 * last:
+        late = "It was still improving at the end, so longer trials may do better."
+    elif after == 1:
+        late = "The epoch after that brought no improvement."
+    else:
+        late = f"The {after} epochs after that brought no improvement."
     stopped = sum(trial.status == "stopped" for trial in study.trial_list)
-    late = (
-        "the scheduler stopped it there, still at its best"
-        if best.status == "stopped" and epoch == last
-        else "its last epochs were still its best, so longer trials may be better yet"
-        if epoch >= 0.9 * last
-        else "it got no better in the "
-        + ("epoch" if last - epoch == 1 else f"{last - epoch} epochs")
-        + " after that"
-    )
     failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
-    crosses = "".join(
-        (
-            f"; a cross marks one of the {stopped} that the scheduler stopped" * (stopped > 0),
-            f"; a red cross one of the {failed} that failed or diverged" * (failed > 0),
-        )
-    )
+    crosses = f" A cross marks a trial that the scheduler stopped ({stopped})." * (stopped > 0)
+    crosses += f" A red cross marks a trial that failed or diverged ({failed})." * (failed > 0)
     return (
-        f"Each line is a trial{crosses}. "
-        f"Trial {best.number}, lit up, was best at epoch {epoch} of {last}: {late}."
+        f"Each line is a trial.{crosses} Trial {best.number}, highlighted, was best at epoch "
+        f"{epoch} of {last}. {late}"
     )
 
 
 def describe_progress(study: Study, curve: Curve) -> str:
-    """Return when the best came, and what the second half of the trials brought."""
+    """Return when the best result was found, and what the second half of the trials brought."""
     if not curve:
-        return "No trial has come to a result yet."
+        return NO_RESULT
     total = len(study.trial_list)
-    improvements = [place for place, _ in curve[:-1]] if len(curve) > 1 else [curve[0][0]]
+    improvements = [x for x, _ in curve[:-1]] if len(curve) > 1 else [curve[0][0]]
     if len(curve) > 1 and curve[-1][1] != curve[-2][1]:
         improvements.append(curve[-1][0])
-    last = round(improvements[-1])
-    half = [value for place, value in curve if place <= total / 2]
-    text = f"The best is the trial asked for as number {last} of {total}. "
-    if total < 8 or not half:
-        return text.strip()
+    half = [value for x, value in curve if x <= total / 2]
+    text = f"The best result came after {round(improvements[-1])} of {total} trials."
+    if total < MIN_TRIALS_TO_HALVE or not half:
+        return text
     if half[-1] == curve[-1][1]:
-        return text + "The second half of the trials brought nothing better."
+        return text + " The second half of the trials brought no improvement."
     gain = abs(curve[-1][1] - half[-1]) / max(abs(half[-1]), 1e-300)
-    return text + f"The second half of the trials improved {study.metric} by {gain:.0%}."
+    return text + f" The second half of the trials improved {study.metric} by {gain:.0%}."
 
 
 def describe_importance(found: Importance) -> str:
-    """Return which hyperparameters mattered."""
+    """Return which hyperparameters mattered, and how that was measured."""
     if found.refused:
-        return f"Not told: {found.refused}."
+        return f"Cannot tell: {found.refused}."
     clear = found.clear[:4]
     which = (
-        f"{join_names(clear)} mattered more than luck explains"
+        f"{join_names(clear)} mattered more than chance explains."
         if clear
-        else "no single one can be told from luck"
+        else "No hyperparameter mattered more than chance explains."
     )
     weak = (
-        "This is weak evidence, which more trials may overturn. "
+        " This is weak evidence; more trials may change it."
         if found.score < 2 * found.score_error
         else ""
     )
-    drawn = f", drawn from {found.num_results}" * (found.num_results > found.num_trials)
+    sampled = f", sampled from {found.num_results}" * (found.num_results > found.num_trials)
     return (
-        f"Of the hyperparameters, {which}. {weak}It rests on {found.num_trials} trials{drawn}: "
-        f"{found.num_fits} random forests foretell the ranks of trials they have not seen with R² "
-        f"{found.score:.2f} ± {found.score_error:.2f} (1 is perfect, 0 is a guess). A bar is how "
-        "much worse they do with that hyperparameter shuffled, a thin line a standard deviation; "
-        f"the upright line, at {found.luck:.2f}, is the most that any came to with the results "
-        "dealt out anew 19 times. "
-        "Where a search tries one region more than others, that is importance within the region."
+        f"{which}{weak} Method: {found.num_fits} random forests predict the ranks of held-out "
+        f"trials ({found.num_trials} trials{sampled}) with R² {found.score:.2f} ± "
+        f"{found.score_error:.2f} (1 is perfect, 0 is a guess). A bar shows how much the error "
+        "grows if that hyperparameter is shuffled; the thin line is one standard deviation. The "
+        f"vertical line at {found.chance_level:.2f} is the largest value of any hyperparameter in "
+        f"{NUM_PERMUTATIONS} permutations of the results. If a search samples one region more "
+        "than others, this is the importance within that region."
     )
 
 
-def describe_spending(study: Study, spent: Spending) -> str:
-    """Return what stopping early saved, and whether it was right."""
-    if not spent.stopped:
+def describe_early_stopping(stopping: EarlyStopping) -> str:
+    """Return what early stopping saved, and whether its first rung predicted the end."""
+    if not stopping.stopped:
         return (
-            f"No trial was stopped early: the trials took {spent.epochs} epochs, up to "
-            f"{spent.longest} each."
+            f"No trial was stopped early. The trials trained {stopping.epochs} epochs, at most "
+            f"{stopping.longest} each."
         )
-    saved = 1 - spent.epochs / spent.whole
     text = (
-        f"{spent.stopped} trials were stopped early: {spent.epochs} epochs instead of the "
-        f"{spent.whole} of running all to the end, {saved:.0%} saved. "
+        f"{stopping.stopped} trials were stopped early. The trials trained {stopping.epochs} "
+        f"epochs instead of {stopping.full_epochs}, which saved {stopping.saved:.0%}. "
     )
-    told = [rung for rung in spent.rungs if rung.agreement is not None]
-    if not told:
+    first = next((rung for rung in stopping.rungs if rung.agreement is not None), None)
+    if first is None or first.agreement is None:
         return text + "Too few trials ran to the end to say whether the rungs judged them well."
-    first = told[0]
-    agreement = first.agreement or 0.0
+    agreement = first.agreement
     verdict = "well" if agreement > 0.6 else "roughly" if agreement > 0.3 else "badly"
     return text + (
-        f"Epoch {first.epoch} foretold the end {verdict}: over the {first.judged} trials that ran "
-        f"on to the end, rank correlation {agreement:.2f} (1 is perfect, 0 is chance)."
+        f"Epoch {first.epoch} predicted the final order {verdict}: the rank correlation is "
+        f"{agreement:.2f} (1 is perfect, 0 is chance), over the {first.judged} trials that ran to "
+        "the end."
     )
 
 
 def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
-    """Return where the time went."""
+    """Return how the slots spent their time, and which nodes ran the trials."""
     if efficiency is None:
-        return "Nothing has run yet."
+        return "No trial has trained yet."
     shares = {cause: getattr(efficiency, cause) for cause in CAUSES if cause != "efficiency"}
-    worst = max(shares, key=lambda cause: shares[cause])
-    text = (
+    largest = max(shares, key=lambda cause: shares[cause])
+    facts = [
         f"{efficiency.efficiency:.0%} of the time of {study.num_slots} "
-        f"slot{'s' * (study.num_slots != 1)} was training; the "
-        f"most of the rest, {shares[worst]:.0%}, was {CAUSES[worst]}"
-    )
-    gap = efficiency.median_gap_s
-    retried = sum(trial.attempts > 1 for trial in study.trial_list)
-    if gap is not None:
-        text += f". From one trial to the next took {gap:.2g} s, the first began after "
-        text += f"{efficiency.startup_s:.1f} s"
+        f"slot{'s' * (study.num_slots != 1)} was training",
+        f"The largest other part was {CAUSES[largest]} ({shares[largest]:.0%})",
+    ]
+    if efficiency.median_gap_s is not None:
+        facts.append(
+            f"The median gap between two trials was {efficiency.median_gap_s:.2g} s, the startup "
+            f"of the study {efficiency.startup_s:.1f} s"
+        )
     if len(nodes := name_nodes(study)) > 1:
         counts: dict[str, set[int]] = {name: set() for name in nodes.values()}
         for trial in study.trial_list:
             for epoch in trial.epochs:
                 counts[nodes[epoch["host"], epoch.get("node", "")]].add(trial.number)
-        told = [f"{len(trials)} on {name}" for name, trials in counts.items()]
-        text += f". Of the trials ran {join_names(told)}"
-    return text + (f". {retried} trials were started more than once." if retried else ".")
+        per_node = ", ".join(f"{len(trials)} on {name}" for name, trials in counts.items())
+        facts.append(f"Trials per node: {per_node}")
+    if retried := sum(trial.attempts > 1 for trial in study.trial_list):
+        facts.append(f"Trials with more than one attempt: {retried}")
+    return ". ".join(facts) + "."
+
+
+def describe_failures(study: Study) -> str:
+    """Return how many trials failed or diverged."""
+    failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+    if not failed:
+        return "No trial failed or diverged."
+    return f"{failed} of {len(study.trial_list)} trials failed or diverged."
 
 
 def describe_comparison(groups: Sequence[Group], metric: str, mode: str) -> str:
-    """Return which search was better."""
-    able = [group for group in groups if group.mean is not None]
-    if len(able) < 2:
-        return "These are studies of one search, so there is nothing to compare."
+    """Return which search was best, and what the columns of the tests mean."""
+    comparable = [group for group in groups if group.mean is not None]
+    if len(comparable) < 2:
+        return "All studies with a result are of one search, so there is nothing to compare."
     sign = -1 if mode == "max" else 1
-    best = min(able, key=lambda group: sign * (group.mean or 0.0))
+    best = min(comparable, key=lambda group: sign * (group.mean or 0.0))
     runs = len(best.bests)
-    text = (
-        f"{best.label} came to the best {metric}, {best.mean:.4g}"
-        f"{f' in the {name_mean(groups)} of {runs} studies' * (runs > 1)}. "
-    )
-    if sum(len(group.bests) > 1 for group in able) < 2:
-        return text + (
-            "With one study of each, that may be luck: repeat each with other seeds to tell."
-        )
+    text = f"{best.label} reached the best {metric}: {best.mean:.4g}"
+    text += f" ({name_mean(groups)} of {runs} studies). " if runs > 1 else ". "
+    if sum(len(group.bests) > 1 for group in comparable) < 2:
+        return text + "With one study per search this may be chance. Repeat each with other seeds."
     return text + (
-        "p says how often the same studies, dealt out by chance, would differ as much: small is "
-        "hardly luck. It cannot be below the least that so few studies allow."
+        "p is the probability of a difference at least as large if the studies were assigned to "
+        "the searches at random; if it is small, chance is an unlikely explanation. With few "
+        "studies p cannot be smaller than the table says."
     )
 
 
 def judge_difference(difference: Difference) -> str:
-    """Return whether a difference is luck."""
+    """Return whether chance may explain a difference."""
     if difference.adjusted < 0.05:
-        return "hardly luck"
-    return "too few studies to tell" if difference.least_p >= 0.05 else "may be luck"
+        return "unlikely"
+    return "too few studies to tell" if difference.min_p >= 0.05 else "possible"
 
 
 def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
-    """Return the held-out figures of the refit; empty without a test.
+    """Return the refit's figures on the test part; empty without a test.
 
-    Studies of earlier versions have no line on them: the task, if it is built in, makes it.
+    Records of earlier versions hold the figures but no text. A built-in task can write it.
     """
     refit = refit or {}
     if says := refit.get("test_says"):
@@ -225,22 +233,24 @@ def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
 
 
 def describe_test_briefly(refit: Mapping[str, Any] | None) -> str:
-    """Return the first held-out figure; empty without a test."""
+    """Return the first figure on the test part; empty without a test."""
     figures = (refit or {}).get("test")
     if not isinstance(figures, Mapping):
         return ""
     return next((f"{name} {value:.4g}" for name, value in figures.items() if is_number(value)), "")
 
 
-_SETTINGS = (
-    *("trials", "search", "search_options", "scheduler", "scheduler_options", "max_concurrent"),
-    *("time_budget", "target", "patience", "max_failures"),
-)
+_SETTINGS = [s.name for s in STUDY_SETTINGS if s.name not in ("ordered", "W")]
 
 
 def describe_commands(study: Study) -> tuple[str, str, str]:
-    """Return what trains the best config again, what makes the study again, and the YAML file that
-    takes; empty where the study does not say what was asked."""
+    """Return the commands that repeat a study.
+
+    Returns:
+        The command that trains the best config, the command that runs the study again, and the
+        content of the YAML file that the second one reads. All are empty if the study does not
+        record its settings.
+    """
     asked = study.asked
     if "config" not in asked or "data" not in asked:
         return "", "", ""
@@ -252,7 +262,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     try:
         base = build_config(upgrade_config(asked["config"]))
         trained = build_config(base.as_dict(), best.best_point) if best else base
-    except InputError:  # of another version, with other keys
+    except InputError:  # written by a version with other keys
         return "", "", ""
     train = ""
     if best:
@@ -279,16 +289,16 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
 
 def list_changes(config: "Config") -> dict[str, Any]:
-    """Return what makes a config, but for its seed, of the defaults of its task and model."""
+    """Return the values, except the seed, that differ from the defaults of the task and model."""
     from raytune_yesno.config import build_config
 
-    usual, whole = build_config().as_dict(), config.as_dict()
-    named = {key: whole[key] for key in ("task", "model") if whole.get(key) != usual[key]}
+    usual, values = build_config().as_dict(), config.as_dict()
+    named = {key: values[key] for key in ("task", "model") if values.get(key) != usual[key]}
     defaults = build_config(named).as_dict()
-    changed = {key: value for key, value in whole.items() if value != defaults[key]}
+    changed = {key: value for key, value in values.items() if value != defaults[key]}
     return {**named, **{key: value for key, value in changed.items() if key != "seed"}}
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return a list as people say it."""
+    """Return names as a list in a sentence: ``a, b and c``."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

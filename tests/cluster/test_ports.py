@@ -1,6 +1,7 @@
 """What another machine on the network gets from Ray's ports without the token.
 
-Each cluster runs on hosts of its own; another host asks all 65535 TCP ports of each (scan.py).
+Each cluster runs on hosts of its own; another host asks all 65535 TCP ports of each
+(helpers/port_scan.py).
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hosts import ROOT, Hosts, run_hosts
+from helpers.hosts import ROOT, Hosts, run_hosts
 
 from raytune_yesno.cluster.token import ensure_token
 
@@ -71,7 +72,7 @@ def scan(hosts: Hosts, name: str, token: str = "") -> list[dict[str, Any]]:
     """Return what the stranger's host gets from the ports of another host."""
     words = [
         sys.executable,
-        str(ROOT / "tests/scan.py"),
+        str(ROOT / "tests/helpers/port_scan.py"),
         ADDRESSES[name],
         *([token] if token else []),
     ]

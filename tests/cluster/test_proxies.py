@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from recording_proxy import RecordingProxy, record_proxy
+from helpers.recording_proxy import RecordingProxy, record_proxy
 
 from raytune_yesno import cli
 from raytune_yesno.cluster.proxies import direct_variables, find_host, reach_directly

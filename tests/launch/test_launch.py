@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from readme import ROOT
-from shadow import write_program
+from helpers.readme import ROOT
+from helpers.shadow import write_program
 
 from raytune_yesno import COMMIT, cli
 from raytune_yesno.checkpoint import library_versions

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.builders import EVIL, write_study
 
 from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
@@ -22,99 +23,29 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import Group, compare_groups, group_studies
+from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
-from raytune_yesno.report.spending import lay_timeline, measure_spending, trace_best
+from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import WIDTH
-
-SPACE = {
-    "learning_rate": {"float": [1e-4, 1e-1], "log": True},
-    "dropout": {"float": [0.0, 0.5]},
-    "hidden_units": {"int": [8, 64]},
-    "channels": {"choice": [[8, 16], [16, 32]]},
-}
-EVIL = "</script><script>recordError('ran')</script><img src=x onerror=recordError(1)>"
-
-
-def write_study(
-    folder: Path,
-    num_trials: int = 30,
-    *,
-    search: str = "random",
-    seed: int = 0,
-    ended: bool = True,
-    error: str = "OSError: no room",
-) -> Study:
-    """Write a study in which the learning rate matters, and little else."""
-    draw = random.Random(seed)
-    store = StudyStore(folder)
-    store.append(
-        "study",
-        time=0.0,
-        format=1,
-        slots=2,
-        data="synthetic",
-        corpus={"source": "synthetic", "fingerprint": "f00d"},
-        versions={"ray": "2.60.0"},
-        config={"epochs": 9, "seed": seed, "learning_rate": 0.002},
-        space=SPACE,
-        search=search,
-        search_options={},
-        scheduler="asha",
-        scheduler_options={},
-        trials=num_trials,
-    )
-    clock = [1.0, 1.5]
-    for number in range(num_trials):
-        slot = number % 2
-        rate = 10 ** draw.uniform(-4, -1)
-        point = {
-            "learning_rate": rate,
-            "dropout": draw.uniform(0, 0.5),
-            "hidden_units": draw.randint(8, 64),
-            "channels": draw.choice([[8, 16], [16, 32]]),
-        }
-        store.append("asked", time=clock[slot], trial=number, point=point)
-        store.append("started", time=clock[slot], trial=number, attempt=1)
-        floor = 0.1 + (math.log10(rate) + 2.5) ** 2
-        last = 9 if floor < 0.6 else 3
-        for epoch in range(1, last + 1):
-            loss = floor + 3 / epoch
-            store.append(
-                "epoch",
-                time=clock[slot] + 1,
-                trial=number,
-                attempt=1,
-                epoch=epoch,
-                train_loss=loss,
-                valid_loss=loss,
-                valid_wer=min(1.0, round(loss / 5, 2)),
-                seconds=0.9,
-                host="here",
-                pid=slot,
-                began=clock[slot],
-                ended=clock[slot] + 1,
-            )
-            clock[slot] += 1.0
-        clock[slot] += 0.25
-        status = "failed" if number == 1 else "done" if last == 9 else "stopped"
-        failed = {"error": error} if status == "failed" else {}
-        store.append("ended", time=clock[slot], trial=number, status=status, **failed)
-    if ended:
-        store.append("searched", time=max(clock))
-        test = {"wer": 1 / 240, "words": 240, "substitutions": 0, "insertions": 0, "deletions": 1}
-        store.append("refitted", checkpoint="refit/last", epochs=9, trial=0, test=test)
-    return load(folder)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("report") / "study")
+
+
+@pytest.fixture
+def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure importance with few trees, where it is not what is tested: most of a page's time."""
+    monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
+    monkeypatch.setattr("raytune_yesno.report.importance._LUCK_TREES", 4)
 
 
 def read_payload(page: str) -> dict[str, Any]:
@@ -124,6 +55,7 @@ def read_payload(page: str) -> dict[str, Any]:
     return payload
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestNumbers:
     def test_of_the_page_are_those_of_the_tables(self, study: Study, tmp_path: Path) -> None:
         report = write_report([study], tmp_path)
@@ -170,8 +102,8 @@ class TestNumbers:
         assert ends["epochs"] <= len(study.epochs)
 
     def test_of_the_rungs(self, study: Study) -> None:
-        spent = measure_spending(study)
-        assert (spent.epochs, spent.whole, spent.longest) == (len(study.epochs), 30 * 9, 9)
+        spent = measure_early_stopping(study)
+        assert (spent.epochs, spent.full_epochs, spent.longest) == (len(study.epochs), 30 * 9, 9)
         (rung,) = spent.rungs
         stopped = int((study.trials["status"] == "stopped").sum())
         assert (rung.epoch, rung.reached, rung.stopped) == (3, 30, stopped)
@@ -180,7 +112,7 @@ class TestNumbers:
         assert rung.best == at_rung.min()
 
     def test_of_the_timeline_add_up_to_the_seconds_of_the_epochs(self, study: Study) -> None:
-        slots, spans = lay_timeline(study)
+        slots, spans = build_timeline(study)
         assert len(slots) == 2
         assert [trial for _, trial, *_ in sorted(spans, key=lambda s: s[1])] == list(range(30))
         assert sum(end - start for _, _, start, end, _ in spans) == pytest.approx(len(study.epochs))
@@ -202,6 +134,7 @@ def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
     assert len(values) == len(places) <= 101
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestEscaping:
     def test_what_people_wrote_is_shown_and_not_run(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path / EVIL.replace("/", "_"))
@@ -300,6 +233,7 @@ class TestAxes:
         assert kinds == {"rate": "log", "depth": "linear", "act": "choice", "flag": "choice"}
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCompare:
     def test_studies_that_differ_in_their_seed_are_repeats(self, tmp_path: Path) -> None:
         for search in ("random", "tpe"):
@@ -380,6 +314,7 @@ class TestLeaderboard:
         assert "no trial has come to a result yet" in format_leaderboard(load(tmp_path))
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestTexts:
     def test_the_test_figure_has_its_interval(self, study: Study) -> None:
         text = describe_test(study.refit, "yesno")
@@ -456,6 +391,7 @@ class TestTexts:
         assert 0.49987 not in study.trials["config.dropout"].tolist()
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCommand:
     def options(self, *studies: Path, **given: Any) -> Namespace:
         base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
@@ -527,12 +463,12 @@ class TestCommand:
 
 def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
-    other = write_study(tmp_path / "other", 22, seed=1)
+    other = write_study(tmp_path / "other", 8, seed=1)  # too few for a forest of its own
     picture = tmp_path / "best.png"
     command = [sys.executable, script, study.path, other.path, "--picture", picture]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert study.best is not None
-    assert "## The best of 52 trials" in done.stdout
+    assert "## The best of 38 trials" in done.stdout
     assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
     assert "| random + asha, 30 trials | 1 |" in done.stdout
     assert "learning_rate" in done.stdout

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import write_study
+from helpers.builders import write_study
 
 from raytune_yesno.report import write_report
 from raytune_yesno.report.compare import compare_groups, group_studies
+from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.spending import measure_spending, name_nodes
 from raytune_yesno.report.summary import (
     answer_comparison,
     answer_importance,
@@ -20,6 +20,7 @@ from raytune_yesno.report.summary import (
     answer_time,
     bound_correlation,
 )
+from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study, load_all
 
 
@@ -37,7 +38,7 @@ def test_what_is_no_more_than_luck_is_not_named() -> None:
 
 
 def test_what_early_stopping_saved_is_what_the_table_says(study: Study) -> None:
-    spent = measure_spending(study)
+    spent = measure_early_stopping(study)
     text = answer_stopping(spent)[1]
     saved = 1 - len(study.epochs) / (30 * 9)
     assert text.startswith(f"Yes: it saved {saved:.0%} of the epochs, and the order at epoch 3")

@@ -1,8 +1,8 @@
 "use strict";
-// What all plots share: the data, errors, colours, scales, the trial that is lit up.
+// Shared by all plots: data, errors, colours, scales, the highlighted trial.
 function recordError(text) {
-  const place = document.getElementById("errors");
-  place.textContent += text + "\n";
+  const list = document.getElementById("errors");
+  list.textContent += text + "\n";
 }
 window.addEventListener("error", (event) => recordError(event.message));
 window.addEventListener("unhandledrejection", (event) => recordError(String(event.reason)));
@@ -11,7 +11,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const find = (id) => document.getElementById(id);
 const state = { study: 0, lit: null, against: "trials", where: null };
 const plots = [];
-let S; // the study shown
+let S; // the selected study
 
 function chooseStudy(index) {
   state.study = index;
@@ -22,8 +22,8 @@ function chooseStudy(index) {
     .filter((i) => S.value[i] !== null && S.ranked.includes(DATA.statuses[S.status[i]]))
     .sort((a, b) => sign * (S.value[a] - S.value[b]));
   S.rank = new Array(S.value.length).fill(null);
-  S.order.forEach((trial, place) => { S.rank[trial] = S.order.length > 1 ? place / (S.order.length - 1) : 0; });
-  S.ranOn = new Map(S.spans.map(([slot, trial]) => [trial, S.slots[slot]])); // the last counts
+  S.order.forEach((trial, rank) => { S.rank[trial] = S.order.length > 1 ? rank / (S.order.length - 1) : 0; });
+  S.ranOn = new Map(S.spans.map(([slot, trial]) => [trial, S.slots[slot]])); // the last span wins
   S.columns = new Map(S.axes.map((axis, k) => [axis.name, S.points[k]]));
 }
 
@@ -44,7 +44,7 @@ function show(value) {
 function showPower(value) {
   return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
 }
-function showTick(value) { // it has little room, and an exact integer would say no more
+function showTick(value) { // short, because ticks have little room
   return Math.abs(value) >= 1e5 ? showPower(value) : show(value);
 }
 
@@ -65,7 +65,7 @@ function configOf(trial) {
 async function copyText(text, button) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // a page opened as a file may not
+  } catch { // not allowed for a page opened as a file
     const area = make("textarea", text);
     document.body.append(area);
     area.select();
@@ -130,11 +130,11 @@ function logTicks(low, high) {
 function metricScale(values, from, to) {
   const known = Float64Array.from(values.filter((value) => value !== null)).sort(), last = known.length - 1;
   let [low, high] = last < 0 ? [0, 1] : [known[0], known[last]];
-  // A few that went astray would press all others into one line: they lie at the edge.
+  // A few huge values would squeeze all others into one line, so they are drawn at the edge.
   const common = last < 0 ? 1 : known[Math.floor(0.9 * last)], cut = low > 0 && high / common > 1e4;
   if (cut) high = 10 * common;
   const log = low > 0 && high / low > 15, share = 0.04;
-  if (high > low) { // room, so that the best does not lie on the frame
+  if (high > low) { // margin, so that the best value is not on the frame
     if (log) [low, high] = [low * (low / high) ** share, high * (high / low) ** share];
     else [low, high] = [low - share * (high - low), high + share * (high - low)];
   }
@@ -143,8 +143,9 @@ function metricScale(values, from, to) {
 }
 
 class Plot {
-  // draw(ctx, width, height) returns the count of what it drew; light(ctx, trial) draws over it;
-  // near(x, y) returns a trial; tip(x, y) returns lines of text where there is no trial.
+  // Options: draw(ctx, width, height) draws the plot and returns the number of items;
+  // light(ctx, trial) draws the highlighted trial on top; near(x, y) returns the nearest trial;
+  // tip(x, y) returns the lines of the tooltip of a plot without near.
   constructor(host, options) {
     this.host = host;
     Object.assign(this, options);
@@ -154,7 +155,7 @@ class Plot {
     host.style.height = (options.height || 320) + "px";
     host.tabIndex = 0;
     host.setAttribute("role", "img");
-    host.setAttribute("aria-label", (host.dataset.label || "") + (options.near ? ". Arrow keys step through the trials, the best first." : ""));
+    host.setAttribute("aria-label", (host.dataset.label || "") + (options.near ? ". Arrow keys step through the trials, best first." : ""));
     host.addEventListener("pointermove", (event) => this.point(event));
     host.addEventListener("pointerdown", (event) => this.point(event));
     host.addEventListener("pointerleave", () => lightUp(null));
@@ -173,9 +174,9 @@ class Plot {
     if (event.key === "Escape") lightUp(null);
     if (!move || !this.near || !S.order.length) return;
     event.preventDefault();
-    const place = state.lit === null ? (move > 0 ? 0 : S.order.length - 1) : S.order.indexOf(state.lit) + move;
+    const position = state.lit === null ? (move > 0 ? 0 : S.order.length - 1) : S.order.indexOf(state.lit) + move;
     const box = this.host.getBoundingClientRect();
-    lightUp(S.order[(place + S.order.length) % S.order.length], box.right - 330, Math.max(0, box.top));
+    lightUp(S.order[(position + S.order.length) % S.order.length], box.right - 330, Math.max(0, box.top));
   }
   render() {
     const width = this.host.clientWidth, height = this.host.clientHeight;
@@ -210,7 +211,7 @@ function lightUp(trial, x, y) {
     ...S.others.filter((m) => m.values[trial] !== null).map((m) => [m.name, show(m.values[trial])]),
     ["epochs", S.best_epoch[trial] === null ? S.epochs[trial] : "best " + S.best_epoch[trial] + " of " + S.epochs[trial]],
     ...S.axes.map((axis, k) => [axis.name, show(valueOf(trial, k))]),
-    ...(S.ranOn.has(trial) ? [["on", S.ranOn.get(trial)]] : []),
+    ...(S.ranOn.has(trial) ? [["slot", S.ranOn.get(trial)]] : []),
     ...(S.errors[trial] ? [["error", S.errors[trial]]] : []),
   ];
   showTip(["Trial " + S.number[trial], ...rows], x, y);
@@ -246,13 +247,13 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   }
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
-  let free = -Infinity;
+  let labelEnd = -Infinity;
   for (const tick of xs.ticks) {
     const name = xs.names ? xs.names[tick] : showTick(tick), half = ctx.measureText(name).width / 2;
-    if (xs(tick) - half < free + 6) continue;
+    if (xs(tick) - half < labelEnd + 6) continue;
     const x = Math.min(xs(tick), box.right - half + 8);
     ctx.fillText(name, x, box.bottom + 6);
-    free = x + half;
+    labelEnd = x + half;
   }
   ctx.strokeStyle = COLOUR.line;
   ctx.beginPath(); ctx.moveTo(box.left, box.bottom); ctx.lineTo(box.right, box.bottom); ctx.stroke();
@@ -262,5 +263,5 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   ctx.fillText(xLabel, box.right, box.bottom + (small ? 34 : 38));
   ctx.textAlign = "left";
   ctx.textBaseline = "top";
-  if (yLabel) ctx.fillText(yLabel + (ys.cut ? `, beyond ${showTick(Number(ys.high.toPrecision(1)))} at the edge` : ""), 0, 0);
+  if (yLabel) ctx.fillText(yLabel + (ys.cut ? `, values above ${showTick(Number(ys.high.toPrecision(1)))} at the edge` : ""), 0, 0);
 }

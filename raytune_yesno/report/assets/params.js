@@ -2,23 +2,23 @@
 function axisScale(axis, from, to) {
   if (axis.kind !== "choice") return buildScale(axis.low, axis.high, from, to, axis.kind === "log", axis.whole);
   const count = axis.options.length, step = (to - from) / count;
-  const scale = (place) => from + (place + 0.5) * step;
+  const scale = (index) => from + (index + 0.5) * step;
   const names = axis.options.map((name) => name.length > 12 ? name.slice(0, 11) + "…" : name);
   return Object.assign(scale, { low: 0, high: count - 1, ticks: names.map((_, k) => k), names, step });
 }
-// Dots of one choice are spread, by number, so that they do not hide each other.
+// Jitter, a function of the trial's index: dots of one choice do not hide each other.
 const spread = (trial, scale) => scale.step ? (((trial * 0.618034) % 1) - 0.5) * scale.step * 0.6 : 0;
 
 function buildParallel() {
   let scales, at, left, gap;
   const height = 400;
-  const place = (trial, k) => {
+  const yOf = (trial, k) => {
     const value = k < S.axes.length ? S.points[k][trial] : S.value[trial];
     return value === null ? height - 24 : scales[k](value) + (k < S.axes.length ? spread(trial, scales[k]) * 0.5 : 0);
   };
   const path = (ctx, trial) => {
     ctx.beginPath();
-    for (let k = 0; k < scales.length; k++) ctx.lineTo(at(k), place(trial, k));
+    for (let k = 0; k < scales.length; k++) ctx.lineTo(at(k), yOf(trial, k));
     ctx.stroke();
   };
   const plot = new Plot(find("plot-parallel"), {
@@ -78,7 +78,7 @@ function buildParallel() {
       const k = Math.max(0, Math.min(scales.length - 2, Math.floor((x - left) / gap))), share = (x - at(k)) / gap;
       let [found, least] = [null, 16];
       for (const trial of S.order) {
-        const far = Math.abs(place(trial, k) * (1 - share) + place(trial, k + 1) * share - y);
+        const far = Math.abs(yOf(trial, k) * (1 - share) + yOf(trial, k + 1) * share - y);
         if (far < least) [found, least] = [trial, far];
       }
       return found;

@@ -1,16 +1,16 @@
 // Plots over epochs and time: learning curves, best so far, timeline.
 function curveOf(trial) {
-  const [values, places] = S.curves[trial];
-  return { values, places: places || null };
+  const [values, epochs] = S.curves[trial];
+  return { values, epochs: epochs || null };
 }
 
 function buildCurves() {
   let xs, ys, spots;
   const path = (ctx, trial) => {
-    const { values, places } = curveOf(trial);
+    const { values, epochs } = curveOf(trial);
     ctx.beginPath();
-    values.forEach((value, k) => ctx.lineTo(xs(places ? places[k] : k + 1), ys(value)));
-    if (values.length === 1) ctx.arc(xs(places ? places[0] : 1), ys(values[0]), 1.5, 0, 7);
+    values.forEach((value, k) => ctx.lineTo(xs(epochs ? epochs[k] : k + 1), ys(value)));
+    if (values.length === 1) ctx.arc(xs(epochs ? epochs[0] : 1), ys(values[0]), 1.5, 0, 7);
     ctx.stroke();
   };
   new Plot(find("plot-curves"), {
@@ -18,7 +18,7 @@ function buildCurves() {
     draw(ctx, width, height) {
       const box = { left: 52, right: width - 12, top: 24, bottom: height - 44 };
       let last = 1;
-      S.curves.forEach(([values, places]) => { last = Math.max(last, places ? places[places.length - 1] || 1 : values.length); });
+      S.curves.forEach(([values, epochs]) => { last = Math.max(last, epochs ? epochs[epochs.length - 1] || 1 : values.length); });
       xs = buildScale(Math.min(1, last - 1), last, box.left, box.right, false, true);
       ys = metricScale(S.curves.flatMap(([values]) => values), box.bottom, box.top);
       frame(ctx, box, xs, ys, "epoch", S.metric);
@@ -34,9 +34,9 @@ function buildCurves() {
       ctx.globalAlpha = number > 300 ? 0.6 : 1;
       const arm = number > 300 ? 1.5 : 3;
       for (const trial of order) {
-        const { values, places } = curveOf(trial), status = DATA.statuses[S.status[trial]];
+        const { values, epochs } = curveOf(trial), status = DATA.statuses[S.status[trial]];
         if (!values.length) continue;
-        values.forEach((value, k) => spots.push(trial, xs(places ? places[k] : k + 1), ys(value)));
+        values.forEach((value, k) => spots.push(trial, xs(epochs ? epochs[k] : k + 1), ys(value)));
         if (status === "done" || status === "running") continue;
         const [, x, y] = spots.slice(-3);
         ctx.strokeStyle = status === "stopped" ? COLOUR.soft : COLOUR.bad;
@@ -63,8 +63,8 @@ function buildCurves() {
   });
 }
 
-function nearest(spots, x, y, most) {
-  let [found, least] = [null, most * most];
+function nearest(spots, x, y, maxDistance) {
+  let [found, least] = [null, maxDistance * maxDistance];
   for (let k = 0; k < spots.length; k += 3) {
     const dx = spots[k + 1] - x, dy = spots[k + 2] - y, far = dx * dx + dy * dy;
     if (far < least) [found, least] = [spots[k], far];
@@ -72,14 +72,14 @@ function nearest(spots, x, y, most) {
   return found;
 }
 
-// Lines that stay level until the next point; back draws them from the end.
+// A step curve: constant until the next point. With back, it is drawn from the end.
 function steps(ctx, points, back) {
   const corners = points.flatMap(([x, y], k) => k ? [[x, points[k - 1][1]], [x, y]] : [[x, y]]);
   for (const [x, y] of back ? corners.reverse() : corners) ctx.lineTo(x, y);
 }
 
 function buildProgress() {
-  const labels = { trials: "trials asked for", seconds: "seconds since the study began", epochs: "epochs of all trials" };
+  const labels = { trials: "trials", seconds: "seconds since the study began", epochs: "epochs of all trials" };
   let xs;
   new Plot(find("plot-progress"), {
     draw(ctx, width, height) {
@@ -123,10 +123,10 @@ function buildProgress() {
       return curves.length;
     },
     tip(x) {
-      const share = (x - xs(xs.low)) / (xs(xs.high) - xs(xs.low)), place = xs.low + share * (xs.high - xs.low);
+      const share = (x - xs(xs.low)) / (xs(xs.high) - xs(xs.low)), position = xs.low + share * (xs.high - xs.low);
       if (share < 0 || share > 1) return null;
-      return [show(Number(place.toPrecision(3))) + " " + state.against, ...DATA.studies.map((study) => {
-        const before = study.best_so_far[state.against].filter((p) => p[0] <= place);
+      return [show(Number(position.toPrecision(3))) + " " + state.against, ...DATA.studies.map((study) => {
+        const before = study.best_so_far[state.against].filter((p) => p[0] <= position);
         return [study.name, before.length ? show(before[before.length - 1][1]) : "–"];
       })];
     },
@@ -182,7 +182,7 @@ function buildTimeline() {
         ctx.globalAlpha = status === "running" ? 0.6 : 1;
         ctx.fillRect(x, y, w, h);
         ctx.globalAlpha = 1;
-        const text = String(S.number[span[1]]) + (span[4] > 1 ? " · try " + span[4] : "");
+        const text = String(S.number[span[1]]) + (span[4] > 1 ? " · attempt " + span[4] : "");
         if (row > 13 && ctx.measureText(text).width + 6 < w) {
           ctx.fillStyle = COLOUR.card;
           ctx.textAlign = "center";

@@ -1,10 +1,10 @@
-// Begin: build all, draw what is seen first, then the rest without holding up the page.
+// Start: build all plots, then draw them from top to bottom without blocking the page.
 let turn = 0;
 function renderAll() {
   const mine = ++turn, queue = [...plots];
   document.documentElement.dataset.ready = "false";
   const next = () => {
-    if (mine !== turn) return; // another drawing has begun
+    if (mine !== turn) return; // a newer call draws instead
     const until = performance.now() + 12;
     do {
       const plot = queue.shift();
@@ -31,7 +31,7 @@ function showStudy(index) {
   renderAll();
 }
 
-// A page that follows a study is read anew: filter, sort, choices and place outlast that.
+// A page of a running study reloads itself: keep filter, sort order, selections and position.
 const KEY = "raytune-yesno:" + location.pathname;
 function keepState() {
   const filter = find("filter");
@@ -42,11 +42,11 @@ function keepState() {
       typing: document.activeElement === filter ? filter.selectionStart : null,
       pair: ["pair-x", "pair-y"].map((id) => find(id).selectedOptions[0]?.textContent),
     }));
-  } catch { /* a browser that stores nothing */ }
+  } catch { /* storage may be disabled */ }
 }
 function recallState() {
   let kept = null;
-  try { kept = JSON.parse(sessionStorage.getItem(KEY)); } catch { /* nor reads */ }
+  try { kept = JSON.parse(sessionStorage.getItem(KEY)); } catch { /* storage may be disabled */ }
   if (!kept) return;
   const study = DATA.studies.findIndex((each) => each.name === kept.study);
   if (study >= 0 && study !== state.study) {
@@ -86,5 +86,5 @@ find("study")?.addEventListener("change", (event) => showStudy(Number(event.targ
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); renderAll(); });
 let width = innerWidth;
 window.addEventListener("resize", () => {
-  if (width !== innerWidth) { width = innerWidth; renderAll(); } // a phone's bars change the height alone
+  if (width !== innerWidth) { width = innerWidth; renderAll(); } // a phone's bars only change the height
 });

@@ -1,4 +1,4 @@
-// The table of trials: sorted, filtered, a page at a time.
+// The table of trials: sorted, filtered, extended page by page.
 const ROWS = 100;
 const table = { sort: null, down: false, shown: ROWS, columns: [] };
 

@@ -1,0 +1,117 @@
+"""What early stopping saved, and whether its rungs predicted the final result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import spearmanr
+
+from raytune_yesno.study import Study
+
+MIN_JUDGED = 5  # trials that a rank correlation needs
+
+
+@dataclass(frozen=True)
+class Rung:
+    """An epoch at which the scheduler stopped trials.
+
+    Attributes:
+        epoch: the epoch's number.
+        reached: number of trials that trained this epoch.
+        stopped: number of trials that were stopped after it.
+        best: the best metric at this epoch.
+        worst_kept: the worst metric among the trials that continued.
+        agreement: Spearman's rank correlation between the metric at this epoch and the best
+            metric of the whole trial, over the ``judged`` trials. None for fewer than
+            ``MIN_JUDGED``.
+        judged: number of trials that reached this epoch and ran to the end.
+    """
+
+    epoch: int
+    reached: int
+    stopped: int
+    best: float | None
+    worst_kept: float | None
+    agreement: float | None
+    judged: int
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """How many epochs a study trained, and how many it saved.
+
+    Attributes:
+        epochs: epochs trained by all trials together.
+        full_epochs: epochs that all trials would have trained without early stopping.
+        longest: epochs of a trial that runs to the end.
+        stopped: number of trials that the scheduler stopped early.
+        rungs: the epochs at which it stopped them, in ascending order.
+    """
+
+    epochs: int
+    full_epochs: int
+    longest: int
+    stopped: int
+    rungs: list[Rung]
+
+    @property
+    def saved(self) -> float:
+        """The share of the epochs that early stopping saved."""
+        return 1 - self.epochs / self.full_epochs
+
+
+def measure_early_stopping(study: Study, max_rungs: int = 12) -> EarlyStopping:
+    """Return what early stopping saved.
+
+    Args:
+        study: the study.
+        max_rungs: number of rungs to return; those at which most trials stopped are kept.
+    """
+    trials = [trial for trial in study.trial_list if trial.epochs]
+    stopped = [trial for trial in trials if trial.status == "stopped"]
+    done = [trial for trial in trials if trial.status == "done"]
+    counts: dict[int, int] = {}
+    for trial in stopped:
+        counts[trial.epochs[-1]["epoch"]] = counts.get(trial.epochs[-1]["epoch"], 0) + 1
+    longest = int(study.asked.get("config", {}).get("epochs", 0)) or max(
+        (len(trial.epochs) for trial in trials), default=0
+    )
+    kept = sorted(sorted(counts, key=lambda epoch: -counts[epoch])[:max_rungs])
+    sign = -1 if study.mode == "max" else 1
+    rungs = []
+    for epoch in kept:
+        values: dict[int, float] = {}
+        for trial in trials:
+            for record in trial.epochs:
+                if record["epoch"] == epoch and record.get(study.metric) is not None:
+                    values[trial.number] = record[study.metric]
+        ended = {trial.number for trial in stopped if trial.epochs[-1]["epoch"] == epoch}
+        continued = [value for number, value in values.items() if number not in ended]
+        pairs = [
+            (values[trial.number], trial.best_epoch[study.metric])
+            for trial in done
+            if trial.number in values and trial.best_epoch
+        ]
+        rungs.append(
+            Rung(
+                epoch=epoch,
+                reached=sum(trial.epochs[-1]["epoch"] >= epoch for trial in trials),
+                stopped=len(ended),
+                best=min(values.values(), key=lambda value: sign * value, default=None),
+                worst_kept=max(continued, key=lambda value: sign * value, default=None),
+                agreement=_correlate(pairs),
+                judged=len(pairs),
+            )
+        )
+    return EarlyStopping(
+        epochs=sum(len(trial.epochs) for trial in trials),
+        full_epochs=longest * len(trials),
+        longest=longest,
+        stopped=len(stopped),
+        rungs=rungs,
+    )
+
+
+def _correlate(pairs: Sequence[tuple[float, float]]) -> float | None:
+    if len(pairs) < MIN_JUDGED or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
+        return None
+    return float(spearmanr([a for a, _ in pairs], [b for _, b in pairs]).statistic)
