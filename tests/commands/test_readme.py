@@ -163,6 +163,7 @@ class TestTheTutorial:
             pytest.skip("YESNO_ROOT, the folder that holds waves_yesno, is not set")
         return str(request.param)
 
+    @pytest.mark.long
     def test_runs_as_it_stands(
         self, here: Path, corpus: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
