@@ -62,9 +62,9 @@ def local() -> Iterator[Local]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
-        told = cluster.run("raytune_yesno.cli", "cluster", "up", "2", "--num-cpus", "1")
-        (exports,) = (line for line in told.splitlines() if "export" in line)
-        cluster.environment |= dict(word.split("=") for word in exports.split()[1:])
+        words = ("cluster", "up", "2", "--num-cpus", "1", "--json")
+        told = cluster.run("raytune_yesno.cli", *words)
+        cluster.environment |= json.loads(told.splitlines()[-1])["environment"]
         yield cluster
     finally:
         cluster.run("raytune_yesno.cli", "cluster", "down")
