@@ -109,7 +109,7 @@ def test_access_without_a_token_is_refused(local: Local) -> None:
             HOME=nobody,
             RAY_AUTH_MODE="disabled",
         )
-        assert "problem cluster: --address" in told
+        assert "problem cluster: RAY_ADDRESS=" in told
 
 
 def test_doctor_finds_no_problem(local: Local, tmp_path: Path) -> None:
