@@ -1,12 +1,12 @@
-"""Save and load a trained model: a folder that holds plain tensors and JSON, and runs no code.
+"""Checkpoints of trained models: folders of plain tensors and JSON, which execute no code.
 
 ``state_dict_model.pt``
     the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
 ``checkpoint.json``
     config, corpus and its fingerprint, epoch, metrics, history, versions, and ``sha256``: the
-    digest of each other file, and of what this one says itself;
+    digests of the other files and of this description;
 ``resume.pt``
-    the optimiser's state, for going on with training.
+    the optimiser's state, needed to resume training.
 """
 
 import dataclasses
@@ -42,15 +42,15 @@ class Checkpoint:
     """A model at the end of an epoch.
 
     Attributes:
-        config: what was trained.
+        config: the config of the run.
         corpus: ``source`` and ``fingerprint`` of the data; empty for a task without data.
-        epoch: epochs trained, from 1.
-        history: one record an epoch so far; the last is this epoch's.
-        refit: whether the validation part was trained on, too.
+        epoch: epochs trained, at least 1.
+        history: one record for each epoch so far; the last one is of this epoch.
+        refit: whether the model was also trained on the validation part.
         state_dict: parameters, on the CPU.
-        optimizer: the optimiser's ``state_dict``, or None where it was not kept.
-        versions: libraries that made it.
-        calibration: numbers by which its task reads the model's confidences; None without any.
+        optimizer: the optimiser's ``state_dict``, or None if it was not kept.
+        versions: versions of the libraries that wrote it.
+        calibration: numbers by which the task calibrates the model's confidences, or None.
     """
 
     config: Config
@@ -65,14 +65,15 @@ class Checkpoint:
 
     @property
     def metrics(self) -> dict[str, Any]:
+        """The record of the last epoch."""
         return self.history[-1]
 
 
 class UnusableCheckpoint(InputError):
-    """There is no checkpoint where one should be, or it is damaged.
+    """A checkpoint that is missing, damaged, or of another model.
 
     Attributes:
-        what: where, and what is wrong, without what to do.
+        what: where and what is wrong, without what to do.
     """
 
     def __init__(self, what: str, todo: str) -> None:
@@ -81,7 +82,7 @@ class UnusableCheckpoint(InputError):
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write ``folder`` whole or not at all; one that exists is replaced."""
+    """Write a checkpoint to ``folder`` atomically; an existing one is replaced."""
     description = {
         "format": 1,
         "config": checkpoint.config.as_dict(),
@@ -104,7 +105,8 @@ def _write_tensors(tensors: Any, path: Path) -> None:
     """Save tensors to a file.
 
     Raises:
-        OSError: it cannot be written. Given the path, torch raises an error that does not say why.
+        OSError: the file cannot be written. It is opened here because torch, given a path, raises
+            an error without the reason.
     """
     try:
         with path.open("wb") as file:
@@ -114,7 +116,7 @@ def _write_tensors(tensors: Any, path: Path) -> None:
 
 
 def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
-    """Write the description of the files that lie in ``folder``, and the digests of all."""
+    """Write the description of a checkpoint, with the digests of its files."""
     digests = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in (STATE_DICT, RESUME)
@@ -126,11 +128,15 @@ def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint folder; nothing in it is executed.
+    """Load a checkpoint; nothing in it is executed.
+
+    Args:
+        folder: the checkpoint's folder.
+        device: where tensors are loaded to.
 
     Raises:
-        UnusableCheckpoint: the folder is no checkpoint, or is damaged.
-        InputError: its config is of another version.
+        UnusableCheckpoint: the folder is not a checkpoint, or is damaged.
+        InputError: its config is not valid in this version.
     """
     if not (folder / DESCRIPTION).is_file():
         hint = next(
@@ -140,11 +146,11 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             f"{folder}: no checkpoint here (no {DESCRIPTION})",
             f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
         )
-    with _naming_damage(folder):
+    with _report_damage(folder):
         description = _read_description(folder)
         state_dict = _load_tensors(folder / STATE_DICT, device)
         if not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-            raise ValueError(f"{STATE_DICT} holds more than tensors")
+            raise ValueError(f"{STATE_DICT} contains more than tensors")
         optimizer = None
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME, device)
@@ -164,48 +170,48 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Copy a checkpoint so that the target is whole, or as it was, at any moment.
+    """Copy a checkpoint atomically; an existing target is replaced.
 
     Raises:
-        UnusableCheckpoint: what was copied is damaged; the target is as it was.
+        UnusableCheckpoint: the copy is damaged; the target is then unchanged.
     """
     with replace_folder(target) as new:
         for file in source.iterdir():
             shutil.copyfile(file, new / file.name)
-        with _naming_damage(source):
+        with _report_damage(source):
             _read_description(new)
 
 
 def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
-    """Build the model that a checkpoint's config describes, with the checkpoint's weights.
+    """Build the model of a checkpoint's config with the checkpoint's weights.
 
-    Names and shapes are compared first, on no device: a config that claims a huge model takes no
-    memory.
+    Names and shapes are compared first on the ``meta`` device, so that a config of a huge model
+    allocates no memory.
 
     Raises:
-        UnusableCheckpoint: the weights are another model's.
+        UnusableCheckpoint: the weights are of another model.
     """
     with torch.device("meta"):
         wanted = build_model().state_dict()
     found = checkpoint.state_dict
     if wanted.keys() != found.keys():
-        raise _does_not_fit(STATE_DICT, "other names")
+        raise _mismatch(STATE_DICT, "other names")
     for name, value in wanted.items():
         if value.shape != found[name].shape:
-            raise _does_not_fit(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
+            raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
     model = build_model()
     try:
         model.load_state_dict(found)
-    except Exception as error:  # torch raises many kinds
-        raise _does_not_fit(STATE_DICT, error) from error
+    except Exception as error:  # torch raises many types
+        raise _mismatch(STATE_DICT, error) from error
     return model
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Go on with a checkpoint's optimiser, where it was kept.
+    """Restore the state of a checkpoint's optimiser, if it was kept.
 
     Raises:
-        UnusableCheckpoint: it is another model's.
+        UnusableCheckpoint: the state is of another model or optimiser.
     """
     if not checkpoint.optimizer:
         return
@@ -220,33 +226,33 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
             for parameter in group["params"]:
                 for name, value in optimizer.state.get(parameter, {}).items():
                     _check_moment(name, value, parameter)
-    except Exception as error:  # torch raises many kinds
-        raise _does_not_fit(RESUME, error) from error
+    except Exception as error:  # torch raises many types
+        raise _mismatch(RESUME, error) from error
 
 
 def _check_option(name: str, value: Any, before: Any) -> None:
-    """Raise ValueError unless an option is of the kind that it has anew, and of its range."""
+    """Raise ValueError unless an option has the type of its initial value, and a sane size."""
     if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
         for one, other in zip(value, before, strict=True):
             _check_option(name, one, other)
     elif isinstance(before, float):
         if type(value) not in (int, float) or not abs(value) <= 1e30:
-            raise ValueError(f"{name} is no number that it could be")
+            raise ValueError(f"{name} is not a number in range")
     elif type(value) is not type(before):
-        raise ValueError(f"{name} is of another kind")
+        raise ValueError(f"{name} has another type")
 
 
 def _check_moment(name: str, value: Any, parameter: torch.Tensor) -> None:
-    """Raise ValueError unless it is the step, nothing, or of the parameter's shape."""
+    """Raise ValueError unless a moment is a step, None, or of the parameter's shape."""
     if value is None:
         return
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is no tensor")
+        raise ValueError(f"{name} is not a tensor")
     if value.shape != (() if name == "step" else parameter.shape):
         raise ValueError(f"{name} has shape {tuple(value.shape)}")
 
 
-def _does_not_fit(name: str, reason: object) -> UnusableCheckpoint:
+def _mismatch(name: str, reason: object) -> UnusableCheckpoint:
     return UnusableCheckpoint(
         f"{name} does not fit the checkpoint's config ({' '.join(str(reason).split())})",
         "use another checkpoint",
@@ -257,31 +263,31 @@ def _load_tensors(file: Path, device: str | torch.device) -> dict[str, Any]:
     """Read a file of tensors and plain values."""
     try:
         content = torch.load(file, map_location=device, weights_only=True)
-    except pickle.UnpicklingError:  # torch goes on to say how to run what is in it
-        raise ValueError(f"{file.name} is damaged, or holds more than tensors") from None
+    except pickle.UnpicklingError:  # torch's message explains how to execute the file
+        raise ValueError(f"{file.name} is damaged, or contains more than tensors") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file.name} holds no mapping")
+        raise ValueError(f"{file.name} is not a mapping")
     return content
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    """Read what a checkpoint says of itself; all that it names is as it was saved."""
+    """Read a checkpoint's description, and verify the files that it names."""
     description = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
     if not isinstance(description, dict):
-        raise ValueError(f"{DESCRIPTION} is no mapping")
+        raise ValueError(f"{DESCRIPTION} is not a mapping")
     _check_digests(description, folder)
     _check_description(description)
     return description
 
 
 @contextmanager
-def _naming_damage(folder: Path) -> Iterator[None]:
-    """Raise what goes wrong in reading a checkpoint as one error that says where."""
+def _report_damage(folder: Path) -> Iterator[None]:
+    """Convert errors in reading a checkpoint to UnusableCheckpoint with the folder."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # torch and json raise many kinds for a damaged file
+    except Exception as error:  # torch and json raise many types for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpoint(
             f"{folder}: the checkpoint is damaged ({reason})", "use another one"
@@ -289,27 +295,27 @@ def _naming_damage(folder: Path) -> Iterator[None]:
 
 
 def _check_description(description: dict[str, Any]) -> None:
-    """Raise ValueError where a field is missing or of another kind."""
+    """Raise ValueError if a field is missing or has another type."""
     for key, kind in _FIELDS.items():
         if type(description.get(key)) is not kind:
-            raise ValueError(f"{DESCRIPTION}: {key} is missing, or not as it was saved")
+            raise ValueError(f"{DESCRIPTION}: {key} is missing or has another type")
     for key in ("corpus", "versions"):
         if not all(isinstance(value, str) for value in description[key].values()):
-            raise ValueError(f"{DESCRIPTION}: {key} holds more than texts")
+            raise ValueError(f"{DESCRIPTION}: {key} contains more than texts")
     history = description["history"]
     if not all(isinstance(metrics, dict) for metrics in history):
-        raise ValueError(f"{DESCRIPTION}: the history is not one of epochs")
+        raise ValueError(f"{DESCRIPTION}: the history is not a list of epochs")
     if not 0 < len(history) == description["epoch"]:
-        raise ValueError("its history is not that of its epochs")
+        raise ValueError(f"{DESCRIPTION}: the history does not match the number of epochs")
 
 
 def _read_calibration(description: dict[str, Any]) -> dict[str, float] | None:
-    """Return the calibration; older versions wrote none."""
+    """Return the calibration, or None; older versions wrote none."""
     found = description.get("calibration")
     if found is not None and not (
         isinstance(found, dict) and all(type(value) is float for value in found.values())
     ):
-        raise ValueError(f"{DESCRIPTION}: calibration is not as it was saved")
+        raise ValueError(f"{DESCRIPTION}: calibration has another type")
     return found
 
 
@@ -318,19 +324,19 @@ _FIELDS |= {"versions": dict}
 
 
 def _check_digests(description: dict[str, Any], folder: Path) -> None:
-    """Raise ValueError where a file is not the one that was saved.
+    """Raise ValueError if a file was changed after it was saved.
 
-    It tells chance from intent no better than any digest that lies beside its file: against
-    strangers, nothing in a checkpoint is executed.
+    Digests detect accidents, not attacks: they are stored beside the files. Against attacks,
+    nothing in a checkpoint is executed.
     """
     if not isinstance(description.get("sha256"), dict):
-        raise ValueError(f"{DESCRIPTION} holds no digests")
+        raise ValueError(f"{DESCRIPTION} has no digests")
     digests = dict(description["sha256"])
     if digests.pop(DESCRIPTION, None) != _digest({**description, "sha256": digests}):
-        raise ValueError(f"{DESCRIPTION} is not as it was saved")
+        raise ValueError(f"{DESCRIPTION} was changed after it was saved")
     for name in digests.keys() & {STATE_DICT, RESUME}:
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digests[name]:
-            raise ValueError(f"{name} is not as it was saved")
+            raise ValueError(f"{name} was changed after it was saved")
 
 
 def _digest(description: dict[str, Any]) -> str:
@@ -339,7 +345,10 @@ def _digest(description: dict[str, Any]) -> str:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Give a scratch folder to fill; on success it takes ``folder``'s place in one rename."""
+    """Yield a temporary folder to fill, and on success rename it to ``folder``.
+
+    An existing folder is replaced; on failure it is restored.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     old = scratch.with_name(scratch.name + "-old")
@@ -358,8 +367,8 @@ def replace_folder(folder: Path) -> Iterator[Path]:
                 old.rename(folder)
 
 
-def settle_folder(folder: Path) -> None:
-    """Clear up what a killed :func:`replace_folder` left; nobody may be writing."""
+def recover_folder(folder: Path) -> None:
+    """Clean up after a killed :func:`replace_folder`; no other process may be writing."""
     for left in folder.parent.glob(f".{folder.name}-*"):
         if left.name.endswith("-old") and not folder.exists():
             left.rename(folder)
@@ -368,7 +377,7 @@ def settle_folder(folder: Path) -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+    """Return the versions of Python and of the libraries that results depend on."""
     names = ("raytune-yesno", "torch", "torchaudio", "ray", "numpy")
     versions = {"python": platform.python_version()}
     for name in names:

@@ -26,6 +26,7 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
 from raytune_yesno.home import ensure_home
 from raytune_yesno.numerals import read_number
+from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 
 # A name that nothing can have, or that the user may not look at.
 _NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
@@ -265,35 +266,17 @@ def _add_tune(commands: Any) -> None:
         "together, and the test part is read once.",
     )
     _add_run_options(parser)
-    parser.add_argument("--trials", type=_whole, metavar="N", help="how many trials [32]")
-    parser.add_argument(
-        "--search",
-        metavar="NAME",
-        help="manual, grid, random, tpe, bayesian, pso, genetic, cmaes or bohb [tpe]",
-    )
+    for setting in STUDY_SETTINGS:
+        _add_setting(parser, setting)
     parser.add_argument(
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
         help="a trial of search manual, repeatable: learning_rate=1e-3,hidden_units=64",
     )
-    parser.add_argument(
-        "--scheduler",
-        metavar="NAME",
-        help="fifo, asha, hyperband, median or pbt [asha; of search manual fifo]",
-    )
     parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
     parser.add_argument(
         "--workers-per-trial", type=_whole, metavar="N", help="data-parallel workers of a trial [1]"
-    )
-    parser.add_argument(
-        "--max-concurrent", type=_whole, metavar="N", help="most trials at a time [as many as fit]"
-    )
-    parser.add_argument(
-        "--ordered",
-        action="store_true",
-        default=None,
-        help="come to the same run after run, on any number of slots, for some waiting",
     )
     parser.add_argument(
         "--resume", metavar="STUDY", help="go on with an interrupted study, in a folder or at a URI"
@@ -324,26 +307,6 @@ def _add_tune(commands: Any) -> None:
         help="save each trial every S seconds of its training: what a crash may cost [10]",
     )
     parser.add_argument(
-        "--time-budget", type=_real, metavar="S", help="end the search after S seconds"
-    )
-    parser.add_argument(
-        "--target",
-        metavar="METRIC=VALUE",
-        help="end the search once a trial reaches it: wer=0, loss=0.1",
-    )
-    parser.add_argument(
-        "--patience",
-        type=_whole,
-        metavar="N",
-        help="end the search when N trials have brought no improvement",
-    )
-    parser.add_argument(
-        "--max-failures",
-        type=_whole,
-        metavar="N",
-        help="end the search when more than N trials have failed",
-    )
-    parser.add_argument(
         "--log",
         metavar="tensorboard|mlflow=URI",
         action="append",
@@ -351,6 +314,18 @@ def _add_tune(commands: Any) -> None:
         dest="logs",
         help="show the trials there, too, while they run; repeatable",
     )
+
+
+def _add_setting(parser: Any, setting: StudySetting) -> None:
+    """Add the flag of a study's setting, if it has one."""
+    if not setting.help:
+        return
+    flag = "--" + setting.name.replace("_", "-")
+    if setting.kind is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=setting.help)
+    else:
+        kind = {int: _whole, float: _real, str: str}[setting.kind]
+        parser.add_argument(flag, type=kind, metavar=setting.metavar, help=setting.help)
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -1,8 +1,8 @@
-"""What a run is: one frozen, checked configuration.
+"""The configuration of a run: one frozen, validated object.
 
-A config has the keys of every run (:class:`Config`) and those of its task, which declares them as a
-dataclass ``Settings``. Layers of changes (the defaults, a YAML file, ``--set key=value``, a trial's
-point) are merged by :func:`build_config` and nowhere else, on the driver, before anything starts.
+A config has the keys of every run (:class:`Config`) and those of its task, which declares them in a
+dataclass ``Settings``. :func:`build_config` merges all layers of changes: the defaults, a YAML
+file, ``--set key=value``, and a trial's point. It runs on the driver, before anything starts.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from raytune_yesno.metrics import Objective, build_objective
 from raytune_yesno.numerals import read_number
 from raytune_yesno.registry import Registry
 
-NumWorkers = int | tuple[int, int]  # or the fewest and the most of an elastic run
+NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
 
 
 def setting(
@@ -33,17 +33,28 @@ def setting(
 ) -> Any:
     """Declare one key of a config, as a field of a dataclass.
 
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from raytune_yesno.config import setting
+        >>> @dataclass(frozen=True)
+        ... class Settings:
+        ...     hidden_units: int = setting(64, "units of the hidden layer", low=1, inherited=True)
+        ...     dropout: float = setting(0.1, "dropout before the last layer", low=0.0, high=0.9)
+        >>> Settings().hidden_units
+        64
+
     Args:
-        default: its value where nothing else is said; a tuple stands for a list.
+        default: the default value; a tuple stands for a list.
         help: one line, for ``train --help-config``.
-        low, high: the closed range of a number, or of each number of a list.
-        options: the values of a word.
-        shared: the same for all trials of a study; a search space cannot vary it.
-        coupled: a value can be wrong together with that of another coupled key, where each is
-            right alone; a search space is then checked at all their combinations.
-        on_resume: may change when a run is resumed.
-        inherited: trained weights or the optimiser's state depend on it, so a copy that
-            population-based training makes keeps the value.
+        low: smallest value of a number, or of each number of a list.
+        high: largest value, in the same way.
+        options: the valid values of a text.
+        shared: whether all trials of a study have the same value; a search space cannot vary it.
+        coupled: whether a valid value can be invalid in combination with another coupled key; a
+            search space is then checked at all combinations of these keys.
+        on_resume: whether the value may change when a run is resumed.
+        inherited: whether trained weights or the optimiser's state depend on the value. A copy made
+            by population-based training then keeps it.
     """
     metadata = {
         "help": help,
@@ -60,23 +71,23 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What every run has; a task adds the keys of its ``Settings`` (see :func:`config_class`)."""
+    """The keys of every run; a task adds those of its ``Settings``, see :func:`config_class`."""
 
-    task: str = setting("yesno", "what is learnt: yesno, sine, or your own", shared=True)
-    metric: str = setting("", "metric that decides; empty for the task's first", shared=True)
+    task: str = setting("yesno", "what to train: yesno, sine, or your own", shared=True)
+    metric: str = setting("", "metric to optimise; empty for the task's first", shared=True)
     mode: str = setting(
-        "", "whether its min or max is best; empty for the metric's own", shared=True
+        "", "min or max: which value is best; empty for the metric's own", shared=True
     )
     epochs: int = setting(
         16,
-        "passes over the training part",
+        "passes over the training data",
         low=1,
         high=1_000_000,
         shared=True,
         on_resume=True,
     )
     batch_size: int = setting(
-        2, "examples in a step, over all workers together", low=1, high=1_000_000
+        2, "examples in a step, summed over all workers", low=1, high=1_000_000
     )
 
     optimizer: str = setting(
@@ -91,19 +102,19 @@ class Config:
     )
     weight_decay: float = setting(1e-2, "weight decay (decoupled for adamw)", low=0.0)
     warmup: float = setting(
-        0.2, "share of training in which the learning rate rises from zero", low=0.0, high=1.0
+        0.2, "share of training during which the learning rate rises from zero", low=0.0, high=1.0
     )
     lr_decay: float = setting(
         1.0,
-        "share of the learning rate gone by the end, along a half cosine; 0 keeps it",
+        "share by which the learning rate falls until the end, as a half cosine; 0 for none",
         low=0.0,
         high=1.0,
     )
-    clip_norm: float = setting(5.0, "largest gradient norm; 0 clips nothing", low=0.0)
+    clip_norm: float = setting(5.0, "maximum gradient norm; 0 for no clipping", low=0.0)
 
     num_workers: int | tuple[int, int] = setting(
         1,
-        "data-parallel workers; 0 runs in the calling process, 1:4 on as many as there are",
+        "data-parallel workers; 0 trains in this process, 1:4 on as many as are available",
         low=0,
         high=4096,
         shared=True,
@@ -112,7 +123,7 @@ class Config:
     use_gpu: bool = setting(False, "give every worker a GPU", shared=True, on_resume=True)
     gpus_per_worker: float = setting(
         1.0,
-        "how much of a GPU that is; trials can share one",
+        "share of a GPU that each worker has; trials can share one",
         low=0.01,
         high=64.0,
         shared=True,
@@ -121,47 +132,51 @@ class Config:
     dtype: str = setting(
         "float32", "floating-point type of the arithmetic", options=("float32", "float64")
     )
-    seed: int = setting(0, "seed of everything random", low=0, high=2**31 - 1, shared=True)
+    seed: int = setting(0, "random seed", low=0, high=2**31 - 1, shared=True)
 
     def __post_init__(self) -> None:
         for key in dataclasses.fields(self):
             _check_range(key, getattr(self, key.name))
         if not self.min_workers <= self.max_workers or (self.is_elastic and not self.min_workers):
             raise InputError(
-                f"num_workers: '{self.min_workers}:{self.max_workers}' is no range; LOW:HIGH "
-                "begins at 1 or more and does not fall"
+                f"num_workers: '{self.min_workers}:{self.max_workers}' is not a valid range; write "
+                "LOW:HIGH with 1 <= LOW <= HIGH"
             )
         self.check()
         build_objective(find_task(self.task).metrics, self.metric, self.mode)
 
     def check(self) -> None:
-        """Raise InputError if keys are wrong together; a task's ``Settings`` may define it."""
+        """Check combinations of keys; a task's ``Settings`` may override this.
+
+        Raises:
+            InputError: a combination is invalid.
+        """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.as_dict(),)
 
     @property
     def objective(self) -> Objective:
-        """What epochs and trials are judged by."""
+        """The objective by which epochs and trials are compared."""
         return build_objective(find_task(self.task).metrics, self.metric, self.mode)
 
     @property
     def is_elastic(self) -> bool:
-        """Whether the number of workers follows the nodes that there are."""
+        """Whether the number of workers follows the resources of the cluster."""
         return isinstance(self.num_workers, tuple)
 
     @property
     def min_workers(self) -> int:
-        """The fewest workers that train."""
+        """The minimum number of workers."""
         return self.num_workers[0] if isinstance(self.num_workers, tuple) else self.num_workers
 
     @property
     def max_workers(self) -> int:
-        """The most workers that train."""
+        """The maximum number of workers."""
         return self.num_workers[1] if isinstance(self.num_workers, tuple) else self.num_workers
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a plain, JSON-ready mapping that :func:`build_config` takes back."""
+        """Return a plain, JSON-ready mapping that :func:`build_config` accepts."""
         plain = {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
@@ -184,7 +199,7 @@ def find_task(name: str) -> Any:
     """Return the class of a task, see :class:`raytune_yesno.tasks.task.Task`.
 
     Raises:
-        InputError: there is no such task.
+        InputError: the task is unknown.
     """
     return TASKS.find(name)
 
@@ -193,10 +208,10 @@ _classes: dict[str, type[Config]] = {}
 
 
 def config_class(task: str) -> type[Config]:
-    """Return the class of a task's configs: the keys of every run, and those of its ``Settings``.
+    """Return the class of a task's configs: :class:`Config` with the task's ``Settings``.
 
     Raises:
-        InputError: there is no such task.
+        InputError: the task is unknown.
     """
     if task not in _classes:
         own = getattr(find_task(task), "Settings", None)
@@ -207,20 +222,27 @@ def config_class(task: str) -> type[Config]:
 
 
 def _rebuild(plain: Mapping[str, Any]) -> Config:
-    """Unpickle a config; what a driver sends to its workers names code that may run there."""
+    """Unpickle a config; a task that the driver sends to its own workers is trusted there."""
     TASKS.trust(plain["task"])
     return build_config(plain)
 
 
 def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
-    """Merge layers of changes, later ones winning, over the defaults of their task and model.
+    """Merge layers of changes with the defaults of their task and model.
+
+    Example:
+        >>> from raytune_yesno.config import build_config
+        >>> config = build_config({"task": "sine", "epochs": 5}, {"epochs": "8"})
+        >>> config.epochs, config.optimizer
+        (8, 'sgd')
 
     Args:
-        layers: mappings from key to value; values may be strings as typed on a command line.
-        where: what the layers came from, for error messages.
+        layers: mappings from key to value; later ones override earlier ones. Values may be text, as
+            typed on a command line.
+        where: the source of the layers, for error messages.
 
     Raises:
-        InputError: a key is unknown (the nearest right one is named) or a value is out of range.
+        InputError: a key is unknown (the message suggests the nearest one), or a value is invalid.
     """
     name = next((str(layer["task"]) for layer in reversed(layers) if "task" in layer), Config.task)
     try:
@@ -248,10 +270,10 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
 
 
 def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recorded config as a layer for :func:`build_config`.
+    """Return a config recorded by an older version as a layer for :func:`build_config`.
 
-    Keys that the task had once and has no more (its ``retired``) are dropped, and keys that came
-    later get the value that stands for how it was before (its ``legacy``).
+    Keys that the task has removed since (its ``retired``) are dropped. Keys that it has added since
+    get the value that reproduces the former behaviour (its ``legacy``).
     """
     try:
         task = find_task(str(record.get("task", Config.task)))
@@ -272,7 +294,11 @@ def _types(made: type[Config]) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str, Any]:
-    """Turn ``key=value`` strings into a layer for :func:`build_config`."""
+    """Parse ``key=value`` texts to a layer for :func:`build_config`.
+
+    Raises:
+        InputError: one has another form.
+    """
     layer: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -283,7 +309,7 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
 
 
 def config_help(task: str = Config.task) -> str:
-    """Return one line a key of a task's config: name, meaning, options, default."""
+    """Return one line for each key of a task's config: name, meaning, options, default."""
     lines = []
     usual = build_config({"task": task})
     for key in dataclasses.fields(usual):
@@ -297,7 +323,7 @@ def config_help(task: str = Config.task) -> str:
 
 
 def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
-    """Read a value as the key's type; text holds decimal numbers, `true` or `false`, or a list."""
+    """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
     try:
         if kind == NumWorkers:
             return _num_workers(value)
@@ -322,14 +348,14 @@ _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a word",
+    str: "text",
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def _split(text: str) -> list[str]:
-    """Return the items of a list as typed: ``16,32`` or ``[16, 32]``."""
+    """Split a list given as text, ``16,32`` or ``[16, 32]``."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
@@ -337,7 +363,7 @@ def _split(text: str) -> list[str]:
 
 
 def _num_workers(value: Any) -> NumWorkers:
-    """Read ``2``, or ``1:4``; a range of one number is that number."""
+    """Parse ``2`` or ``1:4``; a range of equal limits is a number."""
     if isinstance(value, str) and ":" in value:
         value = value.split(":")
     if not isinstance(value, list | tuple):
@@ -349,7 +375,7 @@ def _num_workers(value: Any) -> NumWorkers:
 def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
     low, high, options = (key.metadata[name] for name in ("low", "high", "options"))
     if options and value not in options:
-        raise InputError(f"{key.name}: {value!r} is not one; {suggest_name(str(value), options)}")
+        raise InputError(f"{key.name}: {value!r} is not valid; {suggest_name(str(value), options)}")
     if low is None:
         return
     for number in value if isinstance(value, tuple) else (value,):

@@ -1,15 +1,15 @@
-"""What goes wrong through no fault of the program, said so that a person can mend it."""
+"""Errors caused by input or environment, with messages that say how to fix them."""
 
 import difflib
 import re
 import shlex
 from collections.abc import Iterable
 
-_LONGEST_LINE = 600
+_MAX_LINE_LENGTH = 600
 
 
-class _Said(Exception):
-    """Hold lines for people, which stay lines whatever names and values they tell of."""
+class _MessageError(Exception):
+    """An error of one or more printable lines, whatever names and values are put into them."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__(*map(one_line, lines))
@@ -18,27 +18,27 @@ class _Said(Exception):
         return "\n  ".join(self.args)
 
 
-class InputError(_Said, ValueError):
+class InputError(_MessageError, ValueError):
     """Bad usage, configuration or input: one line that says what, where and what to do.
 
-    Where several things are wrong at once, further lines name each. The command line prints it and
-    exits with code 2.
+    If several things are wrong, there is one further line for each. The command line prints the
+    message and exits with code 2.
     """
 
 
-class WorkError(_Said, RuntimeError):
-    """The work itself failed; one line. The command line prints it and exits with code 1."""
+class WorkError(_MessageError, RuntimeError):
+    """A failure of the work itself. The command line prints the message and exits with code 1."""
 
 
 class UnfinishedError(WorkError):
-    """The work failed, and can be resumed once the cause is mended."""
+    """A failure of work that can be resumed once its cause is fixed."""
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line that a terminal can show: cut, and without control characters."""
+    """Return a text as one line for a terminal: shortened, and without control characters."""
     text = to_utf8(text)
-    if len(text) > _LONGEST_LINE:
-        text = f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 4 :]}"
+    if len(text) > _MAX_LINE_LENGTH:
+        text = f"{text[: _MAX_LINE_LENGTH // 2]} … {text[-_MAX_LINE_LENGTH // 4 :]}"
     return escape_controls(text)
 
 
@@ -53,23 +53,23 @@ def escape_controls(text: str) -> str:
 
 
 def to_utf8(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which UTF-8 cannot hold.
+    r"""Return a text with escapes in place of lone surrogates, which UTF-8 cannot encode.
 
-    Python has them for bytes of file names that are not UTF-8: byte 255 is written ``\\xff``.
+    In Python they stand for bytes of file names that are not UTF-8: byte 255 becomes ``\xff``.
     """
     return re.sub("[\ud800-\udfff]", lambda found: _escape(found[0]), text)
 
 
-def _escape(half: str) -> str:
-    number = ord(half)
+def _escape(surrogate: str) -> str:
+    number = ord(surrogate)
     return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
 
 
 def quote(text: str) -> str:
-    """Return a text as one word for a shell, in printable characters."""
+    """Quote a text as one word for a shell, in printable characters."""
     if text.isprintable():
         return shlex.quote(text)
-    # What bash, zsh and ksh read as bytes.
+    # $'…' with octal bytes, which bash, zsh and ksh understand.
     letters = (
         letter if letter.isprintable() and letter not in "'\\" else _quote_bytes(letter)
         for letter in text
@@ -82,11 +82,11 @@ def _quote_bytes(letter: str) -> str:
 
 
 class Interrupted(Exception):
-    """A signal asked to stop; what was reached is saved.
+    """A stop by a signal, after the work so far has been saved.
 
     Attributes:
-        signum: the signal.
-        resume: the command that goes on, where there is one.
+        signum: the number of the signal.
+        resume: the command that resumes the work; empty if there is none.
     """
 
     def __init__(self, signum: int, resume: str = "") -> None:
@@ -96,9 +96,9 @@ class Interrupted(Exception):
 
 
 def find_interruption(error: BaseException) -> Interrupted | None:
-    """Return the interruption that an exception is, or that it came of.
+    """Return the interruption among an exception and its causes, if there is one.
 
-    Where a signal is handled in the midst of Ray's compiled code, a SystemError comes over it.
+    If a signal is handled inside Ray's compiled code, Python raises SystemError from it.
     """
     found: BaseException | None = error
     while found:
@@ -109,7 +109,7 @@ def find_interruption(error: BaseException) -> Interrupted | None:
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error message about an unknown name: the nearest right one, or all."""
+    """Return the end of an error message about an unknown name: the nearest valid name, or all."""
     options = [str(option) for option in known]
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     if close:

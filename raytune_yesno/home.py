@@ -1,4 +1,4 @@
-"""A home for users who have none: containers run under ids that no password file knows."""
+"""A home folder for users without one, such as unknown user ids in containers."""
 
 import os
 import stat
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def ensure_home() -> None:
-    """Set ``HOME`` and ``USER`` where the system knows neither.
+    """Set ``HOME`` and ``USER`` if the system has no values for them.
 
-    Libraries ask for both. The folder is for this user alone: Ray's token is kept there.
+    Libraries read both. The folder is private to the user, because Ray stores its token there.
     """
     user = f"user-{os.getuid()}" if hasattr(os, "getuid") else "user"
     if not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
@@ -21,7 +21,7 @@ def ensure_home() -> None:
 
 
 def _make_private(name: str) -> Path:
-    """Return a folder of this name among the temporary ones, or of a new name if it is others'."""
+    """Return a private temporary folder of this name; of a new name if another user owns it."""
     folder = Path(tempfile.gettempdir(), name)
     try:
         folder.mkdir(mode=0o700)

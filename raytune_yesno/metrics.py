@@ -1,4 +1,4 @@
-"""Metrics: what a task reports after an epoch, which way is better, how people read it."""
+"""Metrics that tasks report after an epoch, and objectives built from them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,20 @@ Format = Literal["number", "percent"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that a task reports after every epoch.
+    """A number that a task reports after every epoch.
+
+    Example:
+        >>> from raytune_yesno.metrics import Metric
+        >>> accuracy = Metric("valid_accuracy", mode="max", format="percent", label="accuracy")
+        >>> accuracy.show(0.875)
+        '87.5%'
+        >>> accuracy.cost({"valid_accuracy": 0.875})
+        -0.875
 
     Attributes:
         name: its key in the epoch's record.
-        mode: whether the smallest or the largest value is best.
-        format: how people read it: ``number`` (four digits) or ``percent`` (of a fraction).
+        mode: ``min`` if the smallest value is best, ``max`` if the largest is.
+        format: ``number`` (four significant digits) or ``percent`` (of a fraction).
         label: a short name, which ``--target`` and ``--metric`` also accept.
     """
 
@@ -28,26 +36,26 @@ class Metric:
     label: str = ""
 
     def cost(self, record: Mapping[str, Any]) -> float:
-        """Return the value as a cost: less is better; infinity if it is missing or not finite."""
+        """Return the value as a cost to minimise; infinity if it is missing or not finite."""
         value = record.get(self.name)
         if not isinstance(value, int | float) or not math.isfinite(value):
             return math.inf
         return float(value) if self.mode == "min" else -float(value)
 
     def show(self, value: Any) -> str:
-        """Return a value for people; an empty text if there is none."""
+        """Format a value for people; empty if there is none."""
         if not isinstance(value, int | float):
             return ""
         return f"{value:.1%}" if self.format == "percent" else f"{value:.4g}"
 
     @property
     def title(self) -> str:
-        """The label, or the name in words."""
+        """The label, or the name with spaces."""
         return self.label or self.name.replace("_", " ")
 
 
 TRAIN_LOSS = Metric("train_loss", label="train loss")
-"""What the training loop itself reports, for every PyTorch task."""
+"""The metric that the training loop itself reports, for every PyTorch task."""
 
 
 SMOOTH_EPOCHS = 3
@@ -55,32 +63,38 @@ SMOOTH_EPOCHS = 3
 
 
 def find_best_epoch(costs: Sequence[float], smooth: int = SMOOTH_EPOCHS) -> int | None:
-    """Return the index of the best epoch, or None where none has a finite value.
+    """Return the index of the best epoch, or None if no epoch has a finite value.
 
-    Epochs are compared by the mean over an epoch and those before it, ``smooth`` in all, so that
-    luck on a small validation part decides less; of equal epochs the later one wins. An epoch with
-    fewer before it counts only if there is no other, so an early, half-trained epoch never wins
-    because it was not smoothed. Epochs without a finite value are skipped.
+    Epochs are compared by the mean cost of ``smooth`` epochs, the epoch and those before it. This
+    reduces the influence of chance on a small validation part. Of equal epochs, the later one wins.
+    An epoch with too few epochs before it counts only if there is no other, so that an early,
+    half-trained epoch cannot win for lack of smoothing. Epochs without a finite value are skipped.
 
-    The choice moves forward only: a further epoch becomes the best, or the best one stays. So it is
-    enough to keep the checkpoint of an epoch that is the best when it ends.
+    A new epoch becomes the best, or the best one stays; an earlier one never becomes the best
+    later. It is therefore sufficient to keep the checkpoint of the epoch that is best so far.
 
     Args:
-        costs: of each epoch, in order; less is better.
+        costs: the cost of each epoch, in order, to be minimised.
         smooth: epochs in a mean; 1 compares single epochs.
     """
     found = [(index, cost) for index, cost in enumerate(costs) if math.isfinite(cost)]
     best, least = None, math.inf
-    for place in range(max(0, min(smooth, len(found)) - 1), len(found)):
-        recent = [cost for _, cost in found[max(0, place + 1 - smooth) : place + 1]]
+    for last in range(max(0, min(smooth, len(found)) - 1), len(found)):
+        recent = [cost for _, cost in found[max(0, last + 1 - smooth) : last + 1]]
         if (mean := math.fsum(recent) / len(recent)) <= least:
-            best, least = found[place][0], mean
+            best, least = found[last][0], mean
     return best
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a run is judged by.
+    """The criterion by which epochs and trials are compared.
+
+    Example:
+        >>> from raytune_yesno.metrics import Metric, Objective
+        >>> objective = Objective(Metric("accuracy", mode="max"), smooth=1)
+        >>> objective.find_best([{"accuracy": 0.7}, {"accuracy": 0.9}, {"accuracy": 0.8}])
+        1
 
     Attributes:
         metric: the metric that decides.
@@ -94,11 +108,11 @@ class Objective:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics, the one that decides first."""
+        """All metrics, the deciding one first."""
         return (self.metric, *self.ties)
 
     def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return a key that orders epochs or trials: the least is best."""
+        """Return a sort key of an epoch or trial; the smallest is best."""
         return tuple(metric.cost(record) for metric in self.metrics)
 
     def epoch_score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
@@ -110,7 +124,7 @@ class Objective:
         return self.metric.cost(record), -record["epoch"]
 
     def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
-        """Return the position of the best epoch, by :func:`find_best_epoch`; None without any.
+        """Return the index of the best epoch, see :func:`find_best_epoch`, or None.
 
         Args:
             records: the epochs of a run, in order.
@@ -118,26 +132,31 @@ class Objective:
         return find_best_epoch([self.metric.cost(record) for record in records], self.smooth)
 
     def reached(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record holds a finite value of the deciding metric."""
+        """Return whether a record has a finite value of the deciding metric."""
         return math.isfinite(self.metric.cost(record))
 
     def as_dicts(self) -> list[dict[str, str]]:
-        """Return plain mappings, which :meth:`from_dicts` reads."""
+        """Return the metrics as plain mappings, for :meth:`from_dicts`."""
         return [asdict(metric) for metric in self.metrics]
 
     @classmethod
     def from_dicts(cls, plain: Iterable[Mapping[str, str]]) -> "Objective":
-        """Read what :meth:`as_dicts` returned; keys of later versions are ignored."""
+        """Build an objective from the result of :meth:`as_dicts`; unknown keys are ignored."""
         known = Metric.__dataclass_fields__.keys()
         first, *rest = (Metric(**{k: v for k, v in each.items() if k in known}) for each in plain)  # type: ignore[arg-type]
         return cls(first, tuple(rest))
 
 
 def find_metric(name: str, known: Sequence[Metric], where: str = "metric") -> Metric:
-    """Return the metric that has a name or label.
+    """Return the metric of a name or label.
+
+    Args:
+        name: the name or label.
+        known: the metrics to search.
+        where: the setting that contains the name, for the error message.
 
     Raises:
-        InputError: none has; the nearest name is suggested.
+        InputError: the name is unknown; the message suggests the nearest one.
     """
     for metric in known:
         if name in (metric.name, metric.label):
@@ -150,22 +169,22 @@ def build_objective(known: Sequence[Metric], name: str = "", mode: str = "") -> 
     """Return the objective of a run.
 
     Args:
-        known: the metrics that the task declares; the first is its own objective.
-        name: the metric to judge by instead; empty for the first.
-        mode: ``min`` or ``max`` instead of the metric's own direction; empty for that.
+        known: the metrics that the task declares; the first is the default objective.
+        name: another metric to use as the objective; empty for the first.
+        mode: ``min`` or ``max`` to override the metric's own mode; empty to keep it.
 
     Raises:
-        InputError: no metric has the name, or the mode is unknown.
+        InputError: the metric or the mode is unknown.
     """
     metric = find_metric(name, known) if name else known[0]
     if mode not in ("", "min", "max"):
-        raise InputError(f"mode: {mode!r} is neither min nor max")
+        raise InputError(f"mode: {mode!r} is not valid; choose min or max")
     ties = tuple(other for other in known if other.name != metric.name)
     return Objective(replace(metric, mode=mode) if mode else metric, ties)  # type: ignore[arg-type]
 
 
 COST = "cost"
-"""The key under which schedulers and searches see a trial's objective: always minimised."""
+"""The key of a trial's objective in reports to schedulers and searches; always minimised."""
 
 LEGACY_METRICS = (
     Metric("valid_loss", label="loss"),
@@ -175,4 +194,4 @@ LEGACY_METRICS = (
 """The metrics of studies that were recorded before studies declared them."""
 
 LEGACY_OBJECTIVE = Objective(LEGACY_METRICS[0], LEGACY_METRICS[1:], smooth=1)
-"""What these were judged by: the least loss of any single epoch."""
+"""Their objective: the smallest loss of a single epoch."""

@@ -1,12 +1,12 @@
-"""Read numbers, one way in every place: config keys, spaces, points, options, stop conditions."""
+"""Reading of numbers, the same for config keys, spaces, points, options and stop conditions."""
 
 import re
 from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
 
-# Python also reads `1_000` and the digits of other scripts, YAML 1.1 `010` as 8 and `1:30` as 90:
-# each would be a surprise.
+# Refused on purpose: `1_000` and digits of other scripts, which Python accepts, and the YAML 1.1
+# forms `010` for 8 and `1:30` for 90.
 _NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", re.ASCII)
 
 
@@ -16,14 +16,14 @@ def read_number(value: Any, kind: type[Number]) -> Number:
     A whole number may be written ``2.0`` or ``2e0``.
 
     Raises:
-        ValueError: the text is no number, or the number is not whole, or too large for a float.
+        ValueError: the text is not a number, or the number is not whole or too large for a float.
         TypeError: it is neither a number nor text.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value):
-            raise ValueError(f"{value!r} is no number")
+            raise ValueError(f"{value!r} is not a number")
         value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
     try:
         number = kind(value)
@@ -35,7 +35,7 @@ def read_number(value: Any, kind: type[Number]) -> Number:
 
 
 def read_if_number(value: Any, kind: type[Number]) -> Any:
-    """Return :func:`read_number`'s number, or the value itself where there is none to read."""
+    """Return the number of :func:`read_number`, or the value itself if it raises an error."""
     try:
         return read_number(value, kind)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Things found by name: built in, in a module, in a file, or from an installed package."""
+"""Registries of objects by name: built in, in a module, in a file, or in a package."""
 
 import hashlib
 import importlib
@@ -16,24 +16,33 @@ from raytune_yesno.numerals import read_if_number
 _KINDS: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
-    str: (str, "a word"),
+    str: (str, "text"),
     Sequence: (list | tuple, "a list"),
 }
 
 
 class Registry(Mapping[str, str]):
-    """Names and where their objects lie; an object is imported when it is asked for.
+    """A registry of objects by name. An object is imported on first use.
 
     A name is one of:
 
     * a built-in name, such as ``yesno``;
     * ``package.module:Name``;
-    * ``path/to/file.py:Name``, code of the user's own;
-    * the name of an entry point of the registry's group in an installed package.
+    * ``path/to/file.py:Name``, the user's own code;
+    * the name of an entry point of an installed package, in the group ``raytune_yesno.<kind>s``.
+
+    Example:
+        >>> from raytune_yesno.registry import Registry
+        >>> codecs = Registry("codec", {"json": "json:dumps"})
+        >>> codecs.find("json")([1, 2])
+        '[1, 2]'
+        >>> codecs.trust("pickle:dumps")
+        >>> codecs.find("pickle:dumps").__name__
+        'dumps'
 
     Args:
-        kind: what it holds, for messages: ``task``, ``search``.
-        built_in: ``module:Name`` by name.
+        kind: what the registry contains, for messages: ``task``, ``search``.
+        built_in: ``module:Name`` by built-in name.
     """
 
     def __init__(self, kind: str, built_in: Mapping[str, str]) -> None:
@@ -42,10 +51,10 @@ class Registry(Mapping[str, str]):
         self._trusted: set[str] = set()
 
     def trust(self, name: str) -> None:
-        """Allow code of the user's own to be imported under a name.
+        """Allow a name outside the project to be imported.
 
-        Only what the user names in this very call is trusted: on the command line, in Python, or
-        in a config that a driver sends to its own workers. A study's record is not.
+        Call this only for names that the user gives: on the command line, in Python, or in a
+        config that a driver sends to its own workers; never for a name from a study's record.
         """
         self._trusted.add(name)
 
@@ -59,25 +68,25 @@ class Registry(Mapping[str, str]):
         return len(self._built_in)
 
     def find(self, name: str) -> Any:
-        """Return the object that a name stands for.
+        """Import and return the object of a name.
 
         Raises:
-            InputError: nothing has the name, or it cannot be imported.
+            InputError: the name is unknown, not trusted, or cannot be imported.
         """
         if name in self._built_in:
             return import_name(self._built_in[name])
-        place, colon, attribute = name.rpartition(":")
+        source, colon, attribute = name.rpartition(":")
         if colon and attribute.isidentifier():
             if name not in self._trusted:
                 raise InputError(
                     f"{self.kind} {name!r} is code outside the project, which runs only if this "
                     f"command names it: add --{self.kind} {name}"
                 )
-            found = _load_file(Path(place)) if place.endswith(".py") else _import_module(place)
+            found = _load_file(Path(source)) if source.endswith(".py") else _import_module(source)
             if not hasattr(found, attribute):
                 known = [key for key in vars(found) if not key.startswith("_")]
                 hint = suggest_name(attribute, known)
-                raise InputError(f"{place}: no {attribute!r} in it; {hint}")
+                raise InputError(f"{source}: it has no {attribute!r}; {hint}")
             return getattr(found, attribute)
         for entry in entry_points(group=self.group):
             if entry.name == name:
@@ -88,7 +97,7 @@ class Registry(Mapping[str, str]):
 
 
 def import_name(spec: str) -> Any:
-    """Return what ``module:name`` stands for."""
+    """Import ``module:name`` and return the object."""
     module, _, attribute = spec.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -98,14 +107,16 @@ def _import_module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"{name}: no module of that name is installed") from None
+            raise InputError(
+                f"{name}: the module is not installed; install it or correct the name"
+            ) from None
         raise
 
 
 def _load_file(path: Path) -> Any:
     """Import a file once; later calls return the same module."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: the file does not exist; correct the path")
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
     name = f"raytune_yesno_user_{path.stem}_{digest[:8]}"
@@ -128,23 +139,28 @@ def check_options(
     factory: Callable[..., Any],
     options: Mapping[str, Any],
     *,
-    taken: Collection[str],
+    reserved: Collection[str],
 ) -> dict[str, Any]:
-    """Return options as the annotated kinds of a factory's parameters, numbers read as such.
+    """Check options against a factory's parameters, and convert numbers given as text.
 
     Args:
-        where: what the options are of, for error messages.
-        taken: parameters that are given by other means, and are no options.
+        where: what the options belong to, for error messages.
+        factory: a callable whose parameters are annotated.
+        options: values by name.
+        reserved: parameters that are not options, because the caller sets them.
+
+    Returns:
+        The options, converted to the annotated types.
 
     Raises:
-        InputError: an option is unknown, or its value is of another kind.
+        InputError: an option is unknown, or its value has another type.
     """
     parameters = inspect.signature(factory).parameters
     checked = dict(options)
-    known = [name for name in parameters if name not in taken]
+    known = [name for name in parameters if name not in reserved]
     for option, value in options.items():
         if option not in known:
-            hint = suggest_name(str(option), known) if known else "it has none"
+            hint = suggest_name(str(option), known) if known else "there are no options"
             raise InputError(f"{where}: no option {option!r}; {hint}")
         annotation = parameters[option].annotation
         optional = type(None) in get_args(annotation)

@@ -1,13 +1,14 @@
-"""What a search may choose: domains, how they are written, and their place in the unit cube.
+"""Search spaces: domains, their text form, and their map to the unit cube.
 
-A space is a dict of name -> domain. Every search algorithm works in the unit cube, one dimension a
-domain, so that log scales, integers and choices are dealt with here and nowhere else.
+A space is a dict of domains by name. Every search algorithm works in the unit cube, with one
+dimension a domain. Only this module deals with log scales, integers and choices.
 """
 
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
@@ -17,12 +18,24 @@ from raytune_yesno.numerals import read_if_number
 Point: TypeAlias = dict[str, Any]
 """Sampled values by name, as native Python types."""
 
-_LARGEST_INT = 2**53  # beyond it a float no longer tells neighbouring integers apart
+_MAX_INT = 2**53  # above it, neighbouring integers are equal as floats
 
 
 @dataclass(frozen=True)
 class Float:
-    """Hold the real numbers from low to high, both included; `log` spreads them by magnitude."""
+    """The real numbers from ``low`` to ``high``, both included.
+
+    Example:
+        >>> from raytune_yesno.space import Float
+        >>> learning_rate = Float(1e-4, 1e-2, log=True)
+        >>> round(learning_rate.decode(0.5), 6)
+        0.001
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value.
+        log: whether values are uniform on a logarithmic scale; ``low`` must then be above 0.
+    """
 
     low: float
     high: float
@@ -35,11 +48,11 @@ class Float:
 
     @property
     def num_values(self) -> float:
-        """Count the values: infinity, or one where low is high."""
+        """The number of values: infinity, or 1 if ``low`` equals ``high``."""
         return 1 if self.low == self.high else math.inf
 
     def decode(self, u: float) -> float:
-        """Return the value at u in [0, 1]; 0 is low and 1 is high, exactly."""
+        """Return the value at ``u`` in [0, 1]; exactly ``low`` at 0 and ``high`` at 1."""
         if u <= 0:
             return self.low
         if u >= 1:
@@ -51,17 +64,17 @@ class Float:
         return min(max(value, self.low), self.high)
 
     def encode(self, value: float) -> float:
-        """Return where in [0, 1] a value lies; the middle in a domain of one value."""
+        """Return the position of a value in [0, 1]; 0.5 if the domain has one value."""
         if self.log:
             return _position(math.log(self.low), math.log(self.high), math.log(value))
         return _position(self.low, self.high, value)
 
     def contains(self, value: object) -> bool:
-        """Say whether value is a number from low to high."""
+        """Return whether ``value`` is a number from ``low`` to ``high``."""
         return _is_number(value) and self.low <= value <= self.high
 
     def grid(self, levels: int) -> list[float]:
-        """Return `levels` values at equal distances, ends included; the middle if it is one."""
+        """Return ``levels`` equally spaced values, ends included; the middle if ``levels`` is 1."""
         _check_levels(levels)
         if self.low == self.high:
             return [self.low]
@@ -72,10 +85,21 @@ class Float:
 
 @dataclass(frozen=True)
 class Int:
-    """Hold the integers from low to high, both included; `log` spreads them by magnitude.
+    """The integers from ``low`` to ``high``, both included.
 
-    Each integer owns a cell of [0, 1]: on a linear scale all cells are equally wide; on a log
-    scale that of k reaches from log(k - 1/2) to log(k + 1/2).
+    Each integer has a cell of [0, 1]. On a linear scale all cells have the same width. On a
+    logarithmic scale the cell of k reaches from log(k - 1/2) to log(k + 1/2).
+
+    Example:
+        >>> from raytune_yesno.space import Int
+        >>> layers = Int(1, 4)
+        >>> [layers.decode(u) for u in (0.1, 0.3, 0.6, 0.9)]
+        [1, 2, 3, 4]
+
+    Attributes:
+        low: the smallest value, at least -2**53.
+        high: the largest value, at most 2**53.
+        log: whether values are uniform on a logarithmic scale; ``low`` must then be above 0.
     """
 
     low: int
@@ -87,11 +111,11 @@ class Int:
 
     @property
     def num_values(self) -> float:
-        """Count the values."""
+        """The number of values."""
         return self.high - self.low + 1
 
     def decode(self, u: float) -> int:
-        """Return the integer whose cell holds u in [0, 1]."""
+        """Return the integer whose cell contains ``u`` in [0, 1]."""
         u = min(max(u, 0.0), 1.0)
         if self.log:
             value = round(math.exp(_interpolate(*self._log_edges, u)))
@@ -107,20 +131,21 @@ class Int:
         return (value - self.low + 0.5) / (self.high - self.low + 1)
 
     def cell_width(self, value: int) -> float:
-        """Return the integer's share of [0, 1]."""
+        """Return the width of an integer's cell."""
         if self.log:
             low, high = self._log_edges
             return (math.log(value + 0.5) - math.log(value - 0.5)) / (high - low)
         return 1 / (self.high - self.low + 1)
 
     def contains(self, value: object) -> bool:
-        """Say whether value is an integer from low to high."""
+        """Return whether ``value`` is an integer from ``low`` to ``high``."""
         return type(value) is int and self.low <= value <= self.high
 
     def grid(self, levels: int) -> list[int]:
-        """Return all integers if there are at most `levels`, else that many, ends included.
+        """Return all integers if there are at most ``levels``, else ``levels`` of them.
 
-        On a log scale rounding may make neighbours equal; equal ones count once.
+        The ends are included. On a logarithmic scale there may be fewer, because duplicates after
+        rounding are removed.
         """
         _check_levels(levels)
         if self.num_values <= levels:
@@ -135,9 +160,23 @@ class Int:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """Hold a few values without order: text, numbers, booleans, None, or tuples of those.
+    """Unordered options: texts, numbers, booleans, None, or tuples of these.
 
-    A list given as an option becomes a tuple; where a value is looked up, either will do.
+    A list given as an option becomes a tuple; lists and tuples are equal when a value is looked up.
+
+    Example:
+        >>> from raytune_yesno.space import Choice
+        >>> channels = Choice([16, 32], [32, 64])
+        >>> channels.options
+        ((16, 32), (32, 64))
+        >>> channels.contains([32, 64])
+        True
+
+    Args:
+        options: the options, at least one, all different.
+
+    Raises:
+        InputError: there are no options, two are equal, or one has an unsupported type.
     """
 
     options: tuple[Any, ...]
@@ -148,20 +187,24 @@ class Choice:
             raise InputError("Choice needs at least one option")
         for index, option in enumerate(self.options):
             if any(_same(option, earlier) for earlier in self.options[:index]):
-                raise InputError(f"Choice has {option!r} twice")
+                raise InputError(f"Choice has {option!r} twice; remove one")
 
     @property
     def num_values(self) -> float:
-        """Count the options."""
+        """The number of options."""
         return len(self.options)
 
     def decode(self, u: float) -> Any:
-        """Return the option whose share of [0, 1] holds u; all shares are equal."""
+        """Return the option whose cell contains ``u`` in [0, 1]; all cells have the same width."""
         index = math.floor(min(max(u, 0.0), 1.0) * len(self.options))
         return self.options[min(index, len(self.options) - 1)]
 
     def encode(self, value: Any) -> float:
-        """Return the middle of the option's share of [0, 1]."""
+        """Return the middle of an option's cell.
+
+        Raises:
+            InputError: the value is not an option.
+        """
         value = _freeze(value)
         for index, option in enumerate(self.options):
             if _same(option, value):
@@ -169,11 +212,11 @@ class Choice:
         raise InputError(f"{value!r} is not among the options {list(self.options)}")
 
     def cell_width(self, value: Any) -> float:
-        """Return an option's share of [0, 1]."""
+        """Return the width of an option's cell."""
         return 1 / len(self.options)
 
     def contains(self, value: object) -> bool:
-        """Say whether value is an option; 1, 1.0 and True are three different ones."""
+        """Return whether ``value`` is an option; 1, 1.0 and True are different options."""
         try:
             value = _freeze(value)
         except InputError:
@@ -181,7 +224,7 @@ class Choice:
         return any(_same(option, value) for option in self.options)
 
     def grid(self, levels: int) -> list[Any]:
-        """Return all options, however many levels are asked for."""
+        """Return all options, for any number of levels."""
         _check_levels(levels)
         return list(self.options)
 
@@ -189,52 +232,62 @@ class Choice:
 Domain: TypeAlias = Float | Int | Choice
 Space: TypeAlias = dict[str, Domain]
 
-_SPELLINGS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
+_FORMS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
 
 
 def build_space(domains: Mapping[str, Any]) -> Space:
-    """Return the space of a mapping in which a bare value stands for a choice of that one value.
+    """Return a space; a value that is not a domain becomes a choice of that one value.
 
-    Raises InputError if it is empty or a name is not text.
+    Raises:
+        InputError: the mapping is empty, a name is not text, or a value cannot be an option.
     """
     if not domains:
-        raise InputError("the search space is empty")
+        raise InputError("the search space is empty; give at least one name")
     space: Space = {}
     for name, domain in domains.items():
         if not isinstance(name, str):
-            raise InputError(f"search space: the name {name!r} is not text")
+            raise InputError(f"search space: the name {name!r} is not text; quote it")
         if isinstance(domain, Float | Int | Choice):
             space[name] = domain
         else:
-            with _naming(name):
+            with _prefix_errors(name):
                 space[name] = Choice(domain)
     return space
 
 
 def parse_space(mapping: Mapping[str, Any]) -> Space:
-    """Return the space that a YAML file or a study's record describes.
+    """Parse a space in the form of a YAML file or a study's record.
 
-    Each name holds one of::
+    Each name has one of these values::
 
         learning_rate: {float: [1e-4, 1e-1], log: true}
         hidden_layers: {int: [1, 4]}
         channels: {choice: [[16, 32], [32, 64]]}
         batch_size: 4                                # fixed
 
-    Text that spells a number is that number: YAML 1.1 reads ``1e-4`` as text. Integers may be
-    written ``32.0``. Raises InputError that names the key at fault.
+    A number may be given as text, since YAML 1.1 reads ``1e-4`` as text. An integer may be written
+    ``32.0``.
+
+    Example:
+        >>> from raytune_yesno.space import parse_space
+        >>> space = parse_space({"learning_rate": {"float": [1e-4, 1e-1], "log": True}})
+        >>> space["learning_rate"]
+        Float(low=0.0001, high=0.1, log=True)
+
+    Raises:
+        InputError: the space is invalid; the message contains the name.
     """
     if not isinstance(mapping, Mapping):
-        raise InputError(f"a search space is a mapping of names to {_SPELLINGS}")
+        raise InputError(f"a search space is a mapping; give each name one of {_FORMS}")
     space: Space = {}
     for name, text in mapping.items():
-        with _naming(name):
+        with _prefix_errors(name):
             space[name] = _parse_domain(text)
     return build_space(space)
 
 
 def format_space(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a space in plain types, fit for JSON and YAML; `parse_space` reads it back."""
+    """Return a space in plain types for JSON and YAML; the inverse of :func:`parse_space`."""
     plain: dict[str, Any] = {}
     for name, domain in build_space(space).items():
         if isinstance(domain, Choice):
@@ -246,9 +299,15 @@ def format_space(space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
-    """Raise InputError that says which key of a point lies outside the space, or is missing.
+    """Check that a point lies inside a space.
 
-    A partial point may name some of the keys only.
+    Args:
+        space: the space.
+        point: the point.
+        partial: whether the point may lack some of the names.
+
+    Raises:
+        InputError: a name is unknown or missing, or a value lies outside its domain.
     """
     for name, value in point.items():
         if name not in space:
@@ -257,14 +316,14 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
             raise InputError(f"{name}: {value!r} lies outside {format_space(space)[name]}")
     missing = [name for name in space if name not in point]
     if missing and not partial:
-        raise InputError(f"the point lacks {', '.join(missing)}")
+        raise InputError(f"the point lacks a value for {', '.join(missing)}")
 
 
 def read_point(space: Space, point: Mapping[str, Any]) -> Point:
-    """Return a point as people write it with the values that its domains hold.
+    """Convert the values of a point from a file to the types of their domains.
 
-    A number may be text, an integer ``32.0``, and an option of a choice any number equal to it.
-    What no domain holds is returned as it is.
+    A number may be given as text, an integer as ``32.0``, and an option as any number equal to it.
+    Values that do not fit are returned unchanged; see :func:`check_point`.
     """
     return {
         name: _read_value(space[name], value) if name in space else value
@@ -273,52 +332,28 @@ def read_point(space: Space, point: Mapping[str, Any]) -> Point:
 
 
 def decode_point(space: Space, position: Iterable[float]) -> Point:
-    """Return the point at a position in the unit cube, one coordinate a domain, in order."""
+    """Return the point at a position of the unit cube, which has one coordinate a domain."""
     pairs = zip(space.items(), position, strict=True)
     return {name: domain.decode(float(u)) for (name, domain), u in pairs}
 
 
 def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
-    """Return the position of a point in the unit cube."""
+    """Return the position of a point in the unit cube, in the order of the space."""
     return [domain.encode(point[name]) for name, domain in space.items()]
 
 
-def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for a Tuner's `param_space`."""
-    from ray import tune
-
-    ray_domains: dict[str, Any] = {}
-    for name, domain in build_space(space).items():
-        if domain.num_values == 1:
-            ray_domains[name] = domain.decode(0.5)
-        elif isinstance(domain, Choice):
-            ray_domains[name] = tune.choice(list(domain.options))
-        elif isinstance(domain, Int):  # Ray leaves the upper end out
-            draw = tune.lograndint if domain.log else tune.randint
-            ray_domains[name] = draw(domain.low, domain.high + 1)
-        else:
-            draw = tune.loguniform if domain.log else tune.uniform
-            ray_domains[name] = draw(domain.low, domain.high)
-    return ray_domains
-
-
-class _naming:  # noqa: N801 - reads as a statement: `with _naming(name):`
-    """Put the name of a key before the InputError of the block."""
-
-    def __init__(self, name: object) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, InputError):
-            raise InputError(f"search space: {self.name}: {error}") from error
+@contextmanager
+def _prefix_errors(name: object) -> Iterator[None]:
+    """Put a name of the space before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"search space: {name}: {error}") from error
 
 
 def _parse_domain(text: Any) -> Domain:
     if isinstance(text, Sequence) and not isinstance(text, str):
-        raise InputError(f"a bare list may be a range or options; write {_SPELLINGS}")
+        raise InputError(f"a bare list is ambiguous; write {_FORMS}")
     if not isinstance(text, Mapping):
         return Choice(_read_number(text))
     for key in text:
@@ -327,14 +362,14 @@ def _parse_domain(text: Any) -> Domain:
             raise InputError(f"unknown key {key!r}; {suggest_name(str(key), known)}")
     kinds = [key for key in text if key != "log"]
     if len(kinds) != 1:
-        raise InputError(f"write one of {_SPELLINGS}")
+        raise InputError(f"write one of {_FORMS}")
     kind, values = kinds[0], text[kinds[0]]
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise InputError(f"{kind} needs a list, not {values!r}")
     values = [_read_number(value) for value in values]
     if kind == "choice":
         if "log" in text:
-            raise InputError("a choice has no log scale")
+            raise InputError("a choice has no log scale; remove log")
         return Choice(*values)
     if len(values) != 2:
         raise InputError(f"{kind} needs [low, high], not {values!r}")
@@ -352,17 +387,17 @@ def _read_value(domain: Domain, value: Any) -> Any:
         return read_if_number(value, int)
     if domain.contains(value):
         return value
-    equal = [option for option in domain.options if _looks_the_same(option, value)]
+    equal = [option for option in domain.options if _is_meant(option, value)]
     return _thaw(equal[0]) if len(equal) == 1 else value
 
 
-def _looks_the_same(option: Any, value: Any) -> bool:
-    """Say whether an option is meant by a value that is written otherwise."""
+def _is_meant(option: Any, value: Any) -> bool:
+    """Return whether a value of another type stands for an option."""
     if isinstance(option, tuple):
         return (
             isinstance(value, list | tuple)
             and len(value) == len(option)
-            and all(map(_looks_the_same, option, value))
+            and all(map(_is_meant, option, value))
         )
     if _is_number(option):
         number = read_if_number(value, float)
@@ -374,7 +409,7 @@ _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def _read_number(value: Any) -> Any:
-    """Return the number in text such as 1e-4, which YAML 1.1 takes for a word; else the value."""
+    """Return the number of a text such as ``1e-4``, which YAML 1.1 reads as text, or the value."""
     if isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     return value
@@ -387,7 +422,7 @@ def _freeze(option: Any) -> Any:
         return option
     if type(option) is float and math.isfinite(option):
         return option
-    raise InputError(f"{option!r} cannot be an option; take text, finite numbers, booleans, lists")
+    raise InputError(f"{option!r} cannot be an option; use text, finite numbers, booleans or lists")
 
 
 def _thaw(option: Any) -> Any:
@@ -395,7 +430,7 @@ def _thaw(option: Any) -> Any:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Say whether two frozen options are equal in value and type (in Python, 1 == 1.0 == True)."""
+    """Return whether two frozen options are equal in value and type; in Python, 1 == True."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(_same, a, b))
     return type(a) is type(b) and bool(a == b)
@@ -409,9 +444,11 @@ def _check_range(domain: Float | Int) -> None:
     for bound in (domain.low, domain.high):
         where = f"{domain!s:.99}: {bound!r:.50}"
         if isinstance(domain, Int):
-            if type(bound) is not int or abs(bound) > _LARGEST_INT:
+            if type(bound) is not int or abs(bound) > _MAX_INT:
                 raise InputError(f"{where} is not an integer of at most 2**53")
-        elif not _is_number(bound) or not abs(bound) <= sys.float_info.max:  # integers may be more
+        elif (
+            not _is_number(bound) or not abs(bound) <= sys.float_info.max
+        ):  # an integer may exceed all floats
             raise InputError(f"{where} is not a finite number")
     if domain.low > domain.high:
         raise InputError(f"{domain}: low is above high")
@@ -423,7 +460,7 @@ def _check_range(domain: Float | Int) -> None:
 
 def _check_levels(levels: int) -> None:
     if type(levels) is not int or levels < 1:
-        raise InputError(f"a grid needs a whole number of levels, at least 1, not {levels!r}")
+        raise InputError(f"levels: {levels!r} is not a whole number of at least 1")
 
 
 def _interpolate(low: float, high: float, u: float) -> float:

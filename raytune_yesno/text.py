@@ -1,21 +1,21 @@
-"""How numbers, times and values are written for people."""
+"""Formats of numbers, durations and values for people."""
 
 import json
 from typing import Any
 
 WIDTH = 80
-"""Columns of a terminal that nothing is known of."""
+"""Columns of a terminal of unknown size."""
 
 
 def format_seconds(seconds: float) -> str:
-    """Return 0:05, 12:34 or 1:02:03."""
+    """Format a duration in seconds as ``0:05``, ``12:34`` or ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def format_value(value: Any) -> str:
-    """Return a config value: four digits of a number are enough to compare by."""
+    """Format a config value; floats have four significant digits."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -27,5 +27,5 @@ def format_value(value: Any) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that is not blank; empty if there is none."""
+    """Return the last line that is not blank, stripped, or an empty text."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,5 +1,6 @@
-"""What tests share. Timings differ from machine to machine, so no test has a deadline."""
+"""Fixtures that tests share, and the rules that put a test into a tier (see ``scripts/test``)."""
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -9,11 +10,39 @@ import torch
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
+CPU_LIMIT_S = 10.0
+"""What a test of the default tier may take; its wall time would depend on other programs."""
+SHARED = ("smoke", "ray", "cluster", "browser")
+"""Markers of tests that run one after another in one process: they share a Ray cluster, or the
+machine."""
+
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 # Results are the same bits only with the same number of threads.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Distribute tests by file (``--dist loadgroup``), except those that share something."""
+    for item in items:
+        group = "shared" if _is_marked(item, SHARED) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test of the default tier that takes long, its child processes included."""
+    began = sum(os.times()[:4])
+    yield
+    spent = sum(os.times()[:4]) - began
+    if spent > CPU_LIMIT_S and not _is_marked(item, (*SHARED, "long", "slow")):
+        pytest.fail(f"took {spent:.1f} s of CPU, more than {CPU_LIMIT_S:.0f}: mark it `long`")
+
+
+def _is_marked(item: pytest.Item, names: tuple[str, ...]) -> bool:
+    return any(item.get_closest_marker(name) for name in names)
 
 
 @pytest.fixture(scope="session")

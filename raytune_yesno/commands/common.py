@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
-from raytune_yesno.config import Config
+from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import (
     InputError,
     Interrupted,
@@ -90,6 +90,8 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     if data:
         for remark in getattr(data, "notes", ()):
             note(one_line(f"{data.source}: {remark}"))
+        for remark in getattr(find_task(config.task), "remarks", lambda *_: ())(config, data):
+            note(remark)
     return data
 
 

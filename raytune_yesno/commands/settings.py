@@ -11,6 +11,7 @@ from raytune_yesno.config import TASKS, Config, build_config, parse_assignments,
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
+from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
@@ -20,22 +21,11 @@ _SETTINGS: dict[str, type] = {
     "data": str,
     "config": dict,
     "space": dict,
-    "search": str,
-    "search_options": dict,
-    "scheduler": str,
-    "scheduler_options": dict,
-    "trials": int,
     "workers_per_trial": int,
-    "max_concurrent": int,
     "seed": int,
     "metric": str,
     "mode": str,
-    "time_budget": float,
-    "target": str,
-    "patience": int,
-    "max_failures": int,
-    "ordered": bool,
-    "W": int,
+    **{setting.name: setting.kind for setting in STUDY_SETTINGS},
 }
 _KIND_NAMES = {
     str: "text",
@@ -160,8 +150,9 @@ def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
 
 def given_stop_conditions(options: Namespace) -> dict[str, Any]:
     """Return the stop conditions that were given as flags."""
-    names = ("time_budget", "target", "patience", "max_failures")
-    given = {name: getattr(options, name) for name in names}
+    given = {
+        setting.name: getattr(options, setting.name) for setting in STUDY_SETTINGS if setting.stops
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -170,7 +161,6 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.stop_conditions import StopConditions
 
     flags = given_flags(options, num_workers=options.workers_per_trial)
     if "workers_per_trial" in settings:
@@ -179,28 +169,15 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     space = settings.get("space")
     if options.space:
         space = read_yaml(Path(options.space), "a YAML file of domains")
-    asked = {
-        "search": options.search,
-        "scheduler": options.scheduler,
-        "trials": options.trials,
-        "max_concurrent": options.max_concurrent,
-        "ordered": options.ordered,
-    }
-    asked = {key: value for key, value in asked.items() if value is not None}
-    known = ("search", "search_options", "scheduler", "scheduler_options", "trials", "ordered")
-    given = {key: settings[key] for key in (*known, "max_concurrent") if key in settings}
-    if "W" in settings:
-        given["window"] = settings["W"]
+    names = [setting.name for setting in STUDY_SETTINGS]
+    asked = {name: settings[name] for name in names if name in settings}
     if options.point:
-        if given.get("search", "manual") != "manual" or options.search not in (None, "manual"):
+        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
             raise InputError("--point: these are the trials of search manual; give no other search")
         asked["search"] = "manual"
-        given["search_options"] = {"points": [read_point(text) for text in options.point]}
-    stop = {key: settings[key] for key in vars(StopConditions()) if key in settings}
-    stop |= given_stop_conditions(options)
-    return Plan(
-        config=config,
-        stop=StopConditions(**stop),
-        space=find_space(config) if space is None else parse_space(space),
-        **{**given, **asked},
+        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+    flags = {name: getattr(options, name, None) for name in names}
+    asked |= {name: value for name, value in flags.items() if value is not None}
+    return Plan.from_settings(
+        config, find_space(config) if space is None else parse_space(space), asked
     )

@@ -43,9 +43,6 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
     else:
         config = build_config(settings["config"], flags)
     data = read_data(settings, options, config)
-    if data and hasattr(task := find_task(config.task), "remarks"):
-        for line in task.remarks(config, data):
-            say(options, results, line)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
     display = Display()

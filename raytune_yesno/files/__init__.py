@@ -1,1 +1,1 @@
-"""Text, JSON, YAML, folders, object stores: read defensively, written whole or not at all."""
+"""Text, JSON, YAML, folders and object stores: defensive reading, atomic writing."""

@@ -1,4 +1,4 @@
-"""Strict JSON: what is written here, every JSON parser reads."""
+"""Strict JSON, which every JSON parser accepts."""
 
 import json
 import math
@@ -7,18 +7,18 @@ from typing import Any
 
 from raytune_yesno.errors import to_utf8
 
-_MAX_DEPTH = 100  # nested lists and mappings, of what anybody writes
+_MAX_DEPTH = 100  # nested lists and mappings; no honest file comes close
 
 
 def to_strict_json(value: Any, *, spell: bool = False) -> Any:
-    """Return a value without what JSON cannot hold: NaN, infinities, bytes that are not UTF-8.
+    r"""Replace what JSON cannot represent: NaN, infinities, and bytes that are not UTF-8.
 
-    Python keeps such bytes, of file names, as halves of surrogate pairs; they become ``\\xff``.
+    Python represents such bytes of file names as lone surrogates; they become ``\xff``.
 
     Args:
-        value: mappings, lists, texts and numbers, nested as they may be.
-        spell: put the texts ``nan``, ``inf`` and ``-inf`` instead of null, where null would say
-            something else, as in a config.
+        value: nested mappings, lists, texts and numbers.
+        spell: whether NaN and infinities become the texts ``nan``, ``inf`` and ``-inf`` in place
+            of null. Use it where null has another meaning, as in a config.
     """
     if isinstance(value, dict):
         return {to_utf8(str(key)): to_strict_json(item, spell=spell) for key, item in value.items()}
@@ -35,7 +35,11 @@ def dump_json(value: Any, **options: Any) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; half a character, which JSON may hold but no file or table, is replaced."""
+    """Parse JSON, with ``?`` in place of lone surrogates, which cannot be written to a file.
+
+    Raises:
+        ValueError: the text is not JSON, or nested too deeply.
+    """
     try:
         value = json.loads(text)
     except RecursionError:
@@ -43,13 +47,13 @@ def parse_json(text: str) -> Any:
     if text.count("[") + text.count("{") > _MAX_DEPTH and _measure_depth(text) > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     if "\\ud" in text or "\\uD" in text:
-        whole = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        return json.loads(whole.decode("utf-8"))
+        encoded = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        return json.loads(encoded.decode("utf-8"))
     return value
 
 
 def _measure_depth(text: str) -> int:
-    """Return how deep lists and mappings of a JSON text lie in each other."""
+    """Return how deeply lists and mappings of a JSON text are nested."""
     depth = deepest = 0
     for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
         depth += 1 if bracket in "[{" else -1

@@ -1,4 +1,4 @@
-"""Object stores and other remote storage, by a URI that pyarrow reads (``s3://bucket/first``)."""
+"""Object stores and other remote storage, by a URI for pyarrow (``s3://bucket/folder``)."""
 
 import contextlib
 import shutil
@@ -10,43 +10,45 @@ from typing import Any
 from raytune_yesno.errors import InputError
 
 LOCK = ".lock"
-"""The folder below a study that keeps a second writer off; see :mod:`raytune_yesno.files.lock`."""
+"""The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""
 
 
-def is_remote(place: str | None) -> bool:
-    """Say whether a place is a URI and no folder."""
-    return place is not None and "://" in place
+def is_remote(location: str | None) -> bool:
+    """Return whether a location is a URI, not a folder."""
+    return location is not None and "://" in location
 
 
-def open_filesystem(place: str) -> tuple[Any, str]:
-    """Return pyarrow's file system of a URI, and the path there.
+def open_filesystem(location: str) -> tuple[Any, str]:
+    """Return pyarrow's file system for a URI, and the path in it.
 
     Raises:
-        InputError: pyarrow knows no such storage.
+        InputError: pyarrow does not support the storage, or the URI has no path.
     """
     from pyarrow import fs
 
     try:
-        filesystem, path = fs.FileSystem.from_uri(place)
+        filesystem, path = fs.FileSystem.from_uri(location)
     except (OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{place}: cannot be reached ({first_line(error)})") from None
+        raise InputError(
+            f"{location}: cannot be reached ({first_line(error)}); check URI and credentials"
+        ) from None
     if not path.strip("/"):
-        raise InputError(f"{place}: it names no folder in that storage")
+        raise InputError(f"{location}: the URI has no folder; add one, as in s3://bucket/folder")
     return filesystem, path.rstrip("/")
 
 
-def delete_tree(place: str) -> None:
-    """Delete all that lies under a folder or URI, as far as that can be done."""
-    if not is_remote(place):
-        shutil.rmtree(place, ignore_errors=True)
+def delete_tree(location: str) -> None:
+    """Delete a folder or URI with its contents; errors are ignored."""
+    if not is_remote(location):
+        shutil.rmtree(location, ignore_errors=True)
         return
-    filesystem, path = open_filesystem(place)
+    filesystem, path = open_filesystem(location)
     with contextlib.suppress(OSError):
         filesystem.delete_dir(path)
 
 
 def copy_tree(source: str, target: str) -> None:
-    """Copy all that lies under a folder or URI to another of the same storage."""
+    """Copy the contents of a folder or URI to another one of the same storage."""
     from pyarrow import fs
 
     if not is_remote(source):
@@ -58,42 +60,47 @@ def copy_tree(source: str, target: str) -> None:
     fs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=filesystem)
 
 
-def list_beside(place: str) -> list[str]:
-    """Return the other folders that lie where a folder, or what a URI names, lies or lay.
+def list_siblings(location: str) -> list[str]:
+    """Return the other folders in the parent of a folder or URI, which itself may be missing.
 
     Raises:
-        InputError: that cannot be read.
+        InputError: the parent cannot be read.
     """
     from pyarrow import fs
 
-    above = place.rstrip("/").rpartition("/")[0]
-    filesystem, path = open_filesystem(above) if is_remote(place) else (fs.LocalFileSystem(), above)
+    parent = location.rstrip("/").rpartition("/")[0]
+    filesystem, path = (
+        open_filesystem(parent) if is_remote(location) else (fs.LocalFileSystem(), parent)
+    )
     try:
         found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except OSError as error:
-        raise InputError(f"{above}: cannot be read ({first_line(error)})") from None
+        raise InputError(f"{parent}: cannot be read ({first_line(error)})") from None
     folders = sorted(file.base_name for file in found if file.type == fs.FileType.Directory)
-    return [beside for name in folders if (beside := f"{above}/{name}") != place.rstrip("/")]
+    return [sibling for name in folders if (sibling := f"{parent}/{name}") != location.rstrip("/")]
 
 
-def name_checkpoint(path: str, root: str, place: str) -> str:
+def name_checkpoint(path: str, root: str, location: str) -> str:
     """Return the folder or URI of a checkpoint.
 
     Args:
-        path: Ray's own, which lacks what makes a URI of it.
-        root: the path, in the same form, of what ``place`` names.
+        path: Ray's path of the checkpoint, without the URI's scheme.
+        root: Ray's path of ``location``, in the same form.
+        location: folder or URI that contains the checkpoint.
     """
-    return place.rstrip("/") + path.removeprefix(root)
+    return location.rstrip("/") + path.removeprefix(root)
 
 
 def download(uri: str, folder: Path, *, missing_ok: bool = False) -> None:
-    """Copy all that lies under a URI into a folder.
+    """Copy the contents of a URI to a folder.
 
     Args:
-        missing_ok: where nothing lies there, copy nothing.
+        uri: the URI.
+        folder: the folder to copy to.
+        missing_ok: whether nothing is copied if the URI does not exist; otherwise that is an error.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the URI cannot be read.
     """
     from pyarrow import fs
 
@@ -113,16 +120,22 @@ def download(uri: str, folder: Path, *, missing_ok: bool = False) -> None:
 
 
 def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -> None:
-    """Copy files of a storage, as pyarrow describes them, from below ``root`` into a folder.
+    """Copy files of a pyarrow file system to a folder.
+
+    Args:
+        filesystem: the file system.
+        files: pyarrow's descriptions of the files.
+        root: the path that is mapped to ``folder``.
+        folder: the folder to copy to.
 
     Raises:
-        InputError: a name would lie outside of the folder, as no honest one does.
-        OSError: one cannot be read.
+        InputError: a name leads out of the folder; such a name is hostile.
+        OSError: a file cannot be read.
     """
     for file in files:
         below = PurePosixPath(file.path).relative_to(root)
         if ".." in below.parts:
-            raise InputError(f"{file.path}: a name that leads out of its folder; nothing is read")
+            raise InputError(f"{file.path}: the name leads out of its folder; the file is refused")
         copy = folder / below
         copy.parent.mkdir(parents=True, exist_ok=True)
         with filesystem.open_input_stream(file.path) as source, copy.open("wb") as sink:
@@ -130,19 +143,19 @@ def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -
 
 
 @contextlib.contextmanager
-def at_hand(place: str) -> Iterator[Path]:
-    """Give what lies under a place as a folder of this machine's: a copy, if it is not one.
+def local_copy(location: str) -> Iterator[Path]:
+    """Return a local folder with the contents of a folder or URI: itself, or a temporary copy.
 
-    It may be empty, or not be there, where nothing lies there.
+    If there is nothing at the location, the folder is empty or missing.
     """
-    if not is_remote(place):
-        yield Path(place)
+    if not is_remote(location):
+        yield Path(location)
         return
     with tempfile.TemporaryDirectory() as folder:
-        download(place, Path(folder), missing_ok=True)
+        download(location, Path(folder), missing_ok=True)
         yield Path(folder)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error, or its kind if it has none."""
+    """Return the first line of an error's message, or the error's type if that is empty."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

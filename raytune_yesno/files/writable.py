@@ -1,4 +1,4 @@
-"""Wait for storage that cannot be written to for now: a full disk, or one that is not mounted."""
+"""Waiting for storage that is temporarily unwritable: a full disk, or one that is not mounted."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ _TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0
 
 
 def find_obstacle(folder: Path, size: int) -> OSError | None:
-    """Return why ``size`` bytes cannot be written to a folder for now; None if they can.
+    """Return why ``size`` bytes temporarily cannot be written to a folder, or None if they can.
 
-    A limit on the size of files (``ulimit -f``) is not for now: no wait mends it.
+    A limit on file sizes (``ulimit -f``) is not temporary: waiting does not help, so return None.
     """
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".room-") as file:
@@ -29,16 +29,18 @@ def wait_until_writable(folder: Path, size: int, note: Callable[[str], None]) ->
     """Wait until ``size`` bytes can be written to a folder.
 
     Args:
-        note: prints why, and again each minute.
+        folder: the folder.
+        size: bytes that must fit.
+        note: prints the reason, at first and once a minute.
 
     Returns:
-        Whether there was anything to wait for.
+        Whether it had to wait.
     """
     said_at = None
     while error := find_obstacle(folder, size):
         if said_at is None or time.monotonic() - said_at > _SAY_AGAIN_S:
             said_at = time.monotonic()
             why = f"cannot be written ({error.strerror})"
-            note(f"{folder}: {why}; the training waits until it can be")
+            note(f"{folder}: {why}; training waits, free some space or mount the disk")
         time.sleep(_TRY_AGAIN_S)
     return said_at is not None

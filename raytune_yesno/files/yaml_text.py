@@ -1,7 +1,7 @@
-"""Read YAML that people write: nothing in it is overlooked, and none of it can swell.
+"""Defensive reading of YAML: strict about mistakes, and limited in size.
 
-PyYAML takes the later of two equal keys without a word, raises many kinds of errors at a bad
-number or date, and lets a kilobyte of aliases stand for gigabytes.
+PyYAML silently uses the later of two equal keys, raises many types of errors for an invalid number
+or date, and expands a kilobyte of aliases to gigabytes.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-LONGEST_TEXT = 1_000_000
-DEEPEST = 50
-LONGEST_INT = 1000  # digits
-MOST_VALUES = 100_000  # with aliases written out
+MAX_LENGTH = 1_000_000
+MAX_DEPTH = 50
+MAX_DIGITS = 1000  # of an integer
+MAX_VALUES = 100_000  # with aliases expanded
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,8 +26,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"nested more than {MAX_DEPTH} deep")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):
             shown = node.value if isinstance(node, yaml.ScalarNode) else "this"
             kind = node.tag.rpartition(":")[2]
             raise yaml.MarkedYAMLError(
-                problem=f"{shown!r} is no {kind}", problem_mark=node.start_mark
+                problem=f"{shown!r} is not a valid {kind}", problem_mark=node.start_mark
             ) from None
         return value
 
@@ -54,14 +54,14 @@ class _Loader(yaml.SafeLoader):
             if isinstance(name, Hashable):
                 if name in seen:
                     raise yaml.MarkedYAMLError(
-                        problem=f"the key {name!r} is there twice", problem_mark=key.start_mark
+                        problem=f"the key {name!r} appears twice", problem_mark=key.start_mark
                     )
                 seen.add(name)
         return super().construct_mapping(node, deep)
 
 
 class _DecimalLoader(_Loader):
-    """Reads numbers as people do, and as YAML 1.2 has them."""
+    """A loader that reads numbers as YAML 1.2 does."""
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
         text = self.construct_scalar(node)
@@ -69,7 +69,7 @@ class _DecimalLoader(_Loader):
             return str(text)
         digits = text.lstrip("+-")
         if not digits.isdecimal() or (digits != "0" and digits.startswith("0")):
-            raise _refuse_number(node, "write whole numbers in decimal digits alone")
+            raise _refuse_number(node, "write whole numbers in decimal digits only")
         return int(text)
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
@@ -87,7 +87,7 @@ def _refuse_number(node: yaml.ScalarNode, advice: str) -> yaml.YAMLError:
 
 _DecimalLoader.add_constructor("tag:yaml.org,2002:int", _DecimalLoader.construct_yaml_int)
 _DecimalLoader.add_constructor("tag:yaml.org,2002:float", _DecimalLoader.construct_yaml_float)
-# YAML 1.1 takes 1e3 and 25e-2 for words.
+# YAML 1.1 reads 1e3 and 25e-2 as text.
 _DecimalLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+", re.ASCII),
@@ -96,29 +96,30 @@ _DecimalLoader.add_implicit_resolver(
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, or so much of it that it is too long; a device may have no end."""
+    """Return a file's text, cut one character above the limit; a device may be endless."""
     with path.open(encoding="utf-8") as file:
-        return file.read(LONGEST_TEXT + 1)
+        return file.read(MAX_LENGTH + 1)
 
 
 def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
-    """Return the documents of a YAML text, as plain types.
+    """Return the documents of a YAML text in plain types.
 
     Args:
-        decimal: read numbers as people do: refuse ``010`` and ``1_0.5``, which YAML 1.1 takes for 8
-            and 10.5; ``1e3`` is a number, and ``1:30``, which it takes for 90, is text. JSON is
-            read as such, with tabs.
+        text: the YAML text.
+        decimal: whether to read numbers as YAML 1.2 does. ``010`` and ``1_0.5``, for YAML 1.1 the
+            numbers 8 and 10.5, are refused; ``1e3`` is a number; ``1:30``, for YAML 1.1 the number
+            90, is text. A JSON text is then parsed as JSON, so that it may contain tabs.
 
     Raises:
-        ValueError: with one line that says what is wrong, and where.
+        ValueError: the text is invalid; the message is one line with the line number.
     """
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"longer than {LONGEST_TEXT:,} characters")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"longer than {MAX_LENGTH:,} characters")
     if unseen := re.search(yaml.reader.Reader.NON_PRINTABLE, text):
         line = text.count("\n", 0, unseen.start()) + 1
-        raise ValueError(f"line {line}: a character that no text has, {unseen[0]!r}")
+        raise ValueError(f"line {line}: the character {unseen[0]!r} is not allowed")
     if decimal and text.lstrip().startswith(("{", "[")):
-        with contextlib.suppress(json.JSONDecodeError, RecursionError):  # YAML, or something wrong
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):  # YAML, or invalid
             return [_load_json(text)]
     loader = (_DecimalLoader if decimal else _Loader)(text)
     documents: list[Any] = []
@@ -137,11 +138,11 @@ def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
 
 
 def _load_json(text: str) -> Any:
-    """Return the value of a JSON text: in YAML it could hold no tabs.
+    """Return the value of a JSON text.
 
     Raises:
-        JSONDecodeError: it is not JSON.
-        ValueError: it is, and holds what settings must not.
+        JSONDecodeError: the text is not JSON.
+        ValueError: it is JSON beyond the limits of this module.
     """
     value = json.loads(
         text, object_pairs_hook=_build_object, parse_int=_parse_int, parse_constant=_refuse_constant
@@ -149,9 +150,9 @@ def _load_json(text: str) -> Any:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("a text in it holds half a character") from None
-    if _measure_depth(value) > DEEPEST:
-        raise ValueError(f"nested more than {DEEPEST} deep")
+        raise ValueError("a text contains a lone surrogate; remove it") from None
+    if _measure_depth(value) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return value
 
 
@@ -160,18 +161,18 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(built) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
+        raise ValueError(f"the key {twice!r} appears twice")
     return built
 
 
 def _parse_int(text: str) -> int:
-    if len(text) > LONGEST_INT:
-        raise ValueError(f"{text[:20]}… is no int")
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"{text[:20]}… is not a valid int")
     return int(text)
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _measure_depth(value: Any) -> int:
@@ -183,13 +184,13 @@ def _measure_depth(value: Any) -> int:
 
 
 def _check_size(value: Any) -> None:
-    """Raise YAMLError at more values than anybody writes, or at one that holds itself."""
+    """Raise YAMLError for too many values, and so for a value that contains itself."""
     count, waiting = 0, [value]
     while waiting:
         value = waiting.pop()
         count += 1
-        if count + len(waiting) > MOST_VALUES:
-            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        if count + len(waiting) > MAX_VALUES:
+            raise yaml.YAMLError(f"its aliases expand to more than {MAX_VALUES:,} values")
         if isinstance(value, dict):
             waiting += [*value, *value.values()]
         elif isinstance(value, list | tuple | set):

@@ -15,6 +15,7 @@ from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
 from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
+from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
@@ -239,10 +240,7 @@ def describe_test_briefly(refit: Mapping[str, Any] | None) -> str:
     return next((f"{name} {value:.4g}" for name, value in figures.items() if is_number(value)), "")
 
 
-_SETTINGS = (
-    *("trials", "search", "search_options", "scheduler", "scheduler_options", "max_concurrent"),
-    *("time_budget", "target", "patience", "max_failures"),
-)
+_SETTINGS = [s.name for s in STUDY_SETTINGS if s.name not in ("ordered", "W")]
 
 
 def describe_commands(study: Study) -> tuple[str, str, str]:

@@ -1,1 +1,1 @@
-"""Early stopping: which trials continue, which stop, which are copied."""
+"""Schedulers: which trials continue, which stop, and which are copied."""

@@ -1,4 +1,4 @@
-"""The registry of trial schedulers: which trials go on, and which end early."""
+"""The registry of trial schedulers."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,29 +9,32 @@ from ray.tune.schedulers import TrialScheduler
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.registry import check_options
 from raytune_yesno.schedulers.asha_median import ASHA, FIFO, MedianRule
-from raytune_yesno.schedulers.deterministic import OrderedASHA, OrderedMedian
+from raytune_yesno.schedulers.deterministic import DeterministicASHA, DeterministicMedian
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
 from raytune_yesno.space import Domain
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
-    """Run every trial to its end; who is first makes no difference."""
+    """Run every trial to its last epoch, deterministic or not."""
     return FIFO()
 
 
 def _asha(
     epochs: int, ordered: bool, grace_period: int = 0, reduction_factor: float = 3
 ) -> TrialScheduler:
-    """Stop the worse trials at every rung: Li et al. (2020), "A system for massively parallel
-    hyperparameter tuning". Rungs lie at ``grace_period`` epochs (0: a quarter of them all) and
-    every ``reduction_factor``-fold of it."""
-    # Nearer to 1 there would be more rungs than epochs, and Ray makes a list of them.
+    """Stop all but the best 1 / ``reduction_factor`` of the trials at every rung.
+
+    Li et al. (2020), "A system for massively parallel hyperparameter tuning". The first rung is at
+    ``grace_period`` epochs (0: a quarter of all epochs); each further one is at
+    ``reduction_factor`` times the epochs of the one before.
+    """
+    # Closer to 1, Ray would list more rungs than there are epochs.
     if not 1.1 <= reduction_factor <= 100:
         raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")
     first = _grace_period(grace_period, epochs)
     if ordered:
-        return OrderedASHA(epochs, first, reduction_factor)
+        return DeterministicASHA(epochs, first, reduction_factor)
     return ASHA(
         time_attr="epoch",
         max_t=epochs,
@@ -41,26 +44,28 @@ def _asha(
 
 
 def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
-    """See :class:`raytune_yesno.schedulers.hyperband.Hyperband`."""
+    """Run Hyperband, see :class:`raytune_yesno.schedulers.hyperband.Hyperband`."""
     return Hyperband(epochs, reduction_factor)
 
 
 def _median(
     epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3
 ) -> TrialScheduler:
-    """Stop a trial whose best loss is worse than the median of the others' mean losses so far:
-    Golovin et al. (2017), "Google Vizier". Never before ``grace_period`` epochs (0: a quarter of
-    them all), nor before ``min_trials`` others have come as far."""
+    """Stop a trial if its best loss is worse than the median of the others' running means.
+
+    Golovin et al. (2017), "Google Vizier". A trial is not stopped before ``grace_period`` epochs
+    (0: a quarter of all epochs), nor before ``min_trials`` others have reached its epoch.
+    """
     if min_trials < 1:
         raise InputError(f"min_trials: {min_trials} must be at least 1")
     first = _grace_period(grace_period, epochs)
     if ordered:
-        return OrderedMedian(epochs, first, min_trials)
+        return DeterministicMedian(epochs, first, min_trials)
     return MedianRule(
         time_attr="epoch",
         grace_period=first,
         min_samples_required=min_trials,
-        min_time_slice=math.inf,  # a trial without enough others to compare with goes on
+        min_time_slice=math.inf,  # with too few others to compare, a trial continues
     )
 
 
@@ -73,7 +78,7 @@ def _pbt(
     resample_probability: float = 0.25,
     step: float = 0.1,
 ) -> TrialScheduler:
-    """See :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: a fifth of the epochs."""
+    """Run PBT, see :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: epochs / 5."""
     return PBT(
         epochs,
         dict(space),
@@ -94,11 +99,11 @@ SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
 }
 
 
-TAKEN = ("epochs", "space", "seed", "ordered")
-"""What schedulers are built with that is no option of theirs."""
+RESERVED = ("epochs", "space", "seed", "ordered")
+"""Parameters that :func:`build_scheduler` sets itself; they are not options of the user's."""
 
-ORDERED = ("fifo", "asha", "median")
-"""Those whose verdicts can be made to depend on the trials' numbers alone."""
+DETERMINISTIC = ("fifo", "asha", "median")
+"""Schedulers with a deterministic form, for ``build_scheduler(ordered=True)``."""
 
 
 def build_scheduler(
@@ -110,26 +115,33 @@ def build_scheduler(
     ordered: bool = False,
     **options: Any,
 ) -> TrialScheduler:
-    """Return a scheduler over the metric ``epoch``, up to ``epochs``.
+    """Build a scheduler by its name.
 
     Args:
-        space, seed: what `pbt` explores, and by which chance.
-        ordered: judge each trial only against trials of lower numbers, see
-            :mod:`raytune_yesno.schedulers.deterministic`.
+        name: a key of :data:`SCHEDULERS`.
+        epochs: epochs of a trial that is not stopped early.
+        space: the search space, which ``pbt`` explores.
+        seed: seed of the draws of ``pbt``.
+        ordered: compare each trial only with trials of lower numbers, so that the result does not
+            depend on timing; see :mod:`raytune_yesno.schedulers.deterministic`.
+        options: options of that scheduler.
+
+    Returns:
+        A scheduler that counts time in the result key ``epoch``.
 
     Raises:
-        InputError: the name or an option is unknown, or a value makes no sense.
+        InputError: the name or an option is unknown, or an option is out of range.
     """
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
-    options = check_options(f"scheduler {name}", SCHEDULERS[name], options, taken=TAKEN)
+    options = check_options(f"scheduler {name}", SCHEDULERS[name], options, reserved=RESERVED)
     about: dict[str, Any] = {"space": space or {}, "seed": seed} if name == "pbt" else {}
-    if name in ORDERED:
+    if name in DETERMINISTIC:
         about["ordered"] = ordered
     elif ordered:
         raise InputError(
-            f"scheduler {name} with ordered: its verdicts rest on trials that are judged together; "
-            f"choose scheduler {', '.join(ORDERED[:-1])} or {ORDERED[-1]}"
+            f"scheduler {name} cannot run ordered: it compares trials of a group with each other; "
+            f"choose scheduler {', '.join(DETERMINISTIC[:-1])} or {DETERMINISTIC[-1]}"
         )
     try:
         return SCHEDULERS[name](epochs, **about, **options)

@@ -1,4 +1,4 @@
-"""Hyperband, as it was published."""
+"""Hyperband as published, with synchronous brackets."""
 
 import itertools
 import math
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.synchronous import OUT, Entrant, Rounds
+from raytune_yesno.schedulers.synchronous import STOPPED, SynchronousScheduler, TrialState
 
 
 @dataclass(frozen=True)
 class Rung:
-    """So many trials train up to so many epochs."""
+    """A level of a bracket: how many trials train, and up to which epoch."""
 
     trials: int
     epochs: int
@@ -20,7 +20,13 @@ class Rung:
 def build_bracket(num_trials: int, halvings: int, epochs: int, factor: float) -> list[Rung]:
     """Return a bracket's rungs: Li et al. (2018), algorithm 1, lines 5 and 6.
 
-    Epochs are rounded down, and at least 1; rungs that come to lie on the same epoch are one.
+    Epochs are rounded down to at least 1, and rungs that fall on the same epoch are merged.
+
+    Args:
+        num_trials: trials that start in the bracket.
+        halvings: how often the number of trials is divided by ``factor``.
+        epochs: epochs of the last rung.
+        factor: eta of the paper.
     """
     rungs: dict[int, int] = {}
     for halving in range(halvings + 1):
@@ -33,46 +39,50 @@ def build_band(epochs: int, factor: float) -> list[list[Rung]]:
     """Return the brackets of one round of Hyperband: Li et al. (2018), algorithm 1.
 
     With R = ``epochs`` and eta = ``factor``: from s = floor(log_eta R) halvings down to none,
-    ceil((s_max + 1) eta^s / (s + 1)) trials begin.
+    ceil((s_max + 1) eta^s / (s + 1)) trials start.
     """
-    most = 0
-    while factor ** (most + 1) <= epochs * (1 + 1e-9):
-        most += 1
+    max_halvings = 0
+    while factor ** (max_halvings + 1) <= epochs * (1 + 1e-9):
+        max_halvings += 1
     return [
-        build_bracket(_ceil((most + 1) / (s + 1) * factor**s), s, epochs, factor)
-        for s in range(most, -1, -1)
+        build_bracket(_ceil((max_halvings + 1) / (s + 1) * factor**s), s, epochs, factor)
+        for s in range(max_halvings, -1, -1)
     ]
 
 
-def advance(rungs: Sequence[Rung], entrants: Sequence[Entrant | None]) -> list[int]:
-    """Return up to which epoch each of a bracket's trials may train, or OUT.
+def advance(rungs: Sequence[Rung], states: Sequence[TrialState | None]) -> list[int]:
+    """Return the epoch up to which each trial of a bracket may train, or STOPPED.
 
-    At a rung the best go on, once all have come to it or have ended; None is a trial to come.
+    The best trials of a rung continue once all of its trials have reached it or have ended.
+
+    Args:
+        rungs: the rungs of the bracket.
+        states: one state a trial; None for a trial that has not started.
     """
-    goals = [rungs[0].epochs] * len(entrants)
-    racing = list(range(len(entrants)))
+    goals = [rungs[0].epochs] * len(states)
+    racing = list(range(len(states)))
     for rung, following in itertools.pairwise(rungs):
-        if any(not _has_settled(entrants[index], rung.epochs) for index in racing):
+        if any(not _has_reached(states[index], rung.epochs) for index in racing):
             break
         losses = {
-            index: entrant.losses[rung.epochs]
+            index: state.losses[rung.epochs]
             for index in racing
-            if (entrant := entrants[index]) and rung.epochs in entrant.losses
+            if (state := states[index]) and rung.epochs in state.losses
         }
         best = sorted(losses, key=lambda index: (losses[index], index))[: following.trials]
         for index in racing:
-            goals[index] = following.epochs if index in best else OUT
+            goals[index] = following.epochs if index in best else STOPPED
         racing = best
     return goals
 
 
-class Hyperband(Rounds):
-    """Run brackets of successive halving, from many trials that begin short to few long ones.
+class Hyperband(SynchronousScheduler):
+    """Run brackets of successive halving, from many short trials to a few long ones.
 
     Li et al. (2018), "Hyperband: a novel bandit-based approach to hyperparameter optimization".
-    Trials join brackets in the order of their numbers, the bracket of most halvings first, and
-    after the last bracket the first comes again; the number of trials may cut the last one short.
-    While a bracket waits for its last trial, the next one's begin.
+    Trials join brackets in the order of their numbers. The bracket with the most halvings is the
+    first, and the sequence of brackets repeats. The last bracket is smaller if the trials do not
+    fill it. While a bracket waits for its slowest trial, trials of the next bracket start.
     """
 
     def __init__(self, epochs: int, reduction_factor: float) -> None:
@@ -82,7 +92,7 @@ class Hyperband(Rounds):
         self.factor = float(reduction_factor)
 
     def brackets(self) -> list[tuple[range, list[Rung]]]:
-        """Return the numbers and the rungs of each bracket."""
+        """Return the trial numbers and the rungs of each bracket."""
         brackets: list[tuple[range, list[Rung]]] = []
         first = 0
         band = build_band(self.epochs, self.factor)
@@ -100,21 +110,21 @@ class Hyperband(Rounds):
         raise AssertionError
 
     def milestones(self) -> dict[int, int]:
-        """Return the epoch up to which each trial may train."""
+        """Return the epoch up to which each trial may train, or STOPPED."""
         return {
             number: goal
             for numbers, rungs in self.brackets()
             for number, goal in zip(
-                numbers, advance(rungs, [self.entrants.get(n) for n in numbers]), strict=True
+                numbers, advance(rungs, [self.states.get(n) for n in numbers]), strict=True
             )
         }
 
 
-def _has_settled(entrant: Entrant | None, epochs: int) -> bool:
-    return entrant is not None and (entrant.ended or epochs in entrant.losses)
+def _has_reached(state: TrialState | None, epochs: int) -> bool:
+    return state is not None and (state.ended or epochs in state.losses)
 
 
-# A power that should be whole may come out a rounding error beside it.
+# Tolerances: a power that should be an integer may be off by a rounding error.
 def _floor(value: float) -> int:
     return math.floor(value + 1e-9)
 

@@ -1,4 +1,4 @@
-"""Population based training."""
+"""Population-based training."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,20 +8,32 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import copy_tree, name_checkpoint
-from raytune_yesno.schedulers.synchronous import Rounds
-from raytune_yesno.search.cube import build_generator
+from raytune_yesno.schedulers.synchronous import SynchronousScheduler
+from raytune_yesno.search.cube import build_numpy_generator
 from raytune_yesno.space import Choice, Float, Int, Point, Space
 from raytune_yesno.study import Trial
 
 
-class PBT(Rounds):
+class PBT(SynchronousScheduler):
     """Copy the best trials over the worst, and change the copies' hyperparameters.
 
-    Jaderberg et al. (2017), "Population based training of neural networks"; here in step: all
-    trials of the study are the population, and every ``interval`` epochs all wait for the last
-    one. Then those in the worst ``quantile`` go on with the weights, the optimiser's state and the
-    point of one of the best, drawn by chance, and the point is explored (see :func:`explore`).
-    Draws are seeded by (seed, trial, epoch).
+    Jaderberg et al. (2017), "Population based training of neural networks". This version is
+    synchronous: all trials of the study are the population, and every ``interval`` epochs they
+    wait for the slowest one. Each trial in the worst ``quantile`` then continues with the weights,
+    the optimiser's state and the point of a trial drawn from the best ``quantile``, and its point
+    is changed (see :func:`explore`). Draws are seeded by (seed, trial, epoch).
+
+    Args:
+        epochs: epochs of a trial.
+        space: the domains that are explored.
+        seed: seed of all draws.
+        interval: epochs between two comparisons; 0 for a fifth of ``epochs``.
+        quantile: share of the population that is replaced, in (0, 0.5].
+        resample_probability: see :func:`explore`.
+        step: see :func:`explore`.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     def __init__(
@@ -38,13 +50,13 @@ class PBT(Rounds):
         interval = interval or max(1, epochs // 5)
         if not 1 <= interval < epochs:
             raise InputError(
-                f"interval: {interval} must be from 1 to {epochs - 1}, so that trials meet before "
-                f"they end, at {epochs} epochs"
+                f"interval: {interval} must be from 1 to {epochs - 1}, so that trials are copied "
+                f"before they end after {epochs} epochs"
             )
         if not 0 < quantile <= 0.5:
             raise InputError(f"quantile: {quantile} must be above 0 and at most 0.5")
         if not 0 <= resample_probability <= 1:
-            raise InputError(f"resample_probability: {resample_probability} is no probability")
+            raise InputError(f"resample_probability: {resample_probability} must be from 0 to 1")
         if not 0 < step <= 1:
             raise InputError(f"step: {step} must be above 0 and at most 1")
         super().__init__(epochs)
@@ -52,15 +64,15 @@ class PBT(Rounds):
         self.resample_probability, self.step = resample_probability, step
         self.space = {key: domain for key, domain in space.items() if domain.num_values > 1}
         self.goal = interval
-        self.copied: set[int] = set()  # of those that meet there, who goes on as a copy already
+        self.copied: set[int] = set()  # trials that were already replaced at this goal
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
-        """Take what a study's records say: the population meets next where the last one stood."""
+        """Restore the population from a study's records; its next goal is the slowest trial's."""
         earlier = list(earlier)
         super().prepare(earlier, **context)
-        standing = {n: entrant for n, entrant in self.entrants.items() if not entrant.ended}
+        standing = {n: state for n, state in self.states.items() if not state.ended}
         if standing and len(earlier) == self.num_trials:
-            least = min(entrant.epoch for entrant in standing.values())
+            least = min(state.epoch for state in standing.values())
             self.goal = max(1, -(-least // self.interval)) * self.interval
             self.copied = {
                 trial.number
@@ -68,59 +80,60 @@ class PBT(Rounds):
                 for event in trial.mutations
                 if event["epoch"] == self.goal
             }
-            # It may have been cut off between two copies; the draws of the others are as they were.
+            # The study may have been interrupted between two copies. The remaining copies are then
+            # made with the same draws, since these depend only on (seed, trial, epoch).
             if self.copied and len(self.copied) >= self._count_worst(len(self._rank(standing))):
-                self._go_on()
+                self._advance()
 
     def milestones(self) -> dict[int, int]:
-        """Return the epoch at which all trials meet next."""
-        return dict.fromkeys(self.entrants, self.goal)
+        """Return the epoch at which all trials wait for each other."""
+        return dict.fromkeys(self.states, self.goal)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        """Judge the population if it has met; return who goes on."""
-        if len(self.entrants) >= self.num_trials and self.goal < self.epochs:
+        """Replace the worst trials once all have reached the goal; return the next trial to run."""
+        if len(self.states) >= self.num_trials and self.goal < self.epochs:
             live = {n: trial for n, trial in self.trials.items() if not trial.is_finished()}
             if live and all(
-                trial.status == RayTrial.PAUSED and self.entrants[number].epoch >= self.goal
+                trial.status == RayTrial.PAUSED and self.states[number].epoch >= self.goal
                 for number, trial in live.items()
             ):
                 self.exploit(live)
-                self._go_on()
+                self._advance()
         return super().choose_trial_to_run(tune_controller)
 
     def exploit(self, live: dict[int, RayTrial]) -> None:
-        """Copy the best over the worst of those who have met."""
+        """Replace each of the worst trials at the goal by a copy of one of the best."""
         ranked = self._rank(live)
         count = self._count_worst(len(ranked))
         for number in ranked[len(ranked) - count :]:
-            generator = build_generator(self.seed, number, self.goal)
+            generator = build_numpy_generator(self.seed, number, self.goal)
             source = ranked[int(generator.integers(count))]
             if number not in self.copied:
                 self.copy(live[source], live[number], generator)
 
     def _rank(self, numbers: Iterable[int]) -> list[int]:
-        """Return the trials that have come to the goal, the best first."""
-        known = {number: self.entrants[number].losses for number in numbers}
-        met = [number for number, losses in known.items() if self.goal in losses]
-        return sorted(met, key=lambda number: (known[number][self.goal], number))
+        """Return the trials that have reached the goal, the best first."""
+        known = {number: self.states[number].losses for number in numbers}
+        reached = [number for number, losses in known.items() if self.goal in losses]
+        return sorted(reached, key=lambda number: (known[number][self.goal], number))
 
-    def _count_worst(self, met: int) -> int:
-        return min(max(1, round(self.quantile * met)), met // 2)
+    def _count_worst(self, size: int) -> int:
+        return min(max(1, round(self.quantile * size)), size // 2)
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         self.goal = min(self.goal + self.interval, self.epochs)
         self.copied = set()
-        self._known = None
+        self._cached = None
 
     def copy(self, source: RayTrial, target: RayTrial, generator: np.random.Generator) -> None:
-        """Let one trial go on from another's checkpoint, with a point near the other's."""
+        """Make ``target`` continue from the checkpoint of ``source``, with a changed point."""
         assert self.store
         folder: str = source.config["checkpoint"]
         if source.checkpoint:
             root = source.storage.storage_fs_path
             folder = name_checkpoint(source.checkpoint.path, root, self.store.storage)
         number, goal = target.config["number"], self.goal
-        # The source's own checkpoints go when it has written newer ones.
+        # Tune deletes the source's own checkpoints once it has written newer ones.
         kept = f"{folder.rsplit('/', 2)[0]}/copied_{number:05d}_{goal:06d}"
         copy_tree(folder, kept)
         point = explore(
@@ -149,17 +162,22 @@ def explore(
     resample_probability: float,
     step: float,
 ) -> Point:
-    """Return a point near another, over the domains of ``space``; the rest is kept.
+    """Return a changed copy of a point.
 
-    Each value is drawn anew with some probability; else a number moves up or down by ``step`` of
-    its range, on its own scale, an integer by at least one, and a choice stays.
+    Args:
+        space: the domains to change; other values of the point are kept.
+        point: the point to start from.
+        generator: source of all draws.
+        resample_probability: probability that a value is drawn uniformly from its domain.
+        step: otherwise a number moves up or down by this share of its range, on its own scale, and
+            an integer by at least one. A choice is kept.
     """
     explored = dict(point)
     for name, domain in space.items():
         resample, sign = generator.random() < resample_probability, generator.choice((-1, 1))
-        anew = generator.random()
+        resampled = generator.random()
         if resample:
-            explored[name] = domain.decode(anew)
+            explored[name] = domain.decode(resampled)
         elif not isinstance(domain, Choice):
             explored[name] = _move(domain, point[name], int(sign), step)
     return explored

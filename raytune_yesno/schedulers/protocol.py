@@ -1,4 +1,4 @@
-"""What a study asks of a scheduler, beyond what Ray Tune asks."""
+"""The protocol of schedulers of a study, in addition to Ray Tune's own."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -42,11 +42,11 @@ class StudyScheduler(Protocol):
 
 
 class Asynchronous:
-    """What schedulers share whose trials never wait: Ray Tune itself limits how many run."""
+    """Base class of asynchronous schedulers: no trial waits, and Ray Tune limits how many run."""
 
     synchronous = False
     has_room = True
     has_live_trials = False
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
-        """Keep nothing: verdicts need no earlier trial."""
+        """Ignore the records: decisions do not depend on earlier trials."""

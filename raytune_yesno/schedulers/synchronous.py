@@ -1,8 +1,8 @@
-"""Schedulers whose trials meet: each trains to a milestone and waits there until all are judged.
+"""Synchronous schedulers: trials train to a milestone and pause until the group can be judged.
 
-What is decided is a function of the trials' losses at the milestones alone, and those are in a
-study's records: so a study that is resumed goes on from where its trials stood. A trial that waits
-gives its slot to another, and goes on from the checkpoint that it was saved in.
+Decisions depend only on the trials' losses at the milestones. Those are in a study's records, so a
+resumed study makes the same decisions. A paused trial frees its slot, and resumes from its
+checkpoint.
 """
 
 import math
@@ -17,29 +17,33 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 
-OUT = 0
-"""The milestone of a trial that was judged too bad to go on."""
+STOPPED = 0
+"""The milestone of a trial that is to stop."""
 
 
 @dataclass
-class Entrant:
-    """What is known of one trial: its loss after each epoch, and whether it will train on."""
+class TrialState:
+    """The state of one trial: its loss after each epoch, and whether it has ended."""
 
     losses: dict[int, float] = field(default_factory=dict)
     ended: bool = False
 
     @property
     def epoch(self) -> int:
-        """Return the last epoch trained, 0 before the first."""
+        """The last epoch trained; 0 before the first."""
         return max(self.losses, default=0)
 
     def note(self, epoch: int, loss: float | None) -> None:
-        """Take a loss; one that is not a number is worse than any."""
+        """Store a loss; None and NaN become infinity, worse than any other loss."""
         self.losses[epoch] = math.inf if loss is None or math.isnan(loss) else loss
 
 
-class Rounds(FIFOScheduler):  # type: ignore[misc]
-    """Pause trials at milestones; :meth:`milestones` says how far each may go."""
+class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Pause trials at the epochs that :meth:`milestones` returns.
+
+    Args:
+        epochs: epochs of a trial that is not stopped early.
+    """
 
     synchronous = True
     _supports_buffered_results = False
@@ -48,12 +52,12 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self.epochs = epochs
         self._metric = COST
-        self.entrants: dict[int, Entrant] = {}
+        self.states: dict[int, TrialState] = {}
         self.trials: dict[int, RayTrial] = {}
         self.num_trials = self.slots = 1
         self.store: StudyStore | None = None
         self.on_wait: Callable[[int], None] = lambda number: None
-        self._known: dict[int, int] | None = None
+        self._cached: dict[int, int] | None = None
 
     def prepare(
         self,
@@ -64,52 +68,52 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         store: StudyStore,
         on_wait: Callable[[int], None],
     ) -> None:
-        """See :class:`StudyScheduler`. A trial that was cut off continues at its checkpoint."""
+        """Restore the state of all trials; an interrupted one resumes from its checkpoint."""
         self.on_wait = on_wait
         self.num_trials, self.slots, self.store = num_trials, slots, store
         for trial in earlier:
             ended = trial.status != "running"
-            entrant = self.entrants[trial.number] = Entrant(ended=ended)
+            state = self.states[trial.number] = TrialState(ended=ended)
             saved = trial.checkpoint[1] if trial.checkpoint else 0
             for epoch in trial.epochs:
                 if ended or epoch["epoch"] <= saved:
-                    entrant.note(epoch["epoch"], trial.objective.metric.cost(epoch))
+                    state.note(epoch["epoch"], trial.objective.metric.cost(epoch))
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Take the metric, of which the least must be best."""
+        """Set the metric; return whether it is to be minimised, the only mode supported."""
         self._metric = metric or COST
         return mode in (None, "min")
 
     def milestones(self) -> dict[int, int]:
-        """Return the epoch up to which each trial may train, or OUT; a function of `entrants`."""
+        """Return the epoch up to which each trial may train, or STOPPED, from ``states`` alone."""
         raise NotImplementedError
 
     @property
     def has_room(self) -> bool:
-        """Whether a new trial may begin: a slot is free and nobody who waits is to have it."""
+        """Whether a new trial may start: a slot is free and no paused trial is ready to resume."""
         return self._num_active() < self.slots and not self._ready()
 
     @property
     def has_live_trials(self) -> bool:
-        """Whether some trial has not ended."""
+        """Whether any trial has not ended."""
         return any(not trial.is_finished() for trial in self.trials.values())
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Let a trial in; one that stands at its milestone already waits from the start."""
+        """Add a trial; it is paused at once if it has already reached its milestone."""
         number = trial.config["number"]
-        entrant = self.entrants.setdefault(number, Entrant())
-        entrant.ended = False
-        self._known = None
-        if number not in self.trials and entrant.epoch >= self._milestones()[number]:
+        state = self.states.setdefault(number, TrialState())
+        state.ended = False
+        self._cached = None
+        if number not in self.trials and state.epoch >= self._milestones()[number]:
             trial.set_status(RayTrial.PAUSED)
             trial.init_local_path()  # else Tune cannot end a trial that never ran
         self.trials[number] = trial
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        """Let a trial train on, or wait at its milestone."""
+        """Return whether a trial continues, pauses at its milestone, or stops."""
         self._note(trial, result)
         goal = self._milestones()[trial.config["number"]]
-        if goal == OUT:
+        if goal == STOPPED:
             return str(TrialScheduler.STOP)
         if result["epoch"] < goal:
             return str(TrialScheduler.CONTINUE)
@@ -119,24 +123,24 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
     def on_trial_complete(
         self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
     ) -> None:
-        """Note the end of a trial that was running."""
+        """Record the end of a running trial."""
         self._note(trial, result)
         self._end(trial)
         self.trials.pop(trial.config["number"], None)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Note that a trial failed; one that is tried again is added again."""
+        """Record a failure; Tune adds the trial again if it is retried."""
         self._end(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Note the end of a trial that was waiting."""
+        """Record the end of a paused trial."""
         self._end(trial)
         self.trials.pop(trial.config["number"], None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
-        """Stop those who are out; return the first who waited and may go on, or is new."""
+        """Stop trials at STOPPED; return a paused trial that may resume, else a pending one."""
         for number, trial in list(self.trials.items()):
-            if trial.status == RayTrial.PAUSED and self._milestones()[number] == OUT:
+            if trial.status == RayTrial.PAUSED and self._milestones()[number] == STOPPED:
                 tune_controller.stop_trial(trial)
         ready = self._ready() if self._num_active() < self.slots else None
         pending = (t for t in self.trials.values() if t.status == RayTrial.PENDING)
@@ -146,7 +150,7 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         goals = self._milestones()
         for number, trial in sorted(self.trials.items()):
             waits = trial.status == RayTrial.PAUSED
-            if waits and goals[number] > self.entrants[number].epoch:
+            if waits and goals[number] > self.states[number].epoch:
                 return trial
         return None
 
@@ -155,15 +159,15 @@ class Rounds(FIFOScheduler):  # type: ignore[misc]
         return sum(trial.status in active for trial in self.trials.values())
 
     def _milestones(self) -> dict[int, int]:
-        if self._known is None:
-            self._known = self.milestones()
-        return self._known
+        if self._cached is None:
+            self._cached = self.milestones()
+        return self._cached
 
     def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
         if "epoch" in result:
-            self.entrants[trial.config["number"]].note(result["epoch"], result.get(self._metric))
-            self._known = None
+            self.states[trial.config["number"]].note(result["epoch"], result.get(self._metric))
+            self._cached = None
 
     def _end(self, trial: RayTrial) -> None:
-        self.entrants[trial.config["number"]].ended = True
-        self._known = None
+        self.states[trial.config["number"]].ended = True
+        self._cached = None

@@ -1,6 +1,6 @@
-"""Search algorithms, all over one space: by name, with Ray or without it.
+"""Search algorithms over one kind of space, by name, with or without Ray.
 
-Importing this imports no library of search, and not Ray.
+Importing this package imports neither Ray nor a search library.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,15 +33,37 @@ def build_searcher(
     history: Iterable[Observation] = (),
     **options: Any,
 ) -> "AlgorithmSearcher":
-    """Build a search algorithm as a Ray Tune Searcher, for any Tuner.
+    """Build a search algorithm as a Ray Tune searcher, for any ``ray.tune.Tuner``.
 
-    `history` holds the trials of earlier runs; numbering goes on after them. Further options are
-    the algorithm's own. Raises InputError as `build_algorithm` does.
+    Example:
+        >>> from raytune_yesno.search import build_searcher
+        >>> from raytune_yesno.space import Float, Int
+        >>> space = {"learning_rate": Float(1e-4, 1e-1, log=True), "layers": Int(1, 4)}
+        >>> searcher = build_searcher("tpe", space, metric="accuracy", mode="max", seed=1)
+        >>> sorted(searcher.suggest("trial_1"))
+        ['layers', 'learning_rate']
+
+        Pass it to Ray as ``ray.tune.TuneConfig(search_alg=searcher, num_samples=50)``.
+
+    Args:
+        name: a key of :data:`ALGORITHMS`.
+        space: a domain by name; a bare value is a constant.
+        metric: the key of the result to optimise.
+        mode: ``min`` or ``max``.
+        seed: seed of all draws, at least 0.
+        history: trials of earlier runs; new trials are numbered after them.
+        options: options of that algorithm.
+
+    Returns:
+        A searcher to pass to ``ray.tune.TuneConfig(search_alg=...)``.
+
+    Raises:
+        InputError: the mode is invalid, or for the reasons of :func:`build_algorithm`.
     """
     from raytune_yesno.errors import InputError
     from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 
     if mode not in ("min", "max"):
-        raise InputError(f"mode is min or max, not {mode!r}")
+        raise InputError(f"mode: {mode!r} is not valid; choose min or max")
     algorithm = build_algorithm(name, space, seed=seed, **options)
     return AlgorithmSearcher(algorithm, metric=metric, mode=mode, history=history)

@@ -1,4 +1,4 @@
-"""What a search algorithm is, and the registry of them."""
+"""The protocol of search algorithms, and their registry."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,21 @@ from raytune_yesno.space import Point, build_space
 
 
 class Algorithm(Protocol):
-    """Propose points as a pure function of (space, seed, number, history).
+    """A search that proposes points as a pure function of (space, seed, number, history).
 
-    An algorithm keeps no generator and no state that its arguments do not determine. So a study is
-    resumed by handing over its records, and the same records give the same points anywhere.
+    An algorithm has no state beyond its arguments, and no generator that lives from one proposal
+    to the next. A study is therefore resumed from its records alone, and the same records give the
+    same points on any machine.
     """
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
-        """Return the point of trial `number`, None if there are no more.
+        """Return the point of trial ``number``, or None if the search is exhausted.
 
-        `history` is in the order of numbers and may lack any: trials unknown, or not to be seen.
-        Its points lie inside the space; `check_point` says so of points from elsewhere.
+        Args:
+            number: the trial's number, from 0.
+            history: observations in the order of their numbers, with gaps for trials that are
+                unknown or hidden. Their points must lie inside the space; check points from
+                another source with :func:`raytune_yesno.space.check_point`.
         """
 
 
@@ -36,11 +40,15 @@ ALGORITHMS: dict[str, tuple[str, str]] = {
     "genetic": ("genetic", "Genetic"),
     "cmaes": ("cmaes", "CMAES"),
 }
-"""Module and class by name; text, so that no library is imported before it is needed."""
+"""Module and class by name, as text: a library is imported only when its search is used."""
 
 
 def load_algorithm(name: str) -> type[Algorithm]:
-    """Return the class of an algorithm; InputError if the name is unknown."""
+    """Return the class of an algorithm.
+
+    Raises:
+        InputError: the name is unknown.
+    """
     if name not in ALGORITHMS:
         raise InputError(f"unknown search {name!r}; {suggest_name(name, ALGORITHMS)}")
     module, attribute = ALGORITHMS[name]
@@ -51,7 +59,11 @@ def load_algorithm(name: str) -> type[Algorithm]:
 
 
 def import_library(name: str) -> Any:
-    """Return a library of the optional extra `search`; InputError says how to install it."""
+    """Import a library of the optional extra ``search``.
+
+    Raises:
+        InputError: it is not installed; the message contains the command to install it.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -65,12 +77,31 @@ def build_algorithm(
 ) -> Algorithm:
     """Build a search algorithm by its name.
 
-    Bare values in the space are constants. Raises InputError if the name, an option or a value is
-    unknown or wrong, or an optional library is missing.
+    Example:
+        >>> from raytune_yesno.search import Observation, build_algorithm
+        >>> from raytune_yesno.space import Choice, Int
+        >>> space = {"layers": Int(1, 2), "act": Choice("relu", "tanh")}
+        >>> algorithm = build_algorithm("grid", space)
+        >>> point = algorithm.suggest(0, [])
+        >>> point
+        {'layers': 1, 'act': 'relu'}
+        >>> history = [Observation(0, point, loss=0.4, epochs=8, status="done")]
+        >>> algorithm.suggest(1, history)
+        {'layers': 1, 'act': 'tanh'}
+
+    Args:
+        name: a key of :data:`ALGORITHMS`.
+        space: a domain by name; a bare value is a constant.
+        seed: seed of all draws, at least 0.
+        options: options of that algorithm.
+
+    Raises:
+        InputError: the name or an option is unknown, a value is invalid, or an optional library
+            is not installed.
     """
     if type(seed) is not int or seed < 0:
-        raise InputError(f"a seed is a whole number, at least 0, not {seed!r}")
+        raise InputError(f"seed: {seed!r} is not a whole number of at least 0")
     algorithm: Any = load_algorithm(name)
-    options = check_options(f"search {name}", algorithm, options, taken=("space", "seed"))
+    options = check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
     built: Algorithm = algorithm(build_space(space), seed=seed, **options)
     return built

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -16,26 +16,40 @@ from raytune_yesno.search.observation import (
 )
 from raytune_yesno.space import Choice, Point, Space
 
-_NUM_EXPLORING = 2000  # candidates anywhere
+_NUM_EXPLORING = 2000  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 1000  # candidates near the best results, and again near the best candidate
 
 
 class Bayesian:
-    """Propose where a Gaussian process promises most (Jones et al., 1998; Snoek et al., 2012).
+    """Bayesian optimisation with a Gaussian process (Jones et al., 1998; Snoek et al., 2012).
 
-    The process is scikit-learn's, with one length scale a dimension (Matern 5/2) and noise, over
-    the unit cube; choices are one-hot, and integers stand at the middle of their cells when they
-    are compared, so that the model is flat within one (Garrido-Merchan & Hernandez-Lobato, 2020).
-    The acquisition functions are bayesian-optimization's: `ei` (expected improvement), `poi`
-    (probability of it) or `ucb` (confidence bound), with `xi` or `kappa` for exploration. They are
-    maximised over random candidates and ones near the best: its own optimiser, differential
-    evolution in mixed spaces, takes seconds, and its constant liar refuses such spaces.
+    The process is scikit-learn's over the unit cube: a Matern 5/2 kernel with one length scale a
+    dimension, and noise. Choices are one-hot. An integer is compared at the middle of its cell, so
+    that the model is constant within a cell (Garrido-Merchan & Hernandez-Lobato, 2020).
 
-    The first `num_initial` results come from a scrambled Sobol sequence. Trials in flight count as
-    the model's own mean there (the kriging believer of Ginsbourger et al., 2010), and no point is
-    proposed twice while there are others. The cost is cubic: the length scales are fitted to
-    `max_fitted` results, and the process rests on `max_results`, of which half are the best and
-    half the latest.
+    The acquisition functions are those of the library bayesian-optimization. They are maximised
+    over random candidates and over candidates near the best results. The library's own optimiser,
+    differential evolution in mixed spaces, takes seconds, and its constant liar does not support
+    mixed spaces.
+
+    A running trial enters the model with the model's own mean at its point (the kriging believer
+    of Ginsbourger et al., 2010). No point is proposed twice while others remain.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        acquisition: ``ei`` (expected improvement), ``poi`` (probability of improvement) or ``ucb``
+            (upper confidence bound).
+        xi: exploration of ``ei`` and ``poi``, in standard deviations of the losses.
+        kappa: exploration of ``ucb``.
+        num_initial: results before the model is used; until then, points are those of a scrambled
+            Sobol sequence.
+        max_fitted: results that length scales are fitted to; the cost is cubic in it. Half of them
+            are the best, half the latest.
+        max_results: results in the model, chosen in the same way.
+
+    Raises:
+        InputError: the acquisition function is unknown.
     """
 
     def __init__(
@@ -65,11 +79,11 @@ class Bayesian:
         self.max_results = max_results
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
+        """Return the point of trial ``number``, given the history."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        # One thread: with more, sums round in another order, and the points would depend on the
-        # machine's cores. At these sizes it is no slower.
+        # One thread: with more, the order of sums, and so the points, would depend on the number
+        # of cores. At these sizes one thread is as fast.
         with threadpool_limits(limits=1):
             return self._suggest(number, history)
 
@@ -82,7 +96,7 @@ class Bayesian:
         rows_ND = self.cube.encode(results)
         pending_PD = self.cube.encode(select_pending(history))
         model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
-        generator = build_generator(self.seed, number)
+        generator = build_numpy_generator(self.seed, number)
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
         near_CD = self._draw_near(generator, best_KD)
@@ -96,33 +110,33 @@ class Bayesian:
     def _draw_sobol(self, number: int) -> np.ndarray:
         from scipy.stats.qmc import Sobol
 
-        sequence = Sobol(self.cube.dim, seed=build_generator(self.seed))
-        if number:  # forward by none overflows
+        sequence = Sobol(self.cube.dim, seed=build_numpy_generator(self.seed))
+        if number:  # fast_forward(0) overflows
             sequence.fast_forward(number)
         return np.asarray(sequence.random(1)[0])
 
     def _draw_near(self, generator: np.random.Generator, centre_KD: np.ndarray) -> np.ndarray:
-        """Return candidates u_CD: some coordinates of a centre moved a little, or drawn anew."""
+        """Return candidates u_CD: centres with coordinates that are shifted or drawn again."""
         shape = (_NUM_LOCAL, self.cube.dim)
         u_CD = centre_KD[generator.integers(len(centre_KD), size=_NUM_LOCAL)]
         step_C1 = 10.0 ** generator.uniform(-3, -0.5, size=(_NUM_LOCAL, 1))
         moved_CD = np.clip(u_CD + step_C1 * generator.standard_normal(shape), 0, 1)
         is_number_D = np.array([not isinstance(d, Choice) for d in self.cube.free.values()])
         u_CD = np.where(is_number_D, moved_CD, u_CD)
-        # one coordinate in D, choices among them, jumps anywhere
+        # Redraw one coordinate in D; without such jumps choices would never change.
         jumps_CD = generator.random(shape) < 1 / self.cube.dim
         jumps_CD &= ~is_number_D | (generator.random(shape) < 0.2)
         return np.where(jumps_CD, generator.random(shape), u_CD)
 
     def _snap(self, u_CD: np.ndarray, seen: set[bytes]) -> np.ndarray:
-        """Return candidates at the middle of their cells, without those seen if others remain."""
+        """Return candidates at the middle of their cells; drop known points if others remain."""
         u_CD = self.cube.snap(u_CD)
         is_new_C = np.array([row.tobytes() not in seen for row in u_CD])
         return u_CD[is_new_C] if is_new_C.any() else u_CD
 
 
 class _Surrogate:
-    """The process, fitted, and what it makes of a candidate."""
+    """A fitted Gaussian process with its acquisition function."""
 
     def __init__(
         self, search: Bayesian, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
@@ -138,7 +152,7 @@ class _Surrogate:
         process = GaussianProcessRegressor(kernel + WhiteKernel(1e-3, (1e-6, 1)), random_state=0)
         kept = _half_best(losses_N, search.max_fitted)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # length scales at their bounds: no harm
+            warnings.simplefilter("ignore")  # length scales at their bounds are harmless
             process.fit(x_NF[kept], y_N[kept])
         kept = _half_best(losses_N, search.max_results)
         x_NF, y_N = x_NF[kept], y_N[kept]
@@ -159,12 +173,12 @@ class _Surrogate:
         self.acquisition.y_max = y_N.max()
 
     def score(self, u_CD: np.ndarray) -> np.ndarray:
-        """Return the acquisition function at candidates."""
+        """Return the acquisition function at C candidates; more is better."""
         mean_C, std_C = self.process.predict(self._features(u_CD), return_std=True)
         return np.asarray(self.acquisition.base_acq(mean_C, np.maximum(std_C, 1e-9)))
 
     def _features(self, u_CD: np.ndarray) -> np.ndarray:
-        """Return the model's view x_CF: choices one-hot, half as far apart as the cube is wide."""
+        """Return features x_CF: numbers as they are, choices one-hot, scaled by 0.5."""
         columns = []
         for u_C, domain in zip(u_CD.T, self.search.cube.free.values(), strict=True):
             if isinstance(domain, Choice):
@@ -176,9 +190,9 @@ class _Surrogate:
 
 
 def _standardise(losses: Sequence[float]) -> np.ndarray:
-    """Return losses with mean 0 and deviation 1, cut where the upper tail would set the scale."""
+    """Return losses with mean 0 and deviation 1; outliers of the upper tail are clipped first."""
     y_N = np.array(losses, dtype=float)
-    y_N /= max(np.abs(y_N).max(), 1e-300)  # else the squares of vast losses overflow
+    y_N /= max(np.abs(y_N).max(), 1e-300)  # else squares of huge losses overflow
     low, high = np.quantile(y_N, [0.25, 0.75])
     y_N = np.minimum(y_N, high + 1.5 * (high - low))
     deviation = y_N.std()

@@ -1,23 +1,33 @@
-"""The model of BOHB: Bayesian optimisation and Hyperband."""
+"""The model of BOHB (Bayesian optimisation and Hyperband)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, losses_at
 from raytune_yesno.space import Choice, Point, Space
 
 
 class BOHB:
-    """Propose by the ratio of two kernel densities over one budget (Falkner et al., 2018, sec. 3).
+    """A search by the ratio of two kernel densities at one budget (Falkner et al., 2018, sec. 3).
 
-    The budget is the largest number of epochs that at least `min_results` + 2 trials have reached
-    (theirs: one more than there are dimensions). The best `top_fraction` of those, at least
-    `min_results`, shape the density l of good points and the others g of the rest (eq. 2-3).
-    `num_candidates` draws from l, widened by `bandwidth_factor`, compete by l / g. One proposal in
-    1 / `random_fraction` is uniform. It wants a scheduler of the Hyperband kind, which ends most
-    trials early; trials in flight count at the budgets they have reached.
+    The budget is the largest number of epochs that at least ``min_results`` + 2 trials have
+    reached. Density l is estimated from the best of those trials, density g from the others (eq.
+    2-3). The proposal is the candidate drawn from l with the largest l / g. Use it with Hyperband
+    or another scheduler that stops most trials early. Running trials count at the budgets that
+    they have reached.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        min_results: points that a density needs at least; None for one more than there are
+            dimensions, as in the paper.
+        top_fraction: share of the trials that shape l; at least ``min_results`` of them.
+        num_candidates: draws from l.
+        random_fraction: probability of a uniform proposal.
+        bandwidth_factor: how much wider than estimated l is drawn from.
+        min_bandwidth: smallest bandwidth, as a share of the cube.
     """
 
     def __init__(
@@ -45,8 +55,8 @@ class BOHB:
         )
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
-        generator = build_generator(self.seed, number, 1)
+        """Return the point of trial ``number``, given the history."""
+        generator = build_numpy_generator(self.seed, number, 1)
         budgets = sorted((seen.epochs for seen in history if seen.status != "failed"), reverse=True)
         num_needed = self.min_results + 2
         if (
@@ -70,9 +80,9 @@ class BOHB:
         return self.cube.decode(candidates_CD[int(np.argmax(ratio_C))])
 
     def _bandwidths(self, rows_ND: np.ndarray) -> np.ndarray:
-        """Return one bandwidth a dimension: Scott's rule, as statsmodels' normal reference.
+        """Return one bandwidth a dimension: Scott's rule, statsmodels' normal reference.
 
-        For a choice it is the probability of the other options, at most what makes all alike.
+        For a choice it is the probability of the other options, at most that of a uniform draw.
         """
         num_rows, num_dims = rows_ND.shape
         width_D = 1.06 * rows_ND.std(axis=0) * num_rows ** (-1 / (4 + num_dims))
@@ -87,7 +97,7 @@ class BOHB:
         shape = (self.num_candidates, self.cube.dim)
         centre_CD = rows_ND[generator.integers(len(rows_ND), size=self.num_candidates)]
         width_D = self._bandwidths(rows_ND)
-        # numbers: a truncated normal, by drawing uniformly in its cumulative distribution
+        # Numbers: a truncated normal distribution, by inverting its cumulative distribution.
         from scipy.stats import truncnorm
 
         scale_D = width_D * self.bandwidth_factor
@@ -95,7 +105,7 @@ class BOHB:
             generator.random(shape), -centre_CD / scale_D, (1 - centre_CD) / scale_D
         )
         drawn_CD = np.clip(centre_CD + drawn_CD * scale_D, 0, 1)
-        # choices: the centre's own, or with the bandwidth's probability any
+        # Choices: the option of the centre, or, with the bandwidth as probability, any option.
         keep_CD = generator.random(shape) >= np.minimum(width_D * self.bandwidth_factor, 1)
         any_CD = generator.random(shape)
         return np.where(self.num_options_D > 0, np.where(keep_CD, centre_CD, any_CD), drawn_CD)

@@ -1,4 +1,4 @@
-"""Covariance matrix adaptation, by the library cmaes."""
+"""Covariance matrix adaptation (CMA-ES), with the library cmaes."""
 
 import copy
 from collections.abc import Sequence
@@ -7,21 +7,29 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_results
 from raytune_yesno.space import Choice, Domain, Point, Space
 
-_MOST_CELLS = 64  # an integer domain with more values is taken for continuous
+_MAX_CELLS = 64  # an integer domain with more values is treated as continuous
 
 
 class CMAES:
-    """Propose from a distribution that follows the better half (Hansen, 2016).
+    """CMA-ES: a distribution that moves towards the better half of its draws (Hansen, 2016).
 
-    The library's CatCMA with margin (Hamano et al., 2025) over the unit cube: numbers are normal,
-    with a margin that keeps integers from freezing, and choices categorical. Results are taken in
-    the order of their numbers, a population at a time, whenever they arrive; what is left over
-    waits for the next. A distribution that has shrunk to a point starts anew. The library is told
-    ranks, not losses: only those matter to it.
+    The implementation is the library's CatCMA with margin (Hamano et al., 2025) over the unit cube:
+    numbers are normally distributed, with a margin that keeps integers from getting stuck, and
+    choices are categorical. Results form generations in the order of trial numbers, whenever they
+    arrive; an incomplete generation waits. A distribution that has collapsed to a point is
+    restarted. The library is given ranks in place of losses: it uses nothing else of them.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        population_size: results of a generation; None for the library's default.
+
+    Raises:
+        InputError: the library is not installed.
     """
 
     def __init__(self, space: Space, *, seed: int, population_size: int | None = None) -> None:
@@ -33,20 +41,20 @@ class CMAES:
         self.floats, self.integers, self.choices = (
             [index for index, kind in enumerate(kinds) if kind == wanted] for wanted in "xzc"
         )
-        """Dimensions by how the library sees them."""
-        self._told: list[tuple[bytes, Any]] = []
-        """By generation, what the optimizer was told and what became of it."""
+        """Indices of the dimensions by their kind in the library."""
+        self._generations: list[tuple[bytes, Any]] = []
+        """One entry a generation: a key of its results, and the optimiser after them."""
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
+        """Return the point of trial ``number``, given the history."""
         if not self.cube.dim:
             return self.cube.decode([])
         optimizer = copy.deepcopy(self._replay(*select_results(history)))
-        optimizer.reseed_rng(int(build_generator(self.seed, number).integers(2**32)))
+        optimizer.reseed_rng(int(build_numpy_generator(self.seed, number).integers(2**32)))
         return self.cube.decode(self._read_solution(optimizer.ask()))
 
     def _replay(self, results: list[Observation], losses: list[float]) -> Any:
-        """Return the optimizer after all full generations; those seen before are not told anew."""
+        """Return the optimiser after all complete generations; known generations are cached."""
         optimizer = self._build_optimizer()
         size = optimizer.population_size
         rows_ND = self.cube.encode(results)
@@ -54,43 +62,44 @@ class CMAES:
             part = slice(generation * size, (generation + 1) * size)
             ranks = np.argsort(np.argsort(losses[part], kind="stable"))
             key = rows_ND[part].tobytes() + ranks.tobytes()
-            if generation < len(self._told) and self._told[generation][0] == key:
-                optimizer = self._told[generation][1]
+            if generation < len(self._generations) and self._generations[generation][0] == key:
+                optimizer = self._generations[generation][1]
                 continue
-            del self._told[generation:]
+            del self._generations[generation:]
             if (self.floats or self.integers) and optimizer.should_stop():
                 optimizer = self._build_optimizer()
             optimizer = copy.deepcopy(optimizer)
-            told = zip(rows_ND[part], ranks.tolist(), strict=True)
-            optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in told])
-            self._told.append((key, optimizer))
+            ranked = zip(rows_ND[part], ranks.tolist(), strict=True)
+            optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in ranked])
+            self._generations.append((key, optimizer))
         return optimizer
 
     def _build_optimizer(self) -> Any:
         domains = list(self.cube.free.values())
         integers: list[Any] = [domains[index] for index in self.integers]
-        middles = [[d.encode(value) for value in d.grid(_MOST_CELLS)] for d in integers]
+        middles = [[d.encode(value) for value in d.grid(_MAX_CELLS)] for d in integers]
         return import_library("cmaes").CatCMAwM(
             x_space=[[0.0, 1.0]] * len(self.floats) or None,
             z_space=middles or None,
             c_space=[int(domains[index].num_values) for index in self.choices] or None,
             population_size=self.population_size,
-            sigma=2.0,  # of the library's unit, a twelfth of the cube: it means to start elsewhere
+            # The library's unit is a twelfth of the cube; its default, 1, explores too little.
+            sigma=2.0,
         )
 
     def _build_solution(self, u_D: np.ndarray) -> Any:
-        """Return a trial as the library's solution, as if it had been drawn where it lies."""
+        """Return a row of the cube as a solution of the library."""
         x, z = u_D[self.floats], u_D[self.integers]
         domains = list(self.cube.free.values())
-        most = max((int(domains[index].num_values) for index in self.choices), default=0)
-        c = np.zeros((len(self.choices), most), dtype=bool)
+        max_options = max((int(domains[index].num_values) for index in self.choices), default=0)
+        c = np.zeros((len(self.choices), max_options), dtype=bool)
         for row, index in enumerate(self.choices):
             c[row, int(u_D[index] * domains[index].num_values)] = True
         solution = import_library("cmaes").CatCMAwM.Solution
         return solution(x, z, c, np.concatenate([x, z]))
 
     def _read_solution(self, solution: Any) -> np.ndarray:
-        """Return the row u_D of a solution."""
+        """Return a solution of the library as a row u_D of the cube."""
         u_D = np.empty(self.cube.dim)
         domains = list(self.cube.free.values())
         if self.floats:
@@ -105,4 +114,4 @@ class CMAES:
 def _kind(domain: Domain) -> str:
     if isinstance(domain, Choice):
         return "c"
-    return "z" if domain.num_values <= _MOST_CELLS else "x"
+    return "z" if domain.num_values <= _MAX_CELLS else "x"

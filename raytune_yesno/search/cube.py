@@ -1,4 +1,4 @@
-"""The unit cube of a space, in which the algorithms work, and their generators."""
+"""The unit cube of a space, in which the algorithms work, and their random generators."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,16 +8,24 @@ from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Domain, Float, Int, Point, Space, decode_point, encode_point
 
 
-def build_generator(seed: int, *key: int) -> np.random.Generator:
-    """Return the generator of one ask: the same for the same numbers, in any process."""
+def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
+    """Return a NumPy generator that depends only on its arguments, in any process.
+
+    Args:
+        seed: the seed of the search.
+        key: the trial's number, and further numbers to tell streams of one trial apart.
+    """
     return np.random.default_rng(np.random.SeedSequence([seed, *key]))
 
 
 class UnitCube:
-    """Translate points to rows of the unit cube and back, over the domains that leave a choice.
+    """A map between points and rows of the unit cube, over domains with more than one value.
 
-    Axes: N observations, D domains of more than one value. Rows are remembered, so that a long
-    history is not encoded anew at every ask.
+    Axes: N observations, C candidates, D domains with more than one value. Rows are cached: a long
+    history is not encoded again for every suggestion.
+
+    Args:
+        space: the search space.
     """
 
     def __init__(self, space: Space) -> None:
@@ -27,24 +35,24 @@ class UnitCube:
 
     @property
     def dim(self) -> int:
-        """Return D."""
+        """The number of dimensions, D."""
         return len(self.free)
 
     def encode(self, observations: Sequence[Observation]) -> np.ndarray:
-        """Return the rows u_ND of some observations."""
+        """Return the rows u_ND of N observations."""
         rows = [self._encode(seen) for seen in observations]
         return np.array(rows, dtype=float).reshape(len(rows), self.dim)
 
     def _encode(self, seen: Observation) -> list[float]:
         known = self._rows.get(seen.number)
-        if known is not None and known[0] is seen.point:  # equal would not do: 1 == True
+        if known is not None and known[0] is seen.point:  # identity, since 1 == True
             return known[1]
         row = encode_point(self.free, seen.point)
         self._rows[seen.number] = (seen.point, row)
         return row
 
     def cell_widths(self, u_D: np.ndarray) -> np.ndarray:
-        """Return how much of each dimension means the same value as u_D does; 0 for floats."""
+        """Return the width of each coordinate's cell of equal values; 0 for floats."""
         widths = [
             0.0 if isinstance(domain, Float) else domain.cell_width(domain.decode(float(u)))
             for domain, u in zip(self.free.values(), u_D, strict=True)
@@ -52,14 +60,14 @@ class UnitCube:
         return np.array(widths)
 
     def snap(self, u_CD: np.ndarray) -> np.ndarray:
-        """Return candidates moved to where `encode` puts the values that they mean."""
+        """Move candidates u_CD to the middle of their cells, where :meth:`encode` puts values."""
         columns = [
             _snap(domain, u_C) for domain, u_C in zip(self.free.values(), u_CD.T, strict=True)
         ]
         return np.stack(columns, axis=1)
 
     def decode(self, u_D: Iterable[float]) -> Point:
-        """Return the whole point at a row, in the order of the space."""
+        """Return the point at a row u_D, constants included, in the order of the space."""
         chosen = decode_point(self.free, u_D)
         return {
             name: chosen[name] if name in chosen else domain.decode(0.5)
@@ -67,8 +75,8 @@ class UnitCube:
         }
 
     def draw(self, seed: int, number: int) -> Point:
-        """Return the point that random search would propose as this number."""
-        return self.decode(build_generator(seed, number).random(self.dim))
+        """Return the point that random search proposes for a trial number."""
+        return self.decode(build_numpy_generator(seed, number).random(self.dim))
 
 
 def _snap(domain: Domain, u_C: np.ndarray) -> np.ndarray:

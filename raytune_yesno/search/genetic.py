@@ -1,4 +1,4 @@
-"""Genetic search, by Optuna."""
+"""Genetic search, with the operators of Optuna."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,31 +8,39 @@ import numpy as np
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_results
 from raytune_yesno.space import Choice, Point, Space
 
 
 class Genetic:
-    """Propose the children of the best (Deb et al., 2002), by Optuna's NSGA-II operators.
+    """A genetic search with Optuna's NSGA-II operators (Deb et al., 2002).
 
-    The parents are the `population_size` best results so far: with one objective, NSGA-II's
-    elitist selection, made after each result and not after each generation, so that no trial
-    waits. Numbers cross by simulated binary crossover and mutate polynomially (Deb & Agrawal,
-    1995); choices are swapped and drawn anew. Until the population is full, points are random.
+    The parents are the best results so far. With one objective this is the elitist selection of
+    NSGA-II, made after each result in place of each generation, so that no trial waits. Numbers
+    are combined by simulated binary crossover and mutated polynomially (Deb & Agrawal, 1995);
+    choices are swapped and redrawn. Until the population is full, points are random.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        population_size: parents, at least 2.
+
+    Raises:
+        InputError: the population is too small, or Optuna is not installed.
     """
 
     def __init__(self, space: Space, *, seed: int, population_size: int = 10) -> None:
         if population_size < 2:
-            raise InputError(f"a population has at least 2 members, not {population_size}")
+            raise InputError(f"population_size: {population_size} must be at least 2")
         optuna = import_library("optuna")
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line for every ask otherwise
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it logs every suggestion
         self.cube = UnitCube(space)
         self.seed = seed
         self.population_size = population_size
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
+        """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
         if len(results) < self.population_size or not self.cube.dim:
             return self.cube.draw(self.seed, number)
@@ -48,9 +56,9 @@ class Genetic:
     def _build_study(
         self, parents: Sequence[Observation], losses: Sequence[float], number: int
     ) -> Any:
-        """Return a study that has seen one generation, the parents, and is to breed the next."""
+        """Return an Optuna study with one generation, the parents, on record."""
         optuna = import_library("optuna")
-        seed = int(build_generator(self.seed, number).integers(2**32))
+        seed = int(build_numpy_generator(self.seed, number).integers(2**32))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.NSGAIISampler(

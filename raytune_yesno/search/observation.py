@@ -1,4 +1,4 @@
-"""What a search algorithm is told: one observation a trial, and the order they are held in."""
+"""Observations: what a search algorithm knows of each trial."""
 
 import bisect
 import math
@@ -13,10 +13,21 @@ Status: TypeAlias = Literal["running", "done", "stopped", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class Observation:
-    """Hold what is known of one trial.
+    """What a search algorithm knows of one trial.
 
-    `loss` is the best so far, least is best; None until something was reported. `losses` are
-    those of epochs 1, 2, ..., as far as they are known; only `bohb` reads them.
+    Example:
+        >>> from raytune_yesno.search import Observation
+        >>> trial = Observation(0, {"dropout": 0.1}, loss=0.3, epochs=2, status="done")
+        >>> trial.loss
+        0.3
+
+    Attributes:
+        number: the trial's number, from 0.
+        point: its values by name.
+        loss: its best loss so far, to be minimised; None before the first report.
+        epochs: epochs trained.
+        status: ``running``, or how it ended.
+        losses: the losses of epochs 1, 2, ..., as far as they are known; only ``bohb`` reads them.
     """
 
     number: int
@@ -28,7 +39,11 @@ class Observation:
 
 
 class History(Sequence[Observation]):
-    """Hold a study's observations in the order of their numbers, one a number."""
+    """A study's observations in the order of trial numbers, one a trial.
+
+    Args:
+        observations: the first ones, in any order.
+    """
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
         self._observations: list[Observation] = []
@@ -37,7 +52,7 @@ class History(Sequence[Observation]):
             self.observe(observation)
 
     def observe(self, observation: Observation) -> None:
-        """Put an observation in its place, instead of an earlier one of the same number."""
+        """Insert an observation; it replaces an earlier one of the same number."""
         number = observation.number
         index = bisect.bisect_left(self._numbers, number)
         if index < len(self._numbers) and self._numbers[index] == number:
@@ -47,7 +62,11 @@ class History(Sequence[Observation]):
             self._observations.insert(index, observation)
 
     def find(self, number: int) -> Observation:
-        """Return the observation of a number; KeyError if there is none."""
+        """Return the observation of a trial.
+
+        Raises:
+            KeyError: there is none of that number.
+        """
         index = bisect.bisect_left(self._numbers, number)
         if index == len(self._numbers) or self._numbers[index] != number:
             raise KeyError(number)
@@ -55,7 +74,7 @@ class History(Sequence[Observation]):
 
     @property
     def next_number(self) -> int:
-        """Return the number after the highest one."""
+        """The number after the highest one; 0 if there are no observations."""
         return self._numbers[-1] + 1 if self._numbers else 0
 
     def __len__(self) -> int:
@@ -73,10 +92,10 @@ class History(Sequence[Observation]):
 
 
 def select_results(history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:
-    """Return the trials that a model may learn from, and the loss to tell it of each.
+    """Return the ended trials that a model may learn from, and their losses.
 
-    A trial that diverged, or whose loss is not finite, counts as the worst finite loss of the
-    others: bad, without stretching the scale. Failed and running trials are left out.
+    A trial that diverged, or whose loss is not finite, gets the worst finite loss of the others:
+    bad, without stretching the scale. Failed and running trials are omitted.
     """
     ended = [seen for seen in history if seen.status in ("done", "stopped", "diverged")]
     ended = [seen for seen in ended if seen.loss is not None or seen.status == "diverged"]
@@ -84,14 +103,14 @@ def select_results(history: Iterable[Observation]) -> tuple[list[Observation], l
 
 
 def select_pending(history: Iterable[Observation]) -> list[Observation]:
-    """Return the trials in flight."""
+    """Return the running trials."""
     return [seen for seen in history if seen.status == "running"]
 
 
 def select_subset(losses: Sequence[float], num_best: int, num_latest: int) -> list[int]:
-    """Return the indices of the best results and, of the others, the latest; in order.
+    """Return the indices of the best results and the latest of the others, in rising order.
 
-    What bounds the cost of a model whose history grows.
+    This limits the cost of a model for a long history.
     """
     order = sorted(range(len(losses)), key=losses.__getitem__)
     rest = sorted(order[num_best:])
@@ -99,10 +118,10 @@ def select_subset(losses: Sequence[float], num_best: int, num_latest: int) -> li
 
 
 def losses_at(epochs: int, history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:
-    """Return the trials that reached a number of epochs, and their best loss up to there.
+    """Return the trials that have trained ``epochs`` epochs, and their best losses up to there.
 
-    Trials in flight count; failed ones do not; a loss that is not finite counts as the worst. Of a
-    trial whose losses by epoch are not known, its best loss counts.
+    Running trials are included, failed ones are not. A loss that is not finite becomes the worst
+    finite one. A trial without losses by epoch gets its best loss.
     """
     reached = [seen for seen in history if seen.epochs >= epochs and seen.status != "failed"]
     losses = [

@@ -1,4 +1,4 @@
-"""A density over the unit cube: a kernel around each of some rows, and one as wide as the cube."""
+"""A kernel density estimate over the unit cube."""
 
 import numpy as np
 
@@ -7,16 +7,22 @@ from raytune_yesno.space import Choice
 
 
 class Parzen:
-    """Estimate a density from N rows, all D dimensions of a kernel together, as BOHB (Falkner et
-    al., 2018, sec. 4.1) and Optuna's multivariate TPE do.
+    """A joint density of all D dimensions: one kernel around each of N rows, and a prior.
 
-    For a number the kernel is a normal distribution cut off at the cube's walls, as wide as the
-    farther of its two neighbours in that dimension is far (Bergstra et al., 2011, sec. 4), at least
-    1 / min(100, N + 2); for an integer, what of it lies in the integer's cell. For a choice it is
-    the row's own option or, with the weight of the last kernel, any. That last one, the prior, is
-    a normal distribution around the cube's middle, as wide as the cube, and uniform over options.
+    Kernels are products over the dimensions, as in BOHB (Falkner et al., 2018, sec. 4.1) and in
+    Optuna's multivariate TPE. For a number, the factor is a normal distribution truncated to the
+    cube. Its width is the distance to the farther neighbour in that dimension (Bergstra et al.,
+    2011, sec. 4), at least 1 / min(100, N + 2). For an integer, it is the mass of that distribution
+    in the integer's cell. For a choice, it is the option of the row, mixed with a uniform
+    distribution by the weight of the prior. The prior is one more kernel: a normal distribution
+    around the centre of the cube with width 1, and uniform over options.
 
     Axes: N rows, M = N + 1 kernels, C candidates, D dimensions.
+
+    Args:
+        cube: the unit cube of the space.
+        rows_ND: rows of the cube.
+        prior_weight: weight of the prior; each row has weight 1.
     """
 
     def __init__(self, cube: UnitCube, rows_ND: np.ndarray, prior_weight: float) -> None:
@@ -31,7 +37,7 @@ class Parzen:
         self.width_MD = np.concatenate([_neighbour_widths(rows_ND), np.ones((1, num_dims))])
 
     def draw(self, generator: np.random.Generator, num: int) -> np.ndarray:
-        """Return rows u_CD drawn from the density."""
+        """Return ``num`` rows u_CD drawn from the density."""
         from scipy.special import ndtr, ndtri
 
         picked_C = generator.choice(len(self.weight_M), size=num, p=self.weight_M)
@@ -44,7 +50,7 @@ class Parzen:
         return np.where(self.num_options_D > 0, kept_CD, np.clip(drawn_CD, 0, 1))
 
     def log_density(self, candidates_CD: np.ndarray) -> np.ndarray:
-        """Return the log density at candidates, per share of the cube."""
+        """Return the log density at C candidates; the density of the uniform distribution is 1."""
         from scipy.special import logsumexp, ndtr
 
         u_CMD = candidates_CD[:, None, :]
@@ -70,7 +76,7 @@ class Parzen:
 
 
 def _neighbour_widths(rows_ND: np.ndarray) -> np.ndarray:
-    """Return how far the farther neighbour is; the outermost rows have but one."""
+    """Return widths_ND, the distance to the farther neighbour; outermost rows have only one."""
     num_rows = len(rows_ND)
     if num_rows < 2:
         return np.maximum(rows_ND, 1 - rows_ND)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, select_pending, select_results
 from raytune_yesno.space import Point, Space
 
@@ -15,42 +15,51 @@ _CONSTRICTION = 2 / (2 * _ATTRACTION - 2 + np.sqrt((2 * _ATTRACTION) ** 2 - 8 * 
 
 
 class PSO:
-    """Fly a swarm through the unit cube (Kennedy & Eberhart, 1995; Clerc & Kennedy, 2002).
+    """A particle swarm in the unit cube (Kennedy & Eberhart, 1995; Clerc & Kennedy, 2002).
 
-    Each move is v <- chi (v + phi r1 (own best - x) + phi r2 (swarm's best - x)), x <- x + v, and
-    the cube's walls reflect. Particle i flies trials i, i + P, i + 2P, ... of a swarm of P, and its
-    velocity is the difference of its last two places: so the trials' records are the swarm.
+    Each move is v <- chi (v + phi r1 (own best - x) + phi r2 (swarm's best - x)), x <- x + v;
+    particles are reflected at the walls of the cube. In a swarm of P, particle i runs the trials
+    i, i + P, i + 2P, ..., and its velocity is the difference of its last two positions. The state
+    of the swarm is therefore contained in the trials' records.
 
-    The swarm is asynchronous: nobody waits for a generation. A particle moves on from its last
-    trial that came back; one that failed has not moved it. Asked for more while its trial is still
-    in flight, it sets out in a direction by chance: a swarm should be no smaller than the number
-    of trials at a time. An integer or a choice takes a share of the cube, and its particle lies
-    somewhere in that share by chance, lest moves shorter than the share be lost.
+    The swarm is asynchronous: no trial waits for a generation. A particle moves from the position
+    of its last result; a failed trial does not move it. If its trial is still running, it moves in
+    a random direction, so a swarm should have at least as many particles as trials run at a time.
+    An integer or a choice is a cell of the cube. The particle's position within the cell is random,
+    because moves shorter than the cell would otherwise have no effect.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        num_particles: size of the swarm, at least 2.
+
+    Raises:
+        InputError: the swarm is too small.
     """
 
     def __init__(self, space: Space, *, seed: int, num_particles: int = 8) -> None:
         if num_particles < 2:
-            raise InputError(f"a swarm has at least 2 particles, not {num_particles}")
+            raise InputError(f"num_particles: {num_particles} must be at least 2")
         self.cube = UnitCube(space)
         self.seed = seed
         self.num_particles = num_particles
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
+        """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
-        told = list(zip(losses, results, strict=True))
-        own = [pair for pair in told if self._is_own(pair[1], number)]
+        scored = list(zip(losses, results, strict=True))
+        own = [pair for pair in scored if self._is_own(pair[1], number)]
         if not own:
             return self.cube.draw(self.seed, number)
-        generator = build_generator(self.seed, number)
-        x_D = self._place(own[-1][1])
+        generator = build_numpy_generator(self.seed, number)
+        x_D = self._locate(own[-1][1])
         in_flight = any(self._is_own(seen, number) for seen in select_pending(history))
         if len(own) > 1 and not in_flight:
-            velocity_D = x_D - self._place(own[-2][1])
+            velocity_D = x_D - self._locate(own[-2][1])
         else:
             velocity_D = (generator.random(self.cube.dim) - x_D) / 2
-        to_own_D = self._place(min(own, key=_by_loss)[1]) - x_D
-        to_best_D = self._place(min(told, key=_by_loss)[1]) - x_D
+        to_own_D = self._locate(min(own, key=_by_loss)[1]) - x_D
+        to_best_D = self._locate(min(scored, key=_by_loss)[1]) - x_D
         pull_2D = _ATTRACTION * generator.random((2, self.cube.dim))
         velocity_D = _CONSTRICTION * (velocity_D + pull_2D[0] * to_own_D + pull_2D[1] * to_best_D)
         return self.cube.decode(1 - np.abs(1 - (x_D + velocity_D) % 2))
@@ -58,12 +67,12 @@ class PSO:
     def _is_own(self, seen: Observation, number: int) -> bool:
         return seen.number < number and (number - seen.number) % self.num_particles == 0
 
-    def _place(self, seen: Observation) -> np.ndarray:
-        """Return where in the cube u_D the particle was when it flew this trial."""
+    def _locate(self, seen: Observation) -> np.ndarray:
+        """Return the particle's position u_D in a trial."""
         (u_D,) = self.cube.encode([seen])
         widths_D = self.cube.cell_widths(u_D)
-        # key 1: apart from the numbers that chose the point itself
-        jitter_D = build_generator(self.seed, seen.number, 1).random(self.cube.dim) - 0.5
+        # Key 1: a stream apart from the one that drew the point itself.
+        jitter_D = build_numpy_generator(self.seed, seen.number, 1).random(self.cube.dim) - 0.5
         return np.asarray(np.clip(u_D + widths_D * jitter_D, 0, 1))
 
 

@@ -1,4 +1,4 @@
-"""A search algorithm as Ray Tune's Searcher."""
+"""Adapters to Ray Tune: a search algorithm as its Searcher, a space as its domains."""
 
 import dataclasses
 import json
@@ -7,17 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import History, Observation
+from raytune_yesno.space import Choice, Int, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
-    """Ask an algorithm for points and tell it what the trials report.
+    """A Ray Tune searcher that suggests the points of an algorithm.
 
-    A trial's score is the best value of the metric that it reported so far. Whose last value was
-    not a finite number has diverged; who failed, or ended without a value, counts as failed.
+    A trial's score is the best value of the metric that it has reported. A trial whose last value
+    is not finite has diverged; one that raised, or reported nothing, has failed.
+
+    Args:
+        algorithm: the search algorithm.
+        metric: the key of the result to optimise.
+        mode: ``min`` or ``max``.
+        history: trials of earlier runs.
     """
 
     def __init__(
@@ -32,15 +40,16 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         self.algorithm = algorithm
         self.history = History(history)
         self.numbers: dict[str, int] = {}
-        """The number of each trial that is in flight, by Ray's identifier."""
+        """The number of each running trial, by Ray's identifier."""
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
     ) -> bool:
-        """Take the metric and mode of Ray's TuneConfig, which go before those set here.
+        """Set the metric and mode of Ray's TuneConfig, which override those of the searcher.
 
-        Returns False, by which Ray knows that this searcher brings its own space and refuses
-        domains in `param_space`; constants there are merged with each point.
+        Returns:
+            False: this tells Ray that the searcher has a space of its own. Ray then refuses domains
+            in ``param_space``, and merges its constants with each point.
         """
         if metric:
             self._metric = metric
@@ -49,7 +58,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         return False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next point, or FINISHED when there is none."""
+        """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
         point = self.algorithm.suggest(number, self.select_seen(number))
         if point is None:
@@ -59,17 +68,17 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         return dict(point)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
-        """Return what the algorithm is to know when it is asked for the point of a number."""
+        """Return the observations that the algorithm may use for the point of a trial."""
         return self.history
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Note the loss of one more epoch."""
+        """Record the loss of an epoch."""
         value = result.get(self.metric)
         if trial_id not in self.numbers or value is None:
             return
         seen = self.history.find(self.numbers[trial_id])
         epochs = int(result.get("training_iteration", seen.epochs + 1))
-        if epochs <= seen.epochs:  # told twice, or begun again from an earlier checkpoint
+        if epochs <= seen.epochs:  # reported twice, or resumed from an earlier checkpoint
             return
         loss = float(value) if self.mode == "min" else -float(value)
         best = seen.loss
@@ -82,7 +91,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note how a trial ended."""
+        """Record how a trial ended."""
         if trial_id not in self.numbers:
             return
         self.on_trial_result(trial_id, result or {})
@@ -96,7 +105,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         self.history.observe(ended)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write all observations to a file, as JSON."""
+        """Write all observations to a JSON file."""
         state = {
             "history": [vars(seen) for seen in self.history],
             "numbers": self.numbers,
@@ -104,10 +113,27 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         Path(checkpoint_path).write_text(json.dumps(state), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
-        """Read what `save` wrote; the algorithm, a function of it, goes on as it would have."""
+        """Read a file written by :meth:`save`; the algorithm needs no other state."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
         self.history = History(
             Observation(**record | {"losses": tuple(record["losses"])})
             for record in state["history"]
         )
         self.numbers = state["numbers"]
+
+
+def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
+    ray_domains: dict[str, Any] = {}
+    for name, domain in build_space(space).items():
+        if domain.num_values == 1:
+            ray_domains[name] = domain.decode(0.5)
+        elif isinstance(domain, Choice):
+            ray_domains[name] = tune.choice(list(domain.options))
+        elif isinstance(domain, Int):  # Ray excludes the upper end
+            draw = tune.lograndint if domain.log else tune.randint
+            ray_domains[name] = draw(domain.low, domain.high + 1)
+        else:
+            draw = tune.loguniform if domain.log else tune.uniform
+            ray_domains[name] = draw(domain.low, domain.high)
+    return ray_domains

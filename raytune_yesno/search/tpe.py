@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimator: HyperOpt's, of each dimension alone, or of all together."""
+"""Tree-structured Parzen estimator (TPE), by dimension (HyperOpt) or joint."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.search.cube import UnitCube, build_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -19,20 +19,30 @@ from raytune_yesno.space import Choice, Point, Space
 
 
 class TPE:
-    """Propose where good results are dense and bad ones are not (Bergstra et al., 2011, eq. 2-6).
+    """Tree-structured Parzen estimator (Bergstra et al., 2011, eq. 2-6).
 
-    The first `num_initial` results come from random search. Of N results the best
-    gamma * sqrt(N), at most 25, shape the density l of the good ones, the rest g; of
-    `num_candidates` draws from l, the one of the greatest l / g is proposed.
+    Of N results, the best ``gamma`` * sqrt(N), at most 25, form the density l of good points; the
+    others form the density g. The proposal is the candidate drawn from l with the largest l / g.
+    Running trials count as bad, which keeps parallel suggestions apart.
 
-    With `model` `hyperopt` that is HyperOpt's own `tpe.suggest`, which chooses each dimension for
-    itself. HyperOpt's gamma of 0.25 would leave two good results of 50. With `joint` each density
-    is one of all dimensions (:class:`Parzen`): a learning rate that suits one optimiser is no
-    recommendation for another. It comes further on smooth functions, and no further on recorded
-    trainings (docs/search.md), where it looks around less.
+    With the joint model, densities span all dimensions (:class:`Parzen`): a learning rate that
+    suits one optimiser is not recommended for another. In the search benchmark
+    (``docs/search.md``) it found better points of smooth functions than HyperOpt's model, but not
+    of recorded training runs, where it explores less.
 
-    A trial in flight counts among the bad ones, and so pushes parallel asks apart. Beyond
-    `max_results` the best 25 and the latest of the others are seen.
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        num_initial: results before the model is used; until then, points are random.
+        num_candidates: draws from l.
+        gamma: see above; HyperOpt's default of 0.25 would give only 2 good results of 50.
+        prior_weight: weight of the prior in both densities; a result has weight 1.
+        max_results: results in the model: the 25 best and the latest of the others.
+        model: ``hyperopt`` for HyperOpt's ``tpe.suggest``, which chooses the value of each
+            dimension independently, or ``joint``.
+
+    Raises:
+        InputError: the model is unknown.
     """
 
     def __init__(
@@ -61,7 +71,7 @@ class TPE:
         self.model = model
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number, having seen the history."""
+        """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
         if len(results) < self.num_initial or not self.cube.dim:
             return self.cube.draw(self.seed, number)
@@ -85,7 +95,7 @@ class TPE:
         bad_ND = np.concatenate([rows_ND[num_good:], self.cube.encode(pending)])
         good = Parzen(self.cube, rows_ND[:num_good], self.prior_weight)
         bad = Parzen(self.cube, bad_ND, self.prior_weight)
-        generator = build_generator(self.seed, number, 1)
+        generator = build_numpy_generator(self.seed, number, 1)
         candidates_CD = self.cube.snap(good.draw(generator, self.num_candidates))
         ratio_C = good.log_density(candidates_CD) - bad.log_density(candidates_CD)
         return self.cube.decode(candidates_CD[int(np.argmax(ratio_C))])
@@ -100,17 +110,17 @@ class TPE:
         import hyperopt
 
         rows = self.cube.encode(results + pending).tolist()
-        told: list[float | None] = [*losses, *[None] * len(pending)]
+        loss_or_none: list[float | None] = [*losses, *[None] * len(pending)]
         documents = [
             self._document(seen.number, row, loss)
-            for seen, row, loss in zip(results + pending, rows, told, strict=True)
+            for seen, row, loss in zip(results + pending, rows, loss_or_none, strict=True)
         ]
         documents.sort(key=lambda document: int(document["tid"]))
         (proposal,) = hyperopt.tpe.suggest(
             [number],
             self._build_domain(),
             hyperopt.trials_from_docs(documents, validate=False),
-            int(build_generator(self.seed, number).integers(2**32)),
+            int(build_numpy_generator(self.seed, number).integers(2**32)),
             n_startup_jobs=0,
             verbose=False,
             n_EI_candidates=self.num_candidates,

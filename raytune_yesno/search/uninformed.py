@@ -1,4 +1,4 @@
-"""Searches that look at no result: a list of points, a grid, and uniform chance."""
+"""Searches that ignore results: a list of points, a grid, and random search."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,26 +11,32 @@ from raytune_yesno.space import Point, Space, check_point, read_point
 
 
 class Manual:
-    """Propose the points given, in order, and no others.
+    """A list of points, proposed in order.
 
-    A point may name a part of the space; what it leaves out keeps the value of the configuration
-    that it is merged into. Raises InputError that says which key of which point is wrong.
+    Args:
+        space: the search space.
+        seed: not used.
+        points: the points. A point may name only some keys of the space; the others keep the values
+            of the config that the point is merged into.
+
+    Raises:
+        InputError: there are no points, or one is invalid; the message names the point and the key.
     """
 
     def __init__(
         self, space: Space, *, seed: int, points: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         if not points:
-            raise InputError("manual search needs points")
+            raise InputError("manual search needs points; give at least one")
         self.points = [_checked(space, number, point) for number, point in enumerate(points)]
 
     @property
     def num_points(self) -> int:
-        """Count the points."""
+        """The number of points."""
         return len(self.points)
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
-        """Return the point of this number, None after the last."""
+        """Return the point of trial ``number``, or None after the last one."""
         return dict(self.points[number]) if number < self.num_points else None
 
 
@@ -46,10 +52,14 @@ def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
 
 
 class Grid:
-    """Propose the product of all domains' grids; the last domain of the space changes fastest.
+    """The product of all domains' grids; the last domain of the space changes fastest.
 
-    A continuous domain has `levels` values, ends included, at equal distances on its own scale;
-    an integer domain has all its values if they are no more than that; a choice has its options.
+    Args:
+        space: the search space.
+        seed: not used.
+        levels: values of a continuous domain, ends included, equally spaced on its own scale. An
+            integer domain has all its values if there are at most ``levels``; a choice always has
+            all its options.
     """
 
     def __init__(self, space: Space, *, seed: int, levels: int = 5) -> None:
@@ -57,11 +67,11 @@ class Grid:
 
     @property
     def num_points(self) -> int:
-        """Count the points of the grid."""
+        """The number of points of the grid."""
         return math.prod(len(values) for values in self.values.values())
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
-        """Return the point of this number, None after the last."""
+        """Return the point of trial ``number``, or None after the last one."""
         if number >= self.num_points:
             return None
         point: Point = {}
@@ -72,12 +82,17 @@ class Grid:
 
 
 class Random:
-    """Propose points uniformly at random in the unit cube (Bergstra & Bengio, 2012)."""
+    """Random search: uniform points of the unit cube (Bergstra & Bengio, 2012).
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+    """
 
     def __init__(self, space: Space, *, seed: int) -> None:
         self.cube = UnitCube(space)
         self.seed = seed
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
-        """Return the point of this number; no result changes it."""
+        """Return the point of trial ``number``; the history has no influence."""
         return self.cube.draw(self.seed, number)

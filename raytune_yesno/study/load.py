@@ -13,8 +13,9 @@ from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.study_settings import STUDY_SETTINGS
 
-_MAY_CHANGE = {"trials", "time_budget", "target", "patience", "max_failures"}  # when resumed
+_MAY_CHANGE = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
 
 
 def load(

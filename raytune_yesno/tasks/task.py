@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.space import Space
 
 Item = TypeVar("Item")
@@ -63,7 +63,7 @@ class Task(Protocol):
       can then be read without importing torch;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
-    * ``remarks(config, data)``, lines that ``train`` prints at its start, such as on few data;
+    * ``remarks(config, data)``, lines to print at the start, such as on few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, a line on them for people;
     * ``describe_model(config, weights)``, lines that ``train`` prints at its end.
@@ -148,7 +148,7 @@ def build_task(
 
 def shuffle(count: int, *name: object) -> list[int]:
     """Return the numbers below ``count`` in the random order that a stream's name gives."""
-    return torch.randperm(count, generator=build_generator(*name)).tolist()
+    return torch.randperm(count, generator=build_torch_generator(*name)).tolist()
 
 
 def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

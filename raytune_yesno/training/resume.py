@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, load_checkpoint
-from raytune_yesno.files.remote import at_hand, list_beside
+from raytune_yesno.files.remote import list_siblings, local_copy
 
 
 def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
@@ -25,7 +25,7 @@ def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
             found.append(_load(place))
         except UnusableCheckpoint as error:
             damage.append(error.what)
-            found += _load_whole(list_beside(place))
+            found += _load_whole(list_siblings(place))
     latest = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
     if not damage:
         return latest, None
@@ -34,7 +34,7 @@ def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
 
 
 def _load(place: str) -> Checkpoint:
-    with at_hand(place) as folder:
+    with local_copy(place) as folder:
         try:
             return load_checkpoint(folder)
         except UnusableCheckpoint as error:  # who reads of it knows the place, not our copy of it

@@ -26,8 +26,8 @@ from raytune_yesno.checkpoint import (
     UnusableCheckpoint,
     copy_checkpoint,
     load_checkpoint,
+    recover_folder,
     save_checkpoint,
-    settle_folder,
 )
 from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.cluster.ray_private import TorchBackend, TrainingFailedError
@@ -374,7 +374,7 @@ def count_epochs(checkpoint: Checkpoint | None) -> int:
 def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
     """Return the checkpoint that a run may go on from, and a line on one that is damaged."""
     for name in (LAST, BEST):
-        settle_folder(out / name)
+        recover_folder(out / name)
     return find_whole([out / LAST, out / BEST])
 
 

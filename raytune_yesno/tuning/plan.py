@@ -7,10 +7,11 @@ from typing import Any
 
 from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.build import TAKEN, build_scheduler
+from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Space, format_space, parse_space
 from raytune_yesno.study import Study
+from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
@@ -119,7 +120,7 @@ class Plan:
             raise InputError(f"warm_start: search {self.search} looks at no result")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
-            (self.scheduler_options, {"name", *TAKEN}),
+            (self.scheduler_options, {"name", *RESERVED}),
         ):
             for key in options.keys() & taken:
                 raise InputError(f"{key!r} is no option of a search or a scheduler")
@@ -208,16 +209,8 @@ class Plan:
             "config": self.config.as_dict(),
             "metrics": self.config.objective.as_dicts(),
             "space": format_space(self.space),
-            "search": self.search,
-            "search_options": dict(self.search_options),
-            "scheduler": self.scheduler,
-            "scheduler_options": dict(self.scheduler_options),
-            "trials": self.num_trials,
-            "max_concurrent": self.max_concurrent,
-            **vars(self.stop),
+            **{setting.name: self._value(setting) for setting in STUDY_SETTINGS},
             "warm_start": self.warm_start,
-            "ordered": self.ordered,
-            "W": self.window,
         }
 
     @classmethod
@@ -228,13 +221,32 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
+        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
+        plan = cls.from_settings(config, parse_space(asked["space"]), asked)
+        return replace(plan, warm_start=asked.get("warm_start"))
+
+    @classmethod
+    def from_settings(cls, config: Config, space: Space, settings: Mapping[str, Any]) -> "Plan":
+        """Return a plan from the values of :data:`STUDY_SETTINGS`, by name; others are ignored."""
+        given = {
+            setting: settings[setting.name]
+            for setting in STUDY_SETTINGS
+            if settings.get(setting.name) is not None
+        }
         return cls(
-            config=build_config(upgrade_config(asked["config"]), where=f"{study.path}: config"),
-            space=parse_space(asked["space"]),
-            **{key: asked[key] for key in keys},
-            max_concurrent=asked.get("max_concurrent"),
-            warm_start=asked.get("warm_start"),
-            ordered=asked.get("ordered", False),
-            window=asked.get("W", cls.window),
-            stop=StopConditions(**{name: asked.get(name) for name in vars(StopConditions())}),
+            config=config,
+            space=space,
+            stop=StopConditions(**{each.name: v for each, v in given.items() if each.stops}),
+            **{_attribute(each): v for each, v in given.items() if not each.stops},
         )
+
+    def _value(self, setting: StudySetting) -> Any:
+        """Return a setting's value as the record holds it."""
+        if setting.name == "trials":
+            return self.num_trials
+        value = getattr(self.stop if setting.stops else self, _attribute(setting))
+        return dict(value) if setting.kind is dict else value
+
+
+def _attribute(setting: StudySetting) -> str:
+    return {"W": "window"}.get(setting.name, setting.name)

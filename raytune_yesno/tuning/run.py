@@ -6,7 +6,7 @@ of a training run) and, while the search runs, ``trials``: Ray's files and the t
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from raytune_yesno.config import Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.files.writable import wait_until_writable
-from raytune_yesno.metrics import COST
+from raytune_yesno.metrics import COST, TRAIN_LOSS
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
@@ -37,6 +37,9 @@ from raytune_yesno.tuning.trial import Trial
 TRIALS, REFIT = "trials", "refit"
 MAX_FAILURES = 3
 """Times that a trial whose process was lost is started again, from its last checkpoint."""
+MAX_REFITS = 3
+"""Seeds with which a refit is tried that falls short of its trial."""
+_MAX_SHORTFALL = 0.1  # of what the trial's training loss fell
 
 
 def run_search(
@@ -228,7 +231,8 @@ def run_refit(
 ) -> dict[str, Any]:
     """Train the best config on training and validation parts, then read the test part, once.
 
-    Training runs on the TorchTrainer, to the best trial's best epoch.
+    Training runs on the TorchTrainer, to the best trial's best epoch. A refit that learns much less
+    than its trial did is repeated with the next seed, :data:`MAX_REFITS` times in all.
 
     Args:
         place: where workers leave their checkpoints, a URI, and where the study's folder is kept
@@ -236,8 +240,8 @@ def run_refit(
         check: as of :func:`run_search`.
 
     Returns:
-        ``checkpoint`` (a folder), ``epochs``, and ``test`` and ``test_says`` (figures on the
-        test part, and a line on them), if the task has a test.
+        ``checkpoint`` (a folder), ``epochs``, ``trial``, ``seed``, and ``test`` and ``test_says``
+        (figures on the test part, and a line on them), if the task has a test.
 
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
@@ -253,21 +257,32 @@ def run_refit(
     begun, damage = find_resumable(folder)
     if damage and begun is None and folder.exists():
         note(f"{damage}; the refit is begun anew")
-    resume = begun is not None and is_part(begun, config, epochs)
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
     kept = f"{place or study.path}/{REFIT}"
-    run = run_training(
-        config,
-        data,
-        folder,
-        place=kept,
-        resume=resume,
-        refit=True,
-        epochs=epochs,
-        on_epoch=on_epoch,
-        note=note,
-    )
+    tries = [
+        build_config(config.as_dict(), {"seed": config.seed + number})
+        for number in range(MAX_REFITS)
+    ]
+    resumed = [begun is not None and is_part(begun, config, epochs) for config in tries]
+    for number in range(resumed.index(True) if any(resumed) else 0, MAX_REFITS):
+        config, resume = tries[number], resumed[number]
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
+        run = run_training(
+            config,
+            data,
+            folder,
+            place=kept,
+            resume=resume,
+            refit=True,
+            epochs=epochs,
+            on_epoch=on_epoch,
+            note=note,
+        )
+        if run.diverged or not (shortfall := find_shortfall(best, run.history)):
+            break
+        is_last = number == MAX_REFITS - 1
+        again = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
+        note(f"the refit learnt less than trial {best.number}: {shortfall}; {again}")
     if run.diverged:
         raise WorkError(
             f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
@@ -276,6 +291,7 @@ def run_refit(
             f"{quote(place or str(study.path))}"
         )
     refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    refit["seed"] = config.seed
     task = find_task(config.task)
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
@@ -287,6 +303,22 @@ def run_refit(
 
     StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
     return refit
+
+
+def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a refit fell short of its trial, by the training loss; empty if it did not.
+
+    A refit validates nothing, so its training loss is compared with the trial's at the same epoch.
+    It falls short if it lacks more than a tenth of what the trial's training gained.
+    """
+    best = trial.best_epoch or {}
+    first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], best))
+    loss = history[-1].get(TRAIN_LOSS.name)
+    if first is None or reached is None or loss is None:
+        return ""
+    if loss - reached <= _MAX_SHORTFALL * max(0.0, first - reached) or first <= reached:
+        return ""
+    return f"its training loss is {loss:.4g}, the trial's was {reached:.4g}"
 
 
 def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:

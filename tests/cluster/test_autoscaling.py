@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from apart import MARK, find_marked, own_home, run_apart
+from helpers.apart import MARK, find_marked, own_home, run_apart
+from helpers.readme import ROOT
 
 from raytune_yesno.study import load
 
@@ -13,11 +14,11 @@ pytestmark = pytest.mark.cluster
 
 
 def test_workers_come_for_a_study_and_go_after_it(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "autoscaled.py"
+    script = ROOT / "tests" / "helpers" / "autoscaled.py"
     with own_home() as environment:
         told = run_apart(
             f"unset RAY_ADDRESS RAY_AUTH_MODE\n{sys.executable} {script} {tmp_path / 'study'}",
-            {**environment, "PYTHONPATH": str(script.parent.parent)},
+            {**environment, "PYTHONPATH": str(ROOT)},
         )
         assert told.returncode == 0, told.stdout
         assert find_marked(environment[MARK]) == []

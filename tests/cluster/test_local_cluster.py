@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import find_with_environment
+from helpers.processes import find_with_environment
 
 from raytune_yesno.cluster.local import MARK
 from raytune_yesno.study import load

@@ -1,6 +1,7 @@
 """What a stranger on the network gets from Ray as our scripts and files start it.
 
-Each is started on machines of its own, and another one asks all 65535 ports of each (see scan.py).
+Each is started on machines of its own, and another one asks all 65535 ports of each
+(see helpers/port_scan.py).
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hosts import ROOT, Hosts, run_hosts
+from helpers.hosts import ROOT, Hosts, run_hosts
 
 from raytune_yesno.cluster.token import ensure_token
 
@@ -71,7 +72,7 @@ def scan(hosts: Hosts, name: str, token: str = "") -> list[dict[str, Any]]:
     """Return what the stranger gets from a machine's ports."""
     words = [
         sys.executable,
-        str(ROOT / "tests/scan.py"),
+        str(ROOT / "tests/helpers/port_scan.py"),
         ADDRESSES[name],
         *([token] if token else []),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from recording_proxy import RecordingProxy, record_proxy
+from helpers.recording_proxy import RecordingProxy, record_proxy
 
 from raytune_yesno.cluster.proxies import direct_variables, find_host, reach_directly
 from raytune_yesno.cluster.token import auth_headers, ensure_token

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hosts import wait_until
-from recording_proxy import RecordingProxy, record_proxy
-from shadow import ROOT, Shadows, clean_environment, write_program
+from helpers.hosts import wait_until
+from helpers.recording_proxy import RecordingProxy, record_proxy
+from helpers.shadow import ROOT, Shadows, clean_environment, write_program
 
 from raytune_yesno.cluster.local import MARK, end_processes, free_port
 from raytune_yesno.cluster.token import NOWHERE

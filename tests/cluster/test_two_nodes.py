@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apart import MARK, find_marked, own_home, run_apart
-from readme import read_blocks
+from helpers.apart import MARK, find_marked, own_home, run_apart
+from helpers.readme import read_blocks
 
 from raytune_yesno.study import Study, load
 

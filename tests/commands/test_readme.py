@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
-from test_networks import RecipeNet
+from helpers.builders import RecipeNet
+from helpers.readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
@@ -267,6 +267,7 @@ def test_the_table_of_commands_is_the_parsers() -> None:
 def test_every_option_named_is_one() -> None:
     parsers = all_parsers(cli.build_parser())
     ours = {flag for parser in parsers for flag in parser._option_string_actions}
+    ours |= set(re.findall(r"^ +(--\w+)\)", (ROOT / "scripts/test").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read_prose()))
     assert named - ours == set()
 

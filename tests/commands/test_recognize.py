@@ -19,14 +19,10 @@ from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.evaluation import WORDLESS
 from raytune_yesno.tasks.speech.networks import build_network
-from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
+from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 CORPUS = synthesize(10)
-STREAMS = pytest.mark.skipif(
-    "features" not in SpeechSettings.__dataclass_fields__,
-    reason="features depend on the whole recording",
-)
 
 
 def make_checkpoint(folder: Path, **settings: object) -> Path:
@@ -74,7 +70,6 @@ def give(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPredict:
-    @STREAMS
     def test_a_stream_has_the_words_of_the_whole(
         self, checkpoint: Path, recording: Path, run: Callable[..., str]
     ) -> None:
@@ -115,7 +110,6 @@ class TestPredict:
         assert cli.main(["predict", str(checkpoint), "-", "--raw", str(rate)]) == 2
         assert reason in capfd.readouterr().err
 
-    @STREAMS
     def test_words_are_printed_before_the_stream_ends(
         self, checkpoint: Path, recording: Path
     ) -> None:
@@ -164,7 +158,6 @@ class TestPredict:
         assert ended.value.code == 2
         assert "--min-confidence" in capfd.readouterr().err
 
-    @STREAMS
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
     def test_memory_does_not_grow_with_the_recording(
         self, checkpoint: Path, tmp_path: Path
@@ -189,7 +182,6 @@ class TestPredict:
         # The samples alone of the longer one are 56 MB as float32.
         assert peaks_kb[1] - peaks_kb[0] < 40_000
 
-    @STREAMS
     def test_features_of_the_whole_recording_cannot_stream(
         self, recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from shadow import PACKAGE, Shadows, list_imported_by_python, write_program
-from test_report import write_study
+from helpers.builders import write_study
+from helpers.shadow import PACKAGE, Shadows, list_imported_by_python, write_program
 
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
@@ -45,6 +45,7 @@ def under_uv(shadows: Shadows, scratch: Path, words: Sequence[str | Path]) -> li
     return [uv, "run", *words]
 
 
+@pytest.mark.long
 def test_without_a_cluster(stranger: Shadows, tmp_path: Path) -> None:
     """All commands that start no Ray, on the folder as a corpus, a study and a place in storage.
 

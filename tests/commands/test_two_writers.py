@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holding import holder, read_line
-from hosts import Hosts, run_hosts, wait_until
+from helpers.holding import holder, read_line
+from helpers.hosts import Hosts, run_hosts, wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.files.remote import LOCK
@@ -212,7 +212,7 @@ def read_losses(run: Path) -> list[float]:
 
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_at_once_one_is_refused(pairs: int, tmp_path: Path) -> None:
-    command = (*SINE, "--epochs", "400")
+    command = (*SINE, "--epochs", "100")
     with start_here(*command, "--out", str(tmp_path / "alone")) as alone:
         assert alone.wait() == 0
     generator = random.Random(pairs)
@@ -286,7 +286,7 @@ def start_on(hosts: Hosts, name: str) -> Start:
 @pytest.mark.cluster
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_on_two_hosts_one_is_refused(pairs: int, hosts: Hosts) -> None:
-    command = (*SINE, "--epochs", "400")
+    command = (*SINE, "--epochs", "100")
     work, generator = hosts.work / f"runs-{pairs}", random.Random(pairs)
     with start_on(hosts, "a")(*command, "--out", str(work / "alone")) as alone:
         assert alone.wait() == 0

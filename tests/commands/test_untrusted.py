@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from test_checkpoint import Attack, describe_anew, make_checkpoint
-from test_cli import finish, start
-from test_ray_experiment import write_trial
-from test_report import write_study
+from helpers.builders import Attack, describe_anew, make_checkpoint, write_study, write_trial
+from helpers.commands import finish, start
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import RESUME, STATE_DICT, save_checkpoint

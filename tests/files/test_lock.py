@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from holding import BEAT_S, SETTLE_S, STALE_S, ask, holder, read_line
+from helpers.holding import BEAT_S, SETTLE_S, STALE_S, ask, holder, read_line
 
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files import lock

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import wait_until
+from helpers.hosts import wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError

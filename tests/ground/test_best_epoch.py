@@ -16,9 +16,9 @@ COSTS = st.lists(st.sampled_from([math.nan, math.inf, 0.0, 0.125, 0.25, 0.5]), m
         ([math.inf, math.nan], None),
         ([0.3], 0),
         ([0.1, 0.3], 1),
-        ([0.0, 0.5, 0.5, 0.25, 0.25], 4),  # the first was lucky
-        ([0.5, 0.25, 0.0, 0.25, 0.25, 0.25, 0.0], 6),  # equal means: the later
-        ([0.9, 0.25, 0.25, 0.25, 0.5, 0.5], 3),  # grown worse
+        ([0.0, 0.5, 0.5, 0.25, 0.25], 4),  # epoch 0 is an outlier
+        ([0.5, 0.25, 0.0, 0.25, 0.25, 0.25, 0.0], 6),  # equal means: the later epoch wins
+        ([0.9, 0.25, 0.25, 0.25, 0.5, 0.5], 3),  # gets worse at the end
         ([0.9, 0.5, 0.2, math.nan], 2),
         ([0.9, math.inf, 0.2, 0.1, math.inf], 3),
     ],
@@ -30,7 +30,7 @@ def test_finds_the_best_epoch(costs: list[float], best: int | None) -> None:
 
 
 @given(COSTS, COSTS)
-def test_more_epochs_keep_the_best_or_make_a_new_one_the_best(
+def test_more_epochs_keep_the_best_or_add_a_better_one(
     costs: list[float], more: list[float]
 ) -> None:
     kept = find_best_epoch(costs)

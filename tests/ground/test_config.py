@@ -17,7 +17,7 @@ from raytune_yesno.config import (
 )
 from raytune_yesno.errors import InputError
 
-# Every bound: key, the least and the most that is allowed (None: no bound), and a step beyond.
+# Every range: key, minimum, maximum (None: none), and a step beyond them.
 BOUNDS = [
     ("epochs", 1, None, 1),
     ("batch_size", 1, None, 1),
@@ -85,7 +85,7 @@ class TestRange:
         assert keys | {"task", "metric", "mode"} == set(build_config().as_dict())
 
     @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)
-    def test_its_ends_are_allowed_and_what_lies_beyond_is_not(
+    def test_includes_its_ends_and_nothing_beyond(
         self, key: str, low: float, high: float | None, step: float
     ) -> None:
         assert getattr(build_config({key: low}), key) == low
@@ -94,7 +94,7 @@ class TestRange:
             assert getattr(build_config({key: high}), key) == high
             beyond.append(high + step)
         for value in beyond:
-            with pytest.raises(InputError, match=f"^config: {key}: .* is out of range"):
+            with pytest.raises(InputError, match=f"^config: {key}: .*range"):
                 build_config({key: value})
 
     @pytest.mark.parametrize("key", [key for key, *_ in BOUNDS])
@@ -108,7 +108,7 @@ class TestRange:
     )
     def test_options(self, key: str, option: str) -> None:
         assert getattr(build_config({key: option}), key) == option
-        with pytest.raises(InputError, match=f"{key}: '{option}s' is not one; .*'{option}'"):
+        with pytest.raises(InputError, match=f"{key}: '{option}s'.*'{option}'"):
             build_config({key: option + "s"})
 
     @pytest.mark.parametrize("value", ["1:4", (1, 4), [1, 4]])
@@ -129,8 +129,8 @@ class TestRange:
             build_config({"num_workers": value})
 
     @pytest.mark.parametrize("value", ["1:", ":4", ":", "1:2:3", "1:two", "1.5:2", [3], True, None])
-    def test_refuses_what_is_no_range(self, value: object) -> None:
-        with pytest.raises(InputError, match=r"num_workers takes a whole number or a range LOW:"):
+    def test_refuses_other_values_of_workers(self, value: object) -> None:
+        with pytest.raises(InputError, match=r"num_workers .*LOW:HIGH"):
             build_config({"num_workers": value})
 
     @pytest.mark.parametrize("channels", [(), (0,), (8, -1), "", "8,,x"])
@@ -141,23 +141,21 @@ class TestRange:
     @pytest.mark.parametrize(
         ("num", "kernel", "fits"), [(3, 9, True), (4, 9, False), (13, 3, True)]
     )
-    def test_convolutions_leave_something_of_the_window(
-        self, num: int, kernel: int, fits: bool
-    ) -> None:
+    def test_convolutions_fit_the_window(self, num: int, kernel: int, fits: bool) -> None:
         changes = {"channels": [2] * num, "kernel_size": kernel}
         assert build_config({**changes, "model": "mlp"}).kernel_size == kernel
         if fits:
             assert build_config(changes).channels == (2,) * num
         else:
-            with pytest.raises(InputError, match="leave nothing of a 28x28 window"):
+            with pytest.raises(InputError, match="28x28"):
                 build_config(changes)
 
     def test_sine_has_no_cnn(self) -> None:
-        with pytest.raises(InputError, match="model: 'cnn' is not one"):
+        with pytest.raises(InputError, match="model: 'cnn'"):
             build_config({"task": "sine", "model": "cnn"})
 
-    def test_a_config_made_directly_is_checked_too(self) -> None:
-        with pytest.raises(InputError, match=r"^warmup: 2 is out of range"):
+    def test_a_config_made_directly_is_checked(self) -> None:
+        with pytest.raises(InputError, match=r"^warmup: 2 "):
             Config(warmup=2)
 
     def test_an_unknown_task_names_the_nearest(self) -> None:
@@ -196,7 +194,7 @@ class TestReading:
             ("activation", "tanh", "tanh"),
         ],
     )
-    def test_takes_values_as_typed(self, key: str, typed: object, value: object) -> None:
+    def test_converts_text(self, key: str, typed: object, value: object) -> None:
         read = getattr(build_config({key: typed}), key)
         assert read == value
         assert type(read) is type(value)
@@ -216,41 +214,45 @@ class TestReading:
             ("channels", "16,wide", "a list of whole numbers"),
             ("channels", "16,[32]", "a list of whole numbers"),
             ("channels", {"16": 32}, "a list of whole numbers"),
-            ("activation", 3, "a word"),
+            ("activation", 3, "text"),
         ],
     )
     def test_says_what_a_key_takes(self, key: str, typed: object, kind: str) -> None:
         with pytest.raises(InputError) as raised:
             build_config({key: typed}, where="--set")
-        assert str(raised.value) == f"--set: {key} takes {kind}, not {typed!r}"
+        assert str(raised.value).startswith(f"--set: {key} ")
+        assert kind in str(raised.value)
+        assert repr(typed) in str(raised.value)
 
     @pytest.mark.parametrize(
         ("key", "message"),
         [
-            ("learning_rat", "did you mean 'learning_rate'?"),
-            ("batchsize", "did you mean 'batch_size'?"),
-            ("optimiser", "did you mean 'optimizer'?"),
-            ("Dropout", "did you mean 'dropout'?"),
-            ("qqq", "choose from task, metric"),
-            (3, "choose from task, metric"),
+            ("learning_rat", "'learning_rate'"),
+            ("batchsize", "'batch_size'"),
+            ("optimiser", "'optimizer'"),
+            ("Dropout", "'dropout'"),
+            ("qqq", "task, metric"),
+            (3, "task, metric"),
         ],
     )
     def test_a_misspelt_key_names_the_nearest_right_one(self, key: Any, message: str) -> None:
         with pytest.raises(InputError) as raised:
             build_config({key: 1}, where="run.yaml")
-        assert str(raised.value).startswith(f"run.yaml: unknown key {key!r}; {message}")
+        assert str(raised.value).startswith("run.yaml: ")
+        assert repr(key) in str(raised.value)
+        assert message in str(raised.value)
 
     def test_assignments(self) -> None:
         layer = parse_assignments(["learning_rate=1e-4", " channels = 8,16 "])
         assert layer == {"learning_rate": "1e-4", "channels": "8,16"}
         assert build_config(layer).channels == (8, 16)
         for wrong in ("learning_rate", "=3"):
-            with pytest.raises(InputError, match="expected key=value"):
+            with pytest.raises(InputError, match="key=value"):
                 parse_assignments([wrong])
 
-    def test_help_tells_of_every_key(self) -> None:
-        told = [line.split()[0] for line in config_help().splitlines()]
-        assert told == list(build_config().as_dict())
+    def test_help_lists_every_key(self) -> None:
+        listed = [line.split()[0] for line in config_help().splitlines()]
+        assert listed == list(build_config().as_dict())
 
 
 class TestLayers:
@@ -273,7 +275,7 @@ class TestLayers:
     def test_a_setting_of_one_network_chooses_it(self, changes: dict[str, Any], model: str) -> None:
         assert build_config(changes).as_dict()["model"] == model
 
-    def test_a_recorded_config_without_later_keys_means_what_it_meant(self) -> None:
+    def test_a_config_of_an_older_version_keeps_its_meaning(self) -> None:
         recorded = {
             key: value
             for key, value in build_config({"model": "cnn"}).as_dict().items()
@@ -301,7 +303,7 @@ class TestLayers:
         assert steps == ("sgd", 1e-6, 0, 0)
         assert (sine.epochs, sine.batch_size, sine.hidden_layers) == (20, 2000, 0)
 
-    def test_a_preset_yields_to_a_layer_whatever_the_order(self) -> None:
+    def test_layers_override_presets_in_any_order(self) -> None:
         for order in (
             [{"learning_rate": 0.1}, {"task": "sine"}],
             [{"task": "sine"}, {"learning_rate": 0.1}],
@@ -309,7 +311,7 @@ class TestLayers:
             assert build_config(*order).learning_rate == 0.1
 
     @given(layers())
-    def test_a_config_comes_back_from_its_plain_form(self, layer: dict[str, Any]) -> None:
+    def test_a_config_is_rebuilt_from_its_plain_form(self, layer: dict[str, Any]) -> None:
         config = build_config(layer)
         assert {key: getattr(config, key) for key in layer} == layer
         assert build_config(config.as_dict()) == config

@@ -1,4 +1,4 @@
-"""What the project rests on: pinned as tested together, consistent, free to use."""
+"""Dependencies: pinned as tested together, consistent, with permissive licences."""
 
 import importlib.util
 import re
@@ -20,7 +20,7 @@ of_the_pinned_python = pytest.mark.skipif(
     sys.version_info[:2] != tuple(map(int, PYTHON.split("."))),
     reason=f"the versions are those for Python {PYTHON}",
 )
-# Permissive, or binding for changes to the package itself alone (MPL).
+# Permissive, or copyleft only for changes to the package itself (MPL).
 ALLOWED = re.compile(
     r"apache|\bmit\b|bsd|psf|python software foundation|mpl|mozilla|isc|zlib|cc0|bsl-1\.0|scipy",
     re.IGNORECASE,
@@ -29,7 +29,7 @@ REFUSED = re.compile(r"\bA?GPL|general public|non.?commercial|SSPL|BUSL", re.IGN
 
 
 def describe_licence(name: str) -> str:
-    """Return all that a package says of its licence in a line."""
+    """Return all licence statements of a package in one line."""
     about = distribution(name).metadata
     classifiers = [
         text.rpartition("::")[2].strip()
@@ -40,7 +40,7 @@ def describe_licence(name: str) -> str:
     return " | ".join(filter(None, [about.get("License-Expression"), *stated, *classifiers]))
 
 
-def test_the_file_holds_names_and_versions_alone() -> None:
+def test_the_file_contains_only_names_and_versions() -> None:
     lines = [line for line in TEXT.splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)
     assert lines == sorted(lines, key=lambda line: line.partition("==")[0])
@@ -48,37 +48,37 @@ def test_the_file_holds_names_and_versions_alone() -> None:
 
 
 @of_the_pinned_python
-def test_every_package_that_is_needed_is_pinned() -> None:
+def test_every_required_package_is_pinned() -> None:
     assert sorted(pin_installed().keys() - PINS.keys()) == []
 
 
 @of_the_pinned_python
 @pytest.mark.parametrize("name", PINS)
-def test_the_pins_suit_each_other(name: str) -> None:
+def test_pins_are_consistent(name: str) -> None:
     try:
         found = distribution(name)
     except PackageNotFoundError:
-        pytest.skip("not installed here")
+        pytest.skip("not installed")
     if found.version != PINS[name]:
         pytest.skip(f"{found.version} is installed here")
     for text in found.requires or []:
         requirement = Requirement(text)
         pin = PINS.get(canonicalize_name(requirement.name))
-        # Of an extra, `evaluate` is true only for that extra.
+        # A requirement of an extra evaluates to false here.
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if pin and applies:
             assert requirement.specifier.contains(pin, prereleases=True), text
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("pip"), reason="there is no pip here")
-def test_what_is_installed_suits_each_other() -> None:
+@pytest.mark.skipif(not importlib.util.find_spec("pip"), reason="pip is not installed")
+def test_installed_packages_are_consistent() -> None:
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-# NVIDIA's own packages, which torch's wheels for Linux bring along, have NVIDIA's own licence.
+# NVIDIA's packages, which torch's Linux wheels depend on, have a licence of their own.
 @pytest.mark.parametrize("name", [name for name in PINS if not re.match("nvidia-|cuda-", name)])
-def test_its_licence_allows_its_use(name: str) -> None:
+def test_licences_are_permissive(name: str) -> None:
     try:
         licence = describe_licence(name)
     except PackageNotFoundError:
@@ -87,13 +87,13 @@ def test_its_licence_allows_its_use(name: str) -> None:
     assert not REFUSED.search(licence), licence
 
 
-@pytest.mark.parametrize(("given", "said"), [(PYTHON, ""), ("3.10", "not the one whose versions")])
-def test_the_quickstart_installs_them(tmp_path: Path, given: str, said: str) -> None:
-    """With Python 3.11 the pins are used; with another one that is said. pip is not run."""
+@pytest.mark.parametrize(("version", "note"), [(PYTHON, ""), ("3.10", "Python 3.10")])
+def test_the_quickstart_installs_them(tmp_path: Path, version: str, note: str) -> None:
+    """Pins are used with Python 3.11; other versions print a note. pip itself is not run."""
     pip, python = tmp_path / "bin/pip", tmp_path / "bin/python"
     pip.parent.mkdir()
     pip.write_text('#!/bin/sh\necho "$@"\n')
-    python.write_text(f"#!/bin/sh\necho {given}\n")
+    python.write_text(f"#!/bin/sh\necho {version}\n")
     for file in (pip, python):
         file.chmod(0o755)
     command = f". {ROOT}/scripts/environment.sh; make_environment ''; make_environment ''"
@@ -104,8 +104,8 @@ def test_the_quickstart_installs_them(tmp_path: Path, given: str, said: str) -> 
         text=True,
         check=True,
     )
-    file = "/dev/null" if said else ROOT / "cluster/constraints.txt"
+    file = "/dev/null" if note else ROOT / "cluster/constraints.txt"
     installed = [line for line in done.stderr.splitlines() if line.startswith("install ")]
-    (line,) = installed  # the second time all is there
+    (line,) = installed  # the second call installs nothing
     assert f"--only-binary :all: --constraint {file} --editable {ROOT}" in line
-    assert said in done.stderr
+    assert note in done.stderr

@@ -1,4 +1,4 @@
-"""What a person is told when something stops the work."""
+"""Errors that stop the work contain the command that resumes it."""
 
 import os
 from pathlib import Path
@@ -10,29 +10,29 @@ from raytune_yesno.errors import Interrupted, WorkError
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> Path:
+def study_file(tmp_path: Path) -> Path:
     file = tmp_path / "study.jsonl"
     file.touch()
     return file
 
 
-def test_a_file_that_cannot_be_written_is_named_with_the_way_on(begun: Path) -> None:
-    missing = begun.parent / "gone" / "file"
-    with pytest.raises(WorkError) as told, telling_way_on("tune", begun):
+def test_an_unwritable_file_is_named_with_the_resume_command(study_file: Path) -> None:
+    missing = study_file.parent / "gone" / "file"
+    with pytest.raises(WorkError) as caught, telling_way_on("tune", study_file):
         missing.write_text("")
-    assert str(told.value).startswith(f"{missing}: {os.strerror(2)}; ")
-    assert str(told.value).endswith(f"raytune-yesno tune --resume {begun.parent}")
+    assert str(caught.value).startswith(f"{missing}: {os.strerror(2)}; ")
+    assert str(caught.value).endswith(f"raytune-yesno tune --resume {study_file.parent}")
 
 
-def test_work_that_has_not_begun_has_no_way_on(tmp_path: Path) -> None:
+def test_work_that_has_not_started_has_no_resume_command(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), telling_way_on("tune", tmp_path / "study.jsonl"):
         (tmp_path / "gone" / "file").write_text("")
 
 
-def test_an_interruption_under_another_error_has_a_way_on(begun: Path) -> None:
-    with pytest.raises(Interrupted) as told, telling_way_on("tune", begun):
+def test_an_interruption_under_another_error_has_a_resume_command(study_file: Path) -> None:
+    with pytest.raises(Interrupted) as caught, telling_way_on("tune", study_file):
         stop_in_compiled_code()
-    assert told.value.resume == f"raytune-yesno tune --resume {begun.parent}"
+    assert caught.value.resume == f"raytune-yesno tune --resume {study_file.parent}"
 
 
 def stop_in_compiled_code() -> None:

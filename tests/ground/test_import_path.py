@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from shadow import PACKAGE, ROOT, Shadows, clean_environment, list_imported_by_python, write_program
+from helpers.shadow import (
+    PACKAGE,
+    ROOT,
+    Shadows,
+    clean_environment,
+    list_imported_by_python,
+    write_program,
+)
 
 from raytune_yesno.import_path import WorkerPath, module_command
 

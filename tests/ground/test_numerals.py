@@ -1,4 +1,4 @@
-"""Numbers are read one way, in every place of a settings file."""
+"""Numbers are read in the same way everywhere in a settings file."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_reads_decimal_numbers(text: str, number: float) -> None:
     "value", ["1_0", "1_0.5", "1:30", "1:30.5", "0x10", "٣", "", "inf", "nan", True, None, [1]]
 )
 @pytest.mark.parametrize("kind", [int, float])
-def test_refuses_what_only_python_or_yaml_take_for_numbers(value: Any, kind: type) -> None:
+def test_refuses_numbers_of_python_and_yaml_only(value: Any, kind: type) -> None:
     with pytest.raises((ValueError, TypeError)):
         read_number(value, kind)
 
@@ -48,8 +48,8 @@ def test_a_whole_number_has_no_fraction() -> None:
             read_number(value, int)
 
 
-# Each place of a settings file that takes a number: the text around it, and what is read there.
-PLACES: dict[str, tuple[str, Any]] = {
+# Each setting that takes a number: a settings file with @ for the number, and the value read.
+SETTINGS: dict[str, tuple[str, Any]] = {
     "config": ("config: {learning_rate: @}", lambda plan: plan.config.learning_rate),
     "space": ("space: {learning_rate: {float: [@, 1]}}", lambda p: p.space["learning_rate"].low),
     "choice": (
@@ -69,20 +69,20 @@ PLACES: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-class TestEveryPlace:
+@pytest.mark.parametrize("setting", SETTINGS)
+class TestNumbers:
     @pytest.mark.parametrize("number", ["25e-2", "2.5E-1", "0.25", ".25", "+0.25"])
-    def test_takes_a_number(self, place: str, number: str, tmp_path: Path) -> None:
-        text, read = PLACES[place]
+    def test_accepts_decimal_forms(self, setting: str, number: str, tmp_path: Path) -> None:
+        text, read = SETTINGS[setting]
         assert read(plan_of(text.replace("@", number), tmp_path)) == 0.25
 
     @pytest.mark.parametrize("number", ["0_0.25", "0:0.25", "0:00.25", "0_1", "0:1", "0x1"])
-    def test_refuses_a_surprise(self, place: str, number: str, tmp_path: Path) -> None:
+    def test_refuses_other_forms(self, setting: str, number: str, tmp_path: Path) -> None:
         with pytest.raises(InputError):
-            plan_of(PLACES[place][0].replace("@", number), tmp_path)
+            plan_of(SETTINGS[setting][0].replace("@", number), tmp_path)
 
 
-WHOLE_PLACES: dict[str, tuple[str, Any]] = {
+WHOLE_SETTINGS: dict[str, tuple[str, Any]] = {
     "config": ("config: {epochs: @}", lambda plan: plan.config.epochs),
     "config list": ("config: {channels: [@, 8]}", lambda plan: plan.config.channels[0]),
     "space": ("space: {hidden_units: {int: [@, 64.0]}}", lambda p: p.space["hidden_units"].low),
@@ -110,21 +110,21 @@ WHOLE_PLACES: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("place", WHOLE_PLACES)
-class TestEveryPlaceOfAWholeNumber:
+@pytest.mark.parametrize("setting", WHOLE_SETTINGS)
+class TestWholeNumbers:
     @pytest.mark.parametrize("number", ["32", "32.0", "3.2e1", "+32"])
-    def test_takes_it_written_with_a_point(self, place: str, number: str, tmp_path: Path) -> None:
-        text, read = WHOLE_PLACES[place]
+    def test_accepts_decimal_forms(self, setting: str, number: str, tmp_path: Path) -> None:
+        text, read = WHOLE_SETTINGS[setting]
         value = read(plan_of(text.replace("@", number), tmp_path))
         assert (value, type(value)) == (32, int)
 
     @pytest.mark.parametrize("number", ["32.5", "3_2", "3_2.0", "0:32", "0:32.0", "yes", "[32]"])
-    def test_refuses_others(self, place: str, number: str, tmp_path: Path) -> None:
+    def test_refuses_others(self, setting: str, number: str, tmp_path: Path) -> None:
         with pytest.raises(InputError):
-            plan_of(WHOLE_PLACES[place][0].replace("@", number), tmp_path)
+            plan_of(WHOLE_SETTINGS[setting][0].replace("@", number), tmp_path)
 
 
-def test_a_target_is_a_number_too(tmp_path: Path) -> None:
+def test_reads_a_target(tmp_path: Path) -> None:
     plan = plan_of("target: loss=1e-1", tmp_path)
     _, value = plan.stop.parse_target(find_task(plan.config.task).metrics)
     assert value == 0.1
@@ -133,7 +133,7 @@ def test_a_target_is_a_number_too(tmp_path: Path) -> None:
             plan_of(f"target: {text}", tmp_path)
 
 
-def test_a_point_finds_the_option_that_is_meant() -> None:
+def test_converts_points_to_the_options_of_a_choice() -> None:
     space = parse_space(
         {
             "a": {"choice": [1, "x", [16, 32]]},
@@ -153,7 +153,7 @@ def test_a_point_finds_the_option_that_is_meant() -> None:
 
 
 @pytest.mark.parametrize("text", ["1_0", "1:30", "٣", "2.5", "1e999", "x"])
-def test_flags_are_read_so_too(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reads_flags(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_parser().parse_args(["train", "--epochs", "2.0"]).epochs == 2
     with pytest.raises(SystemExit) as exit:
         build_parser().parse_args(["train", "--epochs", text])
@@ -162,17 +162,17 @@ def test_flags_are_read_so_too(text: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 class TestJSON:
-    SETTINGS = (
+    TEXT = (
         '{\n\t"data": "synthetic:10",\n\t"time_budget": 1e3,\n\t"space":\t{"channels": '
         '{"choice": [[4, 8],\t[8, 16]]}},\n\t"config": {"epochs": 2}\n}\n'
     )
 
-    def test_may_hold_tabs(self, tmp_path: Path) -> None:
-        plan = plan_of(self.SETTINGS, tmp_path, "settings.json")
+    def test_may_contain_tabs(self, tmp_path: Path) -> None:
+        plan = plan_of(self.TEXT, tmp_path, "settings.json")
         assert plan.space == {"channels": Choice([4, 8], [8, 16])}
         assert (plan.stop.time_budget, plan.config.epochs) == (1000, 2)
 
-    def test_letters_may_be_pairs_of_escapes(self, tmp_path: Path) -> None:
+    def test_may_contain_escaped_surrogate_pairs(self, tmp_path: Path) -> None:
         folder = "waves \U0001d11e \u00e9"
         text = json.dumps({"data": folder})
         assert "\\ud834\\udd1e" in text
@@ -182,18 +182,18 @@ class TestJSON:
             assert read_settings(options)["data"] == folder
 
     @pytest.mark.parametrize(
-        ("text", "says"),
+        ("text", "message"),
         [
             ('{\n\t"trials": 1,\n\t"trials": 2}', "twice"),
-            ('{"data": "\\ud834"}', "half a character"),
-            ('{"data":\t"\\udd1e\\ud834"}', "half a character"),
+            ('{"data": "\\ud834"}', "surrogate"),
+            ('{"data":\t"\\udd1e\\ud834"}', "surrogate"),
             ('{\t"trials": NaN}', "NaN"),
-            ('{\t"trials": ' + "9" * 5000 + "}", "no int"),
+            ('{\t"trials": ' + "9" * 5000 + "}", "9999"),
             ('{\t"data": ' + "[" * 60 + "]" * 60 + "}", "deep"),
             ('{\t"trials": 1_0}', "settings.json"),
         ],
     )
-    def test_is_held_to_the_same_rules(self, text: str, says: str, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=says) as raised:
+    def test_has_the_limits_of_yaml(self, text: str, message: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=message) as raised:
             plan_of(text, tmp_path, "settings.json")
         assert len(str(raised.value).splitlines()) == 1

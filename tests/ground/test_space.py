@@ -9,11 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.search.ray_searcher import build_ray_domains
 from raytune_yesno.space import (
     Choice,
     Float,
     Int,
-    build_ray_domains,
     build_space,
     check_point,
     decode_point,
@@ -58,7 +58,7 @@ DOMAIN = st.one_of(floats(), ints(), choices())
 
 
 @given(DOMAIN, UNIT)
-def test_decoded_values_lie_inside_and_keep_their_place(domain, u):
+def test_decoded_values_lie_inside_and_encode_back(domain, u):
     value = domain.decode(u)
     assert domain.contains(value)
     assert 0 <= domain.encode(value) <= 1
@@ -89,7 +89,7 @@ def test_log_floats_spread_by_magnitude():
 
 
 @given(st.integers(-50, 50), st.integers(0, 40))
-def test_each_integer_owns_an_equal_share_of_the_unit_interval(low, extra):
+def test_each_integer_has_an_equal_cell_of_the_unit_interval(low, extra):
     domain = Int(low, low + extra)
     count = extra + 1
     shares = Counter(domain.decode((i + 0.5) / (7 * count)) for i in range(7 * count))
@@ -98,7 +98,7 @@ def test_each_integer_owns_an_equal_share_of_the_unit_interval(low, extra):
 
 
 @given(st.integers(1, 50), st.integers(0, 40))
-def test_log_integers_share_by_magnitude_and_leave_none_out(low, extra):
+def test_cells_of_log_integers_shrink_and_cover_the_unit_interval(low, extra):
     domain = Int(low, low + extra, log=True)
     widths = [domain.cell_width(k) for k in range(low, low + extra + 1)]
     assert sum(widths) == pytest.approx(1)
@@ -110,7 +110,7 @@ def test_log_integers_share_by_magnitude_and_leave_none_out(low, extra):
         edge += width
 
 
-def test_choices_share_equally_and_keep_their_types():
+def test_choices_have_equal_cells_and_keep_their_types():
     domain = Choice(1, True, 1.0, "1", None, [16, 32])
     values = [domain.decode((i + 0.5) / 6) for i in range(6)]
     assert [(type(value), value) for value in values] == [
@@ -167,12 +167,12 @@ def test_bad_domains_are_refused(build):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1, "0.5", None, True])
-def test_a_float_domain_does_not_hold(value):
+def test_a_float_domain_excludes(value):
     assert not Float(0, 1).contains(value)
 
 
 @pytest.mark.parametrize("value", [0, 5, 2.0, "2", True])
-def test_an_int_domain_does_not_hold(value):
+def test_an_int_domain_excludes(value):
     assert not Int(1, 4).contains(value)
 
 
@@ -189,7 +189,7 @@ def test_grids():
 
 
 @given(st.one_of(floats(), ints()), st.integers(1, 30))
-def test_grid_values_lie_inside_in_order_and_are_no_more_than_asked_for(domain, levels):
+def test_grid_values_lie_inside_in_order_and_are_at_most_as_many_as_levels(domain, levels):
     values = domain.grid(levels)
     assert 1 <= len(values) <= levels
     assert all(domain.contains(value) for value in values)
@@ -198,7 +198,7 @@ def test_grid_values_lie_inside_in_order_and_are_no_more_than_asked_for(domain, 
         assert (values[0], values[-1]) == (domain.low, domain.high)
 
 
-def test_a_space_as_it_stands_in_a_yaml_file():
+def test_parses_the_form_of_a_yaml_file():
     text = """
         learning_rate: {float: [1e-4, 1e-1], log: true}
         dropout: {float: [0, 0.5]}
@@ -224,7 +224,7 @@ def test_a_space_as_it_stands_in_a_yaml_file():
 
 
 @given(st.dictionaries(st.text(max_size=5), DOMAIN, min_size=1, max_size=4))
-def test_a_formatted_space_reads_back_the_same_through_yaml(space):
+def test_a_formatted_space_survives_yaml(space):
     texts = [option for d in space.values() if isinstance(d, Choice) for option in d.options]
     assume(not any("e" in str(option).lower() for option in texts if isinstance(option, str)))
     again = parse_space(yaml.safe_load(yaml.safe_dump(format_space(space), sort_keys=False)))
@@ -235,46 +235,46 @@ def test_a_formatted_space_reads_back_the_same_through_yaml(space):
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"lr": {"flaot": [0, 1]}}, "lr: unknown key 'flaot'; did you mean 'float'"),
-        ({"lr": {"float": [0, 1], "lgo": True}}, "lr: unknown key 'lgo'; did you mean 'log'"),
-        ({"lr": {"float": [1, 0]}}, "lr: .*low is above high"),
-        ({"lr": {"float": [0, 1], "log": True}}, "lr: .*log scale needs low above 0"),
-        ({"lr": {"float": [0, 1, 2]}}, r"lr: float needs \[low, high\]"),
-        ({"lr": {"float": "0-1"}}, "lr: float needs a list"),
-        ({"lr": {"float": [0, "one"]}}, "lr: .*'one' is not a finite number"),
-        ({"lr": {"float": [0, 10**400]}}, "lr: .* is not a finite number"),
-        ({"lr": {"float": [-(10**308), 10**308]}}, "lr: .* too wide for a float"),
-        ({"lr": {"float": [1, 2], "log": "yes"}}, "lr: log is true or false"),
-        ({"k": {"int": [1, 2.5]}}, "k: .*2.5 is not an integer"),
-        ({"k": {"int": [1, 2], "choice": [1]}}, "k: write one of"),
-        ({"k": {"log": True}}, "k: write one of"),
-        ({"act": {"choice": []}}, "act: .*at least one option"),
-        ({"act": {"choice": ["a"], "log": True}}, "act: a choice has no log scale"),
-        ({"act": ["relu", "tanh"]}, "act: a bare list may be a range or options"),
-        ({3: {"int": [1, 2]}}, "the name 3 is not text"),
+        ({"lr": {"flaot": [0, 1]}}, "lr: .*'flaot'.*'float'"),
+        ({"lr": {"float": [0, 1], "lgo": True}}, "lr: .*'lgo'.*'log'"),
+        ({"lr": {"float": [1, 0]}}, "lr: .*low.* above high"),
+        ({"lr": {"float": [0, 1], "log": True}}, "lr: .*log.* above 0"),
+        ({"lr": {"float": [0, 1, 2]}}, r"lr: .*\[low, high\]"),
+        ({"lr": {"float": "0-1"}}, "lr: .*list"),
+        ({"lr": {"float": [0, "one"]}}, "lr: .*'one'.*finite"),
+        ({"lr": {"float": [0, 10**400]}}, "lr: .*finite"),
+        ({"lr": {"float": [-(10**308), 10**308]}}, "lr: .*too wide"),
+        ({"lr": {"float": [1, 2], "log": "yes"}}, "lr: log .*true or false"),
+        ({"k": {"int": [1, 2.5]}}, "k: .*2.5.*integer"),
+        ({"k": {"int": [1, 2], "choice": [1]}}, "k: .*one of"),
+        ({"k": {"log": True}}, "k: .*one of"),
+        ({"act": {"choice": []}}, "act: .*one option"),
+        ({"act": {"choice": ["a"], "log": True}}, "act: .*choice.*log"),
+        ({"act": ["relu", "tanh"]}, "act: .*bare list"),
+        ({3: {"int": [1, 2]}}, "name 3 "),
         ({}, "empty"),
-        (["lr"], "a search space is a mapping"),
+        (["lr"], "mapping"),
     ],
 )
-def test_what_is_wrong_with_a_space_is_said_by_key(mapping, message):
+def test_an_invalid_space_is_reported_by_key(mapping, message):
     with pytest.raises(InputError, match=message):
         parse_space(mapping)
 
 
-def test_a_point_outside_the_space_is_said_by_key():
+def test_a_point_outside_the_space_is_reported_by_key():
     space = build_space({"lr": Float(0, 1), "layers": Int(1, 4), "fixed": 3})
     check_point(space, {"lr": 0.5, "layers": 2, "fixed": 3})
     check_point(space, {"layers": 2}, partial=True)
-    with pytest.raises(InputError, match="layers: 9 lies outside"):
+    with pytest.raises(InputError, match="layers: 9"):
         check_point(space, {"lr": 0.5, "layers": 9, "fixed": 3})
-    with pytest.raises(InputError, match="'layer' is not in the search space; did you mean 'layer"):
+    with pytest.raises(InputError, match=r"'layer'.*'layers'"):
         check_point(space, {"layer": 2}, partial=True)
-    with pytest.raises(InputError, match="lacks lr, fixed"):
+    with pytest.raises(InputError, match="lr, fixed"):
         check_point(space, {"layers": 2})
 
 
 @given(st.dictionaries(st.text(max_size=5), DOMAIN, min_size=1, max_size=4), st.data())
-def test_points_and_positions_correspond(space, data):
+def test_positions_and_points_convert_to_each_other(space, data):
     point = decode_point(space, [data.draw(UNIT) for _ in space])
     check_point(space, point)
     assert list(point) == list(space)
@@ -282,7 +282,7 @@ def test_points_and_positions_correspond(space, data):
     assert position == pytest.approx(encode_point(space, decode_point(space, position)))
 
 
-def test_ray_draws_from_the_same_space():
+def test_rays_domains_draw_from_the_same_space():
     space = {
         "lr": Float(1e-4, 1e-1, log=True),
         "drop": Float(0, 0.5),
@@ -302,7 +302,7 @@ def test_ray_draws_from_the_same_space():
             assert len(set(values)) == space[name].num_values
 
 
-def test_the_space_needs_neither_ray_nor_torch():
+def test_importing_space_imports_neither_ray_nor_torch():
     code = "import sys, raytune_yesno.space; print({'ray', 'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

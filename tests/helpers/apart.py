@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import find_with_environment
+
+from helpers.processes import find_with_environment
 
 TIMEOUT_S = 400
 MARK = "RAYTUNE_YESNO_TEST"  # in the environment of all that is started there

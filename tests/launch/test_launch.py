@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from readme import ROOT
+from helpers.readme import ROOT
 
 from raytune_yesno import COMMIT
 from raytune_yesno.checkpoint import library_versions

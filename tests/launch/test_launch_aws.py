@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hosts import ROOT, Hosts, run_hosts, wait_until
-from test_launch_onprem import STUDY, Laptop, assert_same_outcome
+from helpers.hosts import ROOT, Hosts, run_hosts, wait_until
+from helpers.laptop import STUDY, Laptop, assert_same_outcome
 
 from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.study import load

@@ -3,19 +3,18 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hosts import ROOT, Hosts, run_hosts, wait_until
+from helpers.hosts import ROOT, Hosts, run_hosts, wait_until
+from helpers.laptop import STUDY, Laptop, assert_same_outcome
 
 from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, read_events
-
-FIGURES = ("learning_rate", "train_loss", "valid_loss", "valid_wer")
 
 pytestmark = [
     pytest.mark.cluster,
@@ -26,18 +25,6 @@ pytestmark = [
 ]
 
 ADDRESSES = {"head": "10.77.0.1", "worker": "10.77.0.2", "laptop": "10.77.0.9"}
-STUDY = """\
-data: synthetic:10
-seed: 0
-trials: {trials}
-search: random
-scheduler: fifo
-config: {{epochs: {epochs}}}
-space:
-  learning_rate: {{float: [1.0e-3, 1.0e-2], log: true}}
-  channels: {{choice: [[4, 8]]}}
-  hidden_units: {{choice: [16]}}
-"""
 
 
 def fill_in(work: Path, **changes: Any) -> Path:
@@ -59,53 +46,6 @@ def fill_in(work: Path, **changes: Any) -> Path:
     path = work / "onprem.yaml"
     path.write_text(yaml.safe_dump(definition))
     return path
-
-
-class Laptop:
-    """Where `scripts/launch` is typed."""
-
-    def __init__(
-        self, hosts: Hosts, definition: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
-        self.hosts, self.definition = hosts, definition
-        self.environment = hosts.environment(**(environment or {}))
-
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        words = [sys.executable, str(ROOT / "scripts/launch"), str(self.definition), *arguments]
-        return subprocess.Popen(
-            self.hosts.command("laptop", *words),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def launch(self, *arguments: str) -> tuple[int, str]:
-        process = self.begin(*arguments)
-        output, _ = process.communicate(timeout=900)
-        print(output)  # for who runs this with -s, or looks for why it failed
-        return process.returncode, output
-
-    def tune_here(self, out: Path, *arguments: str) -> None:
-        """Run a study on the laptop alone, on two slots."""
-        words = [sys.executable, "-m", "raytune_yesno.cli", "tune", *arguments, "--out", str(out)]
-        self.hosts.check("laptop", *words, "--num-cpus", "2", PYTHONPATH=str(ROOT))
-
-
-def assert_same_outcome(one: Path, other: Path) -> None:
-    """Fail unless two studies trained the same trials to the same figures, all epochs of all."""
-    studies = [load(one), load(other)]
-    first, second = (
-        study.epochs[["trial", "epoch", *FIGURES]].sort_values(["trial", "epoch"])
-        for study in studies
-    )
-    assert first.to_dict("records") == second.to_dict("records")
-    points = [[trial.point for trial in study.trial_list] for study in studies]
-    assert points[0] == points[1]
-    assert studies[0].best
-    assert studies[1].best
-    assert studies[0].best.number == studies[1].best.number
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.builders import write_study
 from pyarrow import parquet
-from test_report import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.report.export import format_markdown, write_table

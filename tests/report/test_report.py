@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.builders import EVIL, write_study
 
 from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
@@ -34,89 +35,17 @@ from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import WIDTH
 
-SPACE = {
-    "learning_rate": {"float": [1e-4, 1e-1], "log": True},
-    "dropout": {"float": [0.0, 0.5]},
-    "hidden_units": {"int": [8, 64]},
-    "channels": {"choice": [[8, 16], [16, 32]]},
-}
-EVIL = "</script><script>recordError('ran')</script><img src=x onerror=recordError(1)>"
-
-
-def write_study(
-    folder: Path,
-    num_trials: int = 30,
-    *,
-    search: str = "random",
-    seed: int = 0,
-    ended: bool = True,
-    error: str = "OSError: no room",
-) -> Study:
-    """Write a study in which only the learning rate matters much."""
-    draw = random.Random(seed)
-    store = StudyStore(folder)
-    store.append(
-        "study",
-        time=0.0,
-        format=1,
-        slots=2,
-        data="synthetic",
-        corpus={"source": "synthetic", "fingerprint": "f00d"},
-        versions={"ray": "2.60.0"},
-        config={"epochs": 9, "seed": seed, "learning_rate": 0.002},
-        space=SPACE,
-        search=search,
-        search_options={},
-        scheduler="asha",
-        scheduler_options={},
-        trials=num_trials,
-    )
-    clock = [1.0, 1.5]
-    for number in range(num_trials):
-        slot = number % 2
-        rate = 10 ** draw.uniform(-4, -1)
-        point = {
-            "learning_rate": rate,
-            "dropout": draw.uniform(0, 0.5),
-            "hidden_units": draw.randint(8, 64),
-            "channels": draw.choice([[8, 16], [16, 32]]),
-        }
-        store.append("asked", time=clock[slot], trial=number, point=point)
-        store.append("started", time=clock[slot], trial=number, attempt=1)
-        floor = 0.1 + (math.log10(rate) + 2.5) ** 2
-        last = 9 if floor < 0.6 else 3
-        for epoch in range(1, last + 1):
-            loss = floor + 3 / epoch
-            store.append(
-                "epoch",
-                time=clock[slot] + 1,
-                trial=number,
-                attempt=1,
-                epoch=epoch,
-                train_loss=loss,
-                valid_loss=loss,
-                valid_wer=min(1.0, round(loss / 5, 2)),
-                seconds=0.9,
-                host="here",
-                pid=slot,
-                began=clock[slot],
-                ended=clock[slot] + 1,
-            )
-            clock[slot] += 1.0
-        clock[slot] += 0.25
-        status = "failed" if number == 1 else "done" if last == 9 else "stopped"
-        failed = {"error": error} if status == "failed" else {}
-        store.append("ended", time=clock[slot], trial=number, status=status, **failed)
-    if ended:
-        store.append("searched", time=max(clock))
-        test = {"wer": 1 / 240, "words": 240, "substitutions": 0, "insertions": 0, "deletions": 1}
-        store.append("refitted", checkpoint="refit/last", epochs=9, trial=0, test=test)
-    return load(folder)
-
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("report") / "study")
+
+
+@pytest.fixture
+def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure importance with few trees, where it is not what is tested: most of a page's time."""
+    monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
+    monkeypatch.setattr("raytune_yesno.report.importance._LUCK_TREES", 4)
 
 
 def read_payload(page: str) -> dict[str, Any]:
@@ -126,6 +55,7 @@ def read_payload(page: str) -> dict[str, Any]:
     return payload
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestNumbers:
     def test_of_the_page_are_those_of_the_tables(self, study: Study, tmp_path: Path) -> None:
         report = write_report([study], tmp_path)
@@ -204,6 +134,7 @@ def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
     assert len(values) == len(epochs) <= 101
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestEscaping:
     def test_text_from_users_is_shown_and_not_run(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path / EVIL.replace("/", "_"))
@@ -304,6 +235,7 @@ class TestAxes:
         assert kinds == {"rate": "log", "depth": "linear", "act": "choice", "flag": "choice"}
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCompare:
     def test_studies_that_differ_only_in_the_seed_are_repeats(self, tmp_path: Path) -> None:
         for search in ("random", "tpe"):
@@ -386,6 +318,7 @@ class TestLeaderboard:
         assert "no trial has a result" in format_leaderboard(load(tmp_path))
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestTexts:
     def test_the_test_figure_has_an_interval(self, study: Study) -> None:
         text = describe_test(study.refit, "yesno")
@@ -462,6 +395,7 @@ class TestTexts:
         assert 0.49987 not in study.trials["config.dropout"].tolist()
 
 
+@pytest.mark.usefixtures("small_forests")
 class TestCommand:
     def options(self, *studies: Path, **given: Any) -> Namespace:
         base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
@@ -535,12 +469,12 @@ class TestCommand:
 
 def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
-    other = write_study(tmp_path / "other", 22, seed=1)
+    other = write_study(tmp_path / "other", 8, seed=1)  # too few for a forest of its own
     picture = tmp_path / "best.png"
     command = [sys.executable, script, study.path, other.path, "--picture", picture]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert study.best is not None
-    assert "## The best of 52 trials" in done.stdout
+    assert "## The best of 38 trials" in done.stdout
     assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
     assert "| random + asha, 30 trials | 1 |" in done.stdout
     assert "learning_rate" in done.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import EVIL, write_study
+from helpers.builders import EVIL, write_study
 
 from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, load_all
@@ -21,9 +21,12 @@ from raytune_yesno.study import Study, load_all
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
+    ),
+]
 PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
 
 

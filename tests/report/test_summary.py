@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import write_study
+from helpers.builders import write_study
 
 from raytune_yesno.report import write_report
 from raytune_yesno.report.compare import compare_groups, group_studies

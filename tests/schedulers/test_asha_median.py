@@ -1,23 +1,15 @@
-"""Schedulers that are told of a study's records, without a cluster."""
+"""Asynchronous schedulers that are warm-started from a study's records, without a cluster."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Trial
-
-
-def build_trial(number: int, trial_id: str = "") -> Any:
-    """Stand for one of Ray's trials, as far as schedulers that only compare look at it."""
-
-    class Standing(SimpleNamespace):
-        __hash__ = object.__hash__
-
-    return Standing(trial_id=trial_id or str(number), config={"number": number})
 
 
 def build_record(number: int, losses: list[float], status: str = "stopped") -> Trial:
@@ -28,8 +20,8 @@ def build_record(number: int, losses: list[float], status: str = "stopped") -> T
     return Trial(number, {"learning_rate": 1e-3}, status, epochs)
 
 
-class TestWhatIsRecalled:
-    """A scheduler told of a study's records decides as one that saw it all."""
+class TestWarmStart:
+    """A scheduler that replays a study's records decides like one that saw every report."""
 
     CONTROLLER = SimpleNamespace(get_live_trials=list)
 
@@ -45,8 +37,8 @@ class TestWhatIsRecalled:
 
     @pytest.mark.parametrize("name", ["asha", "median"])
     @given(losses=st.lists(st.floats(0, 9), min_size=3, max_size=12), loss=st.floats(0, 9))
-    def test_of_finished_trials(self, name: str, losses: list[float], loss: float) -> None:
-        whole, told = (
+    def test_replays_finished_trials(self, name: str, losses: list[float], loss: float) -> None:
+        live, warm_started = (
             self.build(name, []),
             self.build(
                 name, [build_record(number, [seen] * 2) for number, seen in enumerate(losses)]
@@ -54,18 +46,18 @@ class TestWhatIsRecalled:
         )
         for number, seen in enumerate(losses):
             trial = build_trial(number)
-            whole.on_trial_add(self.CONTROLLER, trial)
+            live.on_trial_add(self.CONTROLLER, trial)
             for epoch in (1, 2):
-                self.judge(whole, trial, epoch, seen)
+                self.judge(live, trial, epoch, seen)
         verdicts = []
-        for scheduler in (whole, told):
+        for scheduler in (live, warm_started):
             trial = build_trial(99)
             scheduler.on_trial_add(self.CONTROLLER, trial)
             verdicts.append([self.judge(scheduler, trial, epoch, loss) for epoch in (1, 2)])
         assert verdicts[0] == verdicts[1]
 
     @pytest.mark.parametrize("name", ["asha", "median"])
-    def test_stops_a_bad_trial_at_once(self, name: str) -> None:
+    def test_stops_a_bad_trial_immediately(self, name: str) -> None:
         records = [build_record(number, [0.5, 0.4, 0.3, 0.2]) for number in range(4)]
         for known, verdict in (([], "CONTINUE"), (records, "STOP")):
             scheduler = self.build(name, known)
@@ -73,7 +65,7 @@ class TestWhatIsRecalled:
             scheduler.on_trial_add(self.CONTROLLER, trial)
             assert self.judge(scheduler, trial, 2, 9.0) == verdict
 
-    def test_a_trial_that_goes_on_is_entered_once(self) -> None:
+    def test_enters_a_resumed_trial_once(self) -> None:
         records = [build_record(0, [0.5, 0.4]), build_record(1, [9.0, 8.0], "running")]
         scheduler = self.build("asha", records)
         trial = build_trial(1, "another name")
@@ -84,7 +76,7 @@ class TestWhatIsRecalled:
         assert self.judge(scheduler, trial, 3, 7.0) == "CONTINUE"  # no second verdict on rung 2
         assert len(rungs[2]) == 2
 
-    def test_hyperband_stands_where_the_records_end(self) -> None:
+    def test_restores_hyperband_to_the_end_of_the_records(self) -> None:
         scheduler: Any = build_scheduler("hyperband", 9)
         records = [build_record(number, [9.0 - number] * 1, "running") for number in range(9)]
         for record in records:
@@ -94,13 +86,13 @@ class TestWhatIsRecalled:
         scheduler.prepare(records, num_trials=9, slots=2, store=None, on_wait=print)
         assert [n for n, goal in scheduler.milestones().items() if goal == 3] == [6, 7, 8]
 
-    def test_a_trial_without_a_checkpoint_stands_at_its_start(self) -> None:
+    def test_restarts_a_trial_without_a_checkpoint(self) -> None:
         scheduler: Any = build_scheduler("hyperband", 9)
         record = build_record(0, [0.5], "running")
         scheduler.prepare([record], num_trials=1, slots=1, store=None, on_wait=print)
-        assert scheduler.entrants[0].epoch == 0
+        assert scheduler.states[0].epoch == 0
 
-    def test_epochs_that_are_trained_again_count_once(self) -> None:
+    def test_counts_retried_epochs_once(self) -> None:
         once, again = self.build("median", []), self.build("median", [])
         for scheduler in (once, again):
             trials = [build_trial(number) for number in range(4)]
@@ -116,7 +108,7 @@ class TestWhatIsRecalled:
 
 
 @pytest.mark.parametrize("name", ["fifo", "asha", "median"])
-def test_who_never_ran_goes_first_then_the_earliest(name: str) -> None:
+def test_runs_pending_trials_first_then_the_lowest_number(name: str) -> None:
     scheduler: Any = build_scheduler(name, 8)
     trials = [build_trial(number) for number in range(5)]
     statuses = ["TERMINATED", "PAUSED", "RUNNING", "PENDING", "PENDING"]

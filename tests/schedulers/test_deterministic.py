@@ -1,27 +1,27 @@
-"""Ordered studies: what is decided depends on the trials' numbers, not on who is first."""
+"""Ordered studies: decisions depend on trial numbers, not on which trial is first."""
 
 import random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
-from test_asha_median import build_trial
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asha_median import FIFO
-from raytune_yesno.schedulers.build import ORDERED, SCHEDULERS, build_scheduler
+from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.deterministic import (
-    InOrder,
-    OrderedASHA,
-    OrderedMedian,
+    DeterministicASHA,
+    DeterministicMedian,
+    DeterministicScheduler,
     is_worse,
-    place_rungs,
+    list_rungs,
 )
-from raytune_yesno.schedulers.synchronous import OUT, Entrant
+from raytune_yesno.schedulers.synchronous import STOPPED, TrialState
 from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
@@ -38,121 +38,128 @@ def curves(losses: st.SearchStrategy[float]) -> st.SearchStrategy[Curves]:
     return st.lists(curve, min_size=1, max_size=12)
 
 
-def run_in_some_order(scheduler: InOrder, curves: Curves, slots: int, seed: int) -> list[int]:
-    """Advance trials by chance, as many at a time as there are slots; return their last epochs."""
-    chance = random.Random(seed)
+def run_in_random_order(
+    scheduler: DeterministicScheduler, curves: Curves, slots: int, seed: int
+) -> list[int]:
+    """Advance random trials, ``slots`` at a time; return the last epoch of each trial."""
+    generator = random.Random(seed)
     running: list[int] = []
     while True:
         goals = scheduler.milestones()
-        for number in [n for n in goals if goals[n] == OUT]:
-            scheduler.entrants[number].ended = True
+        for number in [n for n in goals if goals[n] == STOPPED]:
+            scheduler.states[number].ended = True
         goals = scheduler.milestones()
-        able = [n for n in sorted(goals) if scheduler.entrants[n].epoch < goals[n]]
+        able = [n for n in sorted(goals) if scheduler.states[n].epoch < goals[n]]
         running = [n for n in running if n in able]
         waiting = [n for n in able if n not in running]
-        while len(running) < slots and (waiting or len(scheduler.entrants) < len(curves)):
+        while len(running) < slots and (waiting or len(scheduler.states) < len(curves)):
             if not waiting:
-                waiting = [len(scheduler.entrants)]
-                scheduler.entrants[waiting[0]] = Entrant()
+                waiting = [len(scheduler.states)]
+                scheduler.states[waiting[0]] = TrialState()
             running.append(waiting.pop(0))
         if not running:
             break
-        number = chance.choice(running)
-        entrant = scheduler.entrants[number]
-        epoch = entrant.epoch + 1
-        entrant.note(epoch, curves[number][epoch - 1])
-        entrant.ended = epoch == EPOCHS
-    assert all(entrant.ended for entrant in scheduler.entrants.values())
-    return [scheduler.entrants[number].epoch for number in range(len(curves))]
+        number = generator.choice(running)
+        state = scheduler.states[number]
+        epoch = state.epoch + 1
+        state.note(epoch, curves[number][epoch - 1])
+        state.ended = epoch == EPOCHS
+    assert all(state.ended for state in scheduler.states.values())
+    return [scheduler.states[number].epoch for number in range(len(curves))]
 
 
 class TestVerdicts:
-    @pytest.mark.parametrize("build", [OrderedASHA, OrderedMedian])
+    @pytest.mark.parametrize("build", [DeterministicASHA, DeterministicMedian])
     @given(
         curves=curves(st.floats(0, 9) | st.just(float("inf"))),
         slots=st.integers(1, 5),
         seed=st.integers(0, 99),
     )
-    def test_are_those_of_one_trial_after_another(
+    def test_equal_those_of_a_sequential_run(
         self, build: Any, curves: Curves, slots: int, seed: int
     ) -> None:
-        alone = run_in_some_order(build(EPOCHS, 2, 3), curves, 1, 0)
-        assert run_in_some_order(build(EPOCHS, 2, 3), curves, slots, seed) == alone
+        sequential = run_in_random_order(build(EPOCHS, 2, 3), curves, 1, 0)
+        assert run_in_random_order(build(EPOCHS, 2, 3), curves, slots, seed) == sequential
 
     @given(curves=curves(st.floats(0, 9)))
-    def test_of_asha_are_rays_where_trials_come_in_order(self, curves: Curves) -> None:
-        rays: Any = build_scheduler("asha", EPOCHS, grace_period=1)
-        rays.set_search_properties("valid_loss", "min")
+    def test_of_asha_equal_rays_if_trials_run_in_order(self, curves: Curves) -> None:
+        ray_asha: Any = build_scheduler("asha", EPOCHS, grace_period=1)
+        ray_asha.set_search_properties("valid_loss", "min")
         controller = SimpleNamespace(get_live_trials=list)
         lengths = []
         for number, curve in enumerate(curves):
             trial = build_trial(number)
-            rays.on_trial_add(controller, trial)
+            ray_asha.on_trial_add(controller, trial)
             for epoch, loss in enumerate(curve, start=1):
                 result = {"epoch": epoch, "valid_loss": loss}
-                if rays.on_trial_result(controller, trial, result) == "STOP":
+                if ray_asha.on_trial_result(controller, trial, result) == "STOP":
                     break
             lengths.append(epoch)
-        assert run_in_some_order(OrderedASHA(EPOCHS, 1, 3), curves, 1, 0) == lengths
+        assert run_in_random_order(DeterministicASHA(EPOCHS, 1, 3), curves, 1, 0) == lengths
 
-    def test_of_median_compare_the_best_with_the_median_of_means(self) -> None:
+    def test_of_median_compare_the_best_loss_with_the_median_of_means(self) -> None:
         curves = [[1.0] * EPOCHS, [2.0] * EPOCHS, [6.0] * EPOCHS]
         for own, length in ((2.0, EPOCHS), (2.1, 3)):
-            scheduler = OrderedMedian(EPOCHS, 3, 3)
-            assert run_in_some_order(scheduler, [*curves, [own] * EPOCHS], 1, 0)[3] == length
+            scheduler = DeterministicMedian(EPOCHS, 3, 3)
+            assert run_in_random_order(scheduler, [*curves, [own] * EPOCHS], 1, 0)[3] == length
 
-    def test_wait_for_who_is_behind_and_not_for_who_has_ended(self) -> None:
-        scheduler = OrderedASHA(EPOCHS, 3, 3)
-        scheduler.entrants = {0: Entrant({1: 0.5, 2: 0.5}), 1: Entrant({1: 0.1, 2: 0.1, 3: 0.1})}
+    def test_wait_for_slower_trials_but_not_for_ended_ones(self) -> None:
+        scheduler = DeterministicASHA(EPOCHS, 3, 3)
+        scheduler.states = {
+            0: TrialState({1: 0.5, 2: 0.5}),
+            1: TrialState({1: 0.1, 2: 0.1, 3: 0.1}),
+        }
         assert scheduler.milestones() == {0: 3, 1: 3}
-        scheduler.entrants[0].note(3, 0.5)
+        scheduler.states[0].note(3, 0.5)
         assert scheduler.milestones() == {0: EPOCHS, 1: EPOCHS}
-        scheduler.entrants[2] = Entrant({1: 0.9, 2: 0.9, 3: 0.9})
-        scheduler.entrants[0].ended = True
-        assert scheduler.milestones() == {1: EPOCHS, 2: OUT}
+        scheduler.states[2] = TrialState({1: 0.9, 2: 0.9, 3: 0.9})
+        scheduler.states[0].ended = True
+        assert scheduler.milestones() == {1: EPOCHS, 2: STOPPED}
 
     @given(st.integers(1, 100), st.integers(1, 100), st.floats(1.1, 100))
-    def test_are_given_at_rising_epochs_before_the_last(
+    def test_happen_at_rising_epochs_before_the_last(
         self, epochs: int, grace_period: int, factor: float
     ) -> None:
-        rungs = place_rungs(epochs, grace_period, factor)
+        rungs = list_rungs(epochs, grace_period, factor)
         assert rungs == sorted(rungs)
         assert all(grace_period <= rung < epochs for rung in rungs)
         assert (grace_period < epochs) == bool(rungs)
 
-    def test_on_nobody_are_mild(self) -> None:
+    def test_continue_a_trial_without_others_to_compare(self) -> None:
         assert not is_worse(9.0, [], fraction=0.5)
         assert not is_worse(9.0, [float("inf")], fraction=0.5)
         assert is_worse(float("inf"), [9.0], fraction=0.5)
 
 
 class TestPlans:
-    @pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name not in ORDERED])
-    def test_with_other_schedulers_are_refused(self, scheduler: str) -> None:
+    @pytest.mark.parametrize(
+        "scheduler", [name for name in SCHEDULERS if name not in DETERMINISTIC]
+    )
+    def test_refuse_other_schedulers(self, scheduler: str) -> None:
         plan = Plan(build_config({}), SPACE, "random", scheduler=scheduler, ordered=True)
-        with pytest.raises(InputError, match="choose scheduler fifo, asha or median"):
+        with pytest.raises(InputError, match="fifo, asha or median"):
             plan.check()
 
-    def test_with_a_time_budget_are_refused(self) -> None:
+    def test_refuse_a_time_budget(self) -> None:
         stop = StopConditions(time_budget=9.0)
         with pytest.raises(InputError, match=r"time_budget: .* or --ordered"):
             Plan(build_config({}), SPACE, stop=stop, ordered=True).check()
 
-    def test_without_a_window_are_refused(self) -> None:
+    def test_refuse_an_empty_window(self) -> None:
         with pytest.raises(InputError, match="W: 0 is out of range"):
             Plan(build_config({}), SPACE, ordered=True, window=0).check()
 
 
 def end(searcher: StudySearcher, number: int, loss: float) -> None:
-    """Let a trial of one epoch come to its end, as Tune tells of it."""
+    """Report the end of a trial of one epoch, as Tune does."""
     result = {"epoch": 1, "valid_loss": loss, COST: loss}
     searcher.watch.epoch(number, result)
     searcher.watch.ended(number, "done")
     searcher.on_trial_complete(str(number), result)
 
 
-class TestWhatIsSeen:
-    """Suggestion i has seen exactly the trials up to i - W."""
+class TestWindow:
+    """Suggestion i knows the results of exactly the trials up to i - W."""
 
     def build(self, tmp_path: Any, **options: Any) -> StudySearcher:
         plan = Plan(build_config({}), SPACE, ordered=True, window=3, **options)
@@ -165,7 +172,7 @@ class TestWhatIsSeen:
             FIFO(),
         )
 
-    def test_is_the_window(self, tmp_path: Any) -> None:
+    def test_delays_results(self, tmp_path: Any) -> None:
         searcher = self.build(tmp_path)
         for number in range(3):
             assert isinstance(searcher.suggest(str(number)), dict)
@@ -184,8 +191,8 @@ class TestWhatIsSeen:
             assert isinstance(searcher.suggest(str(number)), dict)
         assert searcher.suggest("6") is None
 
-    def test_decides_when_a_search_ends(self, tmp_path: Any) -> None:
-        """The target is met by trial 2: the trials asked for without knowing of it are 3 and 4."""
+    def test_delays_the_end_of_the_search(self, tmp_path: Any) -> None:
+        """Trial 2 reaches the target; trials 3 and 4 were suggested without knowing it."""
         searcher = self.build(tmp_path, stop=StopConditions(target="loss=0.5"))
         for number, loss in enumerate([0.9, 0.8, 0.4, 0.3, 0.2]):
             assert isinstance(searcher.suggest(str(number)), dict), number

@@ -1,4 +1,4 @@
-"""Schedulers without a cluster: what they plan, decide, refuse and remember."""
+"""Schedulers without a cluster: brackets, decisions, options and pairs with searches."""
 
 import math
 from types import SimpleNamespace
@@ -14,9 +14,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import SCHEDULERS, build_scheduler
 from raytune_yesno.schedulers.hyperband import Rung, advance, build_band, build_bracket
 from raytune_yesno.schedulers.pbt import explore
-from raytune_yesno.schedulers.synchronous import OUT, Entrant
+from raytune_yesno.schedulers.synchronous import STOPPED, TrialState
 from raytune_yesno.search import ALGORITHMS
-from raytune_yesno.search.cube import build_generator
+from raytune_yesno.search.cube import build_numpy_generator
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import UNFIT, Plan
@@ -29,9 +29,9 @@ SPACE: Space = {
 EPOCHS = st.integers(1, 300)
 
 
-class TestHyperbandsBrackets:
-    def test_are_those_of_the_paper(self) -> None:
-        """R = 81 and eta = 3, the example of Li et al. (2018), table 1."""
+class TestHyperbandBrackets:
+    def test_equal_those_of_the_paper(self) -> None:
+        """The example of Li et al. (2018), table 1: R = 81 and eta = 3."""
         assert build_band(81, 3) == [
             [Rung(81, 1), Rung(27, 3), Rung(9, 9), Rung(3, 27), Rung(1, 81)],
             [Rung(34, 3), Rung(11, 9), Rung(3, 27), Rung(1, 81)],
@@ -41,7 +41,7 @@ class TestHyperbandsBrackets:
         ]
 
     @given(EPOCHS, st.floats(1.5, 100))
-    def test_narrow_and_lengthen_up_to_all_epochs(self, epochs: int, factor: float) -> None:
+    def test_shrink_while_epochs_grow_to_the_last(self, epochs: int, factor: float) -> None:
         for bracket in build_band(epochs, factor):
             assert bracket[0].epochs >= 1
             assert bracket[-1].epochs == epochs
@@ -51,15 +51,15 @@ class TestHyperbandsBrackets:
             assert sizes[-1] >= 1
 
     @given(EPOCHS, st.sampled_from((2, 3, 4)))
-    def test_cost_about_the_same_each(self, epochs: int, factor: int) -> None:
-        """Algorithm 1 gives each bracket B = (s_max + 1) R epochs; rounding up n may double it."""
+    def test_cost_about_the_same(self, epochs: int, factor: int) -> None:
+        """Algorithm 1 gives each bracket (s_max + 1) R epochs; rounding n up may double them."""
         band = build_band(epochs, factor)
         for bracket in band:
             spent = sum(rung.trials * (rung.epochs - before) for before, rung in pairs(bracket))
             assert spent <= 2 * len(band) * epochs
 
     @given(EPOCHS, st.integers(1, 200))
-    def test_hold_each_trial_once(self, epochs: int, num_trials: int) -> None:
+    def test_contain_each_trial_once(self, epochs: int, num_trials: int) -> None:
         scheduler: Any = build_scheduler("hyperband", epochs)
         scheduler.num_trials = num_trials
         brackets = scheduler.brackets()
@@ -71,50 +71,64 @@ def pairs(bracket: list[Rung]) -> list[tuple[int, Rung]]:
     return list(zip([0, *(rung.epochs for rung in bracket)], bracket, strict=False))
 
 
-class TestHyperbandsVerdicts:
+class TestHyperbandDecisions:
     RUNGS = build_bracket(6, 1, 9, 3)
 
-    def entrants(self, *losses: float | None) -> list[Entrant | None]:
-        return [Entrant({} if loss is None else {3: loss}) for loss in losses]
+    def states(self, *losses: float | None) -> list[TrialState | None]:
+        return [TrialState({} if loss is None else {3: loss}) for loss in losses]
 
     def test_wait_for_the_last_trial_of_a_rung(self) -> None:
         assert [Rung(6, 3), Rung(2, 9)] == self.RUNGS
-        assert advance(self.RUNGS, self.entrants(1, 2, 3, 4, 5, None)) == [3] * 6
-        assert advance(self.RUNGS, [*self.entrants(1, 2, 3, 4, 5), None]) == [3] * 6
+        assert advance(self.RUNGS, self.states(1, 2, 3, 4, 5, None)) == [3] * 6
+        assert advance(self.RUNGS, [*self.states(1, 2, 3, 4, 5), None]) == [3] * 6
 
-    def test_let_the_best_go_on(self) -> None:
-        assert advance(self.RUNGS, self.entrants(3, 1, 4, 2, 5, 6)) == [OUT, 9, OUT, 9, OUT, OUT]
+    def test_continue_the_best(self) -> None:
+        assert advance(self.RUNGS, self.states(3, 1, 4, 2, 5, 6)) == [
+            STOPPED,
+            9,
+            STOPPED,
+            9,
+            STOPPED,
+            STOPPED,
+        ]
 
-    def test_do_not_wait_for_one_that_failed(self) -> None:
-        entrants = self.entrants(3, 1, 4, 2, 5)
-        goals = advance(self.RUNGS, [*entrants, Entrant(ended=True)])
-        assert goals == [OUT, 9, OUT, 9, OUT, OUT]
+    def test_do_not_wait_for_a_failed_trial(self) -> None:
+        states = self.states(3, 1, 4, 2, 5)
+        goals = advance(self.RUNGS, [*states, TrialState(ended=True)])
+        assert goals == [STOPPED, 9, STOPPED, 9, STOPPED, STOPPED]
 
-    def test_put_what_is_no_number_last(self) -> None:
-        entrants: list[Entrant | None] = self.entrants(3, 1, 4, 2, 5)
-        diverged = Entrant()
+    def test_rank_nan_last(self) -> None:
+        states: list[TrialState | None] = self.states(3, 1, 4, 2, 5)
+        diverged = TrialState()
         diverged.note(3, math.nan)
-        assert advance(self.RUNGS, [diverged, *entrants]) == [OUT, OUT, 9, OUT, 9, OUT]
+        assert advance(self.RUNGS, [diverged, *states]) == [
+            STOPPED,
+            STOPPED,
+            9,
+            STOPPED,
+            9,
+            STOPPED,
+        ]
 
-    # Whole numbers: the least of all floats, divided by an epoch, is zero.
+    # Integers: the smallest float, divided by an epoch, is zero.
     @given(st.lists(st.integers(0, 999), min_size=1, max_size=30), st.integers(2, 40))
-    def test_end_with_someone_who_trained_all_epochs(self, losses: list[int], epochs: int) -> None:
+    def test_train_the_best_trial_for_all_epochs(self, losses: list[int], epochs: int) -> None:
         scheduler: Any = build_scheduler("hyperband", epochs)
         scheduler.num_trials = len(losses)
-        entrants = {number: Entrant() for number in range(len(losses))}
-        scheduler.entrants = entrants
-        while any(goal > entrants[number].epoch for number, goal in scheduler.milestones().items()):
+        states = {number: TrialState() for number in range(len(losses))}
+        scheduler.states = states
+        while any(goal > states[number].epoch for number, goal in scheduler.milestones().items()):
             for number, goal in scheduler.milestones().items():
-                for epoch in range(entrants[number].epoch + 1, goal + 1):
-                    entrants[number].note(epoch, losses[number] / epoch)
+                for epoch in range(states[number].epoch + 1, goal + 1):
+                    states[number].note(epoch, losses[number] / epoch)
         for numbers, rungs in scheduler.brackets():
-            finished = [n for n in numbers if entrants[n].epoch == epochs]
+            finished = [n for n in numbers if states[n].epoch == epochs]
             assert len(finished) == rungs[-1].trials
             assert min(losses[n] for n in finished) == min(losses[n] for n in numbers)
 
 
-class TestEveryOptionIsRefusedOrWorks:
-    """Whatever is let through here, Ray builds, and lets a trial be added and report."""
+class TestOptions:
+    """Options are refused, or give a scheduler that accepts a trial and its report."""
 
     @given(
         st.sampled_from(sorted(SCHEDULERS)),
@@ -122,7 +136,7 @@ class TestEveryOptionIsRefusedOrWorks:
         st.integers(-1, 300),
         st.floats(0, 200) | st.just(math.nan),
     )
-    def test_of_each_scheduler(self, name: str, epochs: int, whole: int, number: float) -> None:
+    def test_are_refused_or_work(self, name: str, epochs: int, whole: int, number: float) -> None:
         options: dict[str, dict[str, Any]] = {
             "fifo": {},
             "asha": {"grace_period": whole, "reduction_factor": number},
@@ -144,18 +158,20 @@ class TestEveryOptionIsRefusedOrWorks:
     @pytest.mark.parametrize(
         ("name", "options", "message"),
         [
-            ("hyperbond", {}, "did you mean 'hyperband'"),
-            ("fifo", {"grace_period": 1}, "it has none"),
-            ("asha", {"reduction_factor": 1.0001}, "must be from 1.1 to 100"),
-            ("asha", {"grace_period": 9}, "from 0 to the 8 epochs"),
-            ("hyperband", {"reduction_factor": 1}, "must be from 1.5 to 100"),
-            ("median", {"min_trials": 0}, "at least 1"),
-            ("pbt", {"interval": 8}, "from 1 to 7"),
-            ("pbt", {"quantile": 0.6}, "at most 0.5"),
-            ("pbt", {"seed": 3}, "'seed' is no option"),
+            ("hyperbond", {}, "'hyperband'"),
+            ("fifo", {"grace_period": 1}, "grace_period"),
+            ("asha", {"reduction_factor": 1.0001}, "reduction_factor.* 1.1 to 100"),
+            ("asha", {"grace_period": 9}, "grace_period.* 8"),
+            ("hyperband", {"reduction_factor": 1}, "reduction_factor.* 1.5 to 100"),
+            ("median", {"min_trials": 0}, "min_trials.* 1"),
+            ("pbt", {"interval": 8}, "interval.* 1 to 7"),
+            ("pbt", {"quantile": 0.6}, "quantile.* 0.5"),
+            ("pbt", {"seed": 3}, "'seed'"),
         ],
     )
-    def test_and_says_why(self, name: str, options: dict[str, Any], message: str) -> None:
+    def test_are_refused_with_the_reason(
+        self, name: str, options: dict[str, Any], message: str
+    ) -> None:
         plan = Plan(
             build_config({"epochs": 8}),
             SPACE,
@@ -170,7 +186,7 @@ class TestEveryOptionIsRefusedOrWorks:
 class TestPairs:
     @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
     @pytest.mark.parametrize("search", sorted(ALGORITHMS))
-    def test_are_refused_with_the_reason_or_planned(self, search: str, scheduler: str) -> None:
+    def test_are_refused_with_the_reason_or_accepted(self, search: str, scheduler: str) -> None:
         options = {"manual": {"points": [{"batch_size": 2}]}}.get(search, {})
         plan = Plan(
             build_config({"epochs": 8}),
@@ -187,7 +203,7 @@ class TestPairs:
         else:
             plan.check()
 
-    def test_leave_a_search_to_each_scheduler_and_the_other_way_round(self) -> None:
+    def test_leave_a_search_for_each_scheduler_and_vice_versa(self) -> None:
         unfit = {(name, search) for name, searches, _ in UNFIT for search in searches}
         for scheduler in SCHEDULERS:
             assert any((scheduler, search) not in unfit for search in ALGORITHMS)
@@ -195,47 +211,51 @@ class TestPairs:
             assert any((scheduler, search) not in unfit for scheduler in SCHEDULERS)
 
 
-class TestExploring:
+class TestExplore:
     @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.001, 1))
     def test_stays_in_the_space(self, seed: int, probability: float, step: float) -> None:
         space = find_space(build_config())
-        generator = build_generator(seed)
+        generator = build_numpy_generator(seed)
         point = {name: domain.decode(generator.random()) for name, domain in space.items()}
         near = explore(space, point, generator, resample_probability=probability, step=step)
         assert list(near) == list(point)
         assert all(space[name].contains(value) for name, value in near.items())
 
-    def test_moves_numbers_by_a_step_of_their_own_scale(self) -> None:
+    def test_moves_numbers_by_a_step_on_their_own_scale(self) -> None:
         point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
         seen = set()
         for seed in range(20):
-            near = explore(SPACE, point, build_generator(seed), resample_probability=0, step=0.25)
+            near = explore(
+                SPACE, point, build_numpy_generator(seed), resample_probability=0, step=0.25
+            )
             assert near["batch_size"] == 4
             seen.add((round(math.log10(near["learning_rate"]), 6), near["augment_time_mask"]))
         assert seen == {(-3.5, 2), (-3.5, 8), (-2.5, 2), (-2.5, 8)}
 
-    def test_moves_an_integer_by_one_at_least(self) -> None:
+    def test_moves_an_integer_by_at_least_one(self) -> None:
         space: Space = {"augment_time_mask": Int(0, 10)}
         near = {
-            explore(space, {"augment_time_mask": 5}, build_generator(seed), **STAYING)[
+            explore(space, {"augment_time_mask": 5}, build_numpy_generator(seed), **STAYING)[
                 "augment_time_mask"
             ]
             for seed in range(20)
         }
         assert near == {4, 6}
 
-    def test_leaves_what_the_weights_were_trained_for(self) -> None:
-        config = build_config()
+    def test_keeps_inherited_settings(self) -> None:
+        config = build_config({"model": "cnn"})
         plan = Plan(config, find_space(config), search="random", scheduler="pbt")
         explored = plan.build_scheduler().space
         kept = find_space(config).keys() - explored.keys()
         assert kept == {"channels", "kernel_size", "hidden_units", "activation", "optimizer"}
         assert explored
 
-    def test_is_the_same_for_the_same_seed(self) -> None:
+    def test_depends_on_the_seed(self) -> None:
         point = {"learning_rate": 1e-3, "batch_size": 4, "augment_time_mask": 5}
         options: dict[str, Any] = {"resample_probability": 0.5, "step": 0.1}
-        points = [explore(SPACE, point, build_generator(s, 1, 2), **options) for s in (3, 3, 4)]
+        points = [
+            explore(SPACE, point, build_numpy_generator(s, 1, 2), **options) for s in (3, 3, 4)
+        ]
         assert points[0] == points[1] != points[2]
 
 

@@ -1,4 +1,4 @@
-"""The Searcher around an algorithm, driven by hand as Ray Tune drives it: no cluster."""
+"""The Ray Tune searcher of an algorithm, called as Ray Tune does, without a cluster."""
 
 import math
 import pickle
@@ -16,7 +16,7 @@ SPACE = {"x": Float(0, 1), "k": Int(1, 3), "c": Choice("a", (1, 2)), "fixed": 7}
 
 
 def report(searcher, trial_id, *values, metric="valid_loss", last=True, error=False):
-    """Report values as Ray does: the last one comes with the end of the trial, and only then."""
+    """Report values as Ray does: the last one is reported only with the end of the trial."""
     results = [{metric: v, "training_iteration": i + 1} for i, v in enumerate(values)]
     for result in results[:-1] if last else results:
         searcher.on_trial_result(trial_id, result)
@@ -24,7 +24,7 @@ def report(searcher, trial_id, *values, metric="valid_loss", last=True, error=Fa
         searcher.on_trial_complete(trial_id, results[-1] if results else None, error)
 
 
-def test_points_are_the_algorithms_own_and_numbered_from_0():
+def test_points_are_those_of_the_algorithm_numbered_from_0():
     searcher = build_searcher("random", SPACE, seed=3)
     algorithm = build_algorithm("random", SPACE, seed=3)
     points = [searcher.suggest(trial_id) for trial_id in "abc"]
@@ -33,7 +33,7 @@ def test_points_are_the_algorithms_own_and_numbered_from_0():
     assert {seen.status for seen in searcher.history} == {"running"}
 
 
-def test_the_score_is_the_best_so_far_and_each_epoch_counts_once():
+def test_the_score_is_the_best_value_and_each_epoch_counts_once():
     searcher = build_searcher("random", SPACE)
     searcher.suggest("a")
     report(searcher, "a", 0.5, 0.2, last=False)
@@ -46,7 +46,7 @@ def test_the_score_is_the_best_so_far_and_each_epoch_counts_once():
     assert (seen.loss, seen.epochs, seen.losses, seen.status) == (0.2, 3, (0.5, 0.2, 0.4), "done")
 
 
-def test_the_greatest_is_best_in_mode_max():
+def test_mode_max_maximises():
     searcher = build_searcher("random", SPACE, metric="score", mode="max")
     searcher.suggest("a")
     report(searcher, "a", 0.5, 0.9, 0.7, metric="score")
@@ -66,14 +66,14 @@ def test_the_greatest_is_best_in_mode_max():
         ((0.3, 0.2), True, "failed", 0.2),
     ],
 )
-def test_how_trials_end(values, error, status, loss):
+def test_the_status_of_ended_trials(values, error, status, loss):
     searcher = build_searcher("random", SPACE)
     searcher.suggest("a")
     report(searcher, "a", *values, error=error)
     assert (searcher.history.find(0).status, searcher.history.find(0).loss) == (status, loss)
 
 
-def test_results_without_the_metric_and_of_unknown_trials_are_let_pass():
+def test_results_without_the_metric_or_of_unknown_trials_are_ignored():
     searcher = build_searcher("random", SPACE)
     searcher.suggest("a")
     searcher.on_trial_result("a", {"training_iteration": 1})
@@ -88,7 +88,7 @@ def test_a_grid_finishes_after_its_last_point():
     assert searcher.suggest("d") == Searcher.FINISHED
 
 
-def test_results_steer_the_search_through_ray_as_without_it():
+def test_suggestions_equal_those_without_ray():
     searcher = build_searcher("tpe", SPACE, num_initial=4)
     algorithm = build_algorithm("tpe", SPACE, num_initial=4)
     for number in range(12):
@@ -121,7 +121,7 @@ def train(config):
     tune.report({"valid_loss": config["x"]})
 
 
-def test_a_saved_search_goes_on_where_it_was(tmp_path):
+def test_a_saved_search_continues_identically(tmp_path):
     searcher = build_searcher("tpe", SPACE, num_initial=4)
     for number in range(10):
         point = searcher.suggest(str(number))
@@ -132,23 +132,25 @@ def test_a_saved_search_goes_on_where_it_was(tmp_path):
     restored.restore_from_dir(str(tmp_path))
     pickled = pickle.loads(pickle.dumps(searcher))
     for other in (searcher, restored, pickled):
-        report(other, "8", 0.25)  # launched before, ended after
+        report(other, "8", 0.25)  # started before saving, ended after restoring
     expected = [searcher.suggest(trial_id) for trial_id in "xyz"]
     assert [restored.suggest(trial_id) for trial_id in "xyz"] == expected
     assert [pickled.suggest(trial_id) for trial_id in "xyz"] == expected
     assert restored.history.find(8).status == "done"
 
 
-def test_earlier_trials_are_known_and_numbering_goes_on_after_them():
+def test_numbering_continues_after_earlier_trials():
     earlier = [Observation(n, {"k": n % 3 + 1}, float(n), 1, "done") for n in (0, 1, 4)]
     searcher = build_searcher("random", {"k": Int(1, 3)}, history=earlier)
     searcher.suggest("a")
     assert [seen.number for seen in searcher.history] == [0, 1, 4, 5]
 
 
-def test_metric_and_mode_of_the_tune_config_go_before():
+def test_metric_and_mode_of_the_tune_config_take_precedence():
     searcher = build_searcher("random", SPACE, metric="loss")
-    assert searcher.set_search_properties("score", "max", {"z": 1}) is False  # it has its space
+    assert (
+        searcher.set_search_properties("score", "max", {"z": 1}) is False
+    )  # it has a space of its own
     searcher.suggest("a")
     report(searcher, "a", 0.5, metric="score")
     assert searcher.history.find(0).loss == -0.5
@@ -156,6 +158,6 @@ def test_metric_and_mode_of_the_tune_config_go_before():
     assert (searcher.metric, searcher.mode) == ("score", "max")
 
 
-def test_a_wrong_mode_is_refused():
-    with pytest.raises(InputError, match="mode is min or max"):
+def test_an_invalid_mode_is_refused():
+    with pytest.raises(InputError, match=r"mode.*least"):
         build_searcher("random", SPACE, mode="least")

@@ -1,4 +1,4 @@
-"""One contract for all search algorithms, without Ray; then what is particular to each."""
+"""The contract that all search algorithms share, without Ray; then tests of each one."""
 
 import dataclasses
 import importlib.util
@@ -36,7 +36,7 @@ SPACE = build_space(
         "epochs": 20,
     }
 )
-NUM = 24  # enough for every model to be at work
+NUM = 24  # enough for every model to be in use
 LIBRARY = {"genetic": "optuna", "cmaes": "cmaes"}
 FINITE = ("manual", "grid")
 LEARNING = tuple(name for name in ALGORITHMS if name not in (*FINITE, "random"))
@@ -46,13 +46,13 @@ def build(name, space=SPACE, seed=0, **options):
     if name in LIBRARY and importlib.util.find_spec(LIBRARY[name]) is None:
         pytest.skip(f"{LIBRARY[name]} is not installed")
     if name == "manual":
-        chance = build_algorithm("random", space, seed=99)
-        options.setdefault("points", [chance.suggest(number, []) for number in range(200)])
+        source = build_algorithm("random", space, seed=99)
+        options.setdefault("points", [source.suggest(number, []) for number in range(200)])
     return build_algorithm(name, space, seed=seed, **options)
 
 
 def loss_of(point):
-    """A smooth bowl over all dimensions, whose bottom, 0, is away from the middle."""
+    """Return the loss of a point: a smooth bowl with its minimum, 0, away from the centre."""
     return (
         (math.log10(point["learning_rate"]) + 1.8) ** 2
         + 8 * (point["dropout"] - 0.1) ** 2
@@ -73,9 +73,9 @@ def ended(number, point, loss=None, status="done"):
 
 
 def ask(algorithm, history, numbers, in_flight=1):
-    """Ask for trials, telling the oldest back whenever `in_flight` are running; return the points.
+    """Run trials, ``in_flight`` at a time, and return their points.
 
-    The history is changed. A trial whose number leaves 2 by 5 is out for twice as long as others.
+    The results are added to ``history``. Every fifth trial takes twice as long as the others.
     """
     points = []
     running = [seen for seen in history if seen.status == "running"]
@@ -97,7 +97,7 @@ def types_of(value):
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """The points of all algorithms in another process, which hashes text in another way."""
+    """Return the points of all algorithms from another process with another hash seed."""
     code = (
         "import json, tests.search.test_search as t\n"
         "names = [n for n in t.ALGORITHMS\n"
@@ -118,7 +118,7 @@ def elsewhere():
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 class TestContract:
-    def test_points_are_whole_inside_and_of_native_types(self, name):
+    def test_points_are_complete_inside_and_of_native_types(self, name):
         expected = {k: types_of(domain.decode(0.5)) for k, domain in SPACE.items()}
         for point in ask(build(name), History(), range(NUM)):
             check_point(SPACE, point)
@@ -156,11 +156,11 @@ class TestContract:
         assert first == again
         assert (first == other) == (name in FINITE)
 
-    def test_another_process_gives_the_same_points(self, name, elsewhere):
+    def test_another_process_gives_equal_points(self, name, elsewhere):
         here = ask(build(name), History(), range(NUM), in_flight=4)
         assert json.loads(json.dumps(here)) == elsewhere[name]
 
-    def test_it_goes_on_identically_pickled_or_rebuilt_from_the_records(self, name):
+    def test_it_continues_identically_if_pickled_or_rebuilt_from_records(self, name):
         algorithm, history = build(name), History()
         ask(algorithm, history, range(NUM // 2), in_flight=4)
         pickled, its_history = pickle.loads(pickle.dumps((algorithm, history)))
@@ -172,11 +172,11 @@ class TestContract:
         assert ask(pickled, its_history, rest, in_flight=4) == expected
         assert ask(rebuilt, rebuilt_history, rest, in_flight=4) == expected
 
-    def test_a_point_depends_on_nothing_but_number_and_history(self, name):
+    def test_a_point_depends_only_on_number_and_history(self, name):
         used, history = build(name), History()
         ask(used, history, range(NUM))
         prefix = history[: NUM - 5]
-        # the same numbers, told otherwise
+        # The same numbers with other results.
         other = [dataclasses.replace(seen, loss=1 / (1 + seen.loss), losses=()) for seen in history]
         moved = [
             dataclasses.replace(seen, point=history[-1 - seen.number].point) for seen in history
@@ -184,14 +184,14 @@ class TestContract:
         for number, known in ((NUM + 7, prefix), (NUM - 5, prefix), (NUM, other), (NUM, moved)):
             assert used.suggest(number, known) == build(name).suggest(number, known)
 
-    def test_it_never_runs_dry(self, name):
+    def test_only_finite_searches_are_exhausted(self, name):
         algorithm = build(name, levels=2) if name == "grid" else build(name)
         total = algorithm.num_points if name in FINITE else NUM
         assert all(algorithm.suggest(number, []) is not None for number in range(total))
         assert (algorithm.suggest(total, []) is None) == (name in FINITE)
 
     @pytest.mark.parametrize("status", ["failed", "diverged", "running"])
-    def test_it_does_not_stall_when_all_trials_go_wrong(self, name, status):
+    def test_it_continues_if_all_trials_fail(self, name, status):
         algorithm, history = build(name), History()
         for number in range(NUM):
             point = algorithm.suggest(number, history)
@@ -199,9 +199,9 @@ class TestContract:
             history.observe(Observation(number, point, math.nan, 0, status))
         assert len({repr(seen.point) for seen in history}) > NUM * 0.9
 
-    def test_odd_results_out_of_order_are_borne(self, name):
+    def test_unusual_results_in_any_order_are_accepted(self, name):
         algorithm, history = build(name), History()
-        chance = random.Random(0)
+        generator = random.Random(0)
         kinds = itertools.cycle(
             [
                 (None, "done"),
@@ -221,15 +221,15 @@ class TestContract:
             history.observe(Observation(number, point))
             running.append((number, point))
             if len(running) == 8:
-                number, point = running.pop(chance.randrange(8))
+                number, point = running.pop(generator.randrange(8))
                 history.observe(ended(number, point, *next(kinds)))
 
-    def test_trials_that_diverge_count_as_the_worst_and_failed_ones_not_at_all(self, name):
+    def test_diverged_trials_count_as_the_worst_and_failed_ones_are_ignored(self, name):
         history = History()
         ask(build(name), history, range(NUM))
         worst = max(seen.loss for seen in history)
         bad = {number: history[number].point for number in (11, 17, 23)}
-        # only failed trials may be left out: a gap in the numbers must mean nothing
+        # Failed trials leave gaps in the numbers, which must have no influence.
         told_worst = History(history)
         diverged = History(history)
         failed = History(history)
@@ -243,11 +243,11 @@ class TestContract:
         absent = History(seen for seen in history if seen.number not in bad)
         for number in range(NUM, NUM + 3):
             assert build(name).suggest(number, failed) == build(name).suggest(number, absent)
-            if name != "bohb":  # which takes the worst at one budget, not over all
+            if name != "bohb":  # it uses the worst loss at one budget
                 expected = build(name).suggest(number, told_worst)
                 assert build(name).suggest(number, diverged) == expected
 
-    def test_64_asks_ahead_of_any_tell(self, name):
+    def test_64_suggestions_without_a_result(self, name):
         algorithm, history = build(name), History()
         ask(algorithm, history, range(12))
         points = ask(algorithm, history, range(12, 76), in_flight=100)
@@ -264,20 +264,20 @@ def parse_and_format(space):
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_learning_beats_chance(name):
-    """The best loss of 50 trials, in the middle of the seeds: at most half of what chance finds."""
+def test_models_beat_random_search(name):
+    """The median over seeds of the best of 50 losses is at most half that of random search."""
 
-    def middle(name, num_seeds):
+    def median_best(name, num_seeds):
         histories = [History() for _ in range(num_seeds)]
         for seed, history in enumerate(histories):
             ask(build(name, seed=seed), history, range(50))
         return statistics.median(min(seen.loss for seen in history) for history in histories)
 
-    assert middle(name, 3 if name == "bayesian" else 15) < 0.5 * middle("random", 15)
+    assert median_best(name, 3 if name == "bayesian" else 15) < 0.5 * median_best("random", 15)
 
 
 class TestGrid:
-    def test_its_points_are_exactly_the_product(self):
+    def test_its_points_are_the_product(self):
         space = {"x": Float(0, 1), "k": Int(1, 2), "c": Choice("a", (1, 2)), "one": 3}
         grid = build_algorithm("grid", space, levels=3)
         expected = [
@@ -287,7 +287,7 @@ class TestGrid:
         assert grid.num_points == 12
         assert [grid.suggest(number, []) for number in range(13)] == [*expected, None]
 
-    def test_a_vast_grid_is_counted_without_being_built(self):
+    def test_a_huge_grid_is_counted_without_being_built(self):
         space = {f"x{i}": Float(0, 1) for i in range(30)}
         grid = build_algorithm("grid", space, levels=10)
         assert grid.num_points == 10**30
@@ -295,23 +295,23 @@ class TestGrid:
 
 
 class TestManual:
-    def test_its_points_are_those_given_and_may_name_a_part(self):
+    def test_its_points_are_those_given_and_may_be_partial(self):
         points = [{"layers": 2, "dropout": 0}, {"activation": "tanh"}]
         manual = build("manual", points=points)
         assert [manual.suggest(number, []) for number in range(3)] == [*points, None]
 
-    def test_a_point_outside_is_said_by_number_and_key(self):
-        with pytest.raises(InputError, match="point 1: layers: 9 lies outside"):
+    def test_an_invalid_point_is_reported_by_number_and_key(self):
+        with pytest.raises(InputError, match="point 1: layers: 9"):
             build("manual", points=[{"layers": 2}, {"layers": 9}])
-        with pytest.raises(InputError, match="point 0: 'layer' is not in the search space"):
+        with pytest.raises(InputError, match="point 0: 'layer'"):
             build("manual", points=[{"layer": 2}])
-        with pytest.raises(InputError, match="needs points"):
+        with pytest.raises(InputError, match="points"):
             build_algorithm("manual", SPACE)
 
 
 class TestBayesian:
-    def test_trials_in_flight_are_never_proposed_again(self):
-        """In a space of 48 points, all are tried once before any is tried twice."""
+    def test_running_trials_are_never_proposed_again(self):
+        """All 48 points of a space are tried once before any is tried twice."""
         space = build_space({"k": Int(1, 4), "c": Choice(*"abc"), "l": Int(1, 4, log=True)})
         history = History()
         algorithm = build("bayesian", space)
@@ -324,8 +324,8 @@ class TestBayesian:
         points = [tuple(seen.point.values()) for seen in history]
         assert len(set(points[8:])) == 32
 
-    def test_trials_in_flight_push_the_next_ones_away(self):
-        """One valley: without regard for each other, all asks would go to its bottom."""
+    def test_suggestions_keep_away_from_running_trials(self):
+        """With one minimum, independent suggestions would all be close to it."""
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         history = History()
         algorithm = build("bayesian", space)
@@ -338,7 +338,7 @@ class TestBayesian:
         assert min(math.dist(*pair) for pair in pairs) > 0.02
 
     @pytest.mark.parametrize("acquisition", ["ei", "poi", "ucb"])
-    def test_each_acquisition_function_finds_the_valley(self, acquisition):
+    def test_each_acquisition_function_finds_the_minimum(self, acquisition):
         history = History()
         ask(build("bayesian", acquisition=acquisition), history, range(35))
         assert min(seen.loss for seen in history) < 0.3
@@ -350,11 +350,11 @@ class TestBayesian:
             build("bayesian", acquisition=name).suggest(20, history) for name in ("ei", "ucb")
         ]
         assert points[0] != points[1]
-        with pytest.raises(InputError, match="unknown acquisition 'eii'; did you mean 'ei'"):
+        with pytest.raises(InputError, match=r"acquisition 'eii'.*'ei'"):
             build("bayesian", acquisition="eii")
 
-    def test_only_a_part_of_a_long_history_is_modelled(self):
-        """Neither old nor good: what such results say no longer matters."""
+    def test_a_long_history_is_modelled_in_part(self):
+        """Results that are neither recent nor good have no influence."""
         history = History()
         ask(build("random"), history, range(60))
         ranked = sorted(history, key=lambda seen: seen.loss)
@@ -369,7 +369,7 @@ class TestBayesian:
 
 
 class TestPSO:
-    def test_a_particle_moves_on_from_its_own_last_place_and_best(self):
+    def test_a_particle_moves_from_its_last_position_and_its_best(self):
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         history = History()
         swarm = build("pso", space, num_particles=4)
@@ -391,8 +391,8 @@ class TestPSO:
         assert after(5, status="running") == before
         assert after(4, status="failed") != before
 
-    def test_a_particle_whose_trial_is_out_does_not_repeat_itself(self):
-        """Not even the best one, which all attraction leaves where it is."""
+    def test_a_particle_whose_trial_is_running_does_not_repeat_itself(self):
+        """This holds for the best particle, too, which all attraction leaves in place."""
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         history = History(
             Observation(number, {"x": 0.5, "y": 0.5}, 0.0, 1, "done") for number in range(16)
@@ -401,7 +401,7 @@ class TestPSO:
         points = ask(swarm, history, range(16, 48), in_flight=100)
         assert len({repr(point) for point in points[8:]}) == 24
 
-    def test_the_swarm_contracts_onto_the_best(self):
+    def test_the_swarm_contracts_to_the_minimum(self):
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         history = History()
         swarm = build("pso", space, num_particles=5)
@@ -415,7 +415,7 @@ class TestPSO:
 
 
 class TestCMAES:
-    def test_it_starts_anew_when_it_has_shrunk_to_a_point(self):
+    def test_it_restarts_after_it_has_collapsed_to_a_point(self):
         space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
         algorithm, history = build("cmaes", space), History()
         for number in range(700):
@@ -429,14 +429,14 @@ class TestCMAES:
 
 class TestBOHB:
     def test_the_largest_budget_with_enough_results_decides(self):
-        """After 1 epoch all trials point to x = 0, after 9 to x = 1."""
+        """After 1 epoch, the best trials are at x = 0; after 9 epochs, at x = 1."""
         space = build_space({"x": Float(0, 1)})
 
         def mean_proposal(num_long):
-            chance = random.Random(0)
+            generator = random.Random(0)
             history = History()
             for number in range(60):
-                x = chance.random()
+                x = generator.random()
                 losses = (1 + x,) + (1 - x,) * (8 if number < num_long else 0)
                 seen = Observation(number, {"x": x}, losses[-1], len(losses), "stopped", losses)
                 history.observe(seen)
@@ -448,7 +448,7 @@ class TestBOHB:
         assert mean_proposal(6) > 0.6
         assert mean_proposal(60) > 0.7
 
-    def test_trials_in_flight_count_at_the_budget_they_have_reached(self):
+    def test_running_trials_count_at_the_budget_they_have_reached(self):
         space = build_space({"x": Float(0, 1)})
         model = build("bohb", space, random_fraction=0)
         rows = [Observation(n, {"x": n / 30}, n / 30, 1, "running", (n / 30,)) for n in range(30)]
@@ -458,9 +458,9 @@ class TestBOHB:
 
 class TestBuilding:
     def test_names_options_and_seeds_are_checked(self):
-        with pytest.raises(InputError, match="unknown search 'baysian'; did you mean 'bayesian'"):
+        with pytest.raises(InputError, match=r"search 'baysian'.*'bayesian'"):
             build_algorithm("baysian", SPACE)
-        with pytest.raises(InputError, match="grid: no option 'level'; did you mean 'levels'"):
+        with pytest.raises(InputError, match=r"grid: .*'level'.*'levels'"):
             build_algorithm("grid", SPACE, level=3)
         with pytest.raises(InputError, match="seed"):
             build_algorithm("random", SPACE, seed=-1)
@@ -468,12 +468,14 @@ class TestBuilding:
             build_algorithm("random", {})
 
     @pytest.mark.parametrize(("name", "library"), LIBRARY.items())
-    def test_a_missing_library_says_how_to_install_it(self, name, library, monkeypatch):
-        monkeypatch.setitem(sys.modules, library, None)  # how Python marks it as not importable
+    def test_the_error_for_a_missing_library_contains_the_command_to_install_it(
+        self, name, library, monkeypatch
+    ):
+        monkeypatch.setitem(sys.modules, library, None)  # marks a module as not importable
         with pytest.raises(InputError, match=f"{library}.*pip install 'raytune-yesno"):
             build_algorithm(name, SPACE)
 
-    def test_importing_search_imports_no_library_of_search(self):
+    def test_importing_search_imports_no_search_library(self):
         code = (
             "import sys, raytune_yesno.search as s\n"
             "s.build_algorithm('random', {'k': 1})\n"
@@ -484,7 +486,7 @@ class TestBuilding:
         assert done.stdout.strip() == "set()", done.stderr
 
 
-def test_history_keeps_the_order_of_numbers_and_one_observation_each():
+def test_history_keeps_one_observation_a_number_in_order():
     history = History([Observation(3, {}), Observation(1, {})])
     history.observe(Observation(2, {}))
     history.observe(Observation(1, {}, loss=0.5, status="done"))
@@ -500,17 +502,17 @@ class TestParzen:
 
     @given(st.integers(0, 6), st.integers(0, 99), st.floats(0.1, 3))
     def test_is_a_density_over_the_cube(self, num_rows: int, seed: int, prior: float) -> None:
-        """Its mean over points spread evenly is one."""
+        """Its mean over evenly spaced points is one."""
         generator = np.random.default_rng(seed)
         rows = self.CUBE.snap(generator.random((num_rows, 3)))
         density = Parzen(self.CUBE, rows, prior)
-        places = (np.arange(120) + 0.5) / 120, (np.arange(5) + 0.5) / 5, (np.arange(3) + 0.5) / 3
-        even = np.stack(np.meshgrid(*places), axis=-1).reshape(-1, 3)
+        grids = (np.arange(120) + 0.5) / 120, (np.arange(5) + 0.5) / 5, (np.arange(3) + 0.5) / 3
+        even = np.stack(np.meshgrid(*grids), axis=-1).reshape(-1, 3)
         assert np.exp(density.log_density(even)).mean() == pytest.approx(1, abs=1e-2)
         drawn = density.draw(generator, 50)
         assert ((drawn >= 0) & (drawn <= 1)).all()
 
-    def test_of_all_dimensions_together_is_to_be_had(self) -> None:
+    def test_gives_tpe_a_joint_model(self) -> None:
         space = self.CUBE.space
         history = History(
             Observation(number, self.CUBE.draw(0, number), 1.0, 1, "done") for number in range(12)

@@ -3,49 +3,12 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
+from helpers.builders import write_trial
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.study import load
-
-
-def write_trial(
-    experiment: Path,
-    number: int,
-    *reports: dict[str, Any],
-    config: dict[str, Any] | None = None,
-    error: str = "",
-) -> Path:
-    """Write a trial's folder in the format of Ray Tune 2.60."""
-    folder = experiment / f"f_8381e_{number:05}_{number}_lr=0.1_2026-01-01_00-00-00"
-    folder.mkdir(parents=True)
-    config = {"lr": 0.1 * (number + 1), "net": {"depth": 2}} if config is None else config
-    (folder / "params.json").write_text(json.dumps(config))
-    lines = []
-    for iteration, metrics in enumerate(reports, start=1):
-        added = {
-            "timestamp": 1000 + 10 * number + 2 * iteration,
-            "checkpoint_dir_name": None,
-            "done": False,
-            "training_iteration": iteration,
-            "trial_id": f"8381e_{number:05}",
-            "date": "2026-01-01_00-00-00",
-            "time_this_iter_s": 2.0,
-            "time_total_s": 2.0 * iteration,
-            "pid": 100 + number,
-            "hostname": "somewhere",
-            "node_ip": "192.0.2.2",
-            "config": config,
-            "time_since_restore": 2.0 * iteration,
-            "iterations_since_restore": iteration,
-        }
-        lines.append(json.dumps({**metrics, **added}) + "\n")
-    (folder / "result.json").write_text("".join(lines))
-    if error:
-        (folder / "error.txt").write_text(f"Failure # 1 (occurred at …)\n  File …\n{error}\n")
-    return folder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray_experiments
+from helpers import ray_experiments
 
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.metric_names import name_metric

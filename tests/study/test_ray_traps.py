@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_ray_experiment import write_trial
+from helpers.builders import write_trial
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.augment import Augmentation, change_speed, shift_in_time
 from raytune_yesno.tasks.speech.noise import speech_power
 from raytune_yesno.tasks.speech.synthetic import synthesize_with_times
 
 CORPUS, TIMES = synthesize_with_times(12)
 WAVEFORM = CORPUS[0][0]
-FEATURE_FT = 1 + torch.rand(28, 320, generator=build_generator("features"))  # nowhere zero
+FEATURE_FT = 1 + torch.rand(28, 320, generator=build_torch_generator("features"))  # nowhere zero
 WAVEFORM_PARTS = {"noise": 1.0, "gain_db": 12.0, "shift_s": 0.4, "speed": 0.2}
 MASK_PARTS = {"time_mask": 12, "freq_mask": 8}
 
@@ -32,9 +32,9 @@ def test_each_part_alone_changes_waveforms_and_says_so(part: str) -> None:
     augmentation = Augmentation(**{part: WAVEFORM_PARTS[part]})
     assert augmentation.changes_waveform
     assert not augmentation.changes_spectrogram
-    changed = [augmentation.waveform(WAVEFORM, build_generator(n)) for n in range(3)]
+    changed = [augmentation.waveform(WAVEFORM, build_torch_generator(n)) for n in range(3)]
     assert not any(torch.equal(x_1T, WAVEFORM) for x_1T in changed)
-    assert augmentation.spectrogram(FEATURE_FT, build_generator(0)) is FEATURE_FT
+    assert augmentation.spectrogram(FEATURE_FT, build_torch_generator(0)) is FEATURE_FT
 
 
 @pytest.mark.parametrize("part", MASK_PARTS)
@@ -42,12 +42,14 @@ def test_each_mask_alone_changes_features_and_says_so(part: str) -> None:
     augmentation = Augmentation(**{part: MASK_PARTS[part]})
     assert augmentation.changes_spectrogram
     assert not augmentation.changes_waveform
-    assert not torch.equal(augmentation.spectrogram(FEATURE_FT, build_generator(0)), FEATURE_FT)
-    assert augmentation.waveform(WAVEFORM, build_generator(0)) is WAVEFORM
+    assert not torch.equal(
+        augmentation.spectrogram(FEATURE_FT, build_torch_generator(0)), FEATURE_FT
+    )
+    assert augmentation.waveform(WAVEFORM, build_torch_generator(0)) is WAVEFORM
 
 
 def test_all_off_is_the_default_and_changes_nothing() -> None:
-    augmentation, generator = Augmentation(snr_db=7.0), build_generator(0)
+    augmentation, generator = Augmentation(snr_db=7.0), build_torch_generator(0)
     assert not augmentation.changes_waveform
     assert not augmentation.changes_spectrogram
     assert augmentation.waveform(WAVEFORM, generator) is WAVEFORM
@@ -60,8 +62,8 @@ def test_the_generator_decides_everything() -> None:
     def change(seed: int) -> tuple[Tensor, Tensor]:
         torch.manual_seed(torch.seed())
         return (
-            augmentation.waveform(WAVEFORM, build_generator(seed)),
-            augmentation.spectrogram(FEATURE_FT, build_generator(seed)),
+            augmentation.waveform(WAVEFORM, build_torch_generator(seed)),
+            augmentation.spectrogram(FEATURE_FT, build_torch_generator(seed)),
         )
 
     first, again, other = change(0), change(0), change(1)
@@ -76,8 +78,8 @@ def test_what_is_given_is_not_changed() -> None:
     waveform, feature_FT = WAVEFORM.clone(), FEATURE_FT.clone()
     augmentation = Augmentation(**WAVEFORM_PARTS, **MASK_PARTS)
     for seed in range(5):
-        augmentation.waveform(waveform, build_generator(seed))
-        augmentation.spectrogram(feature_FT, build_generator(seed))
+        augmentation.waveform(waveform, build_torch_generator(seed))
+        augmentation.spectrogram(feature_FT, build_torch_generator(seed))
     assert torch.equal(waveform, WAVEFORM)
     assert torch.equal(feature_FT, FEATURE_FT)
 
@@ -102,7 +104,7 @@ def test_what_is_given_is_not_changed() -> None:
 def test_whatever_the_strength_numbers_stay_finite(
     augmentation: Augmentation, seed: int, num_samples: int, dtype: torch.dtype, channel: bool
 ) -> None:
-    generator = build_generator(seed)
+    generator = build_torch_generator(seed)
     waveform = 0.1 * torch.randn(num_samples, dtype=dtype, generator=generator)
     waveform = waveform[None] if channel else waveform
     changed = augmentation.waveform(waveform, generator)
@@ -122,7 +124,7 @@ def test_whatever_the_strength_numbers_stay_finite(
 def test_digital_silence_stays_finite_silence(dtype: torch.dtype) -> None:
     silence = torch.zeros(1, 30_000, dtype=dtype)
     for seed in range(5):
-        changed = Augmentation(**WAVEFORM_PARTS).waveform(silence, build_generator(seed))
+        changed = Augmentation(**WAVEFORM_PARTS).waveform(silence, build_torch_generator(seed))
         assert not changed.any()
 
 
@@ -132,7 +134,8 @@ def test_digital_silence_stays_finite_silence(dtype: torch.dtype) -> None:
 def test_noise_comes_as_often_as_asked_and_in_the_range_asked() -> None:
     augmentation, power = Augmentation(noise=0.4, snr_db=3.0), speech_power(WAVEFORM)
     added = [
-        augmentation.waveform(WAVEFORM, build_generator(seed)) - WAVEFORM for seed in range(200)
+        augmentation.waveform(WAVEFORM, build_torch_generator(seed)) - WAVEFORM
+        for seed in range(200)
     ]
     noises = [noise.double() for noise in added if noise.any()]
     assert 60 <= len(noises) <= 100
@@ -147,8 +150,8 @@ def test_noise_comes_as_often_as_asked_and_in_the_range_asked() -> None:
 def test_other_parts_do_not_change_what_noise_is_drawn() -> None:
     noisy, both = Augmentation(noise=0.5), Augmentation(noise=0.5, gain_db=6.0)
     for seed in range(10):
-        plain = noisy.waveform(WAVEFORM, build_generator(seed))
-        gained = both.waveform(WAVEFORM, build_generator(seed))
+        plain = noisy.waveform(WAVEFORM, build_torch_generator(seed))
+        gained = both.waveform(WAVEFORM, build_torch_generator(seed))
         gain = gained.norm() / plain.norm()
         torch.testing.assert_close(gained, gain * plain, rtol=1e-4, atol=1e-6)
 
@@ -158,8 +161,8 @@ def test_without_noise_the_same_draws_put_the_words_at_the_same_times() -> None:
     augmentation = Augmentation(**{**WAVEFORM_PARTS, "gain_db": 0.0}, snr_db=20.0)
     clean_one = dataclasses.replace(augmentation, noise=0.0)
     for seed in range(5):
-        noisy = augmentation.waveform(WAVEFORM, build_generator(seed))
-        clean = clean_one.waveform(WAVEFORM, build_generator(seed))
+        noisy = augmentation.waveform(WAVEFORM, build_torch_generator(seed))
+        clean = clean_one.waveform(WAVEFORM, build_torch_generator(seed))
         assert noisy.shape == clean.shape
         noise = (noisy - clean).double()
         assert 0 < noise.square().mean() < speech_power(clean) / 98
@@ -172,7 +175,7 @@ def test_gain_stays_in_its_range_and_changes_nothing_else() -> None:
     augmentation = Augmentation(gain_db=6.0)
     gains = []
     for seed in range(100):
-        changed = augmentation.waveform(WAVEFORM, build_generator(seed))
+        changed = augmentation.waveform(WAVEFORM, build_torch_generator(seed))
         gain = changed.norm() / WAVEFORM.norm()
         torch.testing.assert_close(changed, gain * WAVEFORM)
         gains.append(20 * math.log10(gain))
@@ -206,7 +209,7 @@ def test_a_faster_recording_is_not_folded_over() -> None:
 def test_speeds_fill_their_range() -> None:
     augmentation, length = Augmentation(speed=0.1), WAVEFORM.shape[1]
     speeds = {
-        round(100 * length / augmentation.waveform(WAVEFORM, build_generator(seed)).shape[1])
+        round(100 * length / augmentation.waveform(WAVEFORM, build_torch_generator(seed)).shape[1])
         for seed in range(200)
     }
     assert speeds == set(range(90, 111))
@@ -247,7 +250,7 @@ def test_shifts_go_both_ways_as_far_as_asked() -> None:
     word = WAVEFORM[0, begin : begin + 200]
     shifts_s = []
     for seed in range(60):
-        moved = augmentation.waveform(WAVEFORM, build_generator(seed))[0]
+        moved = augmentation.waveform(WAVEFORM, build_torch_generator(seed))[0]
         matches = (moved[: begin + 2000].unfold(0, 200, 1) == word).all(1).nonzero()
         shifts_s.append((int(matches[0]) - begin) / 8000)
     assert -0.2 <= min(shifts_s) < -0.15
@@ -283,7 +286,7 @@ def test_masks_are_zero_and_no_wider_than_they_may_be() -> None:
     augmentation = Augmentation(time_mask=12, freq_mask=8)
     widths, heights, starts = set(), set(), set()
     for seed in range(300):
-        masked_FT = augmentation.spectrogram(FEATURE_FT, build_generator(seed))
+        masked_FT = augmentation.spectrogram(FEATURE_FT, build_torch_generator(seed))
         hidden_FT = masked_FT == 0
         assert torch.equal(masked_FT[~hidden_FT], FEATURE_FT[~hidden_FT])
         hidden_F, hidden_T = hidden_FT.all(1), hidden_FT.all(0)
@@ -302,7 +305,7 @@ def test_masks_are_zero_and_no_wider_than_they_may_be() -> None:
 def test_between_two_time_masks_there_is_room_for_a_word_to_show() -> None:
     augmentation = Augmentation(time_mask=12)
     for seed in range(300):
-        hidden_T = (augmentation.spectrogram(FEATURE_FT, build_generator(seed)) == 0).all(0)
+        hidden_T = (augmentation.spectrogram(FEATURE_FT, build_torch_generator(seed)) == 0).all(0)
         seen = runs(hidden_T)
         for (_, end), (begin, _) in itertools.pairwise(seen):
             assert begin - end >= 12
@@ -312,7 +315,7 @@ def test_every_frame_and_band_is_hidden_about_equally_often() -> None:
     augmentation = Augmentation(time_mask=12)
     hidden_T = torch.zeros(320)
     for seed in range(1500):
-        hidden_T += (augmentation.spectrogram(FEATURE_FT, build_generator(seed)) == 0).all(0)
+        hidden_T += (augmentation.spectrogram(FEATURE_FT, build_torch_generator(seed)) == 0).all(0)
     mean = hidden_T.mean()
     assert mean == pytest.approx(1500 * 3 * 6 / 320, rel=0.05)
     assert (hidden_T - mean).abs().max() < 5 * mean.sqrt()
@@ -322,7 +325,9 @@ def test_masks_grow_in_number_with_the_recording() -> None:
     def share(frames: int) -> float:
         """Return what share of a recording's frames is hidden on average."""
         augmentation, feature_FT = Augmentation(time_mask=12), torch.ones(28, frames)
-        hidden = [augmentation.spectrogram(feature_FT, build_generator(n)) == 0 for n in range(200)]
+        hidden = [
+            augmentation.spectrogram(feature_FT, build_torch_generator(n)) == 0 for n in range(200)
+        ]
         return torch.stack(hidden).double().mean().item()
 
     assert share(100) == pytest.approx(0.06, rel=0.1)

@@ -267,7 +267,9 @@ class TestUntrustedArchives:
         assert not (tmp_path / "in" / "waves_yesno").exists()
 
     @pytest.mark.parametrize(
-        "content", [b"no gzip at all", good_archive()[:2000], gzip.compress(b"no tar" * 1000)]
+        "content",
+        [b"no gzip at all", good_archive()[:2000], gzip.compress(b"no tar" * 1000)],
+        ids=["no gzip", "cut off", "no tar"],  # the bytes hold the time
     )
     def test_may_be_damaged(self, server: Server, tmp_path: Path, content: bytes) -> None:
         server.content = content

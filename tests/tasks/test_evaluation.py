@@ -14,7 +14,7 @@ from raytune_yesno.tasks.speech.evaluation import Reading
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.noise import LADDER
 from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.settings import SpeechSettings, as_speech
+from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 CORPUS = synthesize(10)
@@ -166,8 +166,8 @@ class TestConditions:
                 for result in evaluation.measure_conditions(recognizer, CORPUS, "test", chosen)
             }
             for recognizer in (
-                build_recognizer(valid_noise=False, augment_speed=0.0, **_without_scenes()),
-                build_recognizer(augment_speed=0.1, **_without_scenes()),
+                build_recognizer(valid_noise=False, augment_speed=0.0, augment_scenes=0.0),
+                build_recognizer(augment_speed=0.1, augment_scenes=0.0),
             )
         )
         assert plain["white"] == ("noise", ())
@@ -209,9 +209,3 @@ def test_cost_counts_what_the_layers_multiply() -> None:
     # A position every 80 ms.
     assert cost["multiply_adds_per_s"] == pytest.approx(12.5 * (784 * 10 + 10 * 3), rel=0.02)
     assert cost["real_time_factor"] > 0
-
-
-def _without_scenes() -> dict[str, object]:
-    return (
-        {"augment_scenes": 0.0} if "augment_scenes" in SpeechSettings.__dataclass_fields__ else {}
-    )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.features import (
     CONTEXT_FRAMES,
@@ -77,7 +77,7 @@ class TestLocalFeatures:
         self, seconds: int, small_corpus: Corpus
     ) -> None:
         waveform = small_corpus[3][0]
-        room = torch.randn(1, 8000 * seconds, generator=build_generator("room"))
+        room = torch.randn(1, 8000 * seconds, generator=build_torch_generator("room"))
         padding = waveform[:, :2000].std() * room
         extract = LogMel()
         alone_FT, padded_FT = extract(waveform), extract(torch.cat([padding, waveform, padding], 1))
@@ -98,7 +98,7 @@ class TestLocalFeatures:
 
     @pytest.mark.parametrize("begin", [CONTEXT_FRAMES + 4, 260, 500])
     def test_a_part_with_its_context_gives_the_features_of_the_whole(self, begin: int) -> None:
-        generator = build_generator("context")
+        generator = build_torch_generator("context")
         waveform = 0.01 * torch.randn(160 * 800, generator=generator, dtype=torch.float64)
         waveform[160 * 300 : 160 * 350] *= 30
         waveform[160 * 500 : 160 * 600] = 0

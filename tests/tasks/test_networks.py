@@ -1,34 +1,11 @@
 import pytest
 import torch
-import torch.nn.functional as F
+from helpers.builders import RecipeNet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from raytune_yesno.tasks.speech.networks import ACTIVATIONS, MLP, STRIDE, WINDOW, Net, num_positions
-
-
-class RecipeNet(nn.Module):
-    """PyTorch's recipe "Defining a neural network in PyTorch", written anew."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, 1)
-        self.conv2 = nn.Conv2d(32, 64, 3, 1)
-        self.dropout1 = nn.Dropout2d(0.25)
-        self.dropout2 = nn.Dropout(0.5)
-        self.fc1 = nn.Linear(9216, 128)
-        self.fc2 = nn.Linear(128, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv1(x))
-        x = F.relu(self.conv2(x))
-        x = F.max_pool2d(x, 2)
-        x = self.dropout1(x)
-        x = torch.flatten(x, 1)
-        x = F.relu(self.fc1(x))
-        x = self.dropout2(x)
-        return F.log_softmax(self.fc2(x), dim=1)
 
 
 def read_windows(model: nn.Module, x_B1FT: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raytune_yesno.tasks.speech import features
 from raytune_yesno.tasks.speech.decode import Word, greedy_decode
-from raytune_yesno.tasks.speech.features import CONTEXT_FRAMES, LogMel, pad_silence
+from raytune_yesno.tasks.speech.features import CONTEXT_FRAMES, FEATURES, LogMel, pad_silence
 from raytune_yesno.tasks.speech.networks import Net
 from raytune_yesno.tasks.speech.streaming import FrameStream, WordStream
 from raytune_yesno.tasks.speech.synthetic import synthesize
@@ -18,8 +17,7 @@ CORPUS = synthesize(6)
 SPEECH = torch.cat(
     [torch.cat([CORPUS[n][0][0], torch.zeros(1000 * n * n)]) for n in range(len(CORPUS))]
 )
-KINDS = getattr(features, "FEATURES", ("recording",))
-LOCAL = pytest.mark.skipif("local" not in KINDS, reason="features depend on the whole recording")
+KINDS = FEATURES
 EXTRACT = {kind: LogMel(torch.float32, kind) for kind in KINDS}
 
 
@@ -91,14 +89,12 @@ class TestWords:
             [word.confidence for word in expected], abs=1e-5
         )
 
-    @LOCAL
     def test_come_while_the_recording_goes_on(self, network: Net) -> None:
         stream = WordStream(network, EXTRACT["local"], 0.24)
         early = [word for piece in SPEECH.split(2000) for word in stream.push(piece)]
         late = stream.finish()
         assert len(early) > len(late)
 
-    @LOCAL
     def test_come_soon(self, network: Net) -> None:
         """A word is there once the context of its last window, and a block, have been heard."""
         stream = WordStream(network, EXTRACT["local"], 0.24)
@@ -117,7 +113,6 @@ class TestWords:
             assert read(WordStream(network, EXTRACT[kind]), []) == []
             assert read(WordStream(network, EXTRACT[kind]), [torch.zeros(255)]) == []
 
-    @LOCAL
     @pytest.mark.parametrize("block_s", [0.24, 60.0])
     def test_what_is_kept_does_not_grow(self, network: Net, block_s: float) -> None:
         def kept(stream: WordStream) -> int:

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import os
 import pickle
 import random
 import stat
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.builders import CONFIG, Attack, describe_anew, make_checkpoint
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -17,7 +17,6 @@ from raytune_yesno.checkpoint import (
     Checkpoint,
     UnusableCheckpoint,
     copy_checkpoint,
-    describe_checkpoint,
     library_versions,
     load_checkpoint,
     replace_folder,
@@ -27,26 +26,6 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.training.loop import fit
-
-CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
-
-
-def make_checkpoint(epoch: int = 2) -> Checkpoint:
-    torch.manual_seed(epoch)
-    model = build_network(CONFIG)
-    optimizer = torch.optim.Adam(model.parameters())
-    model(torch.randn(1, 1, 28, 40)).sum().backward()
-    optimizer.step()
-    return Checkpoint(
-        config=CONFIG,
-        corpus={"source": "here", "fingerprint": "0123456789abcdef"},
-        epoch=epoch,
-        history=[{"epoch": n, "train_loss": 1 / n} for n in range(1, epoch + 1)],
-        refit=False,
-        state_dict=model.state_dict(),
-        optimizer=optimizer.state_dict(),
-        versions={"torch": "0"},
-    )
 
 
 @pytest.fixture
@@ -63,13 +42,6 @@ def assert_same(one: Checkpoint, other: Checkpoint) -> None:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
         else:
             assert ours == theirs, key.name
-
-
-def describe_anew(folder: Path, **changes: Any) -> None:
-    """Give a checkpoint the digests of the files that lie there now, as who means harm would."""
-    description = json.loads((folder / DESCRIPTION).read_text())
-    del description["sha256"]
-    describe_checkpoint({**description, **changes}, folder)
 
 
 def refusal(folder: Path) -> str:
@@ -216,7 +188,7 @@ class TestDamage:
         description = json.loads((folder / DESCRIPTION).read_text())
         del description["sha256"]
         (folder / DESCRIPTION).write_text(json.dumps(description))
-        assert "holds no digests" in refusal(folder)
+        assert "digests" in refusal(folder)
 
     def test_so_are_missing_weights(self, folder: Path) -> None:
         (folder / STATE_DICT).unlink()
@@ -248,16 +220,6 @@ class TestDamage:
         assert "no checkpoint here" in refusal(tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
         assert "give the folder that `train` printed" in refusal(tmp_path / "empty")
-
-
-class Attack:
-    """Make a folder as soon as it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 @pytest.mark.parametrize("name", [STATE_DICT, RESUME])

@@ -52,6 +52,7 @@ def _count_faults(*arguments: str, **environment: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_freed_memory_is_taken_again_unless_the_environment_says_otherwise() -> None:
     assert _count_faults() < _PAGES // 100
     assert _count_faults(MALLOC_TRIM_THRESHOLD_="0") > _PAGES // 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 import torch
-from processes import find_processes
+from helpers.processes import find_processes
 
 from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved

@@ -10,7 +10,7 @@ import pytest
 import ray
 import torch
 import torch.distributed as dist
-from processes import outlive
+from helpers.processes import outlive
 from ray.exceptions import RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy

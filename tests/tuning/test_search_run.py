@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import find_processes, outlive
+from helpers.processes import find_processes, outlive
+from helpers.searching import SMALL, SPACE, assert_close_curves, recorded_curve, trained_curve
 
 from raytune_yesno.checkpoint import STATE_DICT, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.space import Choice, Float, Space
-from raytune_yesno.study import Study, Trial, load
+from raytune_yesno.space import Choice, Float
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, read_events
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.evaluation import evaluate
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.loop import fit
 from raytune_yesno.training.run import run_training
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
@@ -29,9 +29,6 @@ from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-SMALL = {"channels": (4, 8), "hidden_units": 16, "epochs": 4, "dropout": 0.0}
-SPACE: Space = {"learning_rate": Float(1e-4, 3e-2, log=True), "batch_size": Choice(2, 4, 8)}
-METRICS = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 # One that learns, then some that asha stops at the first rung for learning nothing.
 GOOD, *POOR = POINTS = [
     {"learning_rate": 0.01},
@@ -57,23 +54,6 @@ def build_manual_plan(points: list[dict[str, Any]], **options: Any) -> Plan:
         "channels": Choice([4, 8], [4, 4096]),
     }
     return build_plan(space=space, search="manual", search_options={"points": points}, **options)
-
-
-def recorded_curve(trial: Trial) -> list[dict[str, Any]]:
-    return [{key: epoch[key] for key in METRICS} for epoch in trial.epochs]
-
-
-def trained_curve(study: Study, trial: Trial, corpus: Corpus) -> list[dict[str, Any]]:
-    """Return what the loop itself comes to in one process, up to the trial's last epoch."""
-    records = fit(best_config(study, trial), corpus)
-    pairs = zip(trial.epochs, records, strict=False)
-    return [{key: record.metrics[key] for key in METRICS} for _, record in pairs]
-
-
-def assert_close_curves(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
-    for ours, theirs in zip(one, other, strict=True):
-        for key in METRICS:
-            assert ours[key] == pytest.approx(theirs[key], rel=1e-5), (ours["epoch"], key)
 
 
 def events_of(study: Study, number: int) -> list[str]:

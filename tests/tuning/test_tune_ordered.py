@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_search_run import SMALL, SPACE
-from test_tune_schedulers import assert_exact, outcome
+from helpers.searching import SMALL, SPACE, assert_exact, outcome
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import Interrupted

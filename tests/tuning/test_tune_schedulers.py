@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import search_and_kill
-from test_search_run import (
+from helpers.killing import search_and_kill
+from helpers.searching import (
     METRICS,
     SMALL,
     SPACE,
     assert_close_curves,
+    assert_exact,
+    outcome,
     recorded_curve,
     trained_curve,
 )
@@ -58,30 +60,6 @@ def build_plan(scheduler: str, trials: int, **changes: Any) -> Plan:
         trials=trials,
         max_concurrent=2,
     )
-
-
-def outcome(study: Study) -> list[Any]:
-    """Return what must not depend on interruptions."""
-    return [
-        (trial.number, trial.status, trial.best_point, trial.point, recorded_curve(trial))
-        for trial in study.trial_list
-    ]
-
-
-def assert_exact(study: Study, num_trials: int) -> None:
-    """Hold a study to what its store must say, however often it was interrupted."""
-    events, problems = read_events(study.path)
-    assert problems == []
-    assert study.searched
-    assert [trial.number for trial in study.trial_list] == list(range(num_trials))
-    for kind in ("asked", "ended"):
-        assert Counter(e["trial"] for e in events if e["event"] == kind) == Counter(
-            range(num_trials)
-        )
-    for trial in study.trial_list:
-        own = [event for event in events if event.get("trial") == trial.number]
-        assert own[-1]["event"] == "ended"
-        assert [epoch["epoch"] for epoch in trial.epochs] == [*range(1, len(trial.epochs) + 1)]
 
 
 @pytest.fixture(scope="module")

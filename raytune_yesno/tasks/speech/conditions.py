@@ -59,7 +59,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor
 
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech import wordless
 from raytune_yesno.tasks.speech.noise import frame_power, mix
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
@@ -104,7 +104,7 @@ class UnseenCondition:
 
         The randomness in it depends only on the condition and on ``name``.
         """
-        generator = build_generator("condition", self.name, name)
+        generator = build_torch_generator("condition", self.name, name)
         return self.change(waveform.reshape(-1).float(), generator)
 
 

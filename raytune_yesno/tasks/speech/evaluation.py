@@ -26,7 +26,7 @@ from scipy.stats import binomtest, chi2
 from torch import Tensor
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, match_words
 from raytune_yesno.tasks.speech.features import pad_silence
@@ -310,7 +310,7 @@ def build_wordless(kind: str, num_samples: int, number: int = 0) -> Tensor:
     Args:
         number: which of many that differ.
     """
-    generator = build_generator("wordless", kind, number)
+    generator = build_torch_generator("wordless", kind, number)
     if kind == "silence":
         return torch.zeros(num_samples)
     draw = SOUNDS.get(kind)

@@ -99,8 +99,8 @@ class TDNN(nn.Module):
     """A time-delay network: convolutions over time whose channels are the mel bands.
 
     Waibel et al., "Phoneme recognition using time-delay neural networks" (1989). It reads the same
-    28x28 windows at the same positions as :class:`Net`, with an eighth of the arithmetic, so
-    that it sees eight times as many examples in the same time. Every layer is normalised over its
+    28x28 windows at the same positions as :class:`Net`, with a fifth of the arithmetic, so that
+    it sees more examples in the same time. Every layer is normalised over its
     channels, frame by frame: no statistics of a batch, which would depend on how it is shared out.
 
     Args:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raytune_yesno.seeding import build_generator
+from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def noisy_copies(
 
 def build_noise(kind: str, num_samples: int, *name: object) -> Tensor:
     """Return (samples,) of float32 noise with an RMS of 1 from the random stream of a name."""
-    return draw_noise(kind, num_samples, build_generator("noise", *name))
+    return draw_noise(kind, num_samples, build_torch_generator("noise", *name))
 
 
 def draw_noise(kind: str, num_samples: int, generator: torch.Generator) -> Tensor:
@@ -190,7 +190,7 @@ def _draw_babble(num_samples: int, generator: torch.Generator) -> Tensor:
 def monologues() -> tuple[Tensor, ...]:
     """Return what each talker says: (samples,) of 10 s or somewhat more, with an RMS of 1."""
     return tuple(
-        _talk(80_000 + 1009 * number, build_generator("talker", number))
+        _talk(80_000 + 1009 * number, build_torch_generator("talker", number))
         for number in range(NUM_TALKERS)
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
-from raytune_yesno.files.remote import at_hand
+from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import Word
@@ -71,7 +71,7 @@ class Recognizer:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        with at_hand(str(folder)) as local:
+        with local_copy(str(folder)) as local:
             return cls(load_checkpoint(local), min_confidence)
 
     @property

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.seeding import build_generator, derive_seed
+from raytune_yesno.seeding import build_torch_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import split_corpus
@@ -153,7 +153,7 @@ class YesNo(SpeechTask):
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
             return example
-        generator = build_generator("augment", *name)
+        generator = build_torch_generator("augment", *name)
         if augmentation.changes_waveform:
             changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
             feature_FT = self._extract(changed)

@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.schedulers.build import build_scheduler
-from raytune_yesno.schedulers.synchronous import Rounds
+from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.search import History, Observation
 from raytune_yesno.space import Point
 
@@ -107,7 +107,7 @@ class _Simulation:
 
     def launch(self) -> None:
         """Fill the free slots: with trials that waited and may go on, then with new ones."""
-        waiting = isinstance(self.scheduler, Rounds)
+        waiting = isinstance(self.scheduler, SynchronousScheduler)
         while len(self.events) < self.slots:
             if self.num_left and (not waiting or self.scheduler.has_room):
                 self.add()
@@ -187,6 +187,6 @@ def simulate(
     """Run a study of trials whose curves ``train`` knows, and return what it came to."""
     built = build_scheduler(scheduler, epochs)
     built.set_search_properties("valid_loss", "min")
-    if isinstance(built, Rounds):
+    if isinstance(built, SynchronousScheduler):
         built.num_trials, built.slots = num_trials, slots
     return _Simulation(search, train, built, epochs, num_trials, slots).run()

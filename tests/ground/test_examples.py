@@ -1,0 +1,24 @@
+"""The examples in docstrings are true."""
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = (
+    "config",
+    "metrics",
+    "registry",
+    "search",
+    "search.algorithm",
+    "search.observation",
+    "space",
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples_are_true(module: str) -> None:
+    found = importlib.import_module(f"raytune_yesno.{module}")
+    failed, attempted = doctest.testmod(found)
+    assert attempted
+    assert not failed
