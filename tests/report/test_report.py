@@ -43,9 +43,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure importance with few trees, where it is not what is tested: most of a page's time."""
+    """Measure importance with few trees: it takes most of the time of a page."""
     monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
-    monkeypatch.setattr("raytune_yesno.report.importance._LUCK_TREES", 4)
+    monkeypatch.setattr("raytune_yesno.report.importance._PERMUTED_TREES", 4)
 
 
 def read_payload(page: str) -> dict[str, Any]:
