@@ -88,7 +88,7 @@ def name_mean(groups: Sequence[Group]) -> str:
 
 
 def group_studies(studies: Sequence[Study]) -> list[Group]:
-    """Group studies whose settings differ only in the seed, in the given order.
+    """Group studies with settings that differ only in the seed, in the given order.
 
     If all bests are positive, as losses are, their logarithms are compared.
     """

@@ -1,4 +1,4 @@
-"""Adjusted clocks, and workers whose clocks differ from the driver's."""
+"""Adjusted clocks, and workers with clocks that differ from the driver's."""
 
 import json
 import math

@@ -257,7 +257,7 @@ def test_names_are_printed_on_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 class Leaving:
-    """An object whose pickle creates a file when it is loaded."""
+    """An object with a pickle that creates a file when it is loaded."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
