@@ -92,7 +92,7 @@ _DESCRIPTIONS: Mapping[Check, str] = {
     _is_number_of_slots: "a count above 0",
     is_number: "a number",
     is_time: "a time in seconds",
-    _is_text: "a string",
+    _is_text: "text",
     _is_boolean: "true or false",
     _is_mapping: "a mapping",
     _is_point: "a point",
