@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.common import open_folder, read_data, say, telling_way_on
+from raytune_yesno.commands.common import (
+    open_folder,
+    read_data,
+    remark_on_data,
+    say,
+    telling_way_on,
+)
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -110,6 +116,7 @@ def _run_training(
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    remark_on_data(data, config)
     return run_training(
         config,
         data,

@@ -131,6 +131,7 @@ def try_pair(
     second: Start,
     command: tuple[str, ...] = PLAN,
     name: str = STORE,
+    within_s: float = 6.0,
 ) -> None:
     """Start two commands on one place at a random offset; one of them is to be refused.
 
@@ -139,6 +140,7 @@ def try_pair(
     Args:
         command: what begins the work.
         name: the file that is there once it has begun.
+        within_s: how long after that it is resumed, at most; less than it takes.
     """
     processes = [first(*command, "--out", place)]
     try:
@@ -150,7 +152,7 @@ def try_pair(
             wait_until(
                 lambda: record.exists() or processes[0].poll() is not None, "a record", every_s=0.02
             )
-            time.sleep(generator.uniform(0.0, 6.0))
+            time.sleep(generator.uniform(0.0, within_s))
             processes.append(second(command[0], "--resume", place))
         told = [process.communicate(timeout=300) for process in processes]
     finally:
@@ -212,13 +214,15 @@ def read_losses(run: Path) -> list[float]:
 
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_at_once_one_is_refused(pairs: int, tmp_path: Path) -> None:
-    command = (*SINE, "--epochs", "100")
+    command = (*SINE, "--epochs", "400")
     with start_here(*command, "--out", str(tmp_path / "alone")) as alone:
         assert alone.wait() == 0
     generator = random.Random(pairs)
     for number in range(pairs):
         folder = tmp_path / str(number)
-        try_pair(generator, str(folder), start_here, start_here, command, "last/checkpoint.json")
+        try_pair(
+            generator, str(folder), start_here, start_here, command, "last/checkpoint.json", 0.5
+        )
         assert read_losses(folder) == read_losses(tmp_path / "alone")
         assert not (folder / LOCK).exists()
 
@@ -286,14 +290,14 @@ def start_on(hosts: Hosts, name: str) -> Start:
 @pytest.mark.cluster
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_on_two_hosts_one_is_refused(pairs: int, hosts: Hosts) -> None:
-    command = (*SINE, "--epochs", "100")
+    command = (*SINE, "--epochs", "400")
     work, generator = hosts.work / f"runs-{pairs}", random.Random(pairs)
     with start_on(hosts, "a")(*command, "--out", str(work / "alone")) as alone:
         assert alone.wait() == 0
     for number in range(pairs):
         first, second = (start_on(hosts, name) for name in ("a", "b"))
         folder = work / str(number)
-        try_pair(generator, str(folder), first, second, command, "last/checkpoint.json")
+        try_pair(generator, str(folder), first, second, command, "last/checkpoint.json", 0.5)
         assert read_losses(folder) == read_losses(work / "alone")
         assert not (folder / LOCK).exists()
 

@@ -66,6 +66,7 @@ def test_training_in_this_process_waits_for_room(disk: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # Ray Train tries three times before it gives up
 @pytest.mark.usefixtures("ray_cluster")
 def test_training_on_workers_waits_for_room(disk: Path, tmp_path: Path) -> None:
     # The driver hears of epochs with a delay: there are to be some left when the disk is full.
