@@ -38,7 +38,7 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean by Student's t; None for fewer than two studies."""
+        """The 95% interval of the mean by Student's t; None for fewer than two studies."""
         count = len(self.bests)
         if count < 2:
             return None

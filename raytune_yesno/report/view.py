@@ -133,7 +133,7 @@ def view_comparison(
 
 
 def _tabulate_groups(groups: Sequence[Group], metric: str) -> Table:
-    heads = ("search", "studies", f"best {metric}, {name_mean(groups)}", "95 % interval")
+    heads = ("search", "studies", f"best {metric}, {name_mean(groups)}", "95% interval")
     rows = [
         (
             group.label,
