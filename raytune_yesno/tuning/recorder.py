@@ -146,7 +146,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
         root = trial.storage.storage_fs_path
-        place = name_checkpoint(checkpoint.path, root, self.recorder.store.place)
+        place = name_checkpoint(checkpoint.path, root, self.recorder.store.storage)
         self.recorder.saved(trial.config["number"], place, epoch)
 
     def on_trial_recover(

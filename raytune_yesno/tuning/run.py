@@ -135,7 +135,7 @@ def run_search(
     if watch.found:
         recorder.cut_off(searcher.in_flight)
     store.append("searched", **({"reason": watch.found} if watch.found else {}))
-    delete_tree(f"{store.place}/{TRIALS}")
+    delete_tree(f"{store.storage}/{TRIALS}")
     return load(out)
 
 
@@ -204,7 +204,7 @@ def tune_trials(
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
-            storage_path=recorder.store.place,
+            storage_path=recorder.store.storage,
             stop=recorder,
             callbacks=[recorder.callback],
             # What was saved at a trial's end would be deleted at once.
