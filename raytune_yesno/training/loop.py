@@ -90,7 +90,7 @@ def fit(
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         replica = prepare(model)
         if world_size > 2:  # two addends come to the same in either order
-            settle_order(task, replica)
+            fix_reduction_order(task, replica)
     optimizer = build_optimizer(config, model)
     if resume:
         load_optimizer(optimizer, resume)
@@ -142,7 +142,7 @@ def flush_subnormal() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def settle_order(task: Task, replica: nn.Module) -> None:
+def fix_reduction_order(task: Task, replica: nn.Module) -> None:
     """Have ``DistributedDataParallel`` choose in what order it adds gradients up.
 
     It does so after its first backward pass, which therefore must not count: a resumed run of three

@@ -242,7 +242,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
             storage_path=payload.place,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
-            callbacks=[Keeper(out, payload.config.objective)],
+            callbacks=[CheckpointKeeper(out, payload.config.objective)],
             worker_runtime_env={"env_vars": ONE_ARENA},  # there the loop runs on a thread
         ),
     )
@@ -296,7 +296,7 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
         with interrupted.as_directory() as folder:
             # The driver's copies lie in the run's folder, where that is the nodes', too.
             copies = [Path(payload.place, name) for name in (LAST, BEST)]
-            found, damage = find_whole([Path(folder), *copies])
+            found, damage = find_usable([Path(folder), *copies])
         resume = found or resume
         if damage and not found:
             damage += f"; gone on from epoch {count_epochs(resume)}"
@@ -318,7 +318,7 @@ def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
     return replica
 
 
-class Keeper(ray.train.UserCallback):  # type: ignore[misc]
+class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
     """Take over every epoch's checkpoint. Ray Train calls it in a process of its own, on the
     driver's node."""
 
@@ -375,10 +375,10 @@ def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
     """Return the checkpoint that a run may go on from, and a line on one that is damaged."""
     for name in (LAST, BEST):
         recover_folder(out / name)
-    return find_whole([out / LAST, out / BEST])
+    return find_usable([out / LAST, out / BEST])
 
 
-def find_whole(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
+def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
     """Return the first checkpoint that is whole, and a line on the one that should have been."""
     damage = None
     for folder in folders:

@@ -15,16 +15,16 @@ from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
-MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
+MAX_IMPLICIT_TRIALS = 10_000  # points of a search that has an end: more than that nobody means
 
-DEAF = frozenset({"manual", "grid", "random"})
+MODEL_FREE = frozenset({"manual", "grid", "random"})
 
 # Pairs of a scheduler and searches that make no sense, and why.
 _NO_BUDGETS = (
     "it learns from trials that ended at several numbers of epochs, by their losses there; choose "
     "scheduler asha or hyperband"
 )
-UNFIT: tuple[tuple[str, frozenset[str], str], ...] = (
+INCOMPATIBLE: tuple[tuple[str, frozenset[str], str], ...] = (
     ("fifo", frozenset({"bohb"}), _NO_BUDGETS),
     ("median", frozenset({"bohb"}), _NO_BUDGETS),
     (
@@ -116,7 +116,7 @@ class Plan:
                 "time_budget: how far an ordered study comes in a time differs from run to run; "
                 "leave it out, or --ordered"
             )
-        if self.warm_start and self.search in DEAF:
+        if self.warm_start and self.search in MODEL_FREE:
             raise InputError(f"warm_start: search {self.search} looks at no result")
         for options, taken in (
             (self.search_options, {"name", "space", "seed"}),
@@ -127,7 +127,7 @@ class Plan:
         self.build_scheduler()
         self._check_pair()
         self.build_algorithm()
-        if self.trials is None and self.num_trials > MOST_UNASKED:
+        if self.trials is None and self.num_trials > MAX_IMPLICIT_TRIALS:
             raise InputError(
                 f"search {self.search}: the space has {self.num_trials:,} points; say how many "
                 f"with --trials {self.num_trials}, give fewer levels or a smaller space, or choose "
@@ -160,7 +160,7 @@ class Plan:
         return any(field.metadata[trait] for field in fields(self.config) if field.name == key)
 
     def _check_pair(self) -> None:
-        for scheduler, searches, reason in UNFIT:
+        for scheduler, searches, reason in INCOMPATIBLE:
             if self.scheduler == scheduler and self.search in searches:
                 raise InputError(f"search {self.search} with scheduler {scheduler}: {reason}")
 

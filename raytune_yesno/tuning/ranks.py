@@ -24,10 +24,10 @@ from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit
 
 Step = TypeVar("Step")
-Launch = dict[str, Any]
+TrialSpec = dict[str, Any]
 """What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
 URI to go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs
-counts, and of as many the launch's: a scheduler that copies one trial over another puts it there.
+counts, and of as many the spec's: a scheduler that copies one trial over another puts it there.
 """
 
 
@@ -43,16 +43,16 @@ class Payload:
     data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
 
-    def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
-        """Return the records of the trial that ``launch`` describes."""
-        config = build_config(self.config.as_dict(), launch["point"])
+    def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
+        """Return the records of the trial that ``spec`` describes."""
+        config = build_config(self.config.as_dict(), spec["point"])
         device = find_device(config)
         return fit(
             config, ray.get(self.data), prepare=replicate(device), device=device, resume=resume
         )
 
 
-class Peers:
+class RankGroup:
     """A trial's ranks beyond the first, as its rank 0 sees them: actors in its placement group.
 
     Making one starts their processes; where a trial has one worker, there are none.
@@ -62,7 +62,7 @@ class Peers:
         self._config = config = payload.config
         group = get_current_placement_group()
         self._actors = [
-            ray.remote(Peer)
+            ray.remote(RankActor)
             .options(
                 num_cpus=1,
                 num_gpus=config.gpus_per_worker if config.use_gpu else 0,
@@ -74,11 +74,11 @@ class Peers:
             for rank in range(1, config.min_workers)
         ]
 
-    def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
+    def begin(self, spec: TrialSpec, resume: Checkpoint | None) -> None:
         """Make them ready for a trial; before their first, join them and this rank in a group."""
         if self._actors and not dist.is_initialized():
             self._join()
-        ray.get([actor.begin.remote(launch, resume) for actor in self._actors])
+        ray.get([actor.begin.remote(spec, resume) for actor in self._actors])
 
     def step(self, advance: Callable[[], Step]) -> Step:
         """Train one epoch on all ranks and return what ``advance``, this one's part, returns.
@@ -139,7 +139,7 @@ class Peers:
         ray.get(waiting)
 
 
-class Peer:
+class RankActor:
     """A trial's rank other than 0, told by rank 0 when to begin a trial and when to step."""
 
     def __init__(self, payload: Payload) -> None:
@@ -152,9 +152,9 @@ class Peer:
         store = TCPStore(address, port, world_size, is_master=False)
         join_process_group(self.payload.config, rank, store)
 
-    def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
+    def begin(self, spec: TrialSpec, resume: Checkpoint | None) -> None:
         """Make ready for a trial."""
-        self.records = self.payload.records(launch, resume)
+        self.records = self.payload.records(spec, resume)
 
     def advance(self) -> None:
         """Train one epoch."""

@@ -21,7 +21,7 @@ from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.stop_conditions import Watch
+from raytune_yesno.tuning.stop_conditions import StopMonitor
 
 _TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0  # of storage that cannot be written to
 
@@ -33,10 +33,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self,
         store: StudyStore,
         progress: Progress,
-        watch: Watch,
+        monitor: StopMonitor,
         note: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.store, self.progress, self.watch, self.note = store, progress, watch, note
+        self.store, self.progress, self.monitor, self.note = store, progress, monitor, note
         store.wait = self.wait_for_storage
         self.tried_at = 0.0
         self.attempts: dict[int, int] = {}
@@ -68,7 +68,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Say whether Tune is to stop all trials."""
-        return self.stopped_by is not None or self.watch.reason is not None
+        return self.stopped_by is not None or self.monitor.reason is not None
 
     def started(self, number: int) -> None:
         if number in self.waiting:

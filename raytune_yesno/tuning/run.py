@@ -31,7 +31,7 @@ from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.trial import Trial
 
 TRIALS, REFIT = "trials", "refit"
@@ -113,15 +113,15 @@ def run_search(
             progress.take(trial.number, epoch)
         if trial.status != "running":
             progress.ended[trial.status] += 1
-    watch = (OrderedWatch if plan.ordered else Watch)(plan.stop, objective, earlier)
-    store.listeners += [progress.listen, watch.listen]
-    recorder = Recorder(store, progress, watch, note)
+    monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
+    store.listeners += [progress.listen, monitor.listen]
+    recorder = Recorder(store, progress, monitor, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
     scheduler.prepare(
         earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
     )
-    searcher = StudySearcher(plan, store, finished, unfinished, watch, scheduler)
+    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler)
     remaining = plan.num_trials - len(finished)
     # A search that a stop condition ended goes on only if it was given more trials.
     over = before is not None and before.searched and not add_trials
@@ -132,9 +132,9 @@ def run_search(
     if recorder.stopped_by:
         store.append("paused")
         raise Interrupted(recorder.stopped_by)
-    if watch.found:
+    if monitor.found:
         recorder.cut_off(searcher.in_flight)
-    store.append("searched", **({"reason": watch.found} if watch.found else {}))
+    store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
     delete_tree(f"{store.place}/{TRIALS}")
     return load(out)
 

@@ -11,8 +11,8 @@ from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.ranks import Launch
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.ranks import TrialSpec
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
 
 
@@ -25,7 +25,7 @@ class StudySearcher(AlgorithmSearcher):
         store: StudyStore,
         finished: list[Trial],
         unfinished: list[Trial],
-        watch: Watch,
+        monitor: StopMonitor,
         scheduler: StudyScheduler,
     ) -> None:
         earlier = build_observations(plan.warm_start)
@@ -38,10 +38,10 @@ class StudySearcher(AlgorithmSearcher):
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
-        self.watch = watch
+        self.monitor = monitor
         self.num_left = plan.num_trials - len(finished)
 
-    def suggest(self, trial_id: str) -> Launch | str | None:
+    def suggest(self, trial_id: str) -> TrialSpec | str | None:
         """Return the spec of the next trial, None if none may start now, or FINISHED."""
         if not self.num_left:
             return self.finish()
@@ -51,7 +51,9 @@ class StudySearcher(AlgorithmSearcher):
             known = self.history.next_number - self.window + 1
             if any(number < known for number in self.numbers.values()):
                 return None
-            if isinstance(self.watch, OrderedWatch) and self.watch.find_reason(known - self.offset):
+            if isinstance(self.monitor, OrderedStopMonitor) and self.monitor.find_reason(
+                known - self.offset
+            ):
                 self.num_left = 0
                 return self.finish()
         self.num_left -= 1

@@ -54,8 +54,8 @@ class StopConditions:
         return metric, value
 
 
-class Watch:
-    """Watch a search for its stop conditions; ``reason`` says which one was met, if any."""
+class StopMonitor:
+    """StopMonitor a search for its stop conditions; ``reason`` says which one was met, if any."""
 
     def __init__(
         self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
@@ -119,8 +119,8 @@ class Watch:
                 self.found = f"{self.failures} trials failed, more than {most}"
 
 
-class OrderedWatch(Watch):
-    """Watch the trials in the order of their numbers, whichever ends first.
+class OrderedStopMonitor(StopMonitor):
+    """StopMonitor the trials in the order of their numbers, whichever ends first.
 
     Nothing ends in its midst: :meth:`find_reason` is asked before a trial begins.
     """

@@ -25,7 +25,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import find_latest
-from raytune_yesno.tuning.ranks import Launch, Payload, Peers
+from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec
 
 _TRY_AGAIN_S = 1.0
 
@@ -33,10 +33,10 @@ _TRY_AGAIN_S = 1.0
 class Trial(tune.Trainable):  # type: ignore[misc]
     """One trial after another, each an iterator over its epochs."""
 
-    def setup(self, config: Launch, payload: Payload) -> None:
+    def setup(self, config: TrialSpec, payload: Payload) -> None:
         """Begin the first trial; the other ranks' processes start, too."""
         self.payload = payload
-        self.peers = Peers(payload)
+        self.ranks = RankGroup(payload)
         self.fence()
         self.begin(config)
 
@@ -49,18 +49,18 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if self._storage:
             self._storage.current_checkpoint_index += 1000 * random.SystemRandom().randrange(10**6)
 
-    def reset_config(self, new_config: Launch) -> bool:
+    def reset_config(self, new_config: TrialSpec) -> bool:
         """Begin another trial in the same processes."""
         self.fence()
         self.begin(new_config)
         return True
 
-    def begin(self, launch: Launch, folder: str | None = None) -> None:
+    def begin(self, spec: TrialSpec, folder: str | None = None) -> None:
         """Make ready for a trial, from its start or from a checkpoint."""
-        self.launch = launch
+        self.spec = spec
         self.records: Iterator[Record] | None = None
         # A resumed study names one, Tune another when it restarts the trial: the later one counts.
-        places = filter(None, (launch["checkpoint"], folder))
+        places = filter(None, (spec["checkpoint"], folder))
         self.resume, self.damage = find_latest(places)
         self.saved_at = time.monotonic()
 
@@ -68,10 +68,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """Train one epoch on all ranks."""
         began = read_clock()
         if self.records is None:
-            self.peers.begin(self.launch, self.resume)
-            self.records = self.payload.records(self.launch, self.resume)
+            self.ranks.begin(self.spec, self.resume)
+            self.records = self.payload.records(self.spec, self.resume)
         records = self.records
-        self.record = self.peers.step(lambda: next(records))
+        self.record = self.ranks.step(lambda: next(records))
         metrics, config = self.record.metrics, self.payload.config
         damage, self.damage = self.damage, None
         is_over = self.record.diverged or metrics["epoch"] >= config.epochs
@@ -125,8 +125,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from what :meth:`save_checkpoint` wrote."""
-        self.begin(self.launch, checkpoint)
+        self.begin(self.spec, checkpoint)
 
     def cleanup(self) -> None:
         """End the group."""
-        self.peers.end()
+        self.ranks.end()

@@ -26,7 +26,7 @@ from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, StopConditions
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions
 
 EPOCHS = 9
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True)}
@@ -168,7 +168,7 @@ class TestWindow:
             StudyStore(tmp_path),
             [],
             [],
-            OrderedWatch(plan.stop, plan.config.objective),
+            OrderedStopMonitor(plan.stop, plan.config.objective),
             FIFO(),
         )
 
