@@ -1,4 +1,4 @@
-"""Which checkpoint a trial goes on from: the latest that is whole."""
+"""Find the checkpoint that a trial resumes from: the latest usable one."""
 
 from collections.abc import Iterable
 
@@ -6,45 +6,48 @@ from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, load_checkp
 from raytune_yesno.files.remote import list_siblings, local_copy
 
 
-def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
-    """Return the checkpoint of most epochs, the first of several, and a line on what was damaged.
+def find_latest(uris: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint with the most epochs.
 
-    Instead of one that is damaged or gone, those that lie beside it count: Tune keeps the one
-    before it there. None where nothing is left to go on from.
+    If a checkpoint is damaged or missing, its siblings are tried: Tune keeps the previous one in
+    the same folder.
 
     Args:
-        places: folders or URIs.
+        uris: folders or URIs of checkpoints. The first one wins a tie.
+
+    Returns:
+        The checkpoint, or None if none is usable; and a line about the first damaged one, or None.
 
     Raises:
-        InputError: a storage cannot be read, or a checkpoint is of another version.
+        InputError: a storage cannot be read, or a checkpoint is from another version.
     """
     found: list[Checkpoint] = []
     damage: list[str] = []
-    for place in places:
+    for uri in uris:
         try:
-            found.append(_load(place))
+            found.append(_load(uri))
         except UnusableCheckpoint as error:
             damage.append(error.what)
-            found += _load_whole(list_siblings(place))
+            found += _load_usable(list_siblings(uri))
     latest = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
     if not damage:
         return latest, None
-    instead = f"gone on from epoch {latest.epoch}" if latest else "begun anew"
-    return latest, f"{damage[0]}; {instead}"
+    action = f"resumed from epoch {latest.epoch}" if latest else "restarted from the beginning"
+    return latest, f"{damage[0]}; {action}"
 
 
-def _load(place: str) -> Checkpoint:
-    with local_copy(place) as folder:
+def _load(uri: str) -> Checkpoint:
+    with local_copy(uri) as folder:
         try:
             return load_checkpoint(folder)
-        except UnusableCheckpoint as error:  # who reads of it knows the place, not our copy of it
-            what = error.what.replace(str(folder), place, 1)
+        except UnusableCheckpoint as error:  # name the URI, which the user knows, not our copy
+            what = error.what.replace(str(folder), uri, 1)
             raise UnusableCheckpoint(what, "use another one") from error
 
 
-def _load_whole(places: Iterable[str]) -> Iterable[Checkpoint]:
-    for place in places:
+def _load_usable(uris: Iterable[str]) -> Iterable[Checkpoint]:
+    for uri in uris:
         try:
-            yield _load(place)
+            yield _load(uri)
         except UnusableCheckpoint:
             continue
