@@ -1,7 +1,7 @@
 """One data-parallel training run: Ray Train's TorchTrainer around the training loop.
 
-A run's folder holds ``best`` and ``last``, two checkpoints, and ``history.jsonl``, a line an epoch;
-all are written as an epoch ends, so that a run cut off at any moment can go on.
+The folder of a run holds two checkpoints, ``best`` and ``last``, and ``history.jsonl`` with one
+line per epoch. All are written at the end of an epoch, so an interrupted run can always be resumed.
 """
 
 import dataclasses
@@ -53,10 +53,10 @@ from raytune_yesno.training.malloc import ONE_ARENA
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 DAMAGE = "damage"
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
-_MAX_FAILURES = 3  # before an epoch is finished
+_MAX_FAILURES = 3  # restarts by Ray Train before a run counts as failed
 _GIVE_UP_S = 10.0
 _SPARE_BYTES = 1 << 20
-_RESIZE_INTERVAL_S = 5.0  # at which an elastic run looks for nodes that have joined
+_RESIZE_INTERVAL_S = 5.0  # interval at which an elastic run checks for new nodes
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Run:
     """A finished run.
 
     Attributes:
-        best: the checkpoint of the epoch that is best by the config's objective; without
-            validation, of the last epoch.
-        last: the checkpoint of the last epoch.
-        history: one record an epoch, from the first.
-        diverged: the loss stopped being a number.
+        best: folder of the checkpoint of the best epoch by the config's objective; of the last
+            epoch if nothing was validated.
+        last: folder of the checkpoint of the last epoch.
+        history: metrics of every epoch, from the first.
+        diverged: whether a metric of the last epoch is not finite.
     """
 
     best: Path
@@ -79,18 +79,27 @@ class Run:
 
 @dataclass(frozen=True)
 class Payload:
-    """All that a worker needs, handed over as one object."""
+    """Everything a worker needs, sent as one object.
+
+    Attributes:
+        config: hyperparameters and settings of the run.
+        data: the task's data, or None.
+        resume: the checkpoint to resume from, or None.
+        refit: whether to train on the training and validation parts together.
+        epochs: the number of the last epoch to train.
+        storage: folder or URI for the workers' checkpoints.
+    """
 
     config: Config
     data: Data | None
     resume: Checkpoint | None
     refit: bool
     epochs: int
-    place: str
+    storage: str
 
-    def records(self, resume: Checkpoint | None, **host: Any) -> Iterator[Record]:
-        """Train up to ``epochs`` and yield the records; ``host`` goes to :func:`loop.fit`."""
-        records = fit(self.config, self.data, resume=resume, refit=self.refit, **host)
+    def records(self, resume: Checkpoint | None, **options: Any) -> Iterator[Record]:
+        """Train up to ``epochs`` and yield the records. Pass ``options`` to :func:`loop.fit`."""
+        records = fit(self.config, self.data, resume=resume, refit=self.refit, **options)
         for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record
@@ -108,37 +117,43 @@ def run_training(
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
 ) -> Run:
-    """Train with ``config.num_workers`` workers, or with none: in the calling process.
+    """Train on ``config.num_workers`` workers, or in the calling process if there are none.
 
-    Where there are workers, Ray must be initialised and have room for them
+    To train on workers, Ray must be initialised and have room for them
     (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run continues with fewer
-    workers when nodes are lost and with more when nodes join; an unfinished epoch is repeated.
+    workers when nodes are lost and with more when nodes join. An unfinished epoch is repeated.
+
+    If the disk is full, the run waits for space and then continues from its last checkpoint.
 
     Args:
-        out: the run's folder, where this process writes.
-        place: where workers leave their checkpoints for it, which all nodes reach [``out``].
-        resume: go on from the folder's last checkpoint.
-        refit: train on the training and validation parts together.
-        epochs: stop after this many; the learning rate still follows ``config.epochs``.
-        on_epoch: called with the metrics of every epoch as it ends.
-        note: called with a line on a checkpoint that could not be used, and what was instead.
+        config: hyperparameters and settings of the run.
+        data: the task's data; None for a task without data.
+        out: the run's folder. Only this process writes there.
+        place: folder or URI for the workers' checkpoints. Every node must reach it. Defaults to
+            ``out``.
+        resume: whether to resume from the last checkpoint in ``out``.
+        refit: whether to train on the training and validation parts together.
+        epochs: the number of epochs to stop after. The learning rate still follows
+            ``config.epochs``, which is the default.
+        on_epoch: called with the metrics at the end of every epoch.
+        note: called with a line on each unusable checkpoint and on what was used instead.
 
-    A full disk is waited for: training continues from its last checkpoint once there is room.
+    Returns:
+        The finished run.
 
     Raises:
-        InputError: there is nothing to resume, or the data are others.
+        InputError: there is nothing to resume, or the run was trained on other data.
         UnfinishedError: the workers failed.
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = load_resumable(out, data, note) if resume else None
-    place = place or str(out)
-    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, place)
+    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, place or str(out))
     while True:
         try:
             return _train(payload, out, on_epoch, note)
         except (OSError, RuntimeError):
-            # Room for another copy of each checkpoint, with something to spare.
+            # Require space for another copy of each checkpoint, plus a margin.
             written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
             if not wait_until_writable(out, written + _SPARE_BYTES, note):
                 raise
@@ -151,30 +166,28 @@ def _train(
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> Run:
-    """Train to the end from where the payload resumes."""
+    """Train from the payload's checkpoint to the last epoch."""
     history = payload.resume.history if payload.resume else []
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if payload.resume:
-        keep_last(
-            out, payload.config.objective
-        )  # it may have been cut off before the best one was kept
+        keep_last(out, payload.config.objective)  # the run may have ended before it did this
     if len(history) < payload.epochs and (not history or is_finite(history[-1])):
         if payload.config.num_workers:
             run_on_workers(payload, out, on_epoch, note)
         else:
             run_here(payload, out, on_epoch)
     elif payload.config.num_workers:
-        forget_request(out)  # of a run that was interrupted after its last epoch
+        forget_request(out)  # left by a run interrupted after its last epoch
     last = load_checkpoint(out / LAST)
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
 
 
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
-    """Train in the calling process, where a debugger can follow."""
+    """Train in the calling process, where a debugger can attach."""
     require_accelerator(payload.config)
     device = find_device(payload.config)
-    host = {"device": device, "prepare": lambda model: model.to(device)}
-    for record in payload.records(payload.resume, **host):
+    options = {"device": device, "prepare": lambda model: model.to(device)}
+    for record in payload.records(payload.resume, **options):
         save_checkpoint(record.checkpoint(), out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)
@@ -186,7 +199,11 @@ def run_on_workers(
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> None:
-    """Train on workers, and start them again as long as an epoch is finished between failures."""
+    """Train on workers. Restart them as long as an epoch is finished between failures.
+
+    Raises:
+        UnfinishedError: the workers failed without finishing an epoch.
+    """
     (out / _NOTES).write_text("")
     try:
         with (
@@ -206,18 +223,20 @@ def run_on_workers(
 
 
 class InterfaceBackend(TorchBackend):  # type: ignore[misc]
-    """Ray Train's way to set a process group up, whose workers choose their interface first."""
+    """Ray Train's torch backend whose workers choose their network interface first."""
 
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Choose the interface on every worker, then set up the process group."""
         worker_group.execute(choose_interface)
         super().on_start(worker_group, backend_config)
 
 
 class InterfaceConfig(TorchConfig):  # type: ignore[misc]
-    """What to give a trainer for it."""
+    """Trainer config that selects :class:`InterfaceBackend`."""
 
     @property
     def backend_cls(self) -> type[Any]:
+        """The backend class that Ray Train instantiates."""
         return InterfaceBackend
 
 
@@ -225,7 +244,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
 
     Returns:
-        What they failed with time and again, in a line; empty where they came to the end.
+        The cause of the last failure, in one line; empty if training finished.
     """
     trainer = TorchTrainer(
         train_worker,
@@ -239,17 +258,17 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         ),
         run_config=ray.train.RunConfig(
             name=_RAY_FILES,
-            storage_path=payload.place,
+            storage_path=payload.storage,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
             callbacks=[CheckpointKeeper(out, payload.config.objective)],
-            worker_runtime_env={"env_vars": ONE_ARENA},  # there the loop runs on a thread
+            worker_runtime_env={"env_vars": ONE_ARENA},  # workers run the loop on a thread
         ),
     )
     failures: list[BaseException] = []
     ended = threading.Event()
     reserved = list_reserved()
-    forget_request(out)  # the run was interrupted or killed
+    forget_request(out)  # left by a run that was interrupted or killed
     request = out / _REQUEST
     request.write_text(trainer.train_run_context.run_id)
 
@@ -261,19 +280,21 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         finally:
             ended.set()
 
-    # Not on the main thread: there `fit` would take SIGINT over, and our own handling with it.
+    # On the main thread, ``fit`` would replace our SIGINT handler.
     try:
         threading.Thread(target=fit_trainer, daemon=True).start()
         ended.wait()
     finally:
         cancel_request(request.read_text())
-        delete_tree(f"{payload.place}/{_RAY_FILES}")
-        # An interrupted controller gives up when it finds its files gone. Ray would crash if it
-        # were shut down while a thread waits for it.
+        delete_tree(f"{payload.storage}/{_RAY_FILES}")
+        # An interrupted controller stops when it finds its files deleted. Wait for it: Ray crashes
+        # if it is shut down while a thread waits for the controller.
         ended.wait(_GIVE_UP_S)
     request.unlink()
     for error in failures:
-        if not isinstance(error, TrainingFailedError | RayActorError):  # or the controller died
+        if not isinstance(
+            error, TrainingFailedError | RayActorError
+        ):  # dead controller: the latter
             raise error
         release_reserved(list_reserved() - reserved)
         return first_cause(error)
@@ -281,7 +302,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
 
 
 def forget_request(out: Path) -> None:
-    """Take back what a run that did not come to its end asked the cluster for."""
+    """Withdraw the resource request that an unfinished run left in the cluster."""
     request = out / _REQUEST
     if request.exists():
         cancel_request(request.read_text())
@@ -289,20 +310,20 @@ def forget_request(out: Path) -> None:
 
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:
-    """Drive the loop on one of Ray Train's workers, reporting every epoch."""
+    """Run the training loop on a Ray Train worker and report every epoch."""
     payload: Payload = ray.get(train_loop_config["payload"])
     resume, damage = payload.resume, None
-    if interrupted := ray.train.get_checkpoint():  # a worker was lost: go on from the last report
+    if interrupted := ray.train.get_checkpoint():  # a worker was lost: resume from the last report
         with interrupted.as_directory() as folder:
-            # The driver's copies lie in the run's folder, where that is the nodes', too.
-            copies = [Path(payload.place, name) for name in (LAST, BEST)]
+            # If the nodes share the run's folder, it holds the driver's copies as well.
+            copies = [Path(payload.storage, name) for name in (LAST, BEST)]
             found, damage = find_usable([Path(folder), *copies])
         resume = found or resume
         if damage and not found:
-            damage += f"; gone on from epoch {count_epochs(resume)}"
+            damage += f"; resumed from epoch {count_epochs(resume)}"
     for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
-        # Ray Train has changed to a folder of its own, which ends with the cluster: the system's
-        # would outlive a killed process.
+        # The working folder is Ray Train's own and is deleted with the cluster. A folder in the
+        # system's temporary directory would outlive a killed process.
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             checkpoint = None
             if process_rank()[0] == 0:
@@ -313,14 +334,16 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
 
 
 def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
-    """Move a model to its device and wrap it in DistributedDataParallel where there are several."""
+    """Move a model to its device and, with several ranks, wrap it for data-parallel training."""
     replica: torch.nn.Module = prepare_model(model, parallel_strategy_kwargs=REPLICA)
     return replica
 
 
 class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
-    """Take over every epoch's checkpoint. Ray Train calls it in a process of its own, on the
-    driver's node."""
+    """Copies every epoch's checkpoint into the run's folder.
+
+    Ray Train calls it in a separate process on the driver's node.
+    """
 
     def __init__(self, out: Path, objective: Objective) -> None:
         self.out, self.objective = out, objective
@@ -331,7 +354,7 @@ class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
         metrics: list[dict[str, Any]],
         checkpoint: ray.train.Checkpoint | None,
     ) -> None:
-        """Copy the checkpoint that rank 0 reported."""
+        """Copy the checkpoint reported by rank 0."""
         if damage := metrics[0].get(DAMAGE):
             self._note(damage)
         if checkpoint:
@@ -339,7 +362,7 @@ class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
                 try:
                     copy_checkpoint(Path(folder), self.out / LAST)
                 except UnusableCheckpoint as error:
-                    self._note(f"{error.what}; the one before is kept")
+                    self._note(f"{error.what}; the previous one is kept")
                     return
             keep_last(self.out, self.objective)
 
@@ -349,37 +372,43 @@ class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
 
 
 def keep_last(out: Path, objective: Objective) -> None:
-    """Bring the history up to the last checkpoint; where it is the best, keep it as such."""
+    """Extend the history to the last checkpoint and copy that to ``best`` if it is the best."""
     description = json.loads((out / LAST / DESCRIPTION).read_text())
     if find_best(objective, description["history"])["epoch"] == description["epoch"]:
         copy_checkpoint(out / LAST, out / BEST)
-    noted = len((out / HISTORY).read_text().splitlines())
+    num_written = len((out / HISTORY).read_text().splitlines())
     with (out / HISTORY).open("a") as history:
-        for metrics in description["history"][noted:]:
+        for metrics in description["history"][num_written:]:
             history.write(json.dumps(metrics) + "\n")
 
 
 def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the metrics of a run's best epoch; of the last one if nothing was validated."""
-    sound = [metrics for metrics in history if is_finite(metrics)] or history[:1]
-    best = objective.find_best(sound)
-    return sound[-1 if best is None else best]
+    """Return the metrics of a run's best epoch, or of its last one if nothing was validated."""
+    finite = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(finite)
+    return finite[-1 if best is None else best]
 
 
 def count_epochs(checkpoint: Checkpoint | None) -> int:
-    """Return how many epochs lie behind a checkpoint, or behind none."""
+    """Return the number of epochs trained up to a checkpoint; 0 for None."""
     return checkpoint.epoch if checkpoint else 0
 
 
 def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
-    """Return the checkpoint that a run may go on from, and a line on one that is damaged."""
+    """Return the checkpoint to resume a run from, and a line on a damaged one.
+
+    Either is None if there is none.
+    """
     for name in (LAST, BEST):
         recover_folder(out / name)
     return find_usable([out / LAST, out / BEST])
 
 
 def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
-    """Return the first checkpoint that is whole, and a line on the one that should have been."""
+    """Return the first usable checkpoint, and a line on the first damaged one before it.
+
+    Either is None if there is none.
+    """
     damage = None
     for folder in folders:
         try:
@@ -387,29 +416,29 @@ def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]
         except UnusableCheckpoint as error:
             damage = damage or error.what
             continue
-        instead = f"; gone on from epoch {checkpoint.epoch}, {folder}"
-        return checkpoint, damage and damage + instead
+        action = f"; resumed from epoch {checkpoint.epoch}, {folder}"
+        return checkpoint, damage and damage + action
     return None, damage
 
 
 def load_resumable(
     out: Path, data: Data | None, note: Callable[[str], None] = lambda line: None
 ) -> Checkpoint:
-    """Return the checkpoint that a run goes on from.
+    """Return the checkpoint to resume a run from.
 
     Raises:
-        InputError: there is none, or it was trained on other data.
+        InputError: there is none, or the run was trained on other data.
     """
     checkpoint, damage = find_resumable(out)
     if checkpoint is None:
-        raise InputError(f"{damage}; there is nothing to go on from, train anew")
+        raise InputError(f"{damage}; no checkpoint to resume from, train without --resume")
     if damage:
         note(damage)
     trained_on = checkpoint.corpus.get("fingerprint")
     if data and data.fingerprint != trained_on:
         raise InputError(
             f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
-            f"not on {data.source} ({data.fingerprint}); give --data as it was then"
+            f"not on {data.source} ({data.fingerprint}); give the same --data"
         )
     if damage:
         copy_checkpoint(out / BEST, out / LAST)
@@ -417,7 +446,7 @@ def load_resumable(
 
 
 def first_cause(error: BaseException) -> str:
-    """Return the last line that says anything of the exception at the root of Ray's."""
+    """Return the last non-empty line of the root cause of one of Ray's exceptions."""
     failures = getattr(error, "worker_failures", None)
     root = next(iter(failures.values())) if failures else error
     while root.__cause__ is not None:
@@ -428,7 +457,7 @@ def first_cause(error: BaseException) -> str:
 
 @contextmanager
 def follow_lines(file: Path, handle: Callable[[str], None]) -> Iterator[None]:
-    """Call ``handle`` with every whole line that is appended to a file meanwhile."""
+    """Call ``handle`` with every complete line appended to a file within this context."""
     done = threading.Event()
 
     def follow() -> None:

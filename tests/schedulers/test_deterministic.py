@@ -153,8 +153,8 @@ class TestPlans:
 def end(searcher: StudySearcher, number: int, loss: float) -> None:
     """Report the end of a trial of one epoch, as Tune does."""
     result = {"epoch": 1, "valid_loss": loss, COST: loss}
-    searcher.watch.epoch(number, result)
-    searcher.watch.ended(number, "done")
+    searcher.monitor.epoch(number, result)
+    searcher.monitor.ended(number, "done")
     searcher.on_trial_complete(str(number), result)
 
 
@@ -197,6 +197,6 @@ class TestWindow:
         for number, loss in enumerate([0.9, 0.8, 0.4, 0.3, 0.2]):
             assert isinstance(searcher.suggest(str(number)), dict), number
             end(searcher, number, loss)
-        assert searcher.watch.reason is None
+        assert searcher.monitor.reason is None
         assert searcher.suggest("5") == searcher.FINISHED
-        assert "valid_loss 0.4 (target 0.5)" in searcher.watch.found
+        assert "valid_loss 0.4 (target 0.5)" in searcher.monitor.found
