@@ -94,7 +94,7 @@ class Plan:
         if available is not None and self.trials is not None and self.trials < available:
             advice = {
                 "grid": "omit --trials, give fewer levels or domains, or choose search random",
-            }.get(self.search, "omit --trials, or remove the other points")
+            }.get(self.search, "omit --trials, or remove the extra points")
             raise InputError(
                 f"trials: only the first {self.trials} of the {available:,} points of search "
                 f"{self.search} would be tried; {advice}"

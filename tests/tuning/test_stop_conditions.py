@@ -171,7 +171,7 @@ class TestWarmStart:
     def test_is_refused_where_the_search_looks_at_no_result(self, search: str) -> None:
         known = {"observations": [{}], "used": {}, "left_out": {}}
         plan = Plan(build_config({}), SPACE, search=search, warm_start=known)
-        with pytest.raises(InputError, match=f"search {search} looks at no result"):
+        with pytest.raises(InputError, match=f"search {search} does not use results"):
             plan.check()
 
 
