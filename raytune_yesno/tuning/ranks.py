@@ -212,7 +212,7 @@ def join_process_group(config: Config, rank: int, store: Store) -> None:
 
 
 def replicate(device: torch.device) -> Callable[[torch.nn.Module], torch.nn.Module]:
-    """Return a function that moves a model to ``device`` and wraps it in a process group."""
+    """Return a function that moves a model to ``device`` and, with several ranks, replicates it."""
 
     def prepare(model: torch.nn.Module) -> torch.nn.Module:
         model = model.to(device)

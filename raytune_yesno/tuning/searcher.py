@@ -1,4 +1,4 @@
-"""The search as Ray Tune asks it: the plan's algorithm, its proposals recorded."""
+"""The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from raytune_yesno.tuning.warm_start import build_observations
 
 
 class StudySearcher(AlgorithmSearcher):
-    """Ask the plan's search for points, record them, and hand out unfinished trials first."""
+    """Returns unfinished trials first, then new points from the plan's search, and records them."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class StudySearcher(AlgorithmSearcher):
         scheduler: StudyScheduler,
     ) -> None:
         earlier = build_observations(plan.warm_start)
-        self.offset = len(earlier)  # to the algorithm, other studies' trials come before the first
+        self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
         for trial in (*finished, *unfinished):
             seen = observe(trial)
             earlier.append(replace(seen, number=seen.number + self.offset))
@@ -70,15 +70,15 @@ class StudySearcher(AlgorithmSearcher):
         return {"number": number, "point": point, "checkpoint": None}
 
     def finish(self) -> str | None:
-        """Return FINISHED; with a synchronous scheduler, only once all trials have ended.
+        """Return FINISHED. With a synchronous scheduler, return None until all trials have ended.
 
-        Tune would end the processes of trials that wait for others.
+        After FINISHED, Tune would kill the processes of trials that wait for others.
         """
         waits = self.scheduler.synchronous and self.scheduler.has_live_trials
         return None if waits else str(self.FINISHED)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
-        """Return the trials seen; in an ordered study, only the points of the last ones."""
+        """Return all observations. In an ordered study, hide the results of the last trials."""
         if self.window is None:
             return self.history
         last = max(number - self.window, self.offset - 1)
@@ -89,17 +89,17 @@ class StudySearcher(AlgorithmSearcher):
 
     @property
     def in_flight(self) -> list[int]:
-        """The numbers of the trials that run or wait."""
+        """The numbers of the trials that are running or paused."""
         return [number - self.offset for number in self.numbers.values()]
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Note an epoch by the trial's own count: Ray's starts again when a study is resumed."""
+        """Record an epoch by the trial's own count. Ray's restarts when a study is resumed."""
         if COST in result:
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
 
 
 def observe(trial: Trial) -> Observation:
-    """Return a recorded trial as a search algorithm sees it."""
+    """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
     return Observation(
         number=trial.number,

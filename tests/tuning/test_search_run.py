@@ -322,7 +322,7 @@ def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_p
     points = [{"optimizer": "sgd", "learning_rate": 1e30}]
     study = run_search(build_manual_plan(points, config={"warmup": 0.0}), small_corpus, tmp_path)
     assert [trial.status for trial in study.trial_list] == ["diverged"]
-    with pytest.raises(WorkError, match="no trial came to a result"):
+    with pytest.raises(WorkError, match="no trial has a result"):
         run_refit(study, small_corpus)
 
 
