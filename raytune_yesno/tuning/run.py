@@ -213,7 +213,7 @@ def tune_trials(
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=num_trials + waits,  # with one less, the search ends while trials wait
+            num_samples=num_trials + waits,  # one extra, or the search ends while trials wait
             max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),

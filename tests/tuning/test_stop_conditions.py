@@ -140,7 +140,7 @@ class TestWarmStart:
             (0, 0.4, (0.5, 0.4)),
             (1, 0.8, (0.8, 0.9)),
         ]
-        assert "2 trials of other are known" in warm_start.describe(known)
+        assert "2 trials of other are used" in warm_start.describe(known)
 
     def test_without_any_is_an_error(self) -> None:
         with pytest.raises(InputError, match="no trial could be used"):
