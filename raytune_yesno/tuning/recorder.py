@@ -97,10 +97,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.note(f"trial {number}: {damage}")
         self.store.append("epoch", trial=number, attempt=self.attempts[number], **result["record"])
 
-    def saved(self, number: int, folder: str, epoch: int) -> None:
+    def saved(self, number: int, uri: str, epoch: int) -> None:
         """Record a checkpoint, given as a folder or URI."""
-        self.folders[number].add(folder.rpartition("/")[0])
-        self.store.append("saved", trial=number, checkpoint=folder, epoch=epoch)
+        self.folders[number].add(uri.rpartition("/")[0])
+        self.store.append("saved", trial=number, checkpoint=uri, epoch=epoch)
 
     def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
         """Record the end of a trial with its status, and delete its checkpoints.
@@ -159,8 +159,8 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
         root = trial.storage.storage_fs_path
-        place = name_checkpoint(checkpoint.path, root, self.recorder.store.place)
-        self.recorder.saved(trial.config["number"], place, epoch)
+        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.storage)
+        self.recorder.saved(trial.config["number"], uri, epoch)
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any

@@ -142,7 +142,7 @@ def run_search(
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
     store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
-    delete_tree(f"{store.place}/{TRIALS}")
+    delete_tree(f"{store.storage}/{TRIALS}")
     return load(out)
 
 
@@ -219,7 +219,7 @@ def tune_trials(
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
-            storage_path=recorder.store.place,
+            storage_path=recorder.store.storage,
             stop=recorder,
             callbacks=[recorder.callback],
             # A checkpoint at the end of a trial would be deleted at once.

@@ -240,7 +240,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     ended = run(*arguments)
     assert ended.code == 2
     assert ended.out == ""
-    (line,) = ended.err.splitlines()
+    # Beside the error, remarks about a small corpus.
+    lines = [line for line in ended.err.splitlines() if not line.startswith("few recordings")]
+    (line,) = lines
     assert line.startswith("raytune-yesno: ")
     assert says in line
     assert look() == before
@@ -322,7 +324,7 @@ class TestTrain:
         best, checkpoint = ended.out.splitlines()
         assert best.startswith("best epoch ")
         assert checkpoint == f"checkpoint: {tmp_path / 'new' / 'best'}"
-        assert PROGRESS.match(ended.err)
+        assert any(map(PROGRESS.match, re.split(r"[\r\n]+", ended.err)))
 
     def test_ends_with_json(self, run: Callable[..., Ended], tmp_path: Path) -> None:
         arguments = (*SMALL, "--epochs", "2", "--num-workers", "0", "--out", str(tmp_path / "new"))

@@ -256,7 +256,7 @@ def test_the_table_of_commands_is_the_parsers() -> None:
     documented = set()
     for cell, _ in read_tables("The main job")[0]:
         first, *rest = cell.strip("`").replace("\\|", "|").split()
-        actions = rest[0].split("|") if first == "corpus" else [""]
+        actions = rest[0].split("|") if first in ("corpus", "cluster") else [""]
         documented |= {(first, action) for action in actions}
     commands = subparsers(cli.build_parser())
     assert documented == {
