@@ -1,9 +1,103 @@
-"""Find the checkpoint that a trial resumes from: the latest usable one."""
+"""Find the checkpoint to resume from, for a training run and for a trial.
 
-from collections.abc import Iterable
+The folder of a run holds two checkpoints, ``best`` and ``last``, and ``history.jsonl`` with one
+line per epoch. All are written at the end of an epoch, so an interrupted run can always be resumed.
+"""
 
-from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, load_checkpoint
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.checkpoint import (
+    DESCRIPTION,
+    Checkpoint,
+    UnusableCheckpoint,
+    copy_checkpoint,
+    load_checkpoint,
+    recover_folder,
+)
+from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import list_siblings, local_copy
+from raytune_yesno.metrics import Objective
+from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.loop import is_finite
+
+BEST, LAST, HISTORY = "best", "last", "history.jsonl"
+
+
+def count_epochs(checkpoint: Checkpoint | None) -> int:
+    """Return the number of epochs trained up to a checkpoint; 0 for None."""
+    return checkpoint.epoch if checkpoint else 0
+
+
+def keep_last(out: Path, objective: Objective) -> None:
+    """Extend the history to the last checkpoint and copy that to ``best`` if it is the best."""
+    description = json.loads((out / LAST / DESCRIPTION).read_text())
+    if find_best(objective, description["history"])["epoch"] == description["epoch"]:
+        copy_checkpoint(out / LAST, out / BEST)
+    num_written = len((out / HISTORY).read_text().splitlines())
+    with (out / HISTORY).open("a") as history:
+        for metrics in description["history"][num_written:]:
+            history.write(json.dumps(metrics) + "\n")
+
+
+def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics of a run's best epoch, or of its last one if nothing was validated."""
+    finite = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(finite)
+    return finite[-1 if best is None else best]
+
+
+def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint to resume a run from, and a line on a damaged one.
+
+    Either is None if there is none.
+    """
+    for name in (LAST, BEST):
+        recover_folder(out / name)
+    return find_usable([out / LAST, out / BEST])
+
+
+def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
+    """Return the first usable checkpoint, and a line on the first damaged one before it.
+
+    Either is None if there is none.
+    """
+    damage = None
+    for folder in folders:
+        try:
+            checkpoint = load_checkpoint(folder)
+        except UnusableCheckpoint as error:
+            damage = damage or error.what
+            continue
+        action = f"; resumed from epoch {checkpoint.epoch}, {folder}"
+        return checkpoint, damage and damage + action
+    return None, damage
+
+
+def load_resumable(
+    out: Path, data: Data | None, note: Callable[[str], None] = lambda line: None
+) -> Checkpoint:
+    """Return the checkpoint to resume a run from.
+
+    Raises:
+        InputError: there is none, or the run was trained on other data.
+    """
+    checkpoint, damage = find_resumable(out)
+    if checkpoint is None:
+        raise InputError(f"{damage}; no checkpoint to resume from, train without --resume")
+    if damage:
+        note(damage)
+    trained_on = checkpoint.corpus.get("fingerprint")
+    if data and data.fingerprint != trained_on:
+        raise InputError(
+            f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
+            f"not on {data.source} ({data.fingerprint}); give the same --data"
+        )
+    if damage:
+        copy_checkpoint(out / BEST, out / LAST)
+    return checkpoint
 
 
 def find_latest(uris: Iterable[str]) -> tuple[Checkpoint | None, str | None]:

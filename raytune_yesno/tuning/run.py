@@ -266,7 +266,8 @@ def run_refit(
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
     """
-    from raytune_yesno.training.run import find_resumable, run_training
+    from raytune_yesno.training.resume import find_resumable
+    from raytune_yesno.training.run import run_training
 
     best = study.best
     if best is None or best.best_epoch is None:

@@ -18,7 +18,8 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.run import HISTORY, Run, find_best, run_training
+from raytune_yesno.training.resume import HISTORY, find_best
+from raytune_yesno.training.run import Run, run_training
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
