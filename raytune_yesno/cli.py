@@ -57,6 +57,18 @@ _whole.__name__, _real.__name__ = "whole number", "number"
 
 
 class _Parser(argparse.ArgumentParser):
+    takes_command = False
+    """Words after ``--`` are another command; they are kept unread as ``command``."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self.takes_command:
+            return super().parse_known_args(args, namespace)
+        words = list(args)
+        end = words.index("--") if "--" in words else len(words)
+        options, unknown = super().parse_known_args(words[:end], namespace)
+        options.command = words[end + 1 :]
+        return options, unknown
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without argparse's table of options."""
         self.exit(
@@ -135,6 +147,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_report(commands)
     _add_doctor(commands)
+    _add_launch(commands)
+    _add_cluster(commands)
     return parser
 
 
@@ -457,16 +471,80 @@ def _add_doctor(commands: Any) -> None:
         commands,
         "doctor",
         "doctor.doctor",
-        "what would stop or spoil a study, before it starts",
-        "A line a check: ok, warn or problem, and what to do. Exit code 1 if there is a\nproblem.",
+        "check versions, corpus, token and cluster before a study",
+        "One line per check: ok, warn or problem, and what to do. Exit code 1 if there is\n"
+        "a problem.",
     )
     _add_data(parser)
     parser.add_argument(
-        "--address", help="the Ray cluster to look at, `auto` for this machine's [$RAY_ADDRESS]"
+        "--address", help="the Ray cluster to check, `auto` for this machine's [$RAY_ADDRESS]"
     )
     parser.add_argument(
-        "--out", metavar="DIR|URI", help="where a study is to be written: do all nodes reach it?"
+        "--out", metavar="DIR|URI", help="folder or URI of a study: check that all nodes reach it"
     )
+
+
+_LAUNCH_DETAILS = """\
+Check a cluster's YAML, start the cluster, submit the command to its head, follow
+the job, copy the study to this machine, and take everything down, verified.
+
+Ctrl-C stops following: the job continues, and the command that resumes is
+printed. Exit code: the job's; 1 if a step failed, 2 if a check failed.
+
+examples:
+  raytune-yesno launch cluster/onprem.yaml --check
+  raytune-yesno launch cluster/onprem.yaml --out studies/first -- tune --trials 64
+  raytune-yesno launch cluster/onprem.yaml --attach   resume after Ctrl-C or a lost head
+  raytune-yesno launch cluster/onprem.yaml --down     end the cluster
+  raytune-yesno launch --address http://127.0.0.1:8265 --shared /shared/studies -- tune
+"""
+
+
+def _add_launch(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "launch",
+        "launch.launch",
+        "run `tune` or `train` on a cluster, then copy the results here",
+        _LAUNCH_DETAILS,
+    )
+    parser.takes_command = True
+    parser.usage = "%(prog)s CLUSTER.yaml [options] -- tune|train ARGUMENT…"
+    parser.add_argument("definition", nargs="?", metavar="CLUSTER.yaml")
+    parser.add_argument("--check", action="store_true", help="check only; start nothing")
+    parser.add_argument("--attach", action="store_true", help="resume the unfinished launch")
+    parser.add_argument("--down", action="store_true", help="end the whole cluster, verified")
+    parser.add_argument("--out", metavar="DIR", help="folder for the results [studies/TIME]")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    parser.add_argument(
+        "--address", metavar="URL", help="use the cluster of this dashboard; start and end nothing"
+    )
+    parser.add_argument(
+        "--shared", metavar="DIR", help="with --address: a folder that all its nodes reach"
+    )
+    parser.add_argument(
+        "--wait", type=_real, default=900.0, metavar="S", help="how long nodes may take [900]"
+    )
+
+
+def _add_cluster(commands: Any) -> None:
+    cluster = commands.add_parser(
+        "cluster",
+        help="start or end a cluster of several nodes on this machine",
+        description="Start or end a cluster of several nodes on this machine.",
+        formatter_class=_Formatter,
+    )
+    actions = cluster.add_subparsers(metavar="ACTION", required=True)
+    up = _add_command(actions, "up", "cluster.up", "start the cluster")
+    up.add_argument("nodes", type=_whole, metavar="N", help="number of nodes, head included")
+    up.add_argument("--num-cpus", type=_whole, metavar="N", help="logical CPUs of each node")
+    up.add_argument(
+        "--object-store-memory",
+        type=_whole,
+        metavar="BYTES",
+        help="object store of each node [200000000]",
+    )
+    _add_command(actions, "down", "cluster.down", "end this cluster, and no other Ray")
 
 
 class _ConfigHelp(argparse.Action):

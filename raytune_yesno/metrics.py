@@ -116,10 +116,10 @@ class Objective:
         return tuple(metric.cost(record) for metric in self.metrics)
 
     def epoch_score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return a key that orders the epochs of a trial: the least is best.
+        """Return a sort key of a trial's epoch; the smallest is best.
 
-        It goes by the value itself, which searches and schedulers were told, and not by a mean:
-        what a trial is ranked by must be what they saw. Of equal epochs the later one is better.
+        The key uses the value itself, not a mean: trials are ranked by the values that searches and
+        schedulers receive. Of equal epochs, the later one is better.
         """
         return self.metric.cost(record), -record["epoch"]
 

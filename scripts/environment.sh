@@ -1,6 +1,7 @@
-# Sourced by the other scripts: make a virtual environment, install the project into it, once.
+# Sourced by the other scripts: install the project into a virtual environment, or run it.
 #
 #   make_environment EXTRAS    e.g. "" or "[dev]"; sets $VENV
+#   run_program ARGUMENT…      run raytune-yesno where it is installed; install nothing
 #
 # PYTHON is the interpreter to use (python3 unless set), VENV the environment's folder (.venv),
 # CONSTRAINTS the file of versions (cluster/constraints.txt); with /dev/null they are the newest.
@@ -9,7 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# -I: nothing is imported from the working directory, which may hold a stranger's files.
+# -I: nothing is imported from the working directory, which may hold files of other people.
 make_environment() {
     local python=${PYTHON:-python3} wanted stamp=$VENV/.installed-$1 pins=${CONSTRAINTS:-} version
     "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
@@ -35,4 +36,16 @@ make_environment() {
     "$VENV/bin/pip" install --quiet --only-binary :all: --constraint "$pins" \
         --editable "$ROOT$1" >&2
     echo "$wanted" >"$stamp"
+}
+
+# The active environment comes first, then VENV or .venv, then the PATH.
+run_program() {
+    local folder program
+    for folder in "${VIRTUAL_ENV:-}" "$VENV"; do
+        program=$folder/bin/raytune-yesno
+        [ ! -x "$program" ] || exec "$program" "$@"
+    done
+    program=$(command -v raytune-yesno) && exec "$program" "$@"
+    echo "raytune-yesno is not installed: activate its environment, or run scripts/quickstart" >&2
+    exit 2
 }

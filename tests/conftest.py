@@ -12,9 +12,10 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 
 CPU_LIMIT_S = 10.0
 """What a test of the default tier may take; its wall time would depend on other programs."""
-SHARED = ("smoke", "ray", "cluster", "browser")
-"""Markers of tests that run one after another in one process: they share a Ray cluster, or the
-machine."""
+GROUPS = ("ray", "cluster")
+"""Markers of tests that run one after another in one process: those of ``ray`` share one cluster;
+those of ``cluster`` start several nodes, which would be too many at once."""
+UNLIMITED = (*GROUPS, "smoke", "browser", "long", "slow")
 
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -25,9 +26,9 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute tests by file (``--dist loadgroup``), except those that share something."""
+    """Distribute tests by file (``--dist loadgroup``), except for the groups."""
     for item in items:
-        group = "shared" if _is_marked(item, SHARED) else str(item.path)
+        group = next((name for name in GROUPS if item.get_closest_marker(name)), str(item.path))
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -37,12 +38,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     began = sum(os.times()[:4])
     yield
     spent = sum(os.times()[:4]) - began
-    if spent > CPU_LIMIT_S and not _is_marked(item, (*SHARED, "long", "slow")):
+    if spent > CPU_LIMIT_S and not any(map(item.get_closest_marker, UNLIMITED)):
         pytest.fail(f"took {spent:.1f} s of CPU, more than {CPU_LIMIT_S:.0f}: mark it `long`")
-
-
-def _is_marked(item: pytest.Item, names: tuple[str, ...]) -> bool:
-    return any(item.get_closest_marker(name) for name in names)
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""The Ray cluster in use: session, token, nodes, storage, ports; and a local one to try."""
+"""The Ray cluster in use: session, token, nodes, storage, ports; and a local test cluster."""

@@ -1,11 +1,10 @@
-"""A cluster of several nodes on this machine, to try there what is meant for many machines.
+"""A cluster of several nodes on this machine, to test what is meant for many machines.
 
-``scripts/local_cluster up N`` and ``down`` run this. It never touches another Ray: its files lie
-in a folder of its own, and what it ends are the processes that it started, which it knows by a
-mark in their environment that no other process has. It listens on the loopback interface alone.
+``raytune-yesno cluster up N`` and ``cluster down`` use it. It never touches another Ray: its files
+are in a folder of their own, and it ends only processes that carry its mark in their environment.
+It listens on the loopback interface only.
 """
 
-import argparse
 import contextlib
 import importlib
 import json
@@ -14,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -22,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.cluster.proxies import reach_directly
 from raytune_yesno.cluster.token import NO_DASHBOARD, NOWHERE, ensure_token
 from raytune_yesno.errors import InputError, WorkError, quote
@@ -30,14 +27,14 @@ from raytune_yesno.import_path import module_command
 
 _RAY = "raytune_yesno.cluster.loopback"
 MARK = "RAYTUNE_YESNO_LOCAL_CLUSTER"
-"""The variable in the environment of every process of the cluster; its value is the cluster's."""
+"""Environment variable of every process of a cluster; its value identifies the cluster."""
 
 OBJECT_STORE_BYTES = 200_000_000
 START_TIMEOUT_S, STOP_TIMEOUT_S, POLL_S = 180.0, 5.0, 0.1
 
 
 def cluster_folder() -> Path:
-    """Return the folder of this user's cluster. Its name is short: sockets lie in it."""
+    """Return the folder of this user's cluster. Its name is short because it holds sockets."""
     return Path(tempfile.gettempdir()) / f"raytune-{os.getuid()}"
 
 
@@ -47,21 +44,24 @@ def up(
     """Start a cluster and return its address.
 
     Args:
-        num_nodes: how many, the head among them.
-        num_cpus: logical CPUs of each; None for this machine's, shared out.
+        num_nodes: number of nodes, head included.
+        num_cpus: logical CPUs of each node; None divides this machine's CPUs among the nodes.
+        object_store_bytes: size of each node's object store.
 
     Raises:
-        InputError: one runs already, or a number makes no sense.
-        WorkError: the nodes did not come up; what had started is ended again.
+        InputError: a cluster already runs, or a number is below 1.
+        WorkError: a node did not start; the nodes that did are ended.
     """
     cpus = max(1, (os.cpu_count() or 1) // max(num_nodes, 1)) if num_cpus is None else num_cpus
     if num_nodes < 1 or cpus < 1:
-        raise InputError(f"{num_nodes} nodes of {cpus} CPUs: there must be 1 of each at least")
+        raise InputError(f"{num_nodes} nodes of {cpus} CPUs: give at least 1 node and 1 CPU")
     folder = _own_folder()
     state = folder / "cluster.json"
     if state.exists():
         if find_processes(_read_state(state)["mark"]):
-            raise InputError("a cluster runs already; end it with scripts/local_cluster down")
+            raise InputError(
+                "a cluster is already running; end it with `raytune-yesno cluster down`"
+            )
         down()
         folder = _own_folder()
     ensure_token()
@@ -69,7 +69,7 @@ def up(
     address = f"127.0.0.1:{free_port()}"
     state.write_text(json.dumps({"mark": mark, "address": address}))
     try:
-        # One after another: nodes of one machine that start at once may choose the same socket.
+        # Sequentially: nodes that start at the same time may choose the same socket.
         for index in range(num_nodes):
             node = start_node(folder, index, mark, address, cpus, object_store_bytes)
             wait_for_node(node, folder / f"node-{index}.log", address)
@@ -80,7 +80,14 @@ def up(
 
 
 def down(*, keep_logs: bool = False) -> int:
-    """End the cluster and return how many processes that were; 0 if there was none."""
+    """End the cluster.
+
+    Args:
+        keep_logs: keep the folder with the logs of the nodes.
+
+    Returns:
+        The number of processes that were ended; 0 if no cluster was running.
+    """
     folder = cluster_folder()
     if not folder.exists():
         return 0
@@ -94,13 +101,13 @@ def down(*, keep_logs: bool = False) -> int:
 
 
 def _own_folder() -> Path:
-    """Return the folder, made if need be; refuse one that another user has put there."""
+    """Make the folder if it does not exist; refuse one that another user could have made."""
     folder = cluster_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if about.st_uid != os.getuid() or folder.is_symlink() or about.st_mode & 0o077:
         raise InputError(
-            f"{folder}: it is not this user's alone; remove it or chmod 700 {quote(str(folder))}"
+            f"{folder}: others can access it; remove it or run chmod 700 {quote(str(folder))}"
         )
     return folder
 
@@ -110,8 +117,8 @@ def _read_state(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise WorkError(
-            f"{path}: unreadable; look for processes with {MARK} in their environment, end them "
-            "and remove the folder"
+            f"{path}: damaged; end the processes with {MARK} in their environment, then "
+            "remove the folder"
         ) from error
 
 
@@ -126,17 +133,18 @@ def start_node(
     ip: str = "127.0.0.1",
     within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a node, which logs to ``node-INDEX.log`` in the folder.
+    """Start a node that logs to ``node-INDEX.log`` in the folder.
 
     Args:
-        folder: for Ray's files, too.
+        folder: holds the log and Ray's files.
         index: 0 for the head.
-        mark: by which its processes are known.
-        address: the head's.
-        cpus: logical ones.
-        settings: more for its environment.
-        ip: where it listens.
-        within: the command that runs it there, as ``ip netns exec NAME``.
+        mark: the value of ``MARK`` in the environment of its processes.
+        address: ``HOST:PORT`` of the head.
+        cpus: logical CPUs.
+        object_store_bytes: size of its object store.
+        settings: further variables of its environment.
+        ip: the address that it listens on.
+        within: a command that runs it elsewhere, such as ``ip netns exec NAME``.
     """
     port = address.rpartition(":")[2]
     role = [f"--address={address}"]
@@ -144,58 +152,60 @@ def start_node(
         role = ["--head", f"--port={port}", "--include-dashboard=false"]
         role += [f"--ray-client-server-port={free_port()}"]
     options = [
-        "--block",  # as long as it lives the node does, and with it the node ends
+        "--block",  # the node ends with this process
         f"--node-ip-address={ip}",
         f"--num-cpus={cpus}",
         f"--object-store-memory={object_store_bytes}",
-        f"--temp-dir={folder / 'ray'}",  # which Ray opens to everybody, but not what it lies in
+        f"--temp-dir={folder / 'ray'}",  # Ray lets everybody read it; its parent is private
         f"--dashboard-agent-listen-port={free_port()}",
         "--disable-usage-stats",
     ]
     reach_directly(ip)
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {MARK: mark, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **NO_DASHBOARD}
-    environment["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE  # Ray reports even that it shall not
+    environment["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE  # Ray reports even that reports are off
     environment |= settings or {}
     with (folder / f"node-{index}.log").open("wb") as log:
         return subprocess.Popen(
             [*within, *module_command(_RAY), "start", *role, *options],
-            cwd=folder,  # Ray starts the server of its client with `python -m`
+            cwd=folder,  # Ray starts its client server with `python -m`
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C here is not for it
+            start_new_session=True,  # Ctrl-C does not reach the node
         )
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_node(node: subprocess.Popen[bytes], log: Path, address: str) -> None:
-    """Wait until a node has joined.
+    """Wait until a node has joined the cluster.
 
     Raises:
-        WorkError: it ends, or it takes too long.
+        WorkError: the node ended, or did not join in time.
     """
-    said = "Ray runtime started"  # by `ray start`, once the node has joined
+    joined = "Ray runtime started"  # printed by `ray start` once the node has joined
     deadline = time.monotonic() + START_TIMEOUT_S
-    while said not in (text := log.read_text(errors="replace")):
+    while joined not in (text := log.read_text(errors="replace")):
         if node.poll() is not None:
             last = "".join(text.strip().splitlines()[-1:])
-            raise WorkError(f"a node has ended: {last} ({log} says more)")
+            raise WorkError(f"a node ended while it started: {last} (log: {log})")
         if time.monotonic() > deadline:
-            raise WorkError(f"{address}: a node has not come up; see {log}")
+            raise WorkError(
+                f"{address}: a node did not join within {START_TIMEOUT_S:.0f} s; see {log}"
+            )
         time.sleep(POLL_S)
 
 
 def find_processes(mark: str) -> list[Any]:
-    """Return the processes with the cluster's mark in their environment, as psutil has them."""
-    import ray  # noqa: F401 (it brings psutil along, and makes it importable)
+    """Return the ``psutil.Process`` objects of the processes with a cluster's mark."""
+    import ray  # noqa: F401 (Ray includes psutil and makes it importable)
 
     psutil: Any = importlib.import_module("psutil")
     found = []
@@ -208,20 +218,27 @@ def find_processes(mark: str) -> list[Any]:
             ):
                 found.append(process)
         except (psutil.Error, OSError):
-            continue  # it has ended, or is another user's
+            continue  # ended, or another user's
     return found
 
 
 def _is_marked(process: Any, mark: str) -> bool:
     raw = Path(f"/proc/{process.pid}/environ")
     if raw.exists():
-        # Ray's processes write their titles over the beginning of it, where psutil stops reading.
+        # Ray's processes overwrite its beginning with their titles; psutil stops reading there.
         return f"{MARK}={mark}".encode() in raw.read_bytes()
     return bool(process.environ().get(MARK) == mark)
 
 
 def end_processes(mark: str) -> int:
-    """End the processes with a mark: asked first, then made to."""
+    """End the processes with a mark, first with SIGTERM, then with SIGKILL.
+
+    Returns:
+        The number of processes.
+
+    Raises:
+        WorkError: some processes still run.
+    """
     ended = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -231,49 +248,14 @@ def end_processes(mark: str) -> int:
                 ended.add(process.pid)
                 if process.pid not in asked:
                     asked.add(process.pid)
-                    with contextlib.suppress(Exception):  # it has ended by itself
+                    with contextlib.suppress(Exception):  # ended in the meantime
                         process.send_signal(number)
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
     left = find_processes(mark)
     if left:
-        raise WorkError(f"processes {', '.join(str(p.pid) for p in left)} do not end")
+        raise WorkError(
+            f"processes {', '.join(str(p.pid) for p in left)} do not end; end them by hand"
+        )
     return len(ended)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/local_cluster",
-        description="Start or end a cluster of several nodes on this machine.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down")
-    start = actions.add_parser("up", help="start one")
-    start.add_argument("nodes", type=int, metavar="N", help="nodes, the head among them")
-    start.add_argument("--num-cpus", type=int, metavar="N", help="logical CPUs of each")
-    start.add_argument(
-        "--object-store-memory", type=int, default=OBJECT_STORE_BYTES, metavar="BYTES"
-    )
-    actions.add_parser("down", help="end it, and nothing else")
-    options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        if options.action == "up":
-            address = up(options.nodes, options.num_cpus, options.object_store_memory)
-            print(f"{options.nodes} nodes, address {address}; use them with")
-            (loopback,) = (f"{name}={value}" for name, value in LOOPBACK.items())
-            print(f"  export RAY_AUTH_MODE=token RAY_ADDRESS={address} {loopback}")
-        else:
-            ended = down()
-            print(f"ended {ended} processes" if ended else "no cluster was running")
-    except (InputError, WorkError) as error:
-        print(f"local_cluster: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
-"""Ray on the loopback interface alone, where no other machine reaches it.
+"""Run Ray on the loopback interface alone, where no other machine reaches it.
 
-Ray replaces 127.0.0.1 by the machine's own address wherever it is given, and listens on all
-interfaces then. Its one way out is meant for other systems: the variable `LOOPBACK` makes the
+Ray replaces 127.0.0.1 by the machine's own address wherever it is given, and then listens on all
+interfaces. The only way out is meant for other systems: the variable in ``LOOPBACK`` makes the
 loopback address the machine's own.
 
     python -m raytune_yesno.cluster.loopback start ARGUMENT…
@@ -15,12 +15,16 @@ import socket
 from collections.abc import Iterator
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""What drivers need in their environment to find a cluster that listens on loopback alone."""
+"""Environment of a driver that connects to a cluster on the loopback interface."""
 
 
 @contextlib.contextmanager
 def on_loopback(wanted: bool = True) -> Iterator[None]:
-    """Let what Ray starts and connects to meanwhile be on the loopback interface, if wanted."""
+    """Put what Ray starts or connects to in this context on the loopback interface.
+
+    Args:
+        wanted: False makes the context do nothing.
+    """
     if not wanted:
         yield
         return
@@ -28,8 +32,8 @@ def on_loopback(wanted: bool = True) -> Iterator[None]:
 
     (name,) = LOOPBACK
     before, enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ |= LOOPBACK  # for the processes that are started
-    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read it already
+    os.environ |= LOOPBACK  # for child processes
+    ray_constants.ENABLE_RAY_CLUSTER = False  # for this process, which has already read it
     try:
         yield
     finally:
@@ -40,7 +44,11 @@ def on_loopback(wanted: bool = True) -> Iterator[None]:
 
 
 def is_on_loopback(address: str) -> bool:
-    """Say whether what listens at HOST:PORT does so on the loopback interface alone."""
+    """Return whether a server listens on the loopback interface only.
+
+    Args:
+        address: ``HOST:PORT`` of the server.
+    """
     from raytune_yesno.cluster.ray_private import services
 
     host, _, port = address.rpartition(":")
@@ -54,7 +62,7 @@ def is_on_loopback(address: str) -> bool:
 
 
 def main() -> None:
-    """Run Ray's command line, which takes 127.0.0.1 as it is given."""
+    """Run Ray's command line, with 127.0.0.1 taken literally."""
     from ray.scripts import scripts
 
     from raytune_yesno.cluster.ray_private import services

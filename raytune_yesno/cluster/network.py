@@ -1,4 +1,4 @@
-"""By which network interface the ranks of a process group reach each other, between CPUs."""
+"""Choose the network interface that gloo uses between nodes."""
 
 import importlib
 import os
@@ -6,17 +6,17 @@ from typing import Any
 
 import ray.util
 
-VARIABLE = "GLOO_SOCKET_IFNAME"
+INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
 
 
 def choose_interface() -> None:
-    """Have gloo take the interface of the address that this node has in the cluster.
+    """Set gloo's interface to the one with this node's address in the cluster.
 
-    Left alone it takes the one that the host's name leads to: on Debian the loopback interface,
-    which no other node reaches. What the environment names already, stays.
+    By default gloo resolves the host name: on Debian that gives the loopback interface, which no
+    other node reaches. A value that is already in the environment is kept.
     """
-    psutil: Any = importlib.import_module("psutil")  # Ray brings it along
+    psutil: Any = importlib.import_module("psutil")  # installed with Ray
     address = ray.util.get_node_ip_address()
-    for name, held in psutil.net_if_addrs().items():
-        if any(one.address == address for one in held):
-            os.environ.setdefault(VARIABLE, name)
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(entry.address == address for entry in addresses):
+            os.environ.setdefault(INTERFACE_VARIABLE, name)

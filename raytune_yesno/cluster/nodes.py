@@ -1,4 +1,4 @@
-"""Ask every node of the cluster that Ray is connected to."""
+"""List the nodes of the connected cluster, and run functions on each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,21 @@ from typing import Any
 from raytune_yesno.cluster import probe
 
 ANSWER_TIMEOUT_S = 60.0
-"""How long a node may take to start a process and answer: it imports nothing heavy."""
+"""Seconds for a node to start a process and answer; the process imports nothing heavy."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A living node: its id, host name and address, and what it has and what of that is free."""
+    """A node that is alive.
+
+    Attributes:
+        id: Ray's id of the node.
+        host: its host name.
+        address: its IP address in the cluster.
+        total: all resources of the node.
+        free: the resources that are free.
+        is_head: whether it is the head.
+    """
 
     id: str
     host: str
@@ -23,12 +32,12 @@ class Node:
 
     @property
     def name(self) -> str:
-        """What tells it apart from nodes on the same host."""
+        """A name that differs between nodes on the same host."""
         return f"{self.host} ({self.id[:8]})"
 
 
 def list_nodes() -> list[Node]:
-    """Return the living nodes, the head first."""
+    """Return the nodes that are alive, the head first."""
     import ray
 
     from raytune_yesno.cluster.ray_private import available_resources_per_node
@@ -52,18 +61,23 @@ def list_nodes() -> list[Node]:
 def ask_nodes(
     nodes: list[Node], function: Any, *arguments: tuple[Any, ...]
 ) -> Iterator[tuple[Node, Any]]:
-    """Run a function of :mod:`probe` on each node, at the same time; yield what it returned.
+    """Run a function of :mod:`probe` on each node at the same time.
 
-    It takes no CPU, so it comes through on a cluster that is full. A node that does not answer
-    yields the exception.
+    The call needs no CPU, so it also runs on a cluster without free CPUs.
 
     Args:
-        arguments: those of the function, one tuple a node; none for a function that takes none.
+        nodes: where to run it.
+        function: a function of :mod:`probe`.
+        *arguments: the arguments of the call, one tuple per node; none if it takes none.
+
+    Yields:
+        Each node and the value that the function returned there, or the exception if the node did
+        not answer.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ray.cloudpickle.register_pickle_by_value(probe)  # a node may lack the project
+    ray.cloudpickle.register_pickle_by_value(probe)  # the project may be missing on a node
     remote = ray.remote(num_cpus=0, max_retries=0)(function)
     calls = []
     for index, node in enumerate(nodes):

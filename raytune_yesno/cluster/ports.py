@@ -1,4 +1,4 @@
-"""Which ports of this machine Ray has opened to other machines (Linux)."""
+"""Find the ports of this machine that Ray has opened to other machines (Linux)."""
 
 import os
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ _ANY_ADDRESS = {"00000000", "00000000000000000000000000000000"}
 
 
 def list_open_ports() -> list[int]:
-    """Return the TCP ports on which processes of Ray listen on every interface.
+    """Return the TCP ports on which Ray's processes listen on all interfaces.
 
-    Processes of other users are seen by root alone.
+    Only root sees the processes of other users.
     """
     open_sockets = dict(_read_listeners())
     if not open_sockets:
@@ -27,12 +27,12 @@ def list_open_ports() -> list[int]:
                 if inode.startswith("socket:["):
                     ports |= {open_sockets[inode[8:-1]]} if inode[8:-1] in open_sockets else set()
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # ended, or another user's
     return sorted(ports)
 
 
 def _read_listeners() -> Iterator[tuple[str, int]]:
-    """Yield inode and port of each socket that listens on every interface."""
+    """Yield the inode and the port of each socket that listens on all interfaces."""
     for name in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", name).read_text().splitlines()[1:]

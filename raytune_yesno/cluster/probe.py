@@ -1,6 +1,7 @@
-"""What is asked of a node of a cluster, there. Standard library alone: it travels by value.
+"""Functions that run on each node of a cluster.
 
-So it runs on a node that lacks this project, and can say so.
+They use only the standard library and are sent by value, so they also run on a node where the
+project is not installed, and can report that.
 """
 
 import importlib.metadata
@@ -14,7 +15,7 @@ PACKAGES = ("ray", "torch", "torchaudio", "numpy", "raytune-yesno")
 
 
 def describe_node() -> dict[str, Any]:
-    """Return the node's host name and the versions that must be the same on all; None if absent."""
+    """Return the host name and the versions that all nodes must share; None if not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -24,48 +25,51 @@ def describe_node() -> dict[str, Any]:
     return {"host": socket.gethostname(), "versions": versions}
 
 
-def meet(place: str, asked: str, answered: str, secret: str) -> str | None:
-    """Read a file that another node has written, and write one for it; return what went wrong.
+def exchange_files(storage: str, request: str, answer: str, secret: str) -> str | None:
+    """Read a file that the driver wrote to shared storage, and write one for the driver.
 
     Args:
-        place: a folder, or a URI that pyarrow reads (``s3://…``).
-        asked: the name of the file to read there.
-        answered: the name of the file to write there.
-        secret: what the one holds and the other shall hold.
+        storage: a folder, or a URI that pyarrow reads (``s3://…``).
+        request: the name of the file to read.
+        answer: the name of the file to write.
+        secret: the expected content of the one and the content of the other.
+
+    Returns:
+        What went wrong, or None.
     """
     try:
-        if "://" in place:
-            return _meet_remote(place, asked, answered, secret)
-        folder = Path(place)
+        if "://" in storage:
+            return _exchange_objects(storage, request, answer, secret)
+        folder = Path(storage)
         if not folder.is_dir():
-            return "there is no such folder there"
-        if not (folder / asked).exists():
-            return "it is another folder there, not shared"
-        if (folder / asked).read_text() != secret:
-            return "what is written here is not what is read there"
-        # One that appears whole or not at all.
-        unfinished = folder / f"{answered}.part"
+            return "the folder does not exist there"
+        if not (folder / request).exists():
+            return "it is a different folder there, not a shared one"
+        if (folder / request).read_text() != secret:
+            return "a file written here has a different content there"
+        # Rename a complete file, so that the driver never reads part of one.
+        unfinished = folder / f"{answer}.part"
         with unfinished.open("x") as file:
             file.write(secret)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.rename(folder / answered)
+        unfinished.rename(folder / answer)
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return None
 
 
-def _meet_remote(place: str, asked: str, answered: str, secret: str) -> str | None:
+def _exchange_objects(storage: str, request: str, answer: str, secret: str) -> str | None:
     import pyarrow.fs
 
-    filesystem, folder = pyarrow.fs.FileSystem.from_uri(place)
+    filesystem, folder = pyarrow.fs.FileSystem.from_uri(storage)
     try:
-        with filesystem.open_input_stream(f"{folder}/{asked}") as source:
+        with filesystem.open_input_stream(f"{folder}/{request}") as source:
             found = source.read().decode()
     except FileNotFoundError:
-        return "what is written here is not there"
+        return "a file written here does not exist there"
     if found != secret:
-        return "what is written here is not what is read there"
-    with filesystem.open_output_stream(f"{folder}/{answered}") as sink:
+        return "a file written here has a different content there"
+    with filesystem.open_output_stream(f"{folder}/{answer}") as sink:
         sink.write(secret.encode())
     return None

@@ -1,9 +1,10 @@
-"""Reach the cluster directly, whatever proxies the environment names.
+"""Reach the cluster directly, regardless of proxies in the environment.
 
-``http_proxy`` and the like are meant for the internet. A proxy cannot reach a loopback address, and
-it can read what it is sent, such as the cluster's token. Ray's own clients obey these variables as
-well: its state API (``requests``), and the metrics exporter of every process (gRPC). So the remedy
-is in the environment, which they and all processes started from here share: ``no_proxy``.
+Variables such as ``http_proxy`` are meant for the internet. A proxy cannot reach a loopback
+address, and it can read what passes through it, such as the cluster's token. Ray's own clients obey
+these variables too: its state API (``requests``), and the metrics exporter of every process (gRPC).
+So the exceptions are set in the environment, which this process and all its children share:
+``no_proxy``.
 """
 
 import os
@@ -13,14 +14,14 @@ from urllib.parse import urlsplit
 
 from raytune_yesno.errors import InputError
 
-# The last two are the machine's own: where a cloud tells it about itself, which Ray asks for.
+# The last two are a cloud's metadata service, which Ray asks about the machine.
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "169.254.169.254", "metadata.google.internal")
-_VARIABLES = ("no_proxy", "NO_PROXY")  # programs that read both prefer either
-_FOR_GRPC = "no_grpc_proxy"  # where it is set, gRPC ignores the others
+_VARIABLES = ("no_proxy", "NO_PROXY")  # some programs prefer the one, some the other
+_FOR_GRPC = "no_grpc_proxy"  # if set, gRPC ignores the others
 
 
 def reach_directly(*hosts: str) -> None:
-    """Have this process, and those that it starts, use no proxy to this machine and to hosts."""
+    """Exempt this machine and further hosts from proxies, for this process and its children."""
     known = [entry for name in _VARIABLES for entry in os.environ.get(name, "").split(",")]
     for name in _VARIABLES:
         os.environ[name] = _join([*known, *_THIS_MACHINE, *hosts])
@@ -29,7 +30,7 @@ def reach_directly(*hosts: str) -> None:
 
 
 def direct_variables(hosts: Iterable[str]) -> dict[str, str]:
-    """Return variables that have a job's processes, on all nodes, use no proxy to hosts.
+    """Return variables that exempt hosts from proxies for a job's processes on all nodes.
 
     Ray replaces ``${NAME}`` by the node's own value.
     """
@@ -38,18 +39,18 @@ def direct_variables(hosts: Iterable[str]) -> dict[str, str]:
 
 
 def find_host(address: str) -> str:
-    """Return the host of a URL or of HOST:PORT; the empty string if it names none."""
+    """Return the host of a URL or of ``HOST:PORT``; empty if there is none."""
     try:
         return urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    except ValueError:  # brackets that hold no IPv6 address
+    except ValueError:  # brackets without an IPv6 address
         return ""
 
 
 def check_private(address: str) -> None:
-    """Check that nobody on the way to a URL can read what is sent there.
+    """Check that nobody on the network path to a URL can read what is sent.
 
     Raises:
-        InputError: it is not encrypted, and its host is another machine.
+        InputError: the connection is not encrypted and the host is another machine.
     """
     host = find_host(address)
     if host and not address.lower().startswith("https://") and not _is_this_machine(host):
@@ -60,7 +61,7 @@ def check_private(address: str) -> None:
 
 
 def _is_this_machine(host: str) -> bool:
-    """Return whether all addresses of a host are this machine's own."""
+    """Return whether all addresses of a host belong to this machine."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
         for family, kind, protocol, _, address in found:

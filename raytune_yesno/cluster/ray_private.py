@@ -1,8 +1,8 @@
-"""Every private part of Ray that the project uses, in one place, with the reason.
+"""All uses of private parts of Ray, each with its reason (for Ray 2.60).
 
-Private parts change without notice: when Ray's version changes, this is the file to check. The
-linter allows them nowhere else. Each name is imported when it is first asked for, so that reading
-this file costs no import of Ray. The reasons are of Ray 2.60.
+Private parts change without notice: check this file when Ray's version changes. The linter bans
+them everywhere else. Each name is imported on first use, so importing this file does not import
+Ray.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class _Part(NamedTuple):
-    place: str  # "module:attribute", or a module
+    path: str  # "module:attribute", or a module
     why: str
 
 
@@ -22,15 +22,15 @@ _PARTS = {
     ),
     "RayActorManager": _Part(
         "ray.air.execution._internal:RayActorManager",
-        "it ends the study when an actor is killed for memory, which is a lost actor",
+        "it ends the study if an actor is killed for memory, instead of counting a lost actor",
     ),
     "TrackedActorTask": _Part(
         "ray.air.execution._internal.tracked_actor_task:TrackedActorTask",
-        "the type of an argument of the above",
+        "type of an argument of RayActorManager",
     ),
     "tune_module": _Part(
         "ray.tune.tune",
-        "where Tuner.fit looks the controller up; the package hides the module by a function",
+        "Tuner.fit looks up the controller here; a function of the same name hides the module",
     ),
     "TorchBackend": _Part(
         "ray.train.torch.config:_TorchBackend",
@@ -38,32 +38,32 @@ _PARTS = {
     ),
     "TrainingFailedError": _Part(
         "ray.train.v2.api.exceptions:TrainingFailedError",
-        "what TorchTrainer.fit raises when its workers fail; no public name leads to it",
+        "TorchTrainer.fit raises it when workers fail; it has no public name",
     ),
     "PlacementGroupID": _Part(
         "ray._raylet:PlacementGroupID",
-        "Ray Train keeps the placement group of a run whose workers were killed for memory; "
-        "removing it by its id takes this type",
+        "if workers are killed for memory, Ray Train keeps their placement group; removing it by "
+        "id needs this type",
     ),
     "get_or_create_autoscaling_coordinator": _Part(
         "ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator"
         ":get_or_create_autoscaling_coordinator",
-        "a training run that was cut off keeps its request for resources for three minutes",
+        "an interrupted training run keeps its resource request for three minutes",
     ),
     "available_resources_per_node": _Part(
         "ray._private.state:available_resources_per_node",
-        "the public ray.available_resources adds all nodes up",
+        "the public ray.available_resources only returns the sum of all nodes",
     ),
     "state": _Part(
         "ray._private.state:state",
         "the public state API needs the dashboard, which a local cluster does not start",
     ),
     "raylet": _Part(
-        "ray._raylet", "whether the cluster asks for a token is told nowhere else (compiled)"
+        "ray._raylet", "no public function tells whether the cluster asks for a token (compiled)"
     ),
     "ray_constants": _Part(
         "ray._private.ray_constants",
-        "whether Ray may listen on loopback alone is read once, at import (ray#26293)",
+        "it reads once, at import, whether Ray may listen on loopback alone (ray#26293)",
     ),
     "services": _Part(
         "ray._private.services",
@@ -71,23 +71,23 @@ _PARTS = {
     ),
     "autoscaler_util": _Part(
         "ray.autoscaler._private.util",
-        "Ray's own validation of a cluster's YAML file; no command runs it alone",
+        "Ray's validation of a cluster's YAML file; no command offers it",
     ),
     "get_node_provider": _Part(
         "ray.autoscaler._private.providers:_get_node_provider",
-        "lists the machines that a cloud still runs for a cluster; no command does",
+        "lists the nodes that a cloud still runs for a cluster; no command offers it",
     ),
     "autoscaler_package": _Part(
         "ray.autoscaler._private",
-        "the folder that holds Ray's template of an Azure machine, which names its parameters",
+        "its folder contains Ray's template of an Azure node, with the names of its parameters",
     ),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a private part by its name here."""
+    """Import a private part by its name in ``_PARTS``."""
     if name not in _PARTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _PARTS[name].place.partition(":")
+    module, _, attribute = _PARTS[name].path.partition(":")
     found: Any = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found

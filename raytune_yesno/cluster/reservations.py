@@ -1,4 +1,4 @@
-"""What a training run reserves on a cluster, and where Ray Train 2.60 does not set it free."""
+"""Release the resources that Ray Train 2.60 leaves reserved after a training run."""
 
 import contextlib
 from collections.abc import Iterable
@@ -24,19 +24,22 @@ def list_reserved() -> set[str]:
 def release_reserved(ids: Iterable[str]) -> None:
     """Remove placement groups.
 
-    Where workers are killed for memory, Ray Train fails to shut them down, gives the run up, and
-    keeps what they had reserved for as long as the job lives.
+    If workers are killed for memory, Ray Train fails to shut them down, abandons the run, and keeps
+    their reservation until the job ends.
+
+    Args:
+        ids: hexadecimal ids of the placement groups.
     """
     for id in ids:
         remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(id)))
 
 
 def cancel_request(run_id: str) -> None:
-    """Take back what a training run asked the cluster for.
+    """Withdraw the resource request of a training run.
 
-    Of a run that was cut off it would stand for three minutes more, and so long an elastic run
-    does not begin where nothing else is left.
+    The request of an interrupted run would remain for three minutes. Until then an elastic run does
+    not start if nothing else is free.
     """
-    with contextlib.suppress(ray.exceptions.RayError):  # then there is none
+    with contextlib.suppress(ray.exceptions.RayError):  # there is no request
         coordinator = get_or_create_autoscaling_coordinator()
         ray.get(coordinator.cancel_request.remote(f"train-{run_id}"), timeout=_ANSWER_S)

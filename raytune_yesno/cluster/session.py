@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, quietly, and let go of it again."""
+"""Connect to a Ray cluster, or start one on this machine, without log output."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from raytune_yesno.cluster.autoscaling import read_growth
+from raytune_yesno.cluster.autoscaling import read_autoscaling_workers
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
@@ -21,10 +21,10 @@ from raytune_yesno.errors import InputError, to_utf8
 from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home unless asked to
+    "RAY_USAGE_STATS_ENABLED": "0",  # no reports to the internet unless the user asks
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # 2 s unless set: each start waits several times
-    # 60 s unless set: so long a group waits for a node that has died, before it counts again.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # default 2 s: each start waits for several
+    # Default 60 s: the time that a group waits for a dead node before it counts the nodes again.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -32,25 +32,29 @@ _SETTINGS = {
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
-    """Return what workers, the fewest, reserve: each a CPU, and its share of a GPU if asked for."""
+    """Return the resources that a config's workers reserve, one bundle per worker.
+
+    Each worker takes one CPU and, with ``use_gpu``, its share of a GPU. An elastic run reserves its
+    minimum number of workers.
+    """
     gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
     return [{"CPU": 1.0, **gpu} for _ in range(config.min_workers)]
 
 
 def count_fitting(config: Config) -> int:
-    """Return how many groups of a config's workers the cluster has room for, grown to its most.
+    """Return how many worker groups of a config fit the cluster at its largest size.
 
-    An elastic group counts with its fewest.
+    An elastic group counts with its minimum number of workers.
 
     Raises:
-        InputError: not even one.
+        InputError: not even one group fits.
     """
     import ray
 
     worker = worker_bundles(config)[0]
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    # A worker lies on one node, a group may lie on several.
-    num_workers = max(_count_room(worker, nodes), _count_room(worker, read_growth()))
+    # A worker runs on one node, a group may span several.
+    num_workers = max(_count_room(worker, nodes), _count_room(worker, read_autoscaling_workers()))
     if num_workers < config.min_workers:
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
         found = " and ".join(
@@ -71,7 +75,7 @@ def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]
 
 
 def _check_answers(address: str, source: str) -> None:
-    """Raise InputError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    """Raise InputError if nothing listens at HOST:PORT; Ray itself would retry for minutes."""
     if address in ("auto", "local") or "://" in address:
         return
     host, _, port = address.rpartition(":")
@@ -82,38 +86,43 @@ def _check_answers(address: str, source: str) -> None:
 
 
 def _no_answer(source: str, error: Exception) -> InputError:
-    """Return the error; ``source`` is the address and where it comes from."""
-    alone = "leave --address out"
+    """Return the error for an address without a cluster.
+
+    Args:
+        source: the address and where it was given.
+        error: the failure to connect.
+    """
+    otherwise = "leave --address out"
     if not source.startswith("--address"):
-        alone = "unset RAY_ADDRESS (of a cluster that has ended?)"
+        otherwise = "unset RAY_ADDRESS (its cluster may have ended)"
     return InputError(
         f"{source}: no Ray cluster answers there ({str(error).splitlines()[0]}); give the "
-        "HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as it was set there, or "
-        f"{alone} to use this machine alone"
+        "HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as on that machine, or "
+        f"{otherwise} to use this machine only"
     )
 
 
 def check_utf8(*names: str) -> None:
-    """Raise InputError if a name is not UTF-8: Ray takes no other, and fails in odd ways."""
+    """Raise InputError if a name is not UTF-8: Ray fails on it with unclear errors."""
     for name in names:
         if to_utf8(name) != name:
-            raise InputError(f"{to_utf8(name)}: Ray takes no name that is not UTF-8; rename it")
+            raise InputError(f"{to_utf8(name)}: not UTF-8, which Ray requires; rename it")
 
 
 @contextmanager
 def ray_session(
     address: str | None = None, *, num_cpus: int | None = None, num_gpus: int | None = None
 ) -> Iterator[None]:
-    """Use the cluster at ``address``, or start one on this machine and end it afterwards.
+    """Connect to the cluster at ``address``, or start one on this machine and end it afterwards.
 
-    One that is started listens on the loopback interface alone, and asks for the user's token,
-    which is made if there is none; unless RAY_AUTH_MODE says otherwise.
+    A cluster that is started here listens on the loopback interface only and asks for the user's
+    token, unless ``RAY_AUTH_MODE`` says otherwise. The token is made if there is none.
 
     Args:
-        address: as ``ray.init`` takes it, ``auto`` for the cluster that this machine is part of;
-            None for ``$RAY_ADDRESS`` or, where that is not set, a cluster of its own.
-        num_cpus: logical CPUs of a cluster of its own; None for as many as there are.
-        num_gpus: logical GPUs of a cluster of its own; None for as many as there are.
+        address: as in ``ray.init``; ``auto`` for the cluster that this machine belongs to; None for
+            ``$RAY_ADDRESS`` or, if that is not set, a new cluster.
+        num_cpus: logical CPUs of a new cluster; None for all of this machine.
+        num_gpus: logical GPUs of a new cluster; None for all of this machine.
 
     Raises:
         InputError: there is no cluster at the address, a count is negative, the token cannot be
@@ -122,7 +131,7 @@ def ray_session(
     for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
         if count is not None and count < 0:
             raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
-    check_utf8(*sys.argv)  # which Ray passes on
+    check_utf8(*sys.argv)  # Ray passes them on
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
@@ -134,7 +143,7 @@ def ray_session(
     is_local = address == "local"
     _check_answers(address, source)
     if is_local and _makes_token():
-        ensure_token()  # Ray would make it, and leave it readable by everybody
+        ensure_token()  # Ray would make one that everybody can read
     else:
         hide_token()
     with contextlib.ExitStack() as closing:
@@ -168,8 +177,8 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
         raise _no_answer(source, error) from error
     except ray.exceptions.AuthenticationError as error:
         raise InputError(
-            f"{source}: the cluster there asks for a token; copy ~/.ray/auth_token from the "
-            "machine where it was made, and set RAY_AUTH_MODE=token"
+            f"{source}: this cluster asks for a token; copy ~/.ray/auth_token from the "
+            "machine that made it, and set RAY_AUTH_MODE=token"
         ) from error
     if not is_local:
         reach_directly(*(node["NodeManagerAddress"] for node in ray.nodes()))
@@ -181,27 +190,27 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
 
 
 def _bypass_proxies(address: str) -> None:
-    """Reach a cluster's head and this machine's node directly: Ray, too, obeys proxy variables."""
+    """Exempt a cluster's head and this machine's node from proxies, which Ray would use too."""
     from raytune_yesno.cluster.ray_private import services
 
     reach_directly(find_host(address), services.get_node_ip_address())
 
 
 def _describe_job() -> Any:
-    """Return Ray's settings of a job whose workers import from where the driver does."""
+    """Return Ray's job settings: workers import from where the driver imports."""
     from ray.job_config import JobConfig
 
     job = JobConfig()
-    job._py_driver_sys_path = WorkerPath()  # private: Ray offers no switch (2.60)
+    job._py_driver_sys_path = WorkerPath()  # private: Ray 2.60 has no public switch
     return job
 
 
 @contextmanager
 def _local_environment(is_local: bool) -> Iterator[None]:
-    """Set variables that the processes of a cluster of our own inherit while it starts.
+    """Set variables that the processes of a new local cluster inherit while it starts.
 
-    Such a cluster has no dashboard. It ends with its driver, so Ray Train needs no process that
-    asks whether a node is about to be reclaimed, unless the user wants it.
+    Such a cluster has no dashboard. It ends with its driver, so Ray Train's preemption watcher is
+    off unless the user enables it.
     """
     watcher = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
     changes = {watcher: os.environ.get(watcher, "0"), **NO_DASHBOARD} if is_local else {}
@@ -218,13 +227,13 @@ def _local_environment(is_local: bool) -> Iterator[None]:
 
 
 def asks_for_token() -> bool:
-    """Say whether what Ray starts and connects to from here asks for a token."""
+    """Return whether Ray asks for a token in clusters that this process starts or uses."""
     from raytune_yesno.cluster.ray_private import raylet
 
     return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
 
 
 def _makes_token() -> bool:
-    """Say whether Ray, when it starts a cluster, would make a token where it finds none."""
+    """Return whether Ray would make a missing token when it starts a cluster."""
     mode = os.environ.get("RAY_AUTH_MODE", "token")
     return mode.lower() == "token" and "RAY_AUTH_TOKEN" not in os.environ

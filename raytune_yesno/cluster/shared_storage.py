@@ -1,4 +1,4 @@
-"""Find out whether all nodes reach the place where checkpoints are to lie, before it matters."""
+"""Check before a study that all nodes reach the folder or URI of its checkpoints."""
 
 import uuid
 from pathlib import Path
@@ -11,84 +11,93 @@ from raytune_yesno.errors import InputError
 _PREFIX = ".raytune-yesno-probe-"
 
 
-def check_shared(place: str, flag: str = "--out") -> None:
-    """Raise InputError if some node of the cluster does not reach a folder or URI.
+def check_shared(storage: str, flag: str = "--out") -> None:
+    """Check that every node of the cluster reads and writes a folder or URI.
 
-    Of a folder that is yet to be made, the nearest that exists is looked at. Nothing is left there.
+    If the folder does not exist yet, its nearest existing parent is checked. No file is left there.
+
+    Args:
+        storage: the folder or URI.
+        flag: the option that named it, for the message.
+
+    Raises:
+        InputError: a node does not reach it.
     """
     nodes = list_nodes()
     if len(nodes) < 2:
-        return  # Ray, and so the trials, are where this process is
-    problems = find_unreached(place, nodes)
+        return  # the only node is this machine
+    problems = find_unreachable(storage, nodes)
     if problems:
         raise InputError(
-            f"{flag} {place}: not all of the {len(nodes)} nodes reach it, and trials save their "
-            f"checkpoints there: {'; '.join(problems)}; give a folder that all share (NFS), with "
-            "the same path"
+            f"{flag} {storage}: not all of the {len(nodes)} nodes reach it, but trials save their "
+            f"checkpoints there: {'; '.join(problems)}; give a folder that all nodes share under "
+            "the same path (NFS), or a URI"
         )
 
 
-def find_unreached(place: str, nodes: list[Node]) -> list[str]:
-    """Return what keeps nodes from reading and writing a place, a line a node."""
-    if "://" not in place:
-        place = _nearest_folder(place)
+def find_unreachable(storage: str, nodes: list[Node]) -> list[str]:
+    """Return why nodes cannot read and write a folder or URI, one line per node."""
+    if "://" not in storage:
+        storage = _nearest_folder(storage)
     run = uuid.uuid4().hex
     asked = f"{_PREFIX}{run}"
     answers = [f"{asked}-{index}" for index in range(len(nodes))]
     problems = []
-    spot = _Spot(place)
+    target = _Storage(storage)
     try:
-        spot.write(asked, run)
-        calls = [(place, asked, answer, run) for answer in answers]
-        for (node, said), answer in zip(ask_nodes(nodes, probe.meet, *calls), answers, strict=True):
+        target.write(asked, run)
+        calls = [(storage, asked, answer, run) for answer in answers]
+        for (node, said), answer in zip(
+            ask_nodes(nodes, probe.exchange_files, *calls), answers, strict=True
+        ):
             if isinstance(said, Exception):
                 said = f"no answer ({type(said).__name__})"
-            if said is None and spot.read(answer) != run:
-                said = "what it writes there does not appear here"
+            if said is None and target.read(answer) != run:
+                said = "a file written there does not appear here"
             if said:
-                problems.append(f"{node.name}: {place}: {said}")
+                problems.append(f"{node.name}: {storage}: {said}")
     except OSError as error:
-        problems.append(f"here: {place}: {error.strerror or error}")
+        problems.append(f"here: {storage}: {error.strerror or error}")
     finally:
         for name in (asked, *answers, *(f"{answer}.part" for answer in answers)):
-            spot.delete(name)
+            target.delete(name)
     return problems
 
 
-def find_unwritable(place: str) -> str | None:
-    """Return what keeps this process from writing to a place and reading it back, if anything."""
-    if "://" not in place:
-        place = _nearest_folder(place)
+def find_unwritable(storage: str) -> str | None:
+    """Return why this process cannot write to a folder or URI and read it back, or None."""
+    if "://" not in storage:
+        storage = _nearest_folder(storage)
     name = text = f"{_PREFIX}{uuid.uuid4().hex}"
-    spot = None
+    target = None
     try:
-        spot = _Spot(place)
-        spot.write(name, text)
-        if spot.read(name) != text:
-            return f"{place}: what is written there does not appear"
+        target = _Storage(storage)
+        target.write(name, text)
+        if target.read(name) != text:
+            return f"{storage}: a file written there cannot be read back"
     except (OSError, ValueError, ImportError) as error:
-        return f"{place}: {getattr(error, 'strerror', None) or error}"
+        return f"{storage}: {getattr(error, 'strerror', None) or error}"
     finally:
-        if spot:
-            spot.delete(name)
+        if target:
+            target.delete(name)
     return None
 
 
-def _nearest_folder(place: str) -> str:
-    folder = Path(place).absolute()
+def _nearest_folder(storage: str) -> str:
+    folder = Path(storage).absolute()
     return str(next(path for path in (folder, *folder.parents) if path.is_dir()))
 
 
-class _Spot:
+class _Storage:
     """A folder, or a URI that pyarrow reads."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, storage: str) -> None:
         self.filesystem: Any = None
-        self.folder = place
-        if "://" in place:
+        self.folder = storage
+        if "://" in storage:
             import pyarrow.fs
 
-            self.filesystem, self.folder = pyarrow.fs.FileSystem.from_uri(place)
+            self.filesystem, self.folder = pyarrow.fs.FileSystem.from_uri(storage)
 
     def write(self, name: str, text: str) -> None:
         if self.filesystem is None:

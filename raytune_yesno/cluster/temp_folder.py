@@ -1,4 +1,4 @@
-"""A folder for Ray's session whose path is short enough for the sockets in it."""
+"""A folder for Ray's session with a path short enough for its sockets."""
 
 import contextlib
 import os
@@ -8,34 +8,37 @@ from pathlib import Path
 
 from raytune_yesno.errors import InputError
 
-MAX_BYTES = 40
-"""Of the folder's path. A socket's has 107 at most, and Ray appends up to 66."""
-_SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made there
+MAX_PATH_BYTES = 40
+"""Limit of the folder's path. A socket's path has 107 bytes at most; Ray appends up to 66."""
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made below
 
 
 @contextlib.contextmanager
 def short_temp_folder() -> Iterator[str | None]:
-    """Give the folder for Ray's files; None where its own choice will do.
+    """Provide the folder for Ray's files.
 
-    Ray writes to ``RAY_TMPDIR``, else to ``TMPDIR``. If that path is too long, a short link leads
-    there, so the files are where the user wants them.
+    Ray writes to ``RAY_TMPDIR``, else to ``TMPDIR``. If that path is too long, this makes a short
+    link to it, so that the files are still where the user wants them.
+
+    Yields:
+        The folder, or None if Ray's own choice is short enough.
 
     Raises:
-        InputError: there is no folder for the link.
+        InputError: no folder can hold the link.
     """
     name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
     wanted = os.path.abspath(os.environ.get(name) or tempfile.gettempdir())
-    if len(os.fsencode(wanted)) + len("/ray") <= MAX_BYTES:
+    if len(os.fsencode(wanted)) + len("/ray") <= MAX_PATH_BYTES:
         yield None
         return
-    for place in _SHORT:
+    for parent in _SHORT:
         with contextlib.suppress(OSError):
-            folder = Path(tempfile.mkdtemp(prefix="ray-", dir=place))
+            folder = Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
             break
     else:
         raise InputError(
-            f"{name}: {wanted} is too long for Ray's sockets ({MAX_BYTES - len('/ray')} bytes at "
-            "most); set RAY_TMPDIR to a folder with a shorter path"
+            f"{name}: {wanted} is too long for Ray's sockets; set RAY_TMPDIR to a folder whose "
+            f"path has at most {MAX_PATH_BYTES - len('/ray')} bytes"
         )
     link = folder / "t"
     link.symlink_to(wanted)

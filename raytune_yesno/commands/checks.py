@@ -1,4 +1,4 @@
-"""Look for what would stop or spoil a study, before it starts."""
+"""The checks of ``doctor``."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,14 @@ Status = Literal["ok", "warn", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, how it is, and, where that is not well, what to do."""
+    """The result of a check.
+
+    Attributes:
+        name: what was checked.
+        status: ``ok``, ``warn`` or ``problem``.
+        said: what was found.
+        todo: what to do about it; empty if nothing.
+    """
 
     name: str
     status: Status
@@ -26,7 +33,11 @@ class Check:
 
 
 def examine_machine(data: str) -> Iterator[Check]:
-    """Yield the checks that need no cluster: versions, token file, corpus."""
+    """Yield the checks that need no cluster: versions, token file, corpus.
+
+    Args:
+        data: the corpus, as in ``--data``.
+    """
     from raytune_yesno.cluster.probe import describe_node
 
     versions = describe_node()["versions"]
@@ -42,25 +53,29 @@ def examine_machine(data: str) -> Iterator[Check]:
 
 
 def examine_token() -> Check:
-    """Say whether nobody but the user can read the token of the user's clusters."""
+    """Check that only the user can read the token of the user's clusters."""
     from raytune_yesno.cluster.token import token_file
 
     path = token_file()
     try:
         mode = path.stat().st_mode & 0o777
     except FileNotFoundError:
-        return Check("token", "ok", f"there is none ({path})")
+        return Check("token", "ok", f"there is none yet ({path})")
     except OSError as error:
-        return Check("token", "problem", f"{path}: {error.strerror}", "see who owns it")
+        return Check("token", "problem", f"{path}: {error.strerror}", "make it readable for you")
     if mode & 0o077:
         return Check(
             "token", "problem", f"{path}: others can read it", f"chmod 600 {quote(str(path))}"
         )
-    return Check("token", "ok", f"{path} is the user's alone")
+    return Check("token", "ok", f"only the user can read {path}")
 
 
 def examine_corpus(data: str) -> Check:
-    """Say whether a corpus is found and whole. Nothing is downloaded."""
+    """Check that a corpus exists and is complete. Nothing is downloaded.
+
+    Args:
+        data: the corpus, as in ``--data``.
+    """
     from raytune_yesno.tasks.speech.download import cache_folder
     from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
     from raytune_yesno.tasks.speech.load import load_corpus
@@ -80,17 +95,16 @@ def examine_corpus(data: str) -> Check:
     except InputError as error:
         return Check("corpus", "problem", str(error), check)
     if problems or found is None:
-        said = f"{len(problems)} things wrong in {folder}"
+        said = f"{len(problems)} problems in {folder}"
         return Check("corpus", "problem", said, check)
     return Check("corpus", "ok", f"{len(found)} good recordings in {folder}")
 
 
 def examine_cluster(out: str | None) -> Iterator[Check]:
-    """Yield the checks of the cluster that Ray is connected to.
+    """Yield the checks of the connected cluster.
 
     Args:
-        out: where a study is to be written, as ``tune --out`` takes it, or a URI; None to leave
-            that out.
+        out: the folder or URI of a study, as in ``tune --out``; None skips the check of it.
     """
     from raytune_yesno.cluster.nodes import list_nodes
 
@@ -116,10 +130,10 @@ def _examine_resources(nodes: list[Any]) -> Iterator[Check]:
         if total:
             counted.append(f"{free:g} of {total:g} {name} free")
         if name == "CPU" and not free:
-            todo = "end what holds them, or wait" if total else "add a node, or wait for one"
+            todo = "end the jobs that use them, or wait" if total else "add a node, or wait for one"
             yield Check("resources", "warn", "no CPU is free", todo)
-    few = "" if len(nodes) == 1 else "s"
-    yield Check("cluster", "ok", f"{len(nodes)} node{few}, {', '.join(counted) or 'no CPU'}")
+    plural = "" if len(nodes) == 1 else "s"
+    yield Check("cluster", "ok", f"{len(nodes)} node{plural}, {', '.join(counted) or 'no CPU'}")
 
 
 def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
@@ -131,8 +145,10 @@ def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
     for node, answer in ask_nodes(nodes, describe_node):
         if isinstance(answer, Exception):
             bad = True
-            said = f"it does not answer ({type(answer).__name__})"
-            yield Check("node " + node.name, "problem", said, "see `ray status`, restart Ray there")
+            said = f"no answer ({type(answer).__name__})"
+            yield Check(
+                "node " + node.name, "problem", said, "check `ray status`; restart Ray there"
+            )
             continue
         differing = [
             f"{name} {found or 'missing'} (here {ours[name]})"
@@ -141,38 +157,38 @@ def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
         ]
         if differing:
             bad = True
-            todo = "install what is here on all nodes"
+            todo = "install the same versions on all nodes"
             yield Check("node " + node.name, "problem", ", ".join(differing), todo)
     if not bad:
         yield Check("nodes", "ok", f"the same versions on all {len(nodes)}")
 
 
 def _examine_placement_groups() -> Iterator[Check]:
-    """A detached placement group outlives the job that made it, and keeps its CPUs."""
+    """Find placement groups of ended jobs: detached ones outlive their job and keep its CPUs."""
     import ray
 
     from raytune_yesno.cluster.ray_private import state
 
     dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
-    # The last four bytes of a placement group's id are its job's.
+    # A placement group's id ends with its job's id.
     held = [
         group
         for identity, group in ray.util.placement_group_table().items()
         if group["state"] != "REMOVED" and identity[-8:] in dead
     ]
     if not held:
-        yield Check("placement groups", "ok", "none is left over")
+        yield Check("placement groups", "ok", "none left over")
         return
     cpus = sum(bundle.get("CPU", 0) for group in held for bundle in group["bundles"].values())
-    said = f"{len(held)} of ended jobs, which hold {cpus:g} CPU"
+    said = f"{len(held)} of ended jobs hold {cpus:g} CPU"
     yield Check("placement groups", "problem", said, "remove them, or restart the cluster")
 
 
-_RAYS_OWN = {"AutoscalingCoordinator"}  # Ray Train starts it once; all later jobs use it
+_RAYS_OWN = {"AutoscalingCoordinator"}  # Ray Train starts it once, for all later jobs
 
 
 def _examine_actors() -> Iterator[Check]:
-    """A detached actor outlives the job that made it."""
+    """Find actors of ended jobs: detached actors outlive their job."""
     from raytune_yesno.cluster.ray_private import state
 
     dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
@@ -182,15 +198,15 @@ def _examine_actors() -> Iterator[Check]:
         if actor["IsDetached"] and actor["JobID"] in dead and actor["Name"] not in _RAYS_OWN
     ]
     if not left:
-        yield Check("actors", "ok", "no detached one is left over")
+        yield Check("actors", "ok", "none left over")
         return
     names = ", ".join(
         f"{actor['Name'] or actor['ActorClassName']} (process {actor['Pid']} on "
         f"{actor['Address']['IPAddress']})"
         for actor in left[:5]
     )
-    # Some have no name to ask for: of a run that is killed as it begins, one of Ray Train's.
-    todo = "if nobody needs it, end its process there"
+    # Some have no name: for example one of Ray Train's, if a run is killed as it begins.
+    todo = "if not needed, end the process there"
     yield Check("actors", "warn", f"{len(left)} detached, of ended jobs: {names}", todo)
 
 
@@ -200,32 +216,32 @@ def _examine_ports() -> Iterator[Check]:
 
     ports = list_open_ports()
     if not ports:
-        yield Check("ports", "ok", "Ray on this machine listens on loopback alone")
+        yield Check("ports", "ok", "Ray on this machine listens on loopback only")
         return
     said = f"Ray listens on all interfaces of this machine, on {len(ports)} ports"
     if asks_for_token():
-        yield Check("ports", "ok", f"{said}; who calls needs the token")
+        yield Check("ports", "ok", f"{said}; callers need the token")
     else:
-        todo = "firewall them off, or set RAY_AUTH_MODE=token before `ray start`"
-        yield Check("ports", "warn", f"{said}, and asks for no token", todo)
+        todo = "set RAY_AUTH_MODE=token before `ray start`, or block the ports by a firewall"
+        yield Check("ports", "warn", f"{said} and asks for no token", todo)
 
 
 def examine_storage_here(out: str) -> Iterator[Check]:
-    """Yield whether this machine can write to where a study is to be written."""
+    """Yield whether this machine can write to a study's folder or URI."""
     from raytune_yesno.cluster.shared_storage import find_unwritable
 
     if problem := find_unwritable(out):
-        yield Check("storage", "problem", problem, "give a folder or URI that can be written to")
+        yield Check("storage", "problem", problem, "give a folder or URI that you can write to")
     else:
         yield Check("storage", "ok", f"this machine reads and writes {out}")
 
 
 def _examine_storage(out: str, nodes: list[Any]) -> Iterator[Check]:
-    from raytune_yesno.cluster.shared_storage import find_unreached
+    from raytune_yesno.cluster.shared_storage import find_unreachable
 
-    problems = find_unreached(out, nodes)
+    problems = find_unreachable(out, nodes)
     for problem in problems:
-        todo = "give a folder or URI that all nodes share, under the same name"
+        todo = "give a folder that all nodes share under the same path, or a URI"
         yield Check("storage", "problem", problem, todo)
     if not problems:
         yield Check("storage", "ok", f"{len(nodes)} of {len(nodes)} nodes read and write {out}")

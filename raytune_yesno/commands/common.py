@@ -90,9 +90,14 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     if data:
         for remark in getattr(data, "notes", ()):
             note(one_line(f"{data.source}: {remark}"))
-        for remark in getattr(find_task(config.task), "remarks", lambda *_: ())(config, data):
-            note(remark)
     return data
+
+
+def remark_on_data(data: "Data | None", config: Config) -> None:
+    """Print what the task has to say of its data, such as that they are few."""
+    remarks = getattr(find_task(config.task), "remarks", None)
+    for remark in remarks(config, data) if remarks and data else ():
+        note(remark)
 
 
 @contextlib.contextmanager

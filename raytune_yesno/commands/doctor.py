@@ -1,4 +1,4 @@
-"""`doctor`: what would stop or spoil a study, told before it starts."""
+"""The command ``doctor``: check versions, corpus, token and cluster before a study."""
 
 import os
 from argparse import Namespace
@@ -10,7 +10,11 @@ from raytune_yesno.errors import InputError
 
 
 def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Look for what would stop or spoil a study, before it starts."""
+    """Check versions, corpus, token and cluster; print one line per check.
+
+    Returns:
+        What ``--json`` prints; ``exit_code`` is 1 if there is a problem.
+    """
     from raytune_yesno.cluster.session import ray_session
     from raytune_yesno.commands.checks import (
         Check,
@@ -35,8 +39,8 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
         except InputError as error:
             take(iter([Check("cluster", "problem", str(error))]))
     else:
-        said = "none asked for; `tune` starts one on this machine"
-        take(iter([Check("cluster", "ok", said, "--address auto looks at the one that runs")]))
+        said = "not asked for; `tune` starts one on this machine"
+        take(iter([Check("cluster", "ok", said, "--address auto checks a running one")]))
         if options.out:
             take(examine_storage_here(options.out))
     ok = not any(check.status == "problem" for check in checks)

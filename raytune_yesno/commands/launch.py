@@ -1,143 +1,103 @@
-"""`scripts/launch`: what can be asked, and what is printed when something stops it."""
+"""The command ``launch``: run ``tune`` or ``train`` on a cluster and copy the results back."""
 
-import argparse
+import contextlib
+import functools
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
-from raytune_yesno.errors import InputError, WorkError, quote
+from raytune_yesno.commands.common import note
+from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import is_remote
-from raytune_yesno.launch.cluster import Cluster, run_to_end
+from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
+from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 
-PROGRAM = "scripts/launch"
-DESCRIPTION = """\
-From a cluster's YAML to the results on this machine: check, start the cluster,
-submit the command to its head, follow it, bring the study home, and take
-everything down, verified.
-
-Ctrl-C lets go: the study goes on there, and the command that comes back to it is
-printed. Exit code: the command's; 1 where a step failed, 2 where a check did.
-"""
-EPILOG = """\
-examples:
-  scripts/launch cluster/onprem.yaml --check
-  scripts/launch cluster/onprem.yaml --out studies/first -- tune --trials 64
-  scripts/launch cluster/onprem.yaml --attach       go on after Ctrl-C, or a lost head
-  scripts/launch cluster/onprem.yaml --down         end all of it
-  scripts/launch --address http://127.0.0.1:8265 --shared /shared/studies -- tune
-"""
+PROGRAM = "raytune-yesno launch"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a launch and return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    end = words.index("--") if "--" in words else len(words)
-    options = build_parser().parse_args(words[:end])
-    options.command = words[end + 1 :]
-    name = ""
-    try:
-        _check_usage(options)
-        if options.address:
-            name = options.address
-        else:
-            path = Path(options.definition)
-            definition = Definition(path, _only_mapping(path))
-            name = str(definition.raw.get("cluster_name", path.stem))
-        return _run(options, name)
-    except KeyboardInterrupt:
-        _say(f"\nlet go; {_describe_way_on(options, name)}")
-        return 130
-    except InputError as error:
-        for line in str(error).splitlines():
-            _say(f"{PROGRAM}: {line.strip()}")
-        return 2
-    except WorkError as error:
-        for line in str(error).splitlines():
-            _say(f"{PROGRAM}: {line.strip()}")
-        if way_on := _describe_way_on(options, name):
-            _say(way_on)
-        return 1
+def launch(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Start, resume, check or end a launch.
 
+    With ``--json`` the output of the job goes to standard error.
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s CLUSTER.yaml [options] -- tune|train ARGUMENT…",
+    Returns:
+        What ``--json`` prints; ``exit_code`` is that of the job.
+
+    Raises:
+        InputError: the usage or a check is wrong.
+        WorkError: a step failed. The message names the commands that resume and end the launch.
+        Interrupted: a signal stopped this process; the job continues.
+    """
+    _check_usage(options)
+    name = options.address
+    if not name:
+        path = Path(options.definition)
+        name = str(Definition(path, _only_mapping(path)).raw.get("cluster_name", path.stem))
+    show = functools.partial(
+        print, end="", file=sys.stderr if options.json else results, flush=True
     )
-    parser.add_argument("definition", nargs="?", metavar="CLUSTER.yaml")
-    parser.add_argument("--check", action="store_true", help="check, and start nothing")
-    parser.add_argument("--attach", action="store_true", help="go on with what was begun")
-    parser.add_argument("--down", action="store_true", help="end all of the cluster, verified")
-    parser.add_argument("--out", metavar="DIR", help="where results come to [studies/TIME]")
-    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
-    parser.add_argument(
-        "--address", metavar="URL", help="a dashboard: use that cluster, start and end nothing"
-    )
-    parser.add_argument(
-        "--shared", metavar="DIR", help="with --address: a folder that all its nodes reach"
-    )
-    parser.add_argument(
-        "--wait", type=float, default=900.0, metavar="S", help="how long nodes may take [900]"
-    )
-    return parser
+    with _naming_next_commands(options, name):
+        return _launch(options, name, show)
 
 
-def _check_usage(options: argparse.Namespace) -> None:
+def _check_usage(options: Namespace) -> None:
     if options.address and options.definition:
-        raise InputError("--address: a cluster that is there needs no YAML")
+        raise InputError("--address: an existing cluster needs no YAML; leave one of them out")
     if not options.address and not options.definition:
         raise InputError("give a cluster's YAML, e.g. cluster/onprem.yaml, or --address")
     modes = [mode for mode in ("check", "attach", "down") if getattr(options, mode)]
     if len(modes) > 1:
-        raise InputError(f"--{modes[0]} and --{modes[1]} do not go together")
+        raise InputError(f"--{modes[0]} and --{modes[1]} exclude each other; give one of them")
     if options.command and modes and modes != ["check"]:
-        raise InputError(f"--{modes[0]} takes no command")
+        raise InputError(f"--{modes[0]} takes no command; leave out what follows --")
     if not options.command and not modes:
-        raise InputError("what is to be run? give it after --, e.g. -- tune --trials 64")
+        raise InputError("no command to run; give it after --, e.g. -- tune --trials 64")
     if options.command and options.command[0] not in ("tune", "train"):
-        raise InputError(f"{options.command[0]!r} cannot be launched, only `tune` and `train` can")
+        raise InputError(
+            f"{options.command[0]!r} cannot be launched; give `tune` or `train` after --"
+        )
     if options.address and options.command and not options.shared:
-        raise InputError("--address: name with --shared a folder that all its nodes reach")
+        raise InputError("--address: add --shared with a folder that all its nodes reach")
 
 
-def _run(options: argparse.Namespace, name: str) -> int:
+def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[str, Any]:
     before = find_launch(name)
     reuse = before is not None and before.keep and before.phase == "home"
-    launch = before or Launch(launch_folder(name), address=options.address or "")
+    launch = before or LaunchState(launch_folder(name), address=options.address or "")
     if options.definition:
         launch.definition = str(Path(options.definition).absolute())
-    kind = ExistingCluster if options.address else Cluster
-    cluster = kind(launch, _say, _show, options.wait)
+    kind = ExistingCluster if options.address else LaunchedCluster
+    cluster = kind(launch, note, show, options.wait)
     if options.check:
         cluster.check()
-        _say("checked: nothing was found that would go wrong")
-        return 0
+        note("checked: no problem found")
+        return {"cluster": name, "checked": True}
     if options.down:
         cluster.down()
         launch.forget()
-        return 0
+        return {"cluster": name, "down": True}
     if options.attach:
         if before is None:
-            raise InputError(f"{name}: nothing of it was begun here, or it is over")
+            raise InputError(f"{name}: no unfinished launch of this cluster was started here")
         launch.keep = launch.keep or options.keep
-        return run_to_end(cluster, attach=True)
+        return _finish(cluster, name, attach=True)
     if before and not reuse:
-        raise InputError(f"{name}: a launch of it is not over; {_describe_way_on(options, name)}")
+        raise InputError(
+            f"{name}: the previous launch is unfinished; {_describe_next_commands(options, name)}"
+        )
     out = Path(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S")).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: it exists and is not empty; give a new folder")
     if not reuse:
         cluster.check()
-        _say("checked: definition, keys, machines, versions, shared folder")
+        note("checked: definition, keys, nodes, versions, shared folder")
     shared = options.shared or cluster.studies
     launch.save(
         arguments=gather_inputs(options.command, launch.inputs),
@@ -147,30 +107,100 @@ def _run(options: argparse.Namespace, name: str) -> int:
         phase="ready" if reuse or options.address else "new",
     )
     unpack_wheel(launch.inputs)
-    return run_to_end(cluster, attach=False)
+    return _finish(cluster, name, attach=False)
+
+
+def _finish(
+    cluster: LaunchedCluster | ExistingCluster, name: str, *, attach: bool
+) -> dict[str, Any]:
+    """Run a launch to its end; return the result of the command."""
+    launch = cluster.launch
+    exit_code = run_to_end(cluster, attach=attach)
+    return {
+        "cluster": name,
+        "study": launch.study,
+        "out": launch.out,
+        "kept": launch.keep,
+        "job_exit_code": exit_code,
+        "exit_code": exit_code,
+    }
 
 
 def _given_study(words: Sequence[str]) -> str:
-    """Return the folder on the cluster, or the URI, that a command itself names."""
+    """Return the folder on the cluster, or the URI, that a command names with its own options."""
     for index, word in enumerate(words):
         option, _, value = word.partition("=")
         if option in ("--out", "--resume"):
             value = value or "".join(words[index + 1 : index + 2])
             if not (value.startswith(("/", "~/")) or is_remote(value)):
-                raise InputError(f"{option} {value}: on a cluster, it must be a whole path or URI")
+                raise InputError(f"{option} {value}: on a cluster, give an absolute path or a URI")
             return value
     return ""
 
 
-def _describe_way_on(options: argparse.Namespace, name: str) -> str:
-    """Return the commands that go on with what was begun, or clean up."""
-    launch = find_launch(name) if name else None
-    if launch is None:
+class _Stop(KeyboardInterrupt):
+    """A signal asked to stop.
+
+    No ``Exception``: asyncio and the clients of Ray and of the clouds would swallow one.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def _naming_next_commands(options: Namespace, name: str) -> Iterator[None]:
+    """Add the commands that resume and end the launch to whatever stops it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(signum: int, frame: object) -> NoReturn:
+        for number in before:  # a second signal ends the process at once
+            signal.signal(number, signal.SIG_DFL)
+        raise _Stop(signum)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    except _Stop as stopped:
+        target, can_end = _find_target(options, name)
+        if can_end:
+            note(f"\nthe cluster keeps running; to end it: {target} --down")
+        raise Interrupted(stopped.signum, f"{target} --attach" if target else "") from None
+    except InputError:
+        raise
+    except WorkError as error:
+        hint = _describe_next_commands(options, name)
+        raise type(error)(*error.args, *([hint] if hint else [])) from error
+    except Exception:
+        if hint := _describe_next_commands(options, name):
+            note(hint)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _describe_next_commands(options: Namespace, name: str) -> str:
+    """Return the commands that resume and end a saved launch; empty if none is saved."""
+    target, can_end = _find_target(options, name)
+    if not target:
         return ""
-    target = f"--address {quote(name)}" if options.address else quote(options.definition)
-    what = {"new": "try again", "home": "take it down"}.get(launch.phase, "go on")
-    on = f"to {what}: {PROGRAM} {target} --attach"
-    return on if options.address else f"{on}; to end it all: {PROGRAM} {target} --down"
+    launch = find_launch(name)
+    phase = launch.phase if launch else ""
+    what = {"new": "try again", "home": "end the cluster"}.get(phase, "resume")
+    hint = f"to {what}: {target} --attach"
+    return f"{hint}; to end it all: {target} --down" if can_end else hint
+
+
+def _find_target(options: Namespace, name: str) -> tuple[str, bool]:
+    """Return the command without its mode, and whether this launch may end the cluster."""
+    if find_launch(name) is None:
+        return "", False
+    if options.address:
+        return f"{PROGRAM} --address {quote(name)}", False
+    return f"{PROGRAM} {quote(options.definition)}", True
 
 
 def _only_mapping(path: Path) -> dict[str, object]:
@@ -178,15 +208,3 @@ def _only_mapping(path: Path) -> dict[str, object]:
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise InputError(f"{path}: not a definition for `ray up`; see cluster/README.md")
     return documents[0]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _show(text: str) -> None:
-    print(text, end="", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

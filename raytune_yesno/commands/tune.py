@@ -7,7 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.common import note, open_folder, read_data, say, telling_way_on
+from raytune_yesno.commands.common import (
+    note,
+    open_folder,
+    read_data,
+    remark_on_data,
+    say,
+    telling_way_on,
+)
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -74,6 +81,7 @@ def _tune(
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
     ):
         check_shared(place)
+        remark_on_data(data, plan.config)
         if not plan.ordered and plan.num_trials > 1:
             note("fast, but not the same run after run: who is first counts (see --ordered)")
         study, refit = _search_and_refit(plan, data, out, place, settings, options, logs, check)

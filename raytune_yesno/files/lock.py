@@ -1,18 +1,18 @@
 """One writer at a time for the folder or URI of a study or run.
 
-A command that writes holds two things in ``.lock``, below the place it writes to:
+A command that writes holds two things in ``.lock``, a subfolder of what it writes to:
 
 ``kernel``
     a file that the kernel locks for the process (``flock``). The kernel releases it when the
-    process ends, however it ends; NFS servers share it between hosts. Object stores have none, and
-    some network file systems have none or one for each host alone.
+    process ends, for any reason; NFS servers share it between hosts. Object stores have none. Some
+    network file systems have none, or a separate one for each host.
 ``TOKEN.json``
-    a claim: who holds the lock, and a counter that a thread raises every ``BEAT_S`` seconds. Where
-    the kernel cannot answer, a claim counts until its counter has stood still for ``STALE_S``
-    seconds on the reader's own clock, so clocks of hosts may differ.
+    a claim: a description of the process, and a counter that a thread increments every ``BEAT_S``
+    seconds. Without a kernel lock, a claim is valid until its counter has not changed for
+    ``STALE_S`` seconds on the reader's own clock, so clocks of hosts may differ.
 
-Each command writes its claim first and lists the others afterwards, so of two that start at once at
-least one sees the other, and no storage needs an atomic "create if absent". A holder that was
+Each command first writes its claim and then lists the others. Of two commands that start at once,
+at least one therefore sees the other, without an atomic "create if absent". A holder that was
 suspended for longer than ``STALE_S`` finds its claim deleted and stops before it writes again.
 """
 
@@ -46,13 +46,13 @@ _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 5.0
 _SETTLE_S = 1.0
 _MAX_MISSES = 10
-_MAX_BYTES = 4096  # of a claim; a folder may come from a stranger
+_MAX_BYTES = 4096  # of a claim; the folder may be hostile
 _NO_KERNEL_LOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a claim says of the process that wrote it.
+    """The content of a claim: the process that wrote it.
 
     Attributes:
         host: the host's name.
@@ -60,10 +60,10 @@ class Claim:
         since: when it asked for the lock, in seconds since 1970 on its clock.
         command: its command line, without passwords.
         kernel: the running kernel; equal for all containers of a machine.
-        device: the file system that it sees the folder in, as that kernel numbers it.
-        namespace: which processes its ``pid`` counts among.
-        started: tells the process from a later one with the same ``pid``.
-        is_holding: it holds the lock; otherwise it asks for it.
+        device: the kernel's number of the file system that contains the folder.
+        namespace: the namespace of ``pid``.
+        started: when the process started; distinguishes it from a later one of the same ``pid``.
+        is_holding: whether it holds the lock; otherwise it is waiting for it.
     """
 
     host: str
@@ -86,17 +86,17 @@ class Claim:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process is known to have ended; False where that cannot be told."""
+        """Whether the process is known to have ended; False if unknown."""
         if (self.kernel, self.namespace) != (_kernel(), _namespace()):
             return False
         return _started(self.pid) != self.started
 
 
 class Storage(Protocol):
-    """Where claims lie.
+    """Storage of claims.
 
     Attributes:
-        is_locked: whether the kernel gave this process the lock; None where it has none to give.
+        is_locked: whether this process has the kernel's lock; None if there is no such lock.
         device: the mounted file system that the kernel's lock belongs to.
     """
 
@@ -104,10 +104,10 @@ class Storage(Protocol):
     device: str
 
     def try_lock(self) -> None:
-        """Ask the kernel for the lock, once, and note its answer."""
+        """Try once to get the kernel's lock; the result is in ``is_locked``."""
 
     def is_away(self) -> bool:
-        """Return whether nothing is there at all: its file system is not mounted for now."""
+        """Return whether the storage is empty, which means that it is not mounted."""
 
     def names(self) -> list[str]:
         """Return the names of the claims."""
@@ -116,17 +116,17 @@ class Storage(Protocol):
         """Return a claim's content, empty if there is none."""
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
-        """Write a claim; an old one has the same length."""
+        """Write a claim; if not ``new``, overwrite one of the same length."""
 
     def delete(self, name: str) -> None:
-        """Delete a claim, if it is there."""
+        """Delete a claim, if it exists."""
 
     def close(self) -> None:
-        """Release the kernel's lock, and delete folders that are empty."""
+        """Release the kernel's lock, and delete empty folders."""
 
 
 class LocalStorage:
-    """Claims in a folder, and the kernel's lock there."""
+    """Claims in a local folder, with the kernel's lock."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / LOCK
@@ -136,7 +136,7 @@ class LocalStorage:
         self.misses = 0
 
     def try_lock(self) -> None:
-        """Ask the kernel for the lock, once."""
+        """Try once to get the kernel's lock."""
         from filelock import lock_descriptor
 
         try:
@@ -171,7 +171,7 @@ class LocalStorage:
             raise OSError(errno.ENOTDIR, "not a folder", str(self.path))
 
     def _open(self, name: str, flags: int) -> int:
-        # A link or a pipe, as a stranger's folder may hold, is not followed or waited for.
+        # A hostile folder may contain links and pipes: neither follow nor block.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self.path / name, flags, 0o644)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -198,7 +198,7 @@ class LocalStorage:
             os.close(descriptor)
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
-        # In place: a full disk has no room for another file.
+        # Overwritten in place, because a full disk has no room for another file.
         descriptor = self._open(name, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if new else 0))
         try:
             os.pwrite(descriptor, content, 0)
@@ -222,7 +222,7 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """Claims below a URI, as pyarrow's file systems read and write it."""
+    """Claims in an object store, through pyarrow."""
 
     is_locked: bool | None = None
     device = ""
@@ -263,14 +263,14 @@ class RemoteStorage:
 
 
 class Lock:
-    """A lock that this process asks for and holds.
+    """A lock of this process.
 
     Attributes:
-        lost: why it no longer holds it; empty while it does.
+        lost: why the lock was lost; empty while it is held.
     """
 
-    def __init__(self, place: str, storage: Storage) -> None:
-        self.place, self.storage = place, storage
+    def __init__(self, location: str, storage: Storage) -> None:
+        self.location, self.storage = location, storage
         self.token = secrets.token_hex(8) + _SUFFIX
         self._claim = describe_process()
         self._announced: set[str] = set()
@@ -283,7 +283,7 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def acquire(self, note: Callable[[str], None]) -> None:
-        """Write the claim, then wait until no other one counts.
+        """Write the claim, and wait until no other claim is valid.
 
         Raises:
             InputError: another process holds the lock.
@@ -292,7 +292,7 @@ class Lock:
         self.storage.write(self.token, self._content(), new=True)
         self._renewed_at = time.monotonic()
         self._thread.start()
-        seen: dict[str, tuple[float, bytes]] = {}  # when a claim changed last, and to what
+        seen: dict[str, tuple[float, bytes]] = {}  # when each claim changed last, and its content
         while others := self._others():
             now = time.monotonic()
             for name, content in others.items():
@@ -302,15 +302,15 @@ class Lock:
                     self.storage.delete(name)
                 elif content != before:
                     seen[name] = (now, content)
-                    # Of two that ask for it at once, the lesser token gets it.
+                    # Of two simultaneous requests, the smaller token wins.
                     if (claim and claim.is_holding) or name < self.token:
-                        raise _refuse(self.place, claim)
+                        raise _refuse(self.location, claim)
                 elif now - changed_at > STALE_S:
                     self.storage.delete(name)
                 elif changed_at < now - 2 * BEAT_S and name not in self._announced:
                     self._announced.add(name)
                     note(
-                        f"{self.place}: locked by {claim or 'another command'}, which shows no "
+                        f"{self.location}: locked by {claim or 'another command'}, which shows no "
                         f"sign of life; it is taken over after {STALE_S:.0f} s without one"
                     )
             time.sleep(_LOOK_EVERY_S)
@@ -318,10 +318,9 @@ class Lock:
         self._renew()
 
     def _lock_kernel(self) -> None:
-        """Get the kernel's lock, where it has one.
+        """Get the kernel's lock, if there is one.
 
-        A process that was killed holds it until its memory is freed. One that lives raises its
-        counter.
+        A killed process holds it until its memory is freed. A live one increments its counter.
         """
         began, first = time.monotonic(), None
         while True:
@@ -330,15 +329,14 @@ class Lock:
                 return
             seen = self._others()
             if time.monotonic() - began > _PATIENCE_S or (first and seen != first):
-                raise _refuse(self.place, self._find_holder())
+                raise _refuse(self.location, self._find_holder())
             first = first or seen
             time.sleep(_LOOK_EVERY_S)
 
     def check(self) -> None:
         """Raise WorkError if the lock is lost.
 
-        Call it before a write: a process that was suspended does not know yet that another one has
-        taken the lock over.
+        Call this before a write: a process that was suspended may have lost the lock unnoticed.
         """
         if time.monotonic() - self._renewed_at > STALE_S / 2:
             with contextlib.suppress(OSError):
@@ -347,7 +345,7 @@ class Lock:
             raise WorkError(self.lost)
 
     def release(self) -> None:
-        """Delete the claim and let go of the kernel's lock."""
+        """Delete the claim and release the kernel's lock."""
         with self._renewing:
             self._released.set()
             with contextlib.suppress(OSError):
@@ -357,7 +355,7 @@ class Lock:
     def _beat(self) -> None:
         """Renew the claim until the lock is released; if it is lost, stop the work."""
         while not self._released.wait(BEAT_S) and not self.lost:
-            with contextlib.suppress(OSError):  # storage that is away for now: try again
+            with contextlib.suppress(OSError):  # storage that is temporarily away: try again
                 self._renew()
         if self.lost:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -382,7 +380,7 @@ class Lock:
                 # It is there again if it was deleted just before it was written.
                 self.storage.delete(self.token)
                 self.lost = (
-                    f"{self.place}: this command was suspended or cut off, and "
+                    f"{self.location}: this command was suspended or cut off, and "
                     f"{holder or 'another one'} has taken its lock over; nothing more is written"
                 )
 
@@ -402,34 +400,37 @@ class Lock:
         return max(claims, key=lambda claim: (claim.is_holding, claim.since), default=None)
 
     def _content(self) -> bytes:
-        # The beat has a fixed width: the file keeps its length.
+        # The counter has a fixed width, so that the file keeps its length.
         state = {"is_holding": str(self.is_holding).ljust(5), "beat": f"{self._beats:012d}"}
         return json.dumps({**self._claim, "device": self.storage.device, **state}).encode()
 
 
 @contextlib.contextmanager
-def hold(place: str | Path, note: Callable[[str], None]) -> Iterator[Lock]:
-    """Hold the lock of a folder or URI, which is made if it is not there.
+def hold(location: str | Path, note: Callable[[str], None]) -> Iterator[Lock]:
+    """Hold the lock of a folder or URI, which is created if it does not exist.
 
     Args:
-        place: what is written to.
-        note: prints why it takes a while.
+        location: the folder or URI to write to.
+        note: prints why it has to wait.
 
     Raises:
-        InputError: another command holds it, or the place cannot be written to.
+        InputError: another command holds it, or the location cannot be written to.
         WorkError: the lock was lost while this process was suspended or cut off.
     """
-    place = str(place)
+    location = str(location)
     lock: Lock | None = None
     try:
-        lock = Lock(place, RemoteStorage(place) if is_remote(place) else LocalStorage(Path(place)))
+        lock = Lock(
+            location,
+            RemoteStorage(location) if is_remote(location) else LocalStorage(Path(location)),
+        )
         lock.acquire(note)
     except BaseException as error:
         if lock:
             lock.release()
         if isinstance(error, OSError):
             reason = error.strerror or str(error).partition("\n")[0]
-            raise InputError(f"{place}: cannot be written to ({reason})") from None
+            raise InputError(f"{location}: cannot be written to ({reason})") from None
         raise
     try:
         yield lock
@@ -442,7 +443,7 @@ def hold(place: str | Path, note: Callable[[str], None]) -> Iterator[Lock]:
 
 
 def parse_claim(content: bytes) -> Claim | None:
-    """Return what a claim says; None if it is damaged."""
+    """Parse a claim; None if it is damaged."""
     try:
         found = json.loads(content)
         texts = ("host", "command", "kernel", "device", "namespace", "started", "is_holding")
@@ -458,15 +459,15 @@ def parse_claim(content: bytes) -> Claim | None:
     return None
 
 
-def _refuse(place: str, holder: Claim | None) -> InputError:
+def _refuse(location: str, holder: Claim | None) -> InputError:
     return InputError(
-        f"{place}: another command writes there: {holder or 'its name is not known yet'}; wait "
+        f"{location}: another command writes there: {holder or 'its name is not known yet'}; wait "
         "until it ends, or stop it, or give another --out"
     )
 
 
 def describe_process() -> dict[str, Any]:
-    """Return what this process's claim says of it."""
+    """Return the claim of this process."""
     command = shlex.join(["raytune-yesno", *sys.argv[1:]])
     return {
         "host": socket.gethostname(),
@@ -493,9 +494,9 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process began, in ticks of the kernel; empty if there is none."""
+    """Return when a process started, in ticks of the kernel; empty if there is none."""
     try:
-        # The name of the command, in parentheses, may hold anything.
+        # The name of the command, in parentheses, may contain anything.
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         if Path("/proc/self/stat").exists():

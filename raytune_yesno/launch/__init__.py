@@ -1,1 +1,1 @@
-"""From a cluster's YAML file to results on this disk: check, start, ship, submit, fetch."""
+"""From a cluster's YAML file to results on this machine: check, start, submit, follow, fetch."""

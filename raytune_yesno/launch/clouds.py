@@ -1,4 +1,4 @@
-"""Rules of single clouds: who may reach a machine, what its settings are called."""
+"""Rules of each cloud: who may reach a node, and the names of its settings."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,13 @@ from raytune_yesno.errors import suggest_name
 from raytune_yesno.launch.definition import Definition
 
 WORLD = frozenset({"0.0.0.0/0", "::/0", "*", "Internet", "any"})
-"""How the clouds write: from everywhere."""
+"""Address ranges that mean everybody, as each cloud writes them."""
 
-_NO_SPOT_HEAD = "a spot head, once reclaimed, ends the whole study"
+_NO_SPOT_HEAD = "leave it out; the study ends if a spot head is reclaimed"
 
 
 def check_aws(definition: Definition) -> Iterator[str]:
-    """Yield what is wrong with a definition for AWS."""
+    """Yield the problems of a definition for AWS."""
     group = definition.provider.get("security_group") or {}
     for index, rule in enumerate(group.get("IpPermissions") or []):
         ranges = [
@@ -25,7 +25,7 @@ def check_aws(definition: Definition) -> Iterator[str]:
         ]
         if WORLD.intersection(ranges):
             key = f"provider.security_group.IpPermissions[{index}]"
-            yield f"{key}: it lets the whole world in; name your own address"
+            yield f"{key}: it is open to the whole world; give your own address"
     for name, node_type in definition.node_types.items():
         key = f"available_node_types.{name}.node_config"
         settings = node_type.get("node_config") or {}
@@ -33,7 +33,7 @@ def check_aws(definition: Definition) -> Iterator[str]:
         if "SecurityGroupIds" not in settings and not all(
             "Groups" in interface for interface in interfaces or [{}]
         ):
-            yield f"{key}.SecurityGroupIds: without it Ray makes a group with SSH open to the world"
+            yield f"{key}.SecurityGroupIds: missing; Ray would make one with SSH open to the world"
         if name == definition.head_type and "InstanceMarketOptions" in settings:
             yield f"{key}.InstanceMarketOptions: {_NO_SPOT_HEAD}"
     yield from _check_fields_aws(definition)
@@ -57,17 +57,17 @@ def _check_fields_aws(definition: Definition) -> Iterator[str]:
 
 
 def check_gcp(definition: Definition) -> Iterator[str]:
-    """Yield what is wrong with a definition for Google Cloud."""
+    """Yield the problems of a definition for Google Cloud."""
     for name, node_type in definition.node_types.items():
         key = f"available_node_types.{name}.node_config"
         settings = node_type.get("node_config") or {}
         if not settings.get("networkInterfaces"):
             yield (
-                f"{key}.networkInterfaces: without it Ray takes the project's first subnet, and "
+                f"{key}.networkInterfaces: missing; Ray would take the project's first subnet, and "
                 "the default network has SSH open to the world"
             )
         if "serviceAccounts" not in settings:
-            yield f"{key}.serviceAccounts: name one of your own; Ray's may change every machine"
+            yield f"{key}.serviceAccounts: give your own; Ray's account may change every instance"
         spot = settings.get("scheduling")
         if isinstance(spot, Mapping) and name == definition.head_type and _is_spot_gcp(spot):
             yield f"{key}.scheduling: {_NO_SPOT_HEAD}"
@@ -79,7 +79,7 @@ def _is_spot_gcp(scheduling: Mapping[str, Any]) -> bool:
 
 
 def _check_fields_gcp(definition: Definition) -> Iterator[str]:
-    """Compare with the description of the API that Google's client brings along."""
+    """Compare with the API description that Google's client contains."""
     try:
         import googleapiclient.discovery_cache as cache
     except ImportError:
@@ -93,7 +93,7 @@ def _check_fields_gcp(definition: Definition) -> Iterator[str]:
 
 
 _JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "string": (str, int),  # 64-bit numbers are strings there
+    "string": (str, int),  # the API writes 64-bit numbers as strings
     "boolean": bool,
     "integer": int,
     "number": (int, float),
@@ -103,13 +103,13 @@ _JSON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 def _compare(
     value: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any], key: str
 ) -> Iterator[str]:
-    """Yield where a value differs from a schema of Google's discovery documents."""
+    """Yield the differences between a value and a schema of Google's discovery documents."""
     if "$ref" in schema:
         schema = schemas[schema["$ref"]]
     kind = str(schema.get("type"))
     if kind == "object":
         if not isinstance(value, Mapping):
-            yield f"{key}: a mapping is expected, not {value!r}"
+            yield f"{key}: expected a mapping, not {value!r}"
             return
         known = schema.get("properties")
         for name, inner in value.items():
@@ -118,57 +118,57 @@ def _compare(
                     inner, schema.get("additionalProperties", {}), schemas, f"{key}.{name}"
                 )
             elif name not in known:
-                yield f"{key}: there is no field {name!r}; {suggest_name(name, known)}"
+                yield f"{key}: unknown field {name!r}; {suggest_name(name, known)}"
             else:
                 yield from _compare(inner, known[name], schemas, f"{key}.{name}")
     elif kind == "array":
         if not isinstance(value, list):
-            yield f"{key}: a list is expected, not {value!r}"
+            yield f"{key}: expected a list, not {value!r}"
             return
         for index, inner in enumerate(value):
             yield from _compare(inner, schema["items"], schemas, f"{key}[{index}]")
     elif kind in _JSON_TYPES and not isinstance(value, _JSON_TYPES[kind]):
-        yield f"{key}: {kind} is expected, not {value!r}"
+        yield f"{key}: expected {kind}, not {value!r}"
     elif "enum" in schema and value not in schema["enum"]:
-        yield f"{key}: {value!r} is none of its values; {suggest_name(str(value), schema['enum'])}"
+        yield f"{key}: unknown value {value!r}; {suggest_name(str(value), schema['enum'])}"
 
 
 def check_azure(definition: Definition) -> Iterator[str]:
-    """Yield what is wrong with a definition for Azure."""
+    """Yield the problems of a definition for Azure."""
     provider = definition.provider
     if not provider.get("use_internal_ips"):
         yield (
-            "provider.use_internal_ips: it must be true; Ray gives every machine with a public "
-            "address SSH open to the world"
+            "provider.use_internal_ips: set it to true; Ray opens SSH to the world on every node "
+            "with a public address"
         )
     if provider.get("use_external_head_ip") and not provider.get("unique_id"):
         yield (
-            "provider.unique_id: a head with a public address needs it, so that the network can "
-            "be made beforehand, with SSH from your own address only"
+            "provider.unique_id: missing; with it you can make the head's network beforehand, "
+            "with SSH from your own address only"
         )
     auth = definition.raw.get("auth") or {}
     if ("ssh_private_key" in auth) != ("ssh_public_key" in auth):
-        yield "auth: ssh_private_key and ssh_public_key go together"
+        yield "auth: give both ssh_private_key and ssh_public_key, or neither"
     known = _azure_parameters()
     for name, node_type in definition.node_types.items():
         key = f"available_node_types.{name}.node_config"
         settings = node_type.get("node_config") or {}
         for field in settings.keys() - {"azure_arm_parameters", "tags"}:
-            yield f"{key}: there is no field {field!r}; Ray reads azure_arm_parameters and tags"
+            yield f"{key}: unknown field {field!r}; Ray reads azure_arm_parameters and tags"
         parameters = settings.get("azure_arm_parameters") or {}
         for field in parameters.keys() - known:
             yield (
-                f"{key}.azure_arm_parameters: there is no field {field!r}; "
+                f"{key}.azure_arm_parameters: unknown field {field!r}; "
                 f"{suggest_name(field, sorted(known))}"
             )
         if "vmSize" not in parameters:
-            yield f"{key}.azure_arm_parameters.vmSize: it is missing"
+            yield f"{key}.azure_arm_parameters.vmSize: missing; give the size of the node"
         if name == definition.head_type and parameters.get("priority") == "Spot":
             yield f"{key}.azure_arm_parameters.priority: {_NO_SPOT_HEAD}"
 
 
 def _azure_parameters() -> frozenset[str]:
-    """Return what Ray's template of a machine takes, without what Ray itself fills in."""
+    """Return the parameters of Ray's template for a node, without those that Ray fills in."""
     from raytune_yesno.cluster.ray_private import autoscaler_package
 
     template = Path(str(autoscaler_package.__file__)).parent / "_azure" / "azure-vm-template.json"

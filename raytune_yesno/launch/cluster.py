@@ -1,7 +1,9 @@
-"""From a cluster's YAML to the results on this machine: up, ship, submit, follow, fetch, down.
+"""The steps of a launch on a new cluster: up, submit, follow, fetch, down.
 
-Each step records its progress in :mod:`raytune_yesno.launch.launch_state`. If this process ends
-early, another one can continue or clean up; the command for that is printed.
+Three classes share the work. :class:`LaunchedCluster` performs the steps.
+:class:`~raytune_yesno.launch.launch_state.LaunchState` records each step on disk, so that another
+process can resume or clean up if this one ends early.
+:class:`~raytune_yesno.launch.ray_up.RayLauncher` runs Ray's commands (``ray up``, …).
 """
 
 import shlex
@@ -14,15 +16,15 @@ from pathlib import Path
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import download, is_remote
-from raytune_yesno.launch.cloud_machines import list_machines
+from raytune_yesno.launch.cloud_nodes import list_cloud_nodes
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.job import Job, JobLostError, SilenceError
-from raytune_yesno.launch.launch_state import Launch
+from raytune_yesno.launch.job import HeadUnreachableError, Job, JobLostError
+from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM, write_definition
-from raytune_yesno.launch.ray_up import POLL_S, Launcher, list_nodes
+from raytune_yesno.launch.ray_up import POLL_S, RayLauncher, list_node_addresses
 from raytune_yesno.launch.rules import check_definition
-from raytune_yesno.launch.ssh_hosts import Hosts, check_hosts
+from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
 from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.study.mirror import is_study
 from raytune_yesno.study.store import STORE
@@ -31,17 +33,18 @@ DOWN_S = 90.0
 
 
 @dataclass
-class Cluster:
-    """A cluster that a definition describes, and what is done with it.
+class LaunchedCluster:
+    """A cluster that a launch starts from a definition and ends.
 
     Attributes:
-        launch: what is remembered of it.
-        say: called with each line for people.
-        show: called with what the job prints, as it comes.
-        wait_s: how long nodes may take to come.
+        launch: the saved state of the launch.
+        say: called with each line for the user.
+        show: called with the output of the job as it arrives.
+        wait_s: seconds that the nodes may take to join.
+        shown: number of characters of the job's output that were shown.
     """
 
-    launch: Launch
+    launch: LaunchState
     say: Callable[[str], None]
     show: Callable[[str], None]
     wait_s: float = 900.0
@@ -51,63 +54,70 @@ class Cluster:
         self.path = Path(self.launch.definition)
         raw = read_documents(self.path)[0]
         self.definition = Definition(self.path, raw)
-        self.launcher = Launcher(
+        self.launcher = RayLauncher(
             self.launch.cluster_yaml, self.launch.log, provider=self.definition.provider_type
         )
 
     @property
-    def hosts(self) -> Hosts | None:
-        """The machines, where they are the user's own; None in a cloud."""
+    def ssh_nodes(self) -> SshNodes | None:
+        """The nodes of an on-premises cluster; None in a cloud."""
         is_local = self.definition.provider_type == "local"
-        return Hosts.of(self.definition.raw) if is_local else None
+        return SshNodes.of(self.definition.raw) if is_local else None
 
     @property
     def studies(self) -> str:
-        """The folder or URI for studies that all nodes reach."""
+        """The folder or URI for studies, which all nodes reach."""
         metadata = self.definition.raw.get("metadata") or {}
         return str(metadata.get("studies", ""))
 
     @property
     def num_nodes(self) -> int:
-        """How many nodes are asked for at the start."""
-        if self.hosts:
-            return len(self.hosts.addresses)
+        """The number of nodes that the definition asks for at the start."""
+        if self.ssh_nodes:
+            return len(self.ssh_nodes.addresses)
         types = self.definition.node_types.values()
         return 1 + sum(int(node_type.get("min_workers", 0)) for node_type in types)
 
     def check(self) -> None:
-        """Find what would go wrong, before anything is started.
+        """Check the definition and the nodes before anything is started.
 
         Raises:
-            InputError: with all that was found, a line each.
+            InputError: all problems, one line each.
         """
         problems = check_definition(self.path)
         if not problems and not self.studies:
             problems.append(
-                f"{self.path}: metadata.studies: name a folder or URI that all nodes reach; trials "
-                "save their checkpoints there, and what is lost with a node goes on from them"
+                f"{self.path}: metadata.studies: missing; give a folder or URI that all nodes "
+                "reach. Trials save their checkpoints there, and resume from them if a node is lost"
             )
         key = self.definition.auth.get("ssh_private_key")
         if key and not Path(str(key)).expanduser().is_file():
-            problems.append(f"{self.path}: auth.ssh_private_key: {key} is not there")
+            problems.append(
+                f"{self.path}: auth.ssh_private_key: {key} does not exist; give your key's path"
+            )
         if not problems:
-            problems = self._check_machines()
+            problems = self._check_nodes()
         if problems:
             raise InputError(*problems)
 
-    def _check_machines(self) -> list[str]:
-        if self.hosts:
-            return list(check_hosts(self.hosts, self.studies, PYTHON, f".probe-{uuid.uuid4().hex}"))
+    def _check_nodes(self) -> list[str]:
+        if self.ssh_nodes:
+            return list(
+                check_ssh_nodes(self.ssh_nodes, self.studies, PYTHON, f".probe-{uuid.uuid4().hex}")
+            )
         try:
-            machines = list_machines(self.path)
+            nodes = list_cloud_nodes(self.path)
         except WorkError as error:
             return [f"{self.path}: {error}"]
-        if machines:
-            return [f"{self.path}: an earlier cluster is there ({', '.join(machines)}); --down"]
+        if nodes:
+            return [
+                f"{self.path}: nodes of an earlier cluster run ({', '.join(nodes)}); "
+                "end them with --down"
+            ]
         return []
 
     def up(self) -> None:
-        """Start the cluster with the project on it, and wait for the nodes asked for."""
+        """Start the cluster and wait for the nodes that the definition asks for."""
         ensure_token()
         self.launch.save(phase="up")
         write_definition(self.definition.raw, self.launch.cluster_yaml)
@@ -116,23 +126,24 @@ class Cluster:
         self.launcher.up()
         deadline = time.monotonic() + self.wait_s
         with self.launcher.tunnel() as address:
-            there: list[str] = []
-            while len(there) < self.num_nodes:
-                now = list_nodes(address)
-                if now != there:
-                    there = now
-                    self.say(f"up: {len(there)} of {self.num_nodes} nodes: {', '.join(there)}")
+            joined: list[str] = []
+            while len(joined) < self.num_nodes:
+                now = list_node_addresses(address)
+                if now != joined:
+                    joined = now
+                    self.say(f"up: {len(joined)} of {self.num_nodes} nodes: {', '.join(joined)}")
                 if time.monotonic() > deadline:
                     raise WorkError(
-                        f"{len(there)} of {self.num_nodes} nodes after {self.wait_s:.0f} s; the "
-                        "head's /tmp/ray/session_latest/logs/monitor.* says what hinders the others"
+                        f"{len(joined)} of {self.num_nodes} nodes joined within "
+                        f"{self.wait_s:.0f} s; see /tmp/ray/session_latest/logs/monitor.* on the "
+                        "head, or raise --wait"
                     )
                 time.sleep(POLL_S)
         self.launch.save(phase="ready")
         self.say(f"up: ready after {time.monotonic() - began:.0f} s")
 
     def submit(self) -> None:
-        """Start the command on the head; where its study was begun before, that is resumed."""
+        """Submit the command to the head. If its study exists already, resume that."""
         launch = self.launch
         words = list(launch.arguments)
         if self._is_begun():
@@ -154,17 +165,21 @@ class Cluster:
         return "BEGUN" in self.launcher.exec(f"test -s {store} && echo BEG''UN || true")
 
     def follow(self) -> int:
-        """Show what the job prints until it ends, over as many tunnels as it takes.
+        """Show the output of the job until it ends; reopen the tunnel whenever it breaks.
+
+        Returns:
+            The exit code of the job.
 
         Raises:
-            SilenceError, JobLostError: the head is gone, or was started anew.
+            HeadUnreachableError: the head does not answer.
+            JobLostError: the head was restarted.
         """
         while True:
             try:
                 tunnel = self.launcher.tunnel()
                 address = tunnel.__enter__()
             except WorkError as error:
-                raise SilenceError(str(error)) from error
+                raise HeadUnreachableError(str(error)) from error
             job: Job | None = None
             try:
                 job = Job(address, self.launch.submission)
@@ -172,24 +187,24 @@ class Cluster:
                 exit_code = job.follow(self.show)
                 self.launch.save(phase="ended", exit_code=exit_code)
                 return exit_code
-            except SilenceError:
-                continue  # the link may have been broken, by sleep or by the network
+            except HeadUnreachableError:
+                continue  # the laptop slept, or the network failed
             finally:
                 self.shown = job.shown if job else self.shown
                 tunnel.__exit__(None, None, None)
 
     def recover(self) -> None:
-        """Start a cluster anew whose head was lost, and go on with the study."""
-        self.say("the head was lost; starting the cluster anew, the study goes on from its records")
+        """Restart a cluster whose head was lost, and resume the study."""
+        self.say("the head was lost: restarting the cluster and resuming the study")
         self.end_all()
         self.up()
         self.submit()
 
     def fetch(self) -> None:
-        """Bring the study home."""
+        """Copy the study to this machine."""
         launch = self.launch
         if not self._is_begun():
-            self.say("home: nothing to bring, the command ended before its study began")
+            self.say("home: nothing to copy, the command ended before its study began")
         else:
             if is_remote(launch.study):
                 download(launch.study, Path(launch.out))
@@ -199,68 +214,76 @@ class Cluster:
         launch.save(phase="home")
 
     def down(self) -> None:
-        """End everything, and see that it is ended.
+        """End everything, and verify that it has ended.
 
         Raises:
-            WorkError: with what is left, or is not known to have ended.
+            WorkError: what still runs, or could not be verified.
         """
         began = time.monotonic()
         left = self.end_all()
         if left:
-            raise WorkError("not everything has ended:", *left)
-        where = f"on {len(self.hosts.addresses)} hosts" if self.hosts else "in the cloud"
+            raise WorkError("still running, or not verified; check and end it by hand:", *left)
+        where = f"on {len(self.ssh_nodes.addresses)} nodes" if self.ssh_nodes else "in the cloud"
         self.say(f"down: nothing is left {where}, after {time.monotonic() - began:.0f} s")
 
     def end_all(self) -> list[str]:
-        """End what runs of the cluster; return what does not end."""
-        hosts = self.hosts
+        """End everything that runs in the cluster; return what did not end."""
+        ssh_nodes = self.ssh_nodes
         if not self.launch.cluster_yaml.exists():
             self.launch.save()
             write_definition(self.definition.raw, self.launch.cluster_yaml)
         failure = ""
-        if not hosts or self.launch.phase != "new":
+        if not ssh_nodes or self.launch.phase != "new":
             try:
                 self.launcher.down()
             except WorkError as error:
-                failure = str(error)  # a head that is gone; what counts is what is left
-        if hosts:
-            hosts.stop_ray()
+                failure = str(error)  # the head may be gone; what counts is what still runs
+        if ssh_nodes:
+            ssh_nodes.stop_ray()
         deadline = time.monotonic() + DOWN_S
         while True:
-            left = _find_left(hosts, self.launch.cluster_yaml)
+            left = _find_left(ssh_nodes, self.launch.cluster_yaml)
             if not left or time.monotonic() > deadline:
                 return [*left, *([failure] if left and failure else [])]
             time.sleep(POLL_S)
 
 
-def _find_left(hosts: Hosts | None, definition: Path) -> list[str]:
-    if not hosts:
+def _find_left(ssh_nodes: SshNodes | None, definition: Path) -> list[str]:
+    if not ssh_nodes:
         try:
-            return list_machines(definition)
+            return list_cloud_nodes(definition)
         except WorkError as error:
             return [str(error)]
     left = []
-    for address, answer in hosts.find_ray().items():
+    for address, answer in ssh_nodes.find_ray().items():
         if answer.exit_code:
-            left.append(f"{address}: not reached, so not known ({answer.last_line})")
+            left.append(f"{address}: not reached, so unknown ({answer.last_line})")
         elif answer.output.strip():
             left.append(f"{address}: {answer.output.strip().splitlines()[0]}")
     return left
 
 
-def run_to_end(cluster: "Cluster | ExistingCluster", *, attach: bool) -> int:
-    """Take a launch from the phase it is in to its end; return the job's exit code."""
+def run_to_end(cluster: "LaunchedCluster | ExistingCluster", *, attach: bool) -> int:
+    """Run a launch from its current phase to its end.
+
+    Args:
+        cluster: the cluster of the launch.
+        attach: restart a lost head instead of raising.
+
+    Returns:
+        The exit code of the job.
+    """
     launch = cluster.launch
     if launch.phase in ("new", "up"):
         if launch.phase == "up":
-            cluster.end_all()  # what was half started
+            cluster.end_all()  # end a cluster that was only partly started
         cluster.up()
     if launch.phase == "ready":
         cluster.submit()
     while launch.phase == "submitted":
         try:
             cluster.follow()
-        except (SilenceError, JobLostError):
+        except (HeadUnreachableError, JobLostError):
             if not attach:
                 raise
             cluster.recover()

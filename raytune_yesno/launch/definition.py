@@ -1,4 +1,4 @@
-"""A cluster's definition: the YAML file that `ray up`, KubeRay or a launcher of ours reads."""
+"""The definition of a cluster: the YAML file for ``ray up`` or KubeRay."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.files.yaml_text import load_documents, read_text
 
 EDIT_MARK = "EDIT"
-"""A value that holds this word is to be replaced; what by, the comment beside it says."""
+"""Values with this word must be replaced; the comment beside each says by what."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Definition:
 
     Attributes:
         path: the file.
-        raw: what it says, without anybody's defaults.
+        raw: its content, without defaults.
     """
 
     path: Path
@@ -26,33 +26,38 @@ class Definition:
 
     @property
     def provider(self) -> Mapping[str, Any]:
+        """The section ``provider``; empty if missing."""
         return _mapping(self.raw.get("provider"))
 
     @property
     def auth(self) -> Mapping[str, Any]:
+        """The section ``auth``; empty if missing."""
         return _mapping(self.raw.get("auth"))
 
     @property
     def provider_type(self) -> str:
+        """The type of the provider, such as ``aws`` or ``local``."""
         return str(self.provider.get("type", ""))
 
     @property
     def node_types(self) -> Mapping[str, Mapping[str, Any]]:
+        """The sections of ``available_node_types`` by name."""
         types = _mapping(self.raw.get("available_node_types"))
         return {str(name): _mapping(value) for name, value in types.items()}
 
     @property
     def head_type(self) -> str:
+        """The name of the head's node type."""
         return str(self.raw.get("head_node_type", ""))
 
     def commands(self, key: str) -> list[str]:
-        """Return the shell commands under a key of the top level."""
+        """Return the shell commands under a top-level key."""
         commands = self.raw.get(key)
         return [str(command) for command in commands] if isinstance(commands, list) else []
 
     @property
     def all_commands(self) -> Iterator[tuple[str, str]]:
-        """Yield each shell command, and before it the key that it stands under."""
+        """Yield the key and the text of each shell command."""
         for key in self.raw:
             if str(key).endswith("_commands"):
                 for command in self.commands(key):
@@ -72,25 +77,25 @@ def read_documents(path: str | Path) -> list[Any]:
     """Read the documents of a YAML file.
 
     Raises:
-        InputError: it cannot be read, or is no YAML.
+        InputError: the file cannot be read, or is not YAML.
     """
     path = Path(path)
     try:
         text = read_text(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: it cannot be read ({reason}); give a cluster's YAML") from error
+        raise InputError(f"{path}: cannot be read ({reason}); give a cluster's YAML") from error
     try:
         return [document for document in load_documents(text) if document is not None]
     except ValueError as error:
-        raise InputError(f"{path}: no YAML ({error})") from None
+        raise InputError(f"{path}: not valid YAML ({error}); correct it") from None
 
 
 def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each leaf of nested mappings and lists, and before it its dotted key."""
+    """Yield the dotted key and the value of each leaf of nested mappings and lists."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            # A key can be left unfilled as well as a value.
+            # Keys may contain the mark too.
             if isinstance(name, str) and EDIT_MARK in name:
                 yield f"{key}.{name}" if key else name, name
             yield from walk_values(inner, f"{key}.{name}" if key else str(name))
@@ -101,7 +106,7 @@ def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-# Keys that the rules look below, and what stands under them wherever they are.
+# Keys that the rules read, by the type of their values.
 _MAPPINGS = frozenset(
     (
         *("provider", "auth", "docker", "file_mounts", "security_group", "azure_arm_parameters"),
@@ -119,11 +124,11 @@ _LISTS = frozenset(
 _COUNTS = frozenset(("replicas", "minReplicas", "maxReplicas", "min_workers", "max_workers"))
 
 
-def find_misshapen(value: Any, key: str = "") -> Iterator[str]:
-    """Yield what is no mapping, list of mappings or count where the rules look for one."""
+def find_wrong_types(value: Any, key: str = "") -> Iterator[str]:
+    """Yield values that are not the mapping, list of mappings or count that the rules expect."""
     if isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from find_misshapen(inner, f"{key}[{index}]")
+            yield from find_wrong_types(inner, f"{key}[{index}]")
     if not isinstance(value, Mapping):
         return
     for name, inner in value.items():
@@ -131,16 +136,16 @@ def find_misshapen(value: Any, key: str = "") -> Iterator[str]:
         if inner is None or not isinstance(name, str):
             continue
         if name in _MAPPINGS and not isinstance(inner, Mapping):
-            yield f"{where}: a mapping is expected, not {inner!r:.60}"
+            yield f"{where}: expected a mapping, not {inner!r:.60}"
         elif name == "available_node_types" and not all(
             isinstance(item, Mapping) for item in inner.values()
         ):
-            yield f"{where}: a mapping is expected under each name"
+            yield f"{where}: expected a mapping under each name"
         elif name in _LISTS and not (
             isinstance(inner, list) and all(isinstance(item, Mapping) for item in inner)
         ):
-            yield f"{where}: a list of mappings is expected, not {inner!r:.60}"
+            yield f"{where}: expected a list of mappings, not {inner!r:.60}"
         elif name in _COUNTS and type(inner) is not int:
-            yield f"{where}: a whole number is expected, not {inner!r:.60}"
+            yield f"{where}: expected a whole number, not {inner!r:.60}"
         else:
-            yield from find_misshapen(inner, where)
+            yield from find_wrong_types(inner, where)

@@ -1,4 +1,4 @@
-"""A cluster that somebody else runs: commands are submitted to it, nothing is started or ended."""
+"""A cluster that somebody else runs: jobs are submitted to it; nothing is started or ended."""
 
 import base64
 import io
@@ -12,22 +12,29 @@ from pathlib import Path
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import download, is_remote
 from raytune_yesno.launch.job import Job
-from raytune_yesno.launch.launch_state import Launch
+from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM
-from raytune_yesno.launch.ray_up import answers
+from raytune_yesno.launch.ray_up import is_dashboard_up
 from raytune_yesno.study.store import STORE
 
 _MARK = "raytune-yesno study follows"
 
 
 class ExistingCluster:
-    """A cluster of which the dashboard's address is known, and no more."""
+    """A cluster of which only the dashboard's address is known.
+
+    Args:
+        launch: the saved state of the launch.
+        say: called with each line for the user.
+        show: called with the output of the job as it arrives.
+        wait_s: not used.
+    """
 
     studies = ""
 
     def __init__(
         self,
-        launch: Launch,
+        launch: LaunchState,
         say: Callable[[str], None],
         show: Callable[[str], None],
         wait_s: float = 0,
@@ -35,20 +42,24 @@ class ExistingCluster:
         self.launch, self.say, self.show = launch, say, show
 
     def check(self) -> None:
-        """Raise InputError if nobody answers at the address."""
-        if not answers(self.launch.address):
+        """Check that the dashboard answers.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not is_dashboard_up(self.launch.address):
             raise InputError(
-                f"--address {self.launch.address}: no dashboard of Ray's answers there; give "
-                "http://127.0.0.1:8265 of an SSH tunnel, and have the cluster's token in "
+                f"--address {self.launch.address}: no Ray dashboard answers there; open an SSH "
+                "tunnel, give http://127.0.0.1:8265, and copy the cluster's token to "
                 "~/.ray/auth_token"
             )
 
     def up(self) -> None:
-        """Do nothing: it is up."""
+        """Record that the cluster is ready."""
         self.launch.save(phase="ready")
 
     def submit(self) -> None:
-        """Start the command on the head."""
+        """Submit the command to the head."""
         launch = self.launch
         words = list(launch.arguments)
         if not {"--out", "--resume"} & set(words):
@@ -59,21 +70,25 @@ class ExistingCluster:
         self.say(f"job: {shlex.join(words)}")
 
     def follow(self) -> int:
-        """Show what the job prints until it ends."""
+        """Show the output of the job until it ends; return its exit code."""
         exit_code = Job(self.launch.address, self.launch.submission).follow(self.show)
         self.launch.save(phase="ended", exit_code=exit_code)
         return exit_code
 
     def recover(self) -> None:
-        """Submit the study again; it goes on from its records."""
+        """Submit the command again, to resume the study."""
         launch = self.launch
-        if not answers(launch.address):
-            raise WorkError(f"{launch.address}: no answer; the study lies in {launch.study} there")
+        if not is_dashboard_up(launch.address):
+            raise WorkError(f"{launch.address}: no answer; the study is in {launch.study} there")
         launch.arguments = [launch.arguments[0], "--resume", launch.study]
         self.submit()
 
     def fetch(self) -> None:
-        """Bring the study home: from where it is reached from here, too, or as a job's log."""
+        """Copy the study to this machine.
+
+        The study is read from its URI, from the folder if this machine reaches it too, or else from
+        the log of a job that packs it.
+        """
         launch = self.launch
         if is_remote(launch.study):
             download(launch.study, Path(launch.out))
@@ -87,7 +102,7 @@ class ExistingCluster:
             job = Job(launch.address, f"fetch-{uuid.uuid4().hex[:8]}")
             job.submit(f"echo {_MARK}; tar -czf - -C {folder} . | base64 -w 0", empty)
             if job.follow(printed.append) or _MARK not in "".join(printed):
-                raise WorkError(f"{launch.study} could not be read on the cluster")
+                raise WorkError(f"{launch.study}: cannot be read on the cluster; copy it by hand")
             packed = base64.b64decode("".join(printed).split(_MARK)[-1].strip())
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                 archive.extractall(launch.out, filter="data")
@@ -95,10 +110,10 @@ class ExistingCluster:
         launch.save(phase="home")
 
     def end_all(self) -> list[str]:
-        """End nothing: it is not ours."""
+        """Return that nothing still runs: this cluster is not ended here."""
         return []
 
     def down(self) -> None:
-        """End nothing but what was submitted, if it still runs."""
+        """Stop the submitted job if it still runs; leave the cluster alone."""
         if self.launch.phase == "submitted":
             Job(self.launch.address, self.launch.submission).stop()

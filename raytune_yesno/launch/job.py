@@ -1,4 +1,4 @@
-"""A command on a cluster, as a job of Ray's: submitted, followed, asked for its end."""
+"""A command on a cluster, as one of Ray's jobs: submit, follow, stop."""
 
 import asyncio
 import contextlib
@@ -9,76 +9,108 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.cluster.autoscaling import BOOTSTRAP, VARIABLE
+from raytune_yesno.cluster.autoscaling import DEFINITION_ON_HEAD, DEFINITION_VARIABLE
 from raytune_yesno.cluster.proxies import direct_variables
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError
 from raytune_yesno.launch.packaging import name_commit
-from raytune_yesno.launch.ray_up import list_nodes
+from raytune_yesno.launch.ray_up import list_node_addresses
 
-SILENT_S = 20.0
-"""Seconds without an answer after which a connection counts as broken."""
+MAX_SILENCE_S = 20.0
+"""Seconds without an answer after which the connection counts as broken."""
 POLL_S = 1.0
-# What Ray writes into a job's log before the job does.
+# Lines that Ray itself writes into the log of a job.
 _PREFACE = re.compile(
     r"^(\S+ \S+\tINFO job_manager\.py:\d+ -- .*|Running entrypoint for job .*)\n", re.MULTILINE
 )
 
 
-class SilenceError(WorkError):
-    """Nobody answers at the dashboard's address: the link is broken, or the head is gone."""
+class HeadUnreachableError(WorkError):
+    """The dashboard does not answer: the connection broke, or the head is gone."""
 
 
 class JobLostError(WorkError):
-    """The head answers, and knows nothing of the job: it was started anew."""
+    """The head answers but does not know the job: it was restarted."""
 
 
 class Job:
-    """One job of the cluster whose dashboard is at an address."""
+    """A job of the cluster with a given dashboard.
+
+    Args:
+        address: the dashboard's URL.
+        submission: Ray's id of the job.
+
+    Attributes:
+        shown: number of characters of the job's output that were shown.
+
+    Raises:
+        HeadUnreachableError: the dashboard does not answer.
+    """
 
     def __init__(self, address: str, submission: str) -> None:
         from ray.job_submission import JobSubmissionClient
 
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # they tell of each upload and socket
+            logging.getLogger(name).setLevel(logging.WARNING)  # they report each upload and socket
         self.address, self.submission = address, submission
         self.shown = 0
         try:
             self.client = JobSubmissionClient(address, headers=auth_headers(address))
         except (ConnectionError, RuntimeError) as error:
-            raise SilenceError(f"{address}: {str(error).splitlines()[0]}") from error
+            raise HeadUnreachableError(f"{address}: {str(error).splitlines()[0]}") from error
 
     def submit(self, command: str, inputs: Path) -> None:
-        """Start the job on the head, in a folder that holds the inputs."""
-        nodes = list_nodes(self.address)
+        """Start the job on the head.
+
+        Args:
+            command: the shell command.
+            inputs: a folder whose content becomes the job's working directory.
+
+        Raises:
+            WorkError: the cluster refused the job.
+        """
+        nodes = list_node_addresses(self.address)
         try:
             self.client.submit_job(
                 entrypoint=command,
                 submission_id=self.submission,
                 runtime_env={
                     "working_dir": str(inputs),
-                    "env_vars": {VARIABLE: BOOTSTRAP, **name_commit(), **direct_variables(nodes)},
+                    "env_vars": {
+                        DEFINITION_VARIABLE: DEFINITION_ON_HEAD,
+                        **name_commit(),
+                        **direct_variables(nodes),
+                    },
                 },
             )
         except RuntimeError as error:
-            raise WorkError(f"the job was not taken: {str(error).splitlines()[0]}") from error
+            raise WorkError(
+                f"{self.address}: the cluster refused the job: {str(error).splitlines()[0]}"
+            ) from error
 
     def follow(self, show: Callable[[str], None]) -> int:
-        """Show what the job prints until it ends, but for the characters shown; its exit code.
+        """Stream the output of the job, from where it was left, until the job ends.
+
+        Returns:
+            The exit code of the job.
 
         Raises:
-            SilenceError: nobody has answered for a while.
-            JobLostError: nobody knows the job.
+            HeadUnreachableError: the head has not answered for ``MAX_SILENCE_S``.
+            JobLostError: the head does not know the job.
         """
         silent_since: float | None = None
         while True:
-            with contextlib.suppress(Exception):  # many kinds, all of a connection that broke
+            with contextlib.suppress(
+                Exception
+            ):  # the client raises many kinds for a broken connection
                 asyncio.run(self._tail(show))
             info = self._info()
             if info is None:
                 silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > SILENT_S:
-                    raise SilenceError(f"the head has not answered for {SILENT_S:.0f} s")
+                if time.monotonic() - silent_since > MAX_SILENCE_S:
+                    raise HeadUnreachableError(
+                        f"the head has not answered for {MAX_SILENCE_S:.0f} s"
+                    )
             else:
                 silent_since = None
                 if info.status.is_terminal():
@@ -93,7 +125,7 @@ class Job:
 
     async def _tail(self, show: Callable[[str], None]) -> None:
         seen = 0
-        async for text in self.client.tail_job_logs(self.submission):  # from its beginning
+        async for text in self.client.tail_job_logs(self.submission):  # Ray starts at the beginning
             new = text[max(0, self.shown - seen) :]
             seen += len(text)
             if new:
@@ -106,18 +138,20 @@ class Job:
                 show(_PREFACE.sub("", rest))
 
     def _info(self) -> Any:
-        """Return what is known of the job; None where there is no answer.
+        """Return Ray's information about the job; None if the head does not answer.
 
         Raises:
-            JobLostError: the head answers and knows nothing of it.
+            JobLostError: the head does not know the job.
         """
         try:
             return self.client.get_job_info(self.submission)
         except RuntimeError as error:
             if "404" in str(error) or "does not exist" in str(error):
-                raise JobLostError("the head was started anew; it knows no such job") from error
+                raise JobLostError(
+                    "the head was restarted and does not know the job; resume with --attach"
+                ) from error
             return None
-        except Exception:  # of requests and aiohttp, and what lies beneath them
+        except Exception:  # many kinds, of requests, aiohttp and their dependencies
             return None
 
 

@@ -1,7 +1,7 @@
-"""What is known of a launch while its cluster lives, in the user's state folder.
+"""The saved state of a launch, in the user's state folder, for as long as its cluster exists.
 
-A launch outlives the process that began it: the laptop is closed, the link breaks, a step fails.
-What the next process needs to go on or to clean up is written before each step that needs it.
+A launch outlives the process that began it: the laptop sleeps, the connection breaks, a step
+fails. Before each step, the state that another process needs to resume or to clean up is saved.
 """
 
 import dataclasses
@@ -15,25 +15,25 @@ from pathlib import Path
 from raytune_yesno.errors import InputError
 
 STATE = "launch.json"
-_LONGEST_NAME = 200  # bytes; file systems take 255
+_MAX_NAME_BYTES = 200  # file systems allow 255
 
 
 @dataclass
-class Launch:
-    """One cluster, and what was submitted to it.
+class LaunchState:
+    """The state of a launch: one cluster, and the job that was submitted to it.
 
     Attributes:
-        folder: where this is kept, with the definition as it was started and the logs.
-        definition: the cluster's YAML as the user named it; empty for an address.
-        address: of an existing cluster's dashboard, for which nothing is started or ended.
+        folder: holds the state, the definition as it was started, and the logs.
+        definition: the cluster's YAML as the user named it; empty with an address.
+        address: the dashboard of an existing cluster, which is not started or ended here.
         phase: ``new``, ``up`` (being started), ``ready``, ``submitted``, ``ended``, ``home`` (the
             results are on this machine).
-        arguments: what follows ``raytune-yesno`` on the head.
-        study: the study's folder on the cluster.
-        out: where it is brought to.
+        arguments: the arguments of ``raytune-yesno`` on the head.
+        study: the study's folder or URI on the cluster.
+        out: the folder on this machine to copy it to.
         submission: Ray's id of the job.
-        keep: whether the cluster stays.
-        exit_code: the job's, once it has ended.
+        keep: whether the cluster is kept.
+        exit_code: the exit code of the job; None until it has ended.
     """
 
     folder: Path
@@ -49,21 +49,21 @@ class Launch:
 
     @property
     def cluster_yaml(self) -> Path:
-        """The definition as it is given to Ray: the user's, and what is shipped."""
+        """The definition for Ray: the user's, with further files to send."""
         return self.folder / "cluster.yaml"
 
     @property
     def inputs(self) -> Path:
-        """What the job's folder on the head holds: the project, and the files of the command."""
+        """The content of the job's folder on the head: the project, and the command's files."""
         return self.folder / "inputs"
 
     @property
     def log(self) -> Path:
-        """What Ray's launcher said."""
+        """The output of Ray's launcher."""
         return self.folder / "launcher.log"
 
     def save(self, **changes: object) -> None:
-        """Change fields and write all of them, whole or not at all."""
+        """Change fields, and write the state atomically."""
         for name, value in changes.items():
             setattr(self, name, value)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -73,34 +73,44 @@ class Launch:
         scratch.rename(self.folder / STATE)
 
     def forget(self) -> None:
-        """Remove what was kept, once nothing is left of the cluster."""
+        """Delete the state, after the cluster has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def launch_folder(name: str) -> Path:
-    """Return where what is known of a cluster is kept, by its name or address.
+    """Return the folder for the state of a cluster's launch.
+
+    Args:
+        name: the cluster's name, or its address.
 
     Raises:
         InputError: no folder can have that name.
     """
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     own = re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    if not 0 < len(own.encode()) <= _LONGEST_NAME:
+    if not 0 < len(own.encode()) <= _MAX_NAME_BYTES:
         raise InputError(
-            f"cluster_name: {name!r} has no letter, or more than {_LONGEST_NAME}; name it otherwise"
+            f"cluster_name: {name!r}: give 1 to {_MAX_NAME_BYTES} letters, digits, dots or dashes"
         )
     return Path(base) / "raytune-yesno" / own
 
 
-def find_launch(name: str) -> Launch | None:
-    """Return the launch of a cluster, by its name or address; None if there is none."""
+def find_launch(name: str) -> LaunchState | None:
+    """Return the saved launch of a cluster; None if there is none.
+
+    Args:
+        name: the cluster's name, or its address.
+
+    Raises:
+        InputError: the state is damaged.
+    """
     folder = launch_folder(name)
     try:
         fields = json.loads((folder / STATE).read_text())
-        return Launch(**{**fields, "folder": folder})
+        return LaunchState(**{**fields, "folder": folder})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
         raise InputError(
-            f"{folder / STATE}: damaged; delete it once the cluster's machines are gone"
+            f"{folder / STATE}: damaged; delete it once all nodes of the cluster have ended"
         ) from None

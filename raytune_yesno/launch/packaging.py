@@ -1,6 +1,6 @@
-"""What travels to a cluster with a job: the project, as its wheel, and the files of a command.
+"""Package what a job needs: the project as a wheel, and the files that the command names.
 
-Not the working folder: the wheel holds the package and nothing else, whatever lies beside it.
+The working directory is not sent: the wheel contains the package and nothing else.
 """
 
 import importlib.util
@@ -27,17 +27,17 @@ _FILES = ("--config", "--space", "--data")
 
 
 def unpack_wheel(folder: Path) -> None:
-    """Build the project's wheel and put what it holds into a folder.
+    """Build the project's wheel and unpack it into a folder.
 
-    A job that runs in such a folder, and its workers, import the project from there: nothing of it
-    is installed on the nodes, and a cluster that is kept gets the project as it is now.
+    A job that runs in such a folder, and its workers, import the project from there. Nothing of it
+    is installed on the nodes, and a kept cluster gets the current project.
 
     Raises:
         WorkError: the wheel could not be built.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        # Built from a copy: setuptools leaves its files beside the sources, and takes what an
-        # earlier build left there for a part of the package.
+        # Build from a copy: setuptools leaves files beside the sources, and packages files that
+        # an earlier build left there.
         copy, wheels = Path(scratch) / "source", Path(scratch) / "wheels"
         copy.mkdir()
         for name in SOURCES:
@@ -48,7 +48,7 @@ def unpack_wheel(folder: Path) -> None:
                 shutil.copy(source, copy)
         command = [*module_command("pip"), "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
         if importlib.util.find_spec("setuptools"):
-            command.append("--no-build-isolation")  # which would ask the network for setuptools
+            command.append("--no-build-isolation")  # isolation would download setuptools
         built = subprocess.run(
             [*command, "--wheel-dir", str(wheels), str(copy)],
             capture_output=True,
@@ -56,15 +56,18 @@ def unpack_wheel(folder: Path) -> None:
             check=False,
         )
         if built.returncode:
-            raise WorkError(f"the project's wheel could not be built: {last_line(built.stderr)}")
+            raise WorkError(f"{ROOT}: cannot build the project's wheel: {last_line(built.stderr)}")
         (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
 
 
 def name_commit() -> dict[str, str]:
-    """Return the variable that tells a study which commit it ran, ``-changed`` where files differ
-    from it; nothing where the project is not in a git repository of its own."""
+    """Return the environment variable that tells a job its commit.
+
+    The commit ends in ``-changed`` if files differ from it. Return nothing if the project is not in
+    a git repository of its own.
+    """
     if not (ROOT / ".git").exists() or not (git := shutil.which("git")):
         return {}
     command = [git, "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=-changed"]
@@ -73,7 +76,7 @@ def name_commit() -> dict[str, str]:
 
 
 def write_definition(definition: Mapping[str, Any], target: Path) -> None:
-    """Write a cluster's definition as Ray gets it: local paths whole, with this user's token."""
+    """Write a definition for Ray, with absolute local paths and this user's token."""
     mounts = {
         remote: str(ROOT / local) if (ROOT / local).exists() else local
         for remote, local in (definition.get("file_mounts") or {}).items()
@@ -83,10 +86,13 @@ def write_definition(definition: Mapping[str, Any], target: Path) -> None:
 
 
 def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Copy the files that a command reads to a folder; return the command as it is typed there.
+    """Copy the files that a command reads into a folder.
+
+    Returns:
+        The words of the command, with the paths that the files have on the head.
 
     Raises:
-        InputError: a file is not there, or an option means a folder that stays behind.
+        InputError: a file does not exist, or an option names a folder that is not sent.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -94,7 +100,9 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
     for word in arguments:
         option, equals, value = word.partition("=")
         if option == "--warm-start":
-            raise InputError("--warm-start: studies on this machine are not reached from a cluster")
+            raise InputError(
+                "--warm-start: the cluster does not reach studies on this machine; leave it out"
+            )
         if option in _FILES and equals:
             words.append(f"{option}={_take(option, value, folder)}")
         elif words and words[-1] in _FILES:
@@ -107,9 +115,9 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
 def _take(option: str, value: str, folder: Path) -> str:
     path = Path(value).expanduser()
     if option == "--data" and not path.is_dir():
-        return value  # a corpus's name
+        return value  # the name of a corpus
     if not path.exists():
-        raise InputError(f"{option} {value}: there is no such file here")
+        raise InputError(f"{option} {value}: no such file on this machine; correct the path")
     target = folder / option.strip("-") / path.name
     target.parent.mkdir(exist_ok=True)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Ray's own launcher, as processes whose words go to a log, and the tunnel to the dashboard."""
+"""Ray's own cluster launcher, run as child processes, and the tunnel to the dashboard."""
 
 import contextlib
 import os
@@ -18,12 +18,18 @@ DASHBOARD = 8265
 POLL_S = 0.5
 
 
-class Launcher:
-    """`ray up`, `ray exec` and so on for one definition."""
+class RayLauncher:
+    """Ray's commands ``up``, ``down``, ``exec`` and so on, for one definition.
+
+    Args:
+        definition: the YAML file.
+        log: the file for the output of the commands.
+        provider: the type of the definition's provider.
+    """
 
     def __init__(self, definition: Path, log: Path, *, provider: str) -> None:
         self.definition, self.log = definition, log
-        # Under the autoscaler's second version the provider `local` never starts a worker.
+        # Version 2 of the autoscaler never starts a worker of the provider ``local``.
         version = "0" if provider == "local" else "1"
         reach_directly()
         self.environment: Mapping[str, str] = {
@@ -35,20 +41,20 @@ class Launcher:
         }
 
     def up(self) -> None:
-        """Start the head, which starts the workers; what exists already is brought up to date."""
-        # The cache would remember machines and groups that are gone.
+        """Start the head, which starts the workers; update nodes that already run."""
+        # The cache may list nodes and groups that no longer exist.
         self._run("up", "--yes", "--no-config-cache", str(self.definition))
 
     def down(self) -> None:
-        """End the machines; of provider `local`, Ray on the head."""
+        """End the nodes; with provider ``local``, end Ray on the head."""
         self._run("down", "--yes", str(self.definition))
 
     def exec(self, command: str) -> str:
-        """Run a shell command on the head; return what it printed."""
+        """Run a shell command on the head; return its output."""
         return self._run("exec", str(self.definition), command)
 
     def fetch(self, remote: str, local: Path) -> None:
-        """Copy what a folder on the head holds into a folder here."""
+        """Copy the content of a folder on the head into a folder on this machine."""
         local.mkdir(parents=True, exist_ok=True)
         self._run("rsync-down", str(self.definition), f"{remote}/", f"{local}/")
 
@@ -57,8 +63,8 @@ class Launcher:
             log.write(f"$ ray {command} {' '.join(arguments)}\n")
             log.flush()
             began = log.tell()
-            # A file, not a pipe: SSH's shared connection outlives the command and would hold a
-            # pipe open, and whoever reads it would wait for that.
+            # A file, not a pipe: SSH's shared connection outlives the command and would keep the
+            # pipe open, so reading it would not end.
             done = subprocess.run(
                 [*_RAY, command, *arguments],
                 env=self.environment,
@@ -70,15 +76,21 @@ class Launcher:
             log.seek(began)
             output = log.read()
         if done.returncode:
-            raise WorkError(f"`ray {command}` failed: {_cause(output)} (all of it: {self.log})")
+            raise WorkError(f"`ray {command}` failed: {_cause(output)} (log: {self.log})")
         return output
 
     @contextlib.contextmanager
     def tunnel(self, timeout_s: float = 60) -> Iterator[str]:
-        """Reach the dashboard on the head; give its address on this machine.
+        """Open a tunnel to the dashboard on the head.
+
+        Args:
+            timeout_s: seconds to wait for an answer.
+
+        Yields:
+            The dashboard's URL on this machine.
 
         Raises:
-            WorkError: it has not answered in time.
+            WorkError: the dashboard did not answer in time.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -92,18 +104,18 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is ours to handle
+                start_new_session=True,  # only this process handles Ctrl-C
             )
         try:
             address = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + timeout_s
-            while not answers(address):
+            while not is_dashboard_up(address):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise WorkError(f"the head's dashboard does not answer (see {self.log})")
+                    raise WorkError(f"the head's dashboard does not answer; see {self.log}")
                 time.sleep(POLL_S)
             yield address
         finally:
-            # All of it: SSH, which holds the tunnel, would outlive Ray's command.
+            # End the whole group: SSH, which holds the tunnel, would outlive Ray's command.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -116,8 +128,8 @@ class Launcher:
 _RAY = tuple(module_command("ray.scripts.scripts"))
 
 
-def answers(address: str) -> bool:
-    """Say whether a dashboard answers at an address."""
+def is_dashboard_up(address: str) -> bool:
+    """Return whether a dashboard answers at a URL."""
     import requests
 
     headers = auth_headers(address)
@@ -128,8 +140,8 @@ def answers(address: str) -> bool:
     return bool(reply.ok)
 
 
-def list_nodes(address: str) -> list[str]:
-    """Return the addresses of the nodes that are alive, as the dashboard knows them."""
+def list_node_addresses(address: str) -> list[str]:
+    """Return the addresses of the nodes that are alive, according to the dashboard."""
     import requests
 
     headers = auth_headers(address)
@@ -142,7 +154,7 @@ def list_nodes(address: str) -> list[str]:
 
 
 def _cause(output: str) -> str:
-    """Return the line of the launcher's output that says most."""
+    """Return the most informative line of the launcher's output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if "rror" in line or "!!!" in line or "denied" in line]
     return (telling or lines or ["no reason given"])[-1].strip("! ")[:200]

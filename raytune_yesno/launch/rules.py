@@ -1,8 +1,8 @@
-"""What every cluster's definition must obey, beyond what its launcher would itself refuse.
+"""Rules for the definition of a cluster, beyond the checks of its launcher.
 
-Ray's validation finds unknown keys at the top, wrong types and a missing head node type. It does
-not find a missing region, a port open to the world, a machine setting that does not exist, or
-versions that do not fit together: those are found when a machine that costs money has started.
+Ray's validation finds unknown keys at the top level, wrong types and a missing head node type. It
+does not find a missing region, a port open to the world, an unknown node setting, or versions that
+do not match. Without these rules, such errors appear after a node that costs money has started.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from raytune_yesno.launch.clouds import check_aws, check_azure, check_gcp
 from raytune_yesno.launch.definition import (
     EDIT_MARK,
     Definition,
-    find_misshapen,
+    find_wrong_types,
     read_documents,
     walk_values,
 )
@@ -27,7 +27,7 @@ from raytune_yesno.launch.versions import PYTHON, ray_version
 
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (its name)
 
-_PLACES: Mapping[str, tuple[str, ...]] = {
+_REQUIRED_PROVIDER_KEYS: Mapping[str, tuple[str, ...]] = {
     "aws": ("region",),
     "gcp": ("region", "availability_zone", "project_id"),
     "azure": ("location", "resource_group"),
@@ -42,24 +42,24 @@ _CLOUDS: Mapping[str, Callable[[Definition], Iterator[str]]] = {
 
 
 def check_definition(path: str | Path) -> list[str]:
-    """Return what is wrong with a cluster's YAML, a line each; nothing if it is good.
+    """Return the problems of a cluster's YAML, one line each; an empty list if it is good.
 
-    Nothing is started and nothing asked of any cloud.
+    Nothing is started, and no cloud is asked.
     """
     path = Path(path)
     try:
         documents = read_documents(path)
     except InputError as error:
         return [str(error)]
-    unfilled: dict[str, str] = {}  # an alias has the value stand in several places
+    unfilled: dict[str, str] = {}  # an alias repeats a value under several keys
     for document in documents:
         for key, value in walk_values(document):
             if isinstance(value, str) and EDIT_MARK in value:
-                unfilled.setdefault(value, f"{path}: {key}: {value!r} is still to be filled in")
+                unfilled.setdefault(value, f"{path}: {key}: {value!r} must be filled in")
     if documents and all(isinstance(item, Mapping) and "kind" in item for item in documents):
-        found = iter([*find_misshapen(documents)] or check_manifests(documents))
+        found = iter([*find_wrong_types(documents)] or check_manifests(documents))
     elif len(documents) != 1 or not isinstance(documents[0], Mapping):
-        return [f"{path}: one mapping is expected, with cluster_name, provider and so on"]
+        return [f"{path}: expected one mapping with cluster_name, provider and so on"]
     else:
         found = check_ray_definition(Definition(path, documents[0]))
     lines = list(unfilled.values()) + [f"{path}: {problem}" for problem in found]
@@ -67,15 +67,15 @@ def check_definition(path: str | Path) -> list[str]:
 
 
 def check_ray_definition(definition: Definition) -> Iterator[str]:
-    """Yield what is wrong with a definition for Ray's launcher."""
+    """Yield the problems of a definition for Ray's launcher."""
     refused = ask_ray(definition.raw)
     if refused:
         yield refused
-        return  # what comes next may rely on the shape
-    if misshapen := [*find_misshapen(definition.raw)]:
+        return  # the other checks rely on the types
+    if misshapen := [*find_wrong_types(definition.raw)]:
         yield from misshapen
         return
-    yield from check_place(definition)
+    yield from check_provider(definition)
     yield from check_workers(definition)
     yield from check_start_commands(definition)
     yield from check_token(definition)
@@ -87,13 +87,13 @@ def check_ray_definition(definition: Definition) -> Iterator[str]:
 
 
 def ask_ray(raw: Mapping[str, Any]) -> str | None:
-    """Return why Ray's own validation refuses a definition, in one line; None if it does not."""
+    """Return why Ray's validation rejects a definition, in one line; None if it accepts it."""
     from raytune_yesno.cluster.ray_private import autoscaler_util
 
     said = io.StringIO()
     logging.getLogger(autoscaler_util.__name__).setLevel(logging.WARNING)
     try:
-        # Ray's launcher prints, and ends the process where it finds a field unsuited to a provider.
+        # Ray prints, and ends the process if a field does not fit the provider.
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             autoscaler_util.validate_config(autoscaler_util.prepare_config(dict(raw)))
     except (Exception, SystemExit) as error:
@@ -107,80 +107,80 @@ def ask_ray(raw: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_place(definition: Definition) -> Iterator[str]:
-    """Ray would fill in a region of its own choice."""
+def check_provider(definition: Definition) -> Iterator[str]:
+    """Check that the provider is known and its keys are set."""
     kind = definition.provider_type
-    if kind not in _PLACES:
-        known = ", ".join(_PLACES)
-        yield f"provider.type: {kind!r} is none that is known here ({known})"
-    for key in _PLACES.get(kind, ()):
+    if kind not in _REQUIRED_PROVIDER_KEYS:
+        known = ", ".join(_REQUIRED_PROVIDER_KEYS)
+        yield f"provider.type: {kind!r} is not supported; give one of {known}"
+    for key in _REQUIRED_PROVIDER_KEYS.get(kind, ()):
         if definition.provider.get(key) in (None, "", []):
-            yield f"provider.{key}: it is missing"
+            yield f"provider.{key}: missing; Ray would choose one, or fail"
 
 
 def check_workers(definition: Definition) -> Iterator[str]:
-    """Workers come on demand and go when idle; what runs trials is not the head alone."""
-    most = definition.raw.get("max_workers")
+    """Check that workers start on demand and end when idle, and that the head runs no trials."""
+    max_workers = definition.raw.get("max_workers")
     if definition.provider_type == "local":
         return  # Ray counts the addresses
-    if not most:
-        yield "max_workers: say how many workers there may be at most"
-        most = 0
+    if not max_workers:
+        yield "max_workers: missing; set the largest number of workers"
+        max_workers = 0
     idle = definition.raw.get("idle_timeout_minutes")
     if not idle:
-        yield "idle_timeout_minutes: without it, who pays for idle workers does not see it here"
+        yield "idle_timeout_minutes: missing; set how long idle workers, which cost money, are kept"
     for name, node_type in definition.node_types.items():
         key = f"available_node_types.{name}"
-        least = node_type.get("min_workers", 0)
-        own_most = node_type.get("max_workers", most)
-        if least > own_most:
-            yield f"{key}: min_workers {least} is more than max_workers {own_most}"
+        min_own = node_type.get("min_workers", 0)
+        max_own = node_type.get("max_workers", max_workers)
+        if min_own > max_own:
+            yield f"{key}: min_workers {min_own} is more than max_workers {max_own}"
         if name == definition.head_type and node_type.get("max_workers") != 0:
-            yield f"{key}.max_workers: it must be 0, or further heads are started as workers"
-        if name != definition.head_type and own_most > most:
-            yield f"{key}.max_workers: {own_most} is more than all workers together, {most}"
+            yield f"{key}.max_workers: set it to 0, or further heads start as workers"
+        if name != definition.head_type and max_own > max_workers:
+            yield f"{key}.max_workers: {max_own} exceeds max_workers of the cluster, {max_workers}"
 
 
 def check_start_commands(definition: Definition) -> Iterator[str]:
-    """The commands that start Ray must say what Ray's defaults leave open."""
+    """Check the commands that start Ray; Ray's defaults are not safe enough."""
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         starts = [line for line in definition.commands(key) if "ray start" in line]
         if len(starts) != 1:
-            yield f"{key}: exactly one command with `ray start` is expected"
+            yield f"{key}: expected exactly one command with `ray start`"
             continue
         (start,) = starts
         host = re.search(r"--dashboard-host[= ]?(\S+)", start)
         if host and host[1] not in ("127.0.0.1", "localhost"):
-            yield f"{key}: --dashboard-host={host[1]}: leave it out; it is reached by SSH tunnel"
+            yield f"{key}: --dashboard-host={host[1]}: remove it; use an SSH tunnel"
         if key.startswith("head"):
             yield from _check_head_start(definition, start)
         elif "$RAY_HEAD_IP" not in start:
-            yield f"{key}: `ray start` needs --address=$RAY_HEAD_IP:PORT"
+            yield f"{key}: add --address=$RAY_HEAD_IP:PORT to `ray start`"
 
 
 def _check_head_start(definition: Definition, start: str) -> Iterator[str]:
     key = "head_start_ray_commands"
     if "--autoscaling-config" not in start:
-        yield f"{key}: without --autoscaling-config=~/ray_bootstrap_config.yaml no worker comes"
+        yield f"{key}: add --autoscaling-config=~/ray_bootstrap_config.yaml, or no worker starts"
     if "--disable-usage-stats" not in start and "RAY_USAGE_STATS_ENABLED=0" not in start:
-        yield f"{key}: add --disable-usage-stats, or the cluster reports to Ray's makers"
+        yield f"{key}: add --disable-usage-stats, or the cluster sends usage reports"
     if definition.provider_type == "local" and "RAY_enable_autoscaler_v2=0" not in start:
-        yield f"{key}: export RAY_enable_autoscaler_v2=0 before `ray start`, or no worker comes"
+        yield f"{key}: export RAY_enable_autoscaler_v2=0 before `ray start`, or no worker starts"
 
 
 def check_token(definition: Definition) -> Iterator[str]:
-    """Whoever reaches a port of Ray's without a token runs code there."""
+    """Check that Ray asks for a token: without one, whoever reaches its ports runs code."""
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         for command in definition.commands(key):
             if "ray start" in command and "RAY_AUTH_MODE=token" not in command:
                 yield f"{key}: export RAY_AUTH_MODE=token before `ray start`"
     mounts = definition.raw.get("file_mounts") or {}
     if TOKEN_FILE not in mounts:
-        yield f"file_mounts: {TOKEN_FILE} is missing; all nodes need the same token"
+        yield f"file_mounts: {TOKEN_FILE} is missing; add it for all nodes"
 
 
 def check_versions(definition: Definition) -> Iterator[str]:
-    """Ray refuses nodes of another Ray or Python, but not before they have started."""
+    """Check the versions of Ray and Python, which Ray itself checks only after the start."""
     texts = list(definition.all_commands)
     texts += [(key, str(value)) for key, value in walk_values(definition.raw.get("docker"))]
     pinned = False
@@ -189,26 +189,26 @@ def check_versions(definition: Definition) -> Iterator[str]:
             yield f"{key}: {problem}"
         pinned |= f"=={ray_version()}" in text or "rayproject/ray" in text or "-r " in text
     if not pinned and definition.provider_type != "local":
-        yield f"setup_commands: nothing installs ray=={ray_version()} or a list of versions"
+        yield f"setup_commands: install ray=={ray_version()} or a constraints file"
 
 
 def find_other_versions(text: str) -> Iterator[str]:
-    """Yield the versions of Ray and Python in a text that are not the project's."""
+    """Yield the versions of Ray and Python in a text that differ from the project's."""
     ours = ray_version()
     for image, tag in re.findall(r"(rayproject/ray[\w-]*)(?::([\w.-]+))?", text):
         python = "py" + PYTHON.replace(".", "")
         if not re.fullmatch(rf"{re.escape(ours)}-{python}(-.*)?", tag):
-            yield f"image {image}:{tag or 'latest'}: it must be {image}:{ours}-{python}…"
+            yield f"image {image}:{tag or 'latest'}: use {image}:{ours}-{python}…"
     for pin in re.findall(r"(?<![\w-])ray(?:\[[\w,]+\])?(==[\w.*]+|[<>~]=?[\w.*]+)", text):
         if pin != f"=={ours}":
-            yield f"ray{pin}: this machine has {ours}, and all must have the same"
+            yield f"ray{pin}: this machine has {ours}; install the same on all nodes"
     for python in re.findall(r"python[ =]+=?(3\.\d+)", text):
         if python != PYTHON:
-            yield f"python {python}: the versions were pinned with {PYTHON}"
+            yield f"python {python}: the versions are pinned for {PYTHON}; use that"
 
 
 def check_mounts(definition: Definition) -> Iterator[str]:
-    """What is to be copied to the nodes must be here."""
+    """Check that the files to copy to the nodes exist on this machine."""
     for remote, local in (definition.raw.get("file_mounts") or {}).items():
         if remote != TOKEN_FILE and not Path(str(local)).expanduser().exists():
-            yield f"file_mounts.{remote}: {local} does not exist here"
+            yield f"file_mounts.{remote}: {local} does not exist on this machine"

@@ -1,7 +1,8 @@
-"""The versions that every node of a cluster runs, and that scripts/quickstart installs.
+"""The versions that every node of a cluster runs and that scripts/quickstart installs.
 
-``cluster/constraints.txt`` pins all packages to what was tested together; nowhere else is a version
-chosen. To test the newest that ``pyproject.toml`` allows, with Python 3.11, and pin these:
+``cluster/constraints.txt`` pins all packages to versions that were tested together. No other file
+chooses a version. To test the newest versions that ``pyproject.toml`` allows, with Python 3.11, and
+pin them:
 
     export CONSTRAINTS=/dev/null VENV=/tmp/newest
     scripts/test && $VENV/bin/python -m raytune_yesno.launch.versions >cluster/constraints.txt
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 
 PYTHON = "3.11"
-"""Python of the nodes: the one that the constraints were made with."""
+"""Python version of the nodes, for which the constraints were made."""
 
 PROJECT = "raytune-yesno"
 EXTRAS = ("cluster", "search", "aws", "gcp")
@@ -20,17 +21,17 @@ EXTRAS = ("cluster", "search", "aws", "gcp")
 
 
 def ray_version() -> str:
-    """Return the version of Ray that is installed here, which the nodes must have, too."""
+    """Return the version of Ray installed here, which the nodes must have too."""
     return version("ray")
 
 
 def read_pins(text: str) -> dict[str, str]:
-    """Return the packages that a list of constraints names, and their versions."""
+    """Return the packages and versions of a constraints file."""
     return dict(re.findall(r"^([\w.-]+)==(\S+)$", text, flags=re.M))
 
 
 def pin_installed() -> dict[str, str]:
-    """Return the project's dependencies, direct or not, with the versions installed here."""
+    """Return the project's direct and indirect dependencies with their installed versions."""
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [(PROJECT, frozenset(EXTRAS))]
@@ -42,7 +43,7 @@ def pin_installed() -> dict[str, str]:
         try:
             found = distribution(name)
         except PackageNotFoundError:
-            continue  # an extra of an extra's that nobody installed
+            continue  # an indirect extra that is not installed
         if name != PROJECT:
             pins[name] = found.version
         waiting += _read_requirements(found.requires or [], extras)
@@ -52,7 +53,7 @@ def pin_installed() -> dict[str, str]:
 def _read_requirements(
     requirements: list[str], extras: frozenset[str]
 ) -> list[tuple[str, frozenset[str]]]:
-    """Return the names and extras of those requirements that hold here, with these extras."""
+    """Return the names and extras of the requirements that apply here with these extras."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -66,7 +67,7 @@ def _read_requirements(
 
 
 def format_pins(pins: Mapping[str, str]) -> str:
-    """Return the file of constraints."""
+    """Return the text of a constraints file."""
     head = (
         f"# What scripts/quickstart and every node install, with Python {PYTHON}: versions tested\n"
         "# together. Made by `python -m raytune_yesno.launch.versions`; do not edit.\n"

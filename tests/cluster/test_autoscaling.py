@@ -1,4 +1,4 @@
-"""Workers come when trials wait and go when idle: Ray's autoscaler (v2) with its fake provider."""
+"""Workers start when trials wait and end when idle: autoscaler v2 with its fake provider."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from raytune_yesno.study import load
 pytestmark = pytest.mark.cluster
 
 
-def test_workers_come_for_a_study_and_go_after_it(tmp_path: Path) -> None:
+def test_workers_start_for_a_study_and_end_after_it(tmp_path: Path) -> None:
     script = ROOT / "tests" / "helpers" / "autoscaled.py"
     with own_home() as environment:
         told = run_apart(
@@ -26,7 +26,7 @@ def test_workers_come_for_a_study_and_go_after_it(tmp_path: Path) -> None:
     seen = json.loads(line.removeprefix("SEEN "))
     assert seen["code"] == 0
     assert seen["began_with"] == 1  # the head, on which no trial runs
-    assert {"up_s", "down_s"} <= set(seen)  # two workers came, and both went
+    assert {"up_s", "down_s"} <= set(seen)  # two workers started and ended
     study = load(tmp_path / "study")
     assert {trial.status for trial in study.trial_list} <= {"done", "stopped"}
     assert study.epochs["node"].nunique() == 2

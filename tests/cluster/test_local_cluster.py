@@ -1,4 +1,4 @@
-"""Two nodes on this machine: started, looked at, used by a study, ended. No root is needed."""
+"""A local cluster of two nodes: start, check, run a study, end. Needs no root."""
 
 import json
 import os
@@ -31,7 +31,7 @@ HOME = tempfile.mkdtemp(prefix="lc-", dir="/tmp")  # short: sockets lie below
 
 @dataclass
 class Local:
-    """A local cluster and how to talk to it."""
+    """The environment of a local cluster, and commands in it."""
 
     environment: dict[str, str]
 
@@ -62,12 +62,12 @@ def local() -> Iterator[Local]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
-        told = cluster.run("raytune_yesno.cluster.local", "up", "2", "--num-cpus", "1")
-        (exports,) = (line for line in told.splitlines() if "export" in line)
-        cluster.environment |= dict(word.split("=") for word in exports.split()[1:])
+        words = ("cluster", "up", "2", "--num-cpus", "1", "--json")
+        told = cluster.run("raytune_yesno.cli", *words)
+        cluster.environment |= json.loads(told.splitlines()[-1])["environment"]
         yield cluster
     finally:
-        cluster.run("raytune_yesno.cluster.local", "down")
+        cluster.run("raytune_yesno.cli", "cluster", "down")
         left = find_marked()
         kept = list(Path(HOME).glob("raytune-*"))
         subprocess.run(["rm", "-rf", HOME], check=True)
@@ -75,7 +75,7 @@ def local() -> Iterator[Local]:
         assert kept == []
 
 
-def test_the_token_is_the_users_alone(local: Local) -> None:
+def test_only_the_user_can_read_the_token(local: Local) -> None:
     token = Path(HOME) / ".ray" / "auth_token"
     assert token.stat().st_mode & 0o777 == 0o600
     folder = Path(HOME) / f"raytune-{os.getuid()}"
@@ -86,19 +86,19 @@ def test_the_token_is_the_users_alone(local: Local) -> None:
     assert [path for path in logs if secret in path.read_bytes()] == []
 
 
-def test_no_process_shows_the_token(local: Local) -> None:
+def test_no_command_line_shows_the_token(local: Local) -> None:
     secret = (Path(HOME) / ".ray" / "auth_token").read_text()
     commands = find_marked()
     assert sum("/raylet --" in command for command in commands) == 2
     assert not any(secret in command for command in commands)
 
 
-def test_a_second_one_is_refused(local: Local) -> None:
-    told = local.run("raytune_yesno.cluster.local", "up", "2", code=2)
-    assert "a cluster runs already" in told
+def test_a_second_cluster_is_refused(local: Local) -> None:
+    told = local.run("raytune_yesno.cli", "cluster", "up", "2", code=2)
+    assert "raytune-yesno cluster down" in told
 
 
-def test_who_has_no_token_does_not_get_in(local: Local) -> None:
+def test_access_without_a_token_is_refused(local: Local) -> None:
     with tempfile.TemporaryDirectory() as nobody:
         told = local.run(
             "raytune_yesno.cli",
@@ -109,15 +109,14 @@ def test_who_has_no_token_does_not_get_in(local: Local) -> None:
             HOME=nobody,
             RAY_AUTH_MODE="disabled",
         )
-        assert "problem cluster: --address" in told
+        assert "problem cluster: RAY_ADDRESS=" in told
 
 
-def test_doctor_finds_nothing_wrong(local: Local, tmp_path: Path) -> None:
+def test_doctor_finds_no_problem(local: Local, tmp_path: Path) -> None:
     checks = local.doctor(out=str(tmp_path / "studies" / "first"))
     assert {check["status"] for check in checks.values()} == {"ok"}
-    assert checks["cluster"]["said"] == "2 nodes, 2 of 2 CPU free"
-    assert checks["nodes"]["said"] == "the same versions on all 2"
-    assert checks["storage"]["said"].startswith("2 of 2 nodes read and write")
+    assert "2 of 2 CPU" in checks["cluster"]["said"]
+    assert "2 of 2 nodes" in checks["storage"]["said"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +137,7 @@ ray.util.remove_placement_group(ray.util.get_placement_group("held"))
 """
 
 
-def test_doctor_finds_what_ended_jobs_have_left(local: Local, tmp_path: Path) -> None:
+def test_doctor_finds_leftovers_of_ended_jobs(local: Local, tmp_path: Path) -> None:
     def python(text: str) -> None:
         script = tmp_path / "script.py"
         script.write_text(text)
@@ -148,7 +147,7 @@ def test_doctor_finds_what_ended_jobs_have_left(local: Local, tmp_path: Path) ->
     python(LEFT_OVER)
     checks = local.doctor(code=1)
     assert checks["placement groups"]["status"] == "problem"
-    assert checks["placement groups"]["said"] == "1 of ended jobs, which hold 1 CPU"
+    assert checks["placement groups"]["said"].startswith("1 ")
     assert checks["actors"]["status"] == "warn"
     assert "stays (process " in checks["actors"]["said"]
     python(TAKE_AWAY)

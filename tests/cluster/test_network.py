@@ -1,4 +1,4 @@
-"""The interface that gloo is told to take."""
+"""The network interface of gloo."""
 
 import importlib
 import os
@@ -8,22 +8,22 @@ import pytest
 import ray
 import ray.util
 
-from raytune_yesno.cluster.network import VARIABLE, choose_interface
+from raytune_yesno.cluster.network import INTERFACE_VARIABLE, choose_interface
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
-def test_is_the_one_of_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")  # so that what is set here goes with the test
-    monkeypatch.delenv(VARIABLE)
+def test_the_interface_has_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(INTERFACE_VARIABLE, "")  # so that monkeypatch restores it
+    monkeypatch.delenv(INTERFACE_VARIABLE)
     psutil: Any = importlib.import_module("psutil")
     choose_interface()
-    chosen = os.environ[VARIABLE]
-    held = {one.address for one in psutil.net_if_addrs()[chosen]}
+    chosen = os.environ[INTERFACE_VARIABLE]
+    held = {entry.address for entry in psutil.net_if_addrs()[chosen]}
     assert ray.util.get_node_ip_address() in held
 
 
-def test_stays_where_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "eth7")
+def test_an_interface_in_the_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(INTERFACE_VARIABLE, "eth7")
     choose_interface()
-    assert os.environ[VARIABLE] == "eth7"
+    assert os.environ[INTERFACE_VARIABLE] == "eth7"

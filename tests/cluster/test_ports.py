@@ -1,7 +1,7 @@
-"""What a stranger on the network gets from Ray as our scripts and files start it.
+"""What another machine on the network gets from Ray's ports without the token.
 
-Each is started on machines of its own, and another one asks all 65535 ports of each
-(see helpers/port_scan.py).
+Each cluster runs on hosts of its own; another host asks all 65535 TCP ports of each
+(helpers/port_scan.py).
 """
 
 import json
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 ADDRESSES = {"head": "10.77.0.1", "worker": "10.77.0.2", "stranger": "10.77.0.9"}
 SSH = 22
 HEALTH = {"GET /api/local_raylet_healthz": "200 OK"}
-# A session with two actors, which stay; its end is that of its standard input.
+# A session with two actors. It ends when its standard input is closed.
 ACTORS = """
 import sys
 import ray
@@ -50,7 +50,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def run_actors(
     hosts: Hosts, address: str | None, num_cpus: int | None = None, **more: str
 ) -> Iterator[None]:
-    """Keep two actors on the cluster at an address, or on one of the session's own."""
+    """Keep two actors on the cluster at an address, or on a new local cluster."""
     script = ACTORS.format(address=address, num_cpus=num_cpus)
     process = subprocess.Popen(
         hosts.command("head", sys.executable, "-c", script),
@@ -69,7 +69,7 @@ def run_actors(
 
 
 def scan(hosts: Hosts, name: str, token: str = "") -> list[dict[str, Any]]:
-    """Return what the stranger gets from a machine's ports."""
+    """Return what the stranger's host gets from the ports of another host."""
     words = [
         sys.executable,
         str(ROOT / "tests/helpers/port_scan.py"),
@@ -77,14 +77,14 @@ def scan(hosts: Hosts, name: str, token: str = "") -> list[dict[str, Any]]:
         *([token] if token else []),
     ]
     found: list[dict[str, Any]] = json.loads(hosts.check("stranger", *words).splitlines()[-1])
-    for port in found:  # for who runs this with -s, or looks for why it failed
+    for port in found:  # for -s, and for the report of a failure
         print(name, port)
     assert found[0]["port"] == SSH  # the stranger reaches the machine
     return found[1:]
 
 
 def count_listening(hosts: Hosts, name: str) -> int:
-    """Return on how many ports something other than sshd listens, loopback included."""
+    """Count the listening sockets, loopback included, except those of sshd."""
     return len([line for line in list_sockets(hosts, name) if "sshd" not in line])
 
 
@@ -92,7 +92,7 @@ def list_sockets(hosts: Hosts, name: str) -> list[str]:
     return [line for line in hosts.check(name, "ss", "-Htlnp").splitlines() if line.strip()]
 
 
-def test_a_study_on_one_machine_is_seen_by_that_machine_alone(hosts: Hosts) -> None:
+def test_a_study_on_one_machine_opens_no_port(hosts: Hosts) -> None:
     with run_actors(hosts, None, num_cpus=2):
         assert count_listening(hosts, "head") > 5
         assert scan(hosts, "head") == []
@@ -100,8 +100,8 @@ def test_a_study_on_one_machine_is_seen_by_that_machine_alone(hosts: Hosts) -> N
     assert find_reports(hosts, "head") == []
 
 
-def test_a_local_cluster_is_seen_by_its_machine_alone(hosts: Hosts) -> None:
-    local = (sys.executable, "-m", "raytune_yesno.cluster.local")
+def test_a_local_cluster_opens_no_port(hosts: Hosts) -> None:
+    local = (sys.executable, "-m", "raytune_yesno", "cluster")
     hosts.check("head", *local, "up", "2", "--num-cpus", "1", PYTHONPATH=str(ROOT))
     try:
         assert count_listening(hosts, "head") > 10
@@ -112,7 +112,7 @@ def test_a_local_cluster_is_seen_by_its_machine_alone(hosts: Hosts) -> None:
         hosts.check("head", *local, "down", PYTHONPATH=str(ROOT))
 
 
-def test_machines_of_ones_own_ask_for_the_token(
+def test_an_onprem_cluster_asks_for_the_token(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = hosts.work / "auth_token"
@@ -130,7 +130,7 @@ def test_machines_of_ones_own_ask_for_the_token(
                     check_ports(scan(hosts, name, given))
                 check_token_is_hidden(hosts, name)
                 assert find_reports(hosts, name) == []
-            # The stranger's questions have ended nothing, and who has the token gets answers.
+            # The scan ended nothing, and callers with the token get answers.
             status = (sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address)
             told = hosts.check("head", *status, RAY_AUTH_MODE="token")
             assert "2 node_" in told or told.count("node_") == 2, told
@@ -140,7 +140,7 @@ def test_machines_of_ones_own_ask_for_the_token(
 
 
 def start_command(name: str) -> str:
-    """Return what cluster/onprem.yaml starts Ray with, but for the autoscaler."""
+    """Return the command of cluster/onprem.yaml that starts Ray, without the autoscaler."""
     definition = yaml.safe_load((ROOT / "cluster/onprem.yaml").read_text())
     command = str(definition[f"{name}_start_ray_commands"][-1])
     command = command.replace("--autoscaling-config=~/ray_bootstrap_config.yaml", "")
@@ -148,7 +148,7 @@ def start_command(name: str) -> str:
 
 
 def check_ports(found: list[dict[str, Any]]) -> None:
-    """Fail unless all ports are Ray's, and refuse every question but the one for health."""
+    """Assert that all ports are Ray's and refuse every request except for health."""
     assert {port["speaks"] for port in found} == {"gRPC", "HTTP"}
     for port in found:
         assert port["open"] in ({}, HEALTH), port
@@ -159,7 +159,7 @@ def check_ports(found: list[dict[str, Any]]) -> None:
 
 
 def check_token_is_hidden(hosts: Hosts, name: str) -> None:
-    """Fail unless the token is the user's alone, in no log and no process list."""
+    """Assert that only the user can read the token, and no log or process list has it."""
     assert hosts.check(name, "stat", "-c", "%a", "/root/.ray/auth_token").strip() == "600"
     token = hosts.check(name, "cat", "/root/.ray/auth_token").strip()
     assert len(token) == 64
@@ -169,5 +169,5 @@ def check_token_is_hidden(hosts: Hosts, name: str) -> None:
 
 
 def find_reports(hosts: Hosts, name: str) -> list[str]:
-    """Return the files with what Ray has sent, or would have, to its makers."""
+    """Return the files of Ray's usage reports."""
     return hosts.check(name, "bash", "-c", "find /tmp/ray* -name usage_stats.json").splitlines()

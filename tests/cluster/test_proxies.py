@@ -1,4 +1,4 @@
-"""Proxies of the environment: neither the cluster nor its token goes through one."""
+"""Requests to a cluster use no proxy of the environment, so none sees the token."""
 
 import json
 import os
@@ -13,18 +13,18 @@ import pytest
 import requests
 from helpers.recording_proxy import RecordingProxy, record_proxy
 
+from raytune_yesno import cli
 from raytune_yesno.cluster.proxies import direct_variables, find_host, reach_directly
 from raytune_yesno.cluster.token import auth_headers, ensure_token
-from raytune_yesno.commands.launch import main
 from raytune_yesno.errors import InputError
-from raytune_yesno.launch.job import Job, SilenceError
-from raytune_yesno.launch.ray_up import answers, list_nodes
+from raytune_yesno.launch.job import HeadUnreachableError, Job
+from raytune_yesno.launch.ray_up import is_dashboard_up, list_node_addresses
 
 _GRPC = "no_grpc_proxy"
 
 
 class Dashboard(BaseHTTPRequestHandler):
-    """Answers what a dashboard of Ray's is asked first, and notes the headers."""
+    """A Ray dashboard that answers the first requests and records their headers."""
 
     seen: list[str | None]
 
@@ -44,7 +44,7 @@ class Dashboard(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingProxy]:
-    """Run a proxy that every variable names; give the user a home with a token."""
+    """Run a proxy that all variables name, and make a home with a token."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -57,7 +57,7 @@ def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording
 
 @pytest.fixture
 def dashboard() -> Iterator[str]:
-    """Run a dashboard; return its address."""
+    """Run a dashboard; yield its address."""
     Dashboard.seen = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Dashboard) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -67,19 +67,19 @@ def dashboard() -> Iterator[str]:
         thread.join()
 
 
-def test_the_proxy_would_be_asked(proxy: RecordingProxy, dashboard: str) -> None:
+def test_other_requests_use_the_proxy(proxy: RecordingProxy, dashboard: str) -> None:
     assert requests.get(dashboard, timeout=10).status_code == 502
     assert len(proxy.received) == 1
 
 
-def test_a_dashboard_is_asked_directly(proxy: RecordingProxy, dashboard: str) -> None:
+def test_requests_to_a_dashboard_use_no_proxy(proxy: RecordingProxy, dashboard: str) -> None:
     token = (Path.home() / ".ray" / "auth_token").read_text()
-    assert answers(dashboard)
-    assert list_nodes(dashboard) == ["127.0.0.1"]
+    assert is_dashboard_up(dashboard)
+    assert list_node_addresses(dashboard) == ["127.0.0.1"]
     Job(dashboard, "none")
-    for name in ("localhost", "[::1]"):  # where nothing listens, the proxy is not asked, either
-        assert not answers(f"http://{name}:9")
-    with pytest.raises(SilenceError):
+    for name in ("localhost", "[::1]"):  # the proxy is not asked if nothing listens, either
+        assert not is_dashboard_up(f"http://{name}:9")
+    with pytest.raises(HeadUnreachableError):
         Job("http://127.0.0.1:9", "none")
     assert set(Dashboard.seen) == {f"Bearer {token}"}
     assert proxy.received == []
@@ -88,33 +88,34 @@ def test_a_dashboard_is_asked_directly(proxy: RecordingProxy, dashboard: str) ->
 def test_a_launch_reaches_a_dashboard_on_loopback(
     proxy: RecordingProxy, dashboard: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--address", dashboard, "--shared", "/shared", "--check", "--", "tune"]
-    assert main(words) == 0, capsys.readouterr().err
+    words = ["launch", "--address", dashboard, "--shared", "/shared", "--check", "--", "tune"]
+    assert cli.main(words) == 0, capsys.readouterr().err
     assert proxy.received == []
 
 
 def test_the_token_does_not_leave_the_machine_in_clear(
     proxy: RecordingProxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither to a proxy nor to the dashboard itself; 192.0.2.1 is nobody's."""
+    """Neither to a proxy nor to the dashboard itself; 192.0.2.1 is reserved for tests."""
     address = "http://192.0.2.1:8265"
-    assert main(["--address", address, "--shared", "/shared", "--check", "--", "tune"]) == 2
+    words = ["launch", "--address", address, "--shared", "/shared", "--check", "--", "tune"]
+    assert cli.main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert address in line
     assert "unencrypted" in line
-    for call in (answers, list_nodes, lambda url: Job(url, "none"), auth_headers):
+    for call in (is_dashboard_up, list_node_addresses, lambda url: Job(url, "none"), auth_headers):
         with pytest.raises(InputError, match="unencrypted"):
             call(address)
     assert auth_headers("https://192.0.2.1:8265").keys() == {"Authorization"}
     assert proxy.received == []
 
 
-def test_without_a_token_nothing_can_leak(proxy: RecordingProxy) -> None:
+def test_without_a_token_no_header_is_sent(proxy: RecordingProxy) -> None:
     (Path.home() / ".ray" / "auth_token").unlink()
     assert auth_headers("http://192.0.2.1:8265") == {}
 
 
-def test_this_machines_own_addresses_are_no_other_machine(proxy: RecordingProxy) -> None:
+def test_the_token_may_be_sent_to_this_machines_addresses(proxy: RecordingProxy) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing
@@ -133,8 +134,8 @@ def test_other_hosts_keep_their_proxy(proxy: RecordingProxy) -> None:
 
 
 @pytest.mark.ray
-def test_a_cluster_without_a_dashboard_asks_none(ray_cluster: str) -> None:
-    """Ray Train's workers would ask whoever listens on the dashboard's usual port."""
+def test_a_cluster_without_a_dashboard_sends_no_request(ray_cluster: str) -> None:
+    """By default Ray Train's workers would ask port 8265, whoever listens there."""
     import ray
     from ray.util.state import get_actor
 
@@ -151,7 +152,9 @@ def test_a_cluster_without_a_dashboard_asks_none(ray_cluster: str) -> None:
 
 
 @pytest.mark.parametrize("names", [("no_proxy",), ("NO_PROXY",), ("no_proxy", "NO_PROXY")])
-def test_the_users_exceptions_stay(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_exceptions_are_kept(
+    names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in names:
@@ -167,7 +170,7 @@ def test_the_users_exceptions_stay(names: tuple[str, ...], monkeypatch: pytest.M
     assert {"one.example", "head", "127.0.0.1"} <= set(os.environ[_GRPC].split(","))
 
 
-def test_a_jobs_nodes_keep_their_own_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nodes_of_a_job_keep_their_own_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray._private.utils import update_envs
 
     monkeypatch.delenv("no_proxy", raising=False)
@@ -176,7 +179,7 @@ def test_a_jobs_nodes_keep_their_own_exceptions(monkeypatch: pytest.MonkeyPatch)
     for name in variables:
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.delenv("no_proxy")
-    update_envs(variables)  # as a node does
+    update_envs(variables)  # as on a node
     for name in ("no_proxy", "NO_PROXY"):
         assert {"bucket.example", "10.0.0.1", "127.0.0.1"} <= set(os.environ[name].split(","))
 
@@ -194,5 +197,5 @@ def test_a_jobs_nodes_keep_their_own_exceptions(monkeypatch: pytest.MonkeyPatch)
         ("", ""),
     ],
 )
-def test_an_address_names_a_host(address: str, host: str) -> None:
+def test_find_host(address: str, host: str) -> None:
     assert find_host(address) == host

@@ -1,4 +1,7 @@
+"""Sessions: which cluster is used, with which resources, token and signal handlers."""
+
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -30,17 +33,17 @@ def test_an_address_where_nothing_listens_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(InputError, match=f"--address {address}: no Ray cluster answers"):
+        with pytest.raises(InputError, match=f"--address {address}: "):
             ray_session(address).__enter__()
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", "127.0.0.1:99999", "[::1]:x"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(InputError, match="no Ray cluster answers there"):
+def test_an_invalid_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"--address {address}: ")):
         ray_session(address).__enter__()
 
 
-def test_the_environment_names_the_cluster_where_nothing_else_does(
+def test_the_default_address_is_in_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
@@ -49,22 +52,22 @@ def test_the_environment_names_the_cluster_where_nothing_else_does(
 
 
 @pytest.mark.ray
-def test_a_session_has_the_resources_that_were_asked_for(ray_cluster: str) -> None:
+def test_a_session_has_the_requested_resources(ray_cluster: str) -> None:
     resources = ray.cluster_resources()
     assert (resources["CPU"], resources["GPU"]) == (4, 2)
 
 
 @pytest.mark.ray
-def test_a_cluster_of_its_own_is_not_watched_for_reclaimed_nodes(ray_cluster: str) -> None:
+def test_a_local_cluster_has_no_preemption_watcher(ray_cluster: str) -> None:
     name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
     assert ray.get(ray.remote(lambda: os.environ.get(name)).remote()) == "0"
     assert name not in os.environ
 
 
-def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        command = ["tune", "--address", address, "--data", "synthetic:10"]
+        command = ["tune", "--address", address, "--data", "synthetic"]
         done = subprocess.run(
             [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
             env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
@@ -73,15 +76,14 @@ def test_a_cluster_whose_token_is_not_here_is_one_line_and_exit_2(tmp_path: Path
             check=False,
         )
     (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        f"raytune-yesno: --address {address}: the cluster there asks for a token"
-    )
+    assert line.startswith(f"raytune-yesno: --address {address}: ")
+    assert "RAY_AUTH_MODE=token" in line
     assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.ray
-def test_sigterm_is_not_left_to_rays_handler(ray_cluster: str, tmp_path: Path) -> None:
+def test_sigterm_is_handled_instead_of_by_ray(ray_cluster: str, tmp_path: Path) -> None:
     command = ["train", "--address", ray_cluster, "--data", "synthetic:10", "--epochs", "5000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "run"],
@@ -104,7 +106,7 @@ def test_sigterm_is_not_left_to_rays_handler(ray_cluster: str, tmp_path: Path) -
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_the_token_is_the_users_alone() -> None:
+def test_only_the_user_can_read_the_token() -> None:
     token = Path.home() / ".ray" / "auth_token"
     if not token.exists():
         pytest.skip("this Ray made no token")

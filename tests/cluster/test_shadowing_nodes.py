@@ -1,6 +1,6 @@
-"""Nodes that were started in a stranger's folder, and a job: no module of it is imported.
+"""Nodes and jobs that start in a folder of shadowing modules import none of them.
 
-Every variable names a proxy meanwhile, which nobody asks.
+All proxy variables name a proxy, which must receive no request.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from helpers.hosts import wait_until
 from helpers.recording_proxy import RecordingProxy, record_proxy
-from helpers.shadow import ROOT, Shadows, clean_environment, write_program
+from helpers.shadow import Shadows, clean_environment, write_program
 
 from raytune_yesno.cluster.local import MARK, end_processes, free_port
 from raytune_yesno.cluster.token import NOWHERE
@@ -29,22 +29,22 @@ from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 pytestmark = pytest.mark.cluster
 
 SMALL = ("--epochs", "1", "--set", "channels=2,3", "--set", "hidden_units=4")
-LOCAL = module_command("raytune_yesno.cluster.local")
+LOCAL = [*module_command("raytune_yesno"), "cluster"]
 
 
 class Stranger(Shadows):
-    """The folder, which is a corpus, too, and the environment of every command in it."""
+    """The folder, which is also a corpus, and the environment of every command in it."""
 
     def __init__(self, base: Path, proxy: RecordingProxy) -> None:
         super().__init__(base / "it", base / "trace")
         write_corpus(synthesize(10), self.folder)
         self.program, self.proxy = write_program(base), proxy
-        # Sockets lie below: the name is short.
+        # Short, because it holds sockets.
         self.home = tempfile.mkdtemp(prefix="sn-", dir="/tmp")
         self.environment = {"HOME": self.home, "TMPDIR": self.home, **proxy.variables}
 
     def tell(self, *words: str | Path) -> str:
-        """Run a command in the folder; return what it printed."""
+        """Run a command in the folder; return its output."""
         told = self.run(words, **self.environment).stdout
         assert self.proxy.received == []
         return told
@@ -58,7 +58,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Strang
         stranger = Stranger(tmp_path, proxy)
         try:
             yield stranger
-            assert stranger.traces == []  # of what has only now come to its end
+            assert stranger.traces == []  # also of processes that ended only now
             assert proxy.received == []
         finally:
             shutil.rmtree(stranger.home)
@@ -83,7 +83,7 @@ def test_two_nodes(stranger: Stranger, tmp_path: Path) -> None:
 
 @contextmanager
 def run_cluster(stranger: Stranger) -> Iterator[str]:
-    """Run a head with a dashboard, and a node in the folder; give the dashboard's address.
+    """Run a head with a dashboard, and a node in the folder; yield the dashboard's address.
 
     The head runs elsewhere: Ray itself runs a module there with ``python -m``.
     """
@@ -107,10 +107,10 @@ def _start_node(stranger: Stranger, role: list[str], folder: Path, mark: str) ->
     options = ["--node-ip-address=127.0.0.1", f"--temp-dir={stranger.home}/ray", "--block"]
     options += ["--object-store-memory=200000000", f"--dashboard-agent-listen-port={free_port()}"]
     words = [*module_command("raytune_yesno.cluster.loopback"), "start", *role, *options]
-    # On nodes that others start, their own environment has to name these exceptions.
+    # Nodes that others start need these exceptions in their own environment.
     direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,169.254.169.254,.internal")
     own = {MARK: mark, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job says `python`
+    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a job runs ``python``
     own |= {"PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_REPORT_URL": NOWHERE}
     with (Path(stranger.home) / ("head.log" if "--head" in role else "node.log")).open("wb") as log:
         subprocess.Popen(
@@ -129,14 +129,14 @@ def _is_listening(port: int) -> bool:
 
 
 def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
-    """Launched in the folder, with it as a corpus that travels, and a node started in it."""
+    """A job launched from the folder with the folder as corpus, on a node started in it."""
     token = Path(stranger.home) / ".ray" / "auth_token"
     token.parent.mkdir(mode=0o700)
     token.touch(mode=0o600)
     token.write_text("5" * 64)
     out = tmp_path / "home"
     with run_cluster(stranger) as address:
-        launch = (sys.executable, ROOT / "scripts/launch", "--address", address)
+        launch = (stranger.program, "launch", "--address", address)
         shared = ("--shared", tmp_path / "shared", "--out", out)
         tune = ("tune", "--data", stranger.folder, "--trials", "2", "--workers-per-trial", "2")
         told = stranger.tell(*launch, *shared, "--", *tune, *SMALL, "--json")

@@ -1,4 +1,4 @@
-"""What `doctor` finds without a cluster, and what a node answers; the rest: test_local_cluster."""
+"""``doctor`` without a cluster, and the functions that run on nodes; see test_local_cluster."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from raytune_yesno import cli
 from raytune_yesno.cluster import probe
-from raytune_yesno.cluster.shared_storage import _Spot
+from raytune_yesno.cluster.shared_storage import _Storage
 from raytune_yesno.commands import checks as doctor
 
 
@@ -26,7 +26,7 @@ def test_a_token_that_others_can_read_is_a_problem(
 
 
 def test_a_corpus_is_found_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.examine_corpus("synthetic:10").said == "10 recordings, built in"
+    assert doctor.examine_corpus("synthetic:10").status == "ok"
     assert doctor.examine_corpus(str(tmp_path / "none")).status == "problem"
     monkeypatch.delenv("YESNO_ROOT", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -36,7 +36,7 @@ def test_a_corpus_is_found_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []  # nothing was downloaded
 
 
-def test_a_problem_is_exit_1_and_each_check_a_line(
+def test_a_problem_is_exit_1_and_each_check_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -51,30 +51,39 @@ def test_a_problem_is_exit_1_and_each_check_a_line(
 def test_an_address_without_a_cluster_is_a_problem(capfd: pytest.CaptureFixture[str]) -> None:
     command = ["doctor", "--data", "synthetic:10", "--address", "127.0.0.1:1"]
     assert cli.main(command) == 1
-    assert "problem cluster: --address 127.0.0.1:1: no Ray cluster answers" in capfd.readouterr()[0]
+    assert "problem cluster: --address 127.0.0.1:1: " in capfd.readouterr()[0]
 
 
-def test_a_node_that_shares_a_folder_answers_in_it(tmp_path: Path) -> None:
+def test_files_are_exchanged_in_a_shared_folder(tmp_path: Path) -> None:
     (tmp_path / "asked").write_text("secret")
-    assert probe.meet(str(tmp_path), "asked", "answer", "secret") is None
+    assert probe.exchange_files(str(tmp_path), "asked", "answer", "secret") is None
     assert (tmp_path / "answer").read_text() == "secret"
 
 
-def test_a_node_without_the_folder_says_which_way(tmp_path: Path) -> None:
-    assert probe.meet(str(tmp_path / "none"), "a", "b", "s") == "there is no such folder there"
-    assert probe.meet(str(tmp_path), "a", "b", "s") == "it is another folder there, not shared"
+def test_an_unshared_folder_is_reported(tmp_path: Path) -> None:
+    assert (
+        probe.exchange_files(str(tmp_path / "none"), "a", "b", "s")
+        == "the folder does not exist there"
+    )
+    assert (
+        probe.exchange_files(str(tmp_path), "a", "b", "s")
+        == "it is a different folder there, not a shared one"
+    )
     (tmp_path / "a").write_text("other")
-    assert "not what is read there" in str(probe.meet(str(tmp_path), "a", "b", "s"))
+    assert "different content" in str(probe.exchange_files(str(tmp_path), "a", "b", "s"))
 
 
-def test_a_uri_is_met_in_the_same_way(tmp_path: Path) -> None:
-    place = tmp_path.as_uri()
-    assert probe.meet(place, "asked", "answer", "s") == "what is written here is not there"
-    spot = _Spot(place)
-    spot.write("asked", "s")
-    assert probe.meet(place, "asked", "answer", "s") is None
-    assert spot.read("answer") == "s"
-    spot.delete("asked")
-    spot.delete("answer")
-    spot.delete("none")  # nothing happens
+def test_files_are_exchanged_at_a_uri(tmp_path: Path) -> None:
+    uri = tmp_path.as_uri()
+    assert (
+        probe.exchange_files(uri, "asked", "answer", "s")
+        == "a file written here does not exist there"
+    )
+    storage = _Storage(uri)
+    storage.write("asked", "s")
+    assert probe.exchange_files(uri, "asked", "answer", "s") is None
+    assert storage.read("answer") == "s"
+    storage.delete("asked")
+    storage.delete("answer")
+    storage.delete("none")  # nothing happens
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.builders import write_study
-from helpers.shadow import PACKAGE, Shadows, list_imported_by_python, write_program
+from helpers.shadow import PACKAGE, ROOT, Shadows, list_imported_by_python, write_program
 
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
@@ -66,6 +66,14 @@ def test_without_a_cluster(stranger: Shadows, tmp_path: Path) -> None:
     several.write_text(f"{several.read_text().rpartition('sys.exit')[0]}{_SEVERAL}")
     told = stranger.run([several, json.dumps(commands)]).stdout
     assert told.splitlines()[-1] == f"done {len(commands)}"
+
+
+def test_launch_checks_a_definition(stranger: Shadows, program: Path, tmp_path: Path) -> None:
+    """The rules, Ray's own validation and the clouds' libraries, on a definition in the folder."""
+    definition = (ROOT / "cluster/aws.yaml").read_text()
+    (stranger.folder / "aws.yaml").write_text(definition)
+    words = [program, "launch", "aws.yaml", "--check"]
+    assert "EDIT" in stranger.run(words, code=2).stderr
 
 
 @pytest.mark.ray

@@ -64,14 +64,23 @@ def test_the_shadows_would_be_imported(shadows: Shadows, tmp_path: Path) -> None
     assert len(list(shadows.folder.glob("*.py"))) > len(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("words", [["--version"], ["tune", "--help"], ["train", "--help-config"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["tune", "--help"],
+        ["train", "--help-config"],
+        ["launch", "--help"],
+        ["cluster", "up", "--help"],
+    ],
+)
 def test_the_program_imports_nothing_from_the_working_directory(
     words: list[str], shadows: Shadows, program: Path
 ) -> None:
     assert shadows.run([program, *words]).stdout
 
 
-@pytest.mark.parametrize("module", ["", ".cli", ".cluster.local", ".commands.launch"])
+@pytest.mark.parametrize("module", ["", ".cli"])
 def test_a_module_that_is_run_imports_nothing_from_the_working_directory(
     module: str, tmp_path: Path
 ) -> None:

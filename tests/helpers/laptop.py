@@ -1,4 +1,4 @@
-"""The machine on which `scripts/launch` is typed, and the study it runs."""
+"""The machine on which ``raytune-yesno launch`` is typed, and the study it runs."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ FIGURES = ("learning_rate", "train_loss", "valid_loss", "valid_wer")
 
 
 class Laptop:
-    """Where `scripts/launch` is typed."""
+    """The machine on which ``raytune-yesno launch`` is typed."""
 
     def __init__(
         self, hosts: Hosts, definition: Path, environment: Mapping[str, str] | None = None
@@ -35,7 +35,7 @@ class Laptop:
         self.environment = hosts.environment(**(environment or {}))
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        words = [sys.executable, str(ROOT / "scripts/launch"), str(self.definition), *arguments]
+        words = [sys.executable, "-m", "raytune_yesno", "launch", str(self.definition), *arguments]
         return subprocess.Popen(
             self.hosts.command("laptop", *words),
             env=self.environment,
@@ -48,17 +48,17 @@ class Laptop:
     def launch(self, *arguments: str) -> tuple[int, str]:
         process = self.begin(*arguments)
         output, _ = process.communicate(timeout=900)
-        print(output)  # for who runs this with -s, or looks for why it failed
+        print(output)  # for -s, and for the report of a failure
         return process.returncode, output
 
     def tune_here(self, out: Path, *arguments: str) -> None:
-        """Run a study on the laptop alone, on two slots."""
+        """Run a study on the laptop only, on two slots."""
         words = [sys.executable, "-m", "raytune_yesno.cli", "tune", *arguments, "--out", str(out)]
         self.hosts.check("laptop", *words, "--num-cpus", "2", PYTHONPATH=str(ROOT))
 
 
 def assert_same_outcome(one: Path, other: Path) -> None:
-    """Fail unless two studies trained the same trials to the same figures, all epochs of all."""
+    """Assert that two studies have the same trials with the same metrics in every epoch."""
     studies = [load(one), load(other)]
     first, second = (
         study.epochs[["trial", "epoch", *FIGURES]].sort_values(["trial", "epoch"])

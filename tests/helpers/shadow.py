@@ -54,9 +54,9 @@ class Shadows:
         return self
 
     def run(
-        self, words: Sequence[str | Path], timeout_s: float = 400, **more: str
+        self, words: Sequence[str | Path], timeout_s: float = 400, code: int = 0, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the folder; it must succeed and leave no trace."""
+        """Run a command in the folder; it must end with the exit code and leave no trace."""
         done = subprocess.run(
             [str(word) for word in words],
             cwd=self.folder,
@@ -67,7 +67,7 @@ class Shadows:
             timeout=timeout_s,
         )
         assert self.traces == []
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done
 
 

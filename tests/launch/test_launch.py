@@ -1,5 +1,10 @@
-"""`scripts/launch` without a cluster: what it refuses, what it remembers, what it sends along."""
+"""``raytune-yesno launch`` without a cluster: refused usage, saved state, and what it sends."""
 
+import asyncio
+import contextlib
+import json
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -8,24 +13,25 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.readme import ROOT
+from helpers.shadow import write_program
 
-from raytune_yesno import COMMIT
+from raytune_yesno import COMMIT, cli
 from raytune_yesno.checkpoint import library_versions
-from raytune_yesno.cluster.autoscaling import VARIABLE, list_workers
+from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE, list_workers
 from raytune_yesno.cluster.token import auth_headers, ensure_token
-from raytune_yesno.commands.launch import main
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.launch import packaging as ship
-from raytune_yesno.launch.launch_state import Launch, find_launch, launch_folder
+from raytune_yesno.launch.cluster import LaunchedCluster
+from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a test a home of its own, for the token and what is remembered."""
+    """Give each test its own home, for the token and the saved state."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("XDG_STATE_HOME", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", VARIABLE):
+    for name in ("XDG_STATE_HOME", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", DEFINITION_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -38,37 +44,133 @@ ONPREM = str(ROOT / "cluster/onprem.yaml")
     ("arguments", "complaint"),
     [
         ([], "give a cluster's YAML"),
-        ([ONPREM], "what is to be run? give it after --"),
+        ([ONPREM], "no command to run"),
         ([ONPREM, "--", "report", "x"], "'report' cannot be launched"),
         ([ONPREM, "--down", "--", "tune"], "--down takes no command"),
-        ([ONPREM, "--check", "--down"], "--check and --down do not go together"),
-        ([ONPREM, "--attach"], "nothing of it was begun here"),
-        (["none.yaml", "--", "tune"], "none.yaml: it cannot be read"),
-        (["--address", "http://127.0.0.1:9", "--", "tune"], "--address: name with --shared"),
+        ([ONPREM, "--check", "--down"], "--check and --down"),
+        ([ONPREM, "--attach"], "no unfinished launch"),
+        (["none.yaml", "--", "tune"], "none.yaml: "),
+        (["--address", "http://127.0.0.1:9", "--", "tune"], "--shared"),
         (
             ["--address", "http://127.0.0.1:9", "--shared", "/x", "--", "tune"],
-            "no dashboard of Ray's answers there",
+            "http://127.0.0.1:9: ",
         ),
-        ([ONPREM, "--check"], "'EDIT-head' is still to be filled in"),
+        ([ONPREM, "--check"], "EDIT-head"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_wrong_usage_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
-    said = capsys.readouterr().err
-    assert complaint in said
-    assert all(line.startswith("scripts/launch: ") for line in said.splitlines())
+    assert cli.main(["launch", *arguments]) == 2
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("raytune-yesno: ")
+    assert complaint in "\n".join([first, *others])
+    assert all(line.startswith("  ") for line in others)
 
 
-def test_help_is_there_at_once() -> None:
-    words = [sys.executable, str(ROOT / "scripts/launch"), "--help"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert "--attach" in done.stdout
+@pytest.mark.parametrize(
+    ("script", "words", "part"),
+    [
+        ("launch", ["--help"], "--attach"),
+        ("local_cluster", ["--help"], "down"),
+        ("local_cluster", ["up", "--help"], "--num-cpus"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "VENV", "PATH"])
+def test_the_old_scripts_run_the_commands_where_the_program_is_installed(
+    script: str, words: list[str], part: str, variable: str, tmp_path: Path
+) -> None:
+    program = write_program(tmp_path)
+    environment = {"PATH": "/usr/bin:/bin", "VENV": str(tmp_path / "none")}
+    folder = program.parent if variable == "PATH" else tmp_path
+    environment[variable] = f"{folder}:/usr/bin:/bin" if variable == "PATH" else str(folder)
+    done = subprocess.run(
+        [str(ROOT / "scripts" / script), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert part in done.stdout
 
 
-def test_a_launch_outlives_its_process(tmp_path: Path) -> None:
-    launch = Launch(launch_folder("http://head:8265"), address="http://head:8265")
+def test_the_old_scripts_install_nothing(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "VENV": str(tmp_path / "none")}
+    command = [str(ROOT / "scripts/launch"), "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "quickstart" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["launch", "--help"], ["cluster", "up", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    script = "import sys; from raytune_yesno import cli\n"
+    script += "try: cli.main(sys.argv[1:])\n"
+    script += "finally: print(*{'ray', 'torch', 'numpy', 'yaml'} & set(sys.modules))"
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "--json" in done.stdout
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_json_ends_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(LaunchedCluster, "check", lambda self: None)
+    assert cli.main(["launch", ONPREM, "--check", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"cluster": "yesno-onprem", "checked": True}
+
+
+def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
+    """Send this process a signal while a launch follows its job, where asyncio runs."""
+
+    async def follow() -> None:
+        os.kill(os.getpid(), signum)
+        await asyncio.sleep(60)
+
+    def follow_job(cluster: LaunchedCluster) -> int:
+        with contextlib.suppress(Exception):
+            asyncio.run(follow())
+        raise AssertionError("the signal was lost")
+
+    monkeypatch.setattr(LaunchedCluster, "follow", follow_job)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_following_and_names_the_next_commands(
+    signum: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    LaunchState(launch_folder("yesno-onprem"), phase="submitted").save()
+    stop_during(monkeypatch, signum)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capfd.readouterr().err
+    assert f"raytune-yesno launch {ONPREM} --attach" in said
+    assert f"raytune-yesno launch {ONPREM} --down" in said
+    assert find_launch("yesno-onprem") is not None
+
+
+def test_a_failed_step_is_exit_1_and_names_the_next_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(cluster: LaunchedCluster) -> int:
+        raise WorkError("the link broke")
+
+    LaunchState(launch_folder("yesno-onprem"), phase="submitted").save()
+    monkeypatch.setattr(LaunchedCluster, "follow", fail)
+    assert cli.main(["launch", ONPREM, "--attach"]) == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "raytune-yesno: the link broke"
+    assert f"raytune-yesno launch {ONPREM} --attach" in last
+
+
+def test_the_state_of_a_launch_is_saved(tmp_path: Path) -> None:
+    launch = LaunchState(launch_folder("http://head:8265"), address="http://head:8265")
     launch.save(phase="submitted", submission="x-1", arguments=["tune"])
     assert stat.S_IMODE(launch.folder.stat().st_mode) == 0o700
     assert find_launch("http://head:8265") == launch
@@ -76,7 +178,7 @@ def test_a_launch_outlives_its_process(tmp_path: Path) -> None:
     assert find_launch("http://head:8265") is None
 
 
-def test_the_token_is_for_the_user_alone(tmp_path: Path) -> None:
+def test_only_the_user_can_read_the_token(tmp_path: Path) -> None:
     assert auth_headers(DASHBOARD) == {}
     path = ensure_token()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -87,7 +189,7 @@ def test_the_token_is_for_the_user_alone(tmp_path: Path) -> None:
     assert auth_headers(DASHBOARD) == {"Authorization": f"Bearer {token}"}
 
 
-def test_files_of_a_command_travel_with_it(tmp_path: Path) -> None:
+def test_the_files_of_a_command_are_sent(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("trials: 3\n")
     (tmp_path / "waves").mkdir()
     (tmp_path / "waves/0_1.wav").write_bytes(b"RIFF")
@@ -98,11 +200,11 @@ def test_files_of_a_command_travel_with_it(tmp_path: Path) -> None:
     assert (inputs / "config/study.yaml").read_text() == "trials: 3\n"
     assert (inputs / "data/waves/0_1.wav").exists()
     assert gather_inputs(["tune", "--data", "synthetic:10"], inputs)[2] == "synthetic:10"
-    with pytest.raises(InputError, match="there is no such file here"):
+    with pytest.raises(InputError, match=r"none\.yaml"):
         gather_inputs(["tune", "--space", "none.yaml"], inputs)
 
 
-def test_the_wheel_and_nothing_else_travels(tmp_path: Path) -> None:
+def test_only_the_wheel_is_sent(tmp_path: Path) -> None:
     sent = tmp_path / "sent"
     unpack_wheel(sent)
     names = {path.name for path in sent.iterdir()}
@@ -110,7 +212,7 @@ def test_the_wheel_and_nothing_else_travels(tmp_path: Path) -> None:
     assert (sent / "raytune_yesno/report/assets/page.css").exists()
 
 
-def test_a_job_is_told_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_gets_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ship, "ROOT", tmp_path)
     assert ship.name_commit() == {}
 
@@ -132,7 +234,7 @@ def test_a_job_is_told_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert library_versions()["commit"] == commit
 
 
-def test_a_definition_gets_the_token_and_whole_paths(tmp_path: Path) -> None:
+def test_a_definition_gets_the_token_and_absolute_paths(tmp_path: Path) -> None:
     target = tmp_path / "cluster.yaml"
     write_definition({"file_mounts": {"~/x": "pyproject.toml"}}, target)
     assert yaml.safe_load(target.read_text())["file_mounts"] == {
@@ -141,7 +243,7 @@ def test_a_definition_gets_the_token_and_whole_paths(tmp_path: Path) -> None:
     }
 
 
-def test_a_study_counts_on_workers_that_will_come(
+def test_workers_that_the_autoscaler_may_add_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     types = {
@@ -160,7 +262,7 @@ def test_a_study_counts_on_workers_that_will_come(
 
     head = {"Alive": True, "Resources": {"CPU": 0.0}}
     monkeypatch.setattr(ray, "nodes", lambda: [head])
-    with pytest.raises(InputError, match="do not fit the cluster"):
+    with pytest.raises(InputError, match="num_workers"):
         session.count_fitting(build_config({}))
-    monkeypatch.setenv(VARIABLE, str(path))
+    monkeypatch.setenv(DEFINITION_VARIABLE, str(path))
     assert session.count_fitting(build_config({})) == 12

@@ -1,7 +1,7 @@
-"""`scripts/launch cluster/aws.yaml`, with moto for Amazon's interface and hosts for its machines.
+"""``raytune-yesno launch cluster/aws.yaml``, against moto; namespaces play the machines.
 
-Ray's own launcher and autoscaler run as they do against Amazon: they ask the stand-in for machines,
-and a host is booted at the address of each that it gives.
+Ray's own launcher and autoscaler run as they do against Amazon: they ask moto for instances, and
+the test boots a host at the address of each instance.
 """
 
 import json
@@ -31,7 +31,7 @@ pytestmark = [
     ),
 ]
 
-# The stand-in gives its machines these addresses, one after another.
+# moto gives its instances these addresses in order.
 MACHINES = {f"node{number}": f"172.31.0.{number}" for number in range(4, 10)}
 ADDRESSES = {**MACHINES, "laptop": "172.31.0.250"}
 AMAZON = {
@@ -75,7 +75,7 @@ print(json.dumps(dict(
 
 
 class Amazon:
-    """The stand-in, as seen from the laptop."""
+    """moto, as seen from the laptop."""
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
@@ -85,18 +85,18 @@ class Amazon:
         return json.loads(answer.splitlines()[-1])
 
     def machines(self, **wanted: str) -> list[dict[str, Any]]:
-        """Return the machines that run, or have ended."""
+        """Return the instances that run or have ended, filtered by their attributes."""
         states = [{**m, "state": m["State"]["Name"]} for m in self.ask(LOOK)["machines"]]
         return [m for m in states if all(m[key] == value for key, value in wanted.items())]
 
     def find_new(self, **wanted: str) -> list[str]:
-        """Return the names of running machines that have no host yet."""
+        """Return the names of running instances without a host."""
         machines = self.machines(state="running", **wanted)
         names = ["node" + machine["PrivateIpAddress"].split(".")[-1] for machine in machines]
         return [name for name in names if name not in self.hosts.pids]
 
     def boot_new(self, **wanted: str) -> str:
-        """Wait for a machine that has no host yet, and boot one at its address; its name."""
+        """Wait for an instance without a host, boot a host at its address, and return its name."""
         new: list[str] = []
 
         def look() -> bool:
@@ -108,9 +108,9 @@ class Amazon:
         return new[0]
 
     def await_end(self, process: "subprocess.Popen[str]", timeout_s: float = 900) -> str:
-        """Wait for a process's end, and return what it printed.
+        """Wait until a process ends, and return its output.
 
-        An idle worker may go before the refit asks for one: machines that come are booted.
+        An idle worker may end before the refit asks for one, so hosts are booted for new instances.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -124,7 +124,7 @@ class Amazon:
                     self.hosts.boot(name)
 
     def reclaim(self, name: str) -> None:
-        """Take a spot machine away: it loses its power, and is ended."""
+        """Reclaim a spot instance: kill its host, and terminate it."""
         (machine,) = self.machines(PrivateIpAddress=ADDRESSES[name], state="running")
         self.hosts.kill(name)
         script = (
@@ -152,7 +152,7 @@ def amazon(tmp_path: Path) -> Iterator[Amazon]:
             curl = ["curl", "-s", "-m", "2", "172.31.0.250:5000/moto-api/"]
             wait_until(
                 lambda: subprocess.run(hosts.command("laptop", *curl), capture_output=True).stdout,
-                "the stand-in's answer",
+                "an answer of moto",
             )
             yield Amazon(hosts)
         finally:
@@ -161,7 +161,7 @@ def amazon(tmp_path: Path) -> Iterator[Amazon]:
 
 
 def fill_in(work: Path, image: str, group: str, studies: str = "") -> Path:
-    """Write cluster/aws.yaml as its EDIT marks ask for; at most one worker, soon idle."""
+    """Write cluster/aws.yaml filled in, with at most one worker and a short idle timeout."""
     import ray
 
     definition = yaml.safe_load((ROOT / "cluster/aws.yaml").read_text())
@@ -175,7 +175,7 @@ def fill_in(work: Path, image: str, group: str, studies: str = "") -> Path:
         node_type["node_config"].update(ImageId=image, SecurityGroupIds=[group])
         node_type["max_workers"] = min(1, node_type["max_workers"])
     definition["available_node_types"]["cpu"]["resources"] = {"CPU": 1}
-    # Hosts have Python and the shared folder, and no way out to fetch more.
+    # Hosts have Python and the shared folder, but no access to the internet.
     definition["setup_commands"] = [
         command
         for command in definition["setup_commands"]
@@ -191,7 +191,7 @@ def fill_in(work: Path, image: str, group: str, studies: str = "") -> Path:
     return path
 
 
-def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None:
+def test_a_trial_resumes_after_its_spot_worker_is_reclaimed(amazon: Amazon) -> None:
     hosts, work = amazon.hosts, amazon.hosts.work
     made = amazon.ask(PREPARE)
     laptop = Laptop(hosts, fill_in(work, made["image"], made["group"]), AMAZON)
@@ -228,10 +228,10 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     def is_idle() -> bool:
         return not amazon.machines(InstanceType="c7i.xlarge", state="running")
 
-    wait_until(is_idle, "the idle worker's end", every_s=2)
+    wait_until(is_idle, "the end of the idle worker", every_s=2)
     (running,) = amazon.machines(state="running")
     assert running["InstanceType"] == "m7i.large"
-    assert "IamInstanceProfile" in running  # which the stand-in forgets of a machine that ended
+    assert "IamInstanceProfile" in running  # moto forgets it when an instance ends
     for name in set(hosts.pids) & set(ADDRESSES) - {head, "laptop"}:
         hosts.kill(name)
     exit_code, output = laptop.launch("--down")
@@ -249,7 +249,7 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
         assert machine.get("InstanceLifecycle") == (None if is_head else "spot")
         assert is_head or "IamInstanceProfile" not in machine
         assert [group["GroupId"] for group in machine["SecurityGroups"]] == [made["group"]]
-    assert seen["roles"] == ["yesno-head"]  # Ray made none of its own
+    assert seen["roles"] == ["yesno-head"]  # Ray made none
     open_to = [
         entry["CidrIp"]
         for group in seen["groups"]
@@ -260,7 +260,7 @@ def test_a_reclaimed_spot_worker_costs_its_trials_epochs(amazon: Amazon) -> None
     assert {group["GroupName"] for group in seen["groups"]} == {"default", "yesno"}
 
 
-def test_study_yaml_comes_out_in_a_bucket_as_on_one_machine(amazon: Amazon) -> None:
+def test_study_yaml_in_a_bucket_gives_the_same_study_as_on_one_machine(amazon: Amazon) -> None:
     hosts, work = amazon.hosts, amazon.hosts.work
     made = amazon.ask(PREPARE)
     amazon.ask("import boto3; boto3.client('s3').create_bucket(Bucket='studies')\nprint(0)")

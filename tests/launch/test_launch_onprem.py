@@ -1,4 +1,4 @@
-"""`scripts/launch` on premises: machines with sshd, from their YAML to the results at home."""
+"""``raytune-yesno launch`` on premises: machines with sshd, from the YAML to the results."""
 
 import json
 import subprocess
@@ -28,19 +28,19 @@ ADDRESSES = {"head": "10.77.0.1", "worker": "10.77.0.2", "laptop": "10.77.0.9"}
 
 
 def fill_in(work: Path, **changes: Any) -> Path:
-    """Write cluster/onprem.yaml with the hosts' addresses, and one slot each."""
+    """Write cluster/onprem.yaml with the hosts' addresses and one slot per host."""
     definition = yaml.safe_load((ROOT / "cluster/onprem.yaml").read_text())
     definition["metadata"]["studies"] = str(work / "studies")
     definition["provider"].update(head_ip="10.77.0.1", worker_ips=["10.77.0.2"])
     definition["auth"]["ssh_user"] = "root"
-    # What CI installed is not what the file pins; with versions that are there, pip asks nobody.
+    # The installed versions may differ from the pins; with these pip downloads nothing.
     import ray
 
     constraints = work / "constraints.txt"
     constraints.write_text(f"ray=={ray.__version__}\n")
     definition["file_mounts"]["~/raytune-yesno/constraints.txt"] = str(constraints)
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
-        # Every host sees the whole machine.
+        # Every host sees all CPUs of the machine.
         definition[key][-1] += " --num-cpus=1 --object-store-memory=100000000"
     definition.update(changes)
     path = work / "onprem.yaml"
@@ -67,7 +67,7 @@ def study_file(laptop: Laptop, request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("study_file", [(2, 2)], indirect=True)
 def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
     home = laptop.hosts.work / "home/first"
-    # With one slot a host, a trial of two workers spans both.
+    # With one slot per host, a trial of two workers spans both.
     tune = ["tune", "--config", str(study_file), "--workers-per-trial", "2", "--json"]
     exit_code, output = laptop.launch("--keep", "--out", str(home), "--", *tune)
     assert exit_code == 0, output
@@ -87,13 +87,13 @@ def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
     exit_code, output = laptop.launch("--out", str(home.with_name("second")), "--", *tune)
     assert exit_code == 0, output
     assert load(home.with_name("second")).refit
-    assert "down: nothing is left on 2 hosts" in output
+    assert "nothing is left on 2 nodes" in output
     for name in ADDRESSES:
         assert laptop.hosts.ray_processes(name) == []
 
 
 def check_who_gets_in(hosts: Hosts, token: str) -> None:
-    """Fail unless the running cluster asks for its token, on every host, and tells it nobody."""
+    """Assert that the cluster asks for its token on every host, and shows it to nobody."""
     ask = ["-m", "ray.scripts.scripts", "status", "--address", "10.77.0.1:6379"]
     for name in ADDRESSES:
         tried = [
@@ -118,25 +118,25 @@ def check_who_gets_in(hosts: Hosts, token: str) -> None:
         logs = ["bash", "-c", f"grep -rlF {token} /tmp/ray* || true"]
         assert hosts.check(name, *logs) == ""
     dashboard = ["bash", "-c", "curl -s -m 5 http://10.77.0.1:8265 || echo nobody"]
-    assert hosts.check("laptop", *dashboard) == "nobody\n"  # it is on the head's loopback alone
+    assert hosts.check("laptop", *dashboard) == "nobody\n"  # it listens on the head's loopback only
 
 
-def test_check_says_what_is_wrong_and_starts_nothing(laptop: Laptop) -> None:
+def test_check_finds_an_unshared_folder_and_starts_nothing(laptop: Laptop) -> None:
     hosts = laptop.hosts
     definition = yaml.safe_load(laptop.definition.read_text())
-    definition["metadata"]["studies"] = "/root/studies"  # each host's own
+    definition["metadata"]["studies"] = "/root/studies"  # not shared
     path = hosts.work / "unshared.yaml"
     path.write_text(yaml.safe_dump(definition))
     exit_code, output = Laptop(hosts, path).launch("--check")
     assert exit_code == 2
     (line,) = output.splitlines()
-    assert line.startswith("scripts/launch: 10.77.0.2: /root/studies is not the head's folder")
+    assert line.startswith("raytune-yesno: 10.77.0.2: /root/studies")
     for name in ADDRESSES:
         assert hosts.ray_processes(name) == []
 
 
 @pytest.mark.slow
-def test_study_yaml_comes_out_as_on_one_machine(laptop: Laptop) -> None:
+def test_study_yaml_gives_the_same_study_as_on_one_machine(laptop: Laptop) -> None:
     folder = laptop.hosts.work / "same"
     tune = ["--config", str(ROOT / "cluster/study.yaml")]
     exit_code, output = laptop.launch("--out", str(folder / "hosts"), "--", "tune", *tune)
@@ -148,7 +148,7 @@ def test_study_yaml_comes_out_as_on_one_machine(laptop: Laptop) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study_file", [(3, 40)], indirect=True)
-def test_lost_worker_and_lost_head(laptop: Laptop, study_file: Path) -> None:
+def test_a_launch_survives_a_lost_worker_and_a_lost_head(laptop: Laptop, study_file: Path) -> None:
     hosts, home = laptop.hosts, laptop.hosts.work / "home/lost"
     remote = hosts.work / "studies/lost"
     process = laptop.begin("--out", str(home), "--", "tune", "--config", str(study_file))

@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.speed.case import ROOT, SLOTS
+from bench.speed.case import SLOTS
+from raytune_yesno.import_path import module_command
 
 TOKEN = {"RAY_AUTH_MODE": "token"}
 """What the environment of a program holds that is to be let in."""
@@ -14,8 +15,8 @@ TOKEN = {"RAY_AUTH_MODE": "token"}
 @contextmanager
 def running_cluster(nodes: int = 1) -> Iterator[str]:
     """Start a cluster of nodes with as many slots each, yield its address, and end it."""
-    script = str(ROOT / "scripts" / "local_cluster")
-    up = [script, "up", str(nodes), "--num-cpus", str(SLOTS)]
+    command = [*module_command("raytune_yesno"), "cluster"]
+    up = [*command, "up", str(nodes), "--num-cpus", str(SLOTS)]
     done = subprocess.run(up, capture_output=True, text=True, check=False)
     try:
         found = re.search(r"address (\S+);", done.stdout)
@@ -23,4 +24,4 @@ def running_cluster(nodes: int = 1) -> Iterator[str]:
             raise RuntimeError(f"{' '.join(up)} failed:\n{done.stdout}{done.stderr}")
         yield found[1]
     finally:
-        subprocess.run([script, "down"], check=True, capture_output=True)
+        subprocess.run([*command, "down"], check=True, capture_output=True)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from random import Random
 
-from raytune_yesno.commands import launch as command
+from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.launch.definition import EDIT_MARK, read_documents, walk_values
 from raytune_yesno.launch.rules import check_definition
@@ -38,7 +38,7 @@ def try_definition(text: bytes, folder: Path) -> str | None:
             raise ValueError(f"{untidy}: {problem:.300}")
     if not problems:
         return find_unsafe(file)
-    code = command.main([str(file), "--check"])
+    code = cli.main(["launch", str(file), "--check"])
     if code == 1:
         raise ValueError("the check itself failed")
     if code == 0:

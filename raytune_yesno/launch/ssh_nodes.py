@@ -1,4 +1,4 @@
-"""Machines reached by SSH: what runs there, whether they fit together, and an end of Ray."""
+"""Nodes reached by SSH: check them, list their Ray processes, and stop Ray there."""
 
 import shlex
 import subprocess
@@ -13,10 +13,10 @@ from raytune_yesno.text import last_line
 
 CONNECT_S = 10
 ENV = "~/raytune-yesno/env"
-"""Where a definition makes the environment of a node."""
-# The names under which Ray's processes that outlive a command stand in the process table.
+"""The virtual environment that a definition makes on a node."""
+# Names of Ray's long-lived processes in the process table.
 _RAY = r"(gcs_server|raylet|monitor\.py|dashboard\.py|dashboard_agent|default_worker\.py|ray::)"
-# A bracket keeps the pattern from finding the shell that holds it.
+# Excludes the shells that contain the pattern.
 _FIND = f"pgrep -af '{_RAY}' | grep -Ev 'pgrep|grep|bash -c|sh -c' | cut -c1-120"
 _STOP = f"PATH={ENV}/bin:$PATH; command -v ray >/dev/null && ray stop --grace-period 10"
 _PYTHON = f"for p in {ENV}/bin/python python{{}} python3; do " + (
@@ -27,32 +27,47 @@ _PYTHON = f"for p in {ENV}/bin/python python{{}} python3; do " + (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command on a host came to."""
+    """The result of a shell command on a node."""
 
     exit_code: int
     output: str
 
     @property
     def last_line(self) -> str:
+        """The last line of the output, or the exit code if there is none."""
         return last_line(self.output) or f"exit code {self.exit_code}"
 
 
 @dataclass(frozen=True)
-class Hosts:
-    """The machines of an on-premises cluster, the head first."""
+class SshNodes:
+    """The nodes of an on-premises cluster.
+
+    Attributes:
+        addresses: their addresses, the head first.
+        auth: the section ``auth`` of the definition.
+    """
 
     addresses: tuple[str, ...]
     auth: Mapping[str, Any]
 
     @classmethod
-    def of(cls, definition: Mapping[str, Any]) -> "Hosts":
-        """Return the hosts that a definition of provider ``local`` names."""
+    def of(cls, definition: Mapping[str, Any]) -> "SshNodes":
+        """Return the nodes of a definition with provider ``local``."""
         provider = definition["provider"]
         head = provider.get("external_head_ip") or provider["head_ip"]
         return cls((head, *provider["worker_ips"]), definition.get("auth") or {})
 
     def run(self, address: str, command: str, timeout_s: float = 60) -> Answer:
-        """Run a shell command on a host; exit code 255 where SSH itself failed."""
+        """Run a shell command on a node.
+
+        Args:
+            address: the node.
+            command: a command for bash.
+            timeout_s: seconds that it may take.
+
+        Returns:
+            Its result; exit code 255 if SSH itself failed.
+        """
         auth = self.auth
         words = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
         words += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
@@ -71,7 +86,7 @@ class Hosts:
         return Answer(done.returncode, done.stdout + done.stderr)
 
     def run_all(self, command: str, timeout_s: float = 60) -> dict[str, Answer]:
-        """Run a shell command on all hosts at once."""
+        """Run a shell command on all nodes at the same time; return the results by address."""
         with ThreadPoolExecutor(len(self.addresses)) as pool:
             answers = pool.map(
                 lambda address: self.run(address, command, timeout_s), self.addresses
@@ -79,61 +94,65 @@ class Hosts:
             return dict(zip(self.addresses, answers, strict=True))
 
     def find_ray(self) -> dict[str, Answer]:
-        """Return, of each host, Ray's processes there; exit code 255 where that is not known."""
+        """Return each node's Ray processes, one line each; exit code 255 if unknown."""
         return self.run_all(f"{_FIND}; true")
 
     def stop_ray(self) -> None:
-        """End Ray on all hosts, the head first: it would start the workers again."""
+        """Stop Ray on all nodes, the head first: it would restart the workers."""
         for address in self.addresses[:1]:
-            # What Ray's launcher noted on the head of workers that run holds no longer.
+            # Ray's launcher saved on the head which workers run; none does now.
             self.run(address, f"{_STOP}; rm -f /tmp/ray/cluster-*.state /tmp/ray/cluster-*.lock")
         with ThreadPoolExecutor(len(self.addresses)) as pool:
             list(pool.map(lambda address: self.run(address, _STOP), self.addresses[1:]))
 
 
-def check_hosts(hosts: Hosts, studies: str, python: str, probe: str) -> Iterable[str]:
-    """Yield what keeps the hosts from being a cluster, a line each.
+def check_ssh_nodes(nodes: SshNodes, studies: str, python: str, probe: str) -> Iterable[str]:
+    """Yield why the nodes cannot form a cluster, one line each.
 
     Args:
-        studies: the folder that all must reach; a URI is not looked at.
-        python: the version that all must have.
-        probe: a name for a file there, that nobody else uses.
+        nodes: the nodes.
+        studies: the folder that all must reach; a URI is not checked.
+        python: the version of Python that all must have.
+        probe: an unused name for a file in that folder.
     """
     reached = []
-    for address, answer in hosts.run_all("true").items():
+    for address, answer in nodes.run_all("true").items():
         if answer.exit_code:
-            yield f"{address}: SSH does not let us in ({answer.last_line}); see auth in the YAML"
+            yield f"{address}: cannot log in by SSH ({answer.last_line}); check auth in the YAML"
         else:
             reached.append(address)
-    if len(reached) < len(hosts.addresses):
+    if len(reached) < len(nodes.addresses):
         return
-    yield from _each(hosts.find_ray(), lambda answer: answer.output.strip(), _describe_running)
+    yield from _each(nodes.find_ray(), lambda answer: answer.output.strip(), _describe_running)
     yield from _each(
-        hosts.run_all(_PYTHON.format(python)),
+        nodes.run_all(_PYTHON.format(python)),
         lambda answer: answer.last_line != python,
-        lambda answer: f"Python {python} is needed there, found: {answer.last_line}",
+        lambda answer: f"Python {python} is needed, found {answer.last_line}; install it there",
     )
     yield from _each(
-        hosts.run_all("command -v rsync"),
+        nodes.run_all("command -v rsync"),
         lambda answer: answer.exit_code,
-        lambda answer: "rsync is missing there; install it",
+        lambda answer: "rsync is missing; install it there",
     )
     if is_remote(studies):
         return
     folder = _quote(studies)
-    made = hosts.run(hosts.addresses[0], f"mkdir -p {folder} && touch {folder}/{probe}")
+    made = nodes.run(nodes.addresses[0], f"mkdir -p {folder} && touch {folder}/{probe}")
     if made.exit_code:
-        yield f"{hosts.addresses[0]}: {studies} cannot be written there ({made.last_line})"
+        yield (
+            f"{nodes.addresses[0]}: {studies}: cannot be written there ({made.last_line}); give "
+            "another folder"
+        )
         return
     yield from _each(
-        hosts.run_all(f"test -w {folder}/{probe}"),
+        nodes.run_all(f"test -w {folder}/{probe}"),
         lambda answer: answer.exit_code,
         lambda answer: (
-            f"{studies} is not the head's folder there, or cannot be written; trials save their "
-            "checkpoints in it, so it must be one that all hosts share"
+            f"{studies} is not the head's folder there, or cannot be written; give a folder that "
+            "all nodes share, for the checkpoints"
         ),
     )
-    hosts.run(hosts.addresses[0], f"rm -f {folder}/{probe}")
+    nodes.run(nodes.addresses[0], f"rm -f {folder}/{probe}")
 
 
 def _each(
@@ -148,7 +167,7 @@ def _each(
 
 def _describe_running(answer: Answer) -> str:
     lines = answer.output.strip().splitlines()
-    return f"Ray runs there already ({len(lines)} processes, {lines[0][:60]}…); --down ends it"
+    return f"Ray already runs there ({len(lines)} processes, {lines[0][:60]}…); end it with --down"
 
 
 def _quote(path: str) -> str:

@@ -1,4 +1,4 @@
-"""What a cloud has of a cluster's machines, asked of the cloud itself."""
+"""The nodes of a cluster that a cloud still runs, according to the cloud."""
 
 import contextlib
 import io
@@ -11,11 +11,11 @@ import yaml
 from raytune_yesno.errors import WorkError
 
 
-def list_machines(definition: Path) -> list[str]:
-    """Return the machines of a definition's cluster that are not ended, as ``id (kind)``.
+def list_cloud_nodes(definition: Path) -> list[str]:
+    """Return the nodes of a definition's cluster that have not ended, as ``id (kind)``.
 
     Raises:
-        WorkError: the cloud did not answer; the usual causes are credentials and the region.
+        WorkError: the cloud did not answer, usually because of credentials or the region.
     """
     from ray.autoscaler.tags import TAG_RAY_NODE_KIND
 
@@ -30,7 +30,7 @@ def list_machines(definition: Path) -> list[str]:
             provider = get_node_provider(config["provider"], config["cluster_name"])
             found = provider.non_terminated_nodes({})
             kinds = {node: provider.node_tags(node).get(TAG_RAY_NODE_KIND, "?") for node in found}
-    except (Exception, SystemExit) as error:  # each cloud's client has errors of its own
+    except (Exception, SystemExit) as error:  # each cloud's client has its own errors
         reason = " ".join((str(error) or said.getvalue()).split())[:200]
-        raise WorkError(f"{kind} does not say which machines there are: {reason}") from error
+        raise WorkError(f"{kind}: cannot list the cluster's nodes: {reason}") from error
     return [f"{node} ({kind})" for node, kind in sorted(kinds.items())]
