@@ -112,8 +112,11 @@ class Storage(Protocol):
     def names(self) -> list[str]:
         """Return the names of the claims."""
 
-    def read(self, name: str) -> bytes:
-        """Return a claim's content, empty if there is none."""
+    def read(self, name: str) -> bytes | None:
+        """Return a claim's content: None if there is no such claim, empty if it cannot be read.
+
+        A file that is being written may be empty for a moment.
+        """
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
         """Write a claim; if not ``new``, overwrite one of the same length."""
@@ -187,9 +190,11 @@ class LocalStorage:
             return [path.name for path in self.path.iterdir() if path.suffix == _SUFFIX]
         return []
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes | None:
         try:
             descriptor = self._open(name, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
         except OSError:
             return b""
         try:
@@ -243,12 +248,12 @@ class RemoteStorage:
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return [file.base_name for file in found if file.base_name.endswith(_SUFFIX)]
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes | None:
         try:
             with self.filesystem.open_input_stream(f"{self.path}/{name}") as source:
                 return bytes(source.read(_MAX_BYTES))
         except FileNotFoundError:
-            return b""
+            return None
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
         with self.filesystem.open_output_stream(f"{self.path}/{name}") as sink:
@@ -387,7 +392,7 @@ class Lock:
     def _others(self) -> dict[str, bytes]:
         names = set(self.storage.names()) - {self.token}
         contents = {name: self.storage.read(name) for name in names}
-        return {name: content for name, content in contents.items() if content}
+        return {name: content for name, content in contents.items() if content is not None}
 
     def _outlived(self, claim: "Claim") -> bool:
         """Whether the kernel would not have given the lock if a claim's process still ran."""

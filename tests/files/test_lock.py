@@ -137,6 +137,7 @@ def test_a_suspended_holder_on_this_machine_is_not_taken_over(
 @pytest.mark.parametrize(
     "content",
     [
+        b"",
         b"{",
         b'{"host": 1}',
         b"\xff" * 100_000,
@@ -221,3 +222,12 @@ def test_a_check_raises_once_it_is_lost(tmp_path: Path, monkeypatch: pytest.Monk
         held._renew()
         with pytest.raises(WorkError, match=str(tmp_path)):
             held.check()
+
+
+def test_a_claim_that_is_being_written_counts(place: str) -> None:
+    folder = Path(place.removeprefix("file://")) / LOCK
+    folder.mkdir(parents=True)
+    (folder / "0.json").write_bytes(b"")  # what a reader sees between opening and writing
+    is_uri = "://" in place
+    storage = lock.RemoteStorage(place) if is_uri else lock.LocalStorage(Path(place))
+    assert lock.Lock(place, storage)._others() == {"0.json": b""}
