@@ -1,4 +1,4 @@
-"""When a search ends early, and what a new one knows of others: without a cluster."""
+"""Stop conditions and warm starts, without a cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,9 @@ class TestConditions:
         watch.epoch(0, {"valid_loss": 0.5})
         watch.epoch(1, {"valid_loss": 0.6})
         watch.ended(1, "done")
-        watch.ended(0, "done")  # the best one's own end is no failure to improve
+        watch.ended(
+            0, "done"
+        )  # the end of the best trial itself does not count against the patience
         assert watch.reason is None
         watch.epoch(2, {"valid_loss": 0.4})
         watch.ended(3, "stopped")
