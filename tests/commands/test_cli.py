@@ -151,7 +151,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--space", "space_kind.yaml"), "learning_rate"),
     ((*TUNE, "--space", "space_fixed.yaml"), "'epochs' is the same for all trials"),
     ((*TUNE, "--space", "space_value.yaml"), "kernel_size: 30 is out of range"),
-    ((*TUNE, "--space", "space_pair.yaml"), "kernel_size"),
+    ((*TUNE, "--set", "model=cnn", "--space", "space_pair.yaml"), "kernel_size"),
     ((*TUNE, "--out", "full"), "full: it exists and is not empty"),
     (("tune", "--resume", "none"), "no study here"),
     (("tune", "--resume", "full"), "no study here"),
