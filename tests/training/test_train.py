@@ -62,7 +62,7 @@ class TestARunsFolder:
         losses = [metrics["valid_loss"] for metrics in run.history]
         assert losses == sorted(losses)
         best, last = load_checkpoint(run.best), load_checkpoint(run.last)
-        assert (best.epoch, last.epoch) == (3, 5)  # the first validated one
+        assert (best.epoch, last.epoch) == (3, 5)  # the first epoch that is judged
         assert best.history == run.history[:3]
         assert last.history == run.history
 

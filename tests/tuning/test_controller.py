@@ -42,7 +42,7 @@ def test_an_actor_killed_for_memory_is_a_lost_actor() -> None:
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_actor_that_starts_is_not_ended_because_another_is_free(tmp_path: Path) -> None:
     class Starting(tune.Trainable):  # type: ignore[misc]
-        """Trials end at once, but the first trial's actor takes as long to start as eight trials."""
+        """Trials end at once; the first trial's actor takes as long to start as eight trials."""
 
         def setup(self, config: dict[str, Any]) -> None:
             while config["number"] == 0 and len(list(ran.iterdir())) < 8:
