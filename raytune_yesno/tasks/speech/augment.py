@@ -148,7 +148,7 @@ def change_speed(waveform: Tensor, percent: int) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _build_resampler(percent: int, dtype: torch.dtype) -> Resample:
-    return Resample(percent, 100, dtype=dtype)  # computing the filter takes most of the time
+    return Resample(percent, 100, dtype=dtype)  # cached: its filter is slow to compute
 
 
 def shift_in_time(waveform: Tensor, num_samples: int) -> Tensor:
