@@ -52,7 +52,7 @@ def find_yesno(progress: Progress | None = None) -> Path:
         except InputError as error:
             raise InputError(
                 f"no YESNO corpus here: {error}; download it on a machine with network access and "
-                "set YESNO_ROOT to its folder, or use the built-in corpus: --data synthetic"
+                "point YESNO_ROOT at its folder, or use the built-in corpus: --data synthetic"
             ) from error
     return folder
 
