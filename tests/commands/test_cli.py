@@ -162,7 +162,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("tune", "--resume", "over", "--set", "epochs=2"), "--set: --resume goes on"),
     (("evaluate", "none", "--data", "synthetic:10"), "none: no checkpoint here"),
     (("evaluate", "wrong", "--data", "synthetic:10"), "the checkpoint is damaged"),
-    (("evaluate", "sine", "--data", "synthetic:10"), "recognises no speech"),
+    (("evaluate", "sine", "--data", "synthetic:10"), "does not recognise speech"),
     (("evaluate", "trained", "--data", "none"), "'none' is not a folder"),
     (("predict", "trained", "none.wav"), "none.wav: cannot be read"),
     (("predict", "trained", "text.wav"), "text.wav: not a WAV file"),
