@@ -67,6 +67,7 @@ class TestOneMachine:
             assert first.wait() == 130
         assert not (tmp_path / "run" / LOCK).exists()
 
+    @pytest.mark.long
     def test_after_a_kill_the_run_is_resumed_at_once(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

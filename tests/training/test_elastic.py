@@ -16,7 +16,8 @@ from reliability.chaos.cluster import Cluster
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.run import HISTORY, run_training
+from raytune_yesno.training.resume import HISTORY
+from raytune_yesno.training.run import run_training
 
 # In double precision what rounding leaves is far below any seam. So many
 # epochs are not trained: the run is interrupted when all has been seen.

@@ -18,7 +18,8 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.run import HISTORY, Run, find_best, run_training
+from raytune_yesno.training.resume import HISTORY, find_best
+from raytune_yesno.training.run import Run, run_training
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 4, "dropout": 0.0}
 TWO_WORKERS = {**SMALL, "num_workers": 2}
@@ -155,7 +156,7 @@ class TestResuming:
         assert_same_run(run, undisturbed)
         (line,) = told
         assert line.startswith(f"{tmp_path / 'last'}: the checkpoint is damaged (")
-        assert line.endswith(f"; gone on from epoch 2, {tmp_path / 'best'}")
+        assert line.endswith(f"; resumed from epoch 2, {tmp_path / 'best'}")
 
     def test_a_finished_run_whose_last_checkpoint_is_damaged_is_whole_again(
         self, small_corpus: Corpus, tmp_path: Path
@@ -184,7 +185,9 @@ class TestResuming:
         run_training(here(), small_corpus, tmp_path, epochs=1)
         for name in ("best", "last"):
             (tmp_path / name / STATE_DICT).write_bytes(b"")
-        with pytest.raises(InputError, match=r"last: the checkpoint is damaged.*train anew$"):
+        with pytest.raises(
+            InputError, match=r"last: the checkpoint is damaged.*no checkpoint to resume"
+        ):
             run_training(here(), small_corpus, tmp_path, resume=True)
 
     def test_after_a_kill_between_two_renames_loses_nothing(
@@ -268,8 +271,8 @@ class TestWorkers:
         assert_same_run(run, two)
         assert all("the checkpoint is damaged (" in line for line in told)
         *refused, line = told  # a damaged one is not taken over either, where it had yet to be
-        assert re.search(rf"; gone on from epoch \d+, {tmp_path / 'last'}$", line)
-        assert all(line.endswith("; the one before is kept") for line in refused)
+        assert re.search(rf"; resumed from epoch \d+, {tmp_path / 'last'}$", line)
+        assert all(line.endswith("; the previous one is kept") for line in refused)
 
     def test_leave_nothing_reserved(self) -> None:
         kept = ray.util.placement_group([{"CPU": 1}])

@@ -16,7 +16,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.tuning.ranks import Peers, open_store, replicate
+from raytune_yesno.tuning.ranks import RankGroup, open_store, replicate
 
 
 def test_the_store_is_reached_at_the_nodes_address_alone() -> None:
@@ -45,7 +45,7 @@ class FailingOnOne:
 
 
 def take_steps(payload: Any) -> list[int]:
-    peers = Peers(payload)
+    peers = RankGroup(payload)
     peers.begin({}, None)
     records = payload.records({}, None)
     return [peers.step(lambda: next(records)) for _ in range(3)]
@@ -69,4 +69,4 @@ def test_a_rank_that_fails_is_heard_of_while_the_others_wait_for_it(
             ray.get(steps.remote(FailingOnOne(failing)), timeout=120)
     finally:
         remove_placement_group(group)
-    assert outlive("ray::Peer") == []
+    assert outlive("ray::RankActor") == []

@@ -159,7 +159,7 @@ class TestTrialsOfTwoWorkers:
             for trial in load(tmp_path).trial_list:
                 if trial.number in killed or len(trial.epochs) != 2:
                     continue
-                peers = find_processes("ray::Peer")
+                peers = find_processes("ray::RankActor")
                 killed[trial.number] = trial.epochs[0]["pid"] if trial.number else peers[0]
                 os.kill(killed[trial.number], signal.SIGKILL)
 
@@ -174,7 +174,7 @@ class TestTrialsOfTwoWorkers:
             assert len(trial.epochs) == 4
             trained = len(undisturbed.epochs)
             assert recorded_curve(trial)[:trained] == recorded_curve(undisturbed)
-        assert outlive("ray::Peer") == []
+        assert outlive("ray::RankActor") == []
 
 
 def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
@@ -322,7 +322,7 @@ def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_p
     points = [{"optimizer": "sgd", "learning_rate": 1e30}]
     study = run_search(build_manual_plan(points, config={"warmup": 0.0}), small_corpus, tmp_path)
     assert [trial.status for trial in study.trial_list] == ["diverged"]
-    with pytest.raises(WorkError, match="no trial came to a result"):
+    with pytest.raises(WorkError, match="no trial has a result"):
         run_refit(study, small_corpus)
 
 

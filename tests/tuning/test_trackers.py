@@ -129,7 +129,7 @@ def test_a_log_that_fails_is_told_of_once_and_left_alone(tmp_path: Path) -> None
         store = StudyStore(tmp_path, listen)
         store.append("study")
         write_events(store, 0, range(1, 5), "done")
-    assert notes == ["Failing failed and is left alone, the study goes on (the disk is full)"]
+    assert notes == ["Failing failed and is disabled, the study continues (the disk is full)"]
     assert len(load(tmp_path).epochs) == 4
 
 

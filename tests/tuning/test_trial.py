@@ -13,14 +13,18 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.ranks import Launch, Payload
+from raytune_yesno.tuning.ranks import Payload, TrialSpec
 from raytune_yesno.tuning.trial import Trial
 
 pytestmark = pytest.mark.ray
 
 CONFIG = build_config({"channels": (4, 8), "hidden_units": 16, "epochs": 4, "dropout": 0.3})
-QUICK: Launch = {"number": 0, "point": {"learning_rate": 0.01}, "checkpoint": None}
-SLOW: Launch = {"number": 1, "point": {"learning_rate": 0.001, "batch_size": 4}, "checkpoint": None}
+QUICK: TrialSpec = {"number": 0, "point": {"learning_rate": 0.01}, "checkpoint": None}
+SLOW: TrialSpec = {
+    "number": 1,
+    "point": {"learning_rate": 0.001, "batch_size": 4},
+    "checkpoint": None,
+}
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def build_trial(ray_cluster: str, small_corpus: Corpus) -> Any:
     return tune.with_parameters(Trial, payload=payload)
 
 
-def curve(config: Config, launch: Launch, corpus: Corpus) -> list[dict[str, Any]]:
+def curve(config: Config, launch: TrialSpec, corpus: Corpus) -> list[dict[str, Any]]:
     """Return the metrics that the loop itself comes to, but for the seconds."""
     whole = build_config(config.as_dict(), launch["point"])
     return [{**record.metrics, "seconds": 0} for record in fit(whole, corpus)]
