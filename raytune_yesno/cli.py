@@ -168,9 +168,7 @@ def _add_command(commands: Any, name: str, run: str, help: str, details: str = "
         formatter_class=_Formatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object to standard output"
-    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -334,7 +332,7 @@ def _add_tune(commands: Any) -> None:
         type=_number,
         default=10.0,
         metavar="S",
-        help="save a checkpoint of each trial every S seconds of its training [10]",
+        help="save each trial every S seconds of its training; a crash loses no more [10]",
     )
     parser.add_argument(
         "--log",
