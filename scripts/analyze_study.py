@@ -58,7 +58,7 @@ def print_searches(studies: Sequence[Study]) -> None:
         rows.append([group.label, len(group.members), group.mean, interval])
     print("\n## Searches\n")
     print_markdown(
-        ["search", "studies", f"best {studies[0].metric}, {name_mean(groups)}", "95 % interval"],
+        ["search", "studies", f"best {studies[0].metric}, {name_mean(groups)}", "95% interval"],
         rows,
     )
     differences = compare_groups(groups)

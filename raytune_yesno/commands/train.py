@@ -65,7 +65,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
             f"{out}: the loss is not finite after epoch {len(run.history)}; try a smaller "
             "learning_rate or a clip_norm"
         )
-    from raytune_yesno.training.run import find_best
+    from raytune_yesno.training.resume import find_best
 
     best = find_best(config.objective, run.history)
     result: dict[str, Any] = {
@@ -95,13 +95,8 @@ def _run_training(
 ) -> Any:
     from raytune_yesno.cluster.session import count_fitting
     from raytune_yesno.training.loop import require_accelerator
-    from raytune_yesno.training.run import (
-        BEST,
-        LAST,
-        count_epochs,
-        find_resumable,
-        run_training,
-    )
+    from raytune_yesno.training.resume import BEST, LAST, count_epochs, find_resumable
+    from raytune_yesno.training.run import run_training
 
     if config.num_workers:
         count_fitting(config)

@@ -38,7 +38,7 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean by Student's t; None for fewer than two studies."""
+        """The 95% interval of the mean by Student's t; None for fewer than two studies."""
         count = len(self.bests)
         if count < 2:
             return None
@@ -88,7 +88,7 @@ def name_mean(groups: Sequence[Group]) -> str:
 
 
 def group_studies(studies: Sequence[Study]) -> list[Group]:
-    """Group studies whose settings differ only in the seed, in the given order.
+    """Group studies with settings that differ only in the seed, in the given order.
 
     If all bests are positive, as losses are, their logarithms are compared.
     """

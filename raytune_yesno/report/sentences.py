@@ -86,7 +86,7 @@ def describe_curves(study: Study) -> str:
 
 
 def describe_progress(study: Study, curve: Curve) -> str:
-    """Return when the best result was found, and what the second half of the trials brought."""
+    """Return when the best result came, and what the second half of the trials brought."""
     if not curve:
         return NO_RESULT
     total = len(study.trial_list)

@@ -68,7 +68,7 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
     verdict = "Yes." if low > 0.3 else "No." if high < 0.3 else "Perhaps."
     text = (
         f"{verdict} {saved}. The order of the trials at epoch {rung.epoch} has a rank correlation "
-        f"of {rung.agreement:.2f} with the final order (95 % interval {low:.2f} to {high:.2f}; "
+        f"of {rung.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; "
         f"1 is perfect, 0 is chance), over the {rung.judged} trials that ran to the end."
     )
     return Answer(question, text, section)
@@ -106,7 +106,7 @@ def answer_more_trials(study: Study) -> Answer:
     verdict = "Likely." if typical > 0.01 else "Perhaps." if large > 0.1 else "Unlikely."
     text = (
         f"{verdict} With half as many trials, the best {study.metric} would have been at least "
-        f"{typical:.1%} worse in 50 % of cases and at least {large:.1%} worse in 10 %. The next "
+        f"{typical:.1%} worse in 50% of cases and at least {large:.1%} worse in 10%. The next "
         "doubling rarely brings more than the last one did."
     )
     return Answer(question, text, section)
@@ -131,7 +131,7 @@ def answer_comparison(
     if repeats > 1:
         text += f" ({name_mean(groups)} of {repeats} studies)"
     if best.interval:
-        text += ", 95 % interval {:.4g} to {:.4g}".format(*best.interval)
+        text += ", 95% interval {:.4g} to {:.4g}".format(*best.interval)
     pair = {best.label, second.label}
     test = next((each for each in differences if {each.first, each.second} == pair), None)
     if test is None:
@@ -166,7 +166,7 @@ def answer_time(study: Study) -> Answer:
 
 
 def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a rank correlation (Bonett and Wright 2000)."""
+    """Return the 95% interval of a rank correlation (Bonett and Wright 2000)."""
     clipped = max(-0.999999, min(0.999999, correlation))
     error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
     half = float(norm.ppf(0.975)) * error

@@ -131,7 +131,7 @@ class PBT(SynchronousScheduler):
         folder: str = source.config["checkpoint"]
         if source.checkpoint:
             root = source.storage.storage_fs_path
-            folder = name_checkpoint(source.checkpoint.path, root, self.store.place)
+            folder = name_checkpoint(source.checkpoint.path, root, self.store.storage)
         number, goal = target.config["number"], self.goal
         # Tune deletes the source's own checkpoints once it has written newer ones.
         kept = f"{folder.rsplit('/', 2)[0]}/copied_{number:05d}_{goal:06d}"

@@ -1,4 +1,10 @@
-"""Read a study, or any Ray Tune experiment: ``load``, ``load_all``, ``join_trials``."""
+"""Read studies and Ray Tune experiments.
+
+Example:
+    >>> from raytune_yesno.study import load
+    >>> study = load("studies/first")  # doctest: +SKIP
+    >>> study.best.metrics, study.trials.head()  # doctest: +SKIP
+"""
 
 from raytune_yesno.study.load import load, load_all
 from raytune_yesno.study.study import METRIC, Study, Trial, join_trials, name_studies

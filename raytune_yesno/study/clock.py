@@ -1,4 +1,4 @@
-"""Times in a study's records, from clocks that are set and clocks that differ between hosts."""
+"""Consistent times in a study's record, although clocks are adjusted and differ between hosts."""
 
 import time
 from collections import defaultdict
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _TOLERANCE_S = 1.0
-"""A report takes less from a worker to the driver; what takes longer is another clock."""
+"""A report takes less than this from a worker to the driver; otherwise their clocks differ."""
 _STEP_S = 30.0
-"""No report is so much slower than another one: the worker's clock was set in between."""
+"""If the delay of reports changes by this much, the worker's clock was adjusted in between."""
 
 
 def _count_s() -> float:
-    """Return seconds that are never set back, with those that the machine was suspended for."""
+    """Return monotonic seconds that include the time for which the machine was suspended."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
@@ -21,16 +21,16 @@ _ORIGIN_S = time.time() - _count_s()
 
 
 def read_clock() -> float:
-    """Return seconds since 1970 as of when this process began; setting the clock moves them not."""
+    """Return seconds since 1970, unaffected by clock changes after the start of the process."""
     return _ORIGIN_S + _count_s()
 
 
 def correct_times(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events with times on one clock, the driver's, that is never set back.
+    """Return the events with all times on the driver's clock, in ascending order.
 
-    Where an event is earlier than the one before it, the clock was set back, and all times from
-    there on are moved. A worker's times are moved where they are later than the record of them, or
-    earlier by more than a report takes.
+    If an event is earlier than the one before it, the driver's clock was set back: all times from
+    there on are shifted. A worker's times are shifted if they are later than the record of them,
+    or earlier by more than a report takes.
     """
     shift, last = 0.0, float("-inf")
     corrected: list[dict[str, Any]] = []
@@ -51,7 +51,7 @@ def correct_times(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _move_process(events: list[dict[str, Any]], indices: Sequence[int]) -> None:
-    """Move the times of one process's epochs to the driver's clock."""
+    """Shift the times of one process's epochs to the driver's clock."""
     behind = [events[index]["time"] - events[index]["ended"] for index in indices]
     first = 0
     for end in range(1, len(indices) + 1):
@@ -63,6 +63,6 @@ def _move_process(events: list[dict[str, Any]], indices: Sequence[int]) -> None:
             if not 0 <= shift <= _TOLERANCE_S:
                 moved = {"began": epoch["began"] + shift, "ended": epoch["ended"] + shift}
                 epoch = events[index] = {**epoch, **moved}
-            if epoch["began"] > epoch["ended"]:  # set back in the midst of it
+            if epoch["began"] > epoch["ended"]:  # the clock was set back during the epoch
                 events[index] = {**epoch, "began": epoch["ended"] - epoch["seconds"]}
         first = end

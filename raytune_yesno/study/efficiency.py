@@ -1,4 +1,4 @@
-"""How much of a study's slots was training, and where the rest of their time went."""
+"""How a study's slots spent their time: training and the kinds of overhead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from raytune_yesno.study.store import Event
 
 @dataclass(frozen=True)
 class Efficiency:
-    """How much of the slots' time was training, and what the rest was.
+    """How the slots spent their time.
 
-    Shares of slots × seconds from the first trial's first step to the search's end; they add up
-    to one.
+    The shares add up to one. The whole is number of slots × seconds from the first training step
+    to the end of the search.
 
     Attributes:
-        efficiency: inside the training loop.
-        startup: slots that had not begun their first trial yet.
-        reporting: between the epochs of a trial.
-        gaps: between one trial's last epoch and the next one's first step.
-        tail: slots that had no trial left to run.
-        median_gap_s: seconds from a trial's end to the next one's first step on that slot.
-        startup_s: seconds from the study's start to the first step.
+        efficiency: share of training.
+        startup: share before a slot's first training step.
+        reporting: share of overhead between the epochs of a trial.
+        gaps: share between the last epoch of a trial and the first step of the next one.
+        tail: share after a slot's last trial.
+        median_gap_s: median seconds between two trials on a slot; None without a gap.
+        startup_s: seconds from the study's start to its first training step.
     """
 
     efficiency: float
@@ -41,16 +41,19 @@ def measure_efficiency(
     end: float,
     pauses: Sequence[tuple[float, float]] = (),
 ) -> Efficiency | None:
-    """Return where the slots' time went; None without an epoch.
+    """Return how the slots spent their time.
 
     Args:
-        epochs: the records of all epochs, with ``trial``, ``host``, ``pid``, ``began``, ``ended``
-            and ``seconds``; and ``node``, where a host runs several.
-        num_slots: trials at a time.
-        asked_at, end: when the study and its search began and ended, in seconds since 1970.
-        pauses: spans of time in between that do not count.
-    """
+        epochs: events of all epochs, with ``trial``, ``host``, ``pid``, ``began``, ``ended`` and
+            ``seconds``, and with ``node`` if a host runs several nodes.
+        num_slots: number of concurrent trials.
+        asked_at: start of the study, in seconds since 1970.
+        end: end of the search, in seconds since 1970.
+        pauses: spans of time that do not count.
 
+    Returns:
+        The shares; None if no time was spent.
+    """
     slots = assign_slots(epochs, num_slots=num_slots, pauses=pauses)
     if not slots:
         return None
@@ -73,13 +76,13 @@ def measure_efficiency(
             else:
                 spent["gaps"] += pause
                 gaps.append(pause)
-    # More than the slots had only where a clock was set forward and back.
-    whole = max(num_slots * (end - begin), sum(spent.values()))
-    if whole <= 0:
+    # The sum is larger only if a clock was set forward and back.
+    total = max(num_slots * (end - begin), sum(spent.values()))
+    if total <= 0:
         return None
-    # Slots that never ran anything.
-    spent["startup"] += whole - sum(spent.values())
-    shares = {name: seconds / whole for name, seconds in spent.items()}
+    # Slots that never ran a trial.
+    spent["startup"] += total - sum(spent.values())
+    shares = {name: seconds / total for name, seconds in spent.items()}
     return Efficiency(
         **shares,
         median_gap_s=median(gaps) if gaps else None,
@@ -93,22 +96,28 @@ def assign_slots(
     num_slots: int,
     pauses: Sequence[tuple[float, float]] = (),
 ) -> list[list[Event]]:
-    """Return the epochs of each slot, a process's or those of several that followed each other.
+    """Return the epochs of each slot.
 
-    ``began`` and ``ended`` are moved to a clock that stands still during pauses.
+    A slot is a process, or several processes that followed each other.
+
+    Args:
+        epochs: events of epochs.
+        num_slots: number of concurrent trials.
+        pauses: spans of time by which ``began`` and ``ended`` are shifted, as if the clock had
+            stopped.
     """
     processes: dict[tuple[str, str, int], list[Event]] = {}
     for epoch in epochs:
         began, ended = _unpaused(epoch["began"], pauses), _unpaused(epoch["ended"], pauses)
         moved = {**epoch, "began": began, "ended": ended}
-        # Nodes in containers may have one host name, and number their processes alike.
+        # Containers may share a host name and use the same process ids.
         key = (epoch["host"], epoch.get("node", ""), epoch["pid"])
         processes.setdefault(key, []).append(moved)
     slots: list[list[Event]] = []
     for process in sorted(processes.values(), key=lambda process: process[0]["began"]):
         if len(slots) < num_slots:
             slots.append(process)
-        else:  # a process that took a lost one's place
+        else:  # the process replaced one that was lost
             min(slots, key=lambda slot: slot[-1]["ended"]).extend(process)
     return slots
 

@@ -1,17 +1,17 @@
-"""What a study's events hold: names and kinds of their fields, checked before any is believed."""
+"""The schema of a study's events: the fields of each event and the checks of their values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
-_LARGEST_COUNT = 2**53
-_LATEST_TIME_S = 1e11  # since 1970: the year 5138
-_MOST_NUMBER = 1e300  # sums of figures stay numbers
+_MAX_COUNT = 2**53
+_MAX_TIME_S = 1e11  # since 1970: the year 5138
+_MAX_NUMBER = 1e300  # sums of values stay finite
 
 Check = Callable[[Any], bool]
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_COUNT
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def _is_number_of_slots(value: Any) -> bool:
@@ -19,22 +19,22 @@ def _is_number_of_slots(value: Any) -> bool:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Say whether it is a number that a float can be; infinity and NaN are none."""
+    """Say whether a value is a finite number, not a boolean, that a float can represent."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= (_MOST_NUMBER if isinstance(value, float) else _LARGEST_COUNT)
+    return abs(value) <= (_MAX_NUMBER if isinstance(value, float) else _MAX_COUNT)
 
 
 def is_time(value: Any) -> bool:
-    """Say whether it is a moment, or a span, in seconds."""
-    return is_number(value) and 0 <= value < _LATEST_TIME_S
+    """Say whether a value is a time or a duration in seconds."""
+    return is_number(value) and 0 <= value < _MAX_TIME_S
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_truth(value: Any) -> bool:
+def _is_boolean(value: Any) -> bool:
     return isinstance(value, bool)
 
 
@@ -47,13 +47,13 @@ def _is_point(value: Any) -> bool:
 
 
 def _is_value(value: Any) -> bool:
-    """Say whether it is what a point may hold, where a table and a page can show it."""
+    """Say whether a table and a page can show a value of a point."""
     if isinstance(value, dict | list):
         return all(map(_is_value, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, str | bool) or is_number(value)
 
 
-def _is_known(value: Any) -> bool:
+def _is_warm_start(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(seen, dict)
         and _is_point(seen.get("point"))
@@ -83,26 +83,26 @@ def _is_metrics(value: Any) -> bool:
     )
 
 
-def _texts(value: Any) -> bool:
+def _is_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-_SAYS: Mapping[Check, str] = {
+_DESCRIPTIONS: Mapping[Check, str] = {
     _is_count: "a count",
     _is_number_of_slots: "a count above 0",
     is_number: "a number",
     is_time: "a time in seconds",
     _is_text: "text",
-    _is_truth: "true or false",
+    _is_boolean: "true or false",
     _is_mapping: "a mapping",
     _is_point: "a point",
-    _is_known: "what other studies found",
-    _texts: "a mapping of texts",
+    _is_warm_start: "observations of other studies",
+    _is_texts: "a mapping of strings",
     _is_metrics: "a list of metrics",
 }
 
-# What an event cannot be read without.
-_NEEDED: Mapping[str, Mapping[str, Check]] = {
+# Fields without which an event cannot be read.
+_REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "asked": {"trial": _is_count, "point": _is_point},
     "epoch": {
         "epoch": _is_count,
@@ -127,7 +127,7 @@ _NEEDED: Mapping[str, Mapping[str, Check]] = {
     "refitted": {"checkpoint": _is_text},
 }
 
-# What it may hold besides; null stands for its not being there.
+# Fields that any event may have. Null means that the field is missing.
 _OPTIONAL: Mapping[str, Check] = {
     "trial": _is_count,
     "epoch": _is_count,
@@ -142,42 +142,42 @@ _OPTIONAL: Mapping[str, Check] = {
     "time_budget": is_number,
     "node": _is_text,
     "device": _is_text,
-    "diverged": _is_truth,
+    "diverged": _is_boolean,
     "data": _is_text,
     "search": _is_text,
     "scheduler": _is_text,
     "target": _is_text,
     "reason": _is_text,
     "error": _is_text,
-    "ordered": _is_truth,
+    "ordered": _is_boolean,
     "config": _is_mapping,
     "space": _is_mapping,
     "search_options": _is_mapping,
     "scheduler_options": _is_mapping,
-    "corpus": _texts,
-    "versions": _texts,
+    "corpus": _is_texts,
+    "versions": _is_texts,
     "metrics": _is_metrics,
-    "warm_start": _is_known,
+    "warm_start": _is_warm_start,
     "test": _is_point,
     "test_says": _is_text,
 }
 
 
 def find_fault(event: Mapping[str, Any]) -> str | None:
-    """Return what keeps an event from being read; None if nothing does."""
+    """Return why an event is invalid; None if it is valid."""
     kind = event["event"]
-    needed = _NEEDED.get(kind, {})
-    if lacking := sorted(needed.keys() - event.keys()):
-        return f"{kind!r} lacks {', '.join(lacking)}"
+    required = _REQUIRED.get(kind, {})
+    if missing := sorted(required.keys() - event.keys()):
+        return f"{kind!r} lacks {', '.join(missing)}"
     for name, value in event.items():
         if name in ("event", "time"):
             continue
-        check = needed.get(name)
+        check = required.get(name)
         if check is None:
-            # Of an epoch, all else is what the training reports.
+            # All other fields of an epoch are metrics.
             check = _OPTIONAL.get(name, is_number if kind == "epoch" else None)
             if check is None or value is None:
                 continue
         if not check(value):
-            return f"{kind!r} has {name} {value!r:.60}, which is not {_SAYS[check]}"
+            return f"{kind!r} has {name} {value!r:.60}, which is not {_DESCRIPTIONS[check]}"
     return None

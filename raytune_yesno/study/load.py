@@ -1,4 +1,4 @@
-"""Read a study from its record, or any Ray Tune experiment."""
+"""Load a study from its record, or any Ray Tune experiment."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -25,17 +25,23 @@ def load(
     mode: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Read a study, finished, running, interrupted or failed, or any Ray Tune experiment.
+    """Load a study, finished or not, or any Ray Tune experiment.
 
     Args:
-        path: the study's folder; a Ray Tune experiment's, with ``result.json`` and ``params.json``
-            in a folder each trial; or either's URI, ``s3://…`` or another that pyarrow knows.
-        metric, mode: what to judge by, and ``min`` or ``max`` [the study's own; an experiment's
-            own metric and mode, if its files or the metric's name leave no doubt].
-        progress: called now and then with the bytes read, and all there are.
+        path: the folder of a study, or of a Ray Tune experiment with ``result.json`` and
+            ``params.json`` in a folder per trial; or the URI of either, ``s3://…`` or another
+            scheme that pyarrow knows.
+        metric: the metric to judge trials by. Defaults to the study's own; for an experiment, to
+            the one that its files name, or its only one.
+        mode: ``min`` or ``max``. Defaults to the study's own; for an experiment, to the one that
+            its files name or that the metric's name implies.
+        progress: called from time to time with the bytes read and the bytes in total.
+
+    Returns:
+        The study. ``problems`` lists what was left out because it was damaged.
 
     Raises:
-        InputError: there is no study, or its metric or mode is not certain.
+        InputError: there is no study, or its metric or mode is ambiguous.
     """
     if "://" in str(path):
         with ray_experiment.copy_texts(str(path)) as folder:
@@ -47,12 +53,12 @@ def load(
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
     study = _build_study(folder, correct_times(events), problems, objective)
-    source = "as asked for" if metric else ""
+    source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
-    """Read several studies, each as :func:`load` does."""
+    """Load several studies, each with :func:`load`."""
     return [load(path, **options) for path in paths]
 
 
@@ -67,7 +73,10 @@ def _build_study(
     for event in events:
         kind = event["event"]
         if kind == "asked" and event["trial"] in trials:
-            problems = [*problems, f"trial {event['trial']}: asked for twice, the first counts"]
+            problems = [
+                *problems,
+                f"trial {event['trial']}: sampled twice, the second one is left out",
+            ]
         elif kind == "asked":
             trials[event["trial"]] = Trial(event["trial"], event["point"], objective=objective)
         elif kind == "resumed":
@@ -75,7 +84,7 @@ def _build_study(
             refit = reason = None
         elif kind == "searched":
             reason = event.get("reason")
-        elif kind == "refitted":  # it names the best trial, but is no event of it
+        elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
         elif kind == "damaged":
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
@@ -85,7 +94,10 @@ def _build_study(
             unknown += 1
         searched = kind == "searched" or (searched and kind != "resumed")
     if unknown:
-        problems = [*problems, f"{unknown} events left out: of trials whose asking is lost"]
+        problems = [
+            *problems,
+            f"{unknown} events left out: their trials' 'asked' events are missing",
+        ]
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
@@ -104,31 +116,36 @@ def _build_study(
 def _read_objective(
     events: Sequence[Event], name: str | None, mode: str | None
 ) -> tuple[Objective, str]:
-    """Return what a study is judged by, as it was asked or as the reader asks now, and where the
-    direction comes from; empty for the study itself.
+    """Return the objective of a study, and the source of its direction.
+
+    Args:
+        events: the study's events.
+        name: a metric that replaces the study's own.
+        mode: a direction that replaces the study's own.
+
+    Returns:
+        The objective, and where its direction comes from; empty for the study itself.
 
     Raises:
-        InputError: the metric's direction is neither declared nor certain.
+        InputError: the metric's direction is neither declared nor implied by its name.
     """
     asked = LEGACY_OBJECTIVE
     if events[0].get("metrics"):
         asked = Objective.from_dicts(events[0]["metrics"])
     declared = asked.metrics
-    source = "as asked for" if mode else ""
+    source = "given by the user" if mode else ""
     if name and not any(name in (metric.name, metric.label) for metric in declared):
         declared = (Metric(name), *declared)
         if not mode and (mode := known_mode(name)):
-            source = "by its name"
+            source = "implied by its name"
         elif not mode and any(name in event for event in events if event["event"] == "epoch"):
-            raise InputError(
-                f"--metric {name}: is the least or the greatest best? give --mode min or --mode max"
-            )
+            raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
     objective = build_objective(declared, name or "", mode or "")
     return replace(objective, smooth=asked.smooth), source
 
 
 def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:
-    """Return from when to when nobody searched: a refit comes after the search."""
+    """Return the spans between the end of a search and its resumption; a refit is not a search."""
     searching = [event for event in events if event["event"] != "refitted"]
     return [
         (before["time"], event["time"])
@@ -138,13 +155,13 @@ def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:
 
 
 def _apply(trial: Trial, event: Event) -> None:
-    """Bring a trial up to date with one of its events."""
+    """Update a trial with one of its events."""
     match event["event"]:
         case "started":
             trial.attempts += 1
             trial.status, trial.error = "running", None
         case "epoch":
-            # A trial that was retried trains again what came after its last checkpoint.
+            # A retried trial repeats the epochs after its last checkpoint.
             while trial.epochs and trial.epochs[-1]["epoch"] >= event["epoch"]:
                 trial.epochs.pop()
             trial.epochs.append(event)

@@ -1,4 +1,4 @@
-"""Names of metrics: which direction is best, and how they share a table with its own columns."""
+"""Names of metrics: the direction that a name implies, and the column of a metric in a table."""
 
 import functools
 import re
@@ -10,25 +10,25 @@ RESERVED = frozenset(
         *("diverged", "point"),
     )
 )
-"""Columns of the tables of trials and epochs, and fields of an epoch's record."""
+"""Columns of the tables of trials and epochs, and fields of the event of an epoch."""
 
 METRIC_PREFIX = "metric."
 _PREFIXES = ("config.", METRIC_PREFIX)
 
-# Words that do not change what a metric measures.
+# Words that do not change the direction of a metric.
 _QUALIFIERS = frozenset(
     (
         *("train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"),
         *("mean", "avg", "average", "final"),
     )
 )
-_LEAST = frozenset(
+_MINIMIZED = frozenset(
     (
         *("loss", "error", "error_rate", "mse", "rmse", "mae", "mape", "nll", "cross_entropy"),
         *("perplexity", "wer", "cer", "squared_error", "absolute_error", "log_loss", "logloss"),
     )
 )
-_MOST = frozenset(
+_MAXIMIZED = frozenset(
     (
         *("acc", "accuracy", "balanced_accuracy", "auc", "auroc", "roc_auc", "f1", "f1_score"),
         *("iou", "miou", "bleu", "reward", "episode_reward", "episode_return"),
@@ -38,16 +38,20 @@ _MOST = frozenset(
 
 @functools.lru_cache(maxsize=10_000)
 def name_metric(name: str) -> str:
-    """Return the column of a metric: its name, or ``metric.NAME`` if NAME is a column of ours."""
-    taken = name in RESERVED or name.startswith(_PREFIXES)
-    return METRIC_PREFIX + name if taken else name
+    """Return the column of a metric: its name, or ``metric.NAME`` if NAME is reserved."""
+    reserved = name in RESERVED or name.startswith(_PREFIXES)
+    return METRIC_PREFIX + name if reserved else name
 
 
 def known_mode(metric: str) -> str | None:
-    """Return ``min`` or ``max`` where a metric's name leaves no doubt; otherwise None.
+    """Return the direction that a metric's name implies; None if it is ambiguous.
 
-    The whole name counts, less qualifiers as in ``val_loss`` or ``episode_reward_mean``:
-    ``brier_score_loss``, ``neg_log_loss`` and ``inaccuracy`` are not known.
+    Qualifiers, as in ``val_loss`` or ``episode_reward_mean``, are ignored. The rest must match a
+    known name exactly: ``brier_score_loss``, ``neg_log_loss`` and ``inaccuracy`` do not.
+
+    Example:
+        >>> known_mode("val_loss"), known_mode("mean_accuracy"), known_mode("score")
+        ('min', 'max', None)
     """
     name = metric.removeprefix(METRIC_PREFIX).rpartition("/")[2]
     words = re.split(r"[\s_.-]+", name.lower())
@@ -56,4 +60,4 @@ def known_mode(metric: str) -> str | None:
     while words and words[-1] in _QUALIFIERS:
         words.pop()
     core = "_".join(words)
-    return "min" if core in _LEAST else "max" if core in _MOST else None
+    return "min" if core in _MINIMIZED else "max" if core in _MAXIMIZED else None

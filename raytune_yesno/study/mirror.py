@@ -1,7 +1,7 @@
-"""A study at a URI: it is written in a local folder, and copied to the URI while it runs.
+"""A study at a URI: it is written to a local folder and copied to the URI while it runs.
 
-Ray keeps a study's checkpoints in the object store itself. The study's records and its refit are
-written in a folder of this machine and copied from it.
+Ray itself writes the trials' checkpoints to the URI. The study's record and its refit are written
+to a local folder and copied from there.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from raytune_yesno.files.remote import first_line, open_filesystem
 from raytune_yesno.study.store import STORE
 
 COPY_EVERY_S = 1.0
-"""Seconds of records that a lost machine may cost; more for a large study, see ``_MAX_SHARE``."""
-_MAX_SHARE = 0.05  # of the time that may be spent on copying
+"""Seconds of the record that are lost if this node is lost; more for a long record."""
+_MAX_SHARE = 0.05  # of the time to spend on copying
 
 
 def is_study(uri: str) -> bool:
-    """Say whether a study was begun at a URI; False, too, where that cannot be told."""
+    """Say whether there is a study at a URI; False if the URI cannot be reached."""
     from pyarrow import fs
 
     filesystem, path = open_filesystem(uri)
@@ -35,24 +35,28 @@ def is_study(uri: str) -> bool:
 
 @contextlib.contextmanager
 def mirror_to_uri(uri: str, *, resume: bool, note: Callable[[str], None]) -> Iterator[Path]:
-    """Give a folder to write a study in; what is written there is kept at a URI.
+    """Yield a local folder for a study, and copy what is written there to a URI.
 
-    Its records are copied every second or so, the rest at the end. Meanwhile no other command may
-    write there.
+    The record is copied about once a second, the other files at the end. A lock keeps other
+    commands from writing to the URI.
 
     Args:
-        resume: the study is there and goes on; otherwise there must be none.
-        note: prints that copying fails for now.
+        uri: the study's URI.
+        resume: True if the study exists and is resumed; False if it must not exist.
+        note: prints a line if copying fails temporarily.
+
+    Yields:
+        The local folder.
 
     Raises:
-        InputError: the storage cannot be written to, it is not as ``resume`` says, or another
-            command writes there.
-        WorkError: what was written could not be copied at the end; the folder is kept.
+        InputError: the URI cannot be written, it does not match ``resume``, or another command
+            writes to it.
+        WorkError: the files could not be copied at the end. The local folder is kept.
     """
     if "?" in uri:
         raise InputError(
-            f"{uri.split('?')[0]}: leave out what follows the question mark; an endpoint and keys "
-            "are taken from the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …) on all nodes"
+            f"{uri.split('?')[0]}: remove the question mark and what follows it; set endpoint and "
+            "keys in the environment of all nodes (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …)"
         )
     with hold(uri, note) as lock:
         yield from _keep(uri, resume, note, lock.check)
@@ -78,10 +82,10 @@ def _keep(
                 copier.copy(folder / STORE)
                 failed = False
             except WorkError:
-                return  # another command has taken the lock over; this one is being stopped
+                return  # another command has taken the lock, and this one is being stopped
             except OSError as error:
                 if not failed:
-                    note(f"{uri}: not reached for now, tried again ({first_line(error)})")
+                    note(f"{uri}: cannot be reached, retrying ({first_line(error)})")
                 failed = True
             pause = max(COPY_EVERY_S, (time.monotonic() - began) / _MAX_SHARE)
 
@@ -96,14 +100,14 @@ def _keep(
             copier.copy_all()
         except OSError as error:
             raise WorkError(
-                f"{uri}: cannot be written ({first_line(error)}); the study lies in {folder}, "
-                "copy it there by hand"
+                f"{uri}: cannot be written ({first_line(error)}); the study is in {folder}, "
+                "copy it to the URI by hand"
             ) from error
         shutil.rmtree(folder)
 
 
 class _Mirror:
-    """Copy files of a folder to the same names under a URI, where they changed."""
+    """Copy changed files of a folder to the same names under a URI."""
 
     def __init__(self, uri: str, folder: Path, check: Callable[[], None]) -> None:
         self.uri, self.folder, self.check = uri, folder, check
@@ -111,6 +115,7 @@ class _Mirror:
         self.copied: dict[Path, tuple[int, int]] = {}
 
     def begin(self, resume: bool) -> None:
+        """Copy the record of a resumed study here, or check that a new one can be written."""
         from pyarrow import fs
 
         path = f"{self.root}/{STORE}"
@@ -132,12 +137,12 @@ class _Mirror:
             raise InputError(f"--resume {self.uri}: no study there (no {STORE})")
         if is_there and not resume:
             raise InputError(
-                f"--out {self.uri}: there is a study; give another folder or URI, or --resume "
+                f"--out {self.uri}: a study exists there; give another folder or URI, or --resume "
                 f"{quote(self.uri)}"
             )
 
     def copy(self, file: Path) -> None:
-        """Copy one file, if it is there and has changed."""
+        """Copy one file if it exists and has changed."""
         try:
             state = _state(file)
             if self.copied.get(file) == state:
@@ -153,13 +158,13 @@ class _Mirror:
         self.copied[file] = state
 
     def copy_all(self) -> None:
-        """Copy all files, the records last: what they name is then there."""
+        """Copy all files, the record last, so that it never names a file that is missing."""
         files = [file for file in self.folder.rglob("*") if file.is_file()]
         for file in sorted(files, key=lambda file: (file.name == STORE, file)):
             self.copy(file)
 
 
 def _state(file: Path) -> tuple[int, int]:
-    """Return what differs once a file has changed."""
+    """Return modification time and size, which differ after a change."""
     status = file.stat()
     return status.st_mtime_ns, status.st_size

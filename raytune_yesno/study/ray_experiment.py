@@ -1,14 +1,16 @@
-"""Read an experiment that Ray Tune wrote: its text files, never a pickle.
+"""Read a Ray Tune experiment from its text files, without unpickling anything.
 
-Ray writes a folder per trial, with ``params.json`` (its last config), ``result.json`` (one JSON
-line per report), ``progress.csv`` (the same reports without their configs) and, of a trial that
-raised, ``error.txt``. ``experiment_state-*.json`` beside the folders lists the trials, says how
-each ended, and names the metric. ``tuner.pkl`` is a pickle: it is split into its tokens, which
-executes nothing, and only the texts of ``metric`` and ``mode`` are looked at.
+Ray writes a folder per trial with ``params.json`` (the last config), ``result.json`` (one JSON line
+per report), ``progress.csv`` (the same reports without configs) and, if the trial raised,
+``error.txt``. ``experiment_state-*.json`` beside the folders lists the trials, their statuses and
+the metric. ``tuner.pkl`` is a pickle. It is only split into its tokens, which executes
+nothing, to find the values of ``metric`` and ``mode``.
 
-The numbers are those of Ray's ``ResultGrid``: every report counts, one that a retry or a copied
-checkpoint trained again included, and the best trial is that of ``get_best_result(scope="all")``,
+The numbers equal those of Ray's ``ResultGrid``: every report counts, including those repeated by a
+retry or a copied checkpoint, and the best trial is that of ``get_best_result(scope="all")``,
 whatever its status.
+
+The file is longer than 300 lines, because it covers the formats of all Ray versions in one module.
 """
 
 import contextlib
@@ -36,17 +38,17 @@ _RESULTS, _PROGRESS, _PARAMS, _ERROR = "result.json", "progress.csv", "params.js
 _TEXTS = (_RESULTS, _PROGRESS, _PARAMS, _ERROR)
 _STATES = "experiment_state-*.json"
 _TUNER = "tuner.pkl"
-_COPIES = "pbt_global.txt"  # there if PBT copied trials
+_COPIES = "pbt_global.txt"  # exists if PBT copied trials
 _MODES = ("min", "max")
-_DEFAULT_METRIC = "_metric"  # of ``tune.report(value)``; Ray names it where nobody names another
-_PICKLED = "CLOUDPICKLE_FALLBACK"  # how a state file marks a value that JSON cannot hold
+_DEFAULT_METRIC = "_metric"  # Ray's name for the metric of ``tune.report(value)``
+_PICKLED = "CLOUDPICKLE_FALLBACK"  # marks a value in a state file that JSON cannot represent
 _MAX_TUNER_BYTES = 10_000_000
 _MAX_NUMBER = 1e300  # sums of metrics stay finite
-_RANKED = ("done", "stopped", "failed", "running")  # Ray judges trials of every status
+_RANKED = ("done", "stopped", "failed", "running")  # Ray ranks trials of every status
 
 _TIMES = ("time_this_iter_s", "time_total_s", "timestamp")
 
-# What Ray sets in every report; a metric of the same name does not survive Ray itself.
+# Fields that Ray sets in every report. Ray itself overwrites metrics of these names.
 _ADDED = frozenset(
     (
         *("timestamp", "checkpoint_dir_name", "done", "should_checkpoint", "training_iteration"),
@@ -55,22 +57,22 @@ _ADDED = frozenset(
         *("experiment_id",),
     )
 )
-# What older versions of Ray add, or Ray adds on request: kept, but never taken for the objective.
+# Fields of older Ray versions or optional ones: kept, but never chosen as the objective.
 _COUNTERS = frozenset(
     (
         *("timesteps_total", "episodes_total", "timesteps_since_restore", "timesteps_this_iter"),
         *("episodes_this_iter", "warmup_time", "trial_num", "worker_index"),
     )
 )
-# Columns of progress.csv that hold texts, whatever they look like.
+# Columns of progress.csv that are always strings.
 _CSV_TEXTS = frozenset(("trial_id", "date", "hostname", "node_ip", "experiment_tag"))
 
 
 class _RayObjective(Objective):
-    """Orders reports as Ray does: the first of equal ones, and large integers exactly."""
+    """Order reports as Ray does: the first of equal ones wins, and integers are exact."""
 
     def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return a key that orders epochs or trials: the least is best."""
+        """Return a sort key of an epoch or a trial; the smallest is the best."""
         value = record[self.metric.name]
         return (-value if self.metric.mode == "max" else value,)
 
@@ -79,7 +81,7 @@ class _RayObjective(Objective):
 
 @dataclass
 class _Known:
-    """What Ray's state file says of a trial; None where it says nothing."""
+    """A trial in Ray's state file; a field is None if it is missing there."""
 
     name: str | None = None
     trial_id: str | None = None
@@ -89,12 +91,12 @@ class _Known:
     failures: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     has_result: bool = False
-    extremes: dict[str, Any] = field(default_factory=dict)  # by metric: Ray's ``min`` and ``max``
+    extremes: dict[str, Any] = field(default_factory=dict)  # Ray's ``min`` and ``max`` by metric
 
 
 @dataclass
 class _State:
-    """An experiment's state file: its name, its trials and the metric that it names."""
+    """An experiment's state file: its name, trials and metric."""
 
     file: str = ""
     trials: list[_Known] = field(default_factory=list)
@@ -103,12 +105,14 @@ class _State:
 
 @dataclass
 class _Found:
-    """What lies in a trial's folder, and what the state file says of it."""
+    """The content of a trial's folder, and its entry in the state file."""
 
     name: str
     point: dict[str, Any] = field(default_factory=dict)
     reports: list[Event] = field(default_factory=list)
-    restored: list[bool] = field(default_factory=list)  # a report is the first since a restart
+    restored: list[bool] = field(
+        default_factory=list
+    )  # whether a report is the first one after a restart
     metrics: dict[str, None] = field(default_factory=dict)  # names, in order of appearance
     trial_id: str | None = None
     error: str | None = None
@@ -117,7 +121,7 @@ class _Found:
 
 
 def is_experiment(folder: Path) -> bool:
-    """Say whether a folder is an experiment as Ray Tune writes it."""
+    """Say whether a folder is a Ray Tune experiment."""
     patterns = (_STATES, *(f"*/{name}" for name in (_RESULTS, _PARAMS, _PROGRESS)))
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 
@@ -131,24 +135,28 @@ def read_experiment(
 ) -> Study:
     """Return an experiment as a study.
 
-    A report is an epoch, and Ray's ``training_iteration`` its number. Its time is Ray's
-    ``time_total_s``, laid on the wall clock by ``timestamp``, which Ray writes in whole seconds.
-    Keys of nested configs and metrics are joined by ``/``. A metric that is named like a column of
-    ours is called ``metric.NAME``. A trial that ended without an error, but after fewer reports
-    than another, counts as ``stopped``.
+    A report becomes an epoch, with Ray's ``training_iteration`` as its number. Its time is Ray's
+    ``time_total_s``, aligned to the wall clock with ``timestamp``, which has a resolution of one
+    second. Keys of nested configs and metrics are joined with ``/``. A metric with a reserved name
+    becomes ``metric.NAME``. A trial that ended without an error but with fewer reports than another
+    one counts as ``stopped``.
 
     Args:
-        folder: the experiment's.
-        metric, mode: what to judge by [see :func:`_choose_metric` and :func:`_choose_mode`].
-        progress: called now and then with the number of trials read, and all there are.
+        folder: the experiment's folder.
+        metric: the metric to judge by. Defaults to the choice of :func:`_choose_metric`.
+        mode: ``min`` or ``max``. Defaults to the choice of :func:`_choose_mode`.
+        progress: called from time to time with the number of trials read and their total.
+
+    Returns:
+        The study.
 
     Raises:
-        InputError: which metric is meant, or which direction is best, is not certain.
+        InputError: the metric or its direction is ambiguous.
     """
     problems: list[str] = []
     state = _read_state(folder, problems)
     tuner = _read_tuner(folder / _TUNER)
-    # Ray allows for fields of its own, as ``time_total_s``, to be judged by.
+    # Ray allows its own fields, such as ``time_total_s``, as the metric.
     left_out = _ADDED - {metric, state.metric, tuner[0]}
     found = _read_trials(folder, state, left_out, problems, progress)
     names = list(dict.fromkeys(name for trial in found for name in trial.metrics))
@@ -195,10 +203,16 @@ def read_experiment(
 
 @contextlib.contextmanager
 def copy_texts(uri: str) -> Iterator[Path]:
-    """Copy what analysis reads from a storage that pyarrow knows into a temporary folder.
+    """Copy the files that analysis reads from a URI to a temporary folder.
+
+    Args:
+        uri: URI of a study or an experiment, of a scheme that pyarrow knows.
+
+    Yields:
+        The temporary folder.
 
     Raises:
-        InputError: nothing is there, or it cannot be reached.
+        InputError: there is neither at the URI, or it cannot be reached.
     """
     from pyarrow import fs
 
@@ -207,7 +221,7 @@ def copy_texts(uri: str) -> Iterator[Path]:
             system, root = fs.FileSystem.from_uri(uri)
             root = root.rstrip("/")
             if not root:
-                raise ValueError("it names no folder")
+                raise ValueError("the URI has no path")
             store = system.get_file_info(f"{root}/{STORE}")
             if store.type == fs.FileType.File:
                 wanted = [store]
@@ -224,12 +238,14 @@ def copy_texts(uri: str) -> Iterator[Path]:
             reason = str(error).splitlines()[0]
             raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
         if not wanted:
-            raise InputError(f"{uri.split('?')[0]}: no study here, and no Ray Tune experiment")
+            raise InputError(
+                f"{uri.split('?')[0]}: no study here and no Ray Tune experiment; check the URI"
+            )
         yield Path(kept)
 
 
 def _read_state(folder: Path, problems: list[str]) -> _State:
-    """Return the newest state file that can be read; Ray, too, takes the greatest name."""
+    """Return the newest readable state file: like Ray, the one with the largest name."""
     for file in sorted(folder.glob(_STATES), reverse=True):
         try:
             return _parse_state(file)
@@ -239,21 +255,21 @@ def _read_state(folder: Path, problems: list[str]) -> _State:
 
 
 def _parse_state(file: Path) -> _State:
-    """Parse a state file of any version; raise what its being otherwise raises."""
+    """Parse a state file of any version; other content raises various errors."""
     content = parse_json(_read_text(file))
-    # Until Ray 2.5 ``checkpoints`` held the trials; each was one mapping, or the JSON of one.
+    # Until Ray 2.5 the key was ``checkpoints``, and each trial a mapping or its JSON.
     entries = content["trial_data"] if "trial_data" in content else content["checkpoints"]
     trials = []
     for entry in entries:
         parts = entry if isinstance(entry, list) else [entry]
         parts = [parse_json(part) if isinstance(part, str) else part for part in parts]
         state: dict[str, Any] = {key: value for part in parts for key, value in part.items()}
-        place = _text(state.get("relative_logdir")) or _text(state.get("logdir"))
+        logdir = _text(state.get("relative_logdir")) or _text(state.get("logdir"))
         failures, started = state.get("num_failures"), state.get("start_time")
         extremes = state.get("metric_analysis")
         trials.append(
             _Known(
-                name=Path(place).name if place else None,
+                name=Path(logdir).name if logdir else None,
                 trial_id=_text(state.get("trial_id")),
                 tag=_text(state.get("experiment_tag")),
                 status=_text(state.get("status")),
@@ -284,7 +300,7 @@ def _read_trials(
     problems: list[str],
     progress: Callable[[int, int], None] | None,
 ) -> list[_Found]:
-    """Return the trials in the order in which Ray created them."""
+    """Return the trials in order of creation."""
     by_name = {known.name: known for known in state.trials if known.name}
     by_id = {known.trial_id: known for known in state.trials if known.trial_id}
     paths = sorted(
@@ -293,7 +309,7 @@ def _read_trials(
     found = []
     for number, path in enumerate(paths):
         trial = _read_trial(path, left_out, problems)
-        # A folder that was renamed is known by the trial's id, which its reports hold.
+        # The reports contain the trial's id, which identifies a renamed folder.
         trial.known = by_name.get(path.name) or by_id.get(trial.trial_id or "")
         found.append(trial)
         if progress and number % 100 == 0:
@@ -307,7 +323,7 @@ def _read_trials(
             found.append(_Found(known.name or known.trial_id or "", known=known))
             gone += known.has_result
     if gone:
-        problems.append(f"{gone} trials have no folder here: their reports are not known")
+        problems.append(f"{gone} trials have no folder here: their reports are missing")
     for trial in found:
         if trial.known and not trial.point:
             trial.point = trial.known.config
@@ -317,7 +333,7 @@ def _read_trials(
 def _leave_out_earlier(
     folder: Path, state: _State, found: list[_Found], problems: list[str]
 ) -> list[_Found]:
-    """Leave out trials of an earlier run under the same name, which Ray does not count either."""
+    """Leave out trials of an earlier run with the same name, as Ray does."""
     if all(trial.known for trial in found):
         return found
     earlier = set()
@@ -328,7 +344,7 @@ def _leave_out_earlier(
     kept = [trial for trial in found if trial.known or trial.name not in earlier]
     if dropped := len(found) - len(kept):
         problems.append(
-            one_line(f"{dropped} trials left out: of an earlier run, not listed in {state.file}")
+            one_line(f"{dropped} trials of an earlier run left out: they are not in {state.file}")
         )
     late = [trial for trial in kept if trial.known is None]
     if late:
@@ -339,12 +355,12 @@ def _leave_out_earlier(
 
 
 def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _Found:
-    """Return what a trial's folder holds."""
+    """Return the content of a trial's folder."""
     found = _Found(path.name)
     try:
         found.point = _flatten(parse_json((path / _PARAMS).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        problems.append(one_line(f"{path.name}: no {_PARAMS}, its config is not known"))
+        problems.append(one_line(f"{path.name}: no {_PARAMS}, so its config is unknown"))
     except (OSError, ValueError, AttributeError):
         problems.append(one_line(f"{path.name}/{_PARAMS}: left out, not a config in JSON"))
     clock = _Clock()
@@ -354,16 +370,16 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
     name, rows = _read_rows(path)
     for number, result in rows:
         if result is None:
-            problems.append(one_line(f"{path.name}/{name}:{number}: left out, not a whole report"))
+            problems.append(one_line(f"{path.name}/{name}:{number}: left out, not a full report"))
             continue
         metrics, too_large = _read_metrics(result, left_out)
         found.metrics.update(dict.fromkeys(metrics))
         large += too_large
-        if result.get("config") != config:  # as a rule, all reports share one
+        if result.get("config") != config:  # usually all reports share one config
             config = result.get("config")
             point = _flatten(config) if isinstance(config, dict) else {}
         seconds = float(result.get("time_this_iter_s", 0.0))
-        ended = clock.place(result, seconds)
+        ended = clock.align(result, seconds)
         found.reports.append(
             {
                 "epoch": result["training_iteration"],
@@ -382,17 +398,19 @@ def _read_trial(path: Path, left_out: Container[str], problems: list[str]) -> _F
         found.trial_id = found.trial_id or _text(result.get("trial_id"))
         found.point = found.point or point
     if large:
-        problems.append(one_line(f"{path.name}: {large} values beyond {_MAX_NUMBER:g} left out"))
+        problems.append(one_line(f"{path.name}: {large} values left out, beyond {_MAX_NUMBER:g}"))
     if name == _PROGRESS and (path.parent / _COPIES).is_file():
         problems.append(
-            one_line(f"{path.name}: {_PROGRESS} holds no configs, so its last one stands for all")
+            one_line(
+                f"{path.name}: {_PROGRESS} has no configs, the last one is used for all reports"
+            )
         )
     found.error, found.failures = _read_error(_read_text(path / _ERROR))
     return found
 
 
 def _read_error(text: str) -> tuple[str | None, int]:
-    """Return the last error without its traceback, and how often the trial failed."""
+    """Return the last error without its traceback, and the number of failures."""
     lines = [line for line in text.splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith("Failure # ")]
     last = lines[starts[-1] + 1 :] if starts else lines
@@ -404,7 +422,10 @@ def _read_error(text: str) -> tuple[str | None, int]:
 
 
 def _read_rows(path: Path) -> tuple[str, Iterator[tuple[int, dict[str, Any] | None]]]:
-    """Return the name of the file of reports, and each with its line; None for a damaged one."""
+    """Return the name of the file of reports, and its line numbers and reports.
+
+    A damaged report is None.
+    """
     if (path / _RESULTS).is_file() or not (path / _PROGRESS).is_file():
         return _RESULTS, _parse_results(_read_text(path / _RESULTS))
     return _PROGRESS, _parse_progress(_read_text(path / _PROGRESS))
@@ -437,7 +458,7 @@ def _parse_progress(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
 
 
 def _is_whole(result: Mapping[str, Any]) -> bool:
-    """Say whether what Ray adds to a report is of the right kind, as far as it is there."""
+    """Say whether Ray's own fields of a report, as far as they exist, have valid values."""
     return (
         _is_count(result.get("training_iteration"))
         and _is_count(result.get("pid", 0))
@@ -446,7 +467,7 @@ def _is_whole(result: Mapping[str, Any]) -> bool:
 
 
 def _parse_cell(text: str) -> Any:
-    """Return a cell's integer or float, else its text."""
+    """Return a cell as an integer or a float, else as text."""
     if re.fullmatch(r"[+-]?\d{1,4000}", text):
         return int(text)
     if "_" not in text:
@@ -456,19 +477,19 @@ def _parse_cell(text: str) -> Any:
 
 
 class _Clock:
-    """Lay a trial's reports on the wall clock."""
+    """Align a trial's reports to the wall clock."""
 
     def __init__(self) -> None:
         self.start: float | None = None
         self.ended = 0.0
         self.total = 0.0
 
-    def place(self, result: Mapping[str, Any], seconds: float) -> float:
-        """Return when a report's work ended, in seconds since 1970; it took ``seconds``."""
+    def align(self, result: Mapping[str, Any], seconds: float) -> float:
+        """Return when a report that took ``seconds`` ended, in seconds since 1970."""
         self.total = float(result.get("time_total_s", self.total + seconds))
         stamp = float(result.get("timestamp", self.ended + seconds))
         if self.start is None or abs(self.start + self.total - stamp) > 2:
-            self.start = max(0.0, stamp - self.total)  # it began, or continued after a pause
+            self.start = max(0.0, stamp - self.total)  # first report, or first one after a pause
         self.ended = self.start + self.total
         return self.ended
 
@@ -476,8 +497,10 @@ class _Clock:
 def _read_metrics(
     result: Mapping[str, Any], left_out: Container[str]
 ) -> tuple[dict[str, float | None], int]:
-    """Return the numbers that were reported, None where one is not finite or too large for sums
-    and plots, and how many are too large."""
+    """Return the reported numbers, and how many of them are too large for sums and plots.
+
+    A number that is too large or not finite becomes None.
+    """
     metrics: dict[str, float | None] = {}
     large = 0
     reported = {key: value for key, value in result.items() if key not in left_out}
@@ -495,9 +518,9 @@ def _read_text(file: Path) -> str:
 
 
 def _creation_order(trial: _Found) -> tuple[float, float, str]:
-    """Order as Ray created: by the number that begins a trial's tag, then by its start.
+    """Return a sort key for the order of creation: the number in the trial's tag, then its start.
 
-    A folder is named FUNCTION_ID_NUMBER_POINT_DATE, unless the user names it.
+    The default name of a folder is FUNCTION_ID_NUMBER_POINT_DATE.
     """
     known = trial.known or _Known()
     tag = re.match(r"(\d+)(?:_|$)", known.tag or "")
@@ -520,12 +543,12 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _build_trial(number: int, found: _Found, longest: int, objective: Objective) -> Trial:
-    """Return a trial with its reports and how it ended."""
+    """Return a trial with its reports and status."""
     trial = Trial(number, found.point, objective=objective)
     known = found.known or _Known()
     failures = found.failures if known.failures is None else known.failures
     for report, restored in zip(found.reports, found.restored, strict=True):
-        # Ray restores a trial after a failure, but also to go on after a pause or with a copy.
+        # Ray restores a trial after a failure, but also after a pause or with a copied checkpoint.
         again = restored and trial.epochs and trial.attempts <= failures
         trial.attempts += bool(again) or not trial.epochs
         trial.epochs.append({**report, "attempt": trial.attempts, "trial": trial.number})
@@ -538,9 +561,9 @@ def _build_trial(number: int, found: _Found, longest: int, objective: Objective)
 
 
 def _lacks_best(trial: Trial, found: _Found) -> bool:
-    """Say whether Ray's state knows a better value of the metric than the trial's files hold.
+    """Say whether Ray's state file has a better value of the metric than the trial's files.
 
-    Ray does not write every report of a trial that it pauses and resumes, as with synchronous PBT.
+    Ray does not write all reports of trials that it pauses and resumes, as in synchronous PBT.
     """
     for name, known in found.known.extremes.items() if found.known else ():
         if name_metric(name) == trial.metric and isinstance(known, dict):
@@ -553,10 +576,10 @@ def _lacks_best(trial: Trial, found: _Found) -> bool:
 
 
 def _read_tuner(file: Path) -> tuple[str | None, str | None]:
-    """Return the metric and mode in ``tuner.pkl``: the ``TuneConfig``'s, else a scheduler's or
-    searcher's; None where there are none.
+    """Return the metric and the mode in ``tuner.pkl``; None for each that is not found.
 
-    The pickle is split into its tokens and not unpickled: nothing in it is executed.
+    They are those of the ``TuneConfig``, else of a scheduler or searcher. The pickle is only split
+    into its tokens, so nothing in it is executed.
     """
     values: list[Any] = []
     memo: list[Any] = []
@@ -572,7 +595,7 @@ def _read_tuner(file: Path) -> tuple[str | None, str | None]:
                 values.append(value)
     except (OSError, ValueError, EOFError):
         return None, None
-    # Fields of one object, in the order in which Ray defines them: names and values alternate.
+    # Fields of an object in Ray's order of definition; names and values alternate.
     for first, one, second, other in zip(values, values[1:], values[2:], values[3:], strict=False):
         if (first, second) == ("mode", "metric") and one in _MODES:
             return _text(other) or _DEFAULT_METRIC, one
@@ -588,9 +611,9 @@ def _choose_metric(
     state: _State,
     tuner: tuple[str | None, str | None],
 ) -> tuple[str, str]:
-    """Return the metric to judge by, and where it comes from."""
+    """Return the metric to judge by, and its source."""
     for metric, source in (
-        (asked, "as asked for"),
+        (asked, "given by the user"),
         (state.metric, "named by Ray's state file"),
         (tuner[0], "named by Ray's tuner.pkl"),
     ):
@@ -602,12 +625,12 @@ def _choose_metric(
     usual = (METRIC, "val_loss", "eval_loss", "loss")
     for wanted in usual:
         if wanted in names:
-            return wanted, f"guessed among {len(names)}; --metric chooses another"
+            return wanted, f"guessed from {len(names)}; set another with --metric"
     if names:
         raise InputError(
-            f"{folder}: which metric is meant? give --metric; {suggest_name('', names)}"
+            f"{folder}: the metric is ambiguous; give --metric, {suggest_name('', names)}"
         )
-    return METRIC, "nothing was reported"
+    return METRIC, "no metric was reported"
 
 
 def _choose_mode(
@@ -617,28 +640,26 @@ def _choose_mode(
     names: Sequence[str],
     tuner: tuple[str | None, str | None],
 ) -> tuple[str, str]:
-    """Return whether ``min`` or ``max`` is best, and where that comes from."""
+    """Return the direction, ``min`` or ``max``, and its source."""
     if asked:
-        return asked, "as asked for"
+        return asked, "given by the user"
     if tuner[1] and metric in (tuner[0], name_metric(tuner[0] or "")):
-        return tuner[1], "as Ray's tuner.pkl says"
+        return tuner[1], "from Ray's tuner.pkl"
     if mode := known_mode(metric):
-        return mode, "by its name"
+        return mode, "implied by its name"
     if metric not in names:
-        return "min", "nothing to judge"
-    raise InputError(
-        f"{folder}: is the least or the greatest {metric} best? give --mode min or --mode max"
-    )
+        return "min", "no metric was reported"
+    raise InputError(f"{folder}: unknown direction of {metric}; give --mode min or --mode max")
 
 
 def _count_parallel(trials: list[Trial]) -> int:
-    """Return how many trials ran at a time, at most."""
+    """Return the largest number of concurrent trials."""
     spans = [
         (trial.epochs[0]["began"], trial.epochs[-1]["ended"]) for trial in trials if trial.epochs
     ]
     steps = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
-    running, most = 0, 1
+    running, largest = 0, 1
     for _, step in steps:
         running += step
-        most = max(most, running)
-    return most
+        largest = max(largest, running)
+    return largest

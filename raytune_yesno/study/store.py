@@ -1,23 +1,25 @@
-"""The study store: ``study.jsonl``, append-only, one JSON line an event.
+"""The study's record: ``study.jsonl``, an append-only file with one JSON event per line.
 
 Events, in the order in which they can occur:
 
-``study``   what was asked: config, space, search, scheduler, trials, seed, corpus, versions
-``asked``   a trial's number and point, before it is launched
-``started`` a trial began (again, with the next ``attempt``) in a process on a host
-``epoch``   the metrics of an epoch, and where it was trained: ``host``, Ray's ``node`` (a host may
-            run several), ``pid``; ``began`` and ``ended`` are the worker's clock, in seconds
-``damaged`` a checkpoint of the trial's could not be used: ``reason``, and what it went on from
-``saved``   the trial's latest checkpoint, and its epoch
-``mutated`` after an epoch, a scheduler copied another trial (``source``) over this one, which goes
-            on from that one's ``checkpoint`` with a new point
-``ended``   a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
-            ``diverged`` or ``failed``
-``paused``  the search was interrupted; ``resumed``: it goes on, or is given more ``trials``
-``searched`` the search came to its end; ``reason``: before its last trial
+``study``    the settings: config, space, search, scheduler, trials, seed, corpus, versions
+``asked``    a trial's number and point, written before it is launched
+``started``  an attempt of a trial started; a retry has the next ``attempt``
+``epoch``    the metrics of an epoch and the process that trained it: ``host``, Ray's ``node`` (a
+             host may run several), ``pid``; ``began`` and ``ended`` are seconds since 1970 on the
+             worker's clock
+``damaged``  a checkpoint of the trial was unusable: ``reason`` also says what replaced it
+``saved``    the trial's latest checkpoint and its epoch
+``mutated``  after an epoch, the scheduler copied trial ``source`` over this one, which resumes
+             from the copied ``checkpoint`` with a new point
+``ended``    a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
+             ``diverged`` or ``failed``
+``paused``   the search was interrupted
+``resumed``  the search was resumed, perhaps with more ``trials``
+``searched`` the search ended; ``reason`` says why, if it ended before its last trial
 ``refitted`` the refit's checkpoint and its figures on the test part
 
-Search, analysis and recovery all read this file; nothing else is needed, and no pickle.
+Search, analysis and recovery read only this file. Nothing is pickled.
 """
 
 import contextlib
@@ -38,36 +40,45 @@ Event = dict[str, Any]
 
 
 class StudyStore:
-    """Append events to a study's store, and hand each to ``listen`` once it is written.
+    """Append events to a study's record, and notify listeners after each write.
 
-    A full disk, or one that is gone for a while, costs no record: an event that cannot be written
-    is tried again until it can.
+    With ``wait``, no event is lost if the disk is full or unavailable for a while: the write is
+    retried.
 
     Args:
-        listen: called with each event.
-        place: where the study's checkpoints lie for all nodes: its folder, or a URI.
-        wait: called with the error before each new try; it may give up by raising. None to raise
-            the error at once.
-        check: called before each write; it raises where this process may no longer write.
+        folder: the study's folder; it is created if it is missing.
+        listen: called with each event after it is written.
+        storage: folder or URI of the study's checkpoints; every node must reach it. Defaults to
+            ``folder``.
+        wait: called with the error before each retry; it may raise to give up. None raises the
+            error at once.
+        check: called before each write; it raises if this process may no longer write.
     """
 
     def __init__(
         self,
         folder: Path,
         listen: Callable[[Event], None] | None = None,
-        place: str | None = None,
+        storage: str | None = None,
         wait: Callable[[OSError], None] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         self.path, self.wait, self.check = folder / STORE, wait, check
         self.listeners = [listen] if listen else []
-        self.place = place or str(folder)
+        self.storage = storage or str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
         _end_last_line(self.path)
 
     def append(self, event: str, **fields: Any) -> None:
-        """Write one event; those that recovery rests on are on the disk when this returns."""
+        """Write one event.
+
+        All events except ``epoch`` are synced to disk, because recovery depends on them.
+
+        Args:
+            event: the kind of event.
+            **fields: its fields; ``time`` defaults to now.
+        """
         record = {"event": event, "time": read_clock(), **fields}
         line = (dump_json(record) + "\n").encode()
         while True:
@@ -84,8 +95,8 @@ class StudyStore:
             listen(record)
 
     def _write(self, line: bytes, *, sync: bool) -> None:
-        """Write a whole line, or nothing where the disk is full."""
-        # Not made anew where it is gone: it may lie on a file system that is not mounted for now.
+        """Write a complete line, or nothing if the disk is full."""
+        # Do not recreate a missing file: its file system may be unmounted temporarily.
         create = 0 if self.is_begun else os.O_CREAT
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | create, 0o644)
         self.is_begun = True
@@ -105,21 +116,24 @@ class StudyStore:
             os.close(descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the callables: Ray pickles who holds a store, and never reads that again."""
+        """Drop the callables: Ray pickles objects with a store, but never restores them."""
         return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
 def read_events(
     folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Event], list[str]]:
-    """Return a store's events, and a line on each line that could not be read.
+    """Read the record of a study.
 
     Args:
-        folder: the study's.
-        progress: called now and then with the bytes read, and all there are.
+        folder: the study's folder.
+        progress: called from time to time with the bytes read and the bytes in total.
+
+    Returns:
+        The events, and a message for each line that was left out.
 
     Raises:
-        InputError: there is no store, or its first line is not that of a study.
+        InputError: there is no record, or its first event is not ``study``.
     """
     path = folder / STORE
     if not path.is_file():
@@ -129,7 +143,7 @@ def read_events(
     events: list[Event] = []
     problems: list[str] = []
     for number, event in _parse_lines(path, progress):
-        fault: str | None = "not a whole record"
+        fault: str | None = "not a complete record"
         if (
             isinstance(event, dict)
             and isinstance(event.get("event"), str)
@@ -138,14 +152,14 @@ def read_events(
             fault = find_fault(event)
         if fault and number == 1:
             raise InputError(
-                f"{path}: not a study, its first line does not say what was asked ({fault})"
+                f"{path}: not a study, the first line is not a 'study' event ({fault})"
             )
         if fault:
             problems.append(one_line(f"{path}:{number}: left out, {fault}"))
         else:
             events.append(event)
     if not events or events[0]["event"] != "study":
-        raise InputError(f"{path}: not a study, its first line does not say what was asked")
+        raise InputError(f"{path}: not a study, the first line is not a 'study' event")
     return events, problems
 
 
@@ -165,7 +179,7 @@ def _parse_lines(
 
 
 def _end_last_line(path: Path) -> None:
-    """End a line that a crash cut short, so that the next event does not continue it."""
+    """Terminate a line that a crash truncated, so that the next event starts a new line."""
     if path.exists() and path.stat().st_size:
         with path.open("rb+") as file:
             file.seek(-1, os.SEEK_END)

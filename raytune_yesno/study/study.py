@@ -1,4 +1,4 @@
-"""Read a study: typed trials, tidy tables, the best, and where the time went."""
+"""A study that was read: its trials, tables, best trial and efficiency."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trial:
-    """One trial, as far as the store knows it.
+    """A trial.
 
     Attributes:
-        number: from 0, in the order of asking.
-        point: the sampled values; of a trial that another one was copied over, the latest.
-        status: ``running`` (or cut off), ``done``, ``stopped``, ``diverged`` or ``failed``.
-        epochs: one record an epoch, the latest attempt's where an epoch was trained twice.
-        attempts: times it was started.
-        checkpoint: where its latest checkpoint lies, and the epoch of that.
-        error: one line, of a failed trial.
-        objective: what it is judged by.
-        mutations: the events by which another trial was copied over this one, with what
-            its point had been until then as ``before``.
+        number: from 0, in the order of sampling.
+        point: the sampled hyperparameters; the latest ones if a scheduler changed them.
+        status: ``running`` (or interrupted), ``done``, ``stopped``, ``diverged`` or ``failed``.
+        epochs: one event per epoch, of the latest attempt that trained it.
+        attempts: number of starts.
+        checkpoint: folder or URI of the latest checkpoint, and its epoch.
+        error: one line, for a failed trial.
+        objective: the metric and direction that judge the trial.
+        mutations: events that copied another trial over this one, each with the previous point
+            as ``before``.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Trial:
 
     @property
     def best_point(self) -> dict[str, Any]:
-        """The point that its best epoch was trained with."""
+        """The point with which the best epoch was trained."""
         if self.best_epoch and "point" in self.best_epoch:
             return dict(self.best_epoch["point"])
         best = (self.best_epoch or {}).get("epoch", 0)
@@ -56,27 +56,27 @@ class Trial:
 
     @property
     def best_epoch(self) -> Event | None:
-        """The epoch of the best metric, the later one of equals; None without any."""
+        """The event of the best epoch, the later one of equals; None without any."""
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
 
     @property
     def last_epoch(self) -> int:
-        """The greatest number of an epoch; 0 without any."""
+        """The largest epoch number; 0 without any."""
         return max((int(epoch["epoch"]) for epoch in self.epochs), default=0)
 
     def score(self, epoch: Event) -> tuple[float, ...]:
-        """Return what orders epochs; the least is best."""
+        """Return a sort key of an epoch; the smallest is the best."""
         return self.objective.epoch_score(epoch)
 
     @property
     def metric(self) -> str:
-        """The name of the metric that decides."""
+        """The name of the objective's metric."""
         return self.objective.metric.name
 
     @property
     def costs(self) -> list[tuple[int, float]]:
-        """Epochs and their costs (see :meth:`Metric.cost`), where the metric was reported."""
+        """Epoch numbers and costs (see :meth:`Metric.cost`) of epochs that report the metric."""
         metric = self.objective.metric
         return [
             (epoch["epoch"], metric.cost(epoch))
@@ -92,28 +92,29 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """Seconds inside the training loop, on its first rank."""
+        """Seconds of training, measured on rank 0."""
         return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its store tells it.
+    """A study.
 
     Attributes:
-        path: its folder.
-        asked: the first event: config, space, search, scheduler, trials, seed, corpus, versions;
-            trials and stop conditions as they were last asked for.
-        trial_list: in the order of their numbers.
-        refit: the refit's event, if it came to that.
-        searched: the search came to its end.
-        end_time: when the search ended, or the last that was heard of it.
-        pauses: from when to when it stood still, interrupted or killed.
-        problems: what was left out, and why.
-        objective: what it is judged by, and the other metrics that its task declares.
-        metric_source, mode_source: where these come from; empty if the study itself says so.
+        path: the study's folder.
+        asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
+            corpus, versions. Trials and stop conditions are those of the last resumption.
+        trial_list: the trials by number.
+        refit: the refit's event; None without one.
+        searched: whether the search has ended.
+        end_time: when the search ended, else the time of its last event; seconds since 1970.
+        pauses: start and end of each interruption, in seconds since 1970.
+        problems: a message for everything that was left out, with the reason.
+        objective: the metric and direction that judge trials, and the task's other metrics.
+        metric_source: where the metric comes from; empty for the study itself.
+        mode_source: where the direction comes from; empty for the study itself.
         ranked: statuses of trials that may be the best.
-        reason: why the search ended before its last trial, where it did.
+        reason: why the search ended before its last trial; None otherwise.
     """
 
     path: Path
@@ -132,32 +133,32 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """The name of the metric that decides."""
+        """The name of the objective's metric."""
         return self.objective.metric.name
 
     @property
     def mode(self) -> str:
-        """Whether ``min`` or ``max`` of it is best."""
+        """The direction of the metric: ``min`` or ``max``."""
         return self.objective.metric.mode
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that its task declares, the one that decides first."""
+        """The metrics of the task, the objective first."""
         return self.objective.metrics
 
     def find_metric(self, name: str) -> Metric:
-        """Return how a metric is read; a plain number if its task does not declare it."""
+        """Return the declaration of a metric; a default one if the task does not declare it."""
         return next((known for known in self.metrics if known.name == name), Metric(name))
 
     @property
     def task(self) -> str:
-        """The name of its task; empty where the record does not say, or says no name."""
+        """The name of the task; empty if the record has no valid name."""
         name = self.asked.get("config", {}).get("task")
         return name if isinstance(name, str) else ""
 
     @property
     def data(self) -> str | None:
-        """How its corpus was named; None where the task has none."""
+        """The name of the corpus as given by the user; None if the task has no corpus."""
         return str(self.asked["data"]) if self.asked.get("corpus") else None
 
     @property
@@ -167,7 +168,7 @@ class Study:
 
     @cached_property
     def ranking(self) -> list[Trial]:
-        """The trials with a result and a status that may be the best, the best first."""
+        """The trials with a result and a status in :attr:`ranked`, the best first."""
         scored = [
             (trial.objective.score(best), trial)
             for trial in self.trial_list
@@ -177,23 +178,23 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the path."""
         return self.path.absolute().name
 
     @cached_property
     def trials(self) -> "pd.DataFrame":
-        """One row a trial.
+        """A table with one row per trial.
 
-        Columns: ``trial``, ``status``, ``epochs`` (trained), ``best_epoch``, the metrics of that
-        epoch (``train_loss``, ``valid_loss``, ``valid_wer``), ``seconds`` (in the training loop),
-        ``attempts``, ``error``, and the point's values as ``config.KEY``. Of a Ray Tune experiment,
-        a metric that is named like a column of ours is ``metric.NAME``.
+        Columns: ``trial``, ``status``, ``epochs`` (number trained), ``best_epoch``, the metrics of
+        the best epoch (such as ``valid_loss``), ``seconds`` (of training), ``attempts``, ``error``,
+        and the hyperparameters as ``config.KEY``. In a Ray Tune experiment, a metric named like
+        another column is ``metric.NAME``.
         """
         return _build_table(self.trial_rows, TRIAL_COLUMNS)
 
     @property
     def trial_rows(self) -> list[dict[str, Any]]:
-        """The rows of :attr:`trials`, each value as it was recorded."""
+        """The rows of :attr:`trials`, with each value as it was recorded."""
         rows = []
         for trial in self.trial_list:
             metrics = dict(trial.metrics)
@@ -218,13 +219,16 @@ class Study:
 
     @cached_property
     def epochs(self) -> "pd.DataFrame":
-        """One row a trial and epoch: ``trial``, ``epoch``, metrics, ``seconds``, ``attempt``,
-        ``host``, ``pid``, and ``began`` and ``ended``, seconds since 1970 on the worker's clock."""
+        """A table with one row per trial and epoch.
+
+        Columns: ``trial``, ``epoch``, the metrics, ``seconds`` (of training), ``attempt``,
+        ``host``, ``pid``, and ``began`` and ``ended`` in seconds since 1970.
+        """
         return _build_table(self.epoch_rows, EPOCH_COLUMNS)
 
     @property
     def epoch_rows(self) -> list[dict[str, Any]]:
-        """The rows of :attr:`epochs`, each value as it was recorded."""
+        """The rows of :attr:`epochs`, with each value as it was recorded."""
         return [
             {key: value for key, value in epoch.items() if key not in _UNLISTED}
             for trial in self.trial_list
@@ -233,12 +237,12 @@ class Study:
 
     @property
     def num_slots(self) -> int:
-        """Trials at a time."""
+        """The number of concurrent trials."""
         return int(self.asked.get("slots", 1))
 
     @cached_property
     def efficiency(self) -> Efficiency | None:
-        """Where the time went; None before the first epoch."""
+        """How the slots spent their time; None before the first epoch."""
         return measure_efficiency(
             [epoch for trial in self.trial_list for epoch in trial.epochs],
             num_slots=self.num_slots,
@@ -249,7 +253,7 @@ class Study:
 
 
 def join_trials(studies: Sequence[Study]) -> "pd.DataFrame":
-    """Return the trials of several studies as one table; the column ``study`` says whose."""
+    """Return the trials of several studies as one table with a column ``study``."""
     rows = [
         {"study": name, **row}
         for name, study in zip(name_studies(studies), studies, strict=True)
@@ -259,7 +263,7 @@ def join_trials(studies: Sequence[Study]) -> "pd.DataFrame":
 
 
 def name_studies(studies: Sequence[Study]) -> list[str]:
-    """Return a name for each: the last part of its path, or as many as tell it from the others."""
+    """Return unique names: the last parts of each path, as many as tell the studies apart."""
     names = [study.path.absolute().parts for study in studies]
     for length in range(1, max((len(name) for name in names), default=1) + 1):
         short = [one_line("/".join(name[-length:])) for name in names]
@@ -290,9 +294,9 @@ _BOOKKEEPING = frozenset(
     )
 )
 
-_UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch that its table leaves out
+_UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch without a column
 
-# Of tables without rows, so that code that reads a column works from the start.
+# Columns of tables without rows, so that code that reads a column always works.
 TRIAL_COLUMNS = (
     *("trial", "status", "epochs", "best_epoch", "train_loss", "valid_loss"),
     *("seconds", "attempts", "error"),
@@ -304,16 +308,16 @@ EPOCH_COLUMNS = (
 
 
 def _build_table(rows: Sequence[dict[str, Any]], columns: Iterable[str]) -> "pd.DataFrame":
-    """Return rows as a table; ``columns`` are those of a table without rows."""
+    """Return rows as a table; ``columns`` are the columns of a table without rows."""
     import pandas as pd
 
     if not rows:
         return pd.DataFrame(columns=list(columns))
     keys = dict.fromkeys(key for row in rows for key in row)
-    # By columns: from ten thousand trials' rows, pandas takes several times as long.
+    # By columns: building from rows is several times slower for ten thousand trials.
     table = pd.DataFrame({key: [row.get(key) for row in rows] for key in keys})
     for key in keys:
-        # Beside a missing value, pandas makes floats of integers, which rounds large ones.
+        # With a missing value, pandas converts integers to floats, which rounds large ones.
         if table[key].dtype == "float64" and table[key].abs().max() > 2**53:
             values = [row.get(key) for row in rows]
             if any(isinstance(value, int) for value in values):

@@ -1,8 +1,8 @@
-"""The training loop: one for every task, model and host.
+"""The training loop for every task, model and runtime.
 
-:func:`fit` is a generator that yields a record an epoch. Who drives it decides what a record
-becomes: a report to Ray Train, a report to Ray Tune, a printed line. It imports no Ray and looks
-at the world only through ``torch.distributed``.
+:func:`fit` is a generator that yields one record per epoch. Its caller decides what a record
+becomes: a report to Ray Train, a report to Ray Tune, or a printed line. This module does not import
+Ray; it learns about other ranks only through ``torch.distributed``.
 """
 
 import math
@@ -32,7 +32,7 @@ from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.malloc import keep_freed_memory
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
-"""How to wrap a model in ``DistributedDataParallel``: gradients lie where they are added up."""
+"""Options for ``DistributedDataParallel``: gradients are views into the all-reduce buckets."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Record:
 
     Attributes:
         metrics: ``epoch`` (from 1), ``train_loss``, the task's own metrics, ``learning_rate`` (at
-            the epoch's end), ``world_size`` (ranks that trained it) and ``seconds`` (this epoch, on
-            this rank); the same on all ranks, except the seconds.
-        diverged: a metric is not a finite number; this is the last record.
-        checkpoint: makes the checkpoint of this epoch; call it before asking for the next record.
+            the end of the epoch), ``world_size`` (number of ranks) and ``seconds`` (duration of the
+            epoch on this rank). All values except ``seconds`` are equal on all ranks.
+        diverged: whether a metric is not finite. Training ends with such a record.
+        checkpoint: builds the checkpoint of this epoch. Call it before requesting the next record.
     """
 
     metrics: dict[str, Any]
@@ -52,7 +52,7 @@ class Record:
     checkpoint: Callable[[], Checkpoint]
 
     def save(self, folder: Path) -> None:
-        """Write this epoch's checkpoint; only valid until the next record is asked for."""
+        """Write this epoch's checkpoint. Valid only until the next record is requested."""
         save_checkpoint(self.checkpoint(), folder)
 
 
@@ -65,32 +65,38 @@ def fit(
     resume: Checkpoint | None = None,
     refit: bool = False,
 ) -> Iterator[Record]:
-    """Train, yielding one :class:`Record` an epoch.
+    """Train, yielding one :class:`Record` per epoch.
 
-    The number of data-parallel workers does not change the result: ``batch_size`` is that of all
-    ranks together, rank r takes every world-size-th example of a batch, gradients and metrics are
-    sums over examples divided by the whole batch's count, and dropout's masks belong to examples
-    (:mod:`raytune_yesno.tasks.dropout`). Nor does a pause: every epoch begins by
-    reseeding from (seed, epoch, rank), so a run resumed from a checkpoint ends with the weights of
-    one left alone (bit for bit on a CPU with the same number of threads and workers).
+    The number of data-parallel workers does not change the result. ``batch_size`` is the global
+    batch size. Rank r takes every world-size-th example of a batch. Gradients and metrics are sums
+    over examples divided by the size of the global batch. Dropout masks depend on the example, not
+    on the rank (:mod:`raytune_yesno.tasks.dropout`).
+
+    An interruption does not change the result either. Every epoch starts by reseeding from
+    (seed, epoch, rank), so a resumed run ends with the same weights as an uninterrupted one (bit
+    for bit on a CPU with the same number of threads and workers).
 
     Args:
-        data: what the task's ``load_data`` returned; None for a task without data.
-        prepare: makes the model ready for its device and its process group, in place.
-        device: where to compute.
-        resume: go on after this checkpoint.
-        refit: train on the training and validation parts together, and validate nothing.
+        config: the hyperparameters and settings of the run.
+        data: the return value of the task's ``load_data``; None for a task without data.
+        prepare: moves the model to its device and wraps it for its process group.
+        device: the device to train on.
+        resume: the checkpoint to resume from.
+        refit: train on the training and validation parts together and skip validation.
+
+    Yields:
+        The record of each epoch after ``resume``, up to ``config.epochs`` or divergence.
     """
     keep_freed_memory()
     device = torch.device(device)
     rank, world_size = process_rank()
-    with flush_subnormal():  # torch's other threads, which begin here, inherit it
+    with flush_subnormal():  # torch's other threads start here and inherit the mode
         task = build_task(config, data, device, refit=refit)
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         replica = prepare(model)
-        if world_size > 2:  # two addends come to the same in either order
-            settle_order(task, replica)
+        if world_size > 2:  # with two ranks the order of the sum cannot change the result
+            fix_reduction_order(task, replica)
     optimizer = build_optimizer(config, model)
     if resume:
         load_optimizer(optimizer, resume)
@@ -128,13 +134,13 @@ def fit(
 
 @contextmanager
 def flush_subnormal() -> Iterator[None]:
-    """Take numbers below the smallest normal one, 1e-38 in single precision, for zero meanwhile.
+    """Flush subnormal numbers (below 1e-38 in single precision) to zero within this context.
 
-    The gradients of a network that fits sink so low, and each operation on one takes a CPU a
-    hundred times as long. It counts for the calling thread, and is undone: other code may need
-    them.
+    The gradients of a network that has converged become subnormal, and a CPU takes about a hundred
+    times as long for each operation on them. The mode applies to the calling thread. It is restored
+    on exit because other code may depend on subnormal numbers.
     """
-    before = sys.float_info.min / 2 == 0  # torch does not tell
+    before = sys.float_info.min / 2 == 0  # torch has no function to read the mode
     torch.set_flush_denormal(True)
     try:
         yield
@@ -142,11 +148,12 @@ def flush_subnormal() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def settle_order(task: Task, replica: nn.Module) -> None:
-    """Have ``DistributedDataParallel`` choose in what order it adds gradients up.
+def fix_reduction_order(task: Task, replica: nn.Module) -> None:
+    """Run one discarded backward pass so that ``DistributedDataParallel`` fixes its buckets.
 
-    It does so after its first backward pass, which therefore must not count: a resumed run of three
-    ranks or more would differ in the last bits from one left alone.
+    It rebuilds its gradient buckets after the first backward pass, which changes the order of the
+    sums. Without this pass, a resumed run on three or more ranks would differ in the last bits from
+    an uninterrupted one.
     """
     first = next(task.steps(1, *process_rank()))
     task.loss(replica, first.shard, 1.0).backward()
@@ -156,7 +163,7 @@ def settle_order(task: Task, replica: nn.Module) -> None:
 def train_epoch(
     config: Config, task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int
 ) -> float:
-    """Take an epoch's steps and return its training loss, of its last pass over the data."""
+    """Train one epoch and return the training loss of its last pass over the data."""
     rank, world_size = process_rank()
     model.train()
     losses: list[Tensor] = []
@@ -167,7 +174,7 @@ def train_epoch(
         optimizer.zero_grad()
         begin_step(model, rank, world_size, config.seed, epoch, number)
         loss = task.loss(model, step.shard, progress)
-        # Data-parallel gradients are averaged over ranks; the batch's is their sum.
+        # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
         (loss * (step.scale * world_size)).backward()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -179,14 +186,14 @@ def train_epoch(
 
 @torch.no_grad()
 def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, float]:
-    """Return the validation metrics, the same on all ranks."""
+    """Return the validation metrics. They are equal on all ranks."""
     model.eval()
     sums = task.validate(model, *process_rank()).to(device)
     return task.metrics_of(sum_over_ranks(sums))
 
 
 def learning_rate_at(progress: float, config: Config) -> float:
-    """Return the learning rate at a share of training in (0, 1]: linear warm-up, half cosine."""
+    """Return the learning rate at ``progress`` in (0, 1]: linear warm-up, then half a cosine."""
     peak, warmup = config.learning_rate, config.warmup
     if progress < warmup:
         return peak * progress / warmup
@@ -195,9 +202,9 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser that ``config`` names over the model's parameters."""
+    """Return the optimiser named by ``config`` for the model's parameters."""
     rate: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    fused = {**rate, "fused": True}  # one kernel a step, which RMSprop alone does not have
+    fused = {**rate, "fused": True}  # one kernel per step; RMSprop has no fused version
     match config.optimizer:
         case "sgd":
             return torch.optim.SGD(model.parameters(), momentum=config.momentum, **fused)
@@ -210,22 +217,26 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def find_device(config: Config) -> torch.device:
-    """Return the accelerator that this process was given; the CPU if none was, or none is found."""
+    """Return the process's accelerator if ``use_gpu`` is set and one is available, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found and config.use_gpu else torch.device("cpu")
 
 
 def require_accelerator(config: Config) -> None:
-    """Raise InputError if a GPU was asked for, and this process finds none."""
+    """Check that a requested GPU is available.
+
+    Raises:
+        InputError: ``use_gpu`` is set, but torch finds no GPU.
+    """
     if config.use_gpu and find_device(config).type == "cpu":
         raise InputError(
-            "use_gpu: torch finds no GPU on this machine; leave --use-gpu out, or give "
-            "--num-workers and the --address of a cluster that has one"
+            "use_gpu: torch finds no GPU on this machine; omit --use-gpu, or give "
+            "--num-workers and the --address of a cluster with a GPU"
         )
 
 
 def is_finite(metrics: dict[str, Any]) -> bool:
-    """Whether every metric is a finite number."""
+    """Return whether every metric is finite."""
     return all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
@@ -237,7 +248,7 @@ def process_rank() -> tuple[int, int]:
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Add a tensor up over all ranks, in place."""
+    """Sum a tensor over all ranks, in place."""
     if process_rank()[1] > 1:
         dist.all_reduce(values)
     return values

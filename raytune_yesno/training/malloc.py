@@ -1,32 +1,32 @@
-"""What the C library does with memory that is freed."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 import os
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's parameters, from glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, from glibc's malloc.h
 _KEPT_BYTES = 1 << 30
-_LARGEST_BYTES = 32 << 20  # glibc takes no more
+_MAX_MMAP_THRESHOLD_BYTES = 32 << 20  # glibc rejects larger values
 
 ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
-"""What the environment of a process says whose training does not run on its first thread.
+"""Environment for processes that train outside their main thread.
 
-Left alone glibc gives other threads memory in pieces of 64 MB, and gives those back whatever
-:func:`keep_freed_memory` says: 2 to 3 % of an epoch.
+By default, glibc serves other threads from arenas of 64 MB and returns those to the kernel
+regardless of :func:`keep_freed_memory`. That costs 2 to 3 % of an epoch.
 """
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what a step frees, for the next step.
+    """Make glibc keep the memory freed by a training step for the next step.
 
-    Left alone it gives tensors of megabytes back to the kernel, and the kernel fills them with
-    zeros when they are wanted again: on one thread up to a quarter of an epoch. A process does not
-    grow by it: it holds its peak, which it comes to at every step.
+    By default, glibc returns tensors of megabytes to the kernel, and the kernel zeroes the pages
+    when they are allocated again. On one thread that takes up to a quarter of an epoch. The peak
+    memory of the process does not grow: every step reaches the same peak.
 
-    Where the environment sets glibc's own variables, they stand; other C libraries are left alone.
+    The environment variables of glibc take precedence. Other C libraries are not changed.
     """
     if {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_MMAP_THRESHOLD, _LARGEST_BYTES)
+        mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD_BYTES)

@@ -1,50 +1,147 @@
-"""Which checkpoint a trial goes on from: the latest that is whole."""
+"""Find the checkpoint to resume from, for a training run and for a trial.
 
-from collections.abc import Iterable
+The folder of a run holds two checkpoints, ``best`` and ``last``, and ``history.jsonl`` with one
+line per epoch. All are written at the end of an epoch, so an interrupted run can always be resumed.
+"""
 
-from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, load_checkpoint
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.checkpoint import (
+    DESCRIPTION,
+    Checkpoint,
+    UnusableCheckpoint,
+    copy_checkpoint,
+    load_checkpoint,
+    recover_folder,
+)
+from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import list_siblings, local_copy
+from raytune_yesno.metrics import Objective
+from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.loop import is_finite
+
+BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 
 
-def find_latest(places: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
-    """Return the checkpoint of most epochs, the first of several, and a line on what was damaged.
+def count_epochs(checkpoint: Checkpoint | None) -> int:
+    """Return the number of epochs trained up to a checkpoint; 0 for None."""
+    return checkpoint.epoch if checkpoint else 0
 
-    Instead of one that is damaged or gone, those that lie beside it count: Tune keeps the one
-    before it there. None where nothing is left to go on from.
 
-    Args:
-        places: folders or URIs.
+def keep_last(out: Path, objective: Objective) -> None:
+    """Extend the history to the last checkpoint and copy that to ``best`` if it is the best."""
+    description = json.loads((out / LAST / DESCRIPTION).read_text())
+    if find_best(objective, description["history"])["epoch"] == description["epoch"]:
+        copy_checkpoint(out / LAST, out / BEST)
+    num_written = len((out / HISTORY).read_text().splitlines())
+    with (out / HISTORY).open("a") as history:
+        for metrics in description["history"][num_written:]:
+            history.write(json.dumps(metrics) + "\n")
+
+
+def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metrics of a run's best epoch, or of its last one if nothing was validated."""
+    finite = [metrics for metrics in history if is_finite(metrics)] or history[:1]
+    best = objective.find_best(finite)
+    return finite[-1 if best is None else best]
+
+
+def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint to resume a run from, and a line on a damaged one.
+
+    Either is None if there is none.
+    """
+    for name in (LAST, BEST):
+        recover_folder(out / name)
+    return find_usable([out / LAST, out / BEST])
+
+
+def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
+    """Return the first usable checkpoint, and a line on the first damaged one before it.
+
+    Either is None if there is none.
+    """
+    damage = None
+    for folder in folders:
+        try:
+            checkpoint = load_checkpoint(folder)
+        except UnusableCheckpoint as error:
+            damage = damage or error.what
+            continue
+        action = f"; resumed from epoch {checkpoint.epoch}, {folder}"
+        return checkpoint, damage and damage + action
+    return None, damage
+
+
+def load_resumable(
+    out: Path, data: Data | None, note: Callable[[str], None] = lambda line: None
+) -> Checkpoint:
+    """Return the checkpoint to resume a run from.
 
     Raises:
-        InputError: a storage cannot be read, or a checkpoint is of another version.
+        InputError: there is none, or the run was trained on other data.
+    """
+    checkpoint, damage = find_resumable(out)
+    if checkpoint is None:
+        raise InputError(f"{damage}; no checkpoint to resume from, train without --resume")
+    if damage:
+        note(damage)
+    trained_on = checkpoint.corpus.get("fingerprint")
+    if data and data.fingerprint != trained_on:
+        raise InputError(
+            f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
+            f"not on {data.source} ({data.fingerprint}); give the same --data"
+        )
+    if damage:
+        copy_checkpoint(out / BEST, out / LAST)
+    return checkpoint
+
+
+def find_latest(uris: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
+    """Return the checkpoint with the most epochs.
+
+    If a checkpoint is damaged or missing, its siblings are tried: Tune keeps the previous one in
+    the same folder.
+
+    Args:
+        uris: folders or URIs of checkpoints. The first one wins a tie.
+
+    Returns:
+        The checkpoint, or None if none is usable; and a line about the first damaged one, or None.
+
+    Raises:
+        InputError: a storage cannot be read, or a checkpoint is from another version.
     """
     found: list[Checkpoint] = []
     damage: list[str] = []
-    for place in places:
+    for uri in uris:
         try:
-            found.append(_load(place))
+            found.append(_load(uri))
         except UnusableCheckpoint as error:
             damage.append(error.what)
-            found += _load_whole(list_siblings(place))
+            found += _load_usable(list_siblings(uri))
     latest = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
     if not damage:
         return latest, None
-    instead = f"gone on from epoch {latest.epoch}" if latest else "begun anew"
-    return latest, f"{damage[0]}; {instead}"
+    action = f"resumed from epoch {latest.epoch}" if latest else "restarted from the beginning"
+    return latest, f"{damage[0]}; {action}"
 
 
-def _load(place: str) -> Checkpoint:
-    with local_copy(place) as folder:
+def _load(uri: str) -> Checkpoint:
+    with local_copy(uri) as folder:
         try:
             return load_checkpoint(folder)
-        except UnusableCheckpoint as error:  # who reads of it knows the place, not our copy of it
-            what = error.what.replace(str(folder), place, 1)
+        except UnusableCheckpoint as error:  # name the URI, which the user knows, not our copy
+            what = error.what.replace(str(folder), uri, 1)
             raise UnusableCheckpoint(what, "use another one") from error
 
 
-def _load_whole(places: Iterable[str]) -> Iterable[Checkpoint]:
-    for place in places:
+def _load_usable(uris: Iterable[str]) -> Iterable[Checkpoint]:
+    for uri in uris:
         try:
-            yield _load(place)
+            yield _load(uri)
         except UnusableCheckpoint:
             continue

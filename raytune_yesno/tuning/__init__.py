@@ -1,1 +1,1 @@
-"""A study while it runs: plan, Ray Tune around the trials, recorder, stopping, refit."""
+"""Run a study: plan, Ray Tune and its trials, recorder, stop conditions, refit and replay."""

@@ -1,24 +1,21 @@
-"""Ray Tune's controller, except that it gets over the loss of an actor, lets each that starts come
-up, and takes no snapshots.
+"""A TuneController that survives lost actors, waits for starting ones, and writes no snapshots.
 
-Ray 2.60 tells the controller of a dead actor twice: as the actor's failure, and as that of the task
-it was to do. Where the actor had just been handed to another trial (``reuse_actors``), or its trial
-been paused, the first makes the trial wait for a new actor, and the second, which finds it waiting,
-fails it for good, whatever ``max_failures`` says.
+It works around these properties of Ray 2.60:
 
-A trial whose actor dies while it is made ready for the trial counts as being made ready ever after,
-and is given no other actor.
-
-An actor that Ray killed because memory ran low is no dead actor to the manager of actors, but an
-error in the program, which ends the study.
-
-A trial whose actor is still starting is given the first one that another trial has done with, and
-its own is ended. Where trials are short beside the start of an actor, which takes seconds, that
-happens to every one: a study on eight slots went on with the two whose actors had come up first.
-
-A snapshot holds all trials and the whole search, and is taken every ten seconds and with every
-other checkpoint of a trial: what a study costs would grow with the square of its trials. What it is
-there for, going on later, a study's own records do.
+* Ray reports a dead actor twice: as a failure of the actor and as a failure of its pending task.
+  If the actor was just reassigned to another trial (``reuse_actors``), or its trial was paused, the
+  first report makes the trial wait for a new actor. The second report then fails the waiting trial
+  for good, regardless of ``max_failures``.
+* If an actor dies while it is being reset, Tune leaves its trial in ``_resetting_trials`` for ever
+  and never assigns another actor.
+* The actor manager does not treat an actor killed for lack of memory as a dead actor, but as a
+  program error that ends the study.
+* Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
+  kills the starting one. Starting an actor takes seconds, so with short trials this happens to
+  every starting actor: a study on eight slots used only the two that were up first.
+* A snapshot contains all trials and the search. Tune writes one every ten seconds and with every
+  other checkpoint of a trial, so the cost of a study would grow with the square of its trials.
+  Snapshots exist for resuming; a study resumes from its own record instead.
 """
 
 import contextlib
@@ -37,7 +34,7 @@ from raytune_yesno.cluster.ray_private import (
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
-    """An actor has ended, of whatever cause."""
+    """An actor's process has ended, for any reason."""
 
     def __init__(self, cause: str = "") -> None:
         super().__init__()
@@ -45,7 +42,7 @@ class ActorLost(RayActorError):  # type: ignore[misc]
 
 
 class ActorManager(RayActorManager):  # type: ignore[misc]
-    """Takes whatever ends an actor's process for the actor's death."""
+    """Treats every error that ends an actor's process as the actor's death."""
 
     def _actor_task_failed(
         self, tracked_actor_task: TrackedActorTask, exception: Exception
@@ -57,9 +54,9 @@ class ActorManager(RayActorManager):  # type: ignore[misc]
 
 
 class Controller(TuneController):  # type: ignore[misc]
-    """Counts what it is told twice once, ends no actor that starts, and takes no snapshots."""
+    """Ignores duplicate failure events, keeps starting actors, writes no snapshots."""
 
-    counted: Exception | None = None
+    last_failure: Exception | None = None
     _actor_manager: RayActorManager
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -68,34 +65,34 @@ class Controller(TuneController):  # type: ignore[misc]
         self._actor_manager = ActorManager(resource_manager=resource_manager)
 
     def _trial_task_failure(self, trial: RayTrial, exception: Exception) -> None:
-        if exception is not self.counted:
-            self.counted = exception
+        if exception is not self.last_failure:
+            self.last_failure = exception
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
-        # At the end no other trial would take the one that is free.
+        # At the end of the search, no other trial would use the cached actor.
         if self._is_starting(trial) and not self._search_alg.is_finished():
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
 
     def _is_starting(self, trial: RayTrial) -> bool:
-        """Whether a trial's actor has its place, but is not up yet."""
+        """Return whether a trial's actor has been requested but is not running yet."""
         actor = self._trial_to_actor.get(trial)
         return (
             actor is not None
-            and self._actor_manager.is_actor_started(actor)  # or has been asked to
+            and self._actor_manager.is_actor_started(actor)  # true as soon as it is requested
             and actor not in self._started_actors
         )
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """Take no snapshot; see above."""
+        """Write no snapshot; see the module's description."""
 
 
 class NoAnalysis:
-    """Instead of Ray's summary of a search that has ended.
+    """Replaces Ray's summary of a finished search.
 
-    That reads files of every trial, and a snapshot, which a storage that is gone does not have.
+    Ray's version reads a snapshot and files of every trial. It fails if the storage was lost.
     """
 
     trials: Sequence[RayTrial] = ()
@@ -106,7 +103,7 @@ class NoAnalysis:
 
 @contextlib.contextmanager
 def our_controller() -> Iterator[None]:
-    """Let the tuners that run in this block have such a controller; Tune offers no other way."""
+    """Make tuners in this context use :class:`Controller`. Tune has no option for it."""
     module: Any = tune_module
     before = module.TuneController, module.ExperimentAnalysis
     module.TuneController, module.ExperimentAnalysis = Controller, NoAnalysis

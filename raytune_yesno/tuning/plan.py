@@ -1,4 +1,4 @@
-"""What a study is asked to do."""
+"""The plan of a study: what to search, how, and when to stop."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,52 +15,53 @@ from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
-MOST_UNASKED = 10_000  # points of a search that has an end: more than that nobody means
+MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
 
-DEAF = frozenset({"manual", "grid", "random"})
+MODEL_FREE = frozenset({"manual", "grid", "random"})
 
-# Pairs of a scheduler and searches that make no sense, and why.
+# Invalid combinations: a scheduler, the searches it cannot be used with, and the reason.
 _NO_BUDGETS = (
-    "it learns from trials that ended at several numbers of epochs, by their losses there; choose "
+    "it learns from the losses of trials that ended after different numbers of epochs; choose "
     "scheduler asha or hyperband"
 )
-UNFIT: tuple[tuple[str, frozenset[str], str], ...] = (
+INCOMPATIBLE: tuple[tuple[str, frozenset[str], str], ...] = (
     ("fifo", frozenset({"bohb"}), _NO_BUDGETS),
     ("median", frozenset({"bohb"}), _NO_BUDGETS),
     (
         "pbt",
         frozenset({"manual", "grid"}),
-        "the search means exactly its points, and the scheduler changes them; choose search random",
+        "the search tries exactly its points, but the scheduler changes them; choose search random",
     ),
     (
         "pbt",
         frozenset({"tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
-        "the scheduler asks for all points before the first result, and changes them afterwards, "
-        "so the search could learn nothing; choose search random",
+        "the scheduler requests all points before the first result and changes them later, "
+        "so the search cannot learn anything; choose search random",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is asked to do.
+    """The plan of a study.
 
     Attributes:
-        config: what all trials share; a point is merged over it. Its ``num_workers`` are the
-            workers of a trial, its ``epochs`` the most that a trial may train.
-        space: the domains searched.
-        search, search_options: an entry of :data:`raytune_yesno.search.ALGORITHMS`.
-        scheduler, scheduler_options: an entry of :data:`raytune_yesno.schedulers.build.SCHEDULERS`;
-            unless given, ``fifo`` for search ``manual``, which asks for exactly its points, and
-            ``asha`` for all others.
-        trials: how many are asked for; None for 32 or, of a search that has an end, all.
-        max_concurrent: most trials at a time; None for as many as fit the cluster.
-        stop: what ends the search before its last trial.
-        ordered: come to the same on any number of slots; trials wait for each other.
-        window: of an ordered study, the W of which trial i is asked for when trials up to i - W
-            have ended, in the knowledge of these alone; so no more than W run at a time.
-        warm_start: what the search knows from other studies, see
-            :mod:`raytune_yesno.tuning.warm_start`.
+        config: the settings shared by all trials. A trial's point overrides them. ``num_workers``
+            is the number of workers per trial, ``epochs`` the most epochs a trial may train.
+        space: the domains to search.
+        search: a name in :data:`raytune_yesno.search.ALGORITHMS`.
+        search_options: options of the search.
+        scheduler: a name in :data:`raytune_yesno.schedulers.build.SCHEDULERS`. Defaults to
+            ``fifo`` for search ``manual``, which tries exactly its points, else to ``asha``.
+        scheduler_options: options of the scheduler.
+        trials: the number of trials; None for 32 or, if the search is finite, all its points.
+        max_concurrent: the most trials at a time; None for as many as fit the cluster.
+        stop: the conditions that end the search before its last trial.
+        warm_start: observations from other studies, see :mod:`raytune_yesno.tuning.warm_start`.
+        ordered: whether results must not depend on timing or the number of slots. Trials may then
+            wait for each other.
+        window: W of an ordered study. Trial i is proposed once all trials up to i - W have ended,
+            from the results of these trials only. At most W trials run at a time.
     """
 
     config: Config
@@ -81,31 +82,39 @@ class Plan:
             object.__setattr__(self, "scheduler", "fifo" if self.search == "manual" else "asha")
 
     def check_all_points(self) -> None:
-        """Raise InputError if a new study would leave out points that its search means to try.
+        """Check that a new study tries all points of a finite search.
 
-        A grid's first points are one corner of it. A study that was begun with fewer is resumed.
+        The first points of a grid cover only one corner of it. Older studies with fewer trials can
+        still be resumed.
+
+        Raises:
+            InputError: there are fewer trials than points.
         """
         available = getattr(self.build_algorithm(), "num_points", None)
         if available is not None and self.trials is not None and self.trials < available:
             advice = {
-                "grid": "leave --trials out, give fewer levels or domains, or choose search random",
-            }.get(self.search, "leave --trials out, or those points")
+                "grid": "omit --trials, give fewer levels or domains, or choose search random",
+            }.get(self.search, "omit --trials, or remove the extra points")
             raise InputError(
-                f"trials: {self.trials} of the {available:,} points of search {self.search} would "
-                f"be its first ones alone; {advice}"
+                f"trials: only the first {self.trials} of the {available:,} points of search "
+                f"{self.search} would be tried; {advice}"
             )
 
     def check(self) -> None:
-        """Raise InputError if any part of the plan could not be carried out."""
+        """Check that every part of the plan can be carried out.
+
+        Raises:
+            InputError: a setting is invalid, or settings contradict each other.
+        """
         if self.trials is not None and self.trials < 1:
             raise InputError(f"trials: {self.trials} is out of range; it must be at least 1")
         if self.config.is_elastic:
             raise InputError(
                 f"num_workers: {self.config.min_workers}:{self.config.max_workers} is a range, "
-                "which is for `train`; a trial has a fixed number, --workers-per-trial N"
+                "which only `train` supports; a trial has a fixed number, --workers-per-trial N"
             )
         if self.config.min_workers < 1:
-            raise InputError("num_workers: a trial has at least 1 worker; 0 is for `train`")
+            raise InputError("num_workers: a trial needs at least 1 worker; only `train` allows 0")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
@@ -113,24 +122,24 @@ class Plan:
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
-                "time_budget: how far an ordered study comes in a time differs from run to run; "
-                "leave it out, or --ordered"
+                "time_budget: the progress of an ordered study within a time differs from run to "
+                "run; omit it, or omit --ordered"
             )
-        if self.warm_start and self.search in DEAF:
-            raise InputError(f"warm_start: search {self.search} looks at no result")
-        for options, taken in (
+        if self.warm_start and self.search in MODEL_FREE:
+            raise InputError(f"warm_start: search {self.search} does not use results")
+        for options, reserved in (
             (self.search_options, {"name", "space", "seed"}),
             (self.scheduler_options, {"name", *RESERVED}),
         ):
-            for key in options.keys() & taken:
-                raise InputError(f"{key!r} is no option of a search or a scheduler")
+            for key in options.keys() & reserved:
+                raise InputError(f"{key!r} is not an option of a search or a scheduler")
         self.build_scheduler()
         self._check_pair()
         self.build_algorithm()
-        if self.trials is None and self.num_trials > MOST_UNASKED:
+        if self.trials is None and self.num_trials > MAX_IMPLICIT_TRIALS:
             raise InputError(
-                f"search {self.search}: the space has {self.num_trials:,} points; say how many "
-                f"with --trials {self.num_trials}, give fewer levels or a smaller space, or choose "
+                f"search {self.search}: the space has {self.num_trials:,} points; confirm with "
+                f"--trials {self.num_trials}, give fewer levels or a smaller space, or choose "
                 "search random"
             )
         for key in self.space:
@@ -141,7 +150,7 @@ class Plan:
         for key, domain in self.space.items():
             for value in domain.grid(2):
                 build_config(self.config.as_dict(), {key: value}, where=f"search space: {key}")
-        # These can be wrong together where each is right alone.
+        # Values of these can be valid alone but invalid in combination.
         coupled = [key for key in self.space if self._is(key, "coupled")]
         for values in itertools.product(*(self.space[key].grid(100) for key in coupled)):
             point = dict(zip(coupled, values, strict=True))
@@ -149,22 +158,23 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        """The number of trials: what was asked for, but no more than the search has."""
+        """The requested number of trials, limited to the number of points of the search."""
         available = getattr(self.build_algorithm(), "num_points", None)
         if available is None:
             return self.trials or DEFAULT_TRIALS
         return min(self.trials or available, available)
 
     def _is(self, key: str, trait: str) -> bool:
-        """Whether a config key was declared with a trait, see ``raytune_yesno.config.setting``."""
+        """Return whether a config key has a trait, see ``raytune_yesno.config.setting``."""
         return any(field.metadata[trait] for field in fields(self.config) if field.name == key)
 
     def _check_pair(self) -> None:
-        for scheduler, searches, reason in UNFIT:
+        for scheduler, searches, reason in INCOMPATIBLE:
             if self.scheduler == scheduler and self.search in searches:
                 raise InputError(f"search {self.search} with scheduler {scheduler}: {reason}")
 
     def build_scheduler(self) -> Any:
+        """Return a new scheduler for this plan."""
         return build_scheduler(
             self.scheduler,
             self.config.epochs,
@@ -175,36 +185,37 @@ class Plan:
         )
 
     def build_algorithm(self) -> Any:
+        """Return a new search algorithm for this plan."""
         return build_algorithm(
             self.search, self.space, seed=self.config.seed, **self.search_options
         )
 
     def extend(self, study: Study, add_trials: int) -> "Plan":
-        """Return the plan for as many trials more.
+        """Return the plan with ``add_trials`` more trials.
 
-        They come after those asked for; after those begun, if a stop condition ended the search.
+        They follow the requested trials or, if the search has ended, the trials it has proposed.
 
         Raises:
-            InputError: there cannot be as many, or they cannot join those that were cut off.
+            InputError: the search has too few points, or the scheduler cannot add trials now.
         """
         if add_trials < 1:
             raise InputError(f"add_trials: {add_trials} is out of range; it must be at least 1")
         if self.scheduler == "pbt" and not study.searched:
             raise InputError(
-                f"add_trials: the population of {study.path} is in its midst, where no other trial "
-                "can join it; resume the study without, and add trials once it has ended"
+                f"add_trials: {study.path} is unfinished, and scheduler pbt cannot add trials to a "
+                "running population; resume without --add-trials, and add trials once it has ended"
             )
-        asked_for = len(study.trial_list) if study.searched else self.num_trials
-        longer = replace(self, trials=asked_for + add_trials)
-        if longer.num_trials < asked_for + add_trials:
+        num_before = len(study.trial_list) if study.searched else self.num_trials
+        extended = replace(self, trials=num_before + add_trials)
+        if extended.num_trials < num_before + add_trials:
             raise InputError(
-                f"search {self.search} has {longer.num_trials} points in all, not "
-                f"{asked_for} + {add_trials}"
+                f"search {self.search} has {extended.num_trials} points in all, not "
+                f"{num_before} + {add_trials}"
             )
-        return longer
+        return extended
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plan as the store's first event holds it."""
+        """Return the plan as recorded in the first event of the store."""
         return {
             "config": self.config.as_dict(),
             "metrics": self.config.objective.as_dicts(),
@@ -215,7 +226,11 @@ class Plan:
 
     @classmethod
     def from_study(cls, study: Study) -> "Plan":
-        """Return the plan that a study was asked to carry out."""
+        """Return the recorded plan of a study.
+
+        Raises:
+            InputError: the record is incomplete or invalid.
+        """
         asked = study.asked
         keys = ("search", "search_options", "scheduler", "scheduler_options", "trials")
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
@@ -227,7 +242,7 @@ class Plan:
 
     @classmethod
     def from_settings(cls, config: Config, space: Space, settings: Mapping[str, Any]) -> "Plan":
-        """Return a plan from the values of :data:`STUDY_SETTINGS`, by name; others are ignored."""
+        """Return the plan for values of :data:`STUDY_SETTINGS` by name. Ignore other names."""
         given = {
             setting: settings[setting.name]
             for setting in STUDY_SETTINGS
@@ -241,7 +256,7 @@ class Plan:
         )
 
     def _value(self, setting: StudySetting) -> Any:
-        """Return a setting's value as the record holds it."""
+        """Return the value of a setting as it is recorded."""
         if setting.name == "trials":
             return self.num_trials
         value = getattr(self.stop if setting.stops else self, _attribute(setting))

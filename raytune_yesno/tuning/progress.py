@@ -1,4 +1,4 @@
-"""How far a search is, derived from the study's events."""
+"""The progress of a search, derived from the study's events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from raytune_yesno.study.store import Event
 
 @dataclass
 class Progress:
-    """How far a search is.
+    """The progress of a search.
 
     Attributes:
-        objective: what decides which epoch is the best so far.
-        asked_for: trials of the whole study.
-        slots: trials that can run at a time.
-        epochs_per_trial: the most epochs that a trial may train.
-        on_change: called with this object whenever it has changed.
-        ended: trials that have ended, by status.
-        epochs: epochs trained.
-        best: the metrics of the best epoch so far; None before the first.
-        best_trial: the trial of that epoch.
+        objective: the objective by which the best epoch is chosen.
+        asked_for: number of trials in the study.
+        slots: number of trials that can run at a time.
+        epochs_per_trial: the most epochs a trial may train.
+        on_change: called with this object after every change.
+        ended: number of ended trials by status.
+        epochs: number of epochs trained.
+        best: metrics of the best epoch so far; None before the first epoch.
+        best_trial: number of the trial with that epoch.
     """
 
     objective: Objective
@@ -39,11 +39,11 @@ class Progress:
 
     @property
     def running(self) -> int:
-        """Trials that are training now."""
+        """The number of trials that are training now."""
         return len(self._running)
 
     def listen(self, event: Event) -> None:
-        """Take an event of the study."""
+        """Update the progress from an event of the study."""
         match event["event"]:
             case "started":
                 self._running.add(event["trial"])
@@ -57,7 +57,7 @@ class Progress:
         self.on_change(self)
 
     def take(self, trial: int, metrics: dict[str, Any]) -> None:
-        """Count an epoch, and remember it if it is the best so far."""
+        """Count an epoch and keep its metrics if it is the best so far."""
         self.epochs += 1
         if not self.objective.reached(metrics):
             return
@@ -66,10 +66,10 @@ class Progress:
             self.best, self.best_trial = metrics, trial
 
     def pause(self, trial: int) -> None:
-        """Note that a trial gave its slot up: it waits for others, or its process was lost."""
+        """Mark a trial as not running: it waits for other trials, or its process was lost."""
         self._running.discard(trial)
 
     def unpause(self, trial: int) -> None:
-        """Note that a paused trial trains on."""
+        """Mark a paused trial as running again."""
         self._running.add(trial)
         self.on_change(self)

@@ -1,6 +1,6 @@
-"""The ranks of a trial: what all of them share, and the processes of those beyond the first.
+"""The ranks of a data-parallel trial: their shared payload, and the actors of ranks 1 and above.
 
-Kept apart from the trial, as their processes need nothing of Ray Tune.
+This module is separate from the trial because these actors do not need Ray Tune.
 """
 
 import socket
@@ -24,45 +24,50 @@ from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import REPLICA, Record, find_device, fit
 
 Step = TypeVar("Step")
-Launch = dict[str, Any]
-"""What Tune gives a trial as its config: ``number``, ``point``, and ``checkpoint``, the folder or
-URI to go on from, or None. Tune may name a checkpoint of the trial's own; the one of more epochs
-counts, and of as many the launch's: a scheduler that copies one trial over another puts it there.
+TrialSpec = dict[str, Any]
+"""The config that Tune passes to a trial.
+
+Keys: ``number``; ``point``; and ``checkpoint``, the folder or URI to resume from, or None. Tune may
+also restore the trial from its own checkpoint. The checkpoint with more epochs is used. In a tie
+the spec's is used: a scheduler that copies one trial over another puts the source's there.
 """
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What all trials of a study share; the data lie once on each node, in the object store.
+    """The settings and data shared by all trials of a study.
 
     Attributes:
-        checkpoint_every_s: seconds of a trial that a crash may cost; pausing one saves it, too.
+        config: the settings that a trial's point overrides.
+        data: reference to the task's data. The object store keeps one copy per node.
+        checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
+            Pausing a trial also saves it.
     """
 
     config: Config
     data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
 
-    def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
-        """Return the records of the trial that ``launch`` describes."""
-        config = build_config(self.config.as_dict(), launch["point"])
+    def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
+        """Return the records of the trial described by ``spec``."""
+        config = build_config(self.config.as_dict(), spec["point"])
         device = find_device(config)
         return fit(
             config, ray.get(self.data), prepare=replicate(device), device=device, resume=resume
         )
 
 
-class Peers:
-    """A trial's ranks beyond the first, as its rank 0 sees them: actors in its placement group.
+class RankGroup:
+    """The ranks 1 and above of a trial, controlled by rank 0: actors in its placement group.
 
-    Making one starts their processes; where a trial has one worker, there are none.
+    The constructor starts their processes. A trial with one worker has none.
     """
 
     def __init__(self, payload: Payload) -> None:
         self._config = config = payload.config
         group = get_current_placement_group()
         self._actors = [
-            ray.remote(Peer)
+            ray.remote(RankActor)
             .options(
                 num_cpus=1,
                 num_gpus=config.gpus_per_worker if config.use_gpu else 0,
@@ -74,44 +79,51 @@ class Peers:
             for rank in range(1, config.min_workers)
         ]
 
-    def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
-        """Make them ready for a trial; before their first, join them and this rank in a group."""
+    def begin(self, spec: TrialSpec, resume: Checkpoint | None) -> None:
+        """Prepare the ranks for a trial. Before the first trial, set up the process group."""
         if self._actors and not dist.is_initialized():
             self._join()
-        ray.get([actor.begin.remote(launch, resume) for actor in self._actors])
+        ray.get([actor.begin.remote(spec, resume) for actor in self._actors])
 
     def step(self, advance: Callable[[], Step]) -> Step:
-        """Train one epoch on all ranks and return what ``advance``, this one's part, returns.
+        """Train one epoch on all ranks.
 
-        The ranks wait for each other in collectives, half an hour long, and do not see that one has
-        failed as long as its process lives. So the first to fail ends the group.
+        Ranks wait for each other in collectives with a timeout of half an hour. They do not notice
+        that another rank has failed while its process is alive. So the first failure ends the
+        whole group.
+
+        Args:
+            advance: trains the epoch on rank 0.
+
+        Returns:
+            The return value of ``advance``.
 
         Raises:
-            Exception: what the first rank that failed raised; RayActorError if its process died.
+            Exception: the error of the first rank that failed; RayActorError if its process died.
         """
         if not self._actors:
             return advance()
         failures: list[Exception] = []
-        waiting = [actor.advance.remote() for actor in self._actors]
-        watch = threading.Thread(target=self._watch, args=(waiting, failures), daemon=True)
-        watch.start()
+        pending = [actor.advance.remote() for actor in self._actors]
+        monitor = threading.Thread(target=self._monitor, args=(pending, failures), daemon=True)
+        monitor.start()
         try:
-            mine = advance()
+            result = advance()
         except Exception as error:
             if not _is_lost_connection(error):
                 self.end()
                 raise
-            watch.join()
+            monitor.join()
             raise (failures or [error])[0] from None
-        watch.join()
+        monitor.join()
         if failures:
             raise failures[0]
-        return mine
+        return result
 
-    def _watch(self, waiting: list[Any], failures: list[Exception]) -> None:
-        """Wait for the peers' epochs; at the first that fails, end all of them."""
-        while waiting:
-            ready, waiting = ray.wait(waiting)
+    def _monitor(self, pending: list[Any], failures: list[Exception]) -> None:
+        """Wait for the epochs of the other ranks. After the first failure, kill all of them."""
+        while pending:
+            ready, pending = ray.wait(pending)
             try:
                 ray.get(ready)
             except Exception as error:
@@ -121,7 +133,10 @@ class Peers:
                 return
 
     def end(self) -> None:
-        """End them and the group; they would end with the actor that owns them, too."""
+        """Kill the actors and destroy the process group.
+
+        The actors would also end with the actor that owns them.
+        """
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
@@ -131,16 +146,16 @@ class Peers:
     def _join(self) -> None:
         address, world_size = ray.util.get_node_ip_address(), self._config.min_workers
         store = open_store(address, world_size)
-        waiting = [
+        pending = [
             actor.join.remote(rank, address, store.port)
             for rank, actor in enumerate(self._actors, start=1)
         ]
         join_process_group(self._config, 0, store)
-        ray.get(waiting)
+        ray.get(pending)
 
 
-class Peer:
-    """A trial's rank other than 0, told by rank 0 when to begin a trial and when to step."""
+class RankActor:
+    """A rank other than 0 of a trial. Rank 0 calls it to begin a trial and to train an epoch."""
 
     def __init__(self, payload: Payload) -> None:
         self.payload = payload
@@ -152,9 +167,9 @@ class Peer:
         store = TCPStore(address, port, world_size, is_master=False)
         join_process_group(self.payload.config, rank, store)
 
-    def begin(self, launch: Launch, resume: Checkpoint | None) -> None:
-        """Make ready for a trial."""
-        self.records = self.payload.records(launch, resume)
+    def begin(self, spec: TrialSpec, resume: Checkpoint | None) -> None:
+        """Prepare for a trial."""
+        self.records = self.payload.records(spec, resume)
 
     def advance(self) -> None:
         """Train one epoch."""
@@ -162,15 +177,15 @@ class Peer:
 
 
 def _is_lost_connection(error: Exception) -> bool:
-    """Say whether a collective failed, so that what failed is another rank."""
+    """Return whether a collective failed, which means that another rank has failed."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:
-    """Return the store through which ranks find each other, to be reached at one address alone.
+    """Return the rendezvous store of the ranks, listening on one address only.
 
-    It asks nobody for a token, and left to itself listens on every interface. Its port is one that
-    the system picks, with no race for it.
+    The store has no authentication, and by default it listens on every interface. The system
+    chooses the port when it opens the socket, so there is no race for it.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, 0), family=family)
@@ -197,7 +212,7 @@ def join_process_group(config: Config, rank: int, store: Store) -> None:
 
 
 def replicate(device: torch.device) -> Callable[[torch.nn.Module], torch.nn.Module]:
-    """Return what moves a model to its device and, in a process group, makes it a replica."""
+    """Return a function that moves a model to ``device`` and, with several ranks, replicates it."""
 
     def prepare(model: torch.nn.Module) -> torch.nn.Module:
         model = model.to(device)

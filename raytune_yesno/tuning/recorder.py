@@ -1,6 +1,6 @@
-"""Translate what Ray Tune reports into events of the study's record.
+"""Translate Ray Tune's callbacks into events of the study's record.
 
-Progress, stop conditions and trackers listen to the record; the recorder knows none of their rules.
+Progress, stop conditions and trackers listen to the record. The recorder does not know their rules.
 """
 
 import contextlib
@@ -21,24 +21,24 @@ from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.stop_conditions import Watch
+from raytune_yesno.tuning.stop_conditions import StopMonitor
 
-_TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0  # of storage that cannot be written to
+_RETRY_S, _REPEAT_NOTE_S = 0.5, 60.0  # intervals while the storage is not writable
 
 
 class Recorder(tune.Stopper):  # type: ignore[misc]
-    """Write what Tune reports to the store, and stop the search when a signal asks for it."""
+    """Writes Tune's reports to the store and stops the search after a signal."""
 
     def __init__(
         self,
         store: StudyStore,
         progress: Progress,
-        watch: Watch,
+        monitor: StopMonitor,
         note: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.store, self.progress, self.watch, self.note = store, progress, watch, note
+        self.store, self.progress, self.monitor, self.note = store, progress, monitor, note
         store.wait = self.wait_for_storage
-        self.tried_at = 0.0
+        self.noted_at = 0.0
         self.attempts: dict[int, int] = {}
         self.folders: dict[int, set[str]] = defaultdict(set)
         self.waiting: set[int] = set()
@@ -46,31 +46,33 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.callback = _Callback(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what shows things: Ray pickles the tuner, and never reads that again."""
+        """Leave out display callbacks. Ray pickles the tuner, but never unpickles it here."""
         return {**self.__dict__, "progress": None, "note": None}
 
     def wait_for_storage(self, error: OSError) -> None:
-        """Wait a moment before a record is tried again, saying once a minute why.
+        """Wait briefly before a failed write is retried. Note the reason once a minute.
 
         Raises:
-            WorkError: a signal asks to stop; what could not be written is told.
+            WorkError: a signal asked to stop, or the file has reached its size limit.
         """
-        where = f"{self.store.path}: cannot be written ({error.strerror})"
+        failure = f"{self.store.path}: cannot be written ({error.strerror})"
         if self.stopped_by is not None or error.errno == errno.EFBIG:  # `ulimit -f`
-            raise WorkError(f"{where}; what was not recorded is trained again by --resume")
-        if time.monotonic() - self.tried_at > _SAY_AGAIN_S:
-            self.tried_at = time.monotonic()
-            self.note(f"{where}; the study waits until it can be")
-        time.sleep(_TRY_AGAIN_S)
+            raise WorkError(f"{failure}; --resume trains again what was not recorded")
+        if time.monotonic() - self.noted_at > _REPEAT_NOTE_S:
+            self.noted_at = time.monotonic()
+            self.note(f"{failure}; the study waits until it is writable")
+        time.sleep(_RETRY_S)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: a result never stops its trial here."""
         return False
 
     def stop_all(self) -> bool:
-        """Say whether Tune is to stop all trials."""
-        return self.stopped_by is not None or self.watch.reason is not None
+        """Return whether Tune should stop all trials."""
+        return self.stopped_by is not None or self.monitor.reason is not None
 
     def started(self, number: int) -> None:
+        """Record that a trial has started, unless it continues after a pause."""
         if number in self.waiting:
             self.waiting.remove(number)
             self.progress.unpause(number)
@@ -79,34 +81,45 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.store.append("started", trial=number, attempt=self.attempts[number])
 
     def waits(self, number: int) -> None:
+        """Note that a trial is paused until its scheduler can judge it."""
         self.waiting.add(number)
         self.progress.pause(number)
 
     def lost(self, number: int) -> None:
+        """Note that a trial's process was lost. Tune will restart the trial."""
         self.waiting.discard(number)
         self.progress.pause(number)
 
     def epoch(self, number: int, result: dict[str, Any]) -> None:
+        """Record an epoch, and before it a damaged checkpoint if the result reports one."""
         if damage := result.get("damage"):
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
         self.store.append("epoch", trial=number, attempt=self.attempts[number], **result["record"])
 
-    def saved(self, number: int, folder: str, epoch: int) -> None:
-        self.folders[number].add(folder.rpartition("/")[0])
-        self.store.append("saved", trial=number, checkpoint=folder, epoch=epoch)
+    def saved(self, number: int, uri: str, epoch: int) -> None:
+        """Record a checkpoint, given as a folder or URI."""
+        self.folders[number].add(uri.rpartition("/")[0])
+        self.store.append("saved", trial=number, checkpoint=uri, epoch=epoch)
 
     def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
+        """Record the end of a trial with its status, and delete its checkpoints.
+
+        Args:
+            number: the trial's number.
+            result: the last result of the trial.
+            error: why the trial failed; None if it did not.
+        """
         self.waiting.discard(number)
-        whole = result.get("diverged") or result.get("epoch") == self.progress.epochs_per_trial
-        if self.stopped_by and not whole and not error:
-            return  # cut off; it continues when the study is resumed
+        complete = result.get("diverged") or result.get("epoch") == self.progress.epochs_per_trial
+        if self.stopped_by and not complete and not error:
+            return  # interrupted; the trial continues when the study is resumed
         if error:
             status = "failed"
         elif result.get("diverged"):
             status = "diverged"
         else:
-            status = "done" if whole else "stopped"
+            status = "done" if complete else "stopped"
         fields = {"error": error} if error else {}
         self.store.append("ended", trial=number, status=status, **fields)
         # A finished trial is never resumed: delete its checkpoints, or they fill the disk. Delete
@@ -115,13 +128,13 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             delete_tree(folder)
 
     def cut_off(self, numbers: Iterable[int]) -> None:
-        """Record the end of the trials that a stop condition interrupted."""
+        """Record the end of trials that were interrupted by a stop condition."""
         for number in sorted(numbers):
             self.store.append("ended", trial=number, status="stopped")
 
 
 class _Callback(tune.Callback):  # type: ignore[misc]
-    """Translate Tune's events for a :class:`Recorder`."""
+    """Forwards Tune's callbacks to a :class:`Recorder`."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -146,8 +159,8 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
         root = trial.storage.storage_fs_path
-        place = name_checkpoint(checkpoint.path, root, self.recorder.store.place)
-        self.recorder.saved(trial.config["number"], place, epoch)
+        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.storage)
+        self.recorder.saved(trial.config["number"], uri, epoch)
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
@@ -168,27 +181,27 @@ class _Callback(tune.Callback):  # type: ignore[misc]
 
 
 def forget_metrics(trial: RayTrial) -> None:
-    """Drop the means and extremes that Tune has kept of every number of an ended trial.
+    """Drop the metric statistics that Tune keeps for an ended trial.
 
-    Nobody reads them, and they are nearly all that the driver would hold of it.
+    Nothing reads them, and they take most of the memory that the driver uses for the trial.
     """
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
 
 
 def find_cause(trial: RayTrial) -> str:
-    """Return a line on why a trial failed, from the file that Tune wrote on this machine.
+    """Return why a trial failed, in one line, from the error file on the driver's node.
 
-    ``trial.get_error`` reads its copy in the study's folder, which may not be there yet.
+    ``trial.get_error`` reads the copy in the study's folder, which may not exist yet.
     """
-    with contextlib.suppress(OSError, TypeError):  # there is none where a trial never started
+    with contextlib.suppress(OSError, TypeError):  # a trial that never started has no file
         return last_line(Path(trial.error_file).read_text(errors="replace"))
     return "lost"
 
 
 @contextlib.contextmanager
 def stop_on_signals(recorder: Recorder) -> Iterator[None]:
-    """Tell a recorder of the first SIGINT or SIGTERM; a second one interrupts at once."""
+    """Make the first SIGINT or SIGTERM stop the search. A second one interrupts at once."""
     before: dict[int, Any] = {}
 
     def restore() -> None:

@@ -1,4 +1,4 @@
-"""Train one trial of a study again, and hold what comes out against what was recorded."""
+"""Train one trial of a study again and compare the results with the record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.tuning.plan import Plan
 
-_TIMES = ("seconds", "world_size")  # which differ from run to run
+_NOT_COMPARED = ("seconds", "world_size")  # these may differ from run to run
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first figure that came out otherwise than it was recorded."""
+    """The first value that differs from the record."""
 
     epoch: int
     metric: str
@@ -34,17 +34,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """A trial trained again: the run, and the first figure that differs, None where none does."""
+    """A repeated trial: its run, and the first difference from the record, or None."""
 
     run: Run
     difference: Difference | None
 
 
 def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
-    """Return a trial of a study and its whole config.
+    """Return a trial of a study and its full config.
 
     Raises:
-        InputError: there is no such trial, it never ended an epoch, or its epochs are not its own.
+        InputError: there is no such trial, it has no finished epoch, or a scheduler copied another
+            trial over it.
     """
     config = Plan.from_study(study).config
     found = {trial.number: trial for trial in study.trial_list}
@@ -57,7 +58,7 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
         source = trial.mutations[-1]["source"]
         raise InputError(
             f"{study.path}: scheduler pbt copied trial {source} over trial {number} at epoch "
-            f"{trial.mutations[-1]['epoch']}; it cannot be trained again by itself"
+            f"{trial.mutations[-1]['epoch']}; it cannot be replayed by itself, choose another trial"
         )
     return trial, build_config(config.as_dict(), trial.point, where=str(study.path))
 
@@ -70,13 +71,20 @@ def run_replay(
     *,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
 ) -> Replay:
-    """Train a trial again from its start, as far as it was recorded.
+    """Train a trial again from its start, for as many epochs as were recorded.
 
-    The same bits are to be expected with the same versions on the same kind of machine: a trial
-    depends on nothing but its config and the data.
+    A trial depends only on its config and the data. With the same library versions on the same
+    kind of machine, the results are equal bit for bit.
 
     Args:
+        study: the study with the trial.
+        number: the number of the trial.
+        data: the task's data; None for a task without data.
         out: the folder of the training run, see :func:`raytune_yesno.training.run.run_training`.
+        on_epoch: called with the metrics at the end of every epoch.
+
+    Returns:
+        The run, and the first difference from the record.
 
     Raises:
         InputError: see :func:`find_replayable`.
@@ -88,17 +96,17 @@ def run_replay(
 
 
 def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Difference | None:
-    """Return the first figure of a history that is not the recorded one."""
+    """Return the first value of a history that differs from the record, or None."""
     for recorded, replayed in zip(trial.epochs, history, strict=True):
-        for metric in sorted((replayed.keys() & recorded.keys()) - {*_TIMES}):
-            one, other = recorded.get(metric), to_strict_json(replayed.get(metric))
-            if one != other:
-                return Difference(recorded["epoch"], metric, one, other)
+        for metric in sorted((replayed.keys() & recorded.keys()) - {*_NOT_COMPARED}):
+            before, now = recorded.get(metric), to_strict_json(replayed.get(metric))
+            if before != now:
+                return Difference(recorded["epoch"], metric, before, now)
     return None
 
 
 def describe_versions(study: Study) -> str:
-    """Say which libraries have other versions now than the study had; empty if none has."""
+    """Return the libraries whose versions differ from the study's; empty if none do."""
     then, now = study.asked.get("versions", {}), library_versions()
     return ", ".join(
         f"{name} {then[name]} then and {now[name]} now"

@@ -1,7 +1,7 @@
-"""A study: Ray Tune launches trials, the store records them, the best config is refitted.
+"""Run a study: Ray Tune runs the trials, the store records them, the best config is refitted.
 
-A study's folder holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the folder
-of a training run) and, while the search runs, ``trials``: Ray's files and the trials' checkpoints.
+The folder of a study holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the
+folder of a training run) and, during the search, ``trials`` (Ray's files and checkpoints).
 """
 
 import os
@@ -31,15 +31,15 @@ from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.trial import Trial
 
 TRIALS, REFIT = "trials", "refit"
 MAX_FAILURES = 3
-"""Times that a trial whose process was lost is started again, from its last checkpoint."""
+"""The most restarts of a trial whose process was lost, each from its last checkpoint."""
 MAX_REFITS = 3
-"""Seeds with which a refit is tried that falls short of its trial."""
-_MAX_SHORTFALL = 0.1  # of what the trial's training loss fell
+"""The most seeds tried for a refit that falls short of its trial."""
+_MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
 def run_search(
@@ -57,25 +57,32 @@ def run_search(
     listen: Callable[[Event], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Study:
-    """Run a study's search on the Ray cluster that is initialised, and return the study.
+    """Run the search of a study on the initialised Ray cluster.
 
-    SIGINT and SIGTERM end it after the epochs in flight; :class:`Interrupted` is raised then, and
-    ``resume`` goes on: finished trials stay as they are, unfinished ones go on from their last
-    checkpoints, and the search is told all records.
+    SIGINT or SIGTERM stops the search after the epochs in flight and raises :class:`Interrupted`.
+    With ``resume``, finished trials are kept, unfinished ones resume from their last checkpoints,
+    and the search algorithm receives all recorded results.
 
     Args:
-        out: the study's folder, where this process writes.
-        place: where its checkpoints go, and who reads them must reach it: a URI [``out``].
-        source: how the user named the data, for the record; resuming finds them by that.
-        add_trials: how many more trials a resumed study gets.
-        note: is handed a line on each checkpoint that could not be used.
-        checkpoint_every_s: seconds of a trial that a crash may cost.
-        listen: is handed every event that the store was told.
-        check: called before each record; it raises once another process writes to the study.
+        plan: what to search, how, and when to stop.
+        data: the task's data; None for a task without data.
+        out: the study's folder. Only this process writes there.
+        place: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
+        source: the name by which the user gave the data. It is recorded; resuming uses it.
+        resume: whether to resume the study in ``out``.
+        add_trials: the number of trials to add to a resumed study.
+        checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
+        on_progress: called after every change of the search's progress.
+        note: called with a line on each unusable checkpoint.
+        listen: called with every event written to the store.
+        check: called before each write. It raises if another process writes to the study.
+
+    Returns:
+        The study with its finished search.
 
     Raises:
-        InputError: the plan makes no sense or does not fit the cluster, or the study that is to go
-            on had other data.
+        InputError: the plan is invalid or does not fit the cluster, or the study to resume was
+            made with other data.
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
@@ -103,7 +110,7 @@ def run_search(
         )
     else:
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
-        end_whole(earlier, plan.config.epochs, store)
+        end_complete(earlier, plan.config.epochs, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
@@ -113,17 +120,17 @@ def run_search(
             progress.take(trial.number, epoch)
         if trial.status != "running":
             progress.ended[trial.status] += 1
-    watch = (OrderedWatch if plan.ordered else Watch)(plan.stop, objective, earlier)
-    store.listeners += [progress.listen, watch.listen]
-    recorder = Recorder(store, progress, watch, note)
+    monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
+    store.listeners += [progress.listen, monitor.listen]
+    recorder = Recorder(store, progress, monitor, note)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
     scheduler.prepare(
         earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
     )
-    searcher = StudySearcher(plan, store, finished, unfinished, watch, scheduler)
+    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler)
     remaining = plan.num_trials - len(finished)
-    # A search that a stop condition ended goes on only if it was given more trials.
+    # A search that a stop condition ended continues only if trials were added.
     over = before is not None and before.searched and not add_trials
     if remaining > 0 and not over:
         with stop_on_signals(recorder):
@@ -132,15 +139,15 @@ def run_search(
     if recorder.stopped_by:
         store.append("paused")
         raise Interrupted(recorder.stopped_by)
-    if watch.found:
+    if monitor.found:
         recorder.cut_off(searcher.in_flight)
-    store.append("searched", **({"reason": watch.found} if watch.found else {}))
-    delete_tree(f"{store.place}/{TRIALS}")
+    store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
+    delete_tree(f"{store.storage}/{TRIALS}")
     return load(out)
 
 
-def end_whole(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
-    """Note the end of the trials that were killed between their last epoch and the note of it."""
+def end_complete(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
+    """Record the end of trials that finished their last epoch before the study was killed."""
     for trial in trials:
         if trial.status == "running" and trial.epochs:
             last = trial.epochs[-1]
@@ -150,7 +157,7 @@ def end_whole(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> N
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
-    """Return the study to resume.
+    """Return the study in a folder, to be resumed.
 
     Raises:
         InputError: there is none, or its trials were trained on other data.
@@ -161,13 +168,17 @@ def load_resumable(out: Path, data: Data | None) -> Study:
 
 
 def check_data(study: Study, data: Data | None) -> None:
-    """Raise InputError if a study's trials were trained on other data."""
+    """Check that a study's trials were trained on these data.
+
+    Raises:
+        InputError: they were trained on other data.
+    """
     trained_on = study.asked.get("corpus", {})
     if data and data.fingerprint != trained_on.get("fingerprint"):
         raise InputError(
-            f"{study.path}: this study is of {trained_on.get('source')} "
-            f"({trained_on.get('fingerprint')}), not of {data.source} ({data.fingerprint}); "
-            "give --data as it was then"
+            f"{study.path}: this study was trained on {trained_on.get('source')} "
+            f"({trained_on.get('fingerprint')}), not on {data.source} ({data.fingerprint}); "
+            "give the same --data"
         )
 
 
@@ -180,8 +191,12 @@ def tune_trials(
     num_trials: int,
     slots: int,
 ) -> None:
-    """Let Ray Tune run the trials that ``searcher`` proposes."""
-    # The store records what Ray's own loggers would; SIGINT is the recorder's.
+    """Run the trials proposed by ``searcher`` with Ray Tune.
+
+    Raises:
+        WorkError: Ray Tune failed.
+    """
+    # The store replaces Ray's loggers, and the recorder handles SIGINT.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
@@ -198,16 +213,16 @@ def tune_trials(
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=num_trials + waits,  # one more, or the search ends while trials wait
+            num_samples=num_trials + waits,  # one extra, or the search ends while trials wait
             max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
-            storage_path=recorder.store.place,
+            storage_path=recorder.store.storage,
             stop=recorder,
             callbacks=[recorder.callback],
-            # What was saved at a trial's end would be deleted at once.
+            # A checkpoint at the end of a trial would be deleted at once.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
@@ -229,49 +244,55 @@ def run_refit(
     note: Callable[[str], None] = lambda line: None,
     check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Train the best config on training and validation parts, then read the test part, once.
+    """Train the best config on the training and validation parts, then evaluate the test part once.
 
-    Training runs on the TorchTrainer, to the best trial's best epoch. A refit that learns much less
-    than its trial did is repeated with the next seed, :data:`MAX_REFITS` times in all.
+    Training runs on the TorchTrainer up to the best epoch of the best trial. A refit that learns
+    much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
+    all.
 
     Args:
-        place: where workers leave their checkpoints, a URI, and where the study's folder is kept
-            [that folder].
-        check: as of :func:`run_search`.
+        study: the study with the finished search.
+        data: the task's data; None for a task without data.
+        place: folder or URI of the study and for the workers' checkpoints. Every node must reach
+            it. Defaults to the study's folder.
+        on_epoch: called with the metrics at the end of every epoch.
+        note: called with a line on each unusable checkpoint and each repeated refit.
+        check: called before the result is written, as in :func:`run_search`.
 
     Returns:
-        ``checkpoint`` (a folder), ``epochs``, ``trial``, ``seed``, and ``test`` and ``test_says``
-        (figures on the test part, and a line on them), if the task has a test.
+        ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
+        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them).
 
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
     """
-    from raytune_yesno.training.run import find_resumable, run_training
+    from raytune_yesno.training.resume import find_resumable
+    from raytune_yesno.training.run import run_training
 
     best = study.best
     if best is None or best.best_epoch is None:
-        raise WorkError(f"{study.path}: no trial came to a result; see `report {study.path}`")
+        raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
     config = best_config(study, best)
     epochs = best.best_epoch["epoch"]
     folder = study.path / REFIT
-    begun, damage = find_resumable(folder)
-    if damage and begun is None and folder.exists():
-        note(f"{damage}; the refit is begun anew")
-    kept = f"{place or study.path}/{REFIT}"
-    tries = [
+    checkpoint, damage = find_resumable(folder)
+    if damage and checkpoint is None and folder.exists():
+        note(f"{damage}; the refit restarts from the beginning")
+    storage = f"{place or study.path}/{REFIT}"
+    configs = [
         build_config(config.as_dict(), {"seed": config.seed + number})
         for number in range(MAX_REFITS)
     ]
-    resumed = [begun is not None and is_part(begun, config, epochs) for config in tries]
+    resumed = [checkpoint is not None and is_part(checkpoint, config, epochs) for config in configs]
     for number in range(resumed.index(True) if any(resumed) else 0, MAX_REFITS):
-        config, resume = tries[number], resumed[number]
+        config, resume = configs[number], resumed[number]
         if not resume:
-            shutil.rmtree(folder, ignore_errors=True)  # of a study that was then extended
+            shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
         run = run_training(
             config,
             data,
             folder,
-            place=kept,
+            place=storage,
             resume=resume,
             refit=True,
             epochs=epochs,
@@ -281,16 +302,16 @@ def run_refit(
         if run.diverged or not (shortfall := find_shortfall(best, run.history)):
             break
         is_last = number == MAX_REFITS - 1
-        again = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
-        note(f"the refit learnt less than trial {best.number}: {shortfall}; {again}")
+        action = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
+        note(f"the refit learnt less than trial {best.number}: {shortfall}; {action}")
     if run.diverged:
         raise WorkError(
-            f"{folder}: trained on more recordings, trial {best.number}'s config diverged: its "
-            f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
-            "may find a steadier one: raytune-yesno tune --add-trials 8 --resume "
+            f"{folder}: the config of trial {best.number} diverged in the refit: its "
+            f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
+            "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
             f"{quote(place or str(study.path))}"
         )
-    refit = {"checkpoint": f"{kept}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    refit = {"checkpoint": f"{storage}/{run.last.name}", "epochs": epochs, "trial": best.number}
     refit["seed"] = config.seed
     task = find_task(config.task)
     if hasattr(task, "test"):
@@ -306,10 +327,10 @@ def run_refit(
 
 
 def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> str:
-    """Return how a refit fell short of its trial, by the training loss; empty if it did not.
+    """Return how a refit falls short of its trial by the training loss; empty if it does not.
 
-    A refit validates nothing, so its training loss is compared with the trial's at the same epoch.
-    It falls short if it lacks more than a tenth of what the trial's training gained.
+    A refit has no validation, so its training loss is compared with the trial's at the same epoch.
+    It falls short if the difference exceeds a tenth of the decrease of the trial's training loss.
     """
     best = trial.best_epoch or {}
     first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], best))
@@ -321,13 +342,13 @@ def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> s
     return f"its training loss is {loss:.4g}, the trial's was {reached:.4g}"
 
 
-def is_part(begun: Checkpoint, config: Config, epochs: int) -> bool:
-    """Say whether a checkpoint is of the refit of a config, cut off at or before an epoch."""
-    return begun.refit and begun.config == config and begun.epoch <= epochs
+def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
+    """Return whether a checkpoint belongs to a refit of ``config`` of at most ``epochs`` epochs."""
+    return checkpoint.refit and checkpoint.config == config and checkpoint.epoch <= epochs
 
 
 def best_config(study: Study, trial: StudyTrial) -> Config:
-    """Return the whole config of a study's trial."""
+    """Return the full config of a study's trial at its best epoch."""
     return build_config(
         upgrade_config(study.asked["config"]), trial.best_point, where=str(study.path)
     )

@@ -1,4 +1,4 @@
-"""The search as Ray Tune asks it: the plan's algorithm, its proposals recorded."""
+"""The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,13 +11,13 @@ from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.ranks import Launch
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, Watch
+from raytune_yesno.tuning.ranks import TrialSpec
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
 
 
 class StudySearcher(AlgorithmSearcher):
-    """Ask the plan's search for points, record them, and hand out unfinished trials first."""
+    """Returns unfinished trials first, then new points from the plan's search, and records them."""
 
     def __init__(
         self,
@@ -25,11 +25,11 @@ class StudySearcher(AlgorithmSearcher):
         store: StudyStore,
         finished: list[Trial],
         unfinished: list[Trial],
-        watch: Watch,
+        monitor: StopMonitor,
         scheduler: StudyScheduler,
     ) -> None:
         earlier = build_observations(plan.warm_start)
-        self.offset = len(earlier)  # to the algorithm, other studies' trials come before the first
+        self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
         for trial in (*finished, *unfinished):
             seen = observe(trial)
             earlier.append(replace(seen, number=seen.number + self.offset))
@@ -38,10 +38,10 @@ class StudySearcher(AlgorithmSearcher):
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
-        self.watch = watch
+        self.monitor = monitor
         self.num_left = plan.num_trials - len(finished)
 
-    def suggest(self, trial_id: str) -> Launch | str | None:
+    def suggest(self, trial_id: str) -> TrialSpec | str | None:
         """Return the spec of the next trial, None if none may start now, or FINISHED."""
         if not self.num_left:
             return self.finish()
@@ -51,7 +51,9 @@ class StudySearcher(AlgorithmSearcher):
             known = self.history.next_number - self.window + 1
             if any(number < known for number in self.numbers.values()):
                 return None
-            if isinstance(self.watch, OrderedWatch) and self.watch.find_reason(known - self.offset):
+            if isinstance(self.monitor, OrderedStopMonitor) and self.monitor.find_reason(
+                known - self.offset
+            ):
                 self.num_left = 0
                 return self.finish()
         self.num_left -= 1
@@ -68,15 +70,15 @@ class StudySearcher(AlgorithmSearcher):
         return {"number": number, "point": point, "checkpoint": None}
 
     def finish(self) -> str | None:
-        """Return FINISHED; with a synchronous scheduler, only once all trials have ended.
+        """Return FINISHED. With a synchronous scheduler, return None until all trials have ended.
 
-        Tune would end the processes of trials that wait for others.
+        After FINISHED, Tune would kill the processes of trials that wait for others.
         """
         waits = self.scheduler.synchronous and self.scheduler.has_live_trials
         return None if waits else str(self.FINISHED)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
-        """Return the trials seen; in an ordered study, only the points of the last ones."""
+        """Return all observations. In an ordered study, hide the results of the last trials."""
         if self.window is None:
             return self.history
         last = max(number - self.window, self.offset - 1)
@@ -87,17 +89,17 @@ class StudySearcher(AlgorithmSearcher):
 
     @property
     def in_flight(self) -> list[int]:
-        """The numbers of the trials that run or wait."""
+        """The numbers of the trials that are running or paused."""
         return [number - self.offset for number in self.numbers.values()]
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Note an epoch by the trial's own count: Ray's starts again when a study is resumed."""
+        """Record an epoch by the trial's own count. Ray's restarts when a study is resumed."""
         if COST in result:
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
 
 
 def observe(trial: Trial) -> Observation:
-    """Return a recorded trial as a search algorithm sees it."""
+    """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
     return Observation(
         number=trial.number,

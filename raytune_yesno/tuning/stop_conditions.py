@@ -1,4 +1,4 @@
-"""When a search ends before its last trial."""
+"""Conditions that end a search before its last trial."""
 
 import math
 import time
@@ -15,13 +15,13 @@ from raytune_yesno.study.store import Event
 
 @dataclass(frozen=True)
 class StopConditions:
-    """When a search ends before its last trial; None is never.
+    """Conditions that end a search before its last trial. None disables a condition.
 
     Attributes:
-        time_budget: after so many seconds of searching; those before an interruption do not count.
-        target: once an epoch of a trial has reached ``METRIC=VALUE`` or better, as in ``wer=0``.
-        patience: once so many trials have ended since the objective was last improved.
-        max_failures: once more than so many trials have failed.
+        time_budget: seconds to search. The time before an interruption does not count.
+        target: end once an epoch reaches ``METRIC=VALUE`` or better, as in ``wer=0``.
+        patience: end once this many trials have ended without an improvement of the objective.
+        max_failures: end once more than this many trials have failed.
     """
 
     time_budget: float | None = None
@@ -30,7 +30,11 @@ class StopConditions:
     max_failures: int | None = None
 
     def check(self, metrics: Sequence[Metric]) -> None:
-        """Raise InputError if a condition makes no sense for a task with these metrics."""
+        """Check the conditions for a task with these metrics.
+
+        Raises:
+            InputError: a value is out of range, or the target is invalid.
+        """
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise InputError(f"time_budget: {self.time_budget} s must be above 0")
         if self.patience is not None and self.patience < 1:
@@ -40,7 +44,11 @@ class StopConditions:
         self.parse_target(metrics)
 
     def parse_target(self, metrics: Sequence[Metric]) -> tuple[Metric, float] | None:
-        """Return the metric and the value of the target."""
+        """Return the metric and the value of the target, or None without a target.
+
+        Raises:
+            InputError: the target is not ``METRIC=VALUE``, or the metric is unknown.
+        """
         if self.target is None:
             return None
         name, _, text = self.target.partition("=")
@@ -54,8 +62,12 @@ class StopConditions:
         return metric, value
 
 
-class Watch:
-    """Watch a search for its stop conditions; ``reason`` says which one was met, if any."""
+class StopMonitor:
+    """Checks the stop conditions of a running search.
+
+    Attributes:
+        found: the reason to stop found so far, or None.
+    """
 
     def __init__(
         self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
@@ -80,20 +92,20 @@ class Watch:
 
     @property
     def reason(self) -> str | None:
-        """Say why the search is to end now; None while it is not."""
+        """Why the search should stop now, or None."""
         if self.found is None and time.monotonic() > self.deadline:
             self.found = f"its time budget of {self.conditions.time_budget:g} s is spent"
         return self.found
 
     def listen(self, event: Event) -> None:
-        """Take an event of the study."""
+        """Update the monitor from an event of the study."""
         if event["event"] == "epoch":
             self.epoch(event["trial"], event)
         elif event["event"] == "ended":
             self.ended(event["trial"], event["status"])
 
     def epoch(self, trial: int, metrics: dict[str, Any]) -> None:
-        """Take an epoch's metrics."""
+        """Update the best result and check the target."""
         if self.found:
             return
         cost = self.objective.metric.cost(metrics)
@@ -106,51 +118,54 @@ class Watch:
                 self.found = f"a trial reached {metric.name} {reached:g} (target {value:g})"
 
     def ended(self, trial: int, status: str) -> None:
-        """Take the end of a trial."""
+        """Check the patience and the number of failures at the end of a trial."""
         if self.found:
             return
         self.since_best += trial != self.best_trial
-        patience, most = self.conditions.patience, self.conditions.max_failures
+        patience, max_failures = self.conditions.patience, self.conditions.max_failures
         if patience is not None and self.since_best >= patience:
             self.found = f"the last {patience} to end brought no improvement"
         if status == "failed":
             self.failures += 1
-            if most is not None and self.failures > most:
-                self.found = f"{self.failures} trials failed, more than {most}"
+            if max_failures is not None and self.failures > max_failures:
+                self.found = f"{self.failures} trials failed, more than {max_failures}"
 
 
-class OrderedWatch(Watch):
-    """Watch the trials in the order of their numbers, whichever ends first.
+class OrderedStopMonitor(StopMonitor):
+    """Checks the stop conditions in the order of trial numbers, whichever trial ends first.
 
-    Nothing ends in its midst: :meth:`find_reason` is asked before a trial begins.
+    It never interrupts a trial: :meth:`find_reason` is called before a trial begins.
     """
 
     def __init__(
         self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
     ) -> None:
-        self.heard: dict[int, dict[int, dict[str, Any]]] = {}
+        self.epochs: dict[int, dict[int, dict[str, Any]]] = {}
         self.statuses: dict[int, str] = {}
         self.next_number = 0
         super().__init__(conditions, objective, earlier)
 
     @property
     def reason(self) -> str | None:
-        """Return None: trials in flight go on to their own ends."""
+        """Always None: trials in flight run to their end."""
         return None
 
     def epoch(self, trial: int, metrics: dict[str, Any]) -> None:
-        """Take an epoch's metrics, for when it is the trial's turn."""
-        self.heard.setdefault(trial, {})[metrics["epoch"]] = metrics
+        """Keep an epoch's metrics until the trial is judged."""
+        self.epochs.setdefault(trial, {})[metrics["epoch"]] = metrics
 
     def ended(self, trial: int, status: str) -> None:
-        """Take the end of a trial, for when it is its turn."""
+        """Keep the status of an ended trial until the trial is judged."""
         self.statuses[trial] = status
 
     def find_reason(self, number: int) -> str | None:
-        """Say why no trial is to begin that knows all trials below a number, which have ended."""
+        """Return why the search should stop, judging only trials below ``number``.
+
+        All of these trials must have ended.
+        """
         while self.found is None and self.next_number < number:
             trial = self.next_number
-            for metrics in self.heard.pop(trial, {}).values():
+            for metrics in self.epochs.pop(trial, {}).values():
                 super().epoch(trial, metrics)
             super().ended(trial, self.statuses.pop(trial))
             self.next_number += 1

@@ -1,9 +1,10 @@
-"""Show a study in other tools while it runs: TensorBoard, MLflow.
+"""Show a running study in other tools: TensorBoard and MLflow.
 
-A log follows the store: it is handed each event that was written, so the tools see what the record
-holds, under a trial's own number, whatever process trained it and however often the study was
-interrupted. (Ray's logger callbacks count epochs anew when a study is resumed, write into a folder
-that is cleared when the search ends, and let a tracking server that does not answer end the study.)
+A log receives every event written to the store. So the tools show the same data as the record,
+under the trial's own number, regardless of which process trained it and how often the study was
+interrupted. Ray's logger callbacks are not used: they restart the epoch count when a study is
+resumed, write into a folder that is deleted after the search, and end the study if a tracking
+server does not answer.
 """
 
 import contextlib
@@ -24,36 +25,39 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
 
 TENSORBOARD = "tensorboard"
-"""The folder of TensorBoard's event files, in the study's."""
+"""The folder of TensorBoard's event files, inside the study's folder."""
 
-_PATIENCE_S = 60.0  # for what is still to be written when the search has ended
+_CLOSE_TIMEOUT_S = 60.0  # for the events left to write when the search has ended
 _NO_METRICS = frozenset(
     ("event", "time", "trial", "attempt", "epoch", "pid", "began", "ended", "diverged")
 )
 
 
 class Log(Protocol):
-    """What a study's trials are shown in."""
+    """A tool that shows the trials of a study."""
 
     def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
-        """Begin a trial, or go on with it after an epoch; with another point where a scheduler
-        changed it."""
+        """Start a trial, or resume it after ``epoch``. A scheduler may have changed its point."""
 
     def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Show an epoch's metrics."""
+        """Log the metrics of an epoch."""
 
     def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
-        """End a trial; ``best`` are the metrics of its best epoch, empty without any."""
+        """End a trial. ``best`` holds the metrics of its best epoch; empty if it has none."""
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write all buffered data."""
 
 
 def open_logs(names: Sequence[str], out: Path) -> list[Log]:
-    """Return the logs that were asked for, ``tensorboard`` or ``mlflow=URI``.
+    """Return the requested logs.
+
+    Args:
+        names: values of ``--log``: ``tensorboard`` or ``mlflow=URI``.
+        out: the study's folder.
 
     Raises:
-        InputError: there is no such log, what it needs is not installed, or it does not answer.
+        InputError: a log is unknown, its library is not installed, or its server does not answer.
     """
     logs: list[Log] = []
     for name in names:
@@ -68,7 +72,7 @@ def open_logs(names: Sequence[str], out: Path) -> list[Log]:
 
 
 class TensorBoardLog:
-    """Write a run a trial: metrics by epoch, the point as text, and both for the HPARAMS tab."""
+    """Writes one run per trial: metrics by epoch, the point as text, and the HPARAMS tab."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -81,11 +85,12 @@ class TensorBoardLog:
         self.folder, self.build = folder, SummaryWriter
         self.writers: dict[int, Any] = {}
         self.points: dict[int, Mapping[str, Any]] = {}
-        self.last: dict[int, int] = {}  # TensorBoard drops what comes before a lower step
+        self.last: dict[int, int] = {}  # TensorBoard drops events before one with a lower step
 
     def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
+        """Open the trial's event file and write its point as text."""
         if trial not in self.writers:
-            # A file's name has but the second in it, and a trial that goes on may be as quick.
+            # A file name contains the time in seconds only, and a trial may resume within a second.
             self.writers[trial] = self.build(
                 str(self.folder / f"trial-{trial:05}"),
                 flush_secs=5,
@@ -97,11 +102,13 @@ class TensorBoardLog:
         self.points[trial], self.last[trial] = point, epoch
 
     def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write the metrics of an epoch as scalars."""
         self.last[trial] = epoch
         for name, value in metrics.items():
             self.writers[trial].add_scalar(name, value, epoch)
 
     def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
+        """Write the trial's entry in the HPARAMS tab and close its event file."""
         from tensorboardX.summary import hparams
 
         writer = self.writers.pop(trial)
@@ -118,15 +125,16 @@ class TensorBoardLog:
         writer.close()
 
     def close(self) -> None:
+        """Close all open event files."""
         for writer in self.writers.values():
             writer.close()
 
 
 class MLflowLog:
-    """Make an experiment of the study's name and in it a run a trial."""
+    """Creates an experiment named after the study, with one run per trial."""
 
     def __init__(self, uri: str, out: Path) -> None:
-        # What is tuned here is nobody's business.
+        # Send no usage data about the user's studies.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -146,7 +154,7 @@ class MLflowLog:
             name = to_utf8(out.name)
             found = self.client.get_experiment_by_name(name)
             self.experiment = found.experiment_id if found else self.client.create_experiment(name)
-            self.known = self._find_runs()  # of a study that is resumed
+            self.known = self._find_runs()  # earlier runs, if the study is resumed
         except (MlflowException, ImportError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(f"--log mlflow={uri}: {reason}") from None
@@ -156,8 +164,8 @@ class MLflowLog:
     def _find_runs(self) -> dict[str, str]:
         """Return the ids of the study's runs by trial.
 
-        They are chosen here by their tags: a filter is a query, which a path with a quotation mark
-        breaks, and MLflow has no way to escape one.
+        The tags are compared here, not in a filter of MLflow: a quotation mark in the path would
+        break the filter's query, and MLflow cannot escape one.
         """
         found: dict[str, str] = {}
         token: str | None = None
@@ -171,6 +179,7 @@ class MLflowLog:
                 return found
 
     def start(self, trial: int, point: Mapping[str, Any], epoch: int) -> None:
+        """Create the trial's run, or reopen it when a study is resumed."""
         from mlflow.entities import Param
 
         if trial not in self.runs:
@@ -184,11 +193,12 @@ class MLflowLog:
             else:
                 self.client.update_run(run, status="RUNNING")
             self.runs[trial] = run
-        elif self.points[trial] != point:  # MLflow's parameters never change
+        elif self.points[trial] != point:  # MLflow's parameters cannot be changed
             self.client.set_tag(self.runs[trial], "changed_config", str(point))
         self.points[trial] = point
 
     def epoch(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch with the epoch as the step."""
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
@@ -196,6 +206,7 @@ class MLflowLog:
         self.client.log_batch(self.runs[trial], metrics=found)
 
     def end(self, trial: int, status: str, best: Mapping[str, float]) -> None:
+        """Log the best metrics and end the trial's run."""
         run = self.runs.pop(trial)
         for name, value in best.items():
             self.client.log_metric(run, f"best_{name}", value)
@@ -203,6 +214,7 @@ class MLflowLog:
         self.client.set_terminated(run, "FINISHED" if status in ("done", "stopped") else "FAILED")
 
     def close(self) -> None:
+        """Mark the runs of unfinished trials as killed."""
         for run in self.runs.values():
             self.client.set_terminated(run, "KILLED")
 
@@ -211,11 +223,15 @@ class MLflowLog:
 def follow_study(
     logs: Sequence[Log], out: Path, note: Callable[[str], None]
 ) -> Iterator[Callable[[Event], None] | None]:
-    """Return what takes a study's events while it runs; None without logs.
+    """Send the events of a running study to logs.
 
     Args:
-        out: the study's folder; it may hold one that goes on.
-        note: prints that a log failed.
+        logs: the logs to write to.
+        out: the study's folder. It may contain a study to be resumed.
+        note: called with a line about each log that failed.
+
+    Yields:
+        A function that takes an event; None without logs.
     """
     if not logs:
         yield None
@@ -228,9 +244,9 @@ def follow_study(
 
 
 class Feed:
-    """Hand a store's events to logs, in a thread: one that is slow holds up no trial.
+    """Sends a store's events to logs, in a thread, so that a slow log delays no trial.
 
-    One that fails is told of once and then left alone; the study goes on.
+    A log that fails is reported once and then disabled. The study continues.
     """
 
     def __init__(
@@ -243,7 +259,7 @@ class Feed:
         self.points: dict[int, dict[str, Any]] = {}
         self.bests: dict[int, tuple[float, dict[str, float]]] = {}
         self.metric = before.find_metric(before.metric) if before else LEGACY_METRICS[0]
-        self.begun: set[int] = set()
+        self.started: set[int] = set()
         self.last: dict[int, int] = {}
         for trial in before.trial_list if before else ():
             self.points[trial.number] = trial.point
@@ -255,23 +271,25 @@ class Feed:
         self.thread.start()
 
     def put(self, event: Event) -> None:
-        """Take an event that the store has written."""
+        """Queue an event that the store has written."""
         self.events.put(event)
 
     def close(self) -> None:
-        """Let the logs write what is left, for a while."""
+        """Wait for the logs to write the queued events, up to a timeout."""
         self.events.put(None)
-        self.thread.join(_PATIENCE_S)
+        self.thread.join(_CLOSE_TIMEOUT_S)
         if self.thread.is_alive():
-            self.note("--log: it does not keep up; its last records are missing there")
+            self.note("--log: the logs are too slow; the last events are missing there")
 
     def run(self) -> None:
+        """Process events in the thread until :meth:`close` is called."""
         while (event := self.events.get()) is not None:
-            self.tell(event)
+            self.dispatch(event)
         for log in list(self.logs):
             self.attempt(log, log.close)
 
-    def tell(self, event: Event) -> None:
+    def dispatch(self, event: Event) -> None:
+        """Send an event to all logs."""
         trial = event.get("trial", -1)
         match event["event"]:
             case "study" if event.get("metrics"):
@@ -280,7 +298,7 @@ class Feed:
                 self.points[trial] = event["point"]
             case "started" | "mutated":
                 self.points[trial] = event.get("point", self.points.get(trial, {}))
-                self.begun.add(trial)
+                self.started.add(trial)
                 for log in list(self.logs):
                     self.attempt(log, log.start, trial, self.points[trial], self.last.get(trial, 0))
             case "epoch":
@@ -289,29 +307,31 @@ class Feed:
                 self.keep_best(trial, metrics)
                 for log in list(self.logs):
                     self.attempt(log, log.epoch, trial, event["epoch"], metrics)
-            case "ended" if trial in self.begun:
-                self.begun.remove(trial)
+            case "ended" if trial in self.started:
+                self.started.remove(trial)
                 _, best = self.bests.pop(trial, (0.0, {}))
                 for log in list(self.logs):
                     self.attempt(log, log.end, trial, event["status"], best)
 
     def attempt(self, log: Log, action: Callable[..., None], *values: Any) -> None:
+        """Call a log's method. If it raises, disable the log and note the reason."""
         try:
             action(*values)
         except Exception as error:
             self.logs.remove(log)
             name = type(log).__name__.removesuffix("Log")
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            self.note(f"{name} failed and is left alone, the study goes on ({reason})")
+            self.note(f"{name} failed and is disabled, the study continues ({reason})")
 
     def keep_best(self, trial: int, metrics: dict[str, float]) -> None:
+        """Keep the metrics of an epoch if it is the trial's best so far."""
         cost = self.metric.cost(metrics)
         if cost < self.bests.get(trial, (math.inf, {}))[0]:
             self.bests[trial] = (cost, metrics)
 
 
 def read_metrics(epoch: Event) -> dict[str, float]:
-    """Return the finite numbers of an epoch that say how the trial is."""
+    """Return the finite metrics of an epoch, without the fields that describe its run."""
     return {
         key: float(value)
         for key, value in epoch.items()

@@ -1,4 +1,4 @@
-"""Begin a study with what others have found."""
+"""Warm start: begin a study with the results of other studies."""
 
 import math
 from collections import Counter
@@ -12,15 +12,19 @@ from raytune_yesno.study import Study
 
 
 def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
-    """Return what a search over ``space`` can learn from other studies.
+    """Return the trials of other studies that a search over ``space`` can use.
+
+    Args:
+        studies: the other studies.
+        space: the domains of the new study.
 
     Returns:
-        ``observations``, the trials whose points lie in the space; ``used``, how many of each
-        study; ``left_out``, how many of the others for each reason. Fit for the store, so that
-        resuming does not need the other studies.
+        ``observations``, the trials whose points lie in the space; ``used``, the number of these by
+        study; ``left_out``, the number of the others by reason. The values are recorded in the
+        store, so resuming does not need the other studies.
 
     Raises:
-        InputError: nothing could be used.
+        InputError: no trial could be used.
     """
     observations: list[dict[str, Any]] = []
     used: Counter[str] = Counter()
@@ -47,7 +51,7 @@ def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
 
 
 def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
-    """Return what :func:`gather` found as the first trials that a search is told of."""
+    """Return the result of :func:`gather` as the first observations of a search."""
     return [
         Observation(
             number=number,
@@ -62,6 +66,6 @@ def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
 
 
 def describe(known: Mapping[str, Any]) -> list[str]:
-    """Return lines for people: what was used, and what was left out and why."""
-    lines = [f"{count} trials of {path} are known" for path, count in known["used"].items()]
+    """Return lines to print: how many trials are used, and how many are left out and why."""
+    lines = [f"{count} trials of {path} are used" for path, count in known["used"].items()]
     return lines + [f"{count} trials left out: {why}" for why, count in known["left_out"].items()]

@@ -62,9 +62,9 @@ def local() -> Iterator[Local]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
-        told = cluster.run("raytune_yesno.cli", "cluster", "up", "2", "--num-cpus", "1")
-        (exports,) = (line for line in told.splitlines() if "export" in line)
-        cluster.environment |= dict(word.split("=") for word in exports.split()[1:])
+        words = ("cluster", "up", "2", "--num-cpus", "1", "--json")
+        told = cluster.run("raytune_yesno.cli", *words)
+        cluster.environment |= json.loads(told.splitlines()[-1])["environment"]
         yield cluster
     finally:
         cluster.run("raytune_yesno.cli", "cluster", "down")
@@ -109,7 +109,7 @@ def test_access_without_a_token_is_refused(local: Local) -> None:
             HOME=nobody,
             RAY_AUTH_MODE="disabled",
         )
-        assert "problem cluster: --address" in told
+        assert "problem cluster: RAY_ADDRESS=" in told
 
 
 def test_doctor_finds_no_problem(local: Local, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TRAIN, "--resume", "damaged"), "it lacks `data` or `config`"),
     ((*TRAIN, "--resume", "begun", "--out", "x"), "--out: --resume"),
     ((*TRAIN, "--resume", "begun", "--set", "dropout=0.5"), "dropout: a resumed run keeps"),
-    (("train", "--data", "none"), "'none' is no folder"),
+    (("train", "--data", "none"), "'none' is not a folder"),
     (("train", "--data", "synthetic:x"), "write synthetic, synthetic:N or synthetic:N:SEED"),
     (("train", "--data", "synthetic:2"), "too few"),
     (("train", "--data", "synthetic:10", "--num-cpus", "-1"), "--num-cpus: -1"),
@@ -132,8 +132,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--max-concurrent", "0"), "max_concurrent: 0"),
     ((*TUNE, "--workers-per-trial", "0"), "at least 1 worker"),
     ((*TUNE, "--workers-per-trial", "1:4"), "--workers-per-trial"),
-    ((*TUNE, "--set", "num_workers=1:4"), "num_workers: 1:4 is a range, which is for `train`"),
-    ((*TUNE, "--config", "elastic.yaml"), "num_workers: 1:4 is a range, which is for `train`"),
+    ((*TUNE, "--set", "num_workers=1:4"), "num_workers: 1:4 is a range"),
+    ((*TUNE, "--config", "elastic.yaml"), "num_workers: 1:4 is a range"),
     ((*TUNE, "--set", "num_workers=two"), "num_workers takes a whole number"),
     ((*TUNE, "--search", "manual"), "points"),
     ((*TUNE, "--config", "points.yaml"), "point 0"),
@@ -141,7 +141,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--config", "option_kind.yaml"), "num_initial"),
     ((*TUNE, "--config", "points_kind.yaml"), "points takes a list"),
     ((*TUNE, "--config", "point_kind.yaml"), "point 0: expected a mapping"),
-    ((*TUNE, "--config", "taken.yaml"), "'seed' is no option"),
+    ((*TUNE, "--config", "taken.yaml"), "'seed' is not an option"),
     ((*TUNE, "--config", "grace.yaml"), "grace_period"),
     ((*TUNE, "--config", "grace_kind.yaml"), "grace_period"),
     ((*TUNE, "--space", "none.yaml"), "none.yaml: cannot be read"),
@@ -151,7 +151,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--space", "space_kind.yaml"), "learning_rate"),
     ((*TUNE, "--space", "space_fixed.yaml"), "'epochs' is the same for all trials"),
     ((*TUNE, "--space", "space_value.yaml"), "kernel_size: 30 is out of range"),
-    ((*TUNE, "--space", "space_pair.yaml"), "kernel_size"),
+    ((*TUNE, "--set", "model=cnn", "--space", "space_pair.yaml"), "kernel_size"),
     ((*TUNE, "--out", "full"), "full: it exists and is not empty"),
     (("tune", "--resume", "none"), "no study here"),
     (("tune", "--resume", "full"), "no study here"),
@@ -162,8 +162,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("tune", "--resume", "over", "--set", "epochs=2"), "--set: --resume"),
     (("evaluate", "none", "--data", "synthetic:10"), "none: no checkpoint here"),
     (("evaluate", "wrong", "--data", "synthetic:10"), "the checkpoint is damaged"),
-    (("evaluate", "sine", "--data", "synthetic:10"), "recognises no speech"),
-    (("evaluate", "trained", "--data", "none"), "'none' is no folder"),
+    (("evaluate", "sine", "--data", "synthetic:10"), "does not recognise speech"),
+    (("evaluate", "trained", "--data", "none"), "'none' is not a folder"),
     (("predict", "trained", "none.wav"), "none.wav: cannot be read"),
     (("predict", "trained", "text.wav"), "text.wav: not a WAV file"),
     (("corpus", "show", "x"), "'x'"),
@@ -240,7 +240,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     ended = run(*arguments)
     assert ended.code == 2
     assert ended.out == ""
-    (line,) = ended.err.splitlines()
+    # Beside the error, remarks about a small corpus.
+    lines = [line for line in ended.err.splitlines() if not line.startswith("few recordings")]
+    (line,) = lines
     assert line.startswith("raytune-yesno: ")
     assert says in line
     assert look() == before
@@ -322,7 +324,7 @@ class TestTrain:
         best, checkpoint = ended.out.splitlines()
         assert best.startswith("best epoch ")
         assert checkpoint == f"checkpoint: {tmp_path / 'new' / 'best'}"
-        assert PROGRESS.match(ended.err)
+        assert any(map(PROGRESS.match, re.split(r"[\r\n]+", ended.err)))
 
     def test_ends_with_json(self, run: Callable[..., Ended], tmp_path: Path) -> None:
         arguments = (*SMALL, "--epochs", "2", "--num-workers", "0", "--out", str(tmp_path / "new"))

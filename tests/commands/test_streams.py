@@ -71,6 +71,7 @@ def test_what_is_printed_decides_the_exit_code_and_nothing_else(
         ("2>&1 | true", GONE),
     ],
 )
+@pytest.mark.long
 def test_training_goes_on_without_its_streams(streams: str, code: int, tmp_path: Path) -> None:
     done = run(f"CLI {TRAIN} {streams}", tmp_path)
     assert_silent(done)
@@ -79,6 +80,7 @@ def test_training_goes_on_without_its_streams(streams: str, code: int, tmp_path:
     assert [json.loads(line)["epoch"] for line in history] == [1, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", ["train --help-config", "tune --help", TRAIN])
 def test_a_locale_without_the_letters_is_no_error(words: str, tmp_path: Path) -> None:
     ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
@@ -87,6 +89,7 @@ def test_a_locale_without_the_letters_is_no_error(words: str, tmp_path: Path) ->
     assert done.returncode == 0
 
 
+@pytest.mark.long
 def test_a_limit_on_files_is_one_line_and_how_to_resume(tmp_path: Path) -> None:
     done = run(
         f"ulimit -f 1; CLI {TRAIN.replace('--set task=sine', '--data synthetic:10')}", tmp_path
@@ -104,6 +107,7 @@ def test_a_limit_on_memory_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_a_user_without_a_home_or_a_name_trains() -> None:
     if os.geteuid():
         pytest.skip("becoming another user takes root")

@@ -67,6 +67,7 @@ class TestOneMachine:
             assert first.wait() == 130
         assert not (tmp_path / "run" / LOCK).exists()
 
+    @pytest.mark.long
     def test_after_a_kill_the_run_is_resumed_at_once(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -212,9 +213,10 @@ def read_losses(run: Path) -> list[float]:
     return [json.loads(line)["train_loss"] for line in lines]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_at_once_one_is_refused(pairs: int, tmp_path: Path) -> None:
-    command = (*SINE, "--epochs", "400")
+    command = (*SINE, "--epochs", "250")
     with start_here(*command, "--out", str(tmp_path / "alone")) as alone:
         assert alone.wait() == 0
     generator = random.Random(pairs)
@@ -290,7 +292,7 @@ def start_on(hosts: Hosts, name: str) -> Start:
 @pytest.mark.cluster
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_of_two_runs_on_two_hosts_one_is_refused(pairs: int, hosts: Hosts) -> None:
-    command = (*SINE, "--epochs", "400")
+    command = (*SINE, "--epochs", "250")
     work, generator = hosts.work / f"runs-{pairs}", random.Random(pairs)
     with start_on(hosts, "a")(*command, "--out", str(work / "alone")) as alone:
         assert alone.wait() == 0

@@ -42,7 +42,7 @@ def write_study(
     ended: bool = True,
     error: str = "OSError: no room",
 ) -> Study:
-    """Write a study in which the learning rate matters, and little else."""
+    """Write a study in which only the learning rate matters much."""
     draw = random.Random(seed)
     store = StudyStore(folder)
     store.append(
@@ -111,7 +111,7 @@ def write_trial(
     config: dict[str, Any] | None = None,
     error: str = "",
 ) -> Path:
-    """Write a trial's folder as Ray Tune 2.60 does."""
+    """Write a trial's folder in the format of Ray Tune 2.60."""
     folder = experiment / f"f_8381e_{number:05}_{number}_lr=0.1_2026-01-01_00-00-00"
     folder.mkdir(parents=True)
     config = {"lr": 0.1 * (number + 1), "net": {"depth": 2}} if config is None else config

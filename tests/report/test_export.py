@@ -1,4 +1,4 @@
-"""Exports: what was recorded comes back from each format."""
+"""Exports: each format gives back the recorded values."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
         assert read == expected
 
 
-def test_json_is_strict_and_whole(tmp_path: Path) -> None:
+def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     write_table(ROWS, tmp_path / "t.json")
     read = json.loads((tmp_path / "t.json").read_text(), parse_constant=pytest.fail)
     assert read[1] == {**ROWS[1], "late": None}
@@ -65,7 +65,7 @@ def test_csv_holds_the_same(tmp_path: Path) -> None:
 HOSTILE = ["=1+1", "+1", "-2+3", "@SUM(A1)", "\uff1d1", " =1", "\x1b[31mred", "a\nb\r", "\u202egpj"]
 
 
-def test_csv_is_obeyed_by_no_spreadsheet_and_no_terminal(tmp_path: Path) -> None:
+def test_csv_is_safe_for_spreadsheets_and_terminals(tmp_path: Path) -> None:
     rows = [{"trial": -1, "loss": -0.5, "text": text, "=A1": None} for text in HOSTILE]
     for suffix in (".csv", ".json", ".parquet", ".md"):
         write_table(rows, tmp_path / f"t{suffix}")
@@ -78,7 +78,7 @@ def test_csv_is_obeyed_by_no_spreadsheet_and_no_terminal(tmp_path: Path) -> None
     assert read[6]["text"] == r"\x1b[31mred"
     assert list(read[0]) == ["trial", "loss", "text", "'=A1"]
     assert (read[0]["trial"], read[0]["loss"]) == ("-1", "-0.5")  # numbers stay numbers
-    # Formats that nobody runs keep the value.
+    # Formats that no program executes keep the value.
     assert [row["text"] for row in json.loads((tmp_path / "t.json").read_text())] == HOSTILE
     assert parquet.read_table(tmp_path / "t.parquet").column("text").to_pylist() == HOSTILE
     assert all(line.isprintable() for line in (tmp_path / "t.md").read_text().splitlines())
@@ -93,7 +93,7 @@ def test_markdown_keeps_its_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".md"])
-def test_nothing_is_a_table_too(tmp_path: Path, suffix: str) -> None:
+def test_an_empty_study_has_tables(tmp_path: Path, suffix: str) -> None:
     StudyStore(tmp_path).append("study", time=0.0)
     files = [str(tmp_path / f"t{suffix}"), str(tmp_path / f"e{suffix}")]
     assert (
@@ -127,13 +127,13 @@ def test_the_command_writes_all_formats(
     assert len(pd.read_parquet(epochs)) == sum(len(study.epochs) for study in studies)
 
 
-def test_what_cannot_be_written_is_refused(
+def test_an_unknown_format_or_folder_is_refused(
     studies: list[Study], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     words = ["report", str(studies[0].path), "--out", str(tmp_path / "out"), "--export"]
     assert cli.main([*words, "trials.xlsx"]) == 2
-    assert "ends in .csv, .parquet, .json, .md" in capfd.readouterr().err
+    assert ".csv, .parquet, .json, .md" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
     assert cli.main([*words, str(tmp_path / "file/t.csv")]) == 2
     assert "cannot be written" in capfd.readouterr().err

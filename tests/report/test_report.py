@@ -1,4 +1,4 @@
-"""What a report says, without a browser: numbers are those of the tables, texts are shown."""
+"""The report without a browser: its numbers equal the tables, and texts are escaped."""
 
 import csv
 import io
@@ -43,9 +43,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure importance with few trees, where it is not what is tested: most of a page's time."""
+    """Measure importance with few trees: it takes most of the time of a page."""
     monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
-    monkeypatch.setattr("raytune_yesno.report.importance._LUCK_TREES", 4)
+    monkeypatch.setattr("raytune_yesno.report.importance._PERMUTED_TREES", 4)
 
 
 def read_payload(page: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class TestNumbers:
         for axis, column in zip(shown["axes"], shown["points"], strict=True):
             values = table[f"config.{axis['name']}"].tolist()
             if axis["kind"] == "choice":
-                column = [shown["choices"][axis["name"]][place] for place in column]
+                column = [shown["choices"][axis["name"]][option] for option in column]
             assert column == values
         curves = study.epochs.groupby("trial")["valid_loss"].apply(list)
         for number, (curve, *_) in zip(shown["number"], shown["curves"], strict=True):
@@ -84,7 +84,7 @@ class TestNumbers:
         assert [float(row["valid_loss"]) for row in rows] == study.trials["valid_loss"].tolist()
         assert rows[1]["error"] == "OSError: no room"
 
-    def test_of_several_studies_stand_in_one_file(self, study: Study, tmp_path: Path) -> None:
+    def test_of_several_studies_are_in_one_file(self, study: Study, tmp_path: Path) -> None:
         other = write_study(tmp_path / "other", 4)
         rows = list(
             csv.DictReader(io.StringIO(write_report([study, other], tmp_path).csv.read_text()))
@@ -107,7 +107,7 @@ class TestNumbers:
         (rung,) = spent.rungs
         stopped = int((study.trials["status"] == "stopped").sum())
         assert (rung.epoch, rung.reached, rung.stopped) == (3, 30, stopped)
-        assert rung.agreement == pytest.approx(1)  # here the order never changes
+        assert rung.agreement == pytest.approx(1)  # the order never changes in this study
         at_rung = study.epochs[study.epochs["epoch"] == 3]["valid_loss"]
         assert rung.best == at_rung.min()
 
@@ -128,19 +128,20 @@ def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
             host="", pid=0, began=float(epoch), ended=epoch + 1.0,
         )  # fmt: skip
     shown = build_payload([load(tmp_path)], ["a"], [], [()])["studies"][0]
-    values, places = shown["curves"][0]
-    assert (places[0], places[-1]) == (1, 2000)
-    assert 777 in places
-    assert len(values) == len(places) <= 101
+    values, epochs = shown["curves"][0]
+    assert (epochs[0], epochs[-1]) == (1, 2000)
+    assert 777 in epochs
+    assert len(values) == len(epochs) <= 101
 
 
 @pytest.mark.usefixtures("small_forests")
 class TestEscaping:
-    def test_what_people_wrote_is_shown_and_not_run(self, tmp_path: Path) -> None:
+    def test_text_from_users_is_shown_and_not_run(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path / EVIL.replace("/", "_"))
         evil = {EVIL: EVIL}
         store.append("study", time=0.0, slots=1, data=EVIL, corpus={"source": EVIL}, search=EVIL,
-                     scheduler="{{data}}", config={"seed": 0}, versions=evil)  # fmt: skip
+                     scheduler="{{ data }}{% raw %}", config={"seed": 0},
+                     versions=evil)  # fmt: skip
         for number in range(2):
             store.append("asked", trial=number, point={EVIL: f"{EVIL}{number}", "x": {"y": EVIL}})
         store.append("ended", trial=0, status="failed", error=EVIL)
@@ -156,30 +157,31 @@ class TestEscaping:
         assert page.count("</script>") == 2
         assert "<img" not in page
         assert "&lt;/script&gt;" in page
+        assert "{{ data }}{% raw %}" in page
         assert read_payload(page)["studies"][0]["errors"] == {"0": EVIL}
 
-    def test_half_a_character_is_no_end(self, tmp_path: Path) -> None:
+    def test_a_lone_surrogate_is_escaped(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path)
         store.append("study", time=0.0)
         store.append("asked", trial=0, point={"a": "\ud800"})
         store.append("ended", trial=0, status="failed", error="\udfff")
         report = write_report([load(tmp_path)], tmp_path)
         assert report.csv.is_file()
-        assert read_payload(report.html.read_text())["studies"][0]["errors"] == {"0": "?"}
+        assert read_payload(report.html.read_text())["studies"][0]["errors"] == {"0": r"\udfff"}
 
     def test_json_cannot_end_its_element(self) -> None:
         text = embed({"</script>": "<!-- & \u2028"})
         assert not re.search("[<>&\u2028]", text)
         assert json.loads(text) == {"</script>": "<!-- & \u2028"}
 
-    def test_the_page_asks_for_nothing(self, study: Study, tmp_path: Path) -> None:
+    def test_the_page_loads_nothing(self, study: Study, tmp_path: Path) -> None:
         page = write_report([study], tmp_path).html.read_text()
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
         assert "default-src 'none'" in page
 
 
 class TestImportance:
-    def test_finds_what_mattered(self, study: Study) -> None:
+    def test_finds_the_hyperparameter_that_mattered(self, study: Study) -> None:
         found = measure_importance(study)
         assert not found.refused
         assert found.names[0] == "learning_rate"
@@ -188,12 +190,12 @@ class TestImportance:
         assert found.score > 0.5 > 2 * found.score_error
         assert measure_importance(study) == found
 
-    def test_is_refused_of_few_trials(self, tmp_path: Path) -> None:
+    def test_is_refused_for_few_trials(self, tmp_path: Path) -> None:
         found = measure_importance(write_study(tmp_path, 5))
-        assert f"at least {MIN_TRIALS} trials" in found.refused
-        assert "there are 4" in found.refused
+        assert found.refused.startswith("4 trials")
+        assert f"at least {MIN_TRIALS}" in found.refused
 
-    def test_is_refused_where_nothing_can_be_foretold(self, tmp_path: Path) -> None:
+    def test_is_refused_if_nothing_can_be_predicted(self, tmp_path: Path) -> None:
         folder = tmp_path / "noise"
         write_study(folder, 24)
         lines = []
@@ -204,15 +206,15 @@ class TestImportance:
                 event["valid_loss"] = draw.random()
             lines.append(json.dumps(event))
         (folder / "study.jsonl").write_text("\n".join(lines) + "\n")
-        assert "no better than luck" in measure_importance(load(folder)).refused
+        assert "chance" in measure_importance(load(folder)).refused
 
-    def test_is_refused_where_nothing_was_varied(self, tmp_path: Path) -> None:
+    def test_is_refused_if_nothing_was_varied(self, tmp_path: Path) -> None:
         StudyStore(tmp_path).append("study", time=0.0)
-        assert "no hyperparameter was varied" in measure_importance(load(tmp_path)).refused
+        assert "varied" in measure_importance(load(tmp_path)).refused
 
 
 class TestAxes:
-    def test_have_the_space_s_scales(self, study: Study) -> None:
+    def test_have_the_scales_of_the_space(self, study: Study) -> None:
         kinds = {axis.name: (axis.kind, axis.whole) for axis in build_axes(study)}
         assert kinds == {
             "learning_rate": ("log", False),
@@ -235,7 +237,7 @@ class TestAxes:
 
 @pytest.mark.usefixtures("small_forests")
 class TestCompare:
-    def test_studies_that_differ_in_their_seed_are_repeats(self, tmp_path: Path) -> None:
+    def test_studies_that_differ_only_in_the_seed_are_repeats(self, tmp_path: Path) -> None:
         for search in ("random", "tpe"):
             for seed in (0, 1):
                 write_study(tmp_path / f"{search}{seed}", 4, search=search, seed=seed)
@@ -246,17 +248,19 @@ class TestCompare:
             ("tpe + asha", (2, 3)),
         ]
         page = write_report(studies, tmp_path / "out").html.read_text()
-        assert "Which search was better" in page
-        assert "too few studies to tell" in page
-        assert "do not compare" not in page
+        assert '<section id="compare">' in page
+        assert "too few studies" in page
+        assert "comparable" not in page
 
-    def test_studies_of_other_corpora_are_no_repeats(self, study: Study, tmp_path: Path) -> None:
+    def test_studies_of_different_corpora_are_not_repeats(
+        self, study: Study, tmp_path: Path
+    ) -> None:
         other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
         assert len(group_studies([study, other])) == 2
         page = write_report([study, other], tmp_path).html.read_text()
-        assert "judged on 2 corpora: their figures do not compare" in page
+        assert re.search("2 different corpora.* not comparable", page)
 
-    def test_a_difference_has_its_p(self) -> None:
+    def test_a_difference_has_a_p_value(self) -> None:
         groups = [
             Group("a", (0, 1, 2, 3), (1.0, 1.1, 1.2, 1.3)),
             Group("b", (4, 5, 6, 7), (2.0, 2.1, 2.2, 2.3)),
@@ -264,8 +268,8 @@ class TestCompare:
         ]
         (difference,) = compare_groups(groups)
         assert difference.difference == pytest.approx(-1)
-        assert difference.p == pytest.approx(2 / 70)  # of the 70 ways to deal, two are as far apart
-        assert difference.least_p == pytest.approx(2 / 70)
+        assert difference.p == pytest.approx(2 / 70)  # 2 of 70 assignments are as extreme
+        assert difference.min_p == pytest.approx(2 / 70)
         assert groups[2].interval is None
         low, high = groups[0].interval or (0, 0)
         assert low < 1.15 < high
@@ -282,7 +286,7 @@ class TestCompare:
         (difference,) = compare_groups(groups)
         assert str(difference) == "× 0.5"
 
-    def test_what_may_be_zero_is_compared_as_it_is(self, study: Study) -> None:
+    def test_values_that_may_be_zero_are_compared_unscaled(self, study: Study) -> None:
         assert [group.log for group in group_studies([study])] == [True]
         trials = [
             replace(trial, epochs=[{**epoch, "valid_loss": 0.0} for epoch in trial.epochs])
@@ -309,29 +313,29 @@ class TestLeaderboard:
         store.append("study", time=0.0, search="\x1b[31m")
         assert "\x1b" not in format_leaderboard(load(tmp_path))
 
-    def test_of_nothing_says_so(self, tmp_path: Path) -> None:
+    def test_of_an_empty_study_says_so(self, tmp_path: Path) -> None:
         StudyStore(tmp_path).append("study", time=0.0)
-        assert "no trial has come to a result yet" in format_leaderboard(load(tmp_path))
+        assert "no trial has a result" in format_leaderboard(load(tmp_path))
 
 
 @pytest.mark.usefixtures("small_forests")
 class TestTexts:
-    def test_the_test_figure_has_its_interval(self, study: Study) -> None:
+    def test_the_test_figure_has_an_interval(self, study: Study) -> None:
         text = describe_test(study.refit, "yesno")
         assert text.startswith("word error rate 0.42%: 1 of 240 words (95 % interval")
         assert describe_test(None) == describe_test({"test": {}}) == ""
 
-    def test_a_warm_start_is_said(self, study: Study, tmp_path: Path) -> None:
+    def test_a_warm_start_is_shown(self, study: Study, tmp_path: Path) -> None:
         known = {"observations": [{}, {}], "used": {}, "left_out": {}}
         study = replace(study, asked={**study.asked, "warm_start": known})
         page = write_report([study], tmp_path).html.read_text()
-        assert "2 trials of other studies" in page
+        assert "<dt>warm start</dt><dd>2 trials" in page
         assert "--warm-start STUDY…" in page
 
-    def test_an_early_end_is_said(self, study: Study) -> None:
+    def test_an_early_end_is_explained(self, study: Study) -> None:
         assert "no room" in describe_state(replace(study, reason="no room"))
 
-    def test_the_commands_make_it_again(self, study: Study, tmp_path: Path) -> None:
+    def test_the_commands_repeat_the_study(self, study: Study, tmp_path: Path) -> None:
         from raytune_yesno.commands.settings import build_plan, read_settings
 
         train, tune, file = describe_commands(study)
@@ -355,7 +359,7 @@ class TestTexts:
             ({"num_workers": "1:4", "channels": [4], "seed": 7}, {"dropout": 0.1}),
         ],
     )
-    def test_the_commands_give_the_very_config_whatever_its_defaults(
+    def test_the_commands_give_the_exact_config_whatever_its_defaults(
         self, base: dict[str, Any], point: dict[str, Any], study: Study, tmp_path: Path
     ) -> None:
         from raytune_yesno.commands.settings import build_plan, read_settings
@@ -375,10 +379,10 @@ class TestTexts:
         options = cli.build_parser().parse_args(words)
         assert build_plan(read_settings(options), options).config == asked
 
-    def test_the_point_is_the_best_epochs_where_it_changed_after(
+    def test_the_point_is_that_of_the_best_epoch_if_it_changed_later(
         self, study: Study, tmp_path: Path
     ) -> None:
-        """As with `pbt`, which goes on with another one."""
+        """Population-based training changes the point during a trial."""
         best = study.best
         assert best is not None
         assert best.best_epoch is not None
@@ -415,7 +419,7 @@ class TestCommand:
         assert "trial  valid_loss" in err
 
     @pytest.mark.parametrize("ended", [True, False])
-    def test_an_empty_study_is_no_error(self, tmp_path: Path, ended: bool) -> None:
+    def test_an_empty_study_is_not_an_error(self, tmp_path: Path, ended: bool) -> None:
         store = StudyStore(tmp_path)
         store.append("study", time=0.0, trials=3)
         if ended:
@@ -436,28 +440,30 @@ class TestCommand:
         printed: list[str] = []
         run_report(self.options(tmp_path, watch=True), printed.append, print, wait)
         assert len(waits) == 3
-        assert sum(line.startswith("page:") for line in printed) == 2  # nothing new, nothing said
+        assert (
+            sum(line.startswith("page:") for line in printed) == 2
+        )  # an unchanged study is not printed again
         assert 'http-equiv="refresh"' not in (tmp_path / "report.html").read_text()
 
-    def test_says_what_was_left_out(self, tmp_path: Path) -> None:
+    def test_damaged_lines_are_reported(self, tmp_path: Path) -> None:
         study = write_study(tmp_path, 2)
         with (study.path / "study.jsonl").open("a") as file:
             file.write("{half")
         notes: list[str] = []
         result = run_report(self.options(tmp_path), print, notes.append)
         assert result["left_out"] == 1
-        assert "left out, not a whole record" in notes[0]
-        assert "left out, not a whole record" in (tmp_path / "report.html").read_text()
+        (line,) = re.findall(r"study\.jsonl:\d+", notes[0])
+        assert line in (tmp_path / "report.html").read_text()
 
-    def test_a_wrong_metric_names_the_right_one(self, tmp_path: Path) -> None:
+    def test_an_unknown_metric_gets_a_suggestion(self, tmp_path: Path) -> None:
         write_study(tmp_path, 2)
-        with pytest.raises(InputError, match="did you mean 'valid_wer'"):
+        with pytest.raises(InputError, match="valid_wer"):
             run_report(self.options(tmp_path, metric="valid_were"), print, print)
 
     def test_a_folder_that_cannot_be_written_is_refused(self, tmp_path: Path) -> None:
         write_study(tmp_path, 2)
         (tmp_path / "file").write_text("")
-        with pytest.raises(InputError, match="cannot be written"):
+        with pytest.raises(InputError, match="file"):
             run_report(self.options(tmp_path, out=str(tmp_path / "file")), print, print)
 
 

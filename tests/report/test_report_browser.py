@@ -1,6 +1,6 @@
 """The report's page in a browser: headless Chromium, by its command line.
 
-A script appended to the page does what a person would and writes what came of it into the page.
+A script appended to the page acts as a user would and writes its result into the page.
 """
 
 import html
@@ -31,7 +31,7 @@ PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
 
 
 def run_browser(page: Path, *options: str, width: int = 1200, dark: bool = False) -> str:
-    """Open a page and return what the browser printed."""
+    """Open a page and return the browser's output."""
     assert BROWSER
     done = subprocess.run(
         [
@@ -55,7 +55,7 @@ def run_browser(page: Path, *options: str, width: int = 1200, dark: bool = False
 
 
 def open_page(page: Path, script: str = "", **look: Any) -> tuple[str, Any]:
-    """Return the page's elements after its scripts, and what ``script`` returned."""
+    """Return the DOM after the page's scripts have run, and the result of ``script``."""
     copy = page.with_name("opened.html")
     run = (
         "<script>(async () => { while (document.documentElement.dataset.ready !== 'true') "
@@ -109,14 +109,12 @@ def test_every_plot_is_drawn(page: Path, width: int, dark: bool) -> None:
     assert drawn["plot-curves"] == drawn["plot-timeline"] == 30
     assert drawn["plot-parallel"] == drawn["plot-pair"] == drawn["slice-3"] == 29
     assert all(result["inked"])
-    assert result["wide"]  # nothing makes the page itself scroll sideways
+    assert result["wide"]  # the page itself does not scroll sideways
     assert result["dark"] == dark
     assert dom.count("<img") == 0
 
 
-def test_the_table_shows_the_numbers_of_the_table_sorts_and_filters(
-    page: Path, study: Study
-) -> None:
+def test_the_table_shows_the_numbers_sorts_and_filters(page: Path, study: Study) -> None:
     _, result = open_page(
         page,
         """const column = (name) => {
@@ -197,7 +195,7 @@ def test_hover_keys_and_copy(page: Path, study: Study) -> None:
     assert result["against"] == "seconds"
 
 
-def test_several_studies_take_turns(study: Study, tmp_path: Path) -> None:
+def test_several_studies_can_be_selected(study: Study, tmp_path: Path) -> None:
     for seed in (1, 2):
         write_study(tmp_path / f"other{seed}", 6, search="tpe", seed=seed)
     studies = [study, *load_all([tmp_path / "other1", tmp_path / "other2"])]
@@ -235,7 +233,7 @@ def test_a_study_without_a_result_opens(tmp_path: Path) -> None:
             store.append("ended", trial=0, status="failed", error="OSError: no")
         page = write_report(load_all([tmp_path / "empty"]), tmp_path / "out").html
         dom, _ = open_page(page)
-        assert "No trial has come to a result yet" in dom
+        assert "No trial has a result" in dom
 
 
 def test_a_thousand_trials_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,14 +247,14 @@ def test_a_thousand_trials_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("width", "dark"), [(1200, False), (1200, True), (400, False), (400, True)]
 )
-def test_pictures_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    """Leave the page's pictures in pytest's folder, to be looked at."""
+def test_screenshots_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    """Leave screenshots in pytest's folder for inspection."""
     name = f"{width}-{'dark' if dark else 'light'}.png"
     run_browser(page, f"--screenshot={tmp_path / name}", width=width, dark=dark)
     assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_page_that_is_read_anew_stays_where_it_was(page: Path) -> None:
+def test_a_reloaded_page_keeps_its_state(page: Path) -> None:
     _, result = open_page(
         page,
         """if (!sessionStorage.getItem("again")) {

@@ -26,7 +26,7 @@ from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedWatch, StopConditions
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions
 
 EPOCHS = 9
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True)}
@@ -153,8 +153,8 @@ class TestPlans:
 def end(searcher: StudySearcher, number: int, loss: float) -> None:
     """Report the end of a trial of one epoch, as Tune does."""
     result = {"epoch": 1, "valid_loss": loss, COST: loss}
-    searcher.watch.epoch(number, result)
-    searcher.watch.ended(number, "done")
+    searcher.monitor.epoch(number, result)
+    searcher.monitor.ended(number, "done")
     searcher.on_trial_complete(str(number), result)
 
 
@@ -168,7 +168,7 @@ class TestWindow:
             StudyStore(tmp_path),
             [],
             [],
-            OrderedWatch(plan.stop, plan.config.objective),
+            OrderedStopMonitor(plan.stop, plan.config.objective),
             FIFO(),
         )
 
@@ -197,6 +197,6 @@ class TestWindow:
         for number, loss in enumerate([0.9, 0.8, 0.4, 0.3, 0.2]):
             assert isinstance(searcher.suggest(str(number)), dict), number
             end(searcher, number, loss)
-        assert searcher.watch.reason is None
+        assert searcher.monitor.reason is None
         assert searcher.suggest("5") == searcher.FINISHED
-        assert "valid_loss 0.4 (target 0.5)" in searcher.watch.found
+        assert "valid_loss 0.4 (target 0.5)" in searcher.monitor.found

@@ -19,7 +19,7 @@ from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.search.cube import build_numpy_generator
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.tasks.task import find_space
-from raytune_yesno.tuning.plan import UNFIT, Plan
+from raytune_yesno.tuning.plan import INCOMPATIBLE, Plan
 
 SPACE: Space = {
     "learning_rate": Float(1e-4, 1e-2, log=True),
@@ -195,7 +195,9 @@ class TestPairs:
             search_options=options,
             scheduler=scheduler,
         )
-        reasons = [why for name, unfit, why in UNFIT if name == scheduler and search in unfit]
+        reasons = [
+            why for name, unfit, why in INCOMPATIBLE if name == scheduler and search in unfit
+        ]
         if reasons:
             with pytest.raises(InputError) as caught:
                 plan.check()
@@ -204,7 +206,7 @@ class TestPairs:
             plan.check()
 
     def test_leave_a_search_for_each_scheduler_and_vice_versa(self) -> None:
-        unfit = {(name, search) for name, searches, _ in UNFIT for search in searches}
+        unfit = {(name, search) for name, searches, _ in INCOMPATIBLE for search in searches}
         for scheduler in SCHEDULERS:
             assert any((scheduler, search) not in unfit for search in ALGORITHMS)
         for search in ALGORITHMS:

@@ -1,4 +1,4 @@
-"""Clocks that are set back, and workers whose clocks differ from the driver's."""
+"""Adjusted clocks, and workers with clocks that differ from the driver's."""
 
 import json
 import math
@@ -16,7 +16,7 @@ SHARES = ("efficiency", "startup", "reporting", "gaps", "tail")
 
 
 def build_events() -> list[dict[str, Any]]:
-    """Return a study of two slots on two hosts, three trials each, of two epochs of 8 s in 10 s."""
+    """Return a study: two slots on two hosts, three trials each, two epochs of 8 s in 10 s."""
     events: list[dict[str, Any]] = [
         {"event": "study", "time": 1_000_000.0, "format": 1, "slots": 2, "config": {"task": "sine"}}
     ]
@@ -80,19 +80,17 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_where_the_time_went_does_not_depend_on_whose_clock_is_right(
-    name: str, tmp_path: Path
-) -> None:
-    whole = read(tmp_path, lambda number, event: None).efficiency
+def test_efficiency_does_not_depend_on_the_clocks(name: str, tmp_path: Path) -> None:
+    unchanged = read(tmp_path, lambda number, event: None).efficiency
     study = read(tmp_path, CHANGES[name])
     found = study.efficiency
-    assert whole
+    assert unchanged
     assert found
-    assert whole.efficiency == pytest.approx(96 / 120)
+    assert unchanged.efficiency == pytest.approx(96 / 120)
     for share in SHARES:
-        assert getattr(found, share) == pytest.approx(getattr(whole, share), abs=0.03), share
+        assert getattr(found, share) == pytest.approx(getattr(unchanged, share), abs=0.03), share
     assert math.isclose(sum(getattr(found, share) for share in SHARES), 1.0)
-    assert found.startup_s == pytest.approx(whole.startup_s, abs=2.0)
+    assert found.startup_s == pytest.approx(unchanged.startup_s, abs=2.0)
     assert (study.epochs["ended"] >= study.epochs["began"]).all()
 
 

@@ -1,4 +1,4 @@
-"""Studies, runs and checkpoints of version 0.1 are read and resumed as they were meant."""
+"""Studies, runs and checkpoints of version 0.1 can still be read and resumed."""
 
 import json
 import math
@@ -22,7 +22,7 @@ EARLIER = Path(__file__).parents[1] / "fixtures" / "version_0_1"
 
 
 def read_losses(folder: Path) -> dict[int, list[float]]:
-    """Return the validation losses of each trial as the record's lines hold them."""
+    """Return the validation losses of each trial from the lines of the record."""
     losses: dict[int, list[float]] = {}
     for line in (folder / STORE).read_text().splitlines():
         event = json.loads(line)
@@ -37,7 +37,7 @@ def study(request: pytest.FixtureRequest) -> Study:
 
 
 class TestStudies:
-    def test_are_judged_by_the_least_loss_of_a_single_epoch(self, study: Study) -> None:
+    def test_are_judged_by_the_lowest_loss_of_an_epoch(self, study: Study) -> None:
         assert not study.problems
         losses = read_losses(study.path)
         assert {trial.number: len(trial.epochs) for trial in study.trial_list} == {
@@ -52,7 +52,7 @@ class TestStudies:
         assert plan.num_trials == len(study.trial_list) + 2
         assert plan.config.objective.metric.name == "valid_loss"
 
-    def test_keep_the_network_and_the_features_they_had(self) -> None:
+    def test_keep_their_network_and_features(self) -> None:
         study = load(EARLIER / "study_yesno")
         assert study.best is not None
         config = best_config(study, study.best)
@@ -70,13 +70,13 @@ class TestCheckpoints:
         corpus = synthesize(2)
         recognizer.transcribe(torch.from_numpy(corpus.waveform(0).copy())[None])
 
-    def test_train_on_to_the_same_figures(self, tmp_path: Path) -> None:
-        """The polynomial has no random numbers: two epochs more equal a run left alone."""
+    def test_give_the_same_figures_when_trained_again(self, tmp_path: Path) -> None:
+        """The polynomial is deterministic: training it again gives the recorded losses."""
         folder = tmp_path / "run"
         shutil.copytree(EARLIER / "run_sine", folder)
         checkpoint = load_checkpoint(folder / "best")
         assert checkpoint.config.as_dict().keys().isdisjoint({"channels", "swap_halves"})
-        alone = [record.metrics for record in fit(checkpoint.config)]
+        trained = [record.metrics for record in fit(checkpoint.config)]
         for metric in ("train_loss", "valid_loss"):
             recorded = [epoch[metric] for epoch in checkpoint.history]
-            assert [epoch[metric] for epoch in alone] == pytest.approx(recorded, rel=1e-5)
+            assert [epoch[metric] for epoch in trained] == pytest.approx(recorded, rel=1e-5)

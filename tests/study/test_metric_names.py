@@ -1,4 +1,4 @@
-"""Names of metrics: which direction is sure, and which are columns of ours."""
+"""Names of metrics: the direction that they imply, and reserved columns."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from raytune_yesno.study.metric_names import known_mode, name_metric
         ("mean", None), ("", None),
     ],
 )  # fmt: skip
-def test_a_direction_is_known_only_where_it_is_sure(metric: str, mode: str | None) -> None:
+def test_only_unambiguous_names_imply_a_direction(metric: str, mode: str | None) -> None:
     assert known_mode(metric) == mode
 
 

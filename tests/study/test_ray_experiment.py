@@ -1,3 +1,5 @@
+"""Ray Tune experiments become studies."""
+
 import json
 import math
 from pathlib import Path
@@ -25,7 +27,7 @@ def test_an_experiment_becomes_a_study(experiment: Path) -> None:
     assert study.trial_list[2].error == "ValueError: too <b>large</b>"
     best = study.best
     assert best is not None
-    # As for Ray, a trial that failed may be the best.
+    # As in Ray, a failed trial may be the best.
     assert (best.number, best.metrics["epoch"], best.metrics["loss"]) == (2, 1, 0.5)
     assert study.ranking[1].best_point == {"lr": 0.1, "net/depth": 2}
     assert study.epochs["loss"].tolist() == [3.0, 1.0, 2.0, 4.0, 0.5]
@@ -35,7 +37,7 @@ def test_an_experiment_becomes_a_study(experiment: Path) -> None:
     assert study.efficiency.efficiency == pytest.approx(10 / 22)
 
 
-def test_what_ray_wrote_of_the_endings_counts(experiment: Path) -> None:
+def test_statuses_come_from_the_state_file(experiment: Path) -> None:
     states = dict(
         zip(
             sorted(path.name for path in experiment.iterdir()),
@@ -51,10 +53,10 @@ def test_what_ray_wrote_of_the_endings_counts(experiment: Path) -> None:
     study = load(experiment)
     assert [trial.status for trial in study.trial_list] == ["done", "running", "stopped"]
     assert not study.searched
-    assert study.trial_list[2].error is None  # it was retried, and ended well
+    assert study.trial_list[2].error is None  # it was retried and succeeded
 
 
-def test_damage_is_left_out_and_said(experiment: Path) -> None:
+def test_damage_is_left_out_and_reported(experiment: Path) -> None:
     first, second, _ = sorted(experiment.iterdir())
     with (first / "result.json").open("a") as file:
         file.write('{"loss": 0.0, "ti')
@@ -62,13 +64,16 @@ def test_damage_is_left_out_and_said(experiment: Path) -> None:
     (experiment / "experiment_state-2026.json").write_text("{")
     study = load(experiment)
     assert len(study.trial_list[0].epochs) == 3
-    assert study.trial_list[1].point == {"lr": 0.2, "net/depth": 2}  # each report has it, too
+    assert study.trial_list[1].point == {
+        "lr": 0.2,
+        "net/depth": 2,
+    }  # every report contains the config
     assert len(study.problems) == 3
     assert any("result.json:4" in problem for problem in study.problems)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_number_that_is_none_is_no_best(tmp_path: Path, loss: float) -> None:
+def test_a_value_that_is_not_finite_is_not_the_best(tmp_path: Path, loss: float) -> None:
     write_trial(tmp_path, 0, {"loss": loss}, {"loss": 2.0})
     best = load(tmp_path).best
     assert best is not None
@@ -76,35 +81,35 @@ def test_a_number_that_is_none_is_no_best(tmp_path: Path, loss: float) -> None:
 
 
 class TestMetric:
-    def test_is_guessed_where_there_is_one(self, tmp_path: Path) -> None:
+    def test_is_the_only_reported_one(self, tmp_path: Path) -> None:
         write_trial(tmp_path, 0, {"mean_accuracy": 0.5}, {"mean_accuracy": 0.8})
         study = load(tmp_path)
         assert (study.metric, study.mode) == ("mean_accuracy", "max")
         assert study.best is not None
         assert study.best.metrics["mean_accuracy"] == 0.8
 
-    def test_is_asked_for_where_it_could_be_several(self, tmp_path: Path) -> None:
+    def test_must_be_given_if_ambiguous(self, tmp_path: Path) -> None:
         write_trial(tmp_path, 0, {"speed": 1.0, "size": 2.0}, {"speed": 0.5, "size": 3.0})
-        with pytest.raises(InputError, match=r"which metric .* speed, size"):
+        with pytest.raises(InputError, match=r"--metric.* speed, size"):
             load(tmp_path)
         study = load(tmp_path, metric="size", mode="max")
         assert study.best is not None
         assert study.best.metrics["size"] == 3.0
 
 
-def test_trials_before_their_first_report_run(tmp_path: Path) -> None:
+def test_a_trial_without_a_report_is_running(tmp_path: Path) -> None:
     write_trial(tmp_path, 0)
     study = load(tmp_path)
     assert [trial.status for trial in study.trial_list] == ["running"]
     assert (study.best, study.efficiency, len(study.epochs)) == (None, None, 0)
 
 
-def test_an_experiment_is_read_by_its_uri(experiment: Path) -> None:
+def test_an_experiment_is_read_from_a_uri(experiment: Path) -> None:
     study = load(experiment.as_uri())
     assert (study.name, study.trials["loss"].tolist()) == ("exp", [1.0, 4.0, 0.5])
 
 
-def test_no_pickle_is_read(experiment: Path) -> None:
+def test_pickles_are_not_read(experiment: Path) -> None:
     for folder in [experiment, *experiment.iterdir()]:
         (folder / "params.pkl").write_bytes(b"\x80this is no pickle")
     assert len(load(experiment).trial_list) == 3

@@ -1,4 +1,4 @@
-"""Experiments that Ray Tune itself writes: every number is that of Ray's ``ResultGrid``."""
+"""Experiments written by Ray Tune: every number equals that of Ray's ``ResultGrid``."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from helpers import ray_experiments
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.metric_names import name_metric
 
-# Fields that Ray adds to each report, and has names of ours in the tables.
+# Fields that Ray adds to each report; the tables have other names for them.
 RAY_FIELDS = {
     *("timestamp", "checkpoint_dir_name", "done", "should_checkpoint", "training_iteration"),
     *("trial_id", "date", "time_this_iter_s", "time_total_s", "pid", "hostname", "node_ip"),
@@ -23,7 +23,7 @@ ENDED = {"TERMINATED": {"done", "stopped"}, "ERROR": {"failed"}}
 
 
 def write(folder: Path, names: list[str]) -> Path:
-    """Let Ray write experiments, in a process of its own."""
+    """Run Ray experiments in a separate process."""
     script = ray_experiments.__file__
     with (folder / "log").open("w") as log:
         subprocess.run([sys.executable, script, folder, *names], stdout=log, stderr=log, check=True)
@@ -49,12 +49,12 @@ def test_every_number_is_that_of_ray(written: Path, name: str) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ray_experiments.SLOW_EXPERIMENTS)
-def test_every_number_is_that_of_ray_here_too(written_slowly: Path, name: str) -> None:
+def test_every_number_of_slow_experiments_is_that_of_ray(written_slowly: Path, name: str) -> None:
     compare(written_slowly, name)
 
 
 def compare(folder: Path, name: str) -> None:
-    """Hold a study against what Ray says of the experiment."""
+    """Compare a study with Ray's results of the experiment."""
     file = folder / f"{name}.json"
     assert file.is_file(), (folder / "log").read_text()[-4000:]
     expected = json.loads(file.read_text())
@@ -75,16 +75,16 @@ def compare(folder: Path, name: str) -> None:
         if of_ray["status"] == "TERMINATED":
             assert trial.attempts == of_ray["failures"] + 1
         assert plain(trial.point) == plain(of_ray["config"])
-    # Ray itself loses reports of trials that it pauses and resumes, which is said.
+    # Ray loses reports of trials that it pauses and resumes; the study reports that.
     lost = any(loses_best(trial, expected) for trial in expected["trials"])
-    # Nothing else is left out but trials that Ray does not count either, and that is said, too.
+    # Otherwise only trials that Ray ignores too are left out; the study reports that as well.
     assert bool(study.problems) == (lost or name in ("restarted", "twice"))
     if not lost:
         compare_best(study, expected)
 
 
 def loses_best(trial: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Say whether Ray judges a trial by a report that is in none of its files."""
+    """Say whether Ray judges a trial by a report that is missing from its files."""
     known = trial["known"]
     if known is None or not math.isfinite(known):
         return False
@@ -110,7 +110,7 @@ def compare_report(epoch: dict[str, Any], row: dict[str, Any]) -> None:
 
 
 def compare_best(study: Study, expected: dict[str, Any]) -> None:
-    """Compare the best trial, in all of Ray's scopes, and its config."""
+    """Compare the best trial in all of Ray's scopes, and its config."""
     values = [
         [epoch[study.metric] for epoch in trial.epochs if epoch.get(study.metric) is not None]
         for trial in study.trial_list
@@ -118,7 +118,7 @@ def compare_best(study: Study, expected: dict[str, Any]) -> None:
     rows = [trial["rows"] for trial in expected["trials"]]
     finite = all(math.isfinite(row[expected["metric"]]) for trial in rows for row in trial)
     judge = min if study.mode == "min" else max
-    # A report that is not a number makes Ray forget the ones before it.
+    # Ray forgets the reports before one that is not finite.
     best_of = {"all": judge}
     if finite:
         best_of |= {
@@ -152,12 +152,12 @@ def judge_row(study: Study) -> float:
 
 
 def plain(config: dict[str, Any]) -> dict[str, str]:
-    """Return a config that compares: NaN equals NaN, and a list what Ray made of it."""
+    """Return a config for comparison, in which NaN equals NaN."""
     return {key: repr(value) for key, value in config.items() if "marks" not in key}
 
 
 @pytest.mark.ray
-def test_the_metric_and_the_direction_say_where_they_come_from(written: Path) -> None:
+def test_metric_and_direction_have_a_source(written: Path) -> None:
     for name, metric_source in (("random", "state"), ("asha_judges", "tuner.pkl")):
         study = load(written / name)
         assert metric_source in study.metric_source

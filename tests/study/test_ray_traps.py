@@ -1,4 +1,4 @@
-"""What used to be read wrongly of a Ray Tune experiment, and what is asked for."""
+"""Details of Ray Tune experiments that are easily read wrongly."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.study import load
 
 
-def test_a_column_of_the_users_own_is_not_rays_iteration(tmp_path: Path) -> None:
+def test_a_metric_named_epoch_is_not_the_iteration(tmp_path: Path) -> None:
     write_trial(tmp_path, 0, *({"loss": loss, "epoch": 0} for loss in (0.9, 0.1, 0.5)))
     write_trial(tmp_path, 1, *({"loss": loss, "epoch": math.nan} for loss in (0.9, 0.6, 0.3)))
     study = load(tmp_path)
@@ -38,7 +38,7 @@ def test_the_config_is_that_of_the_best_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", ["brier_score_loss", "inaccuracy", "score", "neg_log_loss"])
-def test_a_direction_that_is_not_sure_is_asked_for(
+def test_an_ambiguous_direction_must_be_given(
     tmp_path: Path, metric: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for number, value in enumerate((0.3, 0.1, 0.2)):
@@ -58,7 +58,7 @@ def test_a_direction_that_is_not_sure_is_asked_for(
 
 
 @pytest.mark.parametrize(("metric", "best"), [("episode_return_mean", 1), ("iou", 1), ("mae", 2)])
-def test_a_direction_that_is_sure_is_shown(tmp_path: Path, metric: str, best: int) -> None:
+def test_an_implied_direction_is_used(tmp_path: Path, metric: str, best: int) -> None:
     for number, value in enumerate((0.3, 0.9, 0.2)):
         write_trial(tmp_path, number, {metric: value})
     study = load(tmp_path)
@@ -67,7 +67,7 @@ def test_a_direction_that_is_sure_is_shown(tmp_path: Path, metric: str, best: in
     assert "name" in study.mode_source
 
 
-def test_rays_state_names_the_metric(tmp_path: Path) -> None:
+def test_the_state_file_names_the_metric(tmp_path: Path) -> None:
     write_trial(tmp_path, 0, {"loss": 1.0, "status": 3.0})
     write_trial(tmp_path, 1, {"loss": 2.0, "status": 4.0})
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -81,13 +81,13 @@ def test_rays_state_names_the_metric(tmp_path: Path) -> None:
     assert load(tmp_path, metric="status", mode="min").best is not None
 
 
-def test_a_guess_says_that_it_is_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_guessed_metric_is_marked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_trial(tmp_path / "exp", 0, {"speed": 1.0, "loss": 1.0})
     assert cli.main(["report", str(tmp_path / "exp"), "--out", str(tmp_path / "out")]) == 0
     assert "guess" in capfd.readouterr().out
 
 
-def test_trials_are_numbered_as_they_were_created(tmp_path: Path) -> None:
+def test_trials_are_numbered_in_order_of_creation(tmp_path: Path) -> None:
     for number, code in enumerate(("ff000000", "0a000000", "77777777", "12345678"), start=1):
         folder = write_trial(tmp_path, number, {"loss": 1.0}, config={"x": number})
         folder.rename(tmp_path / f"f_{code}_{number}_x={number}_2026-01-01_00-00-00")
@@ -95,7 +95,7 @@ def test_trials_are_numbered_as_they_were_created(tmp_path: Path) -> None:
     assert [trial.point["x"] for trial in study.trial_list] == [1, 2, 3, 4]
 
 
-def test_trials_whose_folders_the_user_names_are_in_the_order_of_their_starts(
+def test_trials_in_renamed_folders_are_in_order_of_their_starts(
     tmp_path: Path,
 ) -> None:
     for number in range(12):
@@ -104,7 +104,7 @@ def test_trials_whose_folders_the_user_names_are_in_the_order_of_their_starts(
     assert [trial.point["x"] for trial in load(tmp_path).trial_list] == list(range(12))
 
 
-def test_metrics_and_columns_have_names_of_their_own(tmp_path: Path) -> None:
+def test_metrics_with_reserved_names_are_renamed(tmp_path: Path) -> None:
     own = {"status": 1, "epochs": 77, "seconds": 9.0, "error": 0.25, "attempt": 5, "time": 3.0}
     other = {"total": 4.0, "stamp": 5.0, "restored": 1, "metric.loss": 7}
     write_trial(tmp_path, 0, {"loss": 0.5, **own, **other})
@@ -134,14 +134,14 @@ def test_large_integers_are_exact(tmp_path: Path, large: int) -> None:
     assert table.count(str(large)) == 2
 
 
-def test_what_a_float_cannot_hold_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_number_too_large_for_a_float_is_reported(tmp_path: Path) -> None:
     write_trial(tmp_path, 0, {"loss": 1.0, "tokens": 10**400})
     study = load(tmp_path)
     assert study.trial_list[0].metrics["tokens"] is None
     assert any("1 values" in problem for problem in study.problems)
 
 
-def test_a_config_that_json_cannot_hold_is_reported(
+def test_non_finite_values_in_a_config_are_kept_as_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = {"clip": math.inf, "floor": -math.inf, "none": [math.nan], "x": 0.5}
@@ -159,7 +159,7 @@ def test_a_config_that_json_cannot_hold_is_reported(
     ]  # fmt: skip
 
 
-def test_progress_csv_stands_in_for_result_json(tmp_path: Path) -> None:
+def test_progress_csv_replaces_a_missing_result_json(tmp_path: Path) -> None:
     folder = write_trial(
         tmp_path, 0, {"loss": 3.0, "tokens": 2**53 + 1}, {"loss": 1.0, "tokens": 5}
     )
@@ -195,7 +195,7 @@ def test_old_state_files_are_read(tmp_path: Path, form: str) -> None:
     assert study.metric == "score"
 
 
-def test_trials_without_a_report_count(tmp_path: Path) -> None:
+def test_trials_without_reports_are_listed(tmp_path: Path) -> None:
     name = write_trial(tmp_path, 0, {"loss": 1.0}).name
     data = [
         [json.dumps({"relative_logdir": path, "status": status, "trial_id": path}), "{}"]
@@ -206,7 +206,7 @@ def test_trials_without_a_report_count(tmp_path: Path) -> None:
     assert sorted(trial.status for trial in study.trial_list) == ["done", "done", "failed"]
 
 
-def test_a_trial_folder_that_was_renamed_is_known_by_its_id(tmp_path: Path) -> None:
+def test_a_renamed_trial_folder_is_identified_by_its_id(tmp_path: Path) -> None:
     folder = write_trial(tmp_path, 0, {"loss": 1.0})
     state = {"relative_logdir": folder.name, "status": "ERROR", "trial_id": "8381e_00000"}
     (tmp_path / "experiment_state-2026.json").write_text(
@@ -216,7 +216,7 @@ def test_a_trial_folder_that_was_renamed_is_known_by_its_id(tmp_path: Path) -> N
     assert [trial.status for trial in load(tmp_path).trial_list] == ["failed"]
 
 
-def test_trials_of_an_earlier_run_are_left_out_and_said(tmp_path: Path) -> None:
+def test_trials_of_an_earlier_run_are_left_out_and_reported(tmp_path: Path) -> None:
     names = [write_trial(tmp_path, number, {"loss": float(number)}).name for number in range(3)]
     for second, listed in (("01", names[:1]), ("02", names[1:2])):
         data = [
@@ -225,13 +225,13 @@ def test_trials_of_an_earlier_run_are_left_out_and_said(tmp_path: Path) -> None:
         file = tmp_path / f"experiment_state-2026-01-01_00-00-{second}.json"
         file.write_text(json.dumps({"trial_data": data}))
     study = load(tmp_path)
-    # The third began after the last state was written, so it may be running.
+    # The third trial began after the state file was written, so it may be running.
     assert [trial.status for trial in study.trial_list] == ["done", "running"]
     assert [trial.metrics["loss"] for trial in study.trial_list] == [1.0, 2.0]
     assert len(study.problems) == 2
 
 
-def test_an_error_is_its_whole_message(tmp_path: Path) -> None:
+def test_an_error_is_the_complete_message(tmp_path: Path) -> None:
     write_trial(tmp_path, 0, {"loss": 1.0}, error="ValueError: too\nlarge\n\nby far")
     folder = write_trial(tmp_path, 1, {"loss": 1.0}, error="KeyError: 1")
     with (folder / "error.txt").open("a") as file:
@@ -257,7 +257,7 @@ def test_names_are_printed_on_one_line(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 class Leaving:
-    """A pickle that leaves a trace when it is loaded."""
+    """An object with a pickle that creates a file when it is loaded."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -276,7 +276,7 @@ class Leaving:
         ({"mode": "most", "metric": "score"}, ""),
     ],
 )
-def test_tuner_pkl_is_read_and_not_loaded(
+def test_tuner_pkl_is_read_without_unpickling(
     tmp_path: Path, settings: dict[str, Any], source: str
 ) -> None:
     write_trial(tmp_path / "exp", 0, {"score": 1.0, "speed": 3.0})
@@ -294,15 +294,15 @@ def test_tuner_pkl_is_read_and_not_loaded(
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x05no pickle", b"\x80\x05h\xff.", b"\x80\x05\x8c"])
-def test_a_tuner_pkl_that_is_damaged_says_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_tuner_pkl_is_ignored(tmp_path: Path, content: bytes) -> None:
     write_trial(tmp_path, 0, {"loss": 1.0})
     (tmp_path / "tuner.pkl").write_bytes(content)
     study = load(tmp_path)
     assert (study.metric, study.mode) == ("loss", "min")
 
 
-def test_reports_that_ray_did_not_write_are_said(tmp_path: Path) -> None:
-    """Ray leaves out some reports of trials that it pauses and resumes."""
+def test_reports_that_ray_did_not_write_are_reported(tmp_path: Path) -> None:
+    """Ray does not write all reports of trials that it pauses and resumes."""
     names = [write_trial(tmp_path, number, {"loss": 1.0 + number}).name for number in range(2)]
     data = [
         [

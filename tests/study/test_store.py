@@ -1,3 +1,5 @@
+"""The record: append-only, strict JSON, safe against crashes and full disks."""
+
 import errno
 import json
 import math
@@ -14,7 +16,7 @@ from raytune_yesno.study.store import STORE, StudyStore, read_events
 
 @pytest.fixture
 def store(tmp_path: Path) -> StudyStore:
-    """Return the store of a study that has just begun."""
+    """Return the store of a new study."""
     store = StudyStore(tmp_path / "study")
     store.append("study", slots=2)
     return store
@@ -24,10 +26,10 @@ def names(folder: Path) -> list[str]:
     return [event["event"] for event in read_events(folder)[0]]
 
 
-def test_events_come_back_in_order_each_with_its_time(store: StudyStore) -> None:
+def test_events_are_read_in_order_with_their_times(store: StudyStore) -> None:
     store.append("asked", trial=0, point={"channels": (16, 32), "activation": "relu"})
-    place = {"host": "here", "pid": 1, "began": 1.0, "ended": 2.0, "seconds": 1.0}
-    store.append("epoch", trial=0, epoch=1, valid_loss=0.25, **place)
+    process = {"host": "here", "pid": 1, "began": 1.0, "ended": 2.0, "seconds": 1.0}
+    store.append("epoch", trial=0, epoch=1, valid_loss=0.25, **process)
     events, problems = read_events(store.path.parent)
     assert problems == []
     times = [event.pop("time") for event in events]
@@ -35,11 +37,11 @@ def test_events_come_back_in_order_each_with_its_time(store: StudyStore) -> None
     assert events == [
         {"event": "study", "slots": 2},
         {"event": "asked", "trial": 0, "point": {"channels": [16, 32], "activation": "relu"}},
-        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.25, **place},
+        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.25, **process},
     ]
 
 
-def test_another_store_on_the_same_folder_goes_on(store: StudyStore) -> None:
+def test_another_store_continues_the_record(store: StudyStore) -> None:
     StudyStore(store.path.parent).append("resumed", slots=1)
     store.append("searched")
     assert names(store.path.parent) == ["study", "resumed", "searched"]
@@ -58,7 +60,7 @@ def test_every_line_is_strict_json(store: StudyStore, value: float) -> None:
     assert event["nested"] == {"list": [1.5, None, [None]]}
 
 
-def test_what_is_no_json_is_refused_and_leaves_no_half_line(store: StudyStore) -> None:
+def test_a_value_that_is_not_json_is_refused_without_a_partial_line(store: StudyStore) -> None:
     with pytest.raises(TypeError):
         store.append("epoch", trial=0, valid_loss=object())
     store.append("searched")
@@ -66,25 +68,27 @@ def test_what_is_no_json_is_refused_and_leaves_no_half_line(store: StudyStore) -
 
 
 @pytest.mark.parametrize("length", [1, 10, -1])
-def test_a_line_cut_short_is_left_out_and_named(store: StudyStore, length: int) -> None:
+def test_a_truncated_line_is_left_out_and_reported(store: StudyStore, length: int) -> None:
     line = json.dumps({"event": "epoch", "trial": 0, "epoch": 1})
     with store.path.open("a") as file:
         file.write(line[:length])
     events, problems = read_events(store.path.parent)
     assert [event["event"] for event in events] == ["study"]
-    assert problems == [f"{store.path}:2: left out, not a whole record"]
+    (problem,) = problems
+    assert problem.startswith(f"{store.path}:2:")
 
 
-def test_what_follows_a_line_cut_short_is_read(store: StudyStore) -> None:
+def test_lines_after_a_truncated_one_are_read(store: StudyStore) -> None:
     with store.path.open("a") as file:
         file.write('{"event": "epoch", "tri')
     StudyStore(store.path.parent).append("resumed", slots=2)
     events, problems = read_events(store.path.parent)
     assert [event["event"] for event in events] == ["study", "resumed"]
-    assert problems == [f"{store.path}:2: left out, not a whole record"]
+    (problem,) = problems
+    assert problem.startswith(f"{store.path}:2:")
 
 
-def test_a_whole_line_without_its_end_is_kept(store: StudyStore) -> None:
+def test_a_complete_line_without_its_end_is_kept(store: StudyStore) -> None:
     store.path.write_bytes(store.path.read_bytes().rstrip(b"\n"))
     assert names(store.path.parent) == ["study"]
     StudyStore(store.path.parent).append("searched")
@@ -92,7 +96,7 @@ def test_a_whole_line_without_its_end_is_kept(store: StudyStore) -> None:
 
 
 @pytest.mark.parametrize("line", [b"12", b"[]", b'{"trial": 1}', b'{"event": 3}', b"\xff\x00", b""])
-def test_lines_of_something_else_are_left_out(store: StudyStore, line: bytes) -> None:
+def test_lines_that_are_not_events_are_left_out(store: StudyStore, line: bytes) -> None:
     with store.path.open("ab") as file:
         file.write(line + b"\n")
     store.append("searched")
@@ -110,7 +114,7 @@ def test_reading_changes_nothing(store: StudyStore) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"event": "asked", "trial": 0}\n'])
-def test_a_file_that_does_not_begin_with_a_study_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_study_event_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / STORE).write_text(content)
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / STORE}: not a study")):
         read_events(tmp_path)
@@ -121,8 +125,8 @@ def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
         read_events(tmp_path)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-def test_a_full_disk_is_waited_for(store: StudyStore) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_write_to_a_full_disk_is_retried(store: StudyStore) -> None:
     path, tried = store.path, []
 
     def free(error: OSError) -> None:
@@ -137,7 +141,7 @@ def test_a_full_disk_is_waited_for(store: StudyStore) -> None:
     assert names(path.parent) == ["study", "asked"]
 
 
-def test_a_file_system_that_is_gone_is_waited_for(store: StudyStore) -> None:
+def test_a_write_to_an_unmounted_file_system_is_retried(store: StudyStore) -> None:
     away = store.path.parent.with_name("away")
 
     def bring_back(error: OSError) -> None:
@@ -147,23 +151,23 @@ def test_a_file_system_that_is_gone_is_waited_for(store: StudyStore) -> None:
 
     store.wait = bring_back
     store.path.parent.rename(away)
-    store.path.parent.mkdir()  # as a place where nothing is mounted
+    store.path.parent.mkdir()  # an empty mount point
     store.append("asked", trial=0, point={})
     assert names(store.path.parent) == ["study", "asked"]
 
 
-def test_part_of_a_line_is_taken_back(store: StudyStore) -> None:
-    """A process may write so much to a file, and no more: like a disk that fills up."""
+def test_a_partial_line_is_removed(store: StudyStore) -> None:
+    """A limit on the file size acts like a disk that fills up."""
     before = store.path.read_bytes()
-    size, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
             store.append("asked", trial=0, point={"learning_rate": 0.1})
         assert store.path.read_bytes() == before
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
     store.append("asked", trial=0, point={"learning_rate": 0.1})
     assert names(store.path.parent) == ["study", "asked"]

@@ -1,4 +1,4 @@
-"""A trial whose checkpoint is damaged goes on from the one before it, and that is said."""
+"""A trial whose checkpoint is damaged resumes from the previous one and reports it."""
 
 import random
 import shutil
@@ -16,7 +16,7 @@ CONFIG = build_config({"task": "sine", "epochs": 4})
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Path:
-    """Return a trial's folder, with its checkpoints of epochs 1 to 4."""
+    """Return the folder of a trial with checkpoints of epochs 1 to 4."""
     for record in fit(CONFIG):
         record.save(tmp_path / "trial" / f"checkpoint_{record.metrics['epoch']}")
     return tmp_path / "trial"
@@ -62,7 +62,7 @@ def test_instead_of_a_damaged_one_the_one_before_counts(trial: Path, name: str) 
     assert epoch == 3
     assert damage is not None
     assert damage.startswith(f"{place(trial, 4)}: the checkpoint is damaged (")
-    assert damage.endswith("; gone on from epoch 3")
+    assert damage.endswith("; resumed from epoch 3")
     assert "\n" not in damage
 
 
@@ -78,7 +78,7 @@ def test_one_that_is_gone_is_like_a_damaged_one(trial: Path) -> None:
     epoch, damage = found(place(trial, 4))
     assert epoch == 3
     assert damage == (
-        f"{place(trial, 4)}: no checkpoint here (no {DESCRIPTION}); gone on from epoch 3"
+        f"{place(trial, 4)}: no checkpoint here (no {DESCRIPTION}); resumed from epoch 3"
     )
 
 
@@ -88,7 +88,7 @@ def test_where_none_is_whole_training_begins_anew(trial: Path) -> None:
     epoch, damage = found(place(trial, 2))
     assert epoch is None
     assert damage is not None
-    assert damage.endswith("; begun anew")
+    assert damage.endswith("; restarted from the beginning")
 
 
 def test_so_it_does_where_the_whole_folder_is_gone(trial: Path) -> None:

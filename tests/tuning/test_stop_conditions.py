@@ -1,4 +1,4 @@
-"""When a search ends early, and what a new one knows of others: without a cluster."""
+"""Stop conditions and warm starts, without a cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.plan import DEAF, Plan
+from raytune_yesno.tuning.plan import MODEL_FREE, Plan
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import StopConditions, Watch
+from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
 OBJECTIVE = LEGACY_OBJECTIVE
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
@@ -44,14 +44,14 @@ class TestConditions:
             plan.check()
 
     def test_unset_never_end_a_search(self) -> None:
-        watch = Watch(StopConditions(), OBJECTIVE)
+        watch = StopMonitor(StopConditions(), OBJECTIVE)
         for trial in range(100):
             watch.epoch(trial, {"valid_loss": 0.0, "valid_wer": 0.0})
             watch.ended(trial, "failed")
             assert watch.reason is None
 
     def test_end_it_when_the_time_is_up(self) -> None:
-        watch = Watch(StopConditions(time_budget=1e-9), OBJECTIVE)
+        watch = StopMonitor(StopConditions(time_budget=1e-9), OBJECTIVE)
         while watch.reason is None:
             pass
         assert watch.reason == "its time budget of 1e-09 s is spent"
@@ -60,7 +60,7 @@ class TestConditions:
         ("target", "reached"), [("wer=0.1", 3), ("valid_loss=0.5", 2), ("train_loss=0.4", 4)]
     )
     def test_end_it_at_the_target(self, target: str, reached: int) -> None:
-        watch = Watch(StopConditions(target=target), OBJECTIVE)
+        watch = StopMonitor(StopConditions(target=target), OBJECTIVE)
         curve = [(1, 0.9, 0.9, 0.5), (2, 0.9, 0.5, 0.4), (3, 0.8, 0.4, 0.1), (4, 0.4, 0.6, 0.2)]
         ended = []
         for epoch, train_loss, valid_loss, wer in curve:
@@ -70,16 +70,18 @@ class TestConditions:
         assert ended[0] == reached
 
     def test_take_what_is_no_number_for_no_success(self) -> None:
-        watch = Watch(StopConditions(target="loss=9"), OBJECTIVE)
+        watch = StopMonitor(StopConditions(target="loss=9"), OBJECTIVE)
         watch.epoch(0, {"valid_loss": None})
         assert watch.reason is None
 
     def test_end_it_when_patience_is_over(self) -> None:
-        watch = Watch(StopConditions(patience=2), OBJECTIVE)
+        watch = StopMonitor(StopConditions(patience=2), OBJECTIVE)
         watch.epoch(0, {"valid_loss": 0.5})
         watch.epoch(1, {"valid_loss": 0.6})
         watch.ended(1, "done")
-        watch.ended(0, "done")  # the best one's own end is no failure to improve
+        watch.ended(
+            0, "done"
+        )  # the end of the best trial itself does not count against the patience
         assert watch.reason is None
         watch.epoch(2, {"valid_loss": 0.4})
         watch.ended(3, "stopped")
@@ -88,7 +90,7 @@ class TestConditions:
         assert watch.reason == "the last 2 to end brought no improvement"
 
     def test_end_it_when_too_many_fail(self) -> None:
-        watch = Watch(StopConditions(max_failures=1), OBJECTIVE)
+        watch = StopMonitor(StopConditions(max_failures=1), OBJECTIVE)
         for trial, status in enumerate(("failed", "done", "diverged")):
             watch.ended(trial, status)
         assert watch.reason is None
@@ -99,7 +101,7 @@ class TestConditions:
         best = build_trial(0, [0.5, 0.1])
         others = [build_trial(number, [0.6]) for number in (1, 2)]
         cut_off = build_trial(3, [0.7], status="running")
-        watch = Watch(StopConditions(patience=3), OBJECTIVE, [best, *others, cut_off])
+        watch = StopMonitor(StopConditions(patience=3), OBJECTIVE, [best, *others, cut_off])
         assert watch.reason is None
         watch.ended(3, "done")
         assert watch.reason
@@ -140,13 +142,13 @@ class TestWarmStart:
             (0, 0.4, (0.5, 0.4)),
             (1, 0.8, (0.8, 0.9)),
         ]
-        assert "2 trials of other are known" in warm_start.describe(known)
+        assert "2 trials of other are used" in warm_start.describe(known)
 
     def test_without_any_is_an_error(self) -> None:
         with pytest.raises(InputError, match="no trial could be used"):
             warm_start.gather([build_study([])], SPACE)
 
-    @pytest.mark.parametrize("search", sorted(set(ALGORITHMS) - DEAF))
+    @pytest.mark.parametrize("search", sorted(set(ALGORITHMS) - MODEL_FREE))
     def test_is_known_to_the_search_and_trials_count_from_zero(
         self, search: str, tmp_path: Path
     ) -> None:
@@ -158,7 +160,7 @@ class TestWarmStart:
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
         searcher = StudySearcher(
-            plan, StudyStore(tmp_path), [], [], Watch(plan.stop, OBJECTIVE), FIFO()
+            plan, StudyStore(tmp_path), [], [], StopMonitor(plan.stop, OBJECTIVE), FIFO()
         )
         launches = [searcher.suggest(name) for name in ("one", "two")]
         assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]
@@ -167,11 +169,11 @@ class TestWarmStart:
         assert isinstance(launches[0], dict)
         assert launches[0]["point"] == told
 
-    @pytest.mark.parametrize("search", sorted(DEAF))
+    @pytest.mark.parametrize("search", sorted(MODEL_FREE))
     def test_is_refused_where_the_search_looks_at_no_result(self, search: str) -> None:
         known = {"observations": [{}], "used": {}, "left_out": {}}
         plan = Plan(build_config({}), SPACE, search=search, warm_start=known)
-        with pytest.raises(InputError, match=f"search {search} looks at no result"):
+        with pytest.raises(InputError, match=f"search {search} does not use results"):
             plan.check()
 
 

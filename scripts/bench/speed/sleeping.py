@@ -20,7 +20,7 @@ from raytune_yesno.space import Float
 from raytune_yesno.training.loop import Record
 from raytune_yesno.tuning import run as tune
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.ranks import Launch, Payload
+from raytune_yesno.tuning.ranks import Payload, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Sleeping(Payload):
 
     seconds: float = 0.0
 
-    def records(self, launch: Launch, resume: Checkpoint | None) -> Iterator[Record]:
+    def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
         began = time.perf_counter()
         time.sleep(self.seconds)
-        loss = launch["point"]["learning_rate"]
+        loss = spec["point"]["learning_rate"]
         took = time.perf_counter() - began
         yield Record(
             {"epoch": 1, "train_loss": loss, "valid_loss": loss, "seconds": took}, False, _refuse

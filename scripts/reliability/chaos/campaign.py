@@ -172,7 +172,7 @@ class Campaign:
         """Return what a round left behind: processes, what Ray holds for it, temporary files."""
         problems = []
         deadline = time.monotonic() + 30
-        names = (TRIAL, "ray::Peer", "ray::RayTrainWorker")
+        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker")
         while found := self.cluster.find(*names):
             if time.monotonic() > deadline:
                 problems.append(f"left running: {len(found)} processes")

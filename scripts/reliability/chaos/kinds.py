@@ -75,7 +75,7 @@ def starve_trial(study: Study, draw: random.Random) -> Recovered | None:
 
 def kill_peer(study: Study, draw: random.Random) -> Recovered | None:
     """One of a trial's two data-parallel workers is killed."""
-    peers = study.cluster.find("ray::Peer")
+    peers = study.cluster.find("ray::RankActor")
     if not peers or not study.list_running() or study.find_tired():
         return None
     recovered = study.next_epoch()

@@ -1,0 +1,289 @@
+"""A training run on Ray workers: Ray Train's TorchTrainer around the training loop."""
+
+import dataclasses
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+
+from raytune_yesno.checkpoint import Checkpoint, UnusableCheckpoint, copy_checkpoint
+from raytune_yesno.cluster.network import choose_interface
+from raytune_yesno.cluster.ray_private import TorchBackend, TrainingFailedError
+from raytune_yesno.cluster.reservations import cancel_request, list_reserved, release_reserved
+from raytune_yesno.cluster.session import worker_bundles
+from raytune_yesno.config import Config
+from raytune_yesno.errors import UnfinishedError
+from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.metrics import Objective
+from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.loop import REPLICA, Record, fit, process_rank
+from raytune_yesno.training.malloc import ONE_ARENA
+from raytune_yesno.training.resume import (
+    BEST,
+    HISTORY,
+    LAST,
+    count_epochs,
+    find_resumable,
+    find_usable,
+    keep_last,
+)
+
+_DAMAGE = "damage"
+_RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
+_MAX_FAILURES = 3  # restarts by Ray Train before a run counts as failed
+_GIVE_UP_S = 10.0
+_RESIZE_INTERVAL_S = 5.0  # interval at which an elastic run checks for new nodes
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Everything a worker needs, sent as one object.
+
+    Attributes:
+        config: hyperparameters and settings of the run.
+        data: the task's data, or None.
+        resume: the checkpoint to resume from, or None.
+        refit: whether to train on the training and validation parts together.
+        epochs: the number of the last epoch to train.
+        storage: folder or URI for the workers' checkpoints.
+    """
+
+    config: Config
+    data: Data | None
+    resume: Checkpoint | None
+    refit: bool
+    epochs: int
+    storage: str
+
+    def records(self, resume: Checkpoint | None, **options: Any) -> Iterator[Record]:
+        """Train up to ``epochs`` and yield the records. Pass ``options`` to :func:`loop.fit`."""
+        records = fit(self.config, self.data, resume=resume, refit=self.refit, **options)
+        for _ in range(count_epochs(resume), self.epochs):
+            if record := next(records, None):
+                yield record
+
+
+def run_on_workers(
+    payload: Payload,
+    out: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    note: Callable[[str], None],
+) -> None:
+    """Train on workers. Restart them as long as an epoch is finished between failures.
+
+    Raises:
+        UnfinishedError: the workers failed without finishing an epoch.
+    """
+    (out / _NOTES).write_text("")
+    try:
+        with (
+            follow_lines(out / HISTORY, lambda line: on_epoch(json.loads(line))),
+            follow_lines(out / _NOTES, lambda line: note(line.rstrip())),
+        ):
+            while cause := fit_on_workers(payload, out):
+                resume, damage = find_resumable(out)
+                if count_epochs(resume) <= count_epochs(payload.resume):
+                    raise UnfinishedError(f"training failed: {cause}")
+                if damage:
+                    copy_checkpoint(out / BEST, out / LAST)
+                keep_last(out, payload.config.objective)
+                payload = dataclasses.replace(payload, resume=resume)
+    finally:
+        (out / _NOTES).unlink(missing_ok=True)
+
+
+class InterfaceBackend(TorchBackend):  # type: ignore[misc]
+    """Ray Train's torch backend whose workers choose their network interface first."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """Choose the interface on every worker, then set up the process group."""
+        worker_group.execute(choose_interface)
+        super().on_start(worker_group, backend_config)
+
+
+class InterfaceConfig(TorchConfig):  # type: ignore[misc]
+    """Trainer config that selects :class:`InterfaceBackend`."""
+
+    @property
+    def backend_cls(self) -> type[Any]:
+        """The backend class that Ray Train instantiates."""
+        return InterfaceBackend
+
+
+def fit_on_workers(payload: Payload, out: Path) -> str:
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
+
+    Returns:
+        The cause of the last failure, in one line; empty if training finished.
+    """
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"payload": ray.put(payload)},
+        torch_config=InterfaceConfig(),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=payload.config.num_workers,
+            elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,
+            use_gpu=payload.config.use_gpu,
+            resources_per_worker=worker_bundles(payload.config)[0],
+        ),
+        run_config=ray.train.RunConfig(
+            name=_RAY_FILES,
+            storage_path=payload.storage,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
+            callbacks=[CheckpointKeeper(out, payload.config.objective)],
+            worker_runtime_env={"env_vars": ONE_ARENA},  # workers run the loop on a thread
+        ),
+    )
+    failures: list[BaseException] = []
+    ended = threading.Event()
+    reserved = list_reserved()
+    forget_request(out)  # left by a run that was interrupted or killed
+    request = out / _REQUEST
+    request.write_text(trainer.train_run_context.run_id)
+
+    def fit_trainer() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ended.set()
+
+    # On the main thread, ``fit`` would replace our SIGINT handler.
+    try:
+        threading.Thread(target=fit_trainer, daemon=True).start()
+        ended.wait()
+    finally:
+        cancel_request(request.read_text())
+        delete_tree(f"{payload.storage}/{_RAY_FILES}")
+        # An interrupted controller stops when it finds its files deleted. Wait for it: Ray crashes
+        # if it is shut down while a thread waits for the controller.
+        ended.wait(_GIVE_UP_S)
+    request.unlink()
+    for error in failures:
+        if not isinstance(
+            error, TrainingFailedError | RayActorError
+        ):  # dead controller: the latter
+            raise error
+        release_reserved(list_reserved() - reserved)
+        return first_cause(error)
+    return ""
+
+
+def forget_request(out: Path) -> None:
+    """Withdraw the resource request that an unfinished run left in the cluster."""
+    request = out / _REQUEST
+    if request.exists():
+        cancel_request(request.read_text())
+        request.unlink()
+
+
+def train_worker(train_loop_config: dict[str, Any]) -> None:
+    """Run the training loop on a Ray Train worker and report every epoch."""
+    payload: Payload = ray.get(train_loop_config["payload"])
+    resume, damage = payload.resume, None
+    if interrupted := ray.train.get_checkpoint():  # a worker was lost: resume from the last report
+        with interrupted.as_directory() as folder:
+            # If the nodes share the run's folder, it holds the driver's copies as well.
+            copies = [Path(payload.storage, name) for name in (LAST, BEST)]
+            found, damage = find_usable([Path(folder), *copies])
+        resume = found or resume
+        if damage and not found:
+            damage += f"; resumed from epoch {count_epochs(resume)}"
+    for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
+        # The working folder is Ray Train's own and is deleted with the cluster. A folder in the
+        # system's temporary directory would outlive a killed process.
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            checkpoint = None
+            if process_rank()[0] == 0:
+                record.save(Path(folder) / "checkpoint")
+                checkpoint = ray.train.Checkpoint.from_directory(Path(folder) / "checkpoint")
+            ray.train.report({**record.metrics, _DAMAGE: damage}, checkpoint=checkpoint)
+            damage = None
+
+
+def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
+    """Move a model to its device and, with several ranks, wrap it for data-parallel training."""
+    replica: torch.nn.Module = prepare_model(model, parallel_strategy_kwargs=REPLICA)
+    return replica
+
+
+class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
+    """Copies every epoch's checkpoint into the run's folder.
+
+    Ray Train calls it in a separate process on the driver's node.
+    """
+
+    def __init__(self, out: Path, objective: Objective) -> None:
+        self.out, self.objective = out, objective
+
+    def after_report(
+        self,
+        run_context: Any,
+        metrics: list[dict[str, Any]],
+        checkpoint: ray.train.Checkpoint | None,
+    ) -> None:
+        """Copy the checkpoint reported by rank 0."""
+        if damage := metrics[0].get(_DAMAGE):
+            self._note(damage)
+        if checkpoint:
+            with checkpoint.as_directory() as folder:
+                try:
+                    copy_checkpoint(Path(folder), self.out / LAST)
+                except UnusableCheckpoint as error:
+                    self._note(f"{error.what}; the previous one is kept")
+                    return
+            keep_last(self.out, self.objective)
+
+    def _note(self, line: str) -> None:
+        with (self.out / _NOTES).open("a") as notes:
+            notes.write(line + "\n")
+
+
+def first_cause(error: BaseException) -> str:
+    """Return the last non-empty line of the root cause of one of Ray's exceptions."""
+    failures = getattr(error, "worker_failures", None)
+    root = next(iter(failures.values())) if failures else error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+    return lines[-1] if lines else type(root).__name__
+
+
+@contextmanager
+def follow_lines(file: Path, handle: Callable[[str], None]) -> Iterator[None]:
+    """Call ``handle`` with every complete line appended to a file within this context."""
+    done = threading.Event()
+
+    def follow() -> None:
+        with file.open() as lines:
+            lines.seek(0, 2)
+            partial = ""
+            while True:
+                last_look = done.wait(0.1)
+                for piece in lines:
+                    partial += piece
+                    if partial.endswith("\n"):
+                        handle(partial)
+                        partial = ""
+                if last_look:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
