@@ -155,7 +155,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--out", "full"), "full: it exists and is not empty"),
     (("tune", "--resume", "none"), "no study here"),
     (("tune", "--resume", "full"), "no study here"),
-    (("tune", "--resume", "damaged"), "its first line"),
+    (("tune", "--resume", "damaged"), "first line"),
     (("tune", "--resume", "headless"), "its first line lacks config"),
     (("tune", "--resume", "over"), "nothing to resume"),
     (("tune", "--resume", "over", "--trials", "9"), "--trials: --resume"),
