@@ -1,7 +1,7 @@
-"""The command line: what can be asked. What is done lies in :mod:`raytune_yesno.commands`.
+"""The parser of the command line. :mod:`raytune_yesno.commands` implements the commands.
 
-Exit codes: 0 done, 1 the work failed, 2 bad usage, configuration or input, 130 interrupted, 141 the
-reader of standard output has gone, 143 terminated.
+Exit codes: 0 done, 1 the work failed, 2 bad usage, config or input, 130 interrupted, 141 standard
+output was closed by its reader, 143 terminated.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import (
     ReaderGone,
     flushed_stdout,
-    lasting_stderr,
     open_closed_streams,
     result_stream,
+    tolerant_stderr,
 )
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
@@ -28,37 +28,38 @@ from raytune_yesno.home import ensure_home
 from raytune_yesno.numerals import read_number
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 
-# A name that nothing can have, or that the user may not look at.
-_NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
+# Errors of a path that cannot exist or that the user may not access.
+_BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
 _EPILOG = """\
 examples:
   raytune-yesno tune --data synthetic         a study on the built-in corpus
+  raytune-yesno tune --task file.py:Name      a study of your own task
   raytune-yesno train --num-workers 2         one data-parallel run on YESNO
-  raytune-yesno evaluate STUDY/refit/best     word error rate on the test part
-  raytune-yesno predict STUDY/refit/best recording.wav
+  raytune-yesno evaluate STUDY/refit/last     word error rate on the test part
+  raytune-yesno predict STUDY/refit/last recording.wav
 """
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return read_number(text, int)
 
 
-def _real(text: str) -> float:
+def _number(text: str) -> float:
     return read_number(text, float)
 
 
-# argparse puts these in its messages: "invalid whole number value: 'many'".
-_whole.__name__, _real.__name__ = "whole number", "number"
+# argparse uses the names in its messages: "invalid whole number value: 'many'".
+_integer.__name__, _number.__name__ = "whole number", "number"
 
 
 class _Parser(argparse.ArgumentParser):
     takes_command = False
-    """Words after ``--`` are another command; they are kept unread as ``command``."""
+    """Whether words after ``--`` are another command, stored unparsed as ``command``."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if not self.takes_command:
@@ -70,9 +71,9 @@ class _Parser(argparse.ArgumentParser):
         return options, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, without argparse's table of options."""
+        """Print the error in one line, without argparse's usage, and exit."""
         self.exit(
-            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists what there is)\n"
+            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists the options)\n"
         )
 
 
@@ -85,43 +86,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     open_closed_streams()
     ensure_home()
-    # The networks are small: threads that wait by spinning cost ten times the work where the
-    # machine has other things to do. OpenMP reads this when torch is imported.
+    # The networks are small: on a busy machine, threads that spin while they wait make training ten
+    # times slower. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    is_debugged = False
-    with lasting_stderr():
+    debug = False
+    with tolerant_stderr():
         try:
-            with flushed_stdout():  # help and version are printed there
+            with flushed_stdout():  # argparse prints help and version to it
                 options = build_parser().parse_args(arguments)
-            is_debugged = options.debug
+            debug = options.debug
             with result_stream() as results:
                 return _run(options, results)
         except Interrupted as stop:
-            saved = f", what was reached is saved; it goes on with: {stop.resume}"
-            print(f"\nstopped{saved if stop.resume else ''}", file=sys.stderr)
+            hint = f"; progress is saved, resume with: {stop.resume}" if stop.resume else ""
+            print(f"\nstopped{hint}", file=sys.stderr)
             return 128 + stop.signum
         except ReaderGone:
             return 128 + signal.SIGPIPE
         except (InputError, WorkError) as error:
-            if is_debugged:
+            if debug:
                 raise
             print(f"raytune-yesno: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
         except Exception as error:
-            if is_debugged:
+            if debug:
                 raise
-            if isinstance(error, OSError) and error.errno in _NO_SUCH_PLACE and error.filename:
-                place = one_line(str(error.filename))
-                print(f"raytune-yesno: {place}: {error.strerror}", file=sys.stderr)
+            if isinstance(error, OSError) and error.errno in _BAD_PATH and error.filename:
+                path = one_line(str(error.filename))
+                print(f"raytune-yesno: {path}: {error.strerror}", file=sys.stderr)
                 return 2
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
-            print(f"raytune-yesno: {reason} (--debug shows where)", file=sys.stderr)
+            print(f"raytune-yesno: {reason} (--debug shows the traceback)", file=sys.stderr)
             return 1
 
 
 def _run(options: argparse.Namespace, results: TextIO) -> int:
-    # SIGTERM ends the work as Ctrl-C does: what was reached is saved already.
-    for number in _STOPPING:
+    # SIGTERM ends the work as Ctrl-C does: progress is already saved.
+    for number in _STOP_SIGNALS:
         signal.signal(number, _raise_interrupted)
     result: dict[str, Any] = _find_command(options.run)(options, results)
     exit_code = int(result.pop("exit_code", 0))
@@ -134,7 +135,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(
         prog="raytune-yesno",
-        description="Tune and train a spoken yes/no recogniser on a Ray cluster.",
+        description="Tune and train PyTorch models on a Ray cluster. The default task is a\n"
+        "recogniser of spoken yes and no; --task runs your own.",
         epilog=_EPILOG,
         formatter_class=_Formatter,
     )
@@ -166,10 +168,8 @@ def _add_command(commands: Any, name: str, run: str, help: str, details: str = "
         formatter_class=_Formatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "--json", action="store_true", help="end standard output with one JSON object"
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -179,15 +179,15 @@ def _add_data(parser: Any, default: str | None = "yesno", shown: str | None = No
         "--data",
         metavar="yesno|synthetic|DIR",
         default=default,
-        help="the corpus: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
+        help="the data: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
         "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad recordings out")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad recordings")
 
 
 def _add_run_options(parser: Any) -> None:
     _add_data(parser, default=None)
-    parser.add_argument("--config", metavar="FILE", help="a YAML file of settings")
+    parser.add_argument("--config", metavar="FILE", help="read settings from a YAML file")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -196,55 +196,66 @@ def _add_run_options(parser: Any) -> None:
         dest="assignments",
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
-    parser.add_argument("--task", metavar="NAME", help="what is learnt: yesno or sine [yesno]")
     parser.add_argument(
-        "--metric", metavar="NAME", help="the metric that decides, as reported or as in --target"
+        "--task", metavar="NAME", help="yesno, sine, or your own: file.py:Name [yesno]"
     )
-    parser.add_argument("--mode", choices=("min", "max"), help="whether its min or max is best")
-    parser.add_argument("--epochs", type=_whole, metavar="N", help="short for --set epochs=N")
-    parser.add_argument("--seed", type=_whole, metavar="N", help="short for --set seed=N")
     parser.add_argument(
-        "--use-gpu", action="store_true", default=None, help="a GPU for every worker"
+        "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
     )
-    parser.add_argument("--out", metavar="DIR", help="the folder to write; new or empty")
+    parser.add_argument(
+        "--mode", choices=("min", "max"), help="whether the metric is minimised or maximised"
+    )
+    parser.add_argument("--epochs", type=_integer, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=_integer, metavar="N", help="short for --set seed=N")
+    parser.add_argument(
+        "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
+    )
+    parser.add_argument("--out", metavar="DIR", help="output folder; new or empty")
     parser.add_argument(
         "--address",
-        help="a Ray cluster to use, `auto` for this machine's [$RAY_ADDRESS, or a new one]",
+        help="Ray cluster to use; `auto`: this machine's [$RAY_ADDRESS, or a new one]",
     )
     parser.add_argument(
-        "--num-cpus", type=_whole, metavar="N", help="logical CPUs of a new cluster"
+        "--num-cpus", type=_integer, metavar="N", help="logical CPUs of a new cluster"
     )
     parser.add_argument(
-        "--num-gpus", type=_whole, metavar="N", help="logical GPUs of a new cluster"
+        "--num-gpus", type=_integer, metavar="N", help="logical GPUs of a new cluster"
     )
 
 
 def _add_corpus(commands: Any) -> None:
     corpus = commands.add_parser(
         "corpus",
-        help="fetch, make, check and look at corpora",
-        description="Fetch, make, check and look at corpora.",
+        help="download, generate, check and show corpora",
+        description="Download, generate, check and show corpora.",
         formatter_class=_Formatter,
     )
     actions = corpus.add_subparsers(metavar="ACTION", required=True)
-    fetch = _add_command(
-        actions, "fetch", "corpus.fetch", "download YESNO, verify it and unpack it"
-    )
-    fetch.add_argument("folder", nargs="?", metavar="DIR", help="where to [the user's cache]")
-    fetch.add_argument("--url", help="another place that serves the same archive")
+    fetch = _add_command(actions, "fetch", "corpus.fetch", "download, verify and unpack YESNO")
+    fetch.add_argument("folder", nargs="?", metavar="DIR", help="output folder [the user's cache]")
+    fetch.add_argument("--url", help="download the same archive from another URL")
     make = _add_command(
         actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
     make.add_argument("folder", metavar="DIR")
-    make.add_argument("--recordings", type=_whole, default=60, metavar="N", help="how many [60]")
-    make.add_argument("--seed", type=_whole, default=0, metavar="N", help="which one [0]")
-    check = _add_command(actions, "check", "corpus.check", "say what is wrong with a corpus")
-    check.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
+    make.add_argument(
+        "--recordings", type=_integer, default=60, metavar="N", help="number of recordings [60]"
+    )
+    make.add_argument("--seed", type=_integer, default=0, metavar="N", help="random seed [0]")
+    check = _add_command(actions, "check", "corpus.check", "list the problems of a corpus")
+    check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
     _add_data(check)
-    show = _add_command(actions, "show", "corpus.show", "look at one recording")
-    show.add_argument("number", type=_whole, nargs="?", default=3, metavar="N", help="which [3]")
-    show.add_argument("folder", nargs="?", metavar="DIR", help="instead of --data")
-    show.add_argument("--picture", metavar="PNG", help="write the picture to a file, too")
+    show = _add_command(actions, "show", "corpus.show", "show one recording")
+    show.add_argument(
+        "number",
+        type=_integer,
+        nargs="?",
+        default=3,
+        metavar="N",
+        help="index of the recording [3]",
+    )
+    show.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
+    show.add_argument("--picture", metavar="PNG", help="also write the plot to a file")
     _add_data(show)
 
 
@@ -254,16 +265,16 @@ def _add_train(commands: Any) -> None:
         "train",
         "train.train",
         "train one model",
-        "Data-parallel training on a Ray cluster; the number of workers changes the\n"
+        "Training is data-parallel on a Ray cluster. The number of workers changes the\n"
         "speed, not the result.",
     )
     _add_run_options(parser)
     parser.add_argument(
         "--num-workers",
         metavar="N|LOW:HIGH",
-        help="data-parallel workers [1]; 0 trains in this process, 1:4 on as many as there are",
+        help="data-parallel workers [1]; 0: train in this process; 1:4: elastic, 1 to 4",
     )
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in a folder")
+    parser.add_argument("--resume", metavar="DIR", help="resume the run in a folder")
     parser.add_argument(
         "--help-config", action=_ConfigHelp, nargs=0, help="list the config keys and exit"
     )
@@ -275,9 +286,9 @@ def _add_tune(commands: Any) -> None:
         "tune",
         "tune.tune",
         "search for the best config, refit it, test it once",
-        "Trials run in parallel on a Ray cluster; selection is on the validation part\n"
-        "alone; the best config is trained again on training and validation parts\n"
-        "together, and the test part is read once.",
+        "Trials run in parallel on a Ray cluster. The best config is selected on the\n"
+        "validation part and trained again on the training and validation parts. The\n"
+        "test part is read once, at the end.",
     )
     _add_run_options(parser)
     for setting in STUDY_SETTINGS:
@@ -286,39 +297,42 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="a trial of search manual, repeatable: learning_rate=1e-3,hidden_units=64",
+        help="one trial of search manual, such as learning_rate=1e-3,hidden_units=64; repeatable",
     )
-    parser.add_argument("--space", metavar="FILE", help="a YAML file of the search space")
+    parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
     parser.add_argument(
-        "--workers-per-trial", type=_whole, metavar="N", help="data-parallel workers of a trial [1]"
+        "--workers-per-trial",
+        type=_integer,
+        metavar="N",
+        help="data-parallel workers per trial [1]",
     )
     parser.add_argument(
-        "--resume", metavar="STUDY", help="go on with an interrupted study, in a folder or at a URI"
+        "--resume", metavar="STUDY", help="resume an interrupted study, a folder or URI"
     )
     parser.add_argument(
         "--add-trials",
-        type=_whole,
+        type=_integer,
         metavar="N",
-        help="with --resume: N trials more, of a finished study, too; then a new refit",
+        help="with --resume: run N more trials, then refit again; works for finished studies",
     )
     parser.add_argument(
         "--replay",
         nargs=2,
         metavar=("STUDY", "TRIAL"),
-        help="no search: train one trial of a study again and compare the figures",
+        help="no search: train one trial of a study again and compare its metrics",
     )
     parser.add_argument(
         "--warm-start",
         nargs="+",
         metavar="STUDY",
-        help="let the search know the results of other studies",
+        help="start the search with the results of other studies",
     )
     parser.add_argument(
         "--checkpoint-every",
-        type=_real,
+        type=_number,
         default=10.0,
         metavar="S",
-        help="save each trial every S seconds of its training: what a crash may cost [10]",
+        help="save each trial every S seconds of its training; a crash loses no more [10]",
     )
     parser.add_argument(
         "--log",
@@ -326,19 +340,19 @@ def _add_tune(commands: Any) -> None:
         action="append",
         default=[],
         dest="logs",
-        help="show the trials there, too, while they run; repeatable",
+        help="also log the trials to this tool while they run; repeatable",
     )
 
 
 def _add_setting(parser: Any, setting: StudySetting) -> None:
-    """Add the flag of a study's setting, if it has one."""
+    """Add the flag of a setting of studies, if it has one."""
     if not setting.help:
         return
     flag = "--" + setting.name.replace("_", "-")
     if setting.kind is bool:
         parser.add_argument(flag, action="store_true", default=None, help=setting.help)
     else:
-        kind = {int: _whole, float: _real, str: str}[setting.kind]
+        kind = {int: _integer, float: _number, str: str}[setting.kind]
         parser.add_argument(flag, type=kind, metavar=setting.metavar, help=setting.help)
 
 
@@ -347,34 +361,34 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         "recognize.evaluate",
-        "word error rate of a checkpoint in many conditions",
-        "Conditions that training never used are reported apart from the others; also\n"
-        "false alarms, calibration and cost. Every figure has a 95 % interval.",
+        "measure the word error rate of a checkpoint in many conditions",
+        "Conditions that training never used are reported separately. False alarms,\n"
+        "calibration and cost are measured too. Every rate has a 95 % interval.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
-    _add_data(parser, default=None, shown="the one that the checkpoint was trained on")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    _add_data(parser, default=None, shown="the checkpoint's own corpus")
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
         default="test",
-        help="which part, split as in the checkpoint's training [test]",
+        help="part of the corpus, split as for the checkpoint's training [test]",
     )
     parser.add_argument(
         "--conditions",
         metavar="NAME,…",
         default="all",
-        help="all, none, noise (white, pink, babble), new (all others), or kinds such as "
-        "hum,codec,padding [all]",
+        help="all, none, noise (white, pink, babble), new (all others), or a list of kinds "
+        "such as hum,codec,padding [all]",
     )
     parser.add_argument(
         "--wordless",
         type=_number_between(0, 36_000),
         default=60.0,
         metavar="S",
-        help="seconds of each generated sound to count false alarms on; 0 counts none [60]",
+        help="seconds of each generated sound without words, to count false alarms; 0: none [60]",
     )
     _add_min_confidence(parser)
-    parser.add_argument("--picture", metavar="PNG", help="draw the rates and their intervals")
+    parser.add_argument("--picture", metavar="PNG", help="plot the rates with their intervals")
 
 
 def _add_predict(commands: Any) -> None:
@@ -382,21 +396,20 @@ def _add_predict(commands: Any) -> None:
         commands,
         "predict",
         "recognize.predict",
-        "the words of recordings",
-        "Recordings of any length, with bounded memory. Words from a microphone, as they\n"
-        "are said:\n"
+        "print the words of recordings",
+        "Recordings may have any length; memory is bounded. To read from a microphone:\n"
         "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint's folder or URI")
-    parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; - is standard input")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; -: standard input")
     parser.add_argument(
-        "--stream", action="store_true", help="print each word as soon as it has been said"
+        "--stream", action="store_true", help="print each word as soon as it is recognised"
     )
     parser.add_argument(
         "--raw",
-        type=_whole,
+        type=_integer,
         metavar="HZ",
-        help="recordings have no header: 16 bit little-endian mono samples at HZ",
+        help="read headerless recordings: 16-bit little-endian mono samples at HZ",
     )
     _add_min_confidence(parser)
 
@@ -406,12 +419,12 @@ def _add_min_confidence(parser: Any) -> None:
         "--min-confidence",
         type=_number_between(0, 1),
         metavar="P",
-        help="leave out words below this confidence; 0 keeps all [chosen in training]",
+        help="omit words below this confidence; 0: keep all [chosen in training]",
     )
 
 
 def _number_between(low: float, high: float) -> Callable[[str], float]:
-    """Return what reads a flag's number from ``low`` to ``high``."""
+    """Return an argparse type: a number from ``low`` to ``high``."""
 
     def read(text: str) -> float:
         try:
@@ -430,7 +443,7 @@ def _add_report(commands: Any) -> None:
         commands,
         "report",
         "report.report",
-        "leaderboard, table and web page of studies",
+        "print the leaderboard of studies, write a table and a web page",
         "Writes trials.csv and report.html, one file that works offline. A study is a\n"
         "folder that `tune` wrote, any Ray Tune experiment, or the URI of either.",
     )
@@ -438,11 +451,11 @@ def _add_report(commands: Any) -> None:
         "studies", nargs="+", metavar="STUDY", help="a study, or several to compare"
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="where to write [the study's folder; ./report of several]"
+        "--out", metavar="DIR", help="output folder [the study's folder; ./report for several]"
     )
     for flag, name, what in (
-        ("--export", "exports", "trials, a row each"),
-        ("--export-epochs", "epoch_exports", "epochs, a row a trial and epoch"),
+        ("--export", "exports", "trials, one row each"),
+        ("--export-epochs", "epoch_exports", "epochs, one row per trial and epoch"),
     ):
         parser.add_argument(
             flag,
@@ -452,17 +465,20 @@ def _add_report(commands: Any) -> None:
             dest=name,
             help=f"write the {what}, to a .csv, .parquet, .json or .md file; repeatable",
         )
-    parser.add_argument("--watch", action="store_true", help="follow a study that runs")
-    parser.add_argument("--top", type=_whole, default=10, metavar="N", help="trials to print [10]")
+    parser.add_argument("--watch", action="store_true", help="follow a running study")
+    parser.add_argument(
+        "--top", type=_integer, default=10, metavar="N", help="number of trials to print [10]"
+    )
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help="judge by this metric [valid_loss; of an experiment, the one that Ray's files name]",
+        help="rank by this metric [the study's own; for an experiment, as in Ray's files]",
     )
     parser.add_argument(
         "--mode",
         choices=("min", "max"),
-        help="whether the least or the greatest is best [as Ray's files or the metric's name say]",
+        help="whether the metric is minimised or maximised [the study's own; for an experiment, "
+        "as in Ray's files or by the metric's name]",
     )
 
 
@@ -472,8 +488,8 @@ def _add_doctor(commands: Any) -> None:
         "doctor",
         "doctor.doctor",
         "check versions, corpus, token and cluster before a study",
-        "One line per check: ok, warn or problem, and what to do. Exit code 1 if there is\n"
-        "a problem.",
+        "Prints one line per check: ok, warn or problem, and what to do. The exit code is\n"
+        "1 if there is a problem.",
     )
     _add_data(parser)
     parser.add_argument(
@@ -523,7 +539,7 @@ def _add_launch(commands: Any) -> None:
         "--shared", metavar="DIR", help="with --address: a folder that all its nodes reach"
     )
     parser.add_argument(
-        "--wait", type=_real, default=900.0, metavar="S", help="how long nodes may take [900]"
+        "--wait", type=_number, default=900.0, metavar="S", help="how long nodes may take [900]"
     )
 
 
@@ -536,11 +552,11 @@ def _add_cluster(commands: Any) -> None:
     )
     actions = cluster.add_subparsers(metavar="ACTION", required=True)
     up = _add_command(actions, "up", "cluster.up", "start the cluster")
-    up.add_argument("nodes", type=_whole, metavar="N", help="number of nodes, head included")
-    up.add_argument("--num-cpus", type=_whole, metavar="N", help="logical CPUs of each node")
+    up.add_argument("nodes", type=_integer, metavar="N", help="number of nodes, head included")
+    up.add_argument("--num-cpus", type=_integer, metavar="N", help="logical CPUs of each node")
     up.add_argument(
         "--object-store-memory",
-        type=_whole,
+        type=_integer,
         metavar="BYTES",
         help="object store of each node [200000000]",
     )
@@ -556,7 +572,7 @@ class _ConfigHelp(argparse.Action):
 
 
 def _raise_interrupted(signum: int, frame: object) -> None:
-    for number in _STOPPING:  # a second one, be it the other, ends the process at once
+    for number in _STOP_SIGNALS:  # a second signal of either kind ends the process at once
         signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
 

@@ -58,6 +58,9 @@ TRAIN_LOSS = Metric("train_loss", label="train loss")
 """The metric that the training loop itself reports, for every PyTorch task."""
 
 
+_TIE_BREAK = 1e-7
+"""What a tie-breaking metric adds to a rate at most: less than one item in a million."""
+
 SMOOTH_EPOCHS = 3
 """Epochs over which the deciding metric is averaged before epochs are compared."""
 
@@ -115,13 +118,25 @@ class Objective:
         """Return a sort key of an epoch or trial; the smallest is best."""
         return tuple(metric.cost(record) for metric in self.metrics)
 
+    def cost(self, record: Mapping[str, Any]) -> float:
+        """Return the one number that searches and schedulers minimise.
+
+        A rate takes few values: early in training all trials may be at 100%, and a scheduler that
+        sees only this number could tell none of them apart. So the first tie-breaking metric
+        enters below the smallest difference between two rates.
+        """
+        cost = self.metric.cost(record)
+        if self.metric.format == "percent" and self.ties and math.isfinite(cost):
+            cost += _TIE_BREAK * math.atan(self.ties[0].cost(record)) * 2 / math.pi
+        return cost
+
     def epoch_score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
         """Return a sort key of a trial's epoch; the smallest is best.
 
         The key uses the value itself, not a mean: trials are ranked by the values that searches and
         schedulers receive. Of equal epochs, the later one is better.
         """
-        return self.metric.cost(record), -record["epoch"]
+        return self.cost(record), -record["epoch"]
 
     def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
         """Return the index of the best epoch, see :func:`find_best_epoch`, or None.

@@ -1,8 +1,8 @@
 """The settings of a study, each declared once.
 
-The flags of ``tune``, the keys of a study file, the record's first event, what may change when a
-study is resumed and the report's study file are all derived from :data:`STUDY_SETTINGS`: a new
-setting is one more entry here, and its use in :class:`raytune_yesno.tuning.plan.Plan`.
+These are derived from :data:`STUDY_SETTINGS`: the flags of ``tune``, the keys of a study file, the
+first event of the record, what may change on resume, and the study file in the report. A new
+setting needs one entry here, and code in :class:`raytune_yesno.tuning.plan.Plan` that uses it.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class StudySetting:
     """One setting of a study.
 
     Attributes:
-        name: its key in a study file and in the record; its flag, with hyphens.
+        name: the key in a study file and in the record; with hyphens, the flag.
         kind: ``str``, ``int``, ``float``, ``bool`` or ``dict``.
-        help: the line of ``tune --help``; empty if it has no flag.
-        metavar: what the flag takes, for ``--help``.
-        stops: it ends the search early, see ``StopConditions``; it may change on resume.
+        help: the line of ``tune --help``; empty if the setting has no flag.
+        metavar: the placeholder of the flag's value in ``--help``.
+        stops: whether the setting is a stop condition, see ``StopConditions``.
     """
 
     name: str
@@ -28,12 +28,12 @@ class StudySetting:
 
     @property
     def on_resume(self) -> bool:
-        """Whether it may change when a study is resumed."""
+        """Whether the setting may change when a study is resumed."""
         return self.stops or self.name == "trials"
 
 
 STUDY_SETTINGS = (
-    StudySetting("trials", int, "how many trials [32]"),
+    StudySetting("trials", int, "number of trials [32]"),
     StudySetting(
         "search",
         str,
@@ -44,25 +44,21 @@ STUDY_SETTINGS = (
     StudySetting(
         "scheduler",
         str,
-        "fifo, asha, hyperband, median or pbt [asha; of search manual fifo]",
+        "fifo, asha, hyperband, median or pbt [asha; for search manual: fifo]",
         "NAME",
     ),
     StudySetting("scheduler_options", dict),
-    StudySetting("max_concurrent", int, "most trials at a time [as many as fit]"),
+    StudySetting("max_concurrent", int, "maximum of parallel trials [as many as fit]"),
     StudySetting("time_budget", float, "end the search after S seconds", "S", stops=True),
     StudySetting(
         "target",
         str,
-        "end the search once a trial reaches it: wer=0, loss=0.1",
+        "end the search when a trial reaches a value: wer=0, loss=0.1",
         "METRIC=VALUE",
         stops=True,
     ),
-    StudySetting(
-        "patience", int, "end the search when N trials have brought no improvement", stops=True
-    ),
-    StudySetting(
-        "max_failures", int, "end the search when more than N trials have failed", stops=True
-    ),
+    StudySetting("patience", int, "end the search after N trials without improvement", stops=True),
+    StudySetting("max_failures", int, "end the search when more than N trials fail", stops=True),
     StudySetting(
         "ordered", bool, "make results independent of timing and slot count; trials may wait"
     ),

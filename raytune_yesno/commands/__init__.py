@@ -1,6 +1,6 @@
-"""What each command does: read what was asked, call the library, say what came out.
+"""The commands: each reads its options, calls the library and prints the result.
 
-A command is a function of the parsed options and the stream of results. It prints for people unless
-JSON was asked for, and returns the JSON object. The command line imports the module of the one that
-was asked for and no other.
+A command is a function of the parsed options and the result stream. It prints text, to standard
+error if ``--json`` was given, and returns the JSON object. The command line imports only the module
+of the command that it runs.
 """

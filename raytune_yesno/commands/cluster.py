@@ -9,20 +9,24 @@ from raytune_yesno.commands.common import say
 
 
 def up(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Start the cluster, and print the variables that other programs need to use it."""
+    """Start the cluster and print the environment variables that its users need."""
     store_bytes = options.object_store_memory
     if store_bytes is None:
         store_bytes = local.OBJECT_STORE_BYTES
     address = local.up(options.nodes, options.num_cpus, store_bytes)
     environment = {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": address, **LOOPBACK}
-    say(options, results, f"{options.nodes} nodes, address {address}; use them with")
+    say(
+        options,
+        results,
+        f"{options.nodes} nodes, address {address}; set these variables to use them:",
+    )
     exports = " ".join(f"{name}={value}" for name, value in environment.items())
     say(options, results, f"  export {exports}")
     return {"nodes": options.nodes, "address": address, "environment": environment}
 
 
 def down(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """End the cluster that ``cluster up`` started, and no other."""
+    """End the cluster that ``cluster up`` started; leave other Ray processes running."""
     ended = local.down()
     say(options, results, f"ended {ended} processes" if ended else "no cluster was running")
     return {"ended_processes": ended}

@@ -1,4 +1,4 @@
-"""What the commands share: how they speak, and what they read and write."""
+"""Helpers of the commands: printed output, resume hints, data and output folders."""
 
 import contextlib
 import itertools
@@ -30,41 +30,46 @@ if TYPE_CHECKING:
 
 
 def say(options: Namespace, results: TextIO, *words: object) -> None:
-    """Print a result for people, unless JSON was asked for: then it goes to standard error."""
+    """Print a result as text; to standard error if ``--json`` was given."""
     print(*words, file=sys.stderr if options.json else results, flush=True)
 
 
 def note(text: str) -> None:
-    """Print what is no result but good to know."""
+    """Print a note to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def telling_way_on(command: str, file: Path, place: str | None = None) -> Iterator[None]:
-    """Let what stops the work say with what to go on; arguments as of :func:`resume_command`.
+def with_resume_hint(command: str, file: Path, storage: str | None = None) -> Iterator[None]:
+    """Add the command that resumes the work to any error that stops it.
+
+    Args:
+        command: ``train`` or ``tune``.
+        file: the record of the work; without it there is nothing to resume.
+        storage: the folder or URI to resume from [the folder of ``file``].
 
     Raises:
-        Interrupted: a signal stopped it.
+        Interrupted: a signal stopped the work.
         WorkError: a file could not be written or read.
     """
     try:
         yield
     except Exception as error:
-        way_on = resume_command(command, file, place)
+        hint = resume_command(command, file, storage)
         if stop := find_interruption(error):
-            raise Interrupted(stop.signum, way_on) from None
-        if isinstance(error, UnfinishedError) and way_on:
-            raise WorkError(f"{error}; once that is mended, resume with: {way_on}") from error
-        if isinstance(error, OSError) and error.filename and way_on:
+            raise Interrupted(stop.signum, hint) from None
+        if isinstance(error, UnfinishedError) and hint:
+            raise WorkError(f"{error}; fix the cause, then resume with: {hint}") from error
+        if isinstance(error, OSError) and error.filename and hint:
             raise WorkError(
-                f"{error.filename}: {error.strerror}; what was reached is saved, and once that is "
-                f"mended it goes on with: {way_on}"
+                f"{error.filename}: {error.strerror}; progress is saved: fix the cause, then "
+                f"resume with: {hint}"
             ) from error
         raise
 
 
 def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
-    """Return what the JSON object says of a corpus."""
+    """Return the entries of the JSON object that describe a corpus."""
     where = {"folder": str(folder.absolute())} if folder else {}
     return {
         "recordings": len(corpus),
@@ -76,7 +81,7 @@ def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
 
 
 def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -> "Data | None":
-    """Read the data of a config's task, once; None if the task needs none."""
+    """Load the data of a config's task and print its notes; return None if the task has no data."""
     from raytune_yesno.tasks.task import load_data
 
     display = Display()
@@ -94,7 +99,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
 
 
 def remark_on_data(data: "Data | None", config: Config) -> None:
-    """Print what the task has to say of its data, such as that they are few."""
+    """Print the task's remarks on its data, such as a warning that there is little of it."""
     remarks = getattr(find_task(config.task), "remarks", None)
     for remark in remarks(config, data) if remarks and data else ():
         note(remark)
@@ -104,26 +109,28 @@ def remark_on_data(data: "Data | None", config: Config) -> None:
 def open_folder(
     out: str | None, kind: str, *, resume: str | None = None, record: str = ""
 ) -> Iterator[tuple[Path, Callable[[], None] | None]]:
-    """Give the folder that a command writes, and keep other commands from writing there.
+    """Lock the output folder of a command, so that no other command writes to it.
 
     Args:
-        out: the folder of new work; None for one below ``kind`` that is named by the time.
+        out: the folder of new work; None for a new one below ``kind``, named by the time.
+        kind: the parent folder of unnamed work, ``runs`` or ``studies``.
         resume: the folder of the work to resume.
-        record: the file in it without which there is nothing to resume.
+        record: the file in ``resume`` without which there is nothing to resume.
 
     Yields:
-        The folder, and what to call before a write (see :meth:`Lock.check`).
+        The folder, and a function to call before each write (see :meth:`Lock.check`); None if there
+        is nothing to resume.
 
     Raises:
-        InputError: the folder of new work is not empty, another command writes there, or it cannot
-            be written to.
+        InputError: the folder of new work is not empty or not writable, or another command writes
+            to it.
     """
     from raytune_yesno.files.lock import hold
 
     if resume:
         folder = Path(resume).absolute()
         if not (folder / record).is_file():
-            yield folder, None  # nothing to resume, as the command will say
+            yield folder, None  # the command reports that there is nothing to resume
             return
         with hold(folder, note) as lock:
             yield folder, lock.check
@@ -140,22 +147,25 @@ def open_folder(
                     closing.enter_context(held.pop_all())
                 break
             except InputError:
-                if out or not folder.exists():  # two that were named in the same second
+                if out or not folder.exists():  # two commands chose the same name within a second
                     raise
         yield folder.absolute(), lock.check
 
 
 def check_new_folder(out: str, *, is_locked: bool = False) -> None:
-    """Raise InputError if a folder is not empty or cannot be written to.
+    """Check that a folder for new work is empty and writable.
 
     Args:
-        is_locked: this process holds the folder's lock. Otherwise a lock in it is another
-            command's, and taking it tells whose.
+        out: the folder; it need not exist.
+        is_locked: this process holds the folder's lock. Otherwise a lock belongs to another
+            command: the folder passes, and the attempt to lock it names that command.
+
+    Raises:
+        InputError: the folder is not empty, not writable, or a URI.
     """
     if "://" in out:
         raise InputError(
-            f"--out {out}: give a folder, one that all machines reach; `tune` alone writes to such "
-            "a storage"
+            f"--out {out}: give a folder that all nodes reach; only `tune` writes to a URI"
         )
     folder = Path(out)
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -169,4 +179,4 @@ def check_new_folder(out: str, *, is_locked: bool = False) -> None:
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: {existing} is no folder that can be written to")
+        raise InputError(f"--out {folder}: {existing} is not a writable folder")

@@ -1,4 +1,4 @@
-"""`corpus`: get, write, check and look at recordings."""
+"""The commands ``corpus fetch``, ``synthesize``, ``check`` and ``show``."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -10,7 +10,7 @@ from raytune_yesno.errors import InputError, one_line
 
 
 def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Download YESNO."""
+    """Download YESNO, unless the folder holds it already."""
     from raytune_yesno.tasks.speech import download
     from raytune_yesno.tasks.speech.folder import read_folder
 
@@ -23,12 +23,12 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     finally:
         display.close()
     corpus = read_folder(folder)
-    say(options, results, "downloaded and verified" if fetched else "already here", folder)
+    say(options, results, "downloaded and verified:" if fetched else "already present:", folder)
     return describe_corpus(corpus, folder)
 
 
 def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Write the built-in corpus."""
+    """Write the built-in corpus to a folder."""
     from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
     corpus = synthesize(options.recordings, options.seed)
@@ -38,7 +38,7 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def check(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Report what is wrong with a corpus, all at once."""
+    """Print all problems of a corpus; the exit code is 2 if there are any."""
     from raytune_yesno.tasks.speech.corpus import Corpus
     from raytune_yesno.tasks.speech.download import find_yesno
     from raytune_yesno.tasks.speech.folder import Problem, check_folder
@@ -69,13 +69,19 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def show(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Look at one recording: waveform, sample rate, labels, and a picture."""
+    """Print one recording: waveform, sample rate, labels and a plot in text.
+
+    Raises:
+        InputError: the corpus has no recording of that number.
+    """
     from raytune_yesno.commands.plots import draw_text, save_picture
     from raytune_yesno.tasks.speech.load import load_corpus
 
     corpus = load_corpus(options.folder or options.data, skip_bad=options.skip_bad)
     if not 0 <= options.number < len(corpus):
-        raise InputError(f"there is no recording {options.number}: they are 0 to {len(corpus) - 1}")
+        raise InputError(
+            f"there is no recording {options.number}: give a number from 0 to {len(corpus) - 1}"
+        )
     waveform, sample_rate, labels = corpus[options.number]
     if options.picture:
         save_picture(waveform, corpus.names[options.number], Path(options.picture))

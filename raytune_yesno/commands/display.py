@@ -1,4 +1,4 @@
-"""What a person sees of work in progress: one line that is rewritten, or plain lines in a pipe."""
+"""Progress on a stream: one rewritten line on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _BAR = 10
 
 
 class Display:
-    """Show the state of work on a stream; silent when the work is over."""
+    """A progress line on a stream [standard error]."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -26,7 +26,7 @@ class Display:
         self.shown = ""
 
     def show(self, line: str, *, important: bool = False) -> None:
-        """Show a line: at once on a terminal; in a pipe if it is important or 5 s have passed."""
+        """Show a line: always on a terminal; elsewhere if it is important or 5 s have passed."""
         now = time.monotonic()
         if self.live:
             self.stream.write("\r\x1b[K" + line[: WIDTH - 1])
@@ -37,14 +37,14 @@ class Display:
         self.stream.flush()
 
     def close(self) -> None:
-        """Leave the last line standing."""
+        """Keep the last line and end it with a newline."""
         if self.live and self.shown:
             self.stream.write("\n")
             self.stream.flush()
         self.shown = ""
 
     def remark(self, line: str) -> None:
-        """Print a line that stays, above the one that is rewritten."""
+        """Print a permanent line above the progress line."""
         if self.live:
             self.stream.write("\r\x1b[K")
         self.stream.write(line + "\n")
@@ -53,17 +53,17 @@ class Display:
         self.stream.flush()
 
     def show_bytes(self, done: int, total: int | None) -> None:
-        """Show a download."""
+        """Show the progress of a download, in bytes."""
         whole = f" of {total / 1e6:.1f}" if total else ""
         share = f"{bar(done / total)} " if total else ""
         self.show(f"{share}{done / 1e6:.1f}{whole} MB", important=done == total)
 
     def show_count(self, done: int, total: int) -> None:
-        """Show how much of a list is done."""
+        """Show how many items of a list are done."""
         self.show(f"{bar(done / total)} {done}/{total}")
 
     def show_epoch(self, metrics: dict[str, Any], epochs: int, objective: Objective) -> None:
-        """Show an epoch of training."""
+        """Show the metrics of an epoch and the time left, in a run of ``epochs``."""
         epoch = metrics["epoch"]
         left = format_seconds(metrics["seconds"] * (epochs - epoch))
         parts = [f"{bar(epoch / epochs)} epoch {epoch}/{epochs}"]
@@ -71,7 +71,7 @@ class Display:
         self.show(join_fitting([*parts, f"{left} left"]), important=epoch == epochs)
 
     def show_search(self, progress: "Progress") -> None:
-        """Show a search: a bar, trials by state, the best so far, time left."""
+        """Show a search: a bar, time left, the best trial so far, trials by state."""
         ended = sum(progress.ended.values())
         parts = [f"{bar(ended / progress.asked_for)} {ended}/{progress.asked_for}"]
         if ended and ended < progress.asked_for:
@@ -80,14 +80,14 @@ class Display:
         if progress.best:
             parts.append(f"best {describe(progress.best, progress.objective)}")
         states = {**progress.ended, "running": progress.running}
-        # What a person has to know of comes first.
+        # join_fitting drops the last parts first, so problems come before the rest.
         order = ("failed", "diverged", "running", "stopped", "done")
         parts.extend(f"{states[state]} {state}" for state in order if states[state])
         self.show(join_fitting(parts), important=ended == progress.asked_for)
 
 
 def join_fitting(parts: Sequence[str]) -> str:
-    """Join as many of the parts as fit on a line; part of a number would say something else."""
+    """Join the parts that fit on a line; none is cut, since a cut number would mislead."""
     line = ""
     for part in parts:
         if len(line) + 2 + len(part) < WIDTH:
@@ -96,13 +96,13 @@ def join_fitting(parts: Sequence[str]) -> str:
 
 
 def bar(share: float) -> str:
-    """Return a bar of 10 characters."""
+    """Return a bar of 10 characters in brackets; ``share`` is the part done, from 0 to 1."""
     filled = round(min(1.0, share) * _BAR)
     return "[" + "#" * filled + "." * (_BAR - filled) + "]"
 
 
 def describe(metrics: dict[str, Any], objective: Objective) -> str:
-    """Return the figures of an epoch for people, those of the objective first."""
+    """Return the metrics of the objective, as text."""
     return "  ".join(
         f"{metric.title} {metric.show(metrics[metric.name])}"
         for metric in objective.metrics

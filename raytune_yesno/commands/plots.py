@@ -1,4 +1,4 @@
-"""Pictures of a recording: in text for a terminal, as a PNG for a page."""
+"""Plots of recordings and evaluations: text for a terminal, PNG files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,12 @@ _SHADES = " ░▒▓█"
 
 
 def draw_text(waveform: Tensor, width: int = 76) -> str:
-    """Draw a (1, samples) waveform's envelope over its 28-band log-mel spectrogram, in text."""
+    """Draw the envelope of a (1, samples) waveform above its 28-band log-mel spectrogram, in text.
+
+    Args:
+        waveform: samples at :data:`SAMPLE_RATE`.
+        width: columns of the plot.
+    """
     length_s = waveform.shape[-1] / SAMPLE_RATE
     columns = torch.tensor_split(waveform[0].abs(), width)
     envelope = torch.stack([column.max() if len(column) else column.sum() for column in columns])
@@ -37,7 +42,7 @@ def draw_text(waveform: Tensor, width: int = 76) -> str:
 
 
 def format_evaluation(figures: Mapping[str, Any]) -> str:
-    """Return what ``evaluate`` found in conditions and beside them, as a table and sentences."""
+    """Return the figures of ``evaluate`` as a table by condition and further lines."""
     rows = [f"95 % interval {_percent_range(figures['wer_interval'])}"]
     groups = figures["groups"]
     for group in groups:
@@ -57,9 +62,9 @@ def format_evaluation(figures: Mapping[str, Any]) -> str:
     rows += [
         "",
         f"confidence: expected calibration error {calibration['ece']:.3f}, 95 % interval {low:.3f} "
-        f"to {high:.3f}, over the {calibration['words']} words heard in all conditions",
-        f"threshold {rejection['min_confidence']:g}: on the part as it is, it rejects "
-        f"{rejection['right']} words that are right and {rejection['wrong']} that are wrong",
+        f"to {high:.3f}, over {calibration['words']} recognised words of all conditions",
+        f"threshold {rejection['min_confidence']:g}: on the unchanged part it rejects "
+        f"{rejection['right']} correct and {rejection['wrong']} wrong words",
         f"cost: {cost['parameters']:,} parameters, "
         f"{cost['multiply_adds_per_s'] / 1e6:.1f} million multiply-adds per second of sound, "
         f"real-time factor {cost['real_time_factor']:.4f} on one core",
@@ -68,7 +73,7 @@ def format_evaluation(figures: Mapping[str, Any]) -> str:
 
 
 def save_evaluation(figures: Mapping[str, Any], path: Path) -> None:
-    """Write a PNG of word error rates with their intervals: noise by ratio, other conditions.
+    """Write a PNG of word error rates with their intervals: noise by ratio, and other conditions.
 
     Raises:
         InputError: matplotlib is not installed, or the file cannot be written.
@@ -92,10 +97,12 @@ def save_evaluation(figures: Mapping[str, Any], path: Path) -> None:
     for group, colour in (("similar", "tab:blue"), ("unseen", "tab:orange")):
         rows = [row for row in others if row["group"] == group]
         if rows:
-            places = [others.index(row) for row in rows]
+            rows_on_axis = [others.index(row) for row in rows]
             rates, bars = _error_bars(rows)
             label = _describe_group(group, rows[0]["related"])
-            right.errorbar(rates, places, xerr=bars, fmt="o", color=colour, capsize=2, label=label)
+            right.errorbar(
+                rates, rows_on_axis, xerr=bars, fmt="o", color=colour, capsize=2, label=label
+            )
     if others:
         names = [f"{row['kind']} {row['setting']}" for row in others]
         right.set_yticks(range(len(others)), names, fontsize=7)
@@ -110,7 +117,7 @@ def _describe_group(group: str, settings: Sequence[str]) -> str:
     if group == "noise":
         return f"noise, used in training or validation ({used})" if used else "noise"
     if group == "similar":
-        return f"similar effects in training ({used}), other generators"
+        return f"similar effects in training ({used}), with other generators"
     return "not seen in training"
 
 
@@ -124,7 +131,7 @@ def _percent_range(interval: Sequence[float]) -> str:
 
 
 def _error_bars(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
-    """Return rates and, for matplotlib, how far the intervals reach below and above; in %."""
+    """Return rates and, for matplotlib, the distances to their interval bounds; in %."""
     rates = [100 * row["wer"] for row in rows]
     lows = [max(0.0, 100 * (row["wer"] - row["wer_interval"][0])) for row in rows]
     highs = [max(0.0, 100 * (row["wer_interval"][1] - row["wer"])) for row in rows]
@@ -157,7 +164,7 @@ def _new_figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("a picture needs matplotlib: pip install 'raytune-yesno[plot]'") from error
+        raise InputError("--picture needs matplotlib: pip install 'raytune-yesno[plot]'") from error
     return Figure(figsize=size, layout="constrained")
 
 

@@ -1,4 +1,4 @@
-"""`evaluate` and `predict`: what a checkpoint's model reads."""
+"""The commands ``evaluate`` and ``predict``."""
 
 import sys
 from argparse import Namespace
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read a part of a corpus with a checkpoint's model, and count what goes wrong."""
+    """Measure the error rates of a checkpoint's model on a part of a corpus."""
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
@@ -29,9 +29,9 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     if corpus.fingerprint != trained_on.get("fingerprint"):
         note(
             one_line(
-                f"warning: the checkpoint was trained on {describe_source(trained_on)}, and this "
-                f"is {describe_source(vars(corpus))}: its part {options.split!r} may hold "
-                "recordings of that training"
+                f"warning: the checkpoint was trained on {describe_source(trained_on)}, not on "
+                f"{describe_source(vars(corpus))}: part {options.split!r} may contain training "
+                "recordings"
             )
         )
     threshold = recognizer.min_confidence
@@ -73,20 +73,21 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Read recordings of any length with a checkpoint's model, with bounded memory.
+    """Recognise the words of recordings of any length, with bounded memory.
 
-    A recording that cannot be read is reported, the others are read, and the exit code is 1.
+    If one of several recordings cannot be read, the error is printed, the others are processed, and
+    the exit code is 1.
 
     Raises:
-        InputError: the only recording could not be read, or the model cannot read a stream.
+        InputError: the only recording cannot be read, or the model cannot process a stream.
     """
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     if options.stream and not recognizer.can_stream:
         raise InputError(
-            f"--stream: the features of {options.checkpoint} depend on the whole recording; leave "
-            "--stream out, or train a new checkpoint with features=local"
+            f"--stream: the features of {options.checkpoint} depend on the whole recording; omit "
+            "--stream, or train a new checkpoint with features=local"
         )
     files: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -117,7 +118,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
-    """Yield the words of a recording as they are read."""
+    """Yield the words of a recording as they are recognised."""
     import torch
 
     from raytune_yesno.tasks.speech.recording import read_blocks, read_raw_blocks

@@ -1,4 +1,4 @@
-"""`report`: read studies, write the table and the page, once or again and again."""
+"""The command ``report``: read studies, write their table and page, once or repeatedly."""
 
 import time
 from argparse import Namespace
@@ -26,7 +26,7 @@ _WATCH_EVERY_S = 5.0
 
 
 def report(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Write what studies say: leaderboard, table, web page."""
+    """Print the leaderboard of studies and write their table and page."""
     return run_report(options, lambda *words: say(options, results, *words), note)
 
 
@@ -36,22 +36,22 @@ def run_report(
     note: Callable[[str], None],
     wait: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Write the report and return the JSON object.
+    """Write the report and return the JSON object; with ``watch``, until all studies have ended.
 
     Args:
         options: ``studies``, ``out``, ``metric``, ``mode``, ``top``, ``watch``,
             ``exports``, ``epoch_exports``.
-        say: prints results for people.
-        note: prints what was left out.
-        wait: lets time pass between two looks at a running study.
+        say: prints results as text.
+        note: prints a line on each problem of a study.
+        wait: sleeps between two reads of a running study, in seconds.
     """
     check_exports([*options.exports, *options.epoch_exports])
     out = _choose_out(options)
-    told: set[str] = set()
+    noted: set[str] = set()
     seen = None
     measured: list[Importance] = []
     while True:
-        stamp = _stamp(options.studies)
+        stamp = _read_stamp(options.studies)
         if stamp is None or stamp != seen:
             studies = _load(options)
             running = options.watch and not all(study.searched for study in studies)
@@ -67,9 +67,9 @@ def run_report(
             seen = stamp
             for study, name in zip(studies, name_studies(studies), strict=True):
                 for problem in study.problems[:5]:
-                    if f"{name}: {problem}" not in told:
+                    if f"{name}: {problem}" not in noted:
                         note(one_line(f"{name}: {problem}"))
-                        told.add(f"{name}: {problem}")
+                        noted.add(f"{name}: {problem}")
                 if len(study.problems) > 5:
                     more = len(study.problems) - 5
                     note(one_line(f"{name}: and {more} more; the page lists them"))
@@ -95,9 +95,9 @@ def _export(studies: list[Study], options: Namespace) -> None:
 
 
 def _choose_out(options: Namespace) -> Path:
-    """Return --out; else the folder of the one study, else ``report``."""
+    """Return ``--out``; by default the folder of a single study, else ``report``."""
     if options.out and "://" in options.out:
-        raise InputError(f"--out {options.out}: give a folder")
+        raise InputError(f"--out {options.out}: a URI; give a folder")
     if options.out:
         return Path(options.out).absolute()
     if len(options.studies) == 1 and "://" not in options.studies[0]:
@@ -123,11 +123,11 @@ def _load(options: Namespace) -> list[Study]:
     metrics = dict.fromkeys(study.metric for study in studies)
     if len(metrics) > 1:
         raise InputError(
-            f"the studies are judged by different metrics ({', '.join(metrics)}); give --metric"
+            f"the studies have different metrics ({', '.join(metrics)}); give --metric"
         )
     if len({study.mode for study in studies}) > 1:
         raise InputError(
-            f"the studies differ in whether the least {studies[0].metric} is best; give --mode"
+            f"some studies minimise {studies[0].metric} and others maximise it; give --mode"
         )
     if options.metric and not any(study.metric in study.epochs for study in studies):
         known = [key for study in studies for key in study.epochs.columns]
@@ -137,8 +137,8 @@ def _load(options: Namespace) -> list[Study]:
     return studies
 
 
-def _stamp(paths: list[str]) -> list[tuple[int, int]] | None:
-    """Return what changes when the stores do; None where that cannot be told."""
+def _read_stamp(paths: list[str]) -> list[tuple[int, int]] | None:
+    """Return sizes and times of the studies' records; None if a study has no record file."""
     files = [Path(path) / STORE for path in paths]
     if not all(file.is_file() for file in files):
         return None
@@ -157,17 +157,17 @@ def _print(
 
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
-    """Return the JSON object; of several studies, the best of all."""
+    """Return the JSON object; its ``best`` is the best trial of all studies."""
     best = None
     for study in studies:
-        if study.best and (best is None or _better(study, best)):
+        if study.best and (best is None or _is_better(study, best)):
             best = study
     found: dict[str, Any] | None = None
     if best and best.best:
         found = {
             "study": str(best.path),
             "trial": best.best.number,
-            # Null, as metrics have it, would be another value of a setting than NaN.
+            # Metrics show NaN as null. A setting may be null itself, so its NaN is spelled.
             "config": to_strict_json(
                 {**best.asked.get("config", {}), **best.best.best_point}, spell=True
             ),
@@ -185,7 +185,7 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
     }
 
 
-def _better(study: Study, other: Study) -> bool:
+def _is_better(study: Study, other: Study) -> bool:
     assert study.best
     assert other.best
     return study.best.score(study.best.best_epoch or {}) < other.best.score(

@@ -1,4 +1,4 @@
-"""Settings: a YAML file, ``--set`` and flags, brought together."""
+"""Merge the settings of a YAML file, ``--set`` and flags."""
 
 import re
 from argparse import Namespace
@@ -38,7 +38,13 @@ DEFAULT_DATA = "yesno"
 
 
 def read_settings(options: Namespace) -> dict[str, Any]:
-    """Return the settings of --config and --set; flags come over them where they are read."""
+    """Return the settings of ``--config`` and ``--set``, and ``--data``.
+
+    Other flags override them later, see :func:`given_flags` and :func:`build_plan`.
+
+    Raises:
+        InputError: a file cannot be read, or a setting is unknown or has a wrong value.
+    """
     settings: dict[str, Any] = {}
     if options.task:
         TASKS.trust(options.task)
@@ -73,15 +79,20 @@ def read_settings(options: Namespace) -> dict[str, Any]:
 def resume_settings(
     out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Config]:
-    """Return the settings and the config of the run in a folder, with what was given over them.
+    """Return the settings and the config of a resumed run.
+
+    Args:
+        out: the run's folder.
+        given: settings that override the recorded ones.
+        flags: config keys given as flags; they override both.
 
     Raises:
-        InputError: there is no run, or what was given would make another run of it.
+        InputError: there is no run, or a given value would change what may not change on resume.
     """
     file = out / SETTINGS_FILE
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
-        raise InputError(f"{file}: damaged, it lacks `data` or `config`")
+        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
     recorded = upgrade_config(settings["config"])
     before = build_config(recorded, where=str(file)).as_dict()
     config = build_config(recorded, given["config"], flags)
@@ -89,7 +100,7 @@ def resume_settings(
     for key, value in config.as_dict().items():
         if key not in may_change and value != before.get(key):
             raise InputError(
-                f"{key}: a resumed run keeps its config; begin a new run to change {key}"
+                f"{key}: a resumed run keeps its config; start a new run to change {key}"
             )
     return {**settings, **given}, config
 
@@ -97,25 +108,40 @@ def resume_settings(
 def refuse_flags(
     options: Namespace,
     *names: str,
-    because: str = "--resume goes on with what was asked then",
+    because: str = "--resume uses the original settings",
 ) -> None:
-    """Raise InputError if a flag was given that would have no effect."""
+    """Refuse flags that would have no effect.
+
+    Args:
+        options: the parsed options.
+        names: names of options that must not be given.
+        because: the reason, for the error.
+
+    Raises:
+        InputError: one of them was given.
+    """
     for name in names:
         if getattr(options, name) not in (None, []):
             flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
-            raise InputError(f"--{flag}: {because}; leave it out")
+            raise InputError(f"--{flag}: {because}; omit it")
 
 
-def resume_command(command: str, file: Path, place: str | None = None) -> str:
-    """Return what goes on with the work in a file's folder; empty if it was not yet begun."""
-    return f"raytune-yesno {command} --resume {quote(place or str(file.parent))}" * file.is_file()
+def resume_command(command: str, file: Path, storage: str | None = None) -> str:
+    """Return the command that resumes work; empty if its record, ``file``, does not exist.
+
+    Args:
+        command: ``train`` or ``tune``.
+        file: the record of the work.
+        storage: the folder or URI to resume from [the folder of ``file``].
+    """
+    return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
 
 
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, ``key=value,…``; a list is in brackets, ``[16,32]``.
+    """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
 
     Raises:
-        InputError: a key is no config key, or a value not of its kind.
+        InputError: a key is unknown, or a value has the wrong type.
     """
     layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
     config = build_config(layer, where="--point").as_dict()
@@ -123,7 +149,15 @@ def read_point(text: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping; ``what`` says in errors what it should be."""
+    """Read a YAML file that holds one mapping.
+
+    Args:
+        path: the file.
+        what: the expected kind of file, for errors.
+
+    Raises:
+        InputError: the file cannot be read or holds something else.
+    """
     try:
         text = read_text(path)
     except (OSError, ValueError) as error:
@@ -134,7 +168,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: not YAML: {error}") from None
     if len(documents) > 1:
-        raise InputError(f"{path}: several documents")
+        raise InputError(f"{path}: expected one YAML document, found {len(documents)}")
     content = documents[0] if documents else None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
@@ -142,14 +176,14 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 
 def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
-    """Return the config keys that have flags of their own, where those were given."""
+    """Return the config keys given by flags of their own, and those of ``more`` that are set."""
     names = ("task", "metric", "mode", "epochs", "seed", "use_gpu")
     given = {**{name: getattr(options, name) for name in names}, **more}
     return {key: value for key, value in given.items() if value is not None}
 
 
 def given_stop_conditions(options: Namespace) -> dict[str, Any]:
-    """Return the stop conditions that were given as flags."""
+    """Return the stop conditions given as flags."""
     given = {
         setting.name: getattr(options, setting.name) for setting in STUDY_SETTINGS if setting.stops
     }
@@ -157,7 +191,7 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
 
 
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
-    """Return the plan of a study; flags win over settings."""
+    """Return the plan of a study; flags override settings."""
     from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
@@ -173,7 +207,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     asked = {name: settings[name] for name in names if name in settings}
     if options.point:
         if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: these are the trials of search manual; give no other search")
+            raise InputError("--point: only search manual takes points; omit the other search")
         asked["search"] = "manual"
         asked["search_options"] = {"points": [read_point(text) for text in options.point]}
     flags = {name: getattr(options, name, None) for name in names}

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or without a reader, and do not end the work."""
+"""Standard streams that keep the work going when they are closed, full or without a reader."""
 
 import contextlib
 import errno
@@ -13,50 +13,52 @@ _GONE = (errno.EIO, errno.EPIPE, errno.EBADF)  # a terminal that was closed, a p
 
 
 class ReaderGone(Exception):
-    """Nobody reads the results any more: the other end of standard output's pipe is closed."""
+    """The other end of the pipe at standard output was closed."""
 
 
-class LastingStream:
-    """A stream whose failures do not end the work.
+class TolerantStream:
+    """A stream whose write errors do not stop the work.
 
-    What a stream without a reader is sent from then on is discarded, also what compiled code sends.
+    Once its reader is gone, all further output is discarded, that of compiled code included.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with self._lasting():
+        """Write text; return its length even if it could not be written."""
+        with self._tolerating():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._lasting():
+        """Flush the stream; ignore errors."""
+        with self._tolerating():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     @contextlib.contextmanager
-    def _lasting(self) -> Iterator[None]:
+    def _tolerating(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._bear(error)
+            self._handle_error(error)
 
-    def _bear(self, error: OSError) -> None:
+    def _handle_error(self, error: OSError) -> None:
         if error.errno in _GONE:
             discard(self._stream)
 
 
-class ResultStream(LastingStream):
-    """The stream of results. Only the loss of its terminal is borne in silence."""
+class ResultStream(TolerantStream):
+    """The stream of results. Every error is raised, except the loss of its terminal."""
 
-    def _bear(self, error: OSError) -> None:
+    def _handle_error(self, error: OSError) -> None:
         """Handle an error.
 
         Raises:
-            ReaderGone: the reader of a pipe has gone.
+            ReaderGone: the reader of the pipe is gone.
             WorkError: the results cannot be written.
         """
         discard(self._stream)
@@ -67,47 +69,47 @@ class ResultStream(LastingStream):
 
 
 def discard(stream: TextIO) -> None:
-    """Let a stream end nowhere, with what it still holds."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Redirect a stream to the null device, with its buffered text."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def open_closed_streams() -> None:
-    """Open what is closed of standard input, output and error, and let all text be written.
+    """Open closed standard streams on the null device, and escape characters they cannot encode.
 
-    Otherwise the next file that is opened would get its number, and with it what is printed.
+    Otherwise the next opened file would get the number of the closed stream, and the printed text.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the least number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")  # a locale may lack a letter
+            reconfigure(errors="backslashreplace")  # the locale may not encode all characters
 
 
 @contextlib.contextmanager
-def lasting_stderr() -> Iterator[None]:
-    """Let standard error be a stream whose failures do not end the work."""
+def tolerant_stderr() -> Iterator[None]:
+    """Replace standard error by a :class:`TolerantStream`."""
     before = sys.stderr
-    sys.stderr = cast(TextIO, LastingStream(before))
+    sys.stderr = cast(TextIO, TolerantStream(before))
     try:
         yield
     finally:
         sys.stderr = before
         try:
             before.flush()
-        except OSError:  # a full disk: otherwise Python would fail when it ends
+        except OSError:  # a full disk; Python would fail at exit
             discard(before)
 
 
 @contextlib.contextmanager
 def flushed_stdout() -> Iterator[None]:
-    """Write what is printed meanwhile, and raise what :class:`ResultStream` raises."""
+    """Replace standard output by a :class:`ResultStream`, and flush it at the end."""
     before = sys.stdout
     stream = ResultStream(before)
     sys.stdout = cast(TextIO, stream)
@@ -120,10 +122,12 @@ def flushed_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def result_stream() -> Iterator[TextIO]:
-    """Give the standard output to results alone; what else is printed goes to standard error.
+    """Reserve standard output for results; all other output goes to standard error.
 
-    Libraries print to file descriptor 1 at times, and a program that reads our last line should
-    not have to know.
+    Libraries sometimes print to file descriptor 1. Programs that read our results must not see it.
+
+    Yields:
+        The stream of results.
     """
     sys.stdout.flush()
     kept = os.dup(1)

@@ -1,4 +1,4 @@
-"""`train`: one model."""
+"""The command ``train``: train one model."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ from raytune_yesno.commands.common import (
     read_data,
     remark_on_data,
     say,
-    telling_way_on,
+    with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Train one model."""
+    """Train one model, or resume its training; return the JSON object."""
     if options.resume:
         refuse_flags(options, "out")
     with open_folder(options.out, "runs", resume=options.resume, record=SETTINGS_FILE) as (out, _):
@@ -54,7 +54,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
     display = Display()
     with contextlib.ExitStack() as closing:
         closing.callback(display.close)
-        closing.enter_context(telling_way_on("train", out / SETTINGS_FILE))
+        closing.enter_context(with_resume_hint("train", out / SETTINGS_FILE))
         if config.num_workers:
             check_utf8(str(out))
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
@@ -62,8 +62,8 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         run = _run_training(config, data, out, saved, display)
     if run.diverged:
         raise WorkError(
-            f"{out}: the loss is no longer a number after epoch {len(run.history)}; a smaller "
-            "learning_rate or a clip_norm may help"
+            f"{out}: the loss is not finite after epoch {len(run.history)}; try a smaller "
+            "learning_rate or a clip_norm"
         )
     from raytune_yesno.training.resume import find_best
 
@@ -74,7 +74,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         "metrics": best,
         "history": run.history,
         "seconds": time.monotonic() - began,
-        # Of an elastic run, those that trained its last epoch.
+        # For an elastic run, the workers of its last epoch.
         "workers": run.history[-1].get("world_size") if config.is_elastic else config.num_workers,
     }
     figures = describe(best, config.objective)
@@ -102,12 +102,12 @@ def _run_training(
         count_fitting(config)
     else:
         require_accelerator(config)
-    # There is none if the first epoch was cut off.
+    # A run interrupted in its first epoch has no checkpoint.
     resume = any((out / name).exists() for name in (LAST, BEST))
     if resume and config.epochs < (trained := count_epochs(find_resumable(out)[0])):
         raise InputError(
             f"epochs: {out} has trained {trained} epochs, more than {config.epochs}; give at "
-            f"least {trained}, or train a new run"
+            f"least {trained}, or start a new run"
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -123,7 +123,7 @@ def _run_training(
 
 
 def _describe_model(config: Config, checkpoint: Path) -> list[str]:
-    """Return what the task says of a trained model."""
+    """Return the lines with which the task describes a trained model."""
     from raytune_yesno.checkpoint import load_checkpoint
 
     say_more = getattr(find_task(config.task), "describe_model", None)

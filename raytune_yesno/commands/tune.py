@@ -1,4 +1,4 @@
-"""`tune`: search, refit and test; or train one trial of a study again."""
+"""The command ``tune``: search, refit and test, or replay one trial of a study."""
 
 import time
 from argparse import Namespace
@@ -13,7 +13,7 @@ from raytune_yesno.commands.common import (
     read_data,
     remark_on_data,
     say,
-    telling_way_on,
+    with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import (
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Search, refit, test; or train one trial of a study again."""
+    """Search, refit and test, or replay one trial of a study; return the JSON object."""
     if options.replay:
         return _replay(options, results)
     from raytune_yesno.files.remote import is_remote
     from raytune_yesno.study.mirror import mirror_to_uri
     from raytune_yesno.study.store import STORE
 
-    place = options.resume or options.out
-    if is_remote(place):
+    storage = options.resume or options.out
+    if is_remote(storage):
         if options.resume:
             refuse_flags(options, "out")
-        with mirror_to_uri(place, resume=bool(options.resume), note=note) as out:
-            return _tune(options, results, out, place.rstrip("/"))
+        with mirror_to_uri(storage, resume=bool(options.resume), note=note) as out:
+            return _tune(options, results, out, storage.rstrip("/"))
     with open_folder(options.out, "studies", resume=options.resume, record=STORE) as (out, check):
         return _tune(options, results, out, str(out), check)
 
@@ -55,19 +55,27 @@ def _tune(
     options: Namespace,
     results: TextIO,
     out: Path,
-    place: str,
+    storage: str,
     check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a study that is written in a folder and found at a place: that folder, or a URI."""
+    """Run a study.
+
+    Args:
+        options: the parsed options.
+        results: the result stream.
+        out: the folder that this process writes to.
+        storage: the folder or URI where users find the study; ``out``, or a URI that mirrors it.
+        check: called before each write, see :meth:`Lock.check`.
+    """
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tuning.trackers import open_logs
 
-    check_utf8(place)
+    check_utf8(storage)
     settings = read_settings(options)
     if options.resume:
-        plan = _plan_resumed(settings, options, out, place)
+        plan = _plan_resumed(settings, options, out, storage)
     else:
         plan = _plan_new(settings, options)
     if not options.checkpoint_every >= 0:
@@ -77,23 +85,23 @@ def _tune(
     data = read_data(settings, options, plan.config)
     began = time.monotonic()
     with (
-        telling_way_on("tune", out / STORE, place),
+        with_resume_hint("tune", out / STORE, storage),
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
     ):
-        check_shared(place)
+        check_shared(storage)
         remark_on_data(data, plan.config)
         if not plan.ordered and plan.num_trials > 1:
-            note("fast, but not the same run after run: who is first counts (see --ordered)")
-        study, refit = _search_and_refit(plan, data, out, place, settings, options, logs, check)
+            note("results depend on timing and may differ from run to run; --ordered prevents this")
+        study, refit = _search_and_refit(plan, data, out, storage, settings, options, logs, check)
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
-        note("--use-gpu: torch found no GPU, so trials were trained on CPUs")
+        note("--use-gpu: torch found no GPU; trials were trained on CPUs")
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
-    for line in _describe_study(study, refit, place):
+    for line in _describe_study(study, refit, storage):
         say(options, results, line)
     return {
-        "study": place,
+        "study": storage,
         "trials": len(study.trial_list),
         "reason": study.reason,
         "errors": sum(trial.status == "failed" for trial in study.trial_list),
@@ -110,7 +118,7 @@ def _tune(
 
 
 def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Train one trial of a study again and compare the figures."""
+    """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
@@ -118,12 +126,12 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
     given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
-    refuse_flags(options, *sorted(given), because="--replay trains as the study did")
+    refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
     folder, text = options.replay
     try:
         number = int(text)
     except ValueError:
-        raise InputError(f"--replay: {text!r} is no trial's number; give STUDY TRIAL") from None
+        raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
     data = read_data({"data": options.data or study.asked["data"]}, options, config)
@@ -149,11 +157,11 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     if replay.difference:
         versions = describe_versions(study)
         raise WorkError(
-            f"trial {number} of {study.path} came out otherwise: {replay.difference}"
+            f"trial {number} of {study.path} was not reproduced: {replay.difference}"
             + (f" ({versions})" if versions else "")
             + f"; its checkpoint: {replay.run.best}"
         )
-    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs came out the same")
+    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs reproduced")
     say(options, results, one_line(f"checkpoint: {replay.run.best}"))
     return {
         "study": str(study.path.absolute()),
@@ -163,8 +171,12 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
 
 
-def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place: str) -> "Plan":
-    """Return the plan of the study that is to go on."""
+def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storage: str) -> "Plan":
+    """Return the plan of the study to resume.
+
+    Raises:
+        InputError: the study is finished, or a flag would change what may not change on resume.
+    """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
@@ -176,11 +188,11 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place
     study = load(out)
     if study.refit and options.add_trials is None:
         raise InputError(
-            f"{place}: this study is finished; there is nothing to resume (--add-trials N gives it "
-            "N more)"
+            f"{storage}: this study is finished, there is nothing to resume; --add-trials N "
+            "extends it"
         )
     plan = Plan.from_study(study)
-    # What ended the study before would end it again at once.
+    # The condition that ended the search would end the extended one at once.
     kept = vars(plan.stop) if options.add_trials is None else {}
     plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
     if options.add_trials is not None:
@@ -190,17 +202,21 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, place
 
 
 def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
-    """Return the plan of a new study."""
+    """Return the plan of a new study.
+
+    Raises:
+        InputError: a setting is wrong, or settings do not fit each other.
+    """
     from raytune_yesno.study import load_all
     from raytune_yesno.tuning import warm_start
 
     if options.add_trials is not None:
-        raise InputError("--add-trials: of which study? give --resume STUDY, too")
+        raise InputError("--add-trials: also give --resume STUDY")
     plan = build_plan(settings, options)
     plan.check()
     plan.check_all_points()
     if plan.trials is not None and plan.num_trials < plan.trials:
-        note(f"--trials {plan.trials}: search {plan.search} has {plan.num_trials} points in all")
+        note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
     if options.warm_start:
         known = warm_start.gather(load_all(options.warm_start), plan.space)
         plan = replace(plan, warm_start=known)
@@ -213,7 +229,7 @@ def _search_and_refit(
     plan: "Plan",
     data: "Data | None",
     out: Path,
-    place: str,
+    storage: str,
     settings: Mapping[str, Any],
     options: Namespace,
     logs: "Sequence[Log]",
@@ -229,7 +245,7 @@ def _search_and_refit(
                 plan,
                 data,
                 out,
-                place=place,
+                place=storage,
                 source=settings.get("data", DEFAULT_DATA),
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
@@ -242,10 +258,10 @@ def _search_and_refit(
     finally:
         display.close()
     if study.reason:
-        note(f"the search has ended: {study.reason}")
+        note(f"search ended: {study.reason}")
     best = study.best
     if best is None:
-        raise WorkError(_explain_no_result(study, place))
+        raise WorkError(_explain_no_result(study, storage))
     epochs = best.metrics["epoch"]
     note(f"refitting trial {best.number} for {epochs} epochs")
     display = Display()
@@ -253,7 +269,7 @@ def _search_and_refit(
         refit = run_refit(
             study,
             data,
-            place=place,
+            place=storage,
             on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
             note=display.remark,
             check=check,
@@ -263,8 +279,8 @@ def _search_and_refit(
     return study, refit
 
 
-def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Iterator[str]:
-    """Yield the lines that say what a study came to."""
+def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
+    """Yield the lines that print a study's result."""
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
@@ -279,11 +295,11 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], place: str) -> Ite
         f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
         f"{efficiency.tail:.0%} idle at the end"
     )
-    yield one_line(f"study: {place}")
+    yield one_line(f"study: {storage}")
     yield one_line(f"checkpoint: {refit['checkpoint']}")
 
 
-def _explain_no_result(study: "Study", place: str) -> str:
+def _explain_no_result(study: "Study", storage: str) -> str:
     failed = [trial for trial in study.trial_list if trial.status == "failed"]
-    cause = f"; the first failure: {failed[0].error}" if failed else ""
-    return f"{place}: no trial came to a result{cause}"
+    cause = f"; first failure: {failed[0].error}" if failed else ""
+    return f"{storage}: no trial has a result{cause}"

@@ -104,7 +104,7 @@ def recorded_results(trial: Trial | None, metric: str) -> list[dict[str, Any]]:
     return [
         {
             "epoch": epoch["epoch"],
-            metric: _nan_if_infinite(trial.objective.metric.cost(epoch)),
+            metric: _nan_if_infinite(trial.objective.cost(epoch)),
         }
         for epoch in trial.epochs
     ]

@@ -77,7 +77,7 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
             saved = trial.checkpoint[1] if trial.checkpoint else 0
             for epoch in trial.epochs:
                 if ended or epoch["epoch"] <= saved:
-                    state.note(epoch["epoch"], trial.objective.metric.cost(epoch))
+                    state.note(epoch["epoch"], trial.objective.cost(epoch))
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Set the metric; return whether it is to be minimised, the only mode supported."""

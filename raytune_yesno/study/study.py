@@ -79,7 +79,7 @@ class Trial:
         """Epoch numbers and costs (see :meth:`Metric.cost`) of epochs that report the metric."""
         metric = self.objective.metric
         return [
-            (epoch["epoch"], metric.cost(epoch))
+            (epoch["epoch"], self.objective.cost(epoch))
             for epoch in self.epochs
             if epoch.get(metric.name) is not None
         ]

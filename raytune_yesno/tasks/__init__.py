@@ -1,1 +1,1 @@
-"""What can be learnt: the protocol of a task, the built-in tasks, the registry of tasks."""
+"""Tasks: the protocol that the engine asks for, and the built-in tasks."""

@@ -1,9 +1,9 @@
-"""Dropout whose masks belong to examples, so that the number of workers does not change them.
+"""Dropout with one mask per example, independent of the number of workers.
 
-torch draws the masks of a batch from one generator: which numbers an example gets depends on the
-other examples of its rank, and on how far they were padded. Here a mask is a hash of the
-example's place in the whole batch, the step, the epoch and the seed. It is the same on any rank
-and device, and after resuming.
+torch draws the masks of a batch from one generator. The numbers that an example gets then depend
+on the other examples of its rank and on their padding. Here a mask is a hash of the example's
+index in the whole batch, the step, the epoch and the seed. It is the same on every rank and
+device, and after resuming.
 """
 
 import torch
@@ -14,12 +14,13 @@ from raytune_yesno.seeding import derive_seed
 
 
 class ExampleDropout(nn.Dropout):
-    """Like ``nn.Dropout``, with masks by example once :func:`begin_step` was called.
+    """Dropout that draws one mask per example after :func:`begin_step` was called.
 
-    The first axis of its input counts examples. Without :func:`begin_step` it is ``nn.Dropout``.
+    The first axis of the input is the batch axis. Without :func:`begin_step` the layer behaves
+    like ``nn.Dropout``.
 
     Args:
-        p: share of the values that become zero.
+        p: probability that a value becomes zero.
         whole_channels: drop all values of a channel (the second axis) together, as
             ``nn.Dropout2d`` does.
     """
@@ -31,29 +32,31 @@ class ExampleDropout(nn.Dropout):
         self.first, self.stride = 0, 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with dropped values set to zero and the others scaled by 1 / (1 - p)."""
         if not self.training or not self.p:
             return x
         if self.key is None:
             return F.dropout2d(x, self.p) if self.whole_channels else F.dropout(x, self.p)
-        places_B = self.first + self.stride * _count(len(x), x.device)
-        keys_B = _mix(places_B ^ self.key)
+        example_B = self.first + self.stride * _count(len(x), x.device)
+        keys_B = _mix(example_B ^ self.key)
         shape = x.shape[1:2] if self.whole_channels else x.shape[1:]
-        # Row by row: longer padding adds rows and leaves the others alone.
+        # Indices are in row-major order: longer padding adds rows and keeps the others' masks.
         index_N = _mix(_count(shape.numel(), x.device))
-        random_BN = _mix(keys_B[:, None] ^ index_N)  # uniform over 32 bits, with a sign
+        random_BN = _mix(keys_B[:, None] ^ index_N)  # uniform over the signed 32-bit integers
         kept_BN = random_BN >= round(self.p * 2**32) - 2**31
         mask = kept_BN.to(x.dtype).mul_(1 / (1 - self.p)).view(len(x), *shape)
         return x * (mask[..., None, None] if self.whole_channels else mask)
 
 
 def begin_step(model: nn.Module, rank: int, world_size: int, *name: object) -> None:
-    """Choose the masks of the next forward pass in all of a model's :class:`ExampleDropout`.
+    """Set the masks of the next forward pass in every :class:`ExampleDropout` of a model.
 
     Args:
-        rank: the rank of this process. It computes examples ``rank``, ``rank + world_size``,
+        model: the model that is trained.
+        rank: rank of this process. It computes examples ``rank``, ``rank + world_size``,
             ``rank + 2 * world_size``, … of the whole batch.
-        world_size: the number of ranks.
-        name: what the step is, such as its seed, epoch and number.
+        world_size: number of ranks.
+        name: identifies the step, for example by seed, epoch and step number.
     """
     layers = (module for module in model.modules() if isinstance(module, ExampleDropout))
     for number, layer in enumerate(layers):
@@ -74,8 +77,8 @@ _FACTORS = _signed(0x7FEB352D), _signed(0x846CA68B)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """Return int32 numbers that look random, a bijection: Wellons' "lowbias32" hash."""
-    x = x ^ (x >> 16 & 0xFFFF)  # a shift that keeps no sign
+    """Hash int32 numbers bijectively, with Wellons' "lowbias32"."""
+    x = x ^ (x >> 16 & 0xFFFF)  # the mask turns torch's arithmetic shift into a logical one
     x *= _FACTORS[0]
     x ^= x >> 15 & 0x1FFFF
     x *= _FACTORS[1]

@@ -1,4 +1,4 @@
-"""The polynomial's task: the tutorial's first neural network, as a second task for the loop."""
+"""The task ``sine``: the first network of PyTorch's tutorial, a second task beside speech."""
 
 import functools
 import itertools
@@ -23,14 +23,14 @@ STEPS_PER_EPOCH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SineSettings:
-    """The keys of a config that the polynomial adds."""
+    """Config keys of the task ``sine``."""
 
     model: str = setting("mlp", "the network", options=("mlp",), inherited=True)
     hidden_units: int = setting(
         16, "units of each hidden layer", low=1, high=65_536, inherited=True
     )
     hidden_layers: int = setting(
-        0, "hidden layers; without any the model is the polynomial", low=0, high=8, inherited=True
+        0, "hidden layers; with 0 the model is a cubic polynomial", low=0, high=8, inherited=True
     )
     activation: str = setting(
         "tanh",
@@ -42,14 +42,14 @@ class SineSettings:
 
 
 class SineConfig(SineSettings, Config):
-    """The type of the task's config, for annotations."""
+    """Type of the task's config, for annotations."""
 
 
 class Sine:
-    """Fit y = sin x on [-pi, pi] from (x, x^2, x^3) by least squares, summed over the points.
+    """Fit y = sin x on [-pi, pi] from (x, x^2, x^3), with the squared error summed over points.
 
-    The first neural network of PyTorch's tutorial "Learning PyTorch with examples": plain gradient
-    descent, 2000 steps over all points at once, here 20 epochs of 100 steps.
+    This is the first network of PyTorch's tutorial "Learning PyTorch with examples". It takes 2000
+    steps of plain gradient descent over all points; here they are 20 epochs of 100 steps.
     """
 
     metrics: ClassVar[Sequence[Metric]] = (Metric("valid_loss", label="loss"), TRAIN_LOSS)
@@ -72,7 +72,7 @@ class Sine:
         "hidden_units": Int(4, 64, log=True),
         "activation": Choice("relu", "gelu", "tanh", "sigmoid"),
     }
-    # Configs once held the keys of all tasks.
+    # Configs of older versions have the keys of all tasks.
     retired = frozenset(
         (
             *("flat_start", "channels", "kernel_size", "valid_noise", "swap_halves"),
@@ -85,20 +85,20 @@ class Sine:
         self, config: SineConfig, data: None, device: torch.device, *, refit: bool = False
     ) -> None:
         self._config = config
-        place = functools.partial(
-            torch.Tensor.to, device=device, dtype=getattr(torch, config.dtype)
-        )
+        move = functools.partial(torch.Tensor.to, device=device, dtype=getattr(torch, config.dtype))
         x = torch.linspace(-math.pi, math.pi, POINTS)
-        # Validation lies between the training points; both have as many, so that sums compare.
+        # Validation points lie halfway between training points. There are as many of them, so that
+        # the two sums are comparable.
         half_step = math.pi / (POINTS - 1)
-        self._train = place(powers(x)), place(torch.sin(x))
+        self._train = move(powers(x)), move(torch.sin(x))
         between = x + half_step
-        self._valid = None if refit else (place(powers(between)), place(torch.sin(between)))
+        self._valid = None if refit else (move(powers(between)), move(torch.sin(between)))
         self.steps_per_epoch = STEPS_PER_EPOCH
         self.steps_per_pass = min(STEPS_PER_EPOCH, math.ceil(POINTS / config.batch_size))
         self.train_scale = 1.0
 
     def build_model(self) -> nn.Module:
+        """Return an untrained MLP with one output."""
         config = self._config
         model = MLP(
             in_features=3,
@@ -111,22 +111,24 @@ class Sine:
         return model.to(getattr(torch, config.dtype))
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
+        """Yield one rank's share of :data:`STEPS_PER_EPOCH` steps."""
         if self._config.batch_size >= POINTS:
-            whole = slice(rank, None, world_size)
-            shard = tuple(part[whole] for part in self._train)
+            shard = tuple(part[rank::world_size] for part in self._train)
             yield from itertools.repeat(Step(shard, 1.0), STEPS_PER_EPOCH)
             return
         passes = (shuffle(POINTS, "order", self._config.seed, epoch, n) for n in itertools.count())
-        batches = (some for order in passes for some in batched(order, self._config.batch_size))
-        for some in itertools.islice(batches, STEPS_PER_EPOCH):
-            shard = tuple(part[some[rank::world_size]] for part in self._train)
-            yield Step(shard, POINTS / len(some))  # an estimate of the sum over all points
+        batches = (batch for order in passes for batch in batched(order, self._config.batch_size))
+        for batch in itertools.islice(batches, STEPS_PER_EPOCH):
+            shard = tuple(part[batch[rank::world_size]] for part in self._train)
+            yield Step(shard, POINTS / len(batch))  # scales up to a sum over all points
 
     def loss(self, model: nn.Module, shard: tuple[Tensor, Tensor], progress: float) -> Tensor:
+        """Return the squared error summed over a shard of (B, 3) inputs and (B,) targets."""
         x_B3, y_B = shard
         return F.mse_loss(model(x_B3), y_B, reduction="sum")
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
+        """Return this rank's sums: squared error and number of points."""
         if self._valid is None:
             return torch.zeros(2, dtype=torch.float64)
         x_B3, y_B = (part[rank::world_size] for part in self._valid)
@@ -134,11 +136,12 @@ class Sine:
         return torch.tensor([loss, len(y_B)], dtype=torch.float64)
 
     def metrics_of(self, sums: Tensor) -> dict[str, float]:
+        """Return the validation loss; nothing in a refit."""
         return {"valid_loss": sums[0].item()} if sums[1] else {}
 
     @staticmethod
     def describe_model(config: SineConfig, weights: Mapping[str, Tensor]) -> list[str]:
-        """Return the tutorial's last line, y = a + b x + c x^2 + d x^3; none for other networks."""
+        """Return the tutorial's result, y = a + b x + c x^2 + d x^3; nothing with hidden layers."""
         if config.hidden_layers:
             return []
         b, c, d = weights["0.weight"][0].tolist()
@@ -146,5 +149,5 @@ class Sine:
 
 
 def powers(x_B: Tensor) -> Tensor:
-    """Return (B, 3): x, x squared, x cubed."""
+    """Return x, x squared and x cubed, (B, 3)."""
     return x_B.unsqueeze(-1).pow(torch.tensor([1, 2, 3]))

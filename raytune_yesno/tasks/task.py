@@ -1,6 +1,6 @@
-"""What a task is: what the engine asks, so that there is one training loop for every task.
+"""The protocol between the engine and a task: one training loop serves every task.
 
-:mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_yesno.tasks.sine` are the built-in tasks.
+The built-in tasks are :mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_yesno.tasks.sine`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Step:
-    """One step of training on one rank.
+    """One training step on one rank.
 
     Attributes:
         shard: this rank's share of the batch; may be empty.
-        scale: what the loss summed over the whole batch is multiplied by.
+        scale: factor applied to the loss summed over the whole batch.
     """
 
     shard: Any
@@ -33,49 +33,51 @@ class Step:
 
 
 class Data(Protocol):
-    """What a task learns from. It travels to every node once, through Ray's object store."""
+    """The data of a task. Ray's object store sends them to every node once."""
 
     @property
     def source(self) -> str:
-        """Where it came from, for people."""
+        """Where the data were read from, for people."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest of its content: runs on other data are neither resumed nor compared."""
+        """Digest of the content. Runs with different digests are not resumed or compared."""
 
 
 class Task(Protocol):
-    """What the engine asks of a task: one class, found by its name in a config.
+    """The class that a config names in its key ``task``.
 
-    The class says what can be set, what is reported and where data come from. An object of it is
-    one run's: the training loop asks it for a model, steps, losses and validation. Losses and
-    validation figures are sums over examples, so that they add up over data-parallel ranks; a rank
-    without examples adds nothing.
+    The class declares settings, metrics and data. An instance belongs to one run: the training
+    loop asks it for a model, steps, losses and validation. Losses and validation figures are sums
+    over examples, so that they add up over data-parallel ranks. A rank without examples
+    contributes zeros.
 
-    Besides, a class may have
+    A class may also have
 
-    * ``Settings``, a frozen dataclass of :func:`~raytune_yesno.config.setting` fields: its own
-      config keys; a method ``check`` may refuse values that are wrong together;
+    * ``Settings``, a frozen dataclass of :func:`~raytune_yesno.config.setting` fields: the task's
+      config keys. Its method ``check`` may reject combinations of values;
     * ``imply(changes)``, which returns keys that the given ones imply, such as ``model``;
-    * ``defaults``, other defaults of the engine's keys, and ``model_defaults``, by ``model``;
+    * ``defaults``, which override the engine's defaults, and ``model_defaults``, by ``model``;
     * ``space``, the default search space: a mapping, or a function of the config;
-    * ``implementation``, ``module:Name`` of the class that trains, if it is not this one: a config
-      can then be read without importing torch;
+    * ``implementation``, ``module:Name`` of the class that trains, if it is another class. The
+      config can then be read without importing torch;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
-    * ``remarks(config, data)``, lines to print at the start, such as on few data;
+    * ``remarks(config, data)``, lines to print at the start, such as a warning about few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
-      ``describe_test(figures)``, a line on them for people;
-    * ``describe_model(config, weights)``, lines that ``train`` prints at its end.
+      ``describe_test(figures)``, which returns one line about them for people;
+    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end.
     """
 
     metrics: ClassVar[Sequence[Metric]]
-    """What it reports after an epoch: the objective first, then what breaks ties of trials."""
+    """Metrics reported after each epoch: the objective first, then those that break ties."""
 
     steps_per_epoch: int
+    """Training steps between two validations."""
     steps_per_pass: int
+    """Training steps in one pass over the training part."""
     train_scale: float
-    """What the training loss summed over a pass is multiplied by to be reported."""
+    """Factor from the training loss summed over a pass to the reported training loss."""
 
     def __init__(
         self, config: Any, data: Any, device: torch.device, *, refit: bool = False
@@ -84,46 +86,64 @@ class Task(Protocol):
 
         Args:
             config: a :class:`~raytune_yesno.config.Config` with the keys of ``Settings``.
-            data: what ``load_data`` returned; None without it.
-            device: where to compute.
-            refit: train on the training and validation parts together, and validate nothing.
+            data: the result of ``load_data``; None for a task without it.
+            device: device for the computation.
+            refit: train on the training and validation parts together, without validation.
         """
 
     def build_model(self) -> nn.Module:
         """Return an untrained model."""
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
-        """Yield one rank's share of an epoch's steps; the same batches on any number of ranks."""
+        """Yield one rank's share of the steps of an epoch.
+
+        The whole batches do not depend on the number of ranks.
+
+        Args:
+            epoch: number of the epoch, from 1.
+            rank: rank of this process.
+            world_size: number of ranks.
+        """
 
     def loss(self, model: nn.Module, shard: Any, progress: float) -> Tensor:
-        """Return the loss summed over a shard, a scalar that carries a gradient.
+        """Return the loss summed over a shard.
 
-        ``progress`` is the share of training done, in (0, 1].
+        Args:
+            model: the model in training mode.
+            shard: the shard of a :class:`Step`; may be empty.
+            progress: share of training done, in (0, 1].
+
+        Returns:
+            A scalar that carries a gradient.
         """
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
-        """Return this rank's float64 sums over the validation examples."""
+        """Return this rank's float64 sums over its share of the validation examples."""
 
     def metrics_of(self, sums: Tensor) -> dict[str, float]:
-        """Turn the sums of all ranks into the metrics of an epoch; none without validation."""
+        """Return the metrics of an epoch from the sums over all ranks; empty without validation."""
 
 
 def find_space(config: Config) -> Space:
-    """Return the default search space of a config's task; empty if it has none."""
+    """Return the default search space of the config's task; empty if the task has none."""
     space: Any = getattr(find_task(config.task), "space", {})
     return dict(space(config) if callable(space) else space)
 
 
 def load_data(config: Config, source: str, **options: Any) -> Data | None:
-    """Read the data of a config's task, on the driver; None if the task needs none.
+    """Read the data of the config's task, on the driver.
 
     Args:
         config: names the task.
-        source: what the user named: a corpus, a folder.
-        options: ``skip_bad`` leaves bad items out; ``progress`` is called with bytes done and all.
+        source: the user's choice: a corpus or a folder.
+        options: ``skip_bad`` leaves bad items out; ``progress`` is called with the number of bytes
+            read and the total.
+
+    Returns:
+        The data; None if the task needs none.
 
     Raises:
-        InputError: the data cannot be read, or do not suffice.
+        InputError: the data cannot be read, or are too few.
     """
     load = getattr(find_task(config.task), "load_data", None)
     found: Data | None = load(source, config=config, **options) if load else None
@@ -131,26 +151,31 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
 
 def describe_data(data: Data | None) -> dict[str, str]:
-    """Return what records say of the data: ``source`` and ``fingerprint``; empty without data."""
+    """Return the recorded description of the data: ``source`` and ``fingerprint``, or nothing."""
     return {"source": data.source, "fingerprint": data.fingerprint} if data else {}
 
 
 def build_task(
     config: Config, data: Data | None, device: torch.device, *, refit: bool = False
 ) -> Task:
-    """Return the task that ``config`` names, its data on ``device``; arguments as of ``Task``."""
-    task = find_task(config.task)
-    if elsewhere := getattr(task, "implementation", None):
-        task = import_name(elsewhere)
-    made: Task = task(config, data, device, refit=refit)
-    return made
+    """Create the task that ``config`` names. The arguments are those of :class:`Task`."""
+    cls = find_task(config.task)
+    if implementation := getattr(cls, "implementation", None):
+        cls = import_name(implementation)
+    task: Task = cls(config, data, device, refit=refit)
+    return task
 
 
 def shuffle(count: int, *name: object) -> list[int]:
-    """Return the numbers below ``count`` in the random order that a stream's name gives."""
+    """Return a random permutation of the numbers below ``count``.
+
+    Args:
+        count: length of the permutation.
+        name: name of the random stream. The order depends only on it and on ``count``.
+    """
     return torch.randperm(count, generator=build_torch_generator(*name)).tolist()
 
 
 def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Cut a sequence into runs of ``size``; the last may be shorter."""
+    """Yield batches of ``size`` consecutive items; the last may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -307,7 +307,7 @@ def run_refit(
     if run.diverged:
         raise WorkError(
             f"{folder}: the config of trial {best.number} diverged in the refit: its "
-            f"loss is no longer a number after epoch {len(run.history)} of {epochs}; more trials "
+            f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
             "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
             f"{quote(place or str(study.path))}"
         )

@@ -108,7 +108,7 @@ class StopMonitor:
         """Update the best result and check the target."""
         if self.found:
             return
-        cost = self.objective.metric.cost(metrics)
+        cost = self.objective.cost(metrics)
         if cost < self.best:
             self.best, self.best_trial, self.since_best = cost, trial, 0
         if self.target:

@@ -75,7 +75,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         damage, self.damage = self.damage, None
         is_over = self.record.diverged or metrics["epoch"] >= config.epochs
         saved_s = time.monotonic() - self.saved_at
-        cost = config.objective.metric.cost(metrics)
+        cost = config.objective.cost(metrics)
         return {
             "epoch": metrics["epoch"],
             COST: cost if math.isfinite(cost) else math.nan,  # Ray's quantiles ignore NaN

@@ -119,7 +119,7 @@ class TestJudging:
     @pytest.mark.parametrize("message", ["a\nb", "x" * 2000, "\udcff", "\x1b[2J", ""])
     def test_a_message_must_be_a_line_for_a_terminal(self, message: str) -> None:
         assert find_untidy(message)
-        assert not find_untidy("data: 'é' is no folder")
+        assert not find_untidy("data: 'é' is not a folder")
 
     def test_new_lines_are_noticed_once(self) -> None:
         reached = Reached(("raytune_yesno.errors",))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_yesno.commands.terminal import LastingStream, ReaderGone, ResultStream
+from raytune_yesno.commands.terminal import ReaderGone, ResultStream, TolerantStream
 from raytune_yesno.errors import WorkError
 from raytune_yesno.study import load
 
@@ -17,16 +17,16 @@ from raytune_yesno.study import load
 def test_a_stream_falls_silent_when_its_terminal_is_closed() -> None:
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as stream:
-        lasting = LastingStream(stream)
-        assert lasting.isatty()
-        print("seen", file=lasting, flush=True)
+        tolerant = TolerantStream(stream)
+        assert tolerant.isatty()
+        print("seen", file=tolerant, flush=True)
         assert os.read(master, 100) == b"seen\r\n"
         os.close(master)
         with pytest.raises(OSError, match="Input/output error"):
             os.write(slave, b"x")
-        print("not seen", file=lasting, flush=True)
-        print("nor this", file=lasting, flush=True)
-        assert not lasting.isatty()
+        print("not seen", file=tolerant, flush=True)
+        print("nor this", file=tolerant, flush=True)
+        assert not tolerant.isatty()
 
 
 def test_results_without_a_reader_or_on_a_full_disk_are_told() -> None:

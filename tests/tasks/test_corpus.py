@@ -180,7 +180,7 @@ class TestProblems:
 
     def test_reports_names_that_differ_in_case_alone(self, folder: Path) -> None:
         (folder / "0_1.WAV").write_bytes(wav_bytes(tone(hz=700)))  # capitals sort first
-        assert problems_of(folder) == {"0_1.wav": "the same name as 0_1.WAV but for upper case"}
+        assert problems_of(folder) == {"0_1.wav": "the same name as 0_1.WAV except for upper case"}
 
     def test_takes_a_lone_suffix_in_capitals(self, folder: Path) -> None:
         (folder / "0_1.wav").rename(folder / "0_1.WAV")

@@ -186,7 +186,7 @@ def test_goes_on_by_itself_when_the_connection_breaks(server: Server, tmp_path: 
 
 def test_gives_up_on_a_connection_that_keeps_breaking(server: Server, tmp_path: Path) -> None:
     server.cut_after = 100
-    with pytest.raises(InputError, match="broke off after 300 bytes; run again"):
+    with pytest.raises(InputError, match="after 300 bytes"):
         fetch_from(server, tmp_path)
     assert (tmp_path / PART).read_bytes() == good_archive()[:300]
     server.cut_after = None

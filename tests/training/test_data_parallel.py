@@ -1,4 +1,4 @@
-"""Several processes of one training, joined by gloo as Ray joins its workers, but without Ray."""
+"""Data-parallel training over gloo as on Ray's workers, but without Ray."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from raytune_yesno.training.loop import REPLICA, fit
 
 SMALL_CNN = {"channels": (4, 8), "hidden_units": 16, "dropout": 0.4, "clip_norm": 0.5}
 YESNO = {**SMALL_CNN, "epochs": 5, "batch_size": 6}
-# With larger steps the fit turns chaotic: a difference in the last bit grows by itself.
+# With larger steps the fit turns chaotic: a difference in the last bit grows.
 SINE = {
     "task": "sine",
     "epochs": 5,
@@ -45,7 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cnn in float32": {**YESNO, "dtype": "float32"},
     "cnn, one by one": {**YESNO, "dtype": "float64", "batch_size": 1, "epochs": 2},
-    # Neither AdamW nor a clipped step shows how long a gradient is; these do.
+    # AdamW and clipping hide the scale of the gradient; these settings show it.
     "mlp": {
         **YESNO,
         "dtype": "float64",
@@ -64,7 +64,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training: where its last checkpoint goes, and where it begins and is cut off."""
+    """One run: the folder of its last checkpoint, its start, and its interruption."""
 
     folder: Path
     changes: dict[str, Any]
@@ -92,17 +92,17 @@ def run_rank(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size
     )
     for run in runs:
-        # The next run may go on from rank 0's checkpoint of this one.
+        # The next run may resume from rank 0's checkpoint of this run.
         dataclasses.replace(run, folder=run.folder / str(rank)).train(corpus, replicate)
         dist.barrier()
     dist.destroy_process_group()
 
 
 def run_ranks(world_size: int, folder: Path, corpus: Corpus, runs: Sequence[Run]) -> None:
-    """Train ``runs`` one after another on as many new processes; each rank saves its own."""
+    """Train ``runs`` one after another on new processes. Each rank saves its own checkpoint."""
     folder.mkdir(exist_ok=True)
     rendezvous = folder / f"rendezvous-{len(list(folder.iterdir()))}"
-    # A fork server imports torch once for all processes, which then start in a moment.
+    # A fork server imports torch once for all processes, which then start quickly.
     multiprocessing.set_forkserver_preload(["raytune_yesno.training.loop"])
     torch.multiprocessing.start_processes(
         run_rank,
@@ -113,7 +113,7 @@ def run_ranks(world_size: int, folder: Path, corpus: Corpus, runs: Sequence[Run]
 
 
 def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
-    """Compare weights and the optimiser's state bit for bit."""
+    """Check that weights and optimiser state are equal bit for bit."""
     assert one.epoch == other.epoch
     torch.testing.assert_close(one.state_dict, other.state_dict, rtol=0, atol=0)
     torch.testing.assert_close(one.optimizer, other.optimizer, rtol=0, atol=0)
@@ -121,7 +121,7 @@ def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
 
 @pytest.fixture(scope="module")
 def alone(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
-    """Return what every case comes to in one process."""
+    """Return the result of every case in one process."""
     folder = tmp_path_factory.mktemp("alone")
     for name, changes in CASES.items():
         Run(folder / name, changes).train(small_corpus)
@@ -132,7 +132,7 @@ def alone(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dic
 def together(
     request: pytest.FixtureRequest, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[Checkpoint]]:
-    """Return what every case comes to on each rank of several processes."""
+    """Return the result of every case on each rank of several processes."""
     folder = tmp_path_factory.mktemp("together")
     runs = [Run(folder / name, changes) for name, changes in CASES.items()]
     run_ranks(request.param, folder, small_corpus, runs)
@@ -164,7 +164,7 @@ class TestTheNumberOfRanks:
 
 @pytest.mark.parametrize(
     "world_size",
-    # With three ranks or more the order in which gradients are added up matters.
+    # With three or more ranks, the order in which gradients are summed matters.
     [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)],
 )
 def test_a_run_cut_off_and_resumed_by_new_processes_ends_in_the_same_bits(

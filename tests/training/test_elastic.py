@@ -1,4 +1,4 @@
-"""An elastic run on a cluster that loses a node and is given another."""
+"""An elastic run on a cluster that loses a node and gains another."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.resume import HISTORY
 from raytune_yesno.training.run import run_training
 
-# In double precision what rounding leaves is far below any seam. So many
-# epochs are not trained: the run is interrupted when all has been seen.
+# In double precision, rounding errors are far smaller than any jump in the curve. Not all
+# epochs are trained: the run is interrupted once both changes have been seen.
 CONFIG = {
     "channels": [4, 8],
     "hidden_units": 16,
@@ -34,14 +34,14 @@ METRICS = ("train_loss", "valid_loss", "valid_wer", "learning_rate")
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Start two nodes of one CPU each; the first is the head."""
+    """Start two nodes with one CPU each. The first is the head."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     with Cluster(2, 1) as cluster:
         yield cluster
 
 
 class Training:
-    """`train` in a process of its own."""
+    """The command ``train`` in a separate process."""
 
     def __init__(self, cluster: Cluster, out: Path, *arguments: str) -> None:
         self.history = out / HISTORY
@@ -54,12 +54,12 @@ class Training:
             )
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the epochs so far; the last line may be half written."""
+        """Return the epochs so far. The last line may be incomplete."""
         text = self.history.read_text() if self.history.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def await_epochs(self, enough: Callable[[list[int]], bool]) -> None:
-        """Return when the worker counts of the epochs so far are what they are waited for."""
+        """Wait until the worker counts of the epochs so far equal the expected ones."""
         while not enough([metrics["world_size"] for metrics in self.read_history()]):
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
@@ -96,7 +96,7 @@ def test_the_curve_shows_no_seam_where_a_node_is_lost_and_another_joins(
 
     last = load_checkpoint(out / "last")
     assert [metrics["epoch"] for metrics in last.history] == list(range(1, last.epoch + 1))
-    # An interrupt can come between the checkpoint and its line.
+    # The run may be interrupted between writing the checkpoint and its line.
     assert training.read_history() in (last.history, last.history[:-1])
     counts = [metrics["world_size"] for metrics in last.history]
     changes = [now for before, now in zip([0, *counts], counts, strict=False) if now != before]

@@ -1,4 +1,4 @@
-"""Training on a disk that becomes full: it waits for room, as a search does."""
+"""Training on a full disk waits for space, as a search does."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ SIZE = 6 << 20
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Return the folder of a small file system of its own."""
+    """Return the folder of a separate small file system."""
     if os.geteuid():
         pytest.skip("mounting a small file system takes root")
     folder = tmp_path / "disk"
@@ -30,7 +30,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(path: Path) -> None:
-    """Write to a file until there is no room."""
+    """Write to a file until the disk is full."""
     with path.open("wb", buffering=0) as file:
         try:
             while file.write(bytes(4096)):
@@ -69,5 +69,5 @@ def test_training_in_this_process_waits_for_room(disk: Path, tmp_path: Path) -> 
 @pytest.mark.slow  # Ray Train tries three times before it gives up
 @pytest.mark.usefixtures("ray_cluster")
 def test_training_on_workers_waits_for_room(disk: Path, tmp_path: Path) -> None:
-    # The driver hears of epochs with a delay: there are to be some left when the disk is full.
+    # The driver receives epochs with a delay; some must be left when the disk is full.
     train_on_full_disk(disk, tmp_path, 1, epochs=200)

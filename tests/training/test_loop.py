@@ -28,14 +28,14 @@ AUGMENTED = {
 
 
 def train(config: Config, corpus: Corpus | None = None, **options: Any) -> Checkpoint:
-    """Train to the end and return what the last epoch left."""
+    """Train to the end and return the last checkpoint."""
     for record in fit(config, corpus, **options):
         last = record
     return last.checkpoint()
 
 
 def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
-    """Compare weights and the optimiser's state bit for bit, and the curve but for its timing."""
+    """Check that weights, optimiser state and metrics (without times) are equal bit for bit."""
     torch.testing.assert_close(one.state_dict, other.state_dict, rtol=0, atol=0)
     torch.testing.assert_close(one.optimizer, other.optimizer, rtol=0, atol=0)
     for ours, theirs in zip(one.history, other.history, strict=True):
@@ -308,5 +308,5 @@ def test_seeds_differ_by_every_part_of_their_name_and_stay_as_they_are() -> None
         ("order", "0", 1),
     ]
     assert len({derive_seed(*name) for name in names}) == len(names)
-    # Pinned: another value would make checkpoints go on differently from how they began.
+    # Pinned: with another value, runs resumed from older checkpoints would train differently.
     assert derive_seed("order", 0, 1) == 5646508524910586312

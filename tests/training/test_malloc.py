@@ -1,4 +1,4 @@
-"""That what a step frees is there for the next one."""
+"""Memory freed by a step is kept for the next step."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ _PAGES = 50 * 8 * 3_500_000 * 4 // 4096
 
 
 def _count_faults(*arguments: str, **environment: str) -> int:
-    """Return how many pages the kernel hands out in fifty steps of eight tensors of up to 28 MB."""
+    """Return the number of page faults in fifty steps with eight tensors of up to 28 MB."""
     done = subprocess.run(
         [sys.executable, "-c", _FAULTS, *arguments],
         env={**os.environ, **environment},

@@ -16,7 +16,7 @@ CONFIG = build_config({"task": "sine", "epochs": 4})
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Path:
-    """Return a trial's folder, with its checkpoints of epochs 1 to 4."""
+    """Return the folder of a trial with checkpoints of epochs 1 to 4."""
     for record in fit(CONFIG):
         record.save(tmp_path / "trial" / f"checkpoint_{record.metrics['epoch']}")
     return tmp_path / "trial"

@@ -32,7 +32,7 @@ def here(**changes: Any) -> Config:
 
 
 def assert_same_run(one: Run, other: Run) -> None:
-    """Compare two runs bit for bit, but for their timing."""
+    """Check that two runs are equal bit for bit, without times."""
     for ours, theirs in zip(one.history, other.history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     for name in ("best", "last"):
@@ -62,7 +62,7 @@ class TestARunsFolder:
         losses = [metrics["valid_loss"] for metrics in run.history]
         assert losses == sorted(losses)
         best, last = load_checkpoint(run.best), load_checkpoint(run.last)
-        assert (best.epoch, last.epoch) == (3, 5)  # the first that is judged
+        assert (best.epoch, last.epoch) == (3, 5)  # the first epoch that is judged
         assert best.history == run.history[:3]
         assert last.history == run.history
 
@@ -92,7 +92,7 @@ def test_without_validation_the_best_epoch_is_the_last_whose_loss_is_a_number() 
 
 
 def test_epochs_are_told_as_they_end(small_corpus: Corpus, tmp_path: Path) -> None:
-    """The checkpoint of an epoch is there when the epoch is told of."""
+    """The checkpoint of an epoch exists when the epoch is reported."""
     told = []
 
     def tell(metrics: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class TestResuming:
     def test_keeps_the_best_epoch_that_was_saved_as_the_last_alone(
         self, small_corpus: Corpus, tmp_path: Path
     ) -> None:
-        """The run was killed after the one was written, and before the other was."""
+        """The run was killed between writing the two checkpoints."""
         one = run_training(here(), small_corpus, tmp_path, epochs=1)
         shutil.copytree(one.best, tmp_path / "kept")
         two = run_training(here(), small_corpus, tmp_path, resume=True, epochs=2)
@@ -253,7 +253,7 @@ class TestWorkers:
             if killed:
                 return
             killed.extend(find_processes("ray::RayTrainWorker"))
-            for pid in killed:  # the next epoch's is not to be written meanwhile
+            for pid in killed:  # so that no next checkpoint is written meanwhile
                 os.kill(pid, signal.SIGSTOP)
             for weights in (tmp_path / ".ray").rglob(STATE_DICT):
                 weights.write_bytes(weights.read_bytes()[:-9])
@@ -270,7 +270,7 @@ class TestWorkers:
         )
         assert_same_run(run, two)
         assert all("the checkpoint is damaged (" in line for line in told)
-        *refused, line = told  # a damaged one is not taken over either, where it had yet to be
+        *refused, line = told  # the driver does not copy a damaged one either
         assert re.search(rf"; resumed from epoch \d+, {tmp_path / 'last'}$", line)
         assert all(line.endswith("; the previous one is kept") for line in refused)
 
@@ -283,7 +283,7 @@ class TestWorkers:
         assert list_reserved() == before >= {kept.id.hex()}
         release_reserved([kept.id.hex()])
 
-    @pytest.mark.slow  # Ray Train starts the workers again three times
+    @pytest.mark.slow  # Ray Train restarts the workers three times
     def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
         broken = dataclasses.replace(small_corpus, labels=((7,) * 8,) * len(small_corpus))
         with pytest.raises(WorkError) as failed:

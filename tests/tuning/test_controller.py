@@ -1,4 +1,4 @@
-"""What Ray Tune's controller makes of actors that are lost, and of those that start."""
+"""Our controller handles lost and starting actors of Ray Tune."""
 
 import time
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_an_actor_killed_for_memory_is_a_lost_actor() -> None:
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_actor_that_starts_is_not_ended_because_another_is_free(tmp_path: Path) -> None:
     class Starting(tune.Trainable):  # type: ignore[misc]
-        """A trial ends at once; the first one's actor starts for as long as eight trials take."""
+        """Trials end at once; the first trial's actor takes as long to start as eight trials."""
 
         def setup(self, config: dict[str, Any]) -> None:
             while config["number"] == 0 and len(list(ran.iterdir())) < 8:
@@ -51,7 +51,7 @@ def test_an_actor_that_starts_is_not_ended_because_another_is_free(tmp_path: Pat
 
         def step(self) -> dict[str, Any]:
             while self.config["number"] > 8 and not (ran / "0").exists():
-                time.sleep(0.01)  # at the search's end a free actor would be given to trial 0
+                time.sleep(0.01)  # at the end of the search, trial 0 would get a cached actor
             (ran / str(self.config["number"])).write_text(str(self.started_for))
             return {"done": True}
 

@@ -1,4 +1,4 @@
-"""Where the ranks of a trial meet."""
+"""The process group of a trial's ranks."""
 
 import socket
 import sys
@@ -23,14 +23,14 @@ def test_the_store_is_reached_at_the_nodes_address_alone() -> None:
     store = open_store("127.0.0.1", world_size=2)
     with socket.create_connection(("127.0.0.1", store.port), timeout=5):
         pass
-    # Any other address of the machine; what listens on all of them would answer here as well.
+    # Another address of the same node. A store on all interfaces would answer here as well.
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", store.port), timeout=5)
 
 
 @dataclass
 class FailingOnOne:
-    """A payload whose ranks train a step an epoch; one of them fails in the second."""
+    """A payload whose ranks train one step per epoch; one of them fails in the second."""
 
     failing: int
     config: Config = field(default_factory=lambda: build_config({"num_workers": 3}))
@@ -61,10 +61,10 @@ def test_a_rank_that_fails_is_heard_of_while_the_others_wait_for_it(
         group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
     )
     try:
-        # After one call the process ends, as that of a trial that fails does.
+        # The process ends after one call, like that of a failed trial.
         once = ray.remote(max_calls=1, max_retries=0, num_cpus=1)(take_steps)
         steps = once.options(scheduling_strategy=strategy)
-        # Left to themselves the others would wait for half an hour.
+        # Otherwise the other ranks would wait for half an hour.
         with pytest.raises(RayTaskError, match=f"rank {failing} has had enough"):
             ray.get(steps.remote(FailingOnOne(failing)), timeout=120)
     finally:

@@ -1,4 +1,4 @@
-"""A refit that learns much less than its trial did is noticed, and tried with another seed."""
+"""A refit that learns much less than its trial is detected and repeated with another seed."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from raytune_yesno.tuning.run import MAX_REFITS, run_refit
 
 
 class Plateau:
-    """One weight that gradient descent moves to 1, except with seeds that never leave 0."""
+    """One weight that gradient descent moves to 1, except with seeds that keep it at 0."""
 
     metrics = (Metric("valid_loss"), TRAIN_LOSS)
     defaults = {"epochs": 3, "num_workers": 0, "optimizer": "sgd", "learning_rate": 0.4}  # noqa: RUF012
@@ -48,7 +48,7 @@ class Plateau:
 
 @pytest.fixture
 def study_folder(tmp_path: Path) -> Path:
-    """Record a study of one trial that left the plateau."""
+    """Record a study with one trial that learned."""
     name = f"{__name__}:Plateau"
     TASKS.trust(name)
     config = build_config({"task": name, "warmup": 0})

@@ -1,4 +1,4 @@
-"""Which trials can be trained again, without a cluster."""
+"""Which trials can be replayed, without a cluster."""
 
 from pathlib import Path
 

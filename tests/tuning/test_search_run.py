@@ -1,4 +1,4 @@
-"""Studies on a real cluster: what is recorded, what trials come to, what is survived."""
+"""Studies on a real cluster: records, results, and recovery from failures."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-# One that learns, then some that asha stops at the first rung for learning nothing.
+# One trial that learns, then trials that asha stops at the first rung because they do not.
 GOOD, *POOR = POINTS = [
     {"learning_rate": 0.01},
     {"learning_rate": 1e-6},
@@ -46,7 +46,7 @@ def build_plan(**options: Any) -> Plan:
 
 
 def build_manual_plan(points: list[dict[str, Any]], **options: Any) -> Plan:
-    """Plan trials of these points, in order."""
+    """Return a plan that tries these points in order."""
     space: dict[str, Any] = {
         "learning_rate": Float(1e-6, 1e30, log=True),
         "optimizer": Choice("sgd", "adamw"),
@@ -155,7 +155,7 @@ class TestTrialsOfTwoWorkers:
         killed: dict[int, int] = {}
 
         def kill(progress: Progress) -> None:
-            """Kill a peer in the first trial's midst, and the actor of the second."""
+            """Kill another rank during the first trial, and the actor of the second."""
             for trial in load(tmp_path).trial_list:
                 if trial.number in killed or len(trial.epochs) != 2:
                     continue
@@ -182,7 +182,7 @@ def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
 ) -> None:
     points = [
         {"optimizer": "sgd", "learning_rate": 1e30},
-        {"hidden_units": 65_536, "channels": [4, 4096]},  # more memory than there is
+        {"hidden_units": 65_536, "channels": [4, 4096]},  # more memory than available
         GOOD,
     ]
     plan = build_manual_plan(points, config={"warmup": 0.0}, scheduler="asha")
@@ -311,9 +311,9 @@ def test_a_refit_that_diverges_is_no_result(small_corpus: Corpus, tmp_path: Path
     plan = build_manual_plan([GOOD], config={"warmup": 0.0, "clip_norm": 0.0})
     study = run_search(plan, small_corpus, tmp_path)
     assert study.best
-    # What more recordings can do to a config that is just stable on fewer.
+    # A config that is barely stable may diverge on more recordings.
     study.best.point.update(optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(WorkError, match=r"no longer a number after epoch 1 of \d; more trials"):
+    with pytest.raises(WorkError, match=r"not finite after epoch 1 of \d; more trials"):
         run_refit(study, small_corpus)
     assert load(tmp_path).refit is None
 
@@ -327,7 +327,7 @@ def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_p
 
 
 class TestResources:
-    """The cluster that tests share says that it has four CPUs and two GPUs."""
+    """The cluster shared by tests declares four CPUs and two GPUs."""
 
     @pytest.mark.parametrize(
         ("changes", "bundles", "slots"),

@@ -1,4 +1,4 @@
-"""When a search ends early, and what a new one knows of others: without a cluster."""
+"""Stop conditions and warm starts, without a cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,9 @@ class TestConditions:
         watch.epoch(0, {"valid_loss": 0.5})
         watch.epoch(1, {"valid_loss": 0.6})
         watch.ended(1, "done")
-        watch.ended(0, "done")  # the best one's own end is no failure to improve
+        watch.ended(
+            0, "done"
+        )  # the end of the best trial itself does not count against the patience
         assert watch.reason is None
         watch.epoch(2, {"valid_loss": 0.4})
         watch.ended(3, "stopped")
@@ -268,7 +270,7 @@ class TestTheCommandLine:
             (("--point", "learning_rate=9"), "point 0: learning_rate: 9.0 lies outside"),
             (("--point", "lerning_rate=9"), "--point: unknown key .* did you mean 'learning_rate'"),
             (("--point", "epochs=3"), "point 0: 'epochs' is not in the search space"),
-            (("--point", "dropout=0", "--search", "tpe"), "--point: .* give no other search"),
+            (("--point", "dropout=0", "--search", "tpe"), "--point: .*manual"),
         ],
     )
     def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:
@@ -284,7 +286,7 @@ class TestTheCommandLine:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("--add-trials", "3"), "--add-trials: of which study"),
+            (("--add-trials", "3"), "--resume STUDY"),
             (("--target", "wer"), "target: 'wer' is not METRIC=VALUE"),
             (("--search", "grid", "--scheduler", "pbt"), "search grid with scheduler pbt: "),
             (("--search", "bohb", "--scheduler", "fifo"), "search bohb with scheduler fifo: "),

@@ -1,4 +1,4 @@
-"""Logs beside the store: written by the real libraries, read back with them."""
+"""Logs of a study, written and read back with the real libraries."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ POINT = {"learning_rate": 0.01, "channels": [8, 16], "activation": "relu"}
 
 
 def write_events(store: StudyStore, trial: int, epochs: range, status: str | None = None) -> None:
-    """Write a trial's events as a search does: its asking, only if it begins."""
+    """Write the events of a trial as a search does; "asked" only if the trial is new."""
     if epochs.start == 1:
         store.append("asked", trial=trial, point=POINT)
     store.append("started", trial=trial, attempt=1)
@@ -34,7 +34,7 @@ def write_events(store: StudyStore, trial: int, epochs: range, status: str | Non
 
 
 def write_study(folder: Path, *names: str) -> list[str]:
-    """Write a study that is interrupted in its second trial and goes on; return what was noted."""
+    """Write a study that is interrupted in its second trial and resumed; return the notes."""
     notes: list[str] = []
     with follow_study(open_logs(names, folder), folder, notes.append) as listen:
         store = StudyStore(folder, listen)
@@ -104,7 +104,7 @@ def test_mlflow_takes_any_name(name: str, tmp_path: Path) -> None:
 
 
 class Failing:
-    """A log that takes one epoch and then breaks."""
+    """A log that accepts one epoch and then fails."""
 
     def __init__(self) -> None:
         self.epochs = 0

@@ -1,4 +1,4 @@
-"""Trials as Ray Tune drives them, here without Tune: one worker, in this process."""
+"""Trials called as Ray Tune calls them, but without Tune: one worker, in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -34,19 +34,20 @@ def build_trial(ray_cluster: str, small_corpus: Corpus) -> Any:
 
 
 def curve(config: Config, launch: TrialSpec, corpus: Corpus) -> list[dict[str, Any]]:
-    """Return the metrics that the loop itself comes to, but for the seconds."""
+    """Return the metrics of the training loop, without the seconds."""
     whole = build_config(config.as_dict(), launch["point"])
-    return [{**record.metrics, "seconds": 0} for record in fit(whole, corpus)]
+    curves = [{**record.metrics, "seconds": 0} for record in fit(whole, corpus)]
+    return [{key: epoch[key] for key in epoch if key != "world_size"} for epoch in curves]
 
 
 def take(trial: Trial, steps: int) -> list[dict[str, Any]]:
-    """Take some steps; return their metrics, but for the seconds."""
+    """Take several steps and return their metrics, without the seconds."""
     results = [trial.step() for _ in range(steps)]
-    keys = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate", "world_size")
+    keys = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
     assert [result["done"] for result in results] == [
         result["epoch"] == CONFIG.epochs for result in results
     ]
-    return [{**{key: result[key] for key in keys}, "seconds": 0} for result in results]
+    return [{**{key: result["record"][key] for key in keys}, "seconds": 0} for result in results]
 
 
 def test_a_trial_trains_what_the_loop_trains(build_trial: Any, small_corpus: Corpus) -> None:
@@ -55,7 +56,7 @@ def test_a_trial_trains_what_the_loop_trains(build_trial: Any, small_corpus: Cor
 
 def test_a_reused_trial_is_as_good_as_new(build_trial: Any, small_corpus: Corpus) -> None:
     trial = build_trial(config=QUICK)
-    take(trial, 2)  # cut off, as a scheduler does
+    take(trial, 2)  # interrupted, as by a scheduler
     assert trial.reset_config(SLOW)
     assert take(trial, 4) == curve(CONFIG, SLOW, small_corpus)
 
@@ -100,7 +101,7 @@ def test_a_trial_that_was_cut_off_saves_beside_its_successor(
     build_trial: Any, tmp_path: Path
 ) -> None:
     folders = set()
-    for _ in range(2):  # the trial and its successor, both with what Tune last knew of it
+    for _ in range(2):  # the trial and its replacement, both with Tune's last known state
         storage = StorageContext(
             str(tmp_path), "trials", trial_dir_name="trial", current_checkpoint_index=4
         )

@@ -1,4 +1,4 @@
-"""Ordered studies on a real cluster: the same on any number of slots, and after interruptions."""
+"""Ordered studies on a real cluster do not depend on slots or interruptions."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def corpus() -> Corpus:
 
 
 def build_plan(scheduler: str, slots: int, **options: Any) -> Plan:
-    """Plan a study whose search learns from its third result on."""
+    """Return a plan whose search uses results from the third one on."""
     return Plan(
         build_config({**SMALL, "epochs": 6}),
         SPACE,

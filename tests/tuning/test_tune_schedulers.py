@@ -1,4 +1,4 @@
-"""Schedulers on a real cluster: trials that wait, are copied, are cut off and go on."""
+"""Schedulers on a real cluster: trials that wait, are copied, interrupted and resumed."""
 
 import functools
 import json
@@ -66,7 +66,7 @@ def build_plan(scheduler: str, trials: int, **changes: Any) -> Plan:
 def undisturbed(
     ray_cluster: str, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Study]:
-    """Return a study of six trials with a scheduler; each is run once."""
+    """Return a study of six trials with a scheduler. Each study is run only once."""
 
     @functools.cache
     def run(scheduler: str) -> Study:
@@ -116,7 +116,7 @@ def test_an_interrupted_population_comes_to_the_same_end(
 
 
 def test_hyperband_lets_the_best_of_a_bracket_go_on(undisturbed: Callable[[str], Study]) -> None:
-    """Of six trials, cut short from the nine of the first bracket, two and none more go on."""
+    """Six trials do not fill the first bracket of nine: two are promoted, then one."""
     study = undisturbed("hyperband")
     for epochs, num_survivors in ((1, 2), (3, 1)):
         arrived = [trial for trial in study.trial_list if len(trial.epochs) >= epochs]
@@ -176,7 +176,7 @@ def test_pbt_copies_the_best_over_the_worst(
     source = asked[first["source"]]
     assert first["point"] != source
     assert all(first["point"][key] == source[key] for key in KEPT & source.keys())
-    # What the copy trained next is what the original would have, with the new point.
+    # The copy continues as the original would have with the new point.
     plan = Plan.from_study(study)
     records = fit(build_config(plan.config.as_dict(), source), corpus)
     checkpoint = [next(records), next(records)][-1].checkpoint()
@@ -261,7 +261,7 @@ class TestAStudyThatIsStoppedAndExtended:
 
 
 class TestKilled:
-    """The driver is killed at random moments; resumed, it comes to the same as undisturbed."""
+    """After kills of the driver at random moments, the results equal an undisturbed study's."""
 
     def test_five_times(
         self, undisturbed: Callable[[str], Study], ray_cluster: str, corpus: Corpus, tmp_path: Path
@@ -292,7 +292,11 @@ class TestKilled:
         assert search_and_kill(plan, folder, address, kills=5, seed=len(scheduler)) == 5
         study = load(folder)
         assert_exact(study, 6)
-        if scheduler in ("fifo", "hyperband", "pbt"):  # which do not depend on who is first
+        if scheduler in (
+            "fifo",
+            "hyperband",
+            "pbt",
+        ):  # these do not depend on the order in which trials finish
             assert outcome(study) == outcome(undisturbed(scheduler))
         for trial in study.trial_list:
             if not trial.mutations:

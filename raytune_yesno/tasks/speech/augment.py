@@ -1,27 +1,24 @@
-"""Augmentation: change how a recording sounds, never what is said.
+"""Augmentation: change the sound of a recording but not its words.
 
-The words of image augmentation have these counterparts for sound:
+These are the counterparts of image augmentation:
 
 =================  ===========================================  ==================================
-image              here                                         what is said
+image              here                                         words
 =================  ===========================================  ==================================
-scaling (width)    ``speed``: faster is shorter and higher      stays, within some 20 %
-scaling (values)   ``gain_db``: louder or quieter               stays
-translation        ``shift_s``: earlier or later                stays; speech is never cut off
-rotation           none: time and frequency have no common      would be lost, each band heard at
-                   unit to turn in, and a turn would shear      another time; not offered
-                   one into the other
-horizontal flip    sound played backwards                       changes: "yes" backwards is no
-                                                                "yes", and the words' order turns
-                                                                round; not offered
-vertical flip      frequencies upside down                      is lost: no longer speech; not
-                                                                offered
-noise              ``noise``, ``snr_db``: white, pink, babble   stays
-erasing            ``time_mask``, ``freq_mask``                 stays: less than a word is hidden
+scaling (width)    ``speed``: faster is shorter and higher      kept, within about 20 %
+scaling (values)   ``gain_db``: louder or quieter               kept
+translation        ``shift_s``: earlier or later                kept; speech is never cut off
+rotation           not offered: time and frequency have no      lost: each band would be heard at
+                   common unit                                  another time
+horizontal flip    not offered: sound played backwards          changed: "yes" backwards is not
+                                                                "yes", and the words are reversed
+vertical flip      not offered: frequencies upside down         lost: the sound is not speech
+noise              ``noise``, ``snr_db``: white, pink, babble   kept
+erasing            ``time_mask``, ``freq_mask``                 kept: less than a word is hidden
 =================  ===========================================  ==================================
 
-The order is that of sound on its way: the speaker (speed), the moment (shift), the room (noise),
-the recorder (gain), and, once there is a spectrogram, the masks.
+The order follows the path of the sound: speaker (speed), time (shift), room (noise), recorder
+(gain). The masks are applied to the spectrogram.
 
 Axes in names: F mel bands, T frames.
 """
@@ -38,29 +35,29 @@ from torchaudio.transforms import Resample
 from raytune_yesno.tasks.speech.noise import FRAME_SAMPLES, NOISES, draw_noise, frame_power, mix
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
-SNR_RANGE_DB = 20.0  # from the lowest ratio drawn to the highest
-FRAMES_PER_MASK = 100  # 2 s: one time mask in each such stretch
-BACKGROUND_FRAMES = 10
+SNR_RANGE_DB = 20.0  # width of the range that ratios are drawn from
+FRAMES_PER_MASK = 100  # one time mask per 2 s
+BACKGROUND_FRAMES = 10  # 0.2 s
 QUIET_FACTOR = 2.0  # background is within 3 dB of the quietest tenth of a recording
-GUARD_FRAMES = 10  # 0.2 s around what is louder than background, for soft beginnings and ends
+GUARD_FRAMES = 10  # 0.2 s kept after the last loud frame: words may end softly
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far recordings are changed in training; 0 turns a part off, and the default is all off.
+    """Strength of each part of augmentation. 0 turns a part off; by default all are off.
 
-    All randomness comes from the generator given to a call. Every call draws the same numbers
-    first, whatever is on, so one part's strength does not change what the others draw: the same
-    stream with ``noise=0`` gives the clean half of a noisy recording, its words at the same times.
+    All randomness is drawn from the generator given to a call. Every call draws the same numbers
+    first, so the strength of one part does not change the draws of the others. The same stream
+    with ``noise=0`` gives the clean version of a noisy recording, with the words at the same times.
 
     Attributes:
-        noise: probability that a recording gets noise, of a kind drawn from ``NOISES``.
-        snr_db: lowest signal-to-noise ratio; it is drawn from this to 20 dB more.
-        gain_db: largest change of level, either way.
-        shift_s: largest shift, earlier or later.
-        speed: largest relative change of speed, either way, in steps of 0.01; below 1.
-        time_mask: most frames in a mask; there is one mask for every 2 s.
-        freq_mask: most mel bands in a mask; there is one mask.
+        noise: probability that noise is added; its kind is drawn from ``NOISES``.
+        snr_db: lowest signal-to-noise ratio, dB; the highest is 20 dB more.
+        gain_db: largest change of level in either direction, dB.
+        shift_s: largest shift in either direction, s.
+        speed: largest relative change of speed in either direction, below 1, in steps of 0.01.
+        time_mask: maximum number of frames in a time mask; there is one mask per 2 s.
+        freq_mask: maximum number of mel bands in the frequency mask.
     """
 
     noise: float = 0.0
@@ -73,62 +70,66 @@ class Augmentation:
 
     @property
     def changes_waveform(self) -> bool:
-        """Whether waveforms change, so that features cannot be kept from epoch to epoch."""
+        """Whether waveforms change. Features then cannot be cached across epochs."""
         return any((self.noise, self.gain_db, self.shift_s, round(100 * self.speed)))
 
     @property
     def changes_spectrogram(self) -> bool:
+        """Whether spectrograms are masked."""
         return bool(self.time_mask or self.freq_mask)
 
     def waveform(self, waveform: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a changed copy of a (samples,) or (1, samples) waveform at 8 kHz.
+        """Return an augmented copy of a (samples,) or (1, samples) waveform at 8 kHz.
 
-        Speed and shift change the number of samples; the dtype stays. Samples may leave [-1, 1].
-        With all of it off the waveform comes back itself.
+        Speed and shift change the number of samples; the dtype is kept. Samples may exceed
+        [-1, 1]. Returns the input itself if every part is off.
         """
         return self.waveforms(waveform, generator)[0]
 
     def waveforms(self, waveform: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the changed copy, and what it would be without noise; itself where none came."""
+        """Return an augmented copy and its version without noise.
+
+        The two are the same object if no noise was added.
+        """
         if not self.changes_waveform:
             return waveform, waveform
-        speed, shift, whether, kind, snr, gain = torch.rand(6, generator=generator).tolist()
+        speed, shift, noisy, kind, snr, gain = torch.rand(6, generator=generator).tolist()
         percent = round(100 * self.speed)
         x_1T = waveform.reshape(1, -1)
         x_1T = change_speed(x_1T, 100 - percent + int(speed * (2 * percent + 1)))
         x_1T = shift_in_time(x_1T, round((2 * shift - 1) * self.shift_s * SAMPLE_RATE))
         factor = math.pow(10, (2 * gain - 1) * self.gain_db / 20)
-        quiet = (x_1T * factor).reshape(*waveform.shape[:-1], -1)
-        if whether >= self.noise:
-            return quiet, quiet
+        clean = (x_1T * factor).reshape(*waveform.shape[:-1], -1)
+        if noisy >= self.noise:
+            return clean, clean
         noise = draw_noise(NOISES[int(kind * len(NOISES))], x_1T.shape[1], generator)
         x_1T = mix(x_1T, noise, self.snr_db + snr * SNR_RANGE_DB)
-        return (x_1T * factor).reshape(*waveform.shape[:-1], -1), quiet
+        return (x_1T * factor).reshape(*waveform.shape[:-1], -1), clean
 
     def spectrogram(self, feature_FT: Tensor, generator: torch.Generator) -> Tensor:
-        """Return (28, T) features on the CPU with stretches of time and of frequency set to zero.
+        """Return (28, T) features on the CPU with time and frequency masks set to zero.
 
-        These are the masks of SpecAugment (Park et al., 2019), but for their number, which grows
-        with the recording as in Park et al. (2020). Features are centred on zero, so a mask says
-        as little as can be said. Two time masks are never closer to each other than they may be
-        wide: no word is hidden from both sides.
+        The masks are those of SpecAugment (Park et al., 2019). Their number grows with the length
+        of the recording, as in Park et al. (2020). Features are centred on zero, so a masked value
+        is uninformative. The distance between two time masks is at least the maximum width of a
+        mask, so that no word is hidden from both sides.
         """
         if not self.changes_spectrogram:
             return feature_FT
         bands, frames = feature_FT.shape
         num_masks = max(1, frames // FRAMES_PER_MASK)
-        width, place, turn, *draws = torch.rand(3 + 2 * num_masks, generator=generator).tolist()
+        width, start, roll, *draws = torch.rand(3 + 2 * num_masks, generator=generator).tolist()
         hidden_F = torch.zeros(bands, dtype=torch.bool)
-        hidden_F[_place_mask(width, place, self.freq_mask, bands)] = True
+        hidden_F[_scale_mask(width, start, self.freq_mask, bands)] = True
         hidden_T = torch.zeros(frames, dtype=torch.bool)
-        stretch = frames // num_masks
-        for stretch_T, width, place in zip(
-            hidden_T.split(stretch), draws[::2], draws[1::2], strict=False
+        length = frames // num_masks
+        for segment_T, width, start in zip(
+            hidden_T.split(length), draws[::2], draws[1::2], strict=False
         ):
-            # The end of a stretch keeps this mask away from the next one.
-            stretch_T[_place_mask(width, place, self.time_mask, stretch - self.time_mask)] = True
-        # Wherever the stretches begin: every frame is as likely to be hidden.
-        hidden_T = hidden_T.roll(int(turn * frames))
+            # The end of a segment is never masked, which separates this mask from the next one.
+            segment_T[_scale_mask(width, start, self.time_mask, length - self.time_mask)] = True
+        # A random rotation gives every frame the same probability of being masked.
+        hidden_T = hidden_T.roll(int(roll * frames))
         hidden_FT = hidden_F[:, None] | hidden_T
         return feature_FT.masked_fill(hidden_FT, 0.0)
 
@@ -136,8 +137,8 @@ class Augmentation:
 def change_speed(waveform: Tensor, percent: int) -> Tensor:
     """Play a (…, samples) waveform at a percentage of its speed.
 
-    Like a tape's, the pitch goes along (Ko et al., "Audio augmentation for speech recognition",
-    2015), and what would lie above half the sample rate is filtered out.
+    The pitch changes with the speed, as with a tape (Ko et al., "Audio augmentation for speech
+    recognition", 2015). Frequencies that would exceed half the sample rate are filtered out.
     """
     if percent == 100 or not waveform.numel():
         return waveform
@@ -147,15 +148,15 @@ def change_speed(waveform: Tensor, percent: int) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _build_resampler(percent: int, dtype: torch.dtype) -> Resample:
-    return Resample(percent, 100, dtype=dtype)  # keeps its filter, a fifth of the time
+    return Resample(percent, 100, dtype=dtype)  # cached: its filter is slow to compute
 
 
 def shift_in_time(waveform: Tensor, num_samples: int) -> Tensor:
-    """Move a (1, samples) waveform later, or earlier if ``num_samples`` is negative.
+    """Delay a (1, samples) waveform, or advance it if ``num_samples`` is negative.
 
-    The gap on one side is filled with the recording's own background, not with digital zeros,
-    which no microphone delivers. On the other side as much is cut off, but only where there is
-    background too: speech that touches an end stays, and the recording becomes longer.
+    The gap is filled with the recording's own background: microphones do not deliver digital
+    zeros. The same number of samples is cut off at the other end, but only from background.
+    Speech at that end is kept, and the recording becomes longer.
     """
     if num_samples < 0:
         return shift_in_time(waveform.flip(1), -num_samples).flip(1)
@@ -171,23 +172,23 @@ def shift_in_time(waveform: Tensor, num_samples: int) -> Tensor:
 
 
 def _find_background(waveform: Tensor, power_T: Tensor) -> Tensor:
-    """Return 0.2 s whose power is that of the quietest tenth of a (1, samples) waveform."""
+    """Return the 0.2 s of a (1, samples) waveform at the 10th percentile of power."""
     mean_T = F.avg_pool1d(power_T[None], BACKGROUND_FRAMES, stride=1)[0]
     rank = max(1, len(mean_T) // 10)
     start = int(mean_T.kthvalue(rank).indices) * FRAME_SAMPLES
     return waveform[:, start : start + BACKGROUND_FRAMES * FRAME_SAMPLES]
 
 
-def _extend(stretch: Tensor, num_samples: int) -> Tensor:
-    """Play a (1, samples) stretch forwards and backwards, without a click, as long as need be."""
-    there_and_back = torch.cat([stretch, stretch.flip(1)], 1)
-    turns = -(-num_samples // there_and_back.shape[1])
-    return there_and_back.repeat(1, turns)[:, :num_samples]
+def _extend(segment: Tensor, num_samples: int) -> Tensor:
+    """Repeat a (1, samples) segment forwards and backwards, which avoids clicks at the joins."""
+    there_and_back = torch.cat([segment, segment.flip(1)], 1)
+    repeats = -(-num_samples // there_and_back.shape[1])
+    return there_and_back.repeat(1, repeats)[:, :num_samples]
 
 
-def _place_mask(width: float, place: float, most: int, room: int) -> slice:
-    """Turn two draws from [0, 1) into a mask of 0 to ``most`` places in the first ``room``."""
-    room = max(0, room)
-    chosen = int(width * (min(most, room) + 1))
-    first = int(place * (room - chosen + 1))
+def _scale_mask(width: float, start: float, max_width: int, length: int) -> slice:
+    """Scale two draws from [0, 1) to a mask of 0 to ``max_width`` of the first ``length`` items."""
+    length = max(0, length)
+    chosen = int(width * (min(max_width, length) + 1))
+    first = int(start * (length - chosen + 1))
     return slice(first, first + chosen)

@@ -1,7 +1,8 @@
-"""Confidences that mean something: how often words with such a probability are right.
+"""Calibration: turn the network's probabilities into confidences.
 
-Platt, "Probabilistic outputs for support vector machines" (1999): a logistic curve over the
-network's log-odds. It is fitted to counts in bins, which add up over ranks.
+A confidence is the share of words with such a probability that are right. Platt scaling
+("Probabilistic outputs for support vector machines", 1999) fits a logistic curve over the
+network's log-odds. The fit uses counts in bins, which add up over ranks.
 """
 
 import math
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from raytune_yesno.errors import InputError
 
-LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # log-odds
-PRIOR_WORDS = 4.0  # words, half of them right, by which every fit is held back
-MAX_LOST = 0.004  # of the right words, for want of confidence
+LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # range of the bins, log-odds
+PRIOR_WORDS = 4.0  # pseudo-counts, half of them right, that regularise every fit
+MAX_LOST = 0.004  # share of the right words that the threshold may reject
 MAX_THRESHOLD = 0.9
 
 
@@ -27,25 +28,30 @@ def log_odds(probability: float) -> float:
 
 
 def count_words(words: Iterable[tuple[float, bool]]) -> Tensor:
-    """Count words by their log-odds: (2, NUM_BINS) float64, wrong ones and right ones.
+    """Count words by log-odds.
 
     Args:
-        words: the network's probability of each, and whether it is right.
+        words: pairs of the network's probability of a word and whether the word is right.
+
+    Returns:
+        (2, NUM_BINS) float64: counts of wrong words, then of right ones.
     """
     counts_2N = torch.zeros(2, NUM_BINS, dtype=torch.float64)
     for probability, right in words:
-        place = (log_odds(probability) - LOWEST) / (HIGHEST - LOWEST) * NUM_BINS
-        counts_2N[int(right), min(NUM_BINS - 1, int(place))] += 1
+        position = (log_odds(probability) - LOWEST) / (HIGHEST - LOWEST) * NUM_BINS
+        counts_2N[int(right), min(NUM_BINS - 1, int(position))] += 1
     return counts_2N
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A logistic curve, and the confidence below which a word is not believed.
+    """A logistic curve and a threshold on confidence.
 
     Attributes:
-        slope, offset: confidence is the logistic function of slope * log-odds + offset.
-        threshold: least confidence of a word that counts as heard.
+        slope: slope of the curve: confidence is the logistic function of
+            ``slope * log-odds + offset``.
+        offset: offset of the curve.
+        threshold: minimum confidence of an accepted word.
     """
 
     slope: float = 1.0
@@ -57,14 +63,19 @@ class Calibration:
         return _logistic(self.slope * log_odds(probability) + self.offset)
 
     def as_dict(self) -> dict[str, float]:
+        """Return the attributes by name."""
         return asdict(self)
 
 
 def read_calibration(plain: dict[str, float] | None) -> Calibration:
-    """Read what :meth:`Calibration.as_dict` gave; of None, probabilities as they are, all believed.
+    """Read the result of :meth:`Calibration.as_dict`.
+
+    Args:
+        plain: the attributes by name. None gives the uncalibrated probabilities and accepts every
+            word.
 
     Raises:
-        InputError: it is something else.
+        InputError: ``plain`` has other keys, or values that are not finite.
     """
     if plain is None:
         return Calibration()
@@ -75,22 +86,25 @@ def read_calibration(plain: dict[str, float] | None) -> Calibration:
 
 
 def fit_calibration(counts_2N: Tensor) -> Calibration:
-    """Fit the curve to counts, and choose the threshold.
+    """Fit the curve and the threshold to counts.
 
-    The threshold is the highest at which no more than :data:`MAX_LOST` of the right words are lost.
+    The threshold is the highest that rejects at most :data:`MAX_LOST` of the right words.
+
+    Args:
+        counts_2N: (2, NUM_BINS), from :func:`count_words`.
     """
     wrong_N, right_N = counts_2N.numpy()
     if not counts_2N.sum():
         return Calibration()
     middle_N = LOWEST + (np.arange(NUM_BINS) + 0.5) * (HIGHEST - LOWEST) / NUM_BINS
-    # A few made-up words at the mean keep the curve finite where nothing, or all, is right.
+    # Pseudo-counts around the mean keep the curve finite if no words, or all, are right.
     total_N = wrong_N + right_N
     mean, spread = np.average(middle_N, weights=total_N), 3.0
     x_N = np.concatenate([middle_N, [mean - spread, mean + spread]])
     right = np.concatenate([right_N, [0.5, PRIOR_WORDS / 2 - 0.5]])
     total = np.concatenate([total_N, [PRIOR_WORDS / 2, PRIOR_WORDS / 2]])
     slope, offset = 1.0, 0.0
-    for _ in range(50):  # Newton's method on a concave likelihood, with a short ridge
+    for _ in range(50):  # Newton's method on a concave likelihood with a weak ridge penalty
         p_N = 1 / (1 + np.exp(-np.clip(slope * x_N + offset, -30, 30)))
         rest_N, weight_N = right - total * p_N, total * p_N * (1 - p_N)
         gradient = np.array([rest_N @ x_N - 0.1 * (slope - 1), rest_N.sum() - 0.01 * offset])
@@ -104,7 +118,7 @@ def fit_calibration(counts_2N: Tensor) -> Calibration:
         slope, offset = slope + step[0], offset + step[1]
         if np.abs(step).max() < 1e-9:
             break
-    slope = max(float(slope), 0.05)  # more probable is never less confident
+    slope = max(float(slope), 0.05)  # confidence must rise with probability
     edges_N = LOWEST + np.arange(NUM_BINS) * (HIGHEST - LOWEST) / NUM_BINS
     lost_N = np.concatenate([[0.0], np.cumsum(right_N)[:-1]])  # below each bin's lower edge
     kept = np.flatnonzero(lost_N <= MAX_LOST * right_N.sum()).max()

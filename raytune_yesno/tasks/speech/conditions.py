@@ -1,13 +1,13 @@
 """Conditions of evaluation that training does not use.
 
-``noise.py`` holds the noise conditions that validation uses, too. The conditions here ask what
-happens outside of those: rooms, microphones, codecs, levels, silence, and sounds that are not
-noise. Training must use nothing of this module. Where a config augments with an effect of the
-same kind, from generators of its own, :meth:`UnseenCondition.related_settings` names the settings,
-and ``evaluate`` reports the condition apart from those that training knows nothing like.
+``noise.py`` contains the noise conditions, which validation also uses. The conditions here are
+others: rooms, microphones, codecs, levels, silence, and sounds that are not noise. Training must
+not use this module. If a config augments with a similar effect, from its own generators,
+:meth:`UnseenCondition.related_settings` names the settings. ``evaluate`` then reports the
+condition in a group of its own.
 
-A changed recording depends only on the condition and the recording's name. Ratios in dB are those
-of the active speech level (ITU-T P.56) to the sound's mean power, as in
+A changed recording depends only on the condition and the recording's name. Ratios in dB compare
+the active speech level (ITU-T P.56) with the mean power of the sound, as in
 :func:`~raytune_yesno.tasks.speech.noise.mix`.
 
 ===============  ===========================  ==================================================
@@ -22,7 +22,7 @@ bursts           10 dB                        a burst of band-limited noise ever
 clipping         12, 24 dB                    samples cut off this far below the peak
 5 bit            linear                       samples rounded to 5 bits of full scale
 band             telephone, muffled, thin     only 300 to 3400, 0 to 1500, or 800 to 4000 Hz
-tilt             6, -6 dB                     highs raised or lowered by so much per octave
+tilt             6, -6 dB                     highs raised or lowered, per octave
 speed            80, 120 %                    a tape at another speed: pitch and length change
 level            -40 dB                       quieter, then rounded to 16 bits
 level step       -30, 30 dB                   the second half is quieter, or the first
@@ -34,11 +34,11 @@ codec            mu-law, adpcm, gsm, opus,    encoded and decoded, lossy ones at
                  mp3                          quality
 tempo            75, 130 %                    length changes, pitch does not
 pitch            -3, 3 semitones              pitch and formants change, length does not
-flutter          3 %                          the speed varies by so much, five times a second
+flutter          3 %                          the speed varies five times a second
 echo             0.25 s                       one echo, 6 dB weaker
-dropouts         5 %                          so many packets of 20 ms are lost (zeros)
+dropouts         5 %                          packets of 20 ms are lost (zeros)
 fading           1 per s                      the level falls by up to 20 dB and recovers
-gain control     30 dB                        quiet parts amplified by up to so much
+gain control     30 dB                        quiet parts amplified by at most this gain
 denoised         20 dB                        white noise, then a crude noise gate per frequency
 siren            10 dB                        a gliding tone with harmonics
 offset           0.1                          a constant added, as by a faulty converter
@@ -68,9 +68,9 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
-"""Turns a (samples,) float32 waveform at 8 kHz into a changed one, perhaps of another length."""
+"""Function from a (samples,) float32 waveform at 8 kHz to a changed one of any length."""
 
-_ROOM_SAMPLES = 2048  # 0.256 s of background, whose spectrum the room noise has
+_ROOM_SAMPLES = 2048  # 0.256 s of background, the source of the room noise's spectrum
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class UnseenCondition:
     """A change of recordings that training does not make.
 
     Attributes:
-        kind: what changes.
-        setting: how much, with its unit.
-        change: makes the change.
-        times: how often the recording's words are said in the changed one.
-        related: settings of a config that make training augment with an effect of the same kind.
+        kind: kind of change.
+        setting: strength of the change, with its unit.
+        change: applies the change.
+        times: number of times that the changed recording repeats the words.
+        related: settings of a config that make training augment with a similar effect.
     """
 
     kind: str
@@ -93,23 +93,29 @@ class UnseenCondition:
 
     @property
     def name(self) -> str:
+        """Kind and setting."""
         return f"{self.kind} {self.setting}"
 
     def related_settings(self, config: object) -> tuple[str, ...]:
-        """Return the settings of ``config`` by which training used an effect of the same kind."""
+        """Return the settings of ``config`` that made training use a similar effect."""
         return tuple(key for key in self.related if getattr(config, key, 0))
 
     def apply(self, waveform: Tensor, name: str) -> Tensor:
-        """Return a changed copy, (samples,), of the (samples,) or (1, samples) recording ``name``.
+        """Return a changed copy of a recording.
 
-        The randomness in it depends only on the condition and on ``name``.
+        Args:
+            waveform: (samples,) or (1, samples) at 8 kHz.
+            name: the recording's name. The random numbers depend only on it and the condition.
+
+        Returns:
+            (samples,) float32.
         """
         generator = build_torch_generator("condition", self.name, name)
         return self.change(waveform.reshape(-1).float(), generator)
 
 
 class ChangedCopy(NamedTuple):
-    """A changed recording: its position in the corpus, (samples,) and the words in it."""
+    """A changed recording: its index in the corpus, (samples,) waveform and words."""
 
     position: int
     waveform: Tensor
@@ -119,18 +125,18 @@ class ChangedCopy(NamedTuple):
 def changed_copies(
     corpus: "Corpus", positions: Sequence[int], condition: UnseenCondition
 ) -> Iterator[ChangedCopy]:
-    """Yield recordings of a corpus as they sound in a condition."""
+    """Yield changed copies of the recordings at ``positions``."""
     for position in positions:
         waveform = condition.apply(corpus[position][0], corpus.names[position])
         yield ChangedCopy(position, waveform, corpus.labels[position] * condition.times)
 
 
 def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) -> Tensor:
-    """Put the speaker into a room, some metres from the microphone.
+    """Add the reverberation of a room, with the speaker some metres from the microphone.
 
-    The room's response is the direct sound and, from 5 ms on, twice as much energy in Gaussian
-    noise that decays by 60 dB in ``rt60_s``; above 1.5 kHz it decays twice as fast (Polack, "La
-    transmission de l'énergie sonore dans les salles", 1988). The energy stays the same.
+    The impulse response is the direct sound followed, after 5 ms, by Gaussian noise with twice its
+    energy. The noise decays by 60 dB in ``rt60_s``, and twice as fast above 1.5 kHz (Polack, "La
+    transmission de l'énergie sonore dans les salles", 1988). The energy of the recording is kept.
     """
     length = round(rt60_s * SAMPLE_RATE)
     time_S = torch.arange(length) / SAMPLE_RATE
@@ -146,18 +152,18 @@ def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) 
 
 
 def add_sound(waveform: Tensor, generator: torch.Generator, *, sound: str, snr_db: float) -> Tensor:
-    """Add one of :data:`raytune_yesno.tasks.speech.wordless.SOUNDS` at a ratio in dB."""
+    """Add one of :data:`raytune_yesno.tasks.speech.wordless.SOUNDS` at ``snr_db``."""
     return mix(waveform, wordless.SOUNDS[sound](len(waveform), generator), snr_db)
 
 
 def add_clicks(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> Tensor:
-    """Add clicks whose highest peaks are as high as the recording's."""
+    """Add clicks whose highest peaks equal the peak of the recording."""
     clicks = wordless.draw_clicks(len(waveform), generator, per_second)
     return waveform + clicks * waveform.abs().max()
 
 
 def clip(waveform: Tensor, generator: torch.Generator, *, below_peak_db: float) -> Tensor:
-    """Cut off what is higher than so many dB below the peak, and bring the peak back."""
+    """Clip at ``below_peak_db`` below the peak, then restore the peak."""
     gain = 10 ** (below_peak_db / 20)
     peak = float(waveform.abs().max())
     return (waveform * gain).clamp(-peak, peak)
@@ -166,12 +172,12 @@ def clip(waveform: Tensor, generator: torch.Generator, *, below_peak_db: float) 
 def limit_band(
     waveform: Tensor, generator: torch.Generator, *, low_hz: float, high_hz: float
 ) -> Tensor:
-    """Leave only the frequencies between two; the rest falls off within 100 Hz."""
+    """Keep the frequencies between two limits; the edges are 100 Hz wide."""
     return wordless.band_pass(waveform, low_hz, high_hz)
 
 
 def tilt(waveform: Tensor, generator: torch.Generator, *, db_per_octave: float) -> Tensor:
-    """Raise or lower the highs, from 200 Hz up; the energy stays the same."""
+    """Raise or lower the level per octave above 200 Hz; the energy is kept."""
     hz_F = torch.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE).clamp(min=200.0)
     gain_F = 10 ** (db_per_octave * torch.log2(hz_F / 200.0) / 20)
     tilted = torch.fft.irfft(torch.fft.rfft(waveform) * gain_F, n=len(waveform))
@@ -179,13 +185,13 @@ def tilt(waveform: Tensor, generator: torch.Generator, *, db_per_octave: float) 
 
 
 def requantize(waveform: Tensor, generator: torch.Generator, *, bits: int) -> Tensor:
-    """Round samples to so many bits of full scale."""
+    """Round samples to a number of bits, relative to full scale."""
     steps = 2.0 ** (bits - 1)
     return (waveform * steps).round().clamp(-steps, steps - 1) / steps
 
 
 def encode(waveform: Tensor, generator: torch.Generator, *, container: str, subtype: str) -> Tensor:
-    """Encode with a codec of libsndfile, lossy ones at their lowest quality, and decode."""
+    """Encode with a codec of libsndfile, at its lowest quality if lossy, and decode."""
     file = io.BytesIO()
     lossy = {"compression_level": 0.99} if container in ("OGG", "MP3") else {}
     with soundfile.SoundFile(
@@ -214,14 +220,14 @@ def change_tempo(waveform: Tensor, generator: torch.Generator, *, percent: float
 
 
 def change_level(waveform: Tensor, generator: torch.Generator, *, gain_db: float) -> Tensor:
-    """Change the level, then round to 16 bits as a recorder does."""
+    """Change the level, then round to 16 bits like a recorder."""
     return requantize(waveform * 10 ** (gain_db / 20), generator, bits=16)
 
 
 def step_level(waveform: Tensor, generator: torch.Generator, *, gain_db: float) -> Tensor:
-    """Change the level halfway, at the quietest moment near the middle.
+    """Change the level at the quietest moment near the middle.
 
-    The quieter part is lowered, so nothing becomes louder than it was.
+    One part is lowered and none is raised: the second if ``gain_db`` is negative, else the first.
     """
     middle = find_gap(waveform)
     stepped = waveform.clone()
@@ -231,7 +237,7 @@ def step_level(waveform: Tensor, generator: torch.Generator, *, gain_db: float) 
 
 
 def drop_packets(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
-    """Replace so many per cent of all packets of 20 ms by zeros."""
+    """Replace a share of the 20 ms packets by zeros."""
     num_packets = -(-len(waveform) // 160)
     kept_S = (torch.rand(num_packets, generator=generator) >= percent / 100).repeat_interleave(160)
     return waveform * kept_S[: len(waveform)]
@@ -240,7 +246,7 @@ def drop_packets(waveform: Tensor, generator: torch.Generator, *, percent: float
 def pad(
     waveform: Tensor, generator: torch.Generator, *, seconds: float, noise_db: float | None = None
 ) -> Tensor:
-    """Put digital silence, or white noise at a level in dB full scale, before and after."""
+    """Add digital silence, or white noise at ``noise_db`` (dB full scale), before and after."""
     length = round(seconds * SAMPLE_RATE)
     edges_2S = torch.zeros(2, length)
     if noise_db is not None:
@@ -251,10 +257,13 @@ def pad(
 def insert_pause(
     waveform: Tensor, generator: torch.Generator, *, seconds: float, room: bool
 ) -> Tensor:
-    """Put a pause where the recording is quietest near its middle.
+    """Insert a pause at the quietest moment near the middle of the recording.
 
     Args:
-        room: fill it with the recording's own background, not with digital silence.
+        waveform: (samples,).
+        generator: source of randomness for the background.
+        seconds: length of the pause.
+        room: fill the pause with the recording's own background instead of digital silence.
     """
     middle = find_gap(waveform)
     length = round(seconds * SAMPLE_RATE)
@@ -263,13 +272,13 @@ def insert_pause(
 
 
 def play_twice(waveform: Tensor, generator: torch.Generator, *, seconds: float) -> Tensor:
-    """Say all twice, with the recording's own background for so long between."""
+    """Repeat the recording after ``seconds`` of its own background."""
     room = draw_room(waveform, round(seconds * SAMPLE_RATE), generator)
     return torch.cat([waveform, room, waveform])
 
 
 def find_gap(waveform: Tensor) -> int:
-    """Return the sample, in the middle half, around which 0.14 s are quietest."""
+    """Return the sample in the middle half around which 0.14 s are quietest."""
     power_T = frame_power(waveform)
     if len(power_T) < 14:
         return len(waveform) // 2
@@ -281,8 +290,8 @@ def find_gap(waveform: Tensor) -> int:
 def draw_room(waveform: Tensor, num_samples: int, generator: torch.Generator) -> Tensor:
     """Return (samples,) of noise with the level and spectrum of a recording's background.
 
-    The background is the quietest 0.26 s. Its spectrum with random phases, again and again, with
-    half of each piece over the next, is noise that does not repeat.
+    The background is the quietest 0.26 s. Pieces with its magnitude spectrum and random phases are
+    overlapped by half and added, which gives noise that does not repeat.
     """
     if len(waveform) < _ROOM_SAMPLES:
         return torch.zeros(num_samples)
@@ -302,23 +311,23 @@ def draw_room(waveform: Tensor, num_samples: int, generator: torch.Generator) ->
 
 
 def shift_pitch(waveform: Tensor, generator: torch.Generator, *, semitones: float) -> Tensor:
-    """Change pitch and formants but not the length: other speed, then the old tempo."""
+    """Change pitch and formants but not the length: change the speed, then restore the tempo."""
     percent = round(100 * 2 ** (semitones / 12))
     changed = change_speed(waveform, generator, percent=percent)
     return change_tempo(changed, generator, percent=10000 / percent)
 
 
 def flutter(waveform: Tensor, generator: torch.Generator, *, percent: float) -> Tensor:
-    """Let the speed vary by so much around 100 %, five times a second, as a worn tape does."""
+    """Vary the speed around 100 % five times a second, like a worn tape."""
     if len(waveform) < 2:
         return waveform
-    place_S = torch.arange(len(waveform), dtype=torch.float64)
+    index_S = torch.arange(len(waveform), dtype=torch.float64)
     swing_s = percent / 100 / (2 * math.pi * 5)
     phase = 2 * math.pi * torch.rand((), generator=generator).item()
-    place_S += swing_s * SAMPLE_RATE * torch.sin(2 * math.pi * 5 * place_S / SAMPLE_RATE + phase)
-    place_S = place_S.clamp(0, len(waveform) - 1.001)
-    left_S = place_S.long()
-    return torch.lerp(waveform[left_S], waveform[left_S + 1], (place_S - left_S).float())
+    index_S += swing_s * SAMPLE_RATE * torch.sin(2 * math.pi * 5 * index_S / SAMPLE_RATE + phase)
+    index_S = index_S.clamp(0, len(waveform) - 1.001)
+    left_S = index_S.long()
+    return torch.lerp(waveform[left_S], waveform[left_S + 1], (index_S - left_S).float())
 
 
 def add_echo(waveform: Tensor, generator: torch.Generator, *, seconds: float) -> Tensor:
@@ -328,7 +337,7 @@ def add_echo(waveform: Tensor, generator: torch.Generator, *, seconds: float) ->
 
 
 def fade(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> Tensor:
-    """Let the level fall by up to 20 dB and recover, as over a poor radio link."""
+    """Lower the level periodically by up to 20 dB, as over a poor radio link."""
     time_S = torch.arange(len(waveform)) / SAMPLE_RATE
     phase = 2 * math.pi * torch.rand((), generator=generator).item()
     depth_db_S = 10 * (1 - torch.cos(2 * math.pi * per_second * time_S + phase))
@@ -336,7 +345,7 @@ def fade(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> 
 
 
 def control_gain(waveform: Tensor, generator: torch.Generator, *, most_db: float) -> Tensor:
-    """Bring every 0.3 s to the level of the loudest, by at most so much: pauses become loud."""
+    """Amplify every 0.3 s to the level of the loudest, by at most ``most_db``."""
     power_T = frame_power(waveform).float()
     if len(power_T) < 2:
         return waveform
@@ -348,7 +357,7 @@ def control_gain(waveform: Tensor, generator: torch.Generator, *, most_db: float
 
 
 def denoise(waveform: Tensor, generator: torch.Generator, *, snr_db: float) -> Tensor:
-    """Add white noise, then zero each frequency where it is weak: what is left tinkles."""
+    """Add white noise, then apply a noise gate per frequency, which leaves musical noise."""
     noisy = mix(waveform, torch.randn(len(waveform), generator=generator), snr_db)
     window = torch.hann_window(256)
     spectrum_FT = _transform(noisy, window, 64)
@@ -364,7 +373,7 @@ def add_offset(waveform: Tensor, generator: torch.Generator, *, offset: float) -
 
 
 def _transform(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Return the short-time Fourier transform; padding with zeros allows any length."""
+    """Return the short-time Fourier transform; zero padding allows any length."""
     size = len(window)
     return torch.stft(waveform, size, hop, window=window, pad_mode="constant", return_complex=True)
 
@@ -377,7 +386,7 @@ Entry = tuple[str, str, Change]
 
 
 def _similar() -> Iterator[Entry]:
-    """Yield kind, setting and change of what ``augment_scenes`` has a counterpart for."""
+    """Yield kind, setting and change of conditions similar to effects of ``augment_scenes``."""
     make = functools.partial
     for rt60_s in (0.4, 1.0):
         yield "reverberation", f"{rt60_s:g} s", make(reverberate, rt60_s=rt60_s)
@@ -410,7 +419,7 @@ def _similar() -> Iterator[Entry]:
 
 
 def _other() -> Iterator[Entry]:
-    """Yield kind, setting and change of what no augmentation is like."""
+    """Yield kind, setting and change of conditions without a similar augmentation."""
     make = functools.partial
     for name, container, subtype in (
         ("mu-law", "WAV", "ULAW"),
@@ -419,7 +428,7 @@ def _other() -> Iterator[Entry]:
         ("opus", "OGG", "OPUS"),
         ("mp3", "MP3", "MPEG_LAYER_III"),
     ):
-        if soundfile.check_format(container, subtype):  # an older libsndfile lacks some
+        if soundfile.check_format(container, subtype):  # older versions of libsndfile lack some
             yield "codec", name, make(encode, container=container, subtype=subtype)
     for percent in (75, 130):
         yield "tempo", f"{percent} %", make(change_tempo, percent=percent)

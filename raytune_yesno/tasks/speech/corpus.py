@@ -1,6 +1,6 @@
-"""A corpus: recordings whose names are their transcripts, `0_1_1` for no, yes, yes.
+"""A corpus: recordings whose names are their transcripts, ``0_1_1`` for no, yes, yes.
 
-There are no word boundaries. :mod:`raytune_yesno.tasks.speech.load` says where corpora come from.
+A transcript has no word boundaries. :mod:`raytune_yesno.tasks.speech.load` lists the sources.
 """
 
 import hashlib
@@ -19,20 +19,30 @@ from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 @dataclass(frozen=True, eq=False)
 class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
-    """Hold recordings and their words; items are those of `torchaudio.datasets.YESNO`.
+    """Recordings and their words, with the items of ``torchaudio.datasets.YESNO``.
 
-    The samples lie in one read-only array, so that a pickled corpus is one buffer that processes
-    on a machine can share.
+    All samples are in one read-only array, so that a pickled corpus is one buffer that the
+    processes of a node can share.
+
+    Attributes:
+        names: file names without suffix, sorted.
+        samples: all recordings end to end, in [-1, 1].
+        offsets: recording n is ``samples[offsets[n]:offsets[n + 1]]``.
+        labels: words of each recording: 1 yes, 0 no.
+        sample_rate: Hz.
+        source: where the recordings were read from, for people.
+        fingerprint: digest of names, labels and samples, 16 hexadecimal digits.
+        notes: changes that made the recordings usable, for people.
     """
 
-    names: tuple[str, ...]  # file names without suffix, sorted
-    samples: npt.NDArray[np.float32]  # all recordings end to end, in [-1, 1]
-    offsets: npt.NDArray[np.int64]  # recording n is samples[offsets[n]:offsets[n + 1]]
-    labels: tuple[tuple[int, ...], ...]  # 1 yes, 0 no
+    names: tuple[str, ...]
+    samples: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    labels: tuple[tuple[int, ...], ...]
     sample_rate: int
-    source: str  # where it came from, for people
-    fingerprint: str  # of names, labels and samples: 16 hexadecimal digits
-    notes: tuple[str, ...] = ()  # what was done to make the recordings usable
+    source: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,6 +53,7 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
 
     @property
     def num_words(self) -> int:
+        """Number of words in all recordings."""
         return sum(map(len, self.labels))
 
     def waveform(self, n: int) -> npt.NDArray[np.float32]:
@@ -56,7 +67,16 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
 def build_corpus(
     waveforms: Mapping[str, npt.NDArray[np.float32]], *, source: str, notes: tuple[str, ...] = ()
 ) -> Corpus:
-    """Make a corpus of waveforms at 8 kHz, each under the name that spells its words."""
+    """Build a corpus.
+
+    Args:
+        waveforms: (samples,) waveforms at 8 kHz by name; a name spells the words.
+        source: where the recordings were read from, for people.
+        notes: changes that made the recordings usable, for people.
+
+    Raises:
+        ValueError: a name spells no words.
+    """
     names = tuple(sorted(waveforms))
     labels = tuple(parse_labels(name) for name in names)
     digest = hashlib.sha256()
@@ -71,9 +91,10 @@ def build_corpus(
 
 
 def parse_labels(name: str) -> tuple[int, ...]:
-    """Return the words that a file name without suffix spells, 1 for yes and 0 for no.
+    """Return the words that a file name without suffix spells: 1 yes, 0 no.
 
-    Raise ValueError where it spells none.
+    Raises:
+        ValueError: the name spells no words.
     """
     if not re.fullmatch(r"[01](_[01])*", name):
         raise ValueError("its name must be its words, 0 (no) and 1 (yes), joined by underscores")
@@ -82,7 +103,7 @@ def parse_labels(name: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Split:
-    """Hold the positions of a corpus's recordings in three parts that share none."""
+    """Indices of the recordings in three disjoint parts of a corpus."""
 
     train: tuple[int, ...]
     valid: tuple[int, ...]
@@ -90,12 +111,20 @@ class Split:
 
 
 def split_corpus(corpus: Corpus | int, *, seed: int, swap_halves: bool = False) -> Split:
-    """Split a corpus (or as many recordings) into halves, and the first into train and valid.
+    """Split a corpus into training, validation and test parts.
 
-    As lhotse and icefall split YESNO: of the sorted names the even positions are for training and
-    the odd ones for the test; `swap_halves` exchanges the two. A fifth of the training half, at
-    least one recording, becomes the validation part: those whose hashed position and seed come
-    first, which is the same everywhere. Raise InputError where a part would be empty.
+    As in lhotse and icefall, the recordings with an even index in the sorted names are for
+    training and those with an odd one for the test. A fifth of the training half, at least one
+    recording, becomes the validation part. It is chosen by hashes of seed and index, which are the
+    same on every machine.
+
+    Args:
+        corpus: the corpus, or its number of recordings.
+        seed: seed for the choice of the validation part.
+        swap_halves: train on the odd half and test on the even one.
+
+    Raises:
+        InputError: a part would be empty.
     """
     size = corpus if isinstance(corpus, int) else len(corpus)
     halves = tuple(range(0, size, 2)), tuple(range(1, size, 2))

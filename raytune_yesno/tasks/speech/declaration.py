@@ -1,4 +1,4 @@
-"""What the engine knows of the recogniser before anything is trained."""
+"""The declaration of the speech task: settings, metrics and data, without importing torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class SpeechTask:
-    """What the engine knows of the recogniser before it trains; read without importing torch."""
+    """The parts of the speech task that the engine needs before training.
+
+    This module does not import torch. :class:`raytune_yesno.tasks.speech.task.YesNo` trains.
+    """
 
     implementation = "raytune_yesno.tasks.speech.task:YesNo"
     metrics: ClassVar[Sequence[Metric]] = METRICS
@@ -32,7 +35,7 @@ class SpeechTask:
 
     @staticmethod
     def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the network of a config that names none but has settings of only one."""
+        """Return the network that network-specific settings imply, if any."""
         if "channels" in changes or "kernel_size" in changes:
             return {"model": "cnn"}
         return {"model": "mlp"} if "hidden_layers" in changes else {}
@@ -45,7 +48,7 @@ class SpeechTask:
         skip_bad: bool = False,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> "Corpus":
-        """Read the corpus that ``source`` names, and see that each part has a recording."""
+        """Read the corpus that ``source`` names and check that no part of it is empty."""
         from raytune_yesno.tasks.speech.corpus import split_corpus
         from raytune_yesno.tasks.speech.load import load_corpus
 
@@ -55,7 +58,7 @@ class SpeechTask:
 
     @staticmethod
     def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
-        """Return a line on each thing that few recordings make uncertain."""
+        """Return a warning for each part of the corpus that is too small for reliable results."""
         from raytune_yesno.tasks.speech.corpus import split_corpus
 
         split = split_corpus(data, seed=config.seed, swap_halves=config.swap_halves)
@@ -64,18 +67,19 @@ class SpeechTask:
         fewest = min(map(spoken.count, range(2)))
         if fewest < FEW_WORDS:
             lines.append(
-                f"few recordings: a word occurs {fewest} times in the {len(split.train)} to train "
-                f"on; with fewer than {FEW_WORDS} expect several percent of errors; record more"
+                f"few recordings: a word occurs {fewest} times in the {len(split.train)} training "
+                f"recordings; with fewer than {FEW_WORDS} expect several percent of errors; record "
+                "more"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(
-                f"few recordings: {len(split.valid)} to validate on; validation figures are rough"
+                f"few recordings: {len(split.valid)} for validation; validation figures are rough"
             )
         return lines
 
     @staticmethod
     def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:
-        """Return the word errors on the test part."""
+        """Return the word errors of a checkpoint on the test part."""
         from raytune_yesno.tasks.speech.evaluation import evaluate
         from raytune_yesno.tasks.speech.recognizer import Recognizer
 
@@ -83,12 +87,12 @@ class SpeechTask:
 
     @staticmethod
     def describe_test(figures: Mapping[str, Any]) -> str:
-        """Return the word error rate and its 95 % interval in a line."""
+        """Return one line with the word error rate and its 95 % interval."""
         wrong = sum(int(figures[kind]) for kind in ("substitutions", "insertions", "deletions"))
         words = int(figures["words"])
         text = f"word error rate {figures['wer']:.2%}: {wrong} of {words} words"
         interval = figures.get("wer_interval")
-        if not interval and 0 < words >= wrong:  # an older version's
+        if not interval and 0 < words >= wrong:  # figures of an older version
             from scipy.stats import binomtest
 
             interval = binomtest(wrong, words).proportion_ci(method="wilson")

@@ -1,4 +1,4 @@
-"""From log-probabilities to words, and from words to errors.
+"""Decoding of log-probabilities to words, and counting of word errors.
 
 Axes in names: C classes (0 blank, 1 no, 2 yes), P window positions.
 """
@@ -11,7 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Word:
-    """One decoded word: its label (1 yes, 0 no), first and last position, mean probability."""
+    """One decoded word.
+
+    Attributes:
+        label: 1 yes, 0 no.
+        first: first window position.
+        last: last window position.
+        confidence: mean probability over the positions, or its calibrated value.
+    """
 
     label: int
     first: int
@@ -20,9 +27,13 @@ class Word:
 
 
 def greedy_decode(logp_PC: Tensor) -> list[Word]:
-    """Read the best CTC path: collapse repeats, drop blanks.
+    """Decode the best CTC path: collapse repeats, then drop blanks.
 
-    Graves et al. (2006), "Connectionist temporal classification", section 3.2, best path decoding.
+    This is best path decoding (Graves et al., "Connectionist temporal classification", 2006,
+    section 3.2).
+
+    Args:
+        logp_PC: (P, C) log-probabilities.
     """
     best_P = logp_PC.argmax(-1).tolist()
     words: list[Word] = []
@@ -39,7 +50,7 @@ def greedy_decode(logp_PC: Tensor) -> list[Word]:
 
 @dataclass(frozen=True)
 class ErrorCount:
-    """Word errors against a reference; adds up over recordings."""
+    """Word errors against a reference. Counts of several recordings can be added."""
 
     words: int = 0
     substitutions: int = 0
@@ -56,6 +67,7 @@ class ErrorCount:
 
     @property
     def errors(self) -> int:
+        """Total number of errors."""
         return self.substitutions + self.insertions + self.deletions
 
     @property
@@ -65,7 +77,7 @@ class ErrorCount:
 
 
 def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCount:
-    """Align two word sequences with the fewest edits (Levenshtein, 1966) and count them by kind."""
+    """Count the word errors of a hypothesis by kind, with the fewest edits (Levenshtein, 1966)."""
     pairs = align_words(reference, hypothesis)
     return ErrorCount(
         len(reference),
@@ -78,7 +90,7 @@ def count_errors(reference: Sequence[int], hypothesis: Sequence[int]) -> ErrorCo
 
 
 def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[bool]:
-    """Return for each word of the hypothesis whether the alignment calls it right."""
+    """Return for each word of the hypothesis whether it is right in the alignment."""
     correct = [False] * len(hypothesis)
     for i, j in align_words(reference, hypothesis):
         if i is not None and j is not None:
@@ -89,14 +101,14 @@ def match_words(reference: Sequence[int], hypothesis: Sequence[int]) -> list[boo
 def align_words(
     reference: Sequence[int], hypothesis: Sequence[int]
 ) -> list[tuple[int | None, int | None]]:
-    """Align two word sequences with the fewest edits; of equals, with the most substitutions.
+    """Align two word sequences with the fewest edits. Ties go to the most substitutions.
 
     Returns:
-        Pairs of positions in the two, in order. A deletion has no position in the hypothesis, an
-        insertion none in the reference.
+        Pairs of indices into reference and hypothesis, in order. The index is None in the
+        hypothesis for a deletion, and in the reference for an insertion.
     """
     columns = len(hypothesis) + 1
-    # edits[i][j]: the fewest from reference[:i] to hypothesis[:j]
+    # edits[i][j]: fewest edits from reference[:i] to hypothesis[:j]
     edits = [list(range(columns))]
     for i, expected in enumerate(reference, start=1):
         row = [i]

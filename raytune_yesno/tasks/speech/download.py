@@ -1,4 +1,4 @@
-"""Find the YESNO corpus, or download it: resumed, verified, and unpacked without trust."""
+"""Find the YESNO corpus or download it, with resume, checksum and safe unpacking."""
 
 import contextlib
 import gzip
@@ -17,30 +17,33 @@ from pathlib import Path, PurePosixPath
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
 
-Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
+Progress = Callable[[int, int | None], None]
+"""Called with the number of bytes so far and the total, None if unknown."""
 
 URL = "http://www.openslr.org/resources/1/waves_yesno.tar.gz"
 CHECKSUM = "c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73"  # SHA-256
 
-# YESNO is 4.7 MB packed, 6 MB unpacked, in about 65 entries.
+# YESNO has 4.7 MB packed and 6 MB unpacked, in about 65 entries.
 MAX_ARCHIVE_BYTES = 50_000_000
 MAX_UNPACKED_BYTES = 100_000_000
 MAX_ENTRIES = 1000
 TIMEOUT_S = 20.0  # for connecting and for each read
-ATTEMPTS = 3  # each goes on where the last one broke off
+ATTEMPTS = 3  # each resumes where the last one stopped
 BLOCK_BYTES = 1 << 16
 
 
 def find_yesno(progress: Progress | None = None) -> Path:
-    """Return the folder of the YESNO corpus; download it where there is none.
+    """Return the folder of the YESNO corpus; download it if necessary.
 
-    It is $YESNO_ROOT, else the user's cache. Raise InputError where $YESNO_ROOT points at nothing
-    or the download fails.
+    The folder is ``$YESNO_ROOT``, else the user's cache.
+
+    Raises:
+        InputError: ``$YESNO_ROOT`` does not exist, or the download fails.
     """
     root = os.environ.get("YESNO_ROOT")
     if root:
         if not Path(root).expanduser().is_dir():
-            raise InputError(f"YESNO_ROOT points at {root}, and there is no such folder")
+            raise InputError(f"YESNO_ROOT points at {root}, which is not a folder; correct it")
         return Path(root).expanduser()
     folder = cache_folder()
     if not (folder / FOLDER).is_dir():
@@ -48,14 +51,14 @@ def find_yesno(progress: Progress | None = None) -> Path:
             fetch(folder, URL, CHECKSUM, progress)
         except InputError as error:
             raise InputError(
-                f"no YESNO corpus here: {error}; fetch it where there is a network and point "
-                "YESNO_ROOT at its folder, or use the built-in corpus: --data synthetic"
+                f"no YESNO corpus here: {error}; download it on a machine with network access and "
+                "point YESNO_ROOT at its folder, or use the built-in corpus: --data synthetic"
             ) from error
     return folder
 
 
 def cache_folder() -> Path:
-    """Return the folder in the user's cache that a download goes to."""
+    """Return the download folder in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "raytune-yesno"
 
@@ -66,20 +69,31 @@ def fetch(
     checksum: str = CHECKSUM,
     progress: Progress | None = None,
 ) -> bool:
-    """Download the corpus into `folder`/waves_yesno; return False if a good one is there already.
+    """Download the corpus into ``folder/waves_yesno``.
 
-    An archive that lies in `folder` already is used instead of the network. `progress` hears
-    (bytes so far, bytes in all or None). The corpus appears whole or not at all; a download that
-    breaks off stays as a `.part` file and the next one goes on with it. Raise InputError.
+    An archive in ``folder`` is used instead of the network. The corpus is complete or absent. An
+    interrupted download stays as a ``.part`` file, from which the next one resumes.
+
+    Args:
+        folder: folder for the corpus; created if missing.
+        url: URL of the archive.
+        checksum: SHA-256 of the archive.
+        progress: called with the number of bytes so far and the total.
+
+    Returns:
+        False if the corpus was there already.
+
+    Raises:
+        InputError: the corpus in ``folder`` is damaged, or the download or unpacking fails.
     """
     folder = Path(folder).expanduser()
     target, archive = folder / FOLDER, folder / f"{FOLDER}.tar.gz"
     if target.exists():
         _, problems = check_folder(target)
         if problems:
-            raise InputError(f"{target} is damaged ({problems[0]}): remove it to download anew")
+            raise InputError(f"{target} is damaged ({problems[0]}): remove it to download it again")
         return False
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if archive.exists():
@@ -91,8 +105,8 @@ def fetch(
             _extract(part, target)
             part.unlink()
     except (OSError, InputError) as error:
-        with contextlib.suppress(OSError):  # what was downloaded so far stays, and its folder
-            for path in made:
+        with contextlib.suppress(OSError):  # a folder with a partial download is not empty: stays
+            for path in created:
                 path.rmdir()
         if isinstance(error, InputError):
             raise
@@ -101,34 +115,34 @@ def fetch(
 
 
 def _download(url: str, part: Path, checksum: str, progress: Progress | None) -> None:
-    """Bring `part` to the whole of what the URL holds; raise InputError if it is not that."""
+    """Complete the partial download ``part``; raise InputError if that or the checksum fails."""
     resumed = part.exists()
     for _ in range(ATTEMPTS):
         if _transfer(url, part, progress):
             break
     else:
         size = part.stat().st_size if part.exists() else 0
-        raise InputError(f"{url}: broke off after {size} bytes; run again to go on from there")
+        raise InputError(f"{url}: stopped after {size} bytes; run the command again to resume")
     try:
         _verify(part, checksum)
     except InputError as error:
         part.unlink()
         if not resumed:
             raise InputError(f"{url}: {error}") from error
-        _download(url, part, checksum, progress)  # what lay there was of something else
+        _download(url, part, checksum, progress)  # the partial file was of another archive
 
 
 def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
-    """Add to `part` what it lacks; return whether the transfer came to its end."""
+    """Append the missing bytes to ``part``; return whether the transfer is complete."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        # The URL is the program's own.
+        # The URL is a constant of this module.
         request = urllib.request.Request(url, headers=headers)  # noqa: S310
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # nothing lies behind `have`: whole, or too long
+        if error.code == 416 and have:  # no bytes after `have`: the file is complete or too long
             return True
         raise InputError(f"{url}: {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -137,9 +151,9 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
     with response:
         resumed = response.status == 206
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            part.unlink()  # not the range that was asked for: begin anew
+            part.unlink()  # not the requested range: restart
             return False
-        done = have if resumed else 0  # a server that knows no ranges sends all of it
+        done = have if resumed else 0  # a server without range requests sends the whole file
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         with part.open("ab" if resumed else "wb") as file:
@@ -157,17 +171,18 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
 
 
 def _verify(archive: Path, checksum: str) -> None:
-    """Raise InputError unless the file's SHA-256 is `checksum`."""
+    """Raise InputError unless the file's SHA-256 is ``checksum``."""
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != checksum:
         raise InputError(f"{archive.name} has the wrong checksum: {digest}, not {checksum}")
 
 
 def _extract(archive: Path, target: Path) -> None:
-    """Unpack the archive's folder as `target`, all of it at once.
+    """Unpack the archive's folder as ``target``, completely or not at all.
 
-    Only folders and plain files with a path inside the archive are taken; raise InputError at
-    anything else, at a damaged archive, and at one over the limits.
+    Raises:
+        InputError: the archive is damaged, exceeds the limits, or has an entry that is not a
+            folder or plain file inside it.
     """
     try:
         with gzip.open(archive) as file:
@@ -192,7 +207,7 @@ def _extract(archive: Path, target: Path) -> None:
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write one entry below `folder`, by its bytes alone: no owner, mode or link of its own."""
+    """Write one entry below ``folder``. Owner, mode and links are ignored."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
         raise InputError(f"the archive's entry {member.name!r} leaves its folder")

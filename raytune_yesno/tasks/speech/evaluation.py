@@ -1,14 +1,14 @@
-"""What ``evaluate`` measures: errors in many conditions, false alarms, calibration and cost.
+"""Measurements of ``evaluate``: word errors by condition, false alarms, calibration and cost.
 
-Every figure has a 95 % interval. Conditions are in three groups, by what the checkpoint's config
-says of its training:
+Error rates, false alarms and calibration errors have 95 % intervals. Conditions are in three
+groups, which depend on the settings of the checkpoint's training:
 
 ``noise``
     white, pink and babble noise, which training or validation uses;
 ``similar``
-    other conditions of a kind that training augmented with, from generators of its own;
+    other conditions similar to an augmentation of training, from other generators;
 ``unseen``
-    what training knows nothing like.
+    conditions without a similar augmentation in training.
 """
 
 import os
@@ -45,28 +45,29 @@ Report = Callable[[int, int], None]
 
 GROUPS = ("noise", "similar", "unseen")
 WORDLESS = ("silence", *NOISES, *SOUNDS)
-WORDLESS_RMS = 0.05  # of full scale: -26 dB, as speech of usual level
+WORDLESS_RMS = 0.05  # of full scale: -26 dB, the usual level of speech
 WORDLESS_PIECE_S = 60
 BINS = 10
 _RESAMPLES = 1000
-_COST_S = 30  # seconds of sound whose reading is timed
+_COST_S = 30  # seconds of sound in a timed run
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was said in a recording and what was heard, with words below the threshold."""
+    """Reference and recognised words of a recording, including words below the threshold."""
 
     reference: tuple[int, ...]
     heard: tuple[Word, ...]
 
     def count(self, min_confidence: float) -> ErrorCount:
+        """Count the word errors among words of at least ``min_confidence``."""
         accepted = [word.label for word in self.heard if word.confidence >= min_confidence]
         return count_errors(self.reference, accepted)
 
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """Readings in one condition, and what training knows of it."""
+    """Readings in one condition, its group, and the related settings of training."""
 
     kind: str
     setting: str
@@ -76,15 +77,18 @@ class ConditionResult:
 
 
 def evaluate(recognizer: Recognizer, corpus: "Corpus", part: str) -> dict[str, Any]:
-    """Return the word errors on a part of a corpus: ``train``, ``valid``, ``test`` or ``all``.
+    """Return the word errors on a part of a corpus.
 
-    The split is the checkpoint's: the same seed and halves as in its training.
+    Args:
+        recognizer: the recogniser; its checkpoint determines the split, as in training.
+        corpus: the corpus.
+        part: ``train``, ``valid``, ``test`` or ``all``.
     """
     return summarize(read_part(recognizer, corpus, part), recognizer.min_confidence)
 
 
 def read_part(recognizer: Recognizer, corpus: "Corpus", part: str) -> list[Reading]:
-    """Read the recordings of a part of a corpus as they are."""
+    """Recognise the unchanged recordings of a part of a corpus."""
     return [
         Reading(corpus.labels[position], tuple(recognizer.listen(corpus[position][0])))
         for position in select_part(recognizer.checkpoint, corpus, part)
@@ -92,7 +96,7 @@ def read_part(recognizer: Recognizer, corpus: "Corpus", part: str) -> list[Readi
 
 
 def summarize(readings: Sequence[Reading], min_confidence: float) -> dict[str, Any]:
-    """Return the word errors of readings: rate, interval and counts."""
+    """Return the word error rate of readings, its 95 % interval and the counts."""
     return _describe([reading.count(min_confidence) for reading in readings])
 
 
@@ -109,9 +113,11 @@ def _describe(counts: Sequence[ErrorCount]) -> dict[str, Any]:
 
 
 def select_conditions(names: str) -> list[Condition | UnseenCondition]:
-    """Return the conditions of comma-separated names: groups, kinds, or kinds with a setting.
+    """Return the conditions that a comma-separated list names.
 
-    ``all`` are all, ``none`` is none, ``noise`` is the noise of training, ``new`` all others.
+    Args:
+        names: each one a kind, a kind with a setting, or a group: ``all``, ``none``, ``noise`` for
+            the noise of training, ``new`` for all other conditions.
 
     Raises:
         InputError: a name is unknown.
@@ -138,10 +144,16 @@ def measure_conditions(
     conditions: Sequence[Condition | UnseenCondition],
     on_condition: Report = lambda done, total: None,
 ) -> list[ConditionResult]:
-    """Read a part of a corpus in each condition; a recording's change depends on names alone.
+    """Recognise a part of a corpus in each condition.
+
+    The change of a recording depends only on the names of the condition and the recording.
 
     Args:
-        on_condition: called with the number of conditions done, and of all.
+        recognizer: the recogniser.
+        corpus: the corpus.
+        part: ``train``, ``valid``, ``test`` or ``all``.
+        conditions: the conditions, in the order of the results.
+        on_condition: called with the number of finished conditions and the total.
     """
     config = recognizer.checkpoint.config
     positions = select_part(recognizer.checkpoint, corpus, part)
@@ -203,10 +215,10 @@ def describe_noise(
 def describe_groups(
     results: Iterable[ConditionResult], min_confidence: float
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures over all words of each group of conditions.
+    """Return the word errors of each group of conditions.
 
-    A recording's errors in all conditions of a group count as one recording's for the interval:
-    they are of the same voice and the same words.
+    For the interval, the errors of a recording in all conditions of a group count as those of one
+    recording: voice and words are the same.
     """
     counts: dict[str, list[list[ErrorCount]]] = {}
     for result in results:
@@ -220,11 +232,12 @@ def describe_groups(
 
 
 def measure_calibration(readings: Iterable[Reading]) -> dict[str, Any]:
-    """Return how far confidence is from the share of words that are right.
+    """Return the expected calibration error, its 95 % interval and its bins.
 
     The expected calibration error (Guo et al., "On calibration of modern neural networks", 2017)
-    is the mean distance between the two in ten bins of equal width, by words. All words that were
-    heard count, those below a threshold, too. The interval is a bootstrap's over recordings.
+    is the mean distance, weighted by words, between confidence and the share of right words in ten
+    bins of equal width. Words below the threshold count too. The interval is a bootstrap over
+    recordings.
     """
     samples = [
         (
@@ -233,7 +246,7 @@ def measure_calibration(readings: Iterable[Reading]) -> dict[str, Any]:
         )
         for reading in readings
     ]
-    # Sums of confidences and of right words by recording and bin.
+    # Sums by recording and bin: words, confidences, right words.
     sums_N3K = np.zeros((len(samples), 3, BINS))
     for row, (confidences, correct) in enumerate(samples):
         bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
@@ -269,7 +282,7 @@ def measure_calibration(readings: Iterable[Reading]) -> dict[str, Any]:
 
 
 def measure_rejection(readings: Iterable[Reading], min_confidence: float) -> dict[str, Any]:
-    """Return what a threshold rejects: words that were heard right, and wrong."""
+    """Return the numbers of right and of wrong words that a threshold rejects."""
     right = wrong = 0
     for reading in readings:
         marks = match_words(reading.reference, [word.label for word in reading.heard])
@@ -282,11 +295,12 @@ def measure_rejection(readings: Iterable[Reading], min_confidence: float) -> dic
 def measure_wordless(
     recognizer: Recognizer, seconds: float, on_sound: Report = lambda done, total: None
 ) -> dict[str, Any]:
-    """Return the false alarms per hour on generated sound without a word.
+    """Return the false alarms per hour on generated sounds without words.
 
     Args:
-        seconds: of each sound. Sounds have an RMS of 0.05 of full scale.
-        on_sound: called with the number of sounds done, and of all.
+        recognizer: the recogniser.
+        seconds: length of each sound. The RMS is 0.05 of full scale.
+        on_sound: called with the number of finished sounds and the total.
     """
 
     def count(kind: str) -> int:
@@ -305,10 +319,12 @@ def measure_wordless(
 
 
 def build_wordless(kind: str, num_samples: int, number: int = 0) -> Tensor:
-    """Return (samples,) of one of :data:`WORDLESS` with an RMS of 0.05 of full scale.
+    """Return (samples,) of a sound without words, with an RMS of 0.05 of full scale.
 
     Args:
-        number: which of many that differ.
+        kind: one of :data:`WORDLESS`.
+        num_samples: length, at 8 kHz.
+        number: number of the random stream; different numbers give different sounds.
     """
     generator = build_torch_generator("wordless", kind, number)
     if kind == "silence":
@@ -319,7 +335,7 @@ def build_wordless(kind: str, num_samples: int, number: int = 0) -> Tensor:
 
 
 def alarm_rate(alarms: int, seconds: float) -> dict[str, Any]:
-    """Return alarms per hour, with the exact interval of a Poisson process (Garwood, 1936)."""
+    """Return alarms per hour with the exact 95 % interval of a Poisson process (Garwood, 1936)."""
     hours = seconds / 3600
     low = chi2.ppf(0.025, 2 * alarms) / 2 if alarms else 0.0
     high = chi2.ppf(0.975, 2 * alarms + 2) / 2
@@ -332,10 +348,10 @@ def alarm_rate(alarms: int, seconds: float) -> dict[str, Any]:
 
 
 def measure_cost(recognizer: Recognizer) -> dict[str, Any]:
-    """Return what reading costs: parameters, multiply-adds per second of sound, real-time factor.
+    """Return the cost of recognition: parameters, multiply-adds per second, real-time factor.
 
-    The real-time factor is the time that one core takes for features, network and decoding,
-    divided by the time that the sound lasts: the median of five readings of 30 s.
+    The real-time factor is the time of one core for features, network and decoding divided by the
+    length of the sound. It is the median of five runs on 30 s.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -363,11 +379,11 @@ def measure_cost(recognizer: Recognizer) -> dict[str, Any]:
 def wer_interval(counts: Sequence[ErrorCount]) -> Interval:
     """Return a 95 % interval of the word error rate over recordings.
 
-    It is the wider, on each side, of two: the percentile bootstrap over recordings, whose errors
-    come together, and Wilson's over words, which holds where there are few errors or none. In
-    simulations with 30 recordings of 8 words, rates of 0.4 to 40 % and correlations up to 0.3
-    within a recording, it covers the truth in 89 to 100 % of cases; the bootstrap alone
-    in 79 to 100 %, Wilson's alone in 72 to 98 %.
+    Each bound is the wider one of two intervals. The percentile bootstrap over recordings allows
+    for correlated errors within a recording. Wilson's interval over words is valid for few errors
+    or none. In simulations with 30 recordings of 8 words, rates of 0.4 to 40 % and correlations up
+    to 0.3 within a recording, the combination covers the true rate in 89 to 100 % of cases, the
+    bootstrap alone in 79 to 100 %, Wilson's interval alone in 72 to 98 %.
     """
     errors_N = np.array([count.errors for count in counts])
     words_N = np.array([count.words for count in counts])
@@ -384,13 +400,13 @@ def wer_interval(counts: Sequence[ErrorCount]) -> Interval:
 
 
 def _noise_settings(config: "Config") -> tuple[str, ...]:
-    """Return the settings by which training or validation used noise."""
+    """Return the settings that made training or validation use noise."""
     keys = ("augment_noise", "augment_scenes", "valid_noise")
     return tuple(key for key in keys if getattr(config, key, 0))
 
 
 def _on_all_cores(measure: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
-    """Yield what ``measure`` returns for each item, in order, one core an item."""
+    """Yield the result of ``measure`` for each item, in order, with one core per item."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

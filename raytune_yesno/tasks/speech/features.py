@@ -1,4 +1,4 @@
-"""From waveforms to batches of log-mel spectrograms.
+"""Features: waveforms to batches of log-mel spectrograms.
 
 Axes in names: B batch, F mel bands, T frames.
 """
@@ -19,44 +19,46 @@ from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 HOP_S = 0.020
 FFT_SAMPLES = 256
 EDGE_FRAMES = 20
-"""Silent frames added on both sides: the last word often touches the end of a recording, and a
-word at the edge still needs a window around it."""
+"""Silent frames added on both sides. The last word often touches the end of a recording, and a
+word at the edge needs a window around it."""
 
 
 NOISE_BLOCKS = 19
-"""Blocks of :data:`STRIDE` frames, each way, over which the noise is looked for: 1.5 s."""
+"""Blocks of :data:`STRIDE` frames on each side that the noise estimate covers: 1.5 s."""
 PEAK_FRAMES = 20
-"""Frames, each way, over which the loudest sound limits what can be heard beside it: 0.4 s."""
+"""Frames on each side over which the loudest sound masks others: 0.4 s."""
 CONTEXT_FRAMES = (NOISE_BLOCKS + 1) * STRIDE
-"""Frames before and after a frame on which its features depend, at most."""
+"""Maximum number of frames on each side of a frame that its features depend on."""
 
-QUIET_SHARE = 3  # the quietest third of the blocks are noise
-NOISE_BIAS = 1.5  # from their mean level to the noise's mean power
-NOISE_FLOOR = 0.2  # of the noise: rounds off the logarithm's fall between its peaks
-PEAK_FLOOR = 1e-4  # of the loudest sound nearby: 40 dB below it nothing is heard
+QUIET_SHARE = 3  # the quietest third of the blocks is noise
+NOISE_BIAS = 1.5  # ratio of the mean power of noise to the mean level of those blocks
+NOISE_FLOOR = 0.2  # share of the noise added as a floor: limits the logarithm between noise peaks
+PEAK_FLOOR = 1e-4  # share of the loudest sound nearby: it masks sounds 40 dB below it
 LEAST_POWER = 1e-6  # mel power of white noise of about -85 dB
 
 BUMP_FRAMES = 5.0
-"""Width of a word's bump where its middle is known: a word is heard for about 0.2 s."""
+"""Width of the bump of a word with a known centre: a word is heard for about 0.2 s."""
 
 FEATURES = ("local", "recording")
 
 
 class LogMel:
-    """Turn a waveform into a log-mel spectrogram whose zero is silence.
+    """Log-mel spectrograms in which zero is silence, so that padding with zeros is silence.
 
-    ``kind`` chooses what is called silence:
+    ``kind`` selects the reference:
 
-    - ``local``: the logarithm of the power above the noise nearby, band by band. Digital silence,
-      a quiet room and a steady hum are all near zero, whatever the level, and no frame depends
-      on anything further away than :data:`CONTEXT_FRAMES`. There is no state: the features of a
-      part of a recording, cut at a multiple of :data:`STRIDE` frames and with so many frames
-      around it, are those of the whole.
-    - ``recording``: the logarithm, less each band's mean over the whole recording, divided by one
-      standard deviation. It depends on how much silence surrounds the words; checkpoints of older
-      versions need it.
+    - ``local``: the logarithm of the power relative to the noise nearby, band by band. Digital
+      silence, a quiet room and a steady hum are near zero at every level. A frame depends on at
+      most :data:`CONTEXT_FRAMES` frames on each side. There is no state: a part of a recording
+      that is cut at a multiple of :data:`STRIDE` frames, with that much context, has the features
+      of the whole recording.
+    - ``recording``: the logarithm minus each band's mean over the recording, divided by one
+      standard deviation for all bands. It depends on the amount of silence around the words.
+      Checkpoints of older versions need it.
 
-    Zero is what padding is made of.
+    Args:
+        dtype: type of the features.
+        kind: one of :data:`FEATURES`.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "local") -> None:
@@ -82,10 +84,16 @@ class LogMel:
 
 
 def find_noise(power_FT: Tensor) -> Tensor:
-    """Return (F, T): the power of the noise nearby, band by band.
+    """Estimate the power of the noise nearby, band by band.
 
-    It is the geometric mean of the quietest third of all blocks within 1.5 s. Minimum statistics
-    (Martin, 2001) go by the least of all instead, which varies more.
+    The estimate is the geometric mean of the quietest third of the blocks within 1.5 s. Minimum
+    statistics (Martin, 2001) use the minimum instead, which has a larger variance.
+
+    Args:
+        power_FT: (F, T) mel power.
+
+    Returns:
+        (F, T) noise power.
     """
     frames = power_FT.shape[1]
     log_FT = torch.log(F.pad(power_FT, (0, -frames % STRIDE), mode="replicate") + LEAST_POWER)
@@ -100,16 +108,17 @@ def find_noise(power_FT: Tensor) -> Tensor:
 
 
 def find_peak(value_FT: Tensor) -> Tensor:
-    """Return (1, T): the largest mean over the bands nearby, smoothed over three frames."""
+    """Return the largest value nearby, (1, T), of the mean over bands, smoothed over 3 frames."""
     mean_1T = F.avg_pool1d(value_FT.mean(0, keepdim=True), 3, stride=1, padding=1)
     return F.max_pool1d(mean_1T, 2 * PEAK_FRAMES + 1, stride=1, padding=PEAK_FRAMES)
 
 
 def find_speech(feature_FT: Tensor) -> tuple[int, int]:
-    """Return the first frame of speech and the one after the last, by energy.
+    """Return the first frame of speech and the frame after the last one.
 
-    Speech begins and ends where the energy, smoothed over 0.1 s, crosses 40 % of the way from the
-    quiet tenth of the recording to its loudest. Rough: enough for a start, not for cutting words.
+    Speech is bounded by the frames whose energy, smoothed over 0.1 s, crosses 40 % of the range
+    between its 10th and 95th percentile. The result is precise enough for a flat start, but not
+    for cutting words.
     """
     energy_T = F.avg_pool1d(
         feature_FT.mean(0)[None, None], 5, stride=1, padding=2, count_include_pad=False
@@ -122,8 +131,8 @@ def find_speech(feature_FT: Tensor) -> tuple[int, int]:
 def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
     """Spread a transcript evenly over the speech: a flat start for training without alignments.
 
-    The monophone recipes of HTK and Kaldi begin so. Each word is a bump around the middle of
-    its even share of the speech, a quarter of that share wide, and blank is what is left.
+    The monophone recipes of HTK and Kaldi start in this way. Each word gets an equal share of the
+    speech and a bump at its centre, a quarter of the share wide. Blank gets the rest.
 
     Returns:
         (P, 3) probabilities of blank, no and yes at each window position.
@@ -135,14 +144,24 @@ def flat_alignment(feature_FT: Tensor, words: Sequence[int]) -> Tensor:
 
 
 def known_alignment(feature_FT: Tensor, words: Sequence[int], centres_s: Sequence[float]) -> Tensor:
-    """Return the alignment, as :func:`flat_alignment`, of words whose middles are known."""
+    """Return an alignment like :func:`flat_alignment` for words with known centres, in seconds."""
     return align(feature_FT, words, [centre_s / HOP_S for centre_s in centres_s], BUMP_FRAMES)
 
 
 def align(
     feature_FT: Tensor, words: Sequence[int], centres: Sequence[float], width: float
 ) -> Tensor:
-    """Put a bump of a width around each word's centre, both in frames."""
+    """Return an alignment with a Gaussian bump at the centre of each word.
+
+    Args:
+        feature_FT: (28, T) features.
+        words: 1 yes, 0 no.
+        centres: centre of each word, in frames.
+        width: standard deviation of the bumps, in frames.
+
+    Returns:
+        (P, 3) probabilities of blank, no and yes.
+    """
     target_PC = no_alignment(feature_FT)
     centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
     for word, centre in zip(words, centres, strict=True):
@@ -153,13 +172,13 @@ def align(
 
 
 def no_alignment(feature_FT: Tensor) -> Tensor:
-    """Return (P, 3) zeros, the alignment of a recording that is trained without one."""
+    """Return (P, 3) zeros, which stand for a missing alignment in training."""
     positions = num_positions(feature_FT.shape[1] + 2 * EDGE_FRAMES)
     return torch.zeros(positions, 3, dtype=feature_FT.dtype)
 
 
 class Example(NamedTuple):
-    """A recording as the networks see it: (28, T) features, words, (P, 3) flat alignment."""
+    """Input of the networks for one recording: (28, T) features, words, (P, 3) alignment."""
 
     feature_FT: Tensor
     words: tuple[int, ...]
@@ -168,14 +187,14 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded spectrograms and their transcripts; may be empty (a rank's share of a small batch).
+    """Padded spectrograms and their transcripts. A rank's share of a small batch may be empty.
 
     Attributes:
-        x_B1FT: spectrograms with silence on both sides and up to the longest.
-        positions_B: window positions of each recording, int64.
+        x_B1FT: spectrograms with silence on both sides, padded to the longest.
+        positions_B: number of window positions of each recording, int64.
         words: all transcripts end to end, 1 yes, 0 no, int64.
-        num_words_B: words of each recording, int64.
-        flat_BPC: flat alignments; zeros beyond a recording's positions.
+        num_words_B: number of words of each recording, int64.
+        flat_BPC: alignments; zeros after the last position of a recording.
     """
 
     x_B1FT: Tensor
@@ -189,7 +208,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], dtype: torch.dtype, device: torch.device) -> Batch:
-    """Pad examples into one batch on ``device``; lengths stay on the CPU, where CTC wants them."""
+    """Pad examples into one batch on ``device``. Lengths stay on the CPU, as the CTC loss needs."""
     longest = max((example.feature_FT.shape[1] for example in examples), default=WINDOW)
     x_B1FT = torch.zeros(len(examples), 1, WINDOW, longest + 2 * EDGE_FRAMES, dtype=dtype)
     flat_BPC = torch.zeros(len(examples), num_positions(x_B1FT.shape[-1]), 3, dtype=dtype)
@@ -212,5 +231,5 @@ def pad_silence(feature_FT: Tensor) -> Tensor:
 
 
 def position_time_s(position: float) -> float:
-    """Return the time, in seconds from the recording's start, at a window position's centre."""
+    """Return the time of the centre of a window position, in seconds from the start."""
     return (position * STRIDE + WINDOW / 2 - EDGE_FRAMES) * HOP_S

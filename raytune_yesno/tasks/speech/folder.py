@@ -1,4 +1,4 @@
-"""Read and check a folder of recordings: what is wrong is reported by name, all at once."""
+"""Read and check a folder of recordings. All problems are reported at once, by file name."""
 
 import hashlib
 from collections import Counter
@@ -9,13 +9,13 @@ from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, Recording, decode
 
-FOLDER = "waves_yesno"  # the name that the published archive and torchaudio give it
-LEAST_WORD_S = 0.15  # quicker than anybody says "no"; YESNO's words take 0.6 s with their pauses
+FOLDER = "waves_yesno"  # its name in the published archive and in torchaudio
+LEAST_WORD_S = 0.15  # shorter than any spoken "no"; YESNO's words take 0.6 s with their pauses
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Say what keeps one file, or a whole folder, from being used."""
+    """A reason why a file or a folder cannot be used."""
 
     name: str
     what: str
@@ -27,7 +27,16 @@ class Problem:
 def read_folder(
     folder: str | Path, *, skip_bad: bool = False, num_expected: int | None = None
 ) -> Corpus:
-    """Read a folder of recordings; raise InputError with one line for each that is bad."""
+    """Read a folder of recordings.
+
+    Args:
+        folder: contains WAV files, or a folder ``waves_yesno`` with them.
+        skip_bad: leave bad recordings out, with a note, instead of raising.
+        num_expected: number of recordings; a note says if the corpus has another.
+
+    Raises:
+        InputError: recordings are bad, one line for each, or there are none.
+    """
     corpus, problems = check_folder(folder)
     if corpus is None or (problems and not skip_bad):
         raise InputError(f"{folder} cannot be used as a corpus:", *map(str, problems))
@@ -41,9 +50,12 @@ def read_folder(
 
 
 def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
-    """Return the good recordings of a folder, None if there are none, and all that is wrong.
+    """Read the good recordings of a folder and list all problems.
 
-    Files that are not named as WAV files, and hidden ones, are left alone.
+    Hidden files and files without the suffix ``.wav`` are ignored.
+
+    Returns:
+        The corpus, None if no recording is good, and the problems.
     """
     folder = Path(folder).expanduser()
     try:
@@ -61,7 +73,7 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
         twin = before if before and before.stem == file.stem else None
         try:
             if twin:
-                raise ValueError(f"the same name as {twin.name} but for upper case")
+                raise ValueError(f"the same name as {twin.name} except for upper case")
             recording = _read_checked(file)
             digest = hashlib.sha256(recording.waveform.tobytes()).digest()
             if digest in first_with:
@@ -80,11 +92,11 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
 
 
 def _read_checked(file: Path) -> Recording:
-    """Read one recording of a corpus; raise ValueError with what is wrong with it."""
+    """Read one recording of a corpus; raise ValueError if it cannot be used."""
     words = parse_labels(file.stem)
     try:
-        if not file.is_file():  # a named pipe would be waited for
-            raise ValueError("not a file, or a link to none")
+        if not file.is_file():  # reading a named pipe would block
+            raise ValueError("not a file, or a broken link")
         data = file.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
@@ -98,7 +110,7 @@ def _read_checked(file: Path) -> Recording:
 
 
 def _describe_changes(recordings: list[Recording]) -> tuple[str, ...]:
-    """Say what was done to recordings that are not 8 kHz mono."""
+    """Return notes about the recordings that were converted to 8 kHz mono."""
     rates = Counter(r.file_rate_hz for r in recordings if r.file_rate_hz != SAMPLE_RATE)
     mixed = sum(recording.num_channels > 1 for recording in recordings)
     notes = [

@@ -1,4 +1,4 @@
-"""Find the corpus that a name stands for: YESNO, the built-in one, or a folder."""
+"""Load the corpus that a name stands for: YESNO, the built-in one, or a folder."""
 
 import os
 import re
@@ -16,13 +16,17 @@ YESNO_RECORDINGS = 60
 
 
 def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None = None) -> Corpus:
-    """Read the corpus that `data` names.
+    """Read the corpus that ``data`` names.
 
-    `yesno`: $YESNO_ROOT, else the user's cache, else a download into it, which calls `progress`.
-    `synthetic`, `synthetic:N` or `synthetic:N:SEED`: the built-in one. Otherwise a folder that
-    holds recordings or holds `waves_yesno`.
+    Args:
+        data: ``yesno`` for YESNO in ``$YESNO_ROOT``, else in the user's cache, else downloaded;
+            ``synthetic``, ``synthetic:N`` or ``synthetic:N:SEED`` for the built-in corpus; or a
+            folder that contains recordings or ``waves_yesno``.
+        skip_bad: leave bad recordings out instead of raising.
+        progress: called during a download with the number of bytes so far and the total.
 
-    Raise InputError with everything that is wrong; `skip_bad` leaves bad recordings out instead.
+    Raises:
+        InputError: the corpus does not exist, or recordings are bad: one line for each problem.
     """
     kind, *numbers = data.split(":")
     if kind == "synthetic":
@@ -34,18 +38,18 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
     folder = Path(data).expanduser()
     if not folder.is_dir():
         hint = suggest_name(data, ["yesno", "synthetic"])
-        raise InputError(f"{data!r} is no folder and no corpus's name: {hint}")
+        raise InputError(f"{data!r} is not a folder or a known corpus: {hint}")
     return read_folder(folder, skip_bad=skip_bad)
 
 
 def find_corpus(trained_on: Mapping[str, str]) -> str:
-    """Return what :func:`load_corpus` takes for the corpus that a checkpoint was trained on.
+    """Return the argument ``data`` of :func:`load_corpus` for a checkpoint's corpus.
 
     Args:
         trained_on: a checkpoint's ``corpus``: its source and fingerprint.
 
     Raises:
-        InputError: it is not on this machine.
+        InputError: the corpus is not on this machine.
     """
     source = str(trained_on.get("source", ""))
     if built_in := re.fullmatch(
@@ -54,7 +58,7 @@ def find_corpus(trained_on: Mapping[str, str]) -> str:
         return f"synthetic:{built_in[1]}:{built_in[2]}"
     if Path(source).is_absolute() and Path(source).is_dir():
         return source
-    # YESNO may lie elsewhere here than where it was trained on.
+    # The path of YESNO may differ from that on the machine of the training.
     if Path(source).name == FOLDER:
         folder = Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
         found, _ = check_folder(folder)
@@ -67,5 +71,5 @@ def find_corpus(trained_on: Mapping[str, str]) -> str:
 
 
 def describe_source(about: Mapping[str, Any]) -> str:
-    """Return a corpus's source and fingerprint, for people."""
+    """Return the source and fingerprint of a corpus as text."""
     return f"{about.get('source') or 'unknown recordings'} ({about.get('fingerprint')})"

@@ -1,4 +1,4 @@
-"""The networks: the tutorial's convolutional ``Net`` and a multi-layer perceptron.
+"""The networks: the convolutional ``Net`` of PyTorch's recipe, a TDNN and an MLP.
 
 Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.settings import SpeechConfig
 
 WINDOW = 28
-"""Side of the image that the networks read: 28 mel bands by 28 frames."""
+"""Side of the networks' input window: 28 mel bands by 28 frames."""
 
 STRIDE = 4
-"""Frames from one window position to the next. Even, so that pooling by two commutes with it."""
+"""Frames between window positions. Even, so that it commutes with pooling by two."""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -31,21 +31,21 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def num_positions(num_frames: int) -> int:
-    """Count the positions of the sliding window in ``num_frames`` frames."""
+    """Return the number of positions of the sliding window in ``num_frames`` frames."""
     return max(0, (num_frames - WINDOW) // STRIDE + 1)
 
 
 class Net(nn.Module):
-    """A convolutional network over 28x28 windows, read in one pass over a whole spectrogram.
+    """A convolutional network over 28x28 windows, applied in one pass over a spectrogram.
 
-    With the default arguments its parameters have the names and shapes of PyTorch's "defining a
-    neural network" recipe (conv 1-32-64, 3x3; max-pool 2; fc 9216-128-10; log-softmax), so either
-    one's ``state_dict`` loads in the other.
+    With the default arguments, the parameters have the names and shapes of PyTorch's "defining a
+    neural network" recipe (conv 1-32-64, 3x3; max-pool 2; fc 9216-128-10; log-softmax). A
+    ``state_dict`` of either one loads in the other.
 
-    Convolutions and pooling by two are equivariant to shifts by an even number of frames, so a
-    window of the input is one of the pooled map, and the first fully connected layer, read at every
-    position of that map, is a convolution whose kernel is the whole window. No window is ever cut
-    out: every frame is convolved once rather than seven times.
+    Convolutions and pooling by two are equivariant to shifts by an even number of frames. A window
+    of the input therefore corresponds to a window of the pooled map, and the first fully connected
+    layer is a convolution over that map whose kernel is a whole window. Windows are not cut out:
+    every frame is convolved once instead of seven times.
 
     Args:
         num_classes: classes of the output.
@@ -53,7 +53,7 @@ class Net(nn.Module):
         kernel_size: width and height of each convolution.
         hidden_units: units of the fully connected hidden layer.
         activation: one of :data:`ACTIVATIONS`.
-        dropout: rate before the last layer; half of it, by whole channels, after pooling.
+        dropout: rate before the last layer; half of it, on whole channels, after pooling.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Net(nn.Module):
     def forward(self, x_B1FT: Tensor) -> Tensor:
         """Return log-probabilities: (B, C) of a 28x28 image, (B, P, C) of a 28xT spectrogram.
 
-        Position p of the second form is what the first gives of frames 4p to 4p + 27.
+        Position p of a spectrogram has the result of the image of frames 4p to 4p + 27.
         """
-        # Channels last: pooling by two is several times faster so.
+        # Pooling by two is several times faster with channels last.
         x = x_B1FT.to(memory_format=torch.channels_last)
         for number in range(1, self.num_convs + 1):
             x = self.activation(self.get_submodule(f"conv{number}")(x))
@@ -96,12 +96,12 @@ class Net(nn.Module):
 
 
 class TDNN(nn.Module):
-    """A time-delay network: convolutions over time whose channels are the mel bands.
+    """A time-delay neural network: convolutions over time whose channels are the mel bands.
 
-    Waibel et al., "Phoneme recognition using time-delay neural networks" (1989). It reads the same
-    28x28 windows at the same positions as :class:`Net`, with a fifth of the arithmetic, so that
-    it sees more examples in the same time. Every layer is normalised over its
-    channels, frame by frame: no statistics of a batch, which would depend on how it is shared out.
+    See Waibel et al., "Phoneme recognition using time-delay neural networks" (1989). It reads the
+    same 28x28 windows at the same positions as :class:`Net` with a fifth of the arithmetic, so that
+    it processes more examples in the same time. Each layer is normalised over its channels, frame
+    by frame. Batch statistics would depend on how a batch is distributed over ranks.
 
     Args:
         num_classes: classes of the output.
@@ -140,14 +140,14 @@ class TDNN(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers, and an output that fits the task.
+    """A multi-layer perceptron for classification or regression.
 
-    With no hidden layer and one output this is ``Sequential(Linear(n, 1), Flatten(0, 1))``, the
-    linear model of "Learning PyTorch with examples", down to the names in its ``state_dict``.
+    Without hidden layers and with one output it is ``Sequential(Linear(n, 1), Flatten(0, 1))``, the
+    linear model of "Learning PyTorch with examples", with the same names in its ``state_dict``.
 
     Args:
         in_features: width of the input; 784 reads the same 28x28 windows as :class:`Net`.
-        out_features: classes (log-softmax over them), or 1 for a real number.
+        out_features: number of classes (log-softmax), or 1 for a real number.
         hidden_units: units of each hidden layer.
         hidden_layers: number of hidden layers.
         activation: one of :data:`ACTIVATIONS`.
@@ -174,10 +174,13 @@ class MLP(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Read (B, in_features) rows, or a (B, 1, 28, T) spectrogram as :class:`Net` does.
+        """Apply the network to rows or to windows of a spectrogram.
+
+        Args:
+            x: (B, in_features) rows, or a (B, 1, 28, T) spectrogram as for :class:`Net`.
 
         Returns:
-            (B,) real numbers or (B, C) log-probabilities; (B, P, C) of a spectrogram with T > 28.
+            (B,) real numbers or (B, C) log-probabilities; (B, P, C) for a spectrogram with T > 28.
         """
         if x.dim() == 4:
             single = x.shape[-1] == WINDOW
@@ -188,7 +191,7 @@ class MLP(nn.Sequential):
 
 
 def build_network(config: "SpeechConfig") -> nn.Module:
-    """Return the recogniser's network, untrained: classes blank, no and yes."""
+    """Return an untrained network for the classes blank, no and yes."""
     shared: dict[str, Any] = {
         "hidden_units": config.hidden_units,
         "activation": config.activation,

@@ -1,16 +1,16 @@
-"""Noise of three kinds, made here, and its mixing into speech at a signal-to-noise ratio.
+"""Synthetic noise of three kinds, and mixing of noise into speech at a signal-to-noise ratio.
 
-Noise for validation and evaluation is fixed: it hangs on the name of its random stream alone, not
-on which other recordings are read or in which order. The three kinds are:
+Noise for validation and evaluation is fixed: it depends only on the name of its random stream, and
+not on the set or order of other recordings. The three kinds are:
 
-- ``white``: as strong at every frequency.
-- ``pink``: 1/f, as strong in every octave from 20 Hz up; rooms and machines are rather like it.
-- ``babble``: eight talkers at once who say nothing. Its spectrum, its pitch and its ups and downs
-  are those of speech, so it is the hardest of the three at the same ratio.
+- ``white``: equal power at every frequency.
+- ``pink``: 1/f, equal power in every octave above 20 Hz, similar to rooms and machines.
+- ``babble``: eight simultaneous talkers without words. Spectrum, pitch and modulation are those of
+  speech, so babble is the hardest of the three at the same ratio.
 
-The ratio is that of the active speech level, as in ITU-T P.56, to the noise's mean power. Pauses
-do not count, so it does not hang on how much silence surrounds the words. The recording's own
-background counts as part of the signal.
+The ratio compares the active speech level of ITU-T P.56 with the mean power of the noise. Pauses do
+not count, so the ratio does not depend on the amount of silence around the words. The recording's
+own background counts as signal.
 """
 
 import functools
@@ -28,12 +28,12 @@ from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
-FRAME_SAMPLES = 160  # 20 ms, over which power is taken
+FRAME_SAMPLES = 160  # 20 ms, the frame of power measurements
 NOISES = ("white", "pink", "babble")
 SNRS_DB = (20, 10, 5, 0)
 
-# P.56: speech is active while its envelope is within this margin of the active level, and for
-# the hangover after that.
+# P.56: speech is active while its envelope is within this margin of the active level, and during
+# the hangover that follows.
 MARGIN_DB = 15.9
 HANGOVER_FRAMES = 10
 
@@ -43,7 +43,7 @@ LOWEST_PINK_HZ = 20.0
 
 
 class Condition(NamedTuple):
-    """A kind of noise and its signal-to-noise ratio."""
+    """A kind of noise and its signal-to-noise ratio in dB."""
 
     noise: str
     snr_db: float
@@ -53,7 +53,7 @@ LADDER = tuple(Condition(noise, snr_db) for noise in NOISES for snr_db in SNRS_D
 
 
 class NoisyCopy(NamedTuple):
-    """A recording with noise: its place in the corpus, the noise, and (1, samples) of both."""
+    """A recording with noise: its index in the corpus, the noise, and the (1, samples) mixture."""
 
     position: int
     condition: Condition
@@ -66,8 +66,11 @@ def noisy_copies(
     """Yield every recording in every condition, one condition after another.
 
     Args:
-        name: the random stream's name, such as a purpose and a seed; the noise of a recording
-            hangs on this, the condition and the recording's name, and on nothing else.
+        corpus: the corpus.
+        positions: indices of the recordings.
+        conditions: the conditions.
+        name: name of the random stream, such as a purpose and a seed. The noise of a recording
+            depends only on this, the condition and the recording's name.
     """
     for noise, snr_db in conditions:
         for position in positions:
@@ -78,7 +81,7 @@ def noisy_copies(
 
 
 def build_noise(kind: str, num_samples: int, *name: object) -> Tensor:
-    """Return (samples,) of float32 noise with an RMS of 1 from the random stream of a name."""
+    """Return (samples,) of float32 noise with an RMS of 1 from a named random stream."""
     return draw_noise(kind, num_samples, build_torch_generator("noise", *name))
 
 
@@ -86,8 +89,12 @@ def draw_noise(kind: str, num_samples: int, generator: torch.Generator) -> Tenso
     """Return (samples,) of float32 noise at 8 kHz with an RMS of 1.
 
     Args:
-        kind: one of ``NOISES``; anything else raises ValueError.
-        generator: what it is drawn from.
+        kind: one of ``NOISES``.
+        num_samples: length of the noise.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: ``kind`` is unknown.
     """
     match kind:
         case "white":
@@ -102,17 +109,19 @@ def draw_noise(kind: str, num_samples: int, generator: torch.Generator) -> Tenso
 
 
 def mix(waveform: Tensor, noise: Tensor, snr_db: float) -> Tensor:
-    """Add noise to speech at a signal-to-noise ratio in dB; the noise's own level is of no account.
+    """Add noise to speech at a signal-to-noise ratio.
 
-    Nothing is clipped: the sum may leave [-1, 1]. Where there is nothing to set the noise against
-    (silence, or no samples), the waveform comes back as it is.
+    The noise is rescaled, so its own level does not matter. The sum is not clipped and may exceed
+    [-1, 1].
 
     Args:
         waveform: (samples,) or (1, samples).
-        noise: as many samples.
+        noise: the same number of samples.
+        snr_db: signal-to-noise ratio, dB.
 
     Returns:
-        The waveform's shape and dtype.
+        The mixture, with the waveform's shape and dtype. The waveform itself if it or the noise is
+        silent or empty.
     """
     signal, power = speech_power(waveform), noise.double().square().mean().item()
     if not (signal > 0 and power > 0):
@@ -124,17 +133,17 @@ def mix(waveform: Tensor, noise: Tensor, snr_db: float) -> Tensor:
 def speech_power(waveform: Tensor) -> float:
     """Return the mean square of the active parts of a (samples,) or (1, samples) waveform.
 
-    This is the active speech level of ITU-T P.56, method B, with the power of 20 ms frames for an
-    envelope: the threshold lies 15.9 dB below the level, pauses under 0.2 s count as active, and
-    the level is the total energy over the active time. Noise alone is active all the time, so its
-    level is its power. A constant offset is no signal; silence has a power of 0.
+    This is the active speech level of ITU-T P.56, method B, with the power of 20 ms frames as the
+    envelope. The threshold is 15.9 dB below the level, pauses under 0.2 s count as active, and the
+    level is the total energy divided by the active time. Noise alone is always active, so its level
+    is its power. A constant offset is ignored. Silence has a power of 0.
     """
     power_T = frame_power(waveform - waveform.mean()) if waveform.numel() else waveform.new_zeros(0)
     if not power_T.numel():
         return 0.0
     held_T = F.pad(power_T, (HANGOVER_FRAMES - 1, 0))
     held_T = F.max_pool1d(held_T[None], HANGOVER_FRAMES, stride=1)[0]
-    # With the k-th strongest frame for a threshold, k frames are active.
+    # With the k-th strongest frame as the threshold, k frames are active.
     thresholds_K = held_T.sort(descending=True).values
     levels_K = power_T.sum() / torch.arange(1, len(power_T) + 1)
     within = thresholds_K >= levels_K * 10 ** (-MARGIN_DB / 10)
@@ -142,19 +151,19 @@ def speech_power(waveform: Tensor) -> float:
 
 
 def frame_power(waveform: Tensor) -> Tensor:
-    """Return the float64 mean square of every whole 20 ms, or of all if there is less."""
+    """Return the float64 mean square of every complete 20 ms, or of all samples if fewer."""
     square = waveform.double().reshape(-1).square()
     frame = max(1, min(FRAME_SAMPLES, len(square)))
     return square[: len(square) - len(square) % frame].view(-1, frame).mean(1)
 
 
 def _draw_pink(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Give a white Gaussian spectrum the slope 1/sqrt(f) and go back to time.
+    """Shape a white Gaussian spectrum by 1/sqrt(f) and transform it to the time domain.
 
-    Timmer & Koenig, "On generating power law noise", Astronomy & Astrophysics 300 (1995). Nothing
-    lies below 20 Hz, where no ear and no mel band would hear it.
+    See Timmer & Koenig, "On generating power law noise", Astronomy & Astrophysics 300 (1995).
+    Frequencies below 20 Hz are omitted: they are inaudible and outside the mel bands.
     """
-    size = 1 << max(12, (num_samples - 1).bit_length())  # quick to transform
+    size = 1 << max(12, (num_samples - 1).bit_length())  # a power of two, for a fast FFT
     spectrum_F = torch.view_as_complex(torch.randn(size // 2 + 1, 2, generator=generator))
     noise: Tensor = torch.fft.irfft(spectrum_F * _pink_slope(size))
     return noise[:num_samples]
@@ -170,25 +179,25 @@ def _pink_slope(size: int) -> Tensor:
 
 
 def _draw_babble(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Mix all talkers, each from a random place in its monologue and within 3 dB of the others.
+    """Mix all talkers, each from a random start in its monologue and with a gain within 3 dB.
 
-    The monologues are common to all babble, as recordings of a crowd would be, and go round in
-    circles of different lengths, so that the mixture does not.
+    All babble uses the same monologues, like recordings of a crowd. They repeat with different
+    periods, so that the mixture does not repeat.
     """
     total = torch.zeros(num_samples)
     for talk, draw in zip(
         monologues(), torch.rand(NUM_TALKERS, 2, generator=generator), strict=True
     ):
         start = int(draw[0] * len(talk))
-        turns = -(-(start + num_samples) // len(talk))
+        repeats = -(-(start + num_samples) // len(talk))
         gain = 10 ** ((6 * draw[1].item() - 3) / 20)
-        total.add_(talk.repeat(turns)[start : start + num_samples], alpha=gain)
+        total.add_(talk.repeat(repeats)[start : start + num_samples], alpha=gain)
     return total
 
 
 @functools.lru_cache(maxsize=1)
 def monologues() -> tuple[Tensor, ...]:
-    """Return what each talker says: (samples,) of 10 s or somewhat more, with an RMS of 1."""
+    """Return the monologue of each talker: (samples,) of at least 10 s, with an RMS of 1."""
     return tuple(
         _talk(80_000 + 1009 * number, build_torch_generator("talker", number))
         for number in range(NUM_TALKERS)
@@ -196,22 +205,22 @@ def monologues() -> tuple[Tensor, ...]:
 
 
 def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Speak syllables without meaning: vowels that glide, hisses between them, pauses.
+    """Synthesise meaningless syllables: gliding vowels with hisses and pauses between them.
 
-    Each glottal pulse sets off the decaying response of the vocal tract as it stands at that time
-    (Rodet, "Time-domain formant-wave-function synthesis", Computer Music Journal 8(3), 1984).
+    Each glottal pulse excites the decaying response of the vocal tract at that time (Rodet,
+    "Time-domain formant-wave-function synthesis", Computer Music Journal 8(3), 1984).
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
-    num_syllables = num_samples // 1000  # more than enough: 1000 samples are 0.125 s
+    num_syllables = num_samples // 1000  # enough: a syllable has at least 0.13 s, 1040 samples
     seconds = uniform(0.13, 0.30, num_syllables)
     pauses = torch.where(uniform(0, 1, num_syllables) < 0.2, uniform(0.15, 0.5, num_syllables), 0.0)
     ends = ((seconds + pauses).cumsum(0) * SAMPLE_RATE).long()
     begins = ends - ((seconds + pauses) * SAMPLE_RATE).long()
     loudness = uniform(0.4, 1.0, num_syllables)
-    low = torch.tensor([280.0, 900.0, 2300.0])  # the range of the first three formants, Hz
+    low = torch.tensor([280.0, 900.0, 2300.0])  # range of the first three formants, Hz
     high = torch.tensor([750.0, 2200.0, 2900.0])
     tract = uniform(0.92, 1.18, 1)
     targets = (low + (high - low) * uniform(0, 1, num_syllables + 1, 3)) * tract
@@ -232,11 +241,11 @@ def _talk(num_samples: int, generator: torch.Generator) -> Tensor:
     for formant, (gain, bandwidth_hz) in enumerate([(1.0, 80.0), (0.4, 110.0), (0.15, 160.0)]):
         decay_R = gain * torch.exp(-math.pi * bandwidth_hz * time_R)
         response_PR += decay_R * torch.sin(2 * math.pi * formants_P3[:, formant, None] * time_R)
-    places_PR = pulses_P[:, None] + torch.arange(RESPONSE_SAMPLES)
+    index_PR = pulses_P[:, None] + torch.arange(RESPONSE_SAMPLES)
     voice = torch.zeros(num_samples + RESPONSE_SAMPLES)
-    voice.index_add_(0, places_PR.reshape(-1), (level_P[:, None] * response_PR).reshape(-1))
+    voice.index_add_(0, index_PR.reshape(-1), (level_P[:, None] * response_PR).reshape(-1))
 
-    # A third of the syllables begin with a hiss, of which a difference takes the low part away.
+    # A third of the syllables begin with a hiss. The difference filter removes its low frequencies.
     hisses = torch.where(
         uniform(0, 1, num_syllables) < 0.33, uniform(0.05, 0.2, num_syllables), 0.0
     )

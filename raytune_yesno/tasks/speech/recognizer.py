@@ -1,4 +1,4 @@
-"""A trained model reads recordings."""
+"""Recognise words in recordings with a trained model."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 WORDS = ("no", "yes")
 
-# A word is heard while its middle is about the middle of the window, and a "yes" or a "no" takes
-# about 0.4 s; where exactly it begins and ends, CTC does not say.
+# CTC does not give the start and end of a word. A word is recognised while its centre is near the
+# centre of the window, and a "yes" or "no" takes about 0.4 s.
 _HALF_WORD_S = 0.2
 
 
@@ -39,15 +39,17 @@ class TimedWord:
     confidence: float
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the attributes by name."""
         return asdict(self)
 
 
 class Recognizer:
-    """Read words from recordings with a checkpoint's model.
+    """Recogniser with the model of a checkpoint.
 
     Args:
-        checkpoint: of a speech task.
-        min_confidence: words below it are left out; None takes the checkpoint's own threshold.
+        checkpoint: a checkpoint of a speech task.
+        min_confidence: minimum confidence of the words returned; None uses the checkpoint's
+            threshold.
 
     Raises:
         InputError: the checkpoint is of another task.
@@ -66,21 +68,25 @@ class Recognizer:
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":
-        """Load a checkpoint from its folder or URI.
+        """Load a checkpoint from a folder or URI.
+
+        Args:
+            folder: the checkpoint's folder or URI.
+            min_confidence: as for the class.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: there is no checkpoint, or it is damaged.
         """
         with local_copy(str(folder)) as local:
             return cls(load_checkpoint(local), min_confidence)
 
     @property
     def can_stream(self) -> bool:
-        """Whether words can be read before the end of a recording is known."""
+        """Whether words can be recognised before the recording ends."""
         return self.extract.kind != "recording"
 
     def stream(self, block_s: float = BLOCK_S) -> "TimedWordStream":
-        """Begin a recording whose samples come piece by piece.
+        """Start to recognise a recording whose samples arrive in pieces.
 
         >>> stream = recognizer.stream(block_s=0.25)  # doctest: +SKIP
         >>> for samples in microphone:  # doctest: +SKIP
@@ -88,38 +94,43 @@ class Recognizer:
         ...         print(word.word, word.start_s)
 
         Args:
-            block_s: seconds of sound that are read at a time; less is sooner, and slower.
+            block_s: seconds of sound per block. Smaller blocks have lower latency and need more
+                time.
         """
         return TimedWordStream(self, block_s)
 
     def listen(self, waveform: Tensor) -> list[Word]:
-        """Return all words of a (samples,) or (1, samples) waveform at 8 kHz, by window positions.
+        """Return all words of a waveform, including those below the threshold.
 
-        Words below the threshold are among them.
+        Args:
+            waveform: (samples,) or (1, samples) at 8 kHz.
+
+        Returns:
+            Words with window positions and calibrated confidences.
         """
         stream = WordStream(self.model, self.extract)
         return [*map(self.calibrate, [*stream.push(waveform.reshape(-1)), *stream.finish()])]
 
     def calibrate(self, word: Word) -> Word:
-        """Return a word whose confidence is the probability that it is right."""
+        """Return a copy of a decoded word with a calibrated confidence."""
         return replace(word, confidence=self._calibration.confidence(word.confidence))
 
     def decode(self, waveform: Tensor) -> list[Word]:
-        """Return the words of a (samples,) or (1, samples) waveform, by window positions."""
+        """Return the accepted words of a (samples,) or (1, samples) waveform at 8 kHz."""
         return [word for word in self.listen(waveform) if self.accepts(word)]
 
     def accepts(self, word: Word) -> bool:
-        """Say whether a word's confidence is not below the threshold."""
+        """Return whether the confidence of a word reaches the threshold."""
         return word.confidence >= self.min_confidence
 
     def transcribe(self, waveform: Tensor) -> list[TimedWord]:
-        """Return the words of a (samples,) or (1, samples) waveform at 8 kHz, with times."""
+        """Return the accepted words of a (samples,) or (1, samples) waveform, with times."""
         stream = self.stream()
         return [*stream.push(waveform.reshape(-1)), *stream.finish()]
 
 
 class TimedWordStream:
-    """The words of a recording whose samples come piece by piece, as :meth:`Recognizer.stream`."""
+    """Words of a recording whose samples arrive in pieces; see :meth:`Recognizer.stream`."""
 
     def __init__(self, recognizer: Recognizer, block_s: float) -> None:
         self._recognizer = recognizer
@@ -127,15 +138,15 @@ class TimedWordStream:
 
     @property
     def length_s(self) -> float:
-        """Seconds so far."""
+        """Length of the recording so far, in seconds."""
         return self._words.num_samples / SAMPLE_RATE
 
     def push(self, samples: Tensor) -> list[TimedWord]:
-        """Take (samples,) more at 8 kHz and return the words that have ended."""
+        """Add (samples,) at 8 kHz and return the words that are complete."""
         return self._timed(self._words.push(samples))
 
     def finish(self) -> list[TimedWord]:
-        """Return the words that are left once there are no more samples."""
+        """Return the remaining words at the end of the recording."""
         return self._timed(self._words.finish())
 
     def _timed(self, words: Iterable[Word]) -> list[TimedWord]:
@@ -145,7 +156,13 @@ class TimedWordStream:
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
-    """Return the positions of a part of a corpus, split as the checkpoint's training split it."""
+    """Return the indices of the recordings in a part of a corpus.
+
+    Args:
+        checkpoint: determines the split, as in its training.
+        corpus: the corpus.
+        part: ``train``, ``valid``, ``test`` or ``all``.
+    """
     if part == "all":
         return range(len(corpus))
     config = as_speech(checkpoint.config)

@@ -1,7 +1,7 @@
-"""Read recordings as 8 kHz mono: WAV of any kind, and every other format that libsndfile knows.
+"""Read recordings as 8 kHz mono: WAV of any kind, and every other format of libsndfile.
 
-:func:`read_recording` returns a whole recording. :func:`read_blocks` yields one in blocks, with
-bounded memory, from a file or a pipe whose length is not known.
+:func:`read_recording` returns a whole recording. :func:`read_blocks` yields it in blocks with
+bounded memory, from a file or from a pipe of unknown length.
 """
 
 import contextlib
@@ -23,20 +23,27 @@ import torch
 from raytune_yesno.errors import InputError
 
 SAMPLE_RATE = 8000
-RATE_RANGE_HZ = (2000, 384_000)  # below, words cannot be told apart; above, a damaged header
-MAX_BYTES = 100_000_000  # an hour and three quarters at 8 kHz
-MAX_PEAK = 2.0  # a float WAV may overshoot full scale a little; more is another unit
+RATE_RANGE_HZ = (2000, 384_000)  # below, words are indistinguishable; above, headers are damaged
+MAX_BYTES = 100_000_000  # an hour and three quarters of 16-bit samples at 8 kHz
+MAX_PEAK = 2.0  # float WAV files may overshoot full scale a little; larger values have another unit
 
 Samples = npt.NDArray[np.float32]
 
 
 class Recording(NamedTuple):
-    """A waveform, and what the file had before it was made 8 kHz mono."""
+    """A waveform at 8 kHz mono, and properties of the file before conversion.
 
-    waveform: Samples  # (samples,) in [-1, 1] at 8 kHz
+    Attributes:
+        waveform: (samples,) in [-1, 1] at 8 kHz.
+        file_rate_hz: sample rate of the file.
+        num_channels: channels of the file.
+        silent: whether all samples of the file are equal, which resampling would hide.
+    """
+
+    waveform: Samples
     file_rate_hz: int
     num_channels: int
-    silent: bool  # all samples the same; resampling would hide that
+    silent: bool
 
 
 def read_recording(source: str | Path | BinaryIO) -> Samples:
@@ -46,7 +53,7 @@ def read_recording(source: str | Path | BinaryIO) -> Samples:
         source: a file, a named pipe, or an open stream such as ``sys.stdin.buffer``.
 
     Raises:
-        InputError: it cannot be read, is damaged, or is larger than ``MAX_BYTES``.
+        InputError: the source cannot be read, is damaged, or is larger than ``MAX_BYTES``.
     """
     with _opened(source) as stream:
         return decode(_read_limited(stream)).waveform
@@ -55,17 +62,17 @@ def read_recording(source: str | Path | BinaryIO) -> Samples:
 def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator[Samples]:
     """Yield a recording in blocks of samples in [-1, 1] at 8 kHz, each of shape (samples,).
 
-    The blocks end to end are what :func:`read_recording` returns, to within rounding. A WAV file
-    may be of any length, and an uncompressed one is read with bounded memory as it arrives;
-    recordings in other codings and formats are limited to ``MAX_BYTES`` compressed bytes.
+    The concatenated blocks equal the result of :func:`read_recording` up to rounding. An
+    uncompressed WAV file may have any length and is read with bounded memory as it arrives.
+    Recordings in other codings and formats are limited to ``MAX_BYTES`` compressed bytes.
 
     Args:
         source: as for :func:`read_recording`.
-        block_s: the length of a block before resampling, in seconds; blocks yielded differ from
-            it by some milliseconds.
+        block_s: length of a block before resampling, in seconds. The yielded blocks differ from it
+            by some milliseconds.
 
     Raises:
-        InputError: as for :func:`read_recording`; a truncated recording raises at its end.
+        InputError: as for :func:`read_recording`. A truncated recording raises at its end.
     """
     with _opened(source) as stream:
         resampler = None
@@ -84,15 +91,15 @@ def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator
 def read_raw_blocks(
     source: str | Path | BinaryIO, rate: int, block_s: float = 1.0
 ) -> Iterator[Samples]:
-    """Yield a recording without a header in blocks, as :func:`read_blocks` does.
+    """Yield a recording without a header in blocks, like :func:`read_blocks`.
 
     Args:
-        source: 16 bit little-endian mono samples.
-        rate: their rate in Hz.
-        block_s: the length of a block before resampling, in seconds.
+        source: 16-bit little-endian mono samples.
+        rate: sample rate, Hz.
+        block_s: length of a block before resampling, in seconds.
 
     Raises:
-        InputError: it cannot be read, has no samples, or the rate is out of range.
+        InputError: the source cannot be read or has no samples, or the rate is out of range.
     """
     with _opened(source) as stream:
         if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
@@ -108,13 +115,17 @@ def read_raw_blocks(
         if present < 2:
             raise ValueError("no samples in it")
         if present % 2:
-            raise ValueError("half a sample at its end: it is not 16 bit, or truncated")
+            raise ValueError("half a sample at its end: it is not 16 bit, or it is truncated")
         if len(block := resampler.push(np.zeros(0, np.float32), last=True)):
             yield np.clip(block, -1, 1)
 
 
 def decode(data: bytes) -> Recording:
-    """Decode the bytes of a recording; raise ValueError with what is wrong with them."""
+    """Decode the bytes of a recording.
+
+    Raises:
+        ValueError: the bytes are not a readable recording.
+    """
     blocks = list(_read_sound(io.BytesIO(data), block_s=None))
     if not blocks:
         raise ValueError("no samples in it")
@@ -125,25 +136,33 @@ def decode(data: bytes) -> Recording:
 
 
 class Resampler:
-    """Resample a waveform to 8 kHz that arrives in blocks.
+    """Resample a waveform that arrives in blocks to 8 kHz.
 
-    Its output does not depend on where the blocks end, to within rounding.
+    The output does not depend on the sizes of the blocks, up to rounding.
+
+    Args:
+        rate: sample rate of the input, Hz.
     """
 
     def __init__(self, rate: int) -> None:
-        # The filter grows with the ratio's terms: 44,101 Hz as it is would take gigabytes. A
-        # denominator of 320 is exact for the usual rates (11,025 Hz is 441/320) and else off by
-        # 1e-5.
+        # The filter grows with the terms of the ratio: the exact one of 44,101 Hz would take
+        # gigabytes. A denominator up to 320 is exact for the usual rates (11,025 Hz is 441/320);
+        # for others the error is 1e-5.
         ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(320)
         self._step, self._num_out = ratio.numerator, ratio.denominator  # samples in, samples out
         # torchaudio's filter reaches 6 zero crossings at 0.99 of the lower Nyquist frequency.
         reach = 6 * self._step / (0.99 * min(ratio.numerator, ratio.denominator))
         self._context = math.ceil(reach / self._step) * self._step
         self._pending = np.zeros(0, np.float32)
-        self._num_past = 0  # samples of ``_pending`` that are kept only as context
+        self._num_past = 0  # samples of ``_pending`` that are only context
 
     def push(self, block: Samples, *, last: bool = False) -> Samples:
-        """Return the output samples that a block completes; all the rest after the last one."""
+        """Add a block and return the output samples that it completes.
+
+        Args:
+            block: (samples,).
+            last: whether no more blocks follow; all remaining samples are then returned.
+        """
         if self._step == self._num_out:
             return block
         self._pending = np.concatenate([self._pending, block])
@@ -168,7 +187,7 @@ class Resampler:
 
 @contextlib.contextmanager
 def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    """Open a source, and name it in errors."""
+    """Open a source; name it in errors."""
     is_path = isinstance(source, str | Path)
     name = str(source) if is_path else str(getattr(source, "name", "stream"))
     try:
@@ -187,7 +206,7 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 
 def _read_limited(stream: BinaryIO) -> bytes:
     data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:  # a device, or a pipe, may have no end
+    if len(data) > MAX_BYTES:  # a device or a pipe may be endless
         raise ValueError(f"more than {MAX_BYTES:,} bytes; give shorter recordings")
     return data
 
@@ -206,8 +225,8 @@ def _read_sound(stream: BinaryIO, block_s: float | None) -> Iterator[tuple[Sampl
     """Yield the sound of a stream: samples of shape (samples, channels), and their rate in Hz.
 
     Args:
-        stream: what :func:`_opened` gives; need not be seekable.
-        block_s: seconds of a block; None reads everything first.
+        stream: result of :func:`_opened`; need not be seekable.
+        block_s: length of a block in seconds; None reads everything first.
     """
     magic = stream.read(12)
     if not magic:
@@ -228,9 +247,9 @@ def _read_sound(stream: BinaryIO, block_s: float | None) -> Iterator[tuple[Sampl
 
 
 def _read_bytes(stream: BinaryIO, header: "_Header", num_bytes: int | None) -> Iterator[bytes]:
-    """Yield the bytes of a WAV file's sound, all at once or by ``num_bytes``.
+    """Yield the bytes of a WAV file's sound, all at once or in blocks of ``num_bytes``.
 
-    libsndfile reads a truncated file as a shorter one without a word, so lengths are checked here.
+    libsndfile silently reads a truncated file as a shorter one, so lengths are checked here.
     """
     present, lead = 0, header.lead
     while header.size is None or present < header.size:
@@ -252,7 +271,7 @@ def _read_bytes(stream: BinaryIO, header: "_Header", num_bytes: int | None) -> I
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file that is read from begin to end: libsndfile cannot seek in every coding."""
+    """A sound file that is read sequentially: libsndfile cannot seek in every coding."""
 
     def seekable(self) -> bool:
         return False
@@ -261,7 +280,7 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 def _decode_file(
     source: BinaryIO | str, *, check_length: bool = False
 ) -> Iterator[tuple[Samples, int]]:
-    """Yield the sound of a file that libsndfile reads."""
+    """Yield the sound of a file in a format of libsndfile, and its rate in Hz."""
     with _ForwardFile(source) as file:
         rate = file.samplerate
         if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
@@ -279,7 +298,7 @@ def _decode_file(
 def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
     """Yield the sound of a file that is not of the WAV family."""
     try:
-        # libsndfile recognises MP3 in a file with a name alone.
+        # libsndfile recognises MP3 only in a named file.
         with tempfile.NamedTemporaryFile(prefix="raytune-yesno-") as file:
             file.write(data)
             file.flush()
@@ -289,7 +308,7 @@ def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
             if data[start : start + len(magic)] == magic:
                 raise ValueError(f"not a WAV file but {name}; convert it to WAV") from error
         if error.code == _UNRECOGNISED:
-            raise ValueError("not a WAV file, nor of another known audio format") from error
+            raise ValueError("not a WAV file or another known audio format") from error
         raise ValueError(f"not a readable audio file: {_reason(error)}") from error
 
 
@@ -297,15 +316,15 @@ _UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 
 
 def _reason(error: Exception) -> str:
-    return str(error).rpartition(">: ")[2]  # what comes before describes our own buffer
+    return str(error).rpartition(">: ")[2]  # the part before it describes our own buffer
 
 
 # ---- The WAV family: RIFF, RIFX (big-endian), RF64 and BW64 (64-bit sizes), and Wave64 ----
 
-# A writer that cannot seek back leaves a size near a signed or an unsigned maximum, or 0.
+# A writer that cannot seek leaves a size near a signed or an unsigned maximum, or 0.
 _PLACEHOLDER_32 = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000))
 _MIN_PLACEHOLDER_64 = 1 << 62
-_MAX_HEADER_BYTES = 1 << 16  # of a format or fact chunk; known ones have less than 100
+_MAX_HEADER_BYTES = 1 << 16  # of a format or fact chunk; known ones have fewer than 100
 _WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _AFTER_SOUND = {b"list", b"fact", b"cue ", b"bext", b"peak", b"smpl", b"inst", b"junk", b"pad "}
 _AFTER_SOUND |= {b"id3 ", b"_pmx", b"ixml", b"axml", b"chna", b"cart", b"acid", b"plst", b"afsp"}
@@ -313,7 +332,7 @@ _STATELESS = {0x0001: 0, 0x0003: 0, 0x0006: 8, 0x0007: 8, 0x0002: 4, 0x0011: 4} 
 _EXTENSIBLE = 0xFFFE
 _SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")  # follows the tag in a standard GUID
 
-# Format tags, as Microsoft's mmreg.h has them; those that people meet.
+# Common format tags, from Microsoft's mmreg.h.
 _CODINGS = {
     **{0x0001: "PCM", 0x0002: "MS ADPCM", 0x0003: "IEEE float", 0x0006: "A-law", 0x0007: "µ-law"},
     **{0x0005: "IBM CVSD", 0x0008: "DTS", 0x000A: "WMA Voice", 0x0010: "OKI ADPCM"},
@@ -355,13 +374,13 @@ _UNREADABLE_CONTAINERS = (
 
 @dataclass(frozen=True)
 class _Header:
-    """What comes before the sound in a file of the WAV family."""
+    """Header of a file of the WAV family."""
 
     order: Literal["little", "big"]
-    fmt: bytes  # the body of the format chunk
-    fact: bytes  # the body of the fact chunk, if there is one
-    size: int | None  # bytes of sound; None if the writer did not know, and it lasts to the end
-    lead: bytes = b""  # bytes of the sound that were read already
+    fmt: bytes  # body of the format chunk
+    fact: bytes  # body of the fact chunk, empty without one
+    size: int | None  # bytes of sound; None if unknown: the sound then lasts to the end of the file
+    lead: bytes = b""  # bytes of the sound that were already read
 
     @property
     def tag(self) -> int:
@@ -371,29 +390,29 @@ class _Header:
 
     @property
     def coding(self) -> str:
-        """The coding's name and number, for people."""
+        """Name and number of the coding, for people."""
         if self.tag == _EXTENSIBLE and len(self.fmt) >= 40:
             return f"unknown (sub-format {uuid.UUID(bytes_le=self.fmt[24:40])})"
         return f"{_CODINGS.get(self.tag, 'unknown')} (format tag 0x{self.tag:04X})"
 
     def measure_block(self, block_s: float) -> int | None:
-        """Return how many bytes of sound to decode at a time.
+        """Return the number of bytes of sound per block.
 
-        None if the coding carries a state from block to block, so that it has to be decoded whole.
+        None if the coding carries state from block to block, which requires decoding at once.
         """
         if self.tag not in _STATELESS:
             return None
         channels, align = max(1, self._number(2)), self._number(12)
         rate = min(self._number(4, width=4), RATE_RANGE_HZ[1])
         bits = _STATELESS[self.tag] or self._number(14)
-        # Of plain samples, 24 bytes a channel hold a whole number, whatever their width.
+        # 24 bytes per channel are a whole number of plain samples of every width.
         unit = max(1, align) if bits == 4 else 24 * channels
         return unit * max(1, min(round(block_s * rate * channels * bits / 8), 1 << 24) // unit)
 
     def wrap(self, sound: bytes) -> bytes:
-        """Return a WAV file of a part of the sound, with the right sizes."""
+        """Return a WAV file of a part of the sound, with correct sizes."""
         chunks = _chunk(b"fmt ", self.fmt, self.order)
-        if self.fact and self.size == len(sound):  # it counts the samples of the whole
+        if self.fact and self.size == len(sound):  # the fact chunk counts all samples
             chunks += _chunk(b"fact", self.fact[:4], self.order)
         chunks += _chunk(b"data", sound, self.order)
         magic = b"RIFF" if self.order == "little" else b"RIFX"
@@ -408,13 +427,17 @@ def _chunk(kind: bytes, body: bytes, order: Literal["little", "big"]) -> bytes:
 
 
 def _read_header(stream: BinaryIO, magic: bytes) -> _Header | None:
-    """Read up to the sound of a file of the WAV family, of which 12 bytes were read already.
+    """Read the header of a file of the WAV family up to its sound.
+
+    Args:
+        stream: the file after its first 12 bytes.
+        magic: those 12 bytes.
 
     Returns:
-        None if it is a file of another kind; nothing more is read then.
+        The header; None for a file of another kind, of which nothing more is read.
 
     Raises:
-        ValueError: it ends before its sound, or has no format chunk.
+        ValueError: the file ends before its sound, or has no format chunk.
     """
     wave64 = magic == _WAVE64[:12]
     if not wave64 and (magic[:4] not in _RIFF or magic[8:] != b"WAVE"):
@@ -442,11 +465,11 @@ _RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 def _read_chunk_head(
     stream: BinaryIO, order: Literal["little", "big"], wave64: bool
 ) -> tuple[bytes, int]:
-    """Return the name of a chunk and the bytes of its body."""
+    """Return the name of a chunk and the size of its body in bytes."""
     head = stream.read(24 if wave64 else 8)
     if len(head) < (24 if wave64 else 8):
         raise ValueError("truncated: the file ends before its sound begins")
-    if wave64:  # a GUID that begins with the name, and a size that counts both
+    if wave64:  # a GUID that begins with the name, and a size that includes this head
         return head[:4], max(0, int.from_bytes(head[16:], "little") - 24)
     return head[:4], int.from_bytes(head[4:], order)
 
@@ -454,9 +477,9 @@ def _read_chunk_head(
 def _find_size(
     stream: BinaryIO, size: int, ds64: bytes | None, wave64: bool
 ) -> tuple[int | None, bytes]:
-    """Return the bytes of sound that a header promises, None if not known, and any it read."""
+    """Return the size of the sound in the header, None if unknown, and any sound it had to read."""
     wide = wave64
-    if ds64 is not None and size == 0xFFFF_FFFF:  # RF64 has its sizes in a chunk of their own
+    if ds64 is not None and size == 0xFFFF_FFFF:  # RF64 has its sizes in a separate chunk
         size, wide = int.from_bytes(ds64[8:16], "little"), True
     if wide and size >= _MIN_PLACEHOLDER_64:
         return None, b""
@@ -464,11 +487,11 @@ def _find_size(
         return None, b""
     if size:
         return size, b""
-    lead = stream.read(4)  # a stream's sound, unless it is another chunk
+    lead = stream.read(4)  # sound of unknown size, unless the name of another chunk
     return (0, b"") if lead.lower() in _AFTER_SOUND else (None, lead)
 
 
 def _skip(stream: BinaryIO, num_bytes: int) -> None:
-    """Read and forget bytes; a pipe cannot seek."""
+    """Read and discard bytes: a pipe cannot seek."""
     while num_bytes > 0 and (got := len(stream.read(min(num_bytes, 1 << 20)))):
         num_bytes -= got

@@ -1,9 +1,8 @@
-"""Training recordings put together anew: other words, pauses, rooms, backgrounds and sounds.
+"""Scenes: training examples composed from words, pauses, rooms, backgrounds and other sounds.
 
-A small corpus says few things, in one room, with pauses of one kind. A scene takes words of the
-training part in a new order with pauses between nothing and seconds, now and then with a sound that
-is no word among them, and plays them in a room, through a microphone, before a background.
-What is said, and when, is known.
+A small corpus has few sequences of words, one room, and pauses of one kind. A scene contains words
+of the training part in a new order, with pauses of up to seconds and occasional sounds that are not
+words. It adds a room, a microphone and a background. The words and their times are known.
 """
 
 import math
@@ -23,16 +22,16 @@ from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import BACKGROUNDS, SOUNDS, draw_sound
 
 FADE_SAMPLES = 40  # 5 ms
-SPEED_STEP = 4  # percent: few speeds, whose words are kept
+SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
 class Scene(NamedTuple):
-    """A recording put together.
+    """A composed recording.
 
     Attributes:
-        waveform: (samples,).
-        words: what is said.
-        centres_s: the middle of each word, s.
+        waveform: (samples,) at 8 kHz.
+        words: 1 yes, 0 no.
+        centres_s: centre of each word, s.
     """
 
     waveform: Tensor
@@ -42,7 +41,7 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """Some words as they were said in one go: one, several, or all of a recording."""
+    """Consecutive words of a recording: one, several or all."""
 
     waveform: Tensor
     words: tuple[int, ...]
@@ -51,20 +50,21 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSettings:
-    """How far scenes go.
+    """Probabilities and ranges of the effects in scenes.
 
     Attributes:
-        seconds: shortest and longest, before surrounding silence.
-        empty: probability that nothing is said.
-        other: probability that a sound that is no word stands in for a word.
+        seconds: minimum and maximum length.
+        empty: probability of a scene without words.
+        other: probability that a sound without words replaces a word.
         speed: largest relative change of speed.
         noise: probability of a background.
-        snr_db: its lowest and highest signal-to-noise ratio.
+        snr_db: minimum and maximum signal-to-noise ratio of the background, dB.
         room: probability of reverberation.
         colour: probability of another frequency response.
-        distort: probability of clipping or coarse samples.
-        steps: probability that the level changes on the way.
-        mask: probability that some bands are hidden, and how many at most.
+        distort: probability of clipping or coarse quantisation.
+        steps: probability of a change of level within the scene.
+        mask: probability that mel bands are masked.
+        mask_bands: maximum number of masked bands.
     """
 
     seconds: tuple[float, float] = (2.5, 6.5)
@@ -82,11 +82,12 @@ class SceneSettings:
 
 
 class Scenes:
-    """Put scenes together from the words of some recordings.
+    """Compose scenes from the words of recordings.
 
     Args:
-        waveforms: (samples,) each, at 8 kHz.
-        labels: the words of each.
+        waveforms: recordings, (samples,) each, at 8 kHz.
+        labels: words of each recording.
+        settings: probabilities and ranges; None for the defaults.
     """
 
     def __init__(
@@ -99,11 +100,11 @@ class Scenes:
         self._cuts = [
             Cuts(waveform, tuple(words)) for waveform, words in zip(waveforms, labels, strict=True)
         ]
-        self._spoken: dict[tuple[int, int, int, int], Unit] = {}
+        self._units: dict[tuple[int, int, int, int], Unit] = {}  # cache of single words
 
     @property
     def num_segmented(self) -> int:
-        """Recordings whose words were found."""
+        """Number of recordings whose words were found."""
         return sum(cuts.spans is not None for cuts in self._cuts)
 
     def compose(self, index: int, random: np.random.Generator) -> Scene:
@@ -113,7 +114,10 @@ class Scenes:
         return Scene(self._play(waveform, words != [], random), tuple(words), tuple(centres_s))
 
     def hide_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
-        """Return (F, T) features, some bands set to zero: what one sound hides, others tell."""
+        """Return a copy of (F, T) features with a random band mask, or the features themselves.
+
+        The model learns to use other bands when a sound hides some.
+        """
         if random.random() >= self.settings.mask:
             return feature_FT
         count = int(random.integers(1, self.settings.mask_bands + 1))
@@ -125,7 +129,7 @@ class Scenes:
     def _arrange(
         self, index: int, random: np.random.Generator
     ) -> tuple[list[Tensor], list[int], list[float]]:
-        """Return pieces of waveform end to end, the words and their times."""
+        """Return consecutive pieces of waveform, the words and their centres in seconds."""
         settings = self.settings
         seconds = random.uniform(*settings.seconds)
         pieces, words, centres_s = [_draw_pause(random)], list[int](), list[float]()
@@ -147,7 +151,7 @@ class Scenes:
         return pieces, words, centres_s
 
     def _draw_unit(self, index: int | None, base_speed: float, random: np.random.Generator) -> Unit:
-        """Return one word or several of a recording, at some speed."""
+        """Return one or several words of a recording at a random speed near ``base_speed``."""
         if index is None:
             index = int(random.integers(len(self._cuts)))
         cuts = self._cuts[index]
@@ -162,15 +166,15 @@ class Scenes:
         key = index, first, count, percent
         if count > 1:
             return cuts.cut(*key[1:])
-        if key not in self._spoken:
-            self._spoken[key] = cuts.cut(*key[1:])
-        return self._spoken[key]
+        if key not in self._units:
+            self._units[key] = cuts.cut(*key[1:])
+        return self._units[key]
 
-    def _draw_other(self, lasting: bool, random: np.random.Generator) -> Tensor:
-        """Return something that is no word, about as loud as one; perhaps of seconds."""
+    def _draw_other(self, long: bool, random: np.random.Generator) -> Tensor:
+        """Return a sound without words, about as loud as a word; of up to 4 s if ``long``."""
         cuts = self._cuts[int(random.integers(len(self._cuts)))]
         kind = random.random()
-        if lasting and kind < 0.6:
+        if long and kind < 0.6:
             sound, seconds = SOUNDS[int(random.integers(len(SOUNDS)))], random.uniform(0.5, 4.0)
         elif kind < 0.6 and cuts.spans:
             words = [
@@ -187,12 +191,12 @@ class Scenes:
         return _fade(piece, int(SAMPLE_RATE * random.uniform(0.002, 0.05)))
 
     def _play(self, waveform: Tensor, spoken: bool, random: np.random.Generator) -> Tensor:
-        """Play a waveform in a room, before a background, into a microphone."""
+        """Add a room, a background and the effects of a microphone to a waveform."""
         settings = self.settings
         if random.random() < 0.7:  # otherwise the pauses are digital silence
-            bed = 10 ** (random.uniform(-95, -45) / 20)
+            level = 10 ** (random.uniform(-95, -45) / 20)
             kind = ("white", "pink", "brown")[int(random.integers(3))]
-            waveform = waveform + bed * draw_sound(kind, len(waveform), random)
+            waveform = waveform + level * draw_sound(kind, len(waveform), random)
         room, colour = random.random() < settings.room, random.random() < settings.colour
         if room or colour:
             waveform = _filter(waveform, room, colour, random)
@@ -202,7 +206,7 @@ class Scenes:
             waveform = _change_level(waveform, random)
         peak = float(waveform.abs().max())
         if peak > 0:
-            # Mostly the level of speech; now and then as quiet as a distant microphone's.
+            # Usually the level of speech, sometimes the low level of a distant microphone.
             level_db = random.uniform(-30, 0) if random.random() < 0.8 else random.uniform(-55, -30)
             waveform = waveform * (10 ** (level_db / 20) / peak)
             if random.random() < settings.distort:
@@ -212,7 +216,7 @@ class Scenes:
     def _add_background(
         self, waveform: Tensor, spoken: bool, random: np.random.Generator
     ) -> Tensor:
-        """Add noise all along or for a while, of one kind or two."""
+        """Add noise of one or two kinds, to the whole waveform or to a part of it."""
         for _ in range(1 + (random.random() < 0.25)):
             kind = BACKGROUNDS[int(random.integers(len(BACKGROUNDS)))]
             noise = draw_sound(kind, len(waveform), random)
@@ -233,7 +237,12 @@ class Scenes:
 
 
 class Cuts:
-    """A recording, and where its words are."""
+    """A recording and the spans of its words.
+
+    Args:
+        waveform: (samples,) at 8 kHz.
+        words: 1 yes, 0 no.
+    """
 
     def __init__(self, waveform: npt.NDArray[np.float32], words: tuple[int, ...]) -> None:
         self.words = words
@@ -246,7 +255,13 @@ class Cuts:
         self.level = float(spoken.square().mean().sqrt())
 
     def cut(self, first: int, count: int, percent: int) -> Unit:
-        """Return ``count`` words from the ``first`` at a speed; all where no spans are known."""
+        """Return consecutive words at another speed; the whole recording if spans are unknown.
+
+        Args:
+            first: index of the first word.
+            count: number of words.
+            percent: speed in percent of the original.
+        """
         if self.spans:
             spans = self.spans[first : first + count]
             begin, end = spans[0].cut_begin, spans[-1].cut_end
@@ -264,7 +279,7 @@ class Cuts:
 
 
 def _draw_pause(random: np.random.Generator) -> Tensor:
-    """Return digital silence, mostly short, sometimes of seconds."""
+    """Return digital silence, usually short, sometimes of up to 3 s."""
     kind = random.random()
     if kind < 0.7:
         seconds = random.uniform(0.0, 0.3)
@@ -276,7 +291,7 @@ def _draw_pause(random: np.random.Generator) -> Tensor:
 
 
 def _fade(piece: Tensor, num_samples: int) -> Tensor:
-    """Return a copy that begins and ends softly."""
+    """Return a copy with a linear fade of ``num_samples`` at both ends."""
     num_samples = min(num_samples, len(piece) // 2)
     if not num_samples:
         return piece
@@ -288,22 +303,22 @@ def _fade(piece: Tensor, num_samples: int) -> Tensor:
 
 
 def _shuffle_pieces(words: Sequence[Tensor], random: np.random.Generator) -> Tensor:
-    """Return pieces of words in another order: the voice, and none of its words."""
+    """Return pieces of words in random order: the voice without its words."""
     pieces = []
     for word in words:
         length = int(SAMPLE_RATE * random.uniform(0.06, 0.16))
         pieces += [_fade(piece, FADE_SAMPLES) for piece in word.split(length)]
     order = random.permutation(len(pieces))[: int(random.integers(3, 9))]
-    return torch.cat([pieces[place] for place in order])
+    return torch.cat([pieces[index] for index in order])
 
 
 def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Generator) -> Tensor:
-    """Apply a room's reverberation and a frequency response, in one transform."""
+    """Apply the reverberation of a room and a frequency response in one transform."""
     tail_samples = 0
-    decay_s = 0.1 * 9 ** random.random()  # until 60 dB down
+    decay_s = 0.1 * 9 ** random.random()  # time until the tail has decayed by 60 dB
     if room:
         tail_samples = int(min(decay_s, 0.8) * SAMPLE_RATE)
-    size = _quick_size(len(waveform) + tail_samples)
+    size = _fast_size(len(waveform) + tail_samples)
     response_F = torch.ones(size // 2 + 1, dtype=torch.complex64)
     if room:
         tail_S = torch.from_numpy(random.standard_normal(tail_samples).astype(np.float32))
@@ -318,14 +333,14 @@ def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Genera
     return filtered[: len(waveform)]
 
 
-def _quick_size(least: int) -> int:
-    """Return the next length that is quick to transform."""
-    power = 1 << (least - 1).bit_length()
-    return next(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= least)
+def _fast_size(min_size: int) -> int:
+    """Return the next size with a fast Fourier transform."""
+    power = 1 << (min_size - 1).bit_length()
+    return next(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= min_size)
 
 
 def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
-    """Return a smooth frequency response, sometimes with an end of the band cut off."""
+    """Return a smooth frequency response, sometimes with a low-cut or high-cut filter."""
     hz_F = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     points_hz = (60.0, 250.0, 700.0, 1500.0, 2600.0, 4000.0)
     gain_db_F = np.interp(hz_F, points_hz, random.uniform(-7, 7, len(points_hz)))
@@ -340,7 +355,7 @@ def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
 
 
 def _change_level(waveform: Tensor, random: np.random.Generator) -> Tensor:
-    """Make a part, from a moment to another, quieter or louder."""
+    """Make a random part of the waveform quieter or louder."""
     begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
     if random.random() < 0.5:
         end = len(waveform)
@@ -350,7 +365,7 @@ def _change_level(waveform: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def _distort(waveform: Tensor, random: np.random.Generator) -> Tensor:
-    """Clip, or round to few levels as an old codec does."""
+    """Clip, or quantise coarsely with µ-law like an old codec."""
     peak = float(waveform.abs().max())
     if random.random() < 0.6:
         limit = peak * 10 ** (random.uniform(-25, -3) / 20)

@@ -1,4 +1,4 @@
-"""Find the words of a recording by its pauses, for training that knows where they are."""
+"""Find the words of a recording by its pauses, for training with known word times."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,22 @@ from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 FRAME_SAMPLES = 80  # 10 ms
 SMOOTH_FRAMES = 5
 SHORTEST_FRAMES = 8
-MARGIN_S = 0.1  # kept around a word, for soft beginnings and ends
-GAPS_FRAMES = (10, 6, 15, 4, 20)  # shorter pauses belong to a word
-THRESHOLDS = np.arange(0.20, 0.75, 0.05)  # between the quiet tenth and the loudest
-MOST_UNEVEN = 0.45
-LEAST_CONTRAST_DB = 8.0  # between speech and its pauses
+MARGIN_S = 0.1  # kept around a word, which may start and end softly
+GAPS_FRAMES = (10, 6, 15, 4, 20)  # candidates: shorter pauses belong to a word
+THRESHOLDS = np.arange(0.20, 0.75, 0.05)  # candidates: share of the range from quiet to loud
+MOST_UNEVEN = 0.45  # maximum of the relative spread of word lengths, with a penalty for threshold
+LEAST_CONTRAST_DB = 8.0  # minimum difference between speech and pauses
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where a word is, in samples.
+    """Position of a word in a recording, in samples.
 
     Attributes:
-        begin, end: of the word itself.
-        cut_begin, cut_end: of the word with its margins; neighbours do not overlap.
+        begin: start of the word.
+        end: end of the word.
+        cut_begin: start of the word with its margin, which does not overlap the previous word.
+        cut_end: end of the word with its margin, which does not overlap the next word.
     """
 
     begin: int
@@ -33,16 +35,23 @@ class Span:
 
     @property
     def centre_s(self) -> float:
+        """Centre of the word, in seconds."""
         return (self.begin + self.end) / 2 / SAMPLE_RATE
 
 
 def find_words(waveform: npt.NDArray[np.float32], count: int) -> list[Span] | None:
-    """Return the spans of ``count`` words in a (samples,) waveform, or None.
+    """Find the spans of words.
 
-    Speech is what is louder than a threshold for long enough. Of all thresholds and shortest pauses
-    with which as many stretches are found as there are words, the one counts whose stretches are
-    the most alike in length. Where none gives that number, or lengths differ much (two words in
-    one stretch, a click for a word), the recording is not segmented.
+    Speech is a run of frames above a threshold. Among the thresholds and minimum pauses that give
+    ``count`` runs, the one with the most similar lengths is chosen. The recording is not segmented
+    if there is none or the lengths differ much: a run may have two words, or be a click.
+
+    Args:
+        waveform: (samples,) at 8 kHz.
+        count: number of words.
+
+    Returns:
+        One span per word, or None.
     """
     level_T = _level_db(waveform)
     if len(level_T) < SHORTEST_FRAMES * count:
@@ -52,12 +61,12 @@ def find_words(waveform: npt.NDArray[np.float32], count: int) -> list[Span] | No
         return None
     found: list[tuple[float, list[tuple[int, int]]]] = []
     for threshold in THRESHOLDS:
-        stretches = _find_runs(level_T > low + threshold * (high - low))
+        runs = _find_runs(level_T > low + threshold * (high - low))
         for gap in GAPS_FRAMES:
-            joined = _join(stretches, gap)
+            joined = _join(runs, gap)
             if len(joined) == count:
                 lengths = np.array([end - begin for begin, end in joined], dtype=float)
-                # A low threshold loses least of a word.
+                # A lower threshold keeps more of a word.
                 found.append((lengths.std() / lengths.mean() + threshold / 4, joined))
     if not found:
         return None
@@ -66,9 +75,9 @@ def find_words(waveform: npt.NDArray[np.float32], count: int) -> list[Span] | No
 
 
 def _level_db(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the level of every 10 ms, smoothed over 50 ms."""
-    whole = len(waveform) // FRAME_SAMPLES * FRAME_SAMPLES
-    power_T = np.square(waveform[:whole], dtype=np.float64).reshape(-1, FRAME_SAMPLES).mean(1)
+    """Return the level of every 10 ms in dB, smoothed over 50 ms."""
+    end = len(waveform) // FRAME_SAMPLES * FRAME_SAMPLES
+    power_T = np.square(waveform[:end], dtype=np.float64).reshape(-1, FRAME_SAMPLES).mean(1)
     if len(power_T) < SMOOTH_FRAMES:
         return np.zeros(0)
     kernel = np.ones(SMOOTH_FRAMES)
@@ -79,17 +88,17 @@ def _level_db(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _find_runs(loud_T: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where each run of True begins and ends."""
+    """Return the start and end of each run of True."""
     steps = np.diff(loud_T.astype(np.int8), prepend=0, append=0)
     return list(
         zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True)
     )
 
 
-def _join(stretches: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    """Join stretches less than ``gap`` frames apart, and leave out those that are too short."""
+def _join(runs: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """Join runs that are less than ``gap`` frames apart, then drop those that are too short."""
     joined: list[tuple[int, int]] = []
-    for begin, end in stretches:
+    for begin, end in runs:
         if joined and begin - joined[-1][1] < gap:
             joined[-1] = (joined[-1][0], end)
         else:
@@ -98,7 +107,7 @@ def _join(stretches: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
 
 
 def _add_margins(frames: list[tuple[int, int]], num_samples: int) -> list[Span]:
-    """Turn frames into samples, with at most half of the pause on each side for a margin."""
+    """Convert frames to samples and add margins of at most half of the neighbouring pause."""
     margin = round(MARGIN_S * SAMPLE_RATE)
     edges = [(begin * FRAME_SAMPLES, end * FRAME_SAMPLES) for begin, end in frames]
     spans = []

@@ -1,16 +1,13 @@
-"""What can be set and searched for the recogniser, and what it reports."""
+"""Settings, search spaces and metrics of the speech task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from raytune_yesno.config import Config, setting
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import TRAIN_LOSS, Metric
 from raytune_yesno.space import Choice, Float, Int, Space
-
-if TYPE_CHECKING:
-    pass
 
 METRICS = (
     Metric("valid_wer", format="percent", label="wer"),
@@ -21,35 +18,35 @@ METRICS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechSettings:
-    """The keys of a config that the recogniser adds; the defaults are those of the CNN."""
+    """Config keys of the speech task. :data:`MODEL_DEFAULTS` overrides defaults by network."""
 
     model: str = setting(
         "tdnn", "the network", options=("tdnn", "cnn", "mlp"), coupled=True, inherited=True
     )
     features: str = setting(
         "local",
-        "what features are relative to: the noise nearby, or the recording's mean",
+        "reference of the features: the noise nearby, or the recording's mean",
         options=("local", "recording"),
         inherited=True,
     )
     min_examples: int = setting(
         1,
-        "fewest examples in an epoch; a smaller training part is gone through again",
+        "minimum number of examples per epoch; a smaller training part is repeated",
         low=1,
         high=1_000_000,
     )
     alignment: float = setting(
         0.0,
-        "least weight in the loss of where the words are, in recordings where they were found",
+        "minimum weight in the loss of the positions of words, where they are known",
         low=0.0,
         high=1.0,
     )
     flat_start: float = setting(
-        0.25, "share of training in which a flat alignment fades out", low=0.0, high=1.0
+        0.25, "share of training over which the flat alignment fades out", low=0.0, high=1.0
     )
     channels: tuple[int, ...] = setting(
         (16, 32),
-        "channels of each convolution; as many convolutions",
+        "channels of each convolution; one convolution per number",
         low=1,
         high=4096,
         coupled=True,
@@ -74,28 +71,37 @@ class SpeechSettings:
 
     augment_scenes: float = setting(
         0.0,
-        "probability that a training example is put together from words, in another room",
+        "probability that a training example is composed from words, with another room",
         low=0.0,
         high=1.0,
     )
     augment_noise: float = setting(
-        0.0, "probability that a recording gets noise in training", low=0.0, high=1.0
+        0.0, "probability that noise is added to a training recording", low=0.0, high=1.0
     )
     augment_snr_db: float = setting(
-        0.0, "lowest signal-to-noise ratio of that; the highest is 20 dB more", low=-20.0, high=40.0
+        0.0,
+        "lowest signal-to-noise ratio of the noise, dB; the highest is 20 dB more",
+        low=-20.0,
+        high=40.0,
     )
     augment_gain_db: float = setting(0.0, "largest change of level, dB", low=0.0, high=40.0)
     augment_shift_s: float = setting(0.0, "largest shift in time, s", low=0.0, high=2.0)
     augment_speed: float = setting(0.0, "largest relative change of speed", low=0.0, high=0.3)
-    augment_time_mask: int = setting(0, "most 20 ms frames hidden in every 2 s", low=0, high=12)
-    augment_freq_mask: int = setting(0, "most mel bands hidden", low=0, high=14)
-    valid_noise: bool = setting(True, "validate on noisy copies, too", shared=True)
+    augment_time_mask: int = setting(
+        0, "maximum number of 20 ms frames masked per 2 s", low=0, high=12
+    )
+    augment_freq_mask: int = setting(0, "maximum number of mel bands masked", low=0, high=14)
+    valid_noise: bool = setting(True, "validate also on noisy copies", shared=True)
     swap_halves: bool = setting(
         False, "train on the odd recordings, test on the even ones", shared=True
     )
 
     def check(self) -> None:
-        """Raise InputError if nothing is left of a window after the convolutions."""
+        """Check combinations of settings.
+
+        Raises:
+            InputError: the convolutions leave nothing of a window.
+        """
         if self.model == "cnn" and 28 - len(self.channels) * (self.kernel_size - 1) < 2:
             raise InputError(
                 f"kernel_size: {len(self.channels)} convolutions of {self.kernel_size} leave "
@@ -104,17 +110,17 @@ class SpeechSettings:
 
 
 class SpeechConfig(SpeechSettings, Config):
-    """The type of a recogniser's config, for annotations."""
+    """Type of the task's config, for annotations."""
 
 
 def as_speech(config: Config) -> SpeechConfig:
-    """Return a config as a recogniser's.
+    """Return a config with the type of the speech task's.
 
     Raises:
-        InputError: it is of another task.
+        InputError: the config is of another task.
     """
     if not isinstance(config, SpeechSettings):
-        raise InputError(f"task {config.task!r} recognises no speech")
+        raise InputError(f"task {config.task!r} does not recognise speech")
     return cast(SpeechConfig, config)
 
 
@@ -135,9 +141,9 @@ MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 FEW_WORDS = 20
-"""Utterances of each word, below which a recogniser makes several percent of errors."""
+"""With fewer training utterances per word, expect an error rate of several percent."""
 FEW_VALIDATION = 3
-"""Recordings, below which one wrong word is a large part of the validation figures."""
+"""With fewer validation recordings, one wrong word changes the validation figures a lot."""
 
 LEGACY: Mapping[str, Any] = {
     "metric": "valid_loss",
@@ -147,7 +153,7 @@ LEGACY: Mapping[str, Any] = {
     "alignment": 0.0,
     "augment_scenes": 0.0,
 }
-"""What a recorded config means that was written before these keys existed."""
+"""Values of these keys in recorded configs from before the keys existed."""
 
 _OPTIMISATION: Space = {
     "learning_rate": Float(3e-4, 1e-2, log=True),
@@ -191,5 +197,5 @@ _NETWORKS: dict[str, Space] = {
 
 
 def default_space(config: SpeechConfig) -> Space:
-    """Return what a study varies when no space is given."""
+    """Return the default search space of a study."""
     return {**_OPTIMISATION, **_NETWORKS[config.model], **_AUGMENTATION}

@@ -1,12 +1,12 @@
-"""Sounds that are no words, made here: what training hides speech in, and what it must not hear.
+"""Synthetic sounds without words for training: backgrounds, and sounds to reject.
 
-Every kind is a bank of some twenty seconds, made once in a process, from random streams whose names
-never change; a draw is a stretch from a random place of it.
+Each kind has a bank of at least 24 s, which is built once per process from random streams with
+fixed names. A draw is a part of the bank with a random start.
 
 Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss``
-(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (lasting, gliding and
+(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (steady, gliding and
 beeping), ``music`` (chords of struck and held notes over a bass), ``drums`` (decaying bursts),
-``clicks``, ``crowd`` (three talkers), ``talk`` (one talker who says nothing) and ``engine``
+``clicks``, ``crowd`` (three talkers), ``talk`` (one talker without words) and ``engine``
 (noise in bands, steady or modulated).
 """
 
@@ -28,22 +28,22 @@ BACKGROUNDS = (
     *("white", "pink", "babble", "brown", "hiss", "hum", "tones", "music"),
     *("drums", "clicks", "crowd", "engine"),
 )
-"""What speech may be heard in."""
+"""Sounds in which speech must be recognised."""
 SOUNDS = (*BACKGROUNDS, "talk")
-"""What is no word: a single talker is no background, but must give nothing."""
+"""Sounds in which no word must be recognised. A single talker is not a background."""
 
 
 def draw_sound(kind: str, num_samples: int, random: np.random.Generator) -> Tensor:
     """Return (samples,) of float32 sound of one of :data:`SOUNDS`, with an RMS near 1."""
     bank = build_bank(kind)
     start = int(random.integers(len(bank)))
-    turns = -(-(start + num_samples) // len(bank))
-    return (bank if turns == 1 else bank.repeat(turns))[start : start + num_samples]
+    repeats = -(-(start + num_samples) // len(bank))
+    return (bank if repeats == 1 else bank.repeat(repeats))[start : start + num_samples]
 
 
 @functools.cache
 def build_bank(kind: str) -> Tensor:
-    """Return all of a kind's sound: (samples,) with an RMS of 1."""
+    """Return the bank of a kind: (samples,) with an RMS of 1."""
     random = np.random.default_rng(derive_seed("sounds", kind))
     match kind:
         case "white" | "pink" | "babble":
@@ -83,14 +83,14 @@ def _tensor(samples: np.ndarray) -> Tensor:
 
 
 def _draw_coloured(power: float, random: np.random.Generator) -> Tensor:
-    """Return noise whose amplitude goes with frequency to a power."""
+    """Return noise whose amplitude is proportional to a power of frequency."""
     spectrum_F = np.fft.rfft(random.standard_normal(BANK_SAMPLES))
     hz_F = np.fft.rfftfreq(BANK_SAMPLES, 1 / SAMPLE_RATE)
     return _tensor(np.fft.irfft(spectrum_F * np.maximum(hz_F, 20.0) ** power, BANK_SAMPLES))
 
 
 def _draw_hum(random: np.random.Generator) -> Tensor:
-    """Return mains hum, two seconds of each of twelve mixtures of few or many harmonics."""
+    """Return mains hum: twelve mixtures of few or many harmonics, 2 s each."""
     pieces = []
     time_S = np.arange(BANK_SAMPLES // 12) / SAMPLE_RATE
     for number in range(12):
@@ -107,7 +107,7 @@ def _draw_hum(random: np.random.Generator) -> Tensor:
 
 
 def _draw_tones(random: np.random.Generator) -> Tensor:
-    """Return tones one after another: lasting, gliding, beeping or trilling."""
+    """Return consecutive tones: steady, gliding, beeping or trilling."""
     pieces: list[np.ndarray] = []
     while sum(map(len, pieces)) < BANK_SAMPLES:
         time_S = np.arange(int(random.uniform(0.3, 2.0) * SAMPLE_RATE)) / SAMPLE_RATE
@@ -115,7 +115,7 @@ def _draw_tones(random: np.random.Generator) -> Tensor:
         end_hz = begin_hz * 2 ** (random.uniform(-1, 1) * (random.uniform() < 0.4))
         hz_S = np.linspace(begin_hz, min(end_hz, 3800.0), len(time_S))
         tone = np.sin(2 * math.pi * np.cumsum(hz_S) / SAMPLE_RATE)
-        if random.uniform() < 0.3:  # a buzz, not a pure tone
+        if random.uniform() < 0.3:  # a buzz instead of a pure tone
             tone = np.tanh(random.uniform(2, 10) * tone)
         if random.uniform() < 0.5:
             rate_hz, duty = random.uniform(1, 8), random.uniform(0.2, 0.8)
@@ -126,7 +126,7 @@ def _draw_tones(random: np.random.Generator) -> Tensor:
 
 
 def _draw_music(random: np.random.Generator) -> Tensor:
-    """Return chords and melodies of notes with harmonics, struck or held, at changing tempos."""
+    """Return chords and melodies of struck and held notes with harmonics, at varying tempos."""
     music = np.zeros(BANK_SAMPLES + 4 * SAMPLE_RATE)
     for voice in range(4):
         position = 0
@@ -160,7 +160,7 @@ def _draw_music(random: np.random.Generator) -> Tensor:
 def _draw_bursts(
     random: np.random.Generator, *, rate_hz: float, shortest_s: float, longest_s: float
 ) -> Tensor:
-    """Return decaying bursts of filtered noise, and rests."""
+    """Return decaying bursts of noise, some with a pitch, at random times."""
     bursts = np.zeros(BANK_SAMPLES + 4 * SAMPLE_RATE)
     position = 0
     while position < BANK_SAMPLES:
@@ -168,7 +168,7 @@ def _draw_bursts(
         length = max(8, int(4 * decay_s * SAMPLE_RATE))
         time_S = np.arange(length) / SAMPLE_RATE
         noise_S = random.standard_normal(length)
-        if random.uniform() < 0.6:  # rings at a pitch
+        if random.uniform() < 0.6:  # mostly a tone
             noise_S = noise_S * 0.2 + np.sin(2 * math.pi * random.uniform(60, 3000) * time_S)
         bursts[position : position + length] += (
             random.uniform(0.1, 1.0) * noise_S * np.exp(-time_S / decay_s)
@@ -178,7 +178,7 @@ def _draw_bursts(
 
 
 def _draw_engine(random: np.random.Generator) -> Tensor:
-    """Return noise in bands with soft or sharp edges, steady or loud and soft by turns."""
+    """Return noise in bands with soft or sharp edges, steady or amplitude-modulated."""
     pieces, length = [], BANK_SAMPLES // 12
     hz_F = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
     time_S = np.arange(length) / SAMPLE_RATE

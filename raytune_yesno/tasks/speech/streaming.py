@@ -1,10 +1,10 @@
-"""Words from a recording of any length, block by block, with bounded memory.
+"""Recognise recordings of any length block by block, with bounded memory.
 
-A frame of the features depends on ``features.CONTEXT_FRAMES`` frames on either side, and a position
-of the network on a window of ``networks.WINDOW`` frames. So a block with that much context around
-it gives what the whole recording gives, up to rounding.
-Features that depend on the whole recording (``features: recording``) allow no such thing: there
-the waveform is kept until the end, and only the network works in blocks.
+A frame of the features depends on ``features.CONTEXT_FRAMES`` frames on each side, and a position
+of the network on a window of ``networks.WINDOW`` frames. A block with that much context therefore
+gives the result of the whole recording, up to rounding. With ``features: recording``, features
+depend on the whole recording. The waveform is then kept until the end, and only the network works
+in blocks.
 
 Axes in names: C classes, F mel bands, P window positions, T frames.
 """
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 BLOCK_S = 60.0
-"""Seconds of a block where nobody waits: long enough for the context to cost little."""
+"""Length of a block offline, in seconds: long enough for the context to cost little."""
 LIVE_BLOCK_S = 0.24
-"""Seconds of a block where somebody waits."""
+"""Length of a block in live recognition, in seconds."""
 
 _HOP = round(HOP_S * SAMPLE_RATE)
 
 
 class FrameStream:
-    """Turn samples that come piece by piece into frames of features.
+    """Compute features of samples that arrive in pieces.
 
     Args:
-        extract: the features.
-        block_s: frames come in blocks of at least this many seconds; the last may be shorter.
+        extract: computes the features.
+        block_s: minimum length of a block of frames, in seconds; the last may be shorter.
     """
 
     def __init__(self, extract: LogMel, block_s: float = BLOCK_S) -> None:
@@ -51,34 +51,34 @@ class FrameStream:
         self._extract = extract
         self._block_frames = max(1, round(block_s / HOP_S))
         self._whole = extract.kind == "recording"
-        self._pieces: list[Tensor] = []  # samples from frame self._from on
+        self._pieces: list[Tensor] = []  # samples from frame ``_from`` to the end
         self._from = 0
-        self._done = 0  # frames that were returned
+        self._done = 0  # number of frames returned
 
     def push(self, samples: Tensor) -> Iterator[Tensor]:
-        """Take (samples,) more at 8 kHz, and yield (28, T) frames that no later sample changes."""
+        """Add (samples,) at 8 kHz and yield the (28, T) frames that no later sample can change."""
         self.num_samples += len(samples)
         self._pieces.append(samples)
-        # Frame t is that of the samples around 160 t.
+        # Frame t is centred on sample 160 t.
         known = (self.num_samples - FFT_SAMPLES // 2) // _HOP + 1 - CONTEXT_FRAMES
         while not self._whole and known - self._done >= self._block_frames:
             yield self._frames(self._done + self._block_frames)
 
     def finish(self) -> Iterator[Tensor]:
-        """Yield the frames that are left. A recording of less than 32 ms has none."""
+        """Yield the remaining frames. A recording shorter than 32 ms has none."""
         if self.num_samples >= FFT_SAMPLES:
             yield self._frames(self.num_samples // _HOP + 1, last=True)
 
     def _frames(self, end: int, *, last: bool = False) -> Tensor:
-        """Return the frames from the first one not done to ``end``; drop what no other needs."""
+        """Return the frames not yet returned up to ``end``; drop samples that are not needed."""
         audio = self._pieces[0] if len(self._pieces) == 1 else torch.cat(self._pieces)
-        # Padding spoils the outermost frame on a side that is not an end of the recording: one
-        # frame more keeps it out of what the others depend on.
+        # At a cut, padding makes the outermost frame wrong. The additional frame keeps it out of
+        # the context of the others.
         margin = CONTEXT_FRAMES + 1
         stop = len(audio) if last else (end + margin - self._from) * _HOP
         feature_FT = self._extract(audio[:stop])[:, self._done - self._from : end - self._from]
         self._done = end
-        # Features may look at frames in groups of the stride, counted from the first.
+        # Features may group frames by the stride, counted from the first one.
         if (start := max(0, end - margin) // STRIDE * STRIDE) > self._from:
             audio = audio[(start - self._from) * _HOP :]
             self._from = start
@@ -87,61 +87,61 @@ class FrameStream:
 
 
 class WordStream:
-    """Turn samples that come piece by piece into words.
+    """Recognise words in samples that arrive in pieces.
 
     Args:
-        model: reads (B, 1, 28, T) features.
-        extract: the features that it reads.
-        block_s: as of :class:`FrameStream`.
+        model: network for (B, 1, 28, T) features.
+        extract: computes the features.
+        block_s: as for :class:`FrameStream`.
     """
 
     def __init__(self, model: "nn.Module", extract: LogMel, block_s: float = BLOCK_S) -> None:
         self._model = model
         self._frames = FrameStream(extract, block_s)
-        # Silence goes before and after the recording, as in training.
+        # Silence is added before and after the recording, as in training.
         self._feature_FT = torch.zeros(WINDOW, EDGE_FRAMES, dtype=extract.dtype)
         self._network_frames = max(WINDOW, round(BLOCK_S / HOP_S))
-        self._logp_PC = torch.zeros(0, 1)  # of positions that are not yet decoded
-        self._first = 0  # the first of them
+        self._logp_PC = torch.zeros(0, 1)  # positions not yet decoded
+        self._first = 0  # number of the first of them
 
     @property
     def num_samples(self) -> int:
-        """Samples so far."""
+        """Number of samples so far."""
         return self._frames.num_samples
 
     def push(self, samples: Tensor) -> list[Word]:
-        """Take (samples,) more at 8 kHz and return the words that have ended."""
+        """Add (samples,) at 8 kHz and return the words that are complete."""
         words = []
         for feature_FT in self._frames.push(samples):
             words += self._read(feature_FT)
         return words
 
     def finish(self) -> list[Word]:
-        """Return the words that are left once there are no more samples."""
+        """Return the remaining words at the end of the recording."""
         words = []
         for feature_FT in self._frames.finish():
-            # Blocks again: features of a whole recording may be long.
+            # Split into blocks: with ``features: recording`` these are all frames.
             for block_FT in F.pad(feature_FT, (0, EDGE_FRAMES)).split(self._network_frames, dim=1):
                 words += self._read(block_FT)
         return words + self._decode(len(self._logp_PC))
 
     @torch.no_grad()
     def _read(self, feature_FT: Tensor) -> list[Word]:
-        """Read (28, T) frames more; return the words that have ended."""
+        """Add (28, T) frames and return the words that are complete."""
         self._feature_FT = torch.cat([self._feature_FT, feature_FT], dim=1)
         positions = num_positions(self._feature_FT.shape[1])
         if not positions:
             return []
         logp_PC = self._model(self._feature_FT[None, None])
         logp_PC = logp_PC.reshape(-1, logp_PC.shape[-1])
-        # A block begins at a multiple of the stride, which is even, as pooling wants it.
+        # A block begins at a multiple of the stride, which is even as pooling by two requires.
         self._feature_FT = self._feature_FT[:, positions * STRIDE :]
         self._logp_PC = torch.cat([self._logp_PC, logp_PC]) if len(self._logp_PC) else logp_PC
         blanks = (self._logp_PC.argmax(-1) == 0).nonzero()
         return self._decode(int(blanks[-1]) + 1) if len(blanks) else []
 
     def _decode(self, num_positions: int) -> list[Word]:
-        """Decode so many positions, the last of which ends a word."""
+        """Decode the next positions. No word may continue after the last of them."""
         first, done_PC = self._first, self._logp_PC[:num_positions]
         self._logp_PC = self._logp_PC[num_positions:]
         self._first += num_positions

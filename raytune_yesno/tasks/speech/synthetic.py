@@ -1,14 +1,14 @@
 """The built-in corpus: "yes" and "no" from a formant synthesiser, in YESNO's layout.
 
-The same seed gives the same bytes on every machine. So samples come from nothing but what IEEE 754
-rounds in one way, element by element: + - * / sqrt. The C library's sines and exponentials, sums
-whose order depends on the processor, and fused multiply-adds differ between machines and are not
-used; cosines come from a table in fixed point. Random numbers are a bit generator's raw stream,
-which numpy promises to keep; what its `Generator` methods make of it may change.
+The same seed gives the same bytes on every machine. Samples are computed element by element with
+operations whose rounding IEEE 754 defines: + - * / sqrt. Sines and exponentials of the C library,
+sums in an order that depends on the processor, and fused multiply-adds differ between machines and
+are not used. Cosines are read from a fixed-point table. Random numbers are the raw stream of a bit
+generator, which numpy keeps stable; the results of ``Generator`` methods may change.
 
-The synthesiser is a parallel one after D. H. Klatt, "Software for a cascade/parallel formant
-synthesizer", JASA 67 (1980): glottal pulses and noise through one resonator per formant. A loop
-over time runs all words of many recordings side by side.
+The synthesiser is parallel (D. H. Klatt, "Software for a cascade/parallel formant synthesizer",
+JASA 67, 1980): glottal pulses and noise pass through one resonator per formant. One loop over time
+processes all words of many recordings.
 """
 
 import math
@@ -26,27 +26,28 @@ from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 Array = npt.NDArray[np.float64]
-WordTimes = tuple[tuple[float, float], ...]  # start and end of each word of a recording, seconds
+WordTimes = tuple[tuple[float, float], ...]
+"""Start and end of each word of a recording, in seconds."""
 
-MAX_RECORDINGS = 10_000  # some 3 GB of samples
+MAX_RECORDINGS = 10_000  # about 3 GB of samples
 WORDS_PER_RECORDING = 8
-RECORDINGS_AT_ONCE = 64  # bounds memory; no sample depends on it
-FRAME = 40  # samples for which formants and pitch stand still: 5 ms
-WORD_SAMPLES = 120 * FRAME  # 0.6 s; the slowest word takes 0.54
+RECORDINGS_AT_ONCE = 64  # limits memory; does not change the samples
+FRAME = 40  # samples with constant formants and pitch: 5 ms
+WORD_SAMPLES = 120 * FRAME  # 0.6 s; the slowest word takes 0.54 s
 FORMANT_BANDWIDTHS_HZ = (90.0, 110.0, 130.0, 220.0)
 FORMANT_GAINS = (1.0, 0.6, 0.35, 0.15)
 HISS_BANDWIDTH_HZ = 700.0
-LEVEL = 1.6  # brings words to YESNO's peaks, about 10 dB below full scale
+LEVEL = 1.6  # gives words the peaks of YESNO, about 10 dB below full scale
 NOISE_FLOOR = 0.0022  # about -54 dB, as in YESNO
 
-# Fixed point of 20 bits is coarse enough that no library's last bit of a cosine comes through.
+# 20-bit fixed point is coarse enough to hide differences of libraries in the last bit of a cosine.
 COSINES = np.array([round(math.cos(math.pi * hz / 4000) * 2**20) / 2**20 for hz in range(4001)])
 
-# Each word goes through seven targets in straight lines. Columns: seconds since the target before,
-# first three formants in Hz, voice, share of the upper formants, hiss.
+# Each word moves linearly through seven targets. Columns: seconds since the previous target, first
+# three formants in Hz, level of the voice, share of the upper formants, level of the hiss.
 TARGETS = np.array(
     [
-        [  # no: a nasal murmur, then a rounded vowel that closes
+        [  # no: a nasal murmur, then a closing rounded vowel
             [0.000, 250, 1250, 2250, 0.00, 0.2, 0.0],
             [0.030, 250, 1250, 2250, 0.35, 0.2, 0.0],
             [0.050, 260, 1250, 2250, 0.40, 0.2, 0.0],
@@ -66,8 +67,8 @@ TARGETS = np.array(
         ],
     ]
 )
-# Columns: pitch in Hz, length of the vocal tract's formants and of words against the table's,
-# breath in the voice, loudness, hiss in Hz and its loudness.
+# Columns: pitch in Hz, factors on the formants and on the length of words, breathiness, loudness,
+# frequency of the hiss in Hz and its loudness.
 SPEAKERS = np.array(
     [
         [98, 0.95, 1.10, 0.04, 1.00, 3300, 0.22],
@@ -81,12 +82,17 @@ SPEAKERS = np.array(
 
 
 class Random:
-    """Draw floats from a stream of raw 64-bit numbers, the same everywhere."""
+    """Random numbers from a stream of raw 64-bit integers, the same on every machine.
+
+    Args:
+        seed: integers that identify the stream.
+    """
 
     def __init__(self, *seed: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(seed))
 
     def raw(self, count: int) -> npt.NDArray[np.uint64]:
+        """Return the next integers of the stream, (count,)."""
         return self._bits.random_raw(count)
 
     def uniform(self, rows: int, columns: int) -> Array:
@@ -95,32 +101,52 @@ class Random:
         return (numbers * 2.0**-53).reshape(rows, columns)
 
     def noise(self, count: int) -> Array:
-        """Return white noise, uniform in [-1, 1), four samples for each raw number."""
+        """Return (count,) of white noise, uniform in [-1, 1), four samples per raw integer."""
         parts = self.raw(-(-count // 4)).astype("<u8").view("<u2")[:count]
         return parts * 2.0**-15 - 1.0
 
 
 class Words(NamedTuple):
-    """Hold what is drawn for each word: arrays whose first axis goes over words."""
+    """Random properties of words. The first axis of every array is the word.
+
+    Attributes:
+        labels: 1 yes, 0 no.
+        draws: uniform numbers, one column for each property that varies.
+        speakers: rows like those of :data:`SPEAKERS`.
+        noise: (words, samples).
+    """
 
     labels: npt.NDArray[np.int64]
-    draws: Array  # uniform numbers, a column for each thing that varies
-    speakers: Array  # rows like those of SPEAKERS
-    noise: Array  # (words, samples)
+    draws: Array
+    speakers: Array
+    noise: Array
 
 
 def synthesize(num_recordings: int = 60, seed: int = 0) -> Corpus:
-    """Make a corpus of distinct, balanced label patterns spoken by several voices."""
+    """Generate a corpus of distinct, balanced label patterns with several voices.
+
+    The arguments are those of :func:`synthesize_with_times`.
+    """
     return synthesize_with_times(num_recordings, seed)[0]
 
 
 def synthesize_with_times(
     num_recordings: int = 60, seed: int = 0
 ) -> tuple[Corpus, tuple[WordTimes, ...]]:
-    """Make a corpus and the true times of its words, recording by recording.
+    """Generate a corpus and the true times of its words.
 
-    Up to 256 recordings have eight words; more have as many as it takes to name them apart.
-    Raise InputError where the number of recordings is out of range.
+    Recordings have eight words. If there are more than 256, they have as many words as distinct
+    names require.
+
+    Args:
+        num_recordings: number of recordings, 1 to :data:`MAX_RECORDINGS`.
+        seed: seed of all random streams, not negative.
+
+    Returns:
+        The corpus, and the times of the words of each recording.
+
+    Raises:
+        InputError: an argument is out of range.
     """
     if not 1 <= num_recordings <= MAX_RECORDINGS:
         raise InputError(f"synthetic: {num_recordings} recordings; give 1 to {MAX_RECORDINGS}")
@@ -135,9 +161,9 @@ def synthesize_with_times(
         words = _draw_words(batch, randoms)
         spoken, num_samples = _speak(words)
         for n, (labels, random) in enumerate(zip(batch, randoms, strict=True)):
-            mine = slice(n * len(labels), (n + 1) * len(labels))
+            rows = slice(n * len(labels), (n + 1) * len(labels))
             waveform, spans = _assemble(
-                spoken[mine], num_samples[mine], words.draws[mine, -1], random
+                spoken[rows], num_samples[rows], words.draws[rows, -1], random
             )
             waveforms["_".join(map(str, labels))] = waveform
             times.append(spans)
@@ -146,16 +172,19 @@ def synthesize_with_times(
 
 
 def choose_patterns(count: int, random: Random) -> list[tuple[int, ...]]:
-    """Return distinct label patterns, sorted, in pairs of opposites: as many yes as no."""
+    """Return distinct label patterns, sorted, in complementary pairs: equal numbers of yes and no.
+
+    With an odd count one pair is incomplete.
+    """
     width = max(WORDS_PER_RECORDING, (count - 1).bit_length())
-    half = 1 << (width - 1)  # the numbers below it begin with no, their opposites with yes
+    half = 1 << (width - 1)  # patterns below it begin with no, their complements with yes
     chosen = np.argsort(random.raw(half), kind="stable")[: (count + 1) // 2].tolist()
     numbers = sorted([*chosen, *(2 * half - 1 - number for number in chosen)][:count])
     return [tuple(number >> bit & 1 for bit in reversed(range(width))) for number in numbers]
 
 
 def _draw_words(patterns: list[tuple[int, ...]], randoms: list[Random]) -> Words:
-    """Draw the voices and the words of some recordings, each from its own stream."""
+    """Draw voices and words of recordings, each from its own stream."""
     labels = np.array(patterns, dtype=np.int64)
     width = labels.shape[1]
     draws, speakers, noise = [], [], []
@@ -169,7 +198,7 @@ def _draw_words(patterns: list[tuple[int, ...]], randoms: list[Random]) -> Words
 
 
 def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Synthesise words; return samples of shape (words, samples) and each word's length."""
+    """Synthesise words; return (words, samples) and the length of each word in samples."""
     draws, speakers = words.draws, words.speakers
     pitch_hz, tract, pace, breath, loudness, hiss_hz, hiss_gain = speakers.T
     targets = TARGETS[words.labels]  # (words, targets, columns)
@@ -182,14 +211,14 @@ def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
     frame_s = np.arange(num_frames)[:, None] * (FRAME / SAMPLE_RATE)  # (frames, 1)
 
     def follow(column: int) -> Array:
-        """Go through a column's targets in straight lines; shape (frames, words)."""
+        """Interpolate linearly between the targets of a column; shape (frames, words)."""
         value: Array = np.zeros((num_frames, 1)) + targets[:, 0, column]
         for k in range(1, targets.shape[1]):
             done = np.clip((frame_s - arrivals[:, k - 1]) / seconds[:, k], 0.0, 1.0)
             value += done * (targets[:, k, column] - targets[:, k - 1, column])
         return value
 
-    # Formants of each word stray a little from the voice's; the fourth stands still.
+    # The formants of a word vary around those of the voice; the fourth is constant.
     stray = 0.94 + 0.12 * draws[:, 7:10]
     formants_hz = [follow(1 + k) * (tract * stray[:, k]) for k in range(3)]
     formants_hz += [np.zeros((num_frames, 1)) + 3300 * tract, np.zeros((num_frames, 1)) + hiss_hz]
@@ -197,14 +226,14 @@ def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
     voiced, upper = follow(4) * loud, follow(5) * (0.6 + 0.8 * draws[:, 11])
     hiss = follow(6) * (loud * hiss_gain * (0.6 + 0.8 * draws[:, 12]))
     first, *others = FORMANT_GAINS
-    # Neighbouring formants take turns in sign, or they would cancel out between their peaks.
+    # Neighbouring formants have opposite signs; with equal signs they cancel between their peaks.
     gains = [
         voiced * first,
         *(voiced * upper * (-g if k % 2 == 0 else g) for k, g in enumerate(others)),
         hiss,
     ]
 
-    # From a pitch that may rise or fall to one that mostly falls.
+    # The pitch starts near that of the voice and mostly falls.
     begin, end = 0.92 + 0.22 * draws[:, 13], 0.75 + 0.25 * draws[:, 14]
     glide = np.clip(frame_s / length_s, 0.0, 1.0)
     pulses = _glottal_pulses(pitch_hz * (begin + glide * (end - begin)))
@@ -215,10 +244,10 @@ def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
 
 
 def _glottal_pulses(pitch_hz: Array) -> Array:
-    """Return the derivative of the flow through the glottis, for a pitch of (frames, words).
+    """Return the derivative of the glottal flow, (samples, words), for a (frames, words) pitch.
 
-    The flow is open for 0.6 of a period, as u² - u³ (Klatt & Klatt, JASA 87, 1990). Phases are
-    32-bit integers that wrap around.
+    The glottis is open for 0.6 of a period with the flow u² - u³ (Klatt & Klatt, JASA 87, 1990).
+    Phases are 32-bit integers that wrap around.
     """
     steps = (pitch_hz * (2.0**32 / SAMPLE_RATE)).astype(np.int64)
     begins = (np.cumsum(steps, axis=0) - steps) * FRAME
@@ -229,17 +258,23 @@ def _glottal_pulses(pitch_hz: Array) -> Array:
 
 
 def _resonate(formants_hz: Array, gains: Array, source: Array, noise: Array) -> Array:
-    """Filter the source by the formants and the noise by the hiss, side by side, and add up.
+    """Filter the source by the formants and the noise by the hiss, and add the results.
 
-    `formants_hz` and `gains` are (frames, resonators, words), the last resonator being the hiss;
-    `source` and `noise` are (samples, words), as is the result.
+    Args:
+        formants_hz: (frames, resonators, words); the last resonator is the hiss.
+        gains: (frames, resonators, words).
+        source: (samples, words).
+        noise: (samples, words).
+
+    Returns:
+        (samples, words).
     """
     bandwidths = np.array([*FORMANT_BANDWIDTHS_HZ, HISS_BANDWIDTH_HZ])[:, None]
     half = bandwidths * (3.141592653589793 / SAMPLE_RATE) * 0.5
-    radius = (1.0 - half) / (1.0 + half)  # exp(-2 half) but for its third order
+    radius = (1.0 - half) / (1.0 + half)  # exp(-2 half) up to terms of third order
     cosine = COSINES[np.clip(formants_hz, 50, 3950).astype(np.int64)]
     feedback_1, feedback_2 = 2.0 * radius * cosine, -radius * radius
-    # Makes the gain at the resonance 1.
+    # Normalises the gain at the resonance to 1.
     peak = 1.0 - 2.0 * radius * (2.0 * cosine * cosine - 1.0) + radius * radius
     gains = gains * (1.0 - radius) * np.sqrt(peak)
     last, before = np.zeros(gains.shape[1:]), np.zeros(gains.shape[1:])
@@ -263,9 +298,16 @@ def _resonate(formants_hz: Array, gains: Array, source: Array, noise: Array) -> 
 def _assemble(
     spoken: Array, num_samples: npt.NDArray[np.int64], pauses: Array, random: Random
 ) -> tuple[npt.NDArray[np.float32], WordTimes]:
-    """Put words, (words, samples), behind one another with pauses and a noise floor.
+    """Concatenate words with pauses and a noise floor.
 
-    Return the waveform, whose samples are whole multiples of 2**-15, and the words' times.
+    Args:
+        spoken: (words, samples).
+        num_samples: length of each word.
+        pauses: uniform numbers in [0, 1) for the pauses after the words.
+        random: source of randomness.
+
+    Returns:
+        The waveform, with samples that are multiples of 2**-15, and the times of the words.
     """
     ends = random.uniform(1, 3)[0]
     lead_s, trail_s, floor = 0.5 + 0.5 * ends[0], 0.3 + 0.7 * ends[1], 0.7 + 0.6 * ends[2]
@@ -286,9 +328,9 @@ def _assemble(
 
 
 def _noise_floor(num_samples: int, random: Random) -> Array:
-    """Return noise that loses about 3 dB an octave, as rooms and microphones do.
+    """Return noise that falls by about 3 dB per octave, like that of rooms and microphones.
 
-    White noises at falling rates, joined by straight lines, of equal strength in each octave.
+    It is the sum of white noises at sample rates that halve, interpolated linearly.
     """
     total = np.zeros(num_samples)
     for octave in range(1, 7):
@@ -300,16 +342,20 @@ def _noise_floor(num_samples: int, random: Random) -> Array:
 
 
 def write_corpus(corpus: Corpus, folder: str | Path) -> Path:
-    """Write a corpus as 16-bit WAV files into `folder`/waves_yesno, and return that folder.
+    """Write a corpus as 16-bit WAV files to ``folder/waves_yesno``, completely or not at all.
 
-    All of it appears at once or nothing does. Raise InputError where other files are there, or
-    where the corpus's samples are not 16-bit ones and so would not be the same when read back.
+    Returns:
+        The folder with the files.
+
+    Raises:
+        InputError: the folder has other files, cannot be written, or the samples of the corpus are
+            not 16-bit values and would change.
     """
     folder = Path(folder).expanduser()
     target = folder / FOLDER
     if target.is_dir() and any(target.iterdir()):
-        there, problems = check_folder(folder)
-        if there is not None and not problems and there.fingerprint == corpus.fingerprint:
+        existing, problems = check_folder(folder)
+        if existing is not None and not problems and existing.fingerprint == corpus.fingerprint:
             return target
         raise InputError(f"{target} holds another corpus: choose another folder or remove it")
     steps = corpus.samples.astype(np.float64) * 2**15
@@ -317,7 +363,7 @@ def write_corpus(corpus: Corpus, folder: str | Path) -> Path:
         np.array_equal(steps, np.floor(steps)) and -(2**15) <= steps.min() <= steps.max() < 2**15
     ):
         raise InputError(
-            "this corpus's samples are not 16-bit ones: it would be changed by writing"
+            "the samples of this corpus are not 16-bit values and would change: it is not written"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

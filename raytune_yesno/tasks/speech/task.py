@@ -1,4 +1,4 @@
-"""The recogniser's task: log-mel windows, CTC loss, word error rate."""
+"""Training of the speech task: log-mel windows, CTC loss, word error rate."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
 VALIDATION_BATCH = 8
-"""On a core larger batches take more time for a recording, not less: they outgrow its cache."""
-
+"""Larger validation batches are slower per recording on one core: they outgrow its cache."""
 
 SCENES_PER_RECORDING = 4
-"""Composed validation examples of each validation recording."""
+"""Number of composed validation examples per validation recording."""
 
 
 class YesNo(SpeechTask):
@@ -51,7 +50,7 @@ class YesNo(SpeechTask):
         self._config, self._device, self._corpus = config, device, corpus
         split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
-        # A refit validates nothing, but what its confidences mean is measured all the same.
+        # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = self._train[:: max(1, len(self._train) // 6)] if refit else split.valid
         self._clean = clean_examples(corpus, config.dtype, config.features)
@@ -84,38 +83,40 @@ class YesNo(SpeechTask):
         self.train_scale = 1 / self._num_examples
 
     def build_model(self) -> nn.Module:
+        """Return the untrained network of the config."""
         return build_network(self._config)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
+        """Yield one rank's share of an epoch of augmented examples."""
         order = shuffle(self._num_examples, "order", self._config.seed, epoch)
-        for whole in batched(order, self._config.batch_size):
-            share = [divmod(number, len(self._train)) for number in whole[rank::world_size]]
-            examples = [self._augment(place, epoch, turn) for turn, place in share]
-            yield Step(self._collate(examples), 1 / len(whole))
+        for batch in batched(order, self._config.batch_size):
+            share = [divmod(number, len(self._train)) for number in batch[rank::world_size]]
+            examples = [self._augment(index, epoch, turn) for turn, index in share]
+            yield Step(self._collate(examples), 1 / len(batch))
 
     def loss(self, model: nn.Module, shard: Batch, progress: float) -> Tensor:
-        """Return the CTC loss, at first mixed with the cross-entropy to the flat alignment.
+        """Return the CTC loss mixed with the cross-entropy to the alignment.
 
-        CTC alone begins by putting out nothing but blanks, and how long it takes to leave that
-        plateau, or whether it learns the noise of the pauses by heart instead, is luck.
+        With CTC alone, the model first outputs only blanks. The time until it leaves that plateau
+        is random, and it may memorise the noise of the pauses instead.
         """
-        if not len(shard):  # all ranks take part in a step, so this one contributes a zero
+        if not len(shard):  # all ranks take part in a step: an empty shard contributes a zero
             silence_B1FT = torch.zeros(1, 1, WINDOW, WINDOW, dtype=shard.x_B1FT.dtype)
             return 0.0 * model(silence_B1FT.to(self._device)).sum()
         logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
-        weight = self._flat_weight(progress)
+        weight = self._alignment_weight(progress)
         loss = (1 - weight) * ctc_loss(logp_BPC, shard)
         return loss - weight * (shard.flat_BPC * logp_BPC).sum() if weight else loss
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
-        """Return the sums: loss, recordings, errors, words, and words by probability."""
+        """Return this rank's sums: loss, recordings, errors, words, and words by log-odds."""
         sums, counts_2N = torch.zeros(4, dtype=torch.float64), count_words([])
-        for some in batched(self._valid[rank::world_size], VALIDATION_BATCH):
-            batch = self._collate(some)
+        for examples in batched(self._valid[rank::world_size], VALIDATION_BATCH):
+            batch = self._collate(examples)
             logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, 3)
             sums[0] += ctc_loss(logp_BPC, batch).item()
             for logp_PC, positions, example in zip(
-                logp_BPC.cpu(), batch.positions_B.tolist(), some, strict=True
+                logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
                 words = greedy_decode(logp_PC[:positions])
                 heard = [word.label for word in words]
@@ -127,6 +128,7 @@ class YesNo(SpeechTask):
         return torch.cat([sums, counts_2N.flatten()])
 
     def metrics_of(self, sums: Tensor) -> dict[str, float]:
+        """Return validation loss and word error rate, and fit ``calibration``."""
         loss, recordings, errors, words = sums[:4].tolist()
         if not recordings:
             return {}
@@ -135,19 +137,25 @@ class YesNo(SpeechTask):
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}
 
-    def _flat_weight(self, progress: float) -> float:
-        flat_start, least = self._config.flat_start, self._config.alignment
-        return max(least, 1 - progress / flat_start) if flat_start else least
+    def _alignment_weight(self, progress: float) -> float:
+        flat_start, min_weight = self._config.flat_start, self._config.alignment
+        return max(min_weight, 1 - progress / flat_start) if flat_start else min_weight
 
-    def _augment(self, place: int, epoch: int, turn: int) -> Example:
-        """Return a training recording as it sounds in this epoch and turn, the same on any rank."""
-        index = self._train[place]
+    def _augment(self, number: int, epoch: int, turn: int) -> Example:
+        """Return an augmented training example, the same on every rank.
+
+        Args:
+            number: index in the training part.
+            epoch: number of the epoch, from 1.
+            turn: pass over the training part within the epoch, from 0.
+        """
+        index = self._train[number]
         example, augmentation = self._clean[index], self._augmentation
         name = self._config.seed, epoch, self._corpus.names[index], *([turn] if turn else [])
         if self._scenes:
             random = np.random.default_rng(derive_seed("scene", *name))
             if random.random() < self._config.augment_scenes:
-                scene = self._scenes.compose(place, random)
+                scene = self._scenes.compose(number, random)
                 feature_FT = self._scenes.hide_bands(self._extract(scene.waveform), random)
                 flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s)
                 return Example(feature_FT, scene.words, flat_PC)
@@ -155,11 +163,11 @@ class YesNo(SpeechTask):
             return example
         generator = build_torch_generator("augment", *name)
         if augmentation.changes_waveform:
-            changed, quiet = augmentation.waveforms(self._corpus[index][0], generator)
+            changed, clean = augmentation.waveforms(self._corpus[index][0], generator)
             feature_FT = self._extract(changed)
-            if self._flat_weight((epoch - 1) / self._config.epochs):
-                # Noise hides where speech begins and ends: look without it.
-                aligned_FT = feature_FT if quiet is changed else self._extract(quiet)
+            if self._alignment_weight((epoch - 1) / self._config.epochs):
+                # Noise hides the start and end of speech: align without it.
+                aligned_FT = feature_FT if clean is changed else self._extract(clean)
                 flat_PC = flat_alignment(aligned_FT, example.words)
             else:
                 flat_PC = no_alignment(feature_FT)
@@ -171,21 +179,27 @@ class YesNo(SpeechTask):
         return collate(examples, getattr(torch, self._config.dtype), self._device)
 
 
-# A process that trains one trial after another on the same corpus reads it once.
-_kept: dict[tuple[object, ...], list[Example]] = {}
+# A process that trains several trials on the same corpus computes its features once.
+_cache: dict[tuple[object, ...], list[Example]] = {}
 
 
 def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Example]:
-    """Return what was built under a key before, or build it; older keys make room."""
-    if key not in _kept:
-        while len(_kept) > 5:
-            del _kept[next(iter(_kept))]
-        _kept[key] = build()
-    return _kept[key]
+    """Return cached examples, or build and cache them. The oldest keys are evicted."""
+    if key not in _cache:
+        while len(_cache) > 5:
+            del _cache[next(iter(_cache))]
+        _cache[key] = build()
+    return _cache[key]
 
 
 def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
-    """Return every recording of a corpus as an example."""
+    """Return all recordings of a corpus as examples, without augmentation.
+
+    Args:
+        corpus: the corpus.
+        dtype: type of the features, such as ``float32``.
+        kind: one of :data:`raytune_yesno.tasks.speech.features.FEATURES`.
+    """
 
     def build() -> list[Example]:
         extract = LogMel(getattr(torch, dtype), kind)
@@ -201,14 +215,14 @@ def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
 def noisy_examples(
     corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
 ) -> list[Example]:
-    """Return recordings with fixed noise: each with every kind, the ratios taking turns."""
+    """Return recordings with fixed noise: each with every kind, the ratios in rotation."""
 
     def build() -> list[Example]:
         extract = LogMel(getattr(torch, dtype), kind)
         examples = []
-        for place, index in enumerate(indices):
+        for number, index in enumerate(indices):
             for turn, noise in enumerate(NOISES):
-                condition = Condition(noise, SNRS_DB[(place + turn) % len(SNRS_DB)])
+                condition = Condition(noise, SNRS_DB[(number + turn) % len(SNRS_DB)])
                 for copy in noisy_copies(corpus, [index], [condition], "valid"):
                     feature, words = extract(copy.waveform), corpus.labels[index]
                     examples.append(Example(feature, words, flat_alignment(feature, words)))
@@ -220,7 +234,7 @@ def noisy_examples(
 def scene_examples(
     corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
 ) -> list[Example]:
-    """Return fixed scenes of some recordings: other pauses, rooms, backgrounds and sounds."""
+    """Return fixed scenes of recordings, with other pauses, rooms, backgrounds and sounds."""
 
     def build() -> list[Example]:
         extract = LogMel(getattr(torch, dtype), kind)
@@ -229,10 +243,10 @@ def scene_examples(
             [corpus.labels[index] for index in indices],
         )
         examples = []
-        for place, index in enumerate(indices):
+        for number, index in enumerate(indices):
             for turn in range(SCENES_PER_RECORDING):
                 name = "valid", corpus.names[index], turn
-                scene = scenes.compose(place, np.random.default_rng(derive_seed("scene", *name)))
+                scene = scenes.compose(number, np.random.default_rng(derive_seed("scene", *name)))
                 feature_FT = extract(scene.waveform)
                 flat_PC = no_alignment(feature_FT)
                 examples.append(Example(feature_FT, scene.words, flat_PC))
@@ -242,7 +256,7 @@ def scene_examples(
 
 
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:
-    """Return Graves et al.'s (2006) CTC loss, summed over the batch."""
+    """Return the CTC loss (Graves et al., 2006) of (B, P, C) log-probabilities, summed over B."""
     return F.ctc_loss(
         logp_BPC.transpose(0, 1),
         batch.words + 1,

@@ -1,9 +1,9 @@
-"""Sounds that contain no word, for evaluation only.
+"""Synthetic sounds without words, for evaluation only.
 
-Training must not use this module: ``evaluate`` reports these sounds as never heard in training.
-The noise that training and validation use is in :mod:`raytune_yesno.tasks.speech.noise`.
+Training must not use this module: ``evaluate`` reports these sounds as new to the model. The noise
+of training and validation is in :mod:`raytune_yesno.tasks.speech.noise`.
 
-Each sound depends only on the generator it is drawn from. All are at 8 kHz.
+A sound depends only on its generator. All are at 8 kHz.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 BEAT_S = 0.4
-"""Seconds between two notes of :func:`draw_music`: 150 beats a minute."""
+"""Seconds between two notes of :func:`draw_music`: 150 beats per minute."""
 
 _SCALE_HZ = tuple(220.0 * 2 ** (step / 12) for step in (0, 2, 3, 5, 7, 8, 10))  # A minor from A3
 _CHORDS = ((0, 2, 4), (5, 0, 2), (2, 4, 6), (6, 1, 3))  # degrees of the scale: i, VI, III, VII
@@ -24,7 +24,7 @@ _CLICK_SAMPLES = 80  # 10 ms
 
 
 def draw_hum(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Return (samples,) of mains hum: 50 or 60 Hz and harmonics up to 1 kHz, random phases.
+    """Return (samples,) of mains hum: 50 or 60 Hz and harmonics up to 1 kHz with random phases.
 
     The amplitude of harmonic k is drawn around 1/k, as from a transformer and a rectifier.
     """
@@ -90,9 +90,9 @@ def draw_clicks(num_samples: int, generator: torch.Generator, per_second: float 
 
 
 def draw_bursts(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Return (samples,) of noise bursts of 0.1 to 0.4 s, one a second, as from knocks or rustling.
+    """Return (samples,) of noise bursts of 0.1 to 0.4 s, one per second, like knocks or rustling.
 
-    Each has a band of its own between 100 and 3900 Hz.
+    Each has its own band between 100 and 3900 Hz.
     """
     bursts = torch.zeros(num_samples)
     for second in range(0, num_samples, SAMPLE_RATE):
@@ -125,11 +125,11 @@ def draw_brown(num_samples: int, generator: torch.Generator) -> Tensor:
 
 
 def draw_speech(num_samples: int, generator: torch.Generator) -> Tensor:
-    """Return (samples,) of one talker whose syllables mean nothing.
+    """Return (samples,) of one talker with meaningless syllables.
 
-    A buzz at a gliding pitch goes through two formants that wander by vowel, and consonants are
-    noise in a band of their own. This is not the talker of
-    :data:`~raytune_yesno.tasks.speech.noise.NOISES`' babble.
+    Vowels are a buzz with a gliding pitch, filtered by two formants. Consonants are band-limited
+    noise. The synthesis differs from that of the babble in
+    :mod:`raytune_yesno.tasks.speech.noise`.
     """
     frame = 80  # 10 ms
     pitch_hz = 90 + 130 * _uniform(generator)
@@ -170,11 +170,18 @@ SOUNDS: dict[str, Sound] = {
     "brown": draw_brown,
     "speech": draw_speech,
 }
-"""Each draws (samples,) of float32 sound at 8 kHz, at a level of its own."""
+"""Functions that draw (samples,) of float32 sound at 8 kHz. Their levels differ."""
 
 
 def band_pass(waveform: Tensor, low_hz: float, high_hz: float, edge_hz: float = 100.0) -> Tensor:
-    """Filter a (samples,) waveform in the frequency domain, with raised-cosine edges outside."""
+    """Filter a (samples,) waveform in the frequency domain.
+
+    Args:
+        waveform: (samples,).
+        low_hz: lower limit of the pass band.
+        high_hz: upper limit of the pass band.
+        edge_hz: width of the raised-cosine edges outside the pass band.
+    """
     size = len(waveform)
     hz_F = torch.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     outside_F = torch.maximum(low_hz - hz_F, hz_F - high_hz).clamp(0, edge_hz)
@@ -183,7 +190,7 @@ def band_pass(waveform: Tensor, low_hz: float, high_hz: float, edge_hz: float = 
 
 
 def _uniform(generator: torch.Generator) -> float:
-    """Draw from [0, 1)."""
+    """Draw a uniform number from [0, 1)."""
     return torch.rand((), generator=generator).item()
 
 
@@ -199,7 +206,7 @@ def _pluck(hz: float, num_samples: int, generator: torch.Generator) -> Tensor:
 
 
 def _resonate(source: Tensor, hz: float, bandwidth_hz: float) -> Tensor:
-    """Filter a (samples,) source through one resonance, by convolution with its response."""
+    """Filter a (samples,) source by a resonance, by convolution with its impulse response."""
     time_S = torch.arange(240) / SAMPLE_RATE
     response = torch.exp(-math.pi * bandwidth_hz * time_S) * torch.sin(2 * math.pi * hz * time_S)
     return F.conv1d(F.pad(source[None, None], (239, 0)), response.flip(0)[None, None])[0, 0]

@@ -10,7 +10,7 @@ from reliability.chaos.cluster import Cluster
 from reliability.chaos.runs import Command
 
 PATIENCE_S = 300.0  # for a step of it, with a fault in its way
-_WAY_ON = "it goes on with: "
+_RESUME_HINT = "progress is saved"
 
 Recovered = Callable[[], bool]
 
@@ -96,7 +96,7 @@ class Work(abc.ABC):
         """
         if self.command.wait_until(recovered, PATIENCE_S):
             return
-        if _WAY_ON not in self.last_line():
+        if _RESUME_HINT not in self.last_line():
             raise TimeoutError(f"{self.verb} has ended: {self.last_line()}")
         self.resume()
         self.command.wait_until(recovered, PATIENCE_S)

@@ -151,7 +151,7 @@ def try_command(words: Words, folder: Path) -> str | None:
     if begun or code == 0:
         return None
     lines = text.splitlines()
-    if code == 1 and "(--debug shows where)" in text:
+    if code == 1 and "(--debug shows the traceback)" in text:
         raise ValueError(f"an unforeseen error: {lines[-1][:300]}")
     if code == 2:
         if words[:2] == ("corpus", "check"):
