@@ -59,8 +59,8 @@ CASES: dict[str, dict[str, Any]] = {
     "sine in float32": {**SINE, "dtype": "float32", "batch_size": 1998, "epochs": 2},
     "sine, small batches": {**SINE, "dtype": "float64", "batch_size": 6, "epochs": 1},
 }
-# Rounding grows with the steps: with dropout and composed examples the losses of single precision differ
-# by up to 2e-5. That it is rounding alone, the double-precision cases show.
+# Rounding grows with the steps: with dropout the losses of single precision differ by up to 2e-5.
+# The double-precision cases show that it is rounding alone.
 TOLERANCE = {"float64": 1e-9, "float32": 5e-5}
 
 
