@@ -134,7 +134,9 @@ class TestTrialsOfTwoWorkers:
     def study(
         ray_cluster: str, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
     ) -> Study:
-        plan = build_manual_plan(POINTS, config={"num_workers": 2}, max_concurrent=1)
+        plan = build_manual_plan(
+            POINTS, config={"num_workers": 2}, scheduler="asha", max_concurrent=1
+        )
         return run_search(plan, small_corpus, tmp_path_factory.mktemp("study"))
 
     def test_come_to_what_one_worker_comes_to(self, study: Study, small_corpus: Corpus) -> None:
@@ -366,7 +368,8 @@ class TestResources:
 
 
 def test_a_loss_that_is_no_number_is_never_the_best() -> None:
-    progress = Progress(build_config().objective, asked_for=2, slots=1, epochs_per_trial=2)
+    objective = build_config({"metric": "valid_loss"}).objective
+    progress = Progress(objective, asked_for=2, slots=1, epochs_per_trial=2)
     progress.take(0, {"epoch": 1, "valid_loss": float("nan")})
     assert progress.best is None
     progress.take(1, {"epoch": 1, "valid_loss": 3.0})
