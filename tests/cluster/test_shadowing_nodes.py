@@ -128,7 +128,7 @@ def _is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-# The dashboard answered 504 to the submission on a machine under load: not part of CI until that is clear.
+# Under load the dashboard answered 504 to the submission: not in CI until the cause is clear.
 @pytest.mark.slow
 def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
     """A job launched from the folder with the folder as corpus, on a node started in it."""
