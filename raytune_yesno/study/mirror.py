@@ -153,8 +153,13 @@ class _Mirror:
         self.check()
         path = f"{self.root}/{file.relative_to(self.folder).as_posix()}"
         self.filesystem.create_dir(path.rpartition("/")[0])
-        with self.filesystem.open_output_stream(path) as sink:
+        # An object store shows an object once it is whole; a file system needs a rename for that.
+        is_local = self.filesystem.type_name == "local"
+        target = f"{path}.part" if is_local else path
+        with self.filesystem.open_output_stream(target) as sink:
             sink.write(content)
+        if is_local:
+            self.filesystem.move(target, path)
         self.copied[file] = state
 
     def copy_all(self) -> None:
