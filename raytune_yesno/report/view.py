@@ -174,7 +174,7 @@ def _tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     rows = []
     for study, name in zip(studies, names, strict=True):
         best, asked = study.best, study.asked
-        objective = study.find_metric(study.metric)
+        objective = study.objective.metric
         rows.append(
             (
                 name,

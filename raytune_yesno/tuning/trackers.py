@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, to_utf8
-from raytune_yesno.metrics import LEGACY_METRICS, Objective
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
 
@@ -258,7 +258,7 @@ class Feed:
         self.logs, self.note = list(logs), note
         self.points: dict[int, dict[str, Any]] = {}
         self.bests: dict[int, tuple[float, dict[str, float]]] = {}
-        self.metric = before.find_metric(before.metric) if before else LEGACY_METRICS[0]
+        self.objective = before.objective if before else LEGACY_OBJECTIVE
         self.started: set[int] = set()
         self.last: dict[int, int] = {}
         for trial in before.trial_list if before else ():
@@ -293,7 +293,7 @@ class Feed:
         trial = event.get("trial", -1)
         match event["event"]:
             case "study" if event.get("metrics"):
-                self.metric = Objective.from_dicts(event["metrics"]).metric
+                self.objective = Objective.from_dicts(event["metrics"])
             case "asked":
                 self.points[trial] = event["point"]
             case "started" | "mutated":
@@ -325,7 +325,7 @@ class Feed:
 
     def keep_best(self, trial: int, metrics: dict[str, float]) -> None:
         """Keep the metrics of an epoch if it is the trial's best so far."""
-        cost = self.metric.cost(metrics)
+        cost = self.objective.cost(metrics)
         if cost < self.bests.get(trial, (math.inf, {}))[0]:
             self.bests[trial] = (cost, metrics)
 
