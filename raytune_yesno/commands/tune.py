@@ -245,7 +245,7 @@ def _search_and_refit(
                 plan,
                 data,
                 out,
-                place=storage,
+                storage=storage,
                 source=settings.get("data", DEFAULT_DATA),
                 resume=bool(options.resume),
                 add_trials=options.add_trials or 0,
@@ -269,7 +269,7 @@ def _search_and_refit(
         refit = run_refit(
             study,
             data,
-            place=storage,
+            storage=storage,
             on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
             note=display.remark,
             check=check,
