@@ -210,7 +210,14 @@ def _add_run_options(parser: Any) -> None:
     parser.add_argument(
         "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
     )
-    parser.add_argument("--out", metavar="DIR", help="output folder; new or empty")
+    parser.add_argument(
+        "--out", metavar="DIR", help="output folder; with the same settings, begun work continues"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin again in --out; what is there is kept in DIR-1",
+    )
     parser.add_argument(
         "--address",
         help="Ray cluster to use; `auto`: this machine's [$RAY_ADDRESS, or a new one]",

@@ -110,6 +110,7 @@ def _build_study(
         pauses=_find_pauses(events),
         problems=problems,
         objective=objective,
+        begun_with=events[0],
     )
 
 

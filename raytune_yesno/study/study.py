@@ -103,7 +103,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. Trials and stop conditions are those of the last resumption.
+            corpus, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         searched: whether the search has ended.
@@ -115,6 +115,7 @@ class Study:
         mode_source: where the direction comes from; empty for the study itself.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial; None otherwise.
+        begun_with: the settings of the first event, unchanged by resumptions.
     """
 
     path: Path
@@ -130,6 +131,7 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+    begun_with: Event = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
