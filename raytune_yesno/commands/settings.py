@@ -151,13 +151,22 @@ def resume_command(command: str, file: Path, storage: str | None = None) -> str:
     return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
 
 
+def split_point(text: str, where: str) -> dict[str, Any]:
+    """Split a point, ``key=value,…``, into values as text; lists are in brackets, ``[16,32]``.
+
+    Raises:
+        InputError: it has another form.
+    """
+    return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
+
+
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
+    """Read a point of a manual search, see :func:`split_point`.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
-    layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
+    layer = split_point(text, "--point")
     config = build_config(layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 

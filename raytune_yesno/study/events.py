@@ -125,6 +125,9 @@ _REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "started": {"trial": _is_count},
     "ended": {"trial": _is_count, "status": _is_text},
     "refitted": {"checkpoint": _is_text},
+    "requested": {"request": _is_text, "action": _is_text},
+    "retried": {"trial": _is_count},
+    "extended": {"trial": _is_count, "after": _is_count, "epochs": _is_count},
 }
 
 # Fields that any event may have. Null means that the field is missing.
@@ -148,6 +151,9 @@ _OPTIONAL: Mapping[str, Check] = {
     "scheduler": _is_text,
     "target": _is_text,
     "reason": _is_text,
+    "request": _is_text,
+    "refused": _is_text,
+    "point": _is_point,
     "error": _is_text,
     "ordered": _is_boolean,
     "config": _is_mapping,

@@ -3,7 +3,8 @@
 Events, in the order in which they can occur:
 
 ``study``    the settings: config, space, search, scheduler, trials, seed, corpus, versions
-``asked``    a trial's number and point, written before it is launched
+``asked``    a trial's number and point, written before it is launched; ``request`` names the
+             request that gave the point
 ``started``  an attempt of a trial started; a retry has the next ``attempt``
 ``epoch``    the metrics of an epoch and the process that trained it: ``host``, Ray's ``node`` (a
              host may run several), ``pid``; ``began`` and ``ended`` are seconds since 1970 on the
@@ -14,6 +15,8 @@ Events, in the order in which they can occur:
              from the copied ``checkpoint`` with a new point
 ``ended``    a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
              ``diverged`` or ``failed``
+``requested`` a request from outside was taken: ``action`` is ``stop`` (a ``trial``),
+             ``stop search`` or ``enqueue`` (a ``point``); ``refused`` says why nothing is done
 ``paused``   the search was interrupted
 ``resumed``  the search was resumed, perhaps with more ``trials``
 ``searched`` the search ended; ``reason`` says why, if it ended before its last trial

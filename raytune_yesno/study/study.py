@@ -33,6 +33,8 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        request: the name of the request that gave the point; None if the search proposed it.
+        is_stop_requested: whether a request to stop the trial was taken.
     """
 
     number: int
@@ -44,6 +46,8 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    request: str | None = None
+    is_stop_requested: bool = False
 
     @property
     def best_point(self) -> dict[str, Any]:
@@ -116,6 +120,8 @@ class Study:
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial; None otherwise.
         begun_with: the settings of the first event, unchanged by resumptions.
+        requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
+        is_stop_requested: whether a request to stop the search was taken and not yet carried out.
     """
 
     path: Path
@@ -132,6 +138,8 @@ class Study:
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
     begun_with: Event = field(default_factory=dict)
+    requests: list[Event] = field(default_factory=list)
+    is_stop_requested: bool = False
 
     @property
     def metric(self) -> str:
@@ -177,6 +185,15 @@ class Study:
             if trial.status in self.ranked and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def enqueued(self) -> list[Event]:
+        """The accepted requests for a point, launched or not."""
+        return [
+            event
+            for event in self.requests
+            if event["action"] == "enqueue" and not event.get("refused")
+        ]
 
     @property
     def name(self) -> str:
