@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError, Interrupted
+from raytune_yesno.errors import InputError, Interrupted, WorkError
 from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import (
@@ -121,7 +121,7 @@ class TestRunning:
             if event["event"] == "epoch":
                 raise Interrupted(15)
 
-        with pytest.raises(Interrupted):
+        with pytest.raises(WorkError, match="Interrupted"):
             run_search(plan, None, tmp_path, listen=interrupt)
         store = StudyStore(tmp_path)
         (stopped, *_) = [t.number for t in load(tmp_path).trial_list if t.status == "running"]
