@@ -192,7 +192,7 @@ def parse(name: str, content: bytes) -> Request | None:
     """Parse the file of a request; None if it is damaged."""
     try:
         found = json.loads(content)
-        event = {**found, "event": "requested", "request": name}
+        event = {**found, "event": "requested", "time": 0.0, "request": name}
         if find_fault(event) is None and event["action"] in ACTIONS:
             request = Request.from_event(event)
             complete = {STOP: request.trial, ENQUEUE: request.point, STOP_SEARCH: 0}
