@@ -1,5 +1,6 @@
 """Progress on a terminal of any width, and in a pipe."""
 
+import contextlib
 import fcntl
 import io
 import os
@@ -32,8 +33,12 @@ class Screen:
 
     def read(self) -> list[str]:
         self.stream.flush()
+        written = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                written += os.read(self.master, 1 << 16)
         rows, row, column = [""], 0, 0
-        for token in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", os.read(self.master, 1 << 16).decode()):
+        for token in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", written.decode()):
             if token == "\n":
                 row += 1
                 rows += [""] * (row == len(rows))
