@@ -34,6 +34,7 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        replaced: epochs that a later attempt trained again; they count nowhere else.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    replaced: list[Event] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return show_trial(self)
