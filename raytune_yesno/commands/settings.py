@@ -30,6 +30,7 @@ _SETTINGS: dict[str, type] = {
 _KIND_NAMES = {
     str: "text",
     dict: "a mapping",
+    list: "a list",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -138,7 +139,7 @@ def resume_command(command: str, file: Path, storage: str | None = None) -> str:
 
 
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
+    """Read a point to try, ``key=value,…``; lists are in brackets, ``[16,32]``.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
@@ -205,11 +206,11 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         space = read_yaml(Path(options.space), "a YAML file of domains")
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    if options.point:
-        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: only search manual takes points; omit the other search")
-        asked["search"] = "manual"
-        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+    points = [*asked.pop("points", []), *map(read_point, options.point or [])]
+    if points and (options.search or asked.get("search", "manual")) == "manual":
+        asked |= {"search": "manual", "search_options": {"points": points}}
+    elif points:
+        asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
     return Plan.from_settings(

@@ -33,6 +33,7 @@ ALGORITHMS: dict[str, tuple[str, str]] = {
     "manual": ("uninformed", "Manual"),
     "grid": ("uninformed", "Grid"),
     "random": ("uninformed", "Random"),
+    "auto": ("auto", "Auto"),
     "tpe": ("tpe", "TPE"),
     "bayesian": ("bayesian", "Bayesian"),
     "pso": ("pso", "PSO"),

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import History, Observation
-from raytune_yesno.space import Choice, Int, build_space
+from raytune_yesno.space import Choice, Int, Point, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -26,6 +26,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: the key of the result to optimise.
         mode: ``min`` or ``max``.
         history: trials of earlier runs.
+        points: known points, tried first; the algorithm chooses the values that they lack.
+        offset: the number of the trial that tries the first of them.
     """
 
     def __init__(
@@ -35,10 +37,14 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: str,
         mode: str,
         history: Iterable[Observation] = (),
+        points: Sequence[Point] = (),
+        offset: int = 0,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self.algorithm = algorithm
         self.history = History(history)
+        self.points = points
+        self.offset = offset
         self.numbers: dict[str, int] = {}
         """The number of each running trial, by Ray's identifier."""
 
@@ -61,6 +67,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
         point = self.algorithm.suggest(number, self.select_seen(number))
+        if point is not None and 0 <= number - self.offset < len(self.points):
+            point = point | self.points[number - self.offset]
         if point is None:
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = number
