@@ -1,6 +1,6 @@
 """The default search: a space-filling start, then a Gaussian process that ends locally."""
 
-import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -114,6 +114,7 @@ class Auto:
         best, chosen = -np.inf, GaussianProcess(self.is_choice_D)
         for y_N in warp(losses_N):
             process = GaussianProcess(self.is_choice_D)
+            process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
             predicted_N = process.predict_left_out(y_N[fitted])
@@ -132,12 +133,10 @@ class Auto:
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
-        domains = list(self.cube.free.values())
-        num_values = np.prod([float(domain.num_values) for domain in domains])
+        num_values = math.prod(domain.num_values for domain in self.cube.free.values())
         if num_values > _MAX_LISTED:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
-        values = [[d.encode(v) for v in d.grid(_MAX_LISTED)] for d in domains]
-        return np.array(list(itertools.product(*values)))
+        return np.array(list(self.cube.list_rows()))
 
 
 def warp(losses_N: np.ndarray) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ class GaussianProcess:
         """Logarithms of D length scales, of the signal's variance and of the noise's."""
 
     def fit(self, rows_ND: np.ndarray, y_N: np.ndarray) -> None:
-        """Fit length scales, signal and noise to rows and their standardised values."""
+        """Fit the parameters, from the present ones on, to rows and their standardised values."""
         from scipy.optimize import minimize
 
         square_DM = self._squares(rows_ND, rows_ND).reshape(len(self.is_choice_D), -1)
@@ -38,7 +38,7 @@ class GaussianProcess:
         low[-1] = np.log(_MIN_NOISE)
         found = minimize(
             self._objective,
-            self.prior_mean,
+            np.clip(self.theta, low, high),
             (square_DM, y_N),
             jac=True,
             method="L-BFGS-B",
