@@ -70,7 +70,7 @@ class SceneSettings:
     seconds: tuple[float, float] = (2.5, 6.5)
     empty: float = 0.12
     other: float = 0.3
-    speed: float = 0.18
+    speed: float = 0.15
     noise: float = 0.7
     snr_db: tuple[float, float] = (-2.0, 25.0)
     room: float = 0.3
