@@ -147,6 +147,14 @@ class Plan:
                 f"--trials {self.num_trials}, give fewer levels or a smaller space, or choose "
                 "search random"
             )
+        self.check_space()
+
+    def check_space(self) -> None:
+        """Check that the values of every domain are valid for their config keys.
+
+        Raises:
+            InputError: a name is unknown, or a value is invalid alone or with others.
+        """
         for key in self.space:
             if self._is(key, "shared"):
                 raise InputError(
@@ -231,7 +239,9 @@ class Plan:
                 f"add_trials: {study.path} is unfinished, and scheduler pbt cannot add trials to a "
                 "running population; resume without --add-trials, and add trials once it has ended"
             )
-        num_before = len(study.trial_list) if study.searched else self.num_trials
+        num_requested = sum(trial.request is not None for trial in study.trial_list)
+        num_proposed = len(study.trial_list) - num_requested
+        num_before = num_proposed if study.searched else self.num_trials
         extended = replace(self, trials=num_before + add_trials)
         if extended.num_trials < num_before + add_trials:
             raise InputError(
