@@ -14,6 +14,7 @@ from raytune_yesno.numerals import read_if_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
+    from raytune_yesno.space import Space
     from raytune_yesno.tuning.plan import Plan
 
 SETTINGS_FILE = "settings.yaml"
@@ -30,6 +31,7 @@ _SETTINGS: dict[str, type] = {
 _KIND_NAMES = {
     str: "text",
     dict: "a mapping",
+    list: "a list",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -68,12 +70,24 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
+            _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
     build_config(assignments, {"task": task}, where="--set")
+    flags = given_flags(options)
+    for key in flags.keys() & assignments.keys():
+        _refuse_two_values(key, {f"--{key.replace('_', '-')}": flags, "--set": assignments})
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
     return settings
+
+
+def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError if two sources, by name, give a config key different values."""
+    given = {name: layer[key] for name, layer in sources.items() if key in layer}
+    if len({str(value) for value in given.values()}) > 1:
+        said = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise InputError(f"{key}: two values are given ({said}); omit one")
 
 
 def resume_settings(
@@ -89,20 +103,34 @@ def resume_settings(
     Raises:
         InputError: there is no run, or a given value would change what may not change on resume.
     """
-    file = out / SETTINGS_FILE
-    settings = read_yaml(file, "a run's folder, as `train` printed it")
-    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
-        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    recorded = upgrade_config(settings["config"])
-    before = build_config(recorded, where=str(file)).as_dict()
-    config = build_config(recorded, given["config"], flags)
-    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
-    for key, value in config.as_dict().items():
-        if key not in may_change and value != before.get(key):
+    settings, before = read_recorded(out)
+    config = build_config(before.as_dict(), given["config"], flags)
+    recorded = select_fixed(before)
+    for key, value in select_fixed(config).items():
+        if value != recorded.get(key):
             raise InputError(
                 f"{key}: a resumed run keeps its config; start a new run to change {key}"
             )
     return {**settings, **given}, config
+
+
+def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
+    """Return the recorded settings and config of a run.
+
+    Raises:
+        InputError: there is no run, or its settings are damaged.
+    """
+    file = out / SETTINGS_FILE
+    settings = read_yaml(file, "a run's folder, as `train` printed it")
+    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
+        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
+    return settings, build_config(upgrade_config(settings["config"]), where=str(file))
+
+
+def select_fixed(config: Config) -> dict[str, Any]:
+    """Return the keys of a config that may not change on resume."""
+    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
+    return {key: value for key, value in config.as_dict().items() if key not in may_change}
 
 
 def refuse_flags(
@@ -121,7 +149,7 @@ def refuse_flags(
         InputError: one of them was given.
     """
     for name in names:
-        if getattr(options, name) not in (None, []):
+        if getattr(options, name) not in (None, [], False):
             flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag}: {because}; omit it")
 
@@ -137,13 +165,22 @@ def resume_command(command: str, file: Path, storage: str | None = None) -> str:
     return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
 
 
+def split_point(text: str, where: str) -> dict[str, Any]:
+    """Split a point, ``key=value,…``, into values as text; lists are in brackets, ``[16,32]``.
+
+    Raises:
+        InputError: it has another form.
+    """
+    return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
+
+
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
+    """Read a point to try, see :func:`split_point`.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
-    layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
+    layer = split_point(text, "--point")
     config = build_config(layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 
@@ -190,9 +227,32 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
+    """Return the search space that the user gives; None for the task's own.
+
+    Raises:
+        InputError: the space is invalid; the message contains its file.
+    """
+    from raytune_yesno.space import parse_space
+
+    space, source = settings.get("space"), options.config
+    if getattr(options, "space", None):
+        space, source = read_yaml(Path(options.space), "a YAML file of domains"), options.space
+        if isinstance(space.get("space"), dict) or (space.keys() & _SETTINGS.keys() - {"seed"}):
+            raise InputError(
+                f"--space {source}: this is a study file, not a search space; give it with "
+                f"--config {quote(source)}"
+            )
+    if space is None:
+        return None
+    try:
+        return parse_space(space)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
-    from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
 
@@ -200,18 +260,20 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if "workers_per_trial" in settings:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     config = build_config(settings["config"], flags)
-    space = settings.get("space")
-    if options.space:
-        space = read_yaml(Path(options.space), "a YAML file of domains")
+    space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    if options.point:
-        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: only search manual takes points; omit the other search")
-        asked["search"] = "manual"
-        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+    points = [*asked.pop("points", []), *map(read_point, options.point or [])]
+    if points and (options.search or asked.get("search", "manual")) == "manual":
+        asked |= {"search": "manual", "search_options": {"points": points}}
+    elif points:
+        asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    return Plan.from_settings(
-        config, find_space(config) if space is None else parse_space(space), asked
-    )
+    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    if space is not None:
+        try:
+            plan.check_space()
+        except InputError as error:
+            raise InputError(f"{options.space or options.config}: {error}") from None
+    return plan

@@ -251,7 +251,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     settings = {
         **({"data": study.data} if study.data else {}),
         "seed": base.seed,
-        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
+        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {}, [])},
         **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
         **({"config": config} if config else {}),
         "space": asked.get("space", {}),

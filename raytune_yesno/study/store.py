@@ -1,23 +1,9 @@
 """The study's record: ``study.jsonl``, an append-only file with one JSON event per line.
 
-Events, in the order in which they can occur:
-
-``study``    the settings: config, space, search, scheduler, trials, seed, corpus, versions
-``asked``    a trial's number and point, written before it is launched
-``started``  an attempt of a trial started; a retry has the next ``attempt``
-``epoch``    the metrics of an epoch and the process that trained it: ``host``, Ray's ``node`` (a
-             host may run several), ``pid``; ``began`` and ``ended`` are seconds since 1970 on the
-             worker's clock
-``damaged``  a checkpoint of the trial was unusable: ``reason`` also says what replaced it
-``saved``    the trial's latest checkpoint and its epoch
-``mutated``  after an epoch, the scheduler copied trial ``source`` over this one, which resumes
-             from the copied ``checkpoint`` with a new point
-``ended``    a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
-             ``diverged`` or ``failed``
-``paused``   the search was interrupted
-``resumed``  the search was resumed, perhaps with more ``trials``
-``searched`` the search ended; ``reason`` says why, if it ended before its last trial
-``refitted`` the refit's checkpoint and its figures on the test part
+The kinds of events and their fields are the models of :mod:`raytune_yesno.study.events`. In the
+order in which they can occur: ``study``, then per trial ``asked``, ``started``, ``epoch``,
+``damaged``, ``saved``, ``mutated`` and ``ended``; ``requested``, ``paused``, ``resumed``,
+``retried``, ``extended``, ``searched``, ``refitted``.
 
 Search, analysis and recovery read only this file. Nothing is pickled.
 """
@@ -120,6 +106,16 @@ class StudyStore:
         return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
+def _suggest_folder(folder: Path) -> str:
+    """Return the end of an error message: the studies inside a folder that is not one itself."""
+    inside = sorted(found.parent for found in folder.glob(f"*/{STORE}"))
+    if not inside:
+        return "give the folder that `tune` printed"
+    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
+    names = ", ".join(str(study) for study in inside[:5])
+    return f"give one of the studies inside: {names}{more}"
+
+
 def read_events(
     folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Event], list[str]]:
@@ -137,9 +133,7 @@ def read_events(
     """
     path = folder / STORE
     if not path.is_file():
-        raise InputError(
-            f"{folder}: no study here (no {STORE}); give the folder that `tune` printed"
-        )
+        raise InputError(f"{folder}: no study here (no {STORE}); {_suggest_folder(folder)}")
     events: list[Event] = []
     problems: list[str] = []
     for number, event in _parse_lines(path, progress):
