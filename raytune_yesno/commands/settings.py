@@ -31,6 +31,7 @@ _SETTINGS: dict[str, type] = {
 _KIND_NAMES = {
     str: "text",
     dict: "a mapping",
+    list: "a list",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -174,7 +175,7 @@ def split_point(text: str, where: str) -> dict[str, Any]:
 
 
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, see :func:`split_point`.
+    """Read a point to try, see :func:`split_point`.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
@@ -262,11 +263,11 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    if options.point:
-        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: only search manual takes points; omit the other search")
-        asked["search"] = "manual"
-        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+    points = [*asked.pop("points", []), *map(read_point, options.point or [])]
+    if points and (options.search or asked.get("search", "manual")) == "manual":
+        asked |= {"search": "manual", "search_options": {"points": points}}
+    elif points:
+        asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
     plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)

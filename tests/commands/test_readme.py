@@ -281,7 +281,7 @@ def write_study(out: Path) -> None:
 def test_the_first_screen_is_short_and_shows_the_report() -> None:
     lines = DOCUMENTS["README.md"].splitlines()
     assert len(lines) <= 250
-    picture = ROOT / "docs/images/report.png"
+    picture = ROOT / "docs/images/study.png"
     assert f"({picture.relative_to(ROOT)})" in "\n".join(lines[:10])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 300_000
