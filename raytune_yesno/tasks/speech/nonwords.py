@@ -26,7 +26,9 @@ _FORMANTS_HZ = (0.0, 500.0, 1600.0, 2700.0, 4000.0)
 
 
 def alter(first: Tensor, second: Tensor, other: Tensor, random: np.random.Generator) -> Tensor:
-    """Return a non-word made of words, in one of five ways; another vowel is twice as frequent as each other way.
+    """Return a non-word made of words, in one of five ways.
+
+    Another vowel is twice as frequent as each other way.
 
     Args:
         first: (samples,) of a word.
