@@ -7,13 +7,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    build_config,
+    declare_task,
+    parse_assignments,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
+    from raytune_yesno.space import Space
     from raytune_yesno.tuning.plan import Plan
 
 SETTINGS_FILE = "settings.yaml"
@@ -65,10 +73,16 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
             config = {**config, key: settings[key]}
+    if not getattr(options, "resume", None):
+        declare_task(
+            task,
+            space=read_space(settings, options) or {},
+            config={**config, **assignments, **given_flags(options)},
+        )
+    build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
     settings["config"] = {**config, **assignments}
     if options.data:
@@ -137,14 +151,18 @@ def resume_command(command: str, file: Path, storage: str | None = None) -> str:
     return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
 
 
-def read_point(text: str) -> dict[str, Any]:
+def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
     """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
+
+    Args:
+        text: the point.
+        task: the task whose keys it sets.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
     layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
-    config = build_config(layer, where="--point").as_dict()
+    config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 
 
@@ -190,9 +208,18 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
+    """Return the search space that the user gives; None for the task's own."""
+    from raytune_yesno.space import parse_space
+
+    space = settings.get("space")
+    if getattr(options, "space", None):
+        space = read_yaml(Path(options.space), "a YAML file of domains")
+    return None if space is None else parse_space(space)
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
-    from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
 
@@ -200,18 +227,15 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if "workers_per_trial" in settings:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     config = build_config(settings["config"], flags)
-    space = settings.get("space")
-    if options.space:
-        space = read_yaml(Path(options.space), "a YAML file of domains")
+    space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
     if options.point:
         if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
             raise InputError("--point: only search manual takes points; omit the other search")
         asked["search"] = "manual"
-        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+        points = [read_point(text, config.task) for text in options.point]
+        asked["search_options"] = {"points": points}
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    return Plan.from_settings(
-        config, find_space(config) if space is None else parse_space(space), asked
-    )
+    return Plan.from_settings(config, find_space(config) if space is None else space, asked)

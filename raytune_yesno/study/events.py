@@ -124,7 +124,6 @@ _REQUIRED: Mapping[str, Mapping[str, Check]] = {
     },
     "started": {"trial": _is_count},
     "ended": {"trial": _is_count, "status": _is_text},
-    "refitted": {"checkpoint": _is_text},
 }
 
 # Fields that any event may have. Null means that the field is missing.
@@ -159,6 +158,8 @@ _OPTIONAL: Mapping[str, Check] = {
     "metrics": _is_metrics,
     "warm_start": _is_warm_start,
     "test": _is_point,
+    "checkpoint": _is_text,
+    "code": _is_text,
     "test_says": _is_text,
 }
 
