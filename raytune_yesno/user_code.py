@@ -12,7 +12,6 @@ import importlib.abc
 import importlib.util
 import inspect
 import os
-import site
 import sys
 import sysconfig
 import traceback
@@ -27,15 +26,9 @@ from typing import Any
 from raytune_yesno.errors import InputError, MissingMetric, one_line
 
 _PACKAGE = Path(__file__).resolve().parent
+_PACKAGES = {"site-packages", "dist-packages"}
 _INSTALLED = tuple(
-    {
-        str(Path(folder).resolve())
-        for folder in (
-            *site.getsitepackages(),
-            site.getusersitepackages(),
-            *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
-        )
-    }
+    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
 )
 
 
@@ -98,6 +91,8 @@ def is_own(filename: str) -> bool:
     if filename.startswith("<") and not filename.startswith("<ipython"):
         return False
     path = os.path.realpath(filename)
+    if _PACKAGES & set(Path(path).parts):
+        return False
     return not path.startswith((*_INSTALLED, str(_PACKAGE) + os.sep))
 
 

@@ -11,6 +11,7 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
+from raytune_yesno.text import format_value
 
 METRIC = LEGACY_OBJECTIVE.metric.name
 
@@ -96,7 +97,7 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study.
 
@@ -130,6 +131,17 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        statuses = Counter(trial.status for trial in self.trial_list)
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+        text = f"{self.path}: {len(self.trial_list)} trials ({counts or 'none yet'})"
+        if best := self.best:
+            metric = self.objective.metric
+            point = ", ".join(f"{key}={format_value(v)}" for key, v in best.best_point.items())
+            shown = metric.show((best.best_epoch or {}).get(metric.name))
+            text += f"; best: trial {best.number}, {metric.title} {shown} ({point})"
+        return one_line(f"<Study {text}>")
 
     @property
     def metric(self) -> str:

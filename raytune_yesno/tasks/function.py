@@ -90,7 +90,8 @@ class FunctionTask:
     @cached_property
     def space(self) -> Mapping[str, Any]:
         """The function's attribute ``space``, unless a study has another one."""
-        return parse_space(self.declared["space"]) or dict(getattr(self.function, "space", {}))
+        declared = self.declared["space"]
+        return parse_space(declared) if declared else dict(getattr(self.function, "space", {}))
 
     @cached_property
     def Settings(self) -> type:  # noqa: N802 - as in other tasks
@@ -105,7 +106,10 @@ class FunctionTask:
             fields.append((key, kind, setting(domain.grid(1)[0], help, inherited=False)))
         for key, value in self.declared["config"].items():
             if key not in engine and key not in self.space:
-                fields.append((key, object, setting(_read(value), "given by the user")))
+                value = _read(value)
+                known = type(value) in (bool, int, float, str)
+                kind = type(value) if known else object
+                fields.append((key, kind, setting(value, "given by the user")))
         return dataclasses.make_dataclass("Settings", fields, frozen=True, kw_only=True)
 
     def declare(
@@ -116,7 +120,7 @@ class FunctionTask:
             if not str(key).isidentifier():
                 raise InputError(f"{key!r} is not a name for a key of a config; use an identifier")
         declared = {
-            "space": format_space(space),
+            "space": format_space(space) if space else {},
             "config": {key: _read(value) for key, value in config.items()},
             "metrics": [
                 dataclasses.asdict(metric) for metric in metrics or self._choose_metric(config)

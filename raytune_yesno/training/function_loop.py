@@ -10,7 +10,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,14 @@ def run_function(
     if len(history) >= config.epochs:
         return
     _reseed(config, len(history) + 1 if has_state else 1)
-    reports = _call(task, config, state)
+    reports = _prepare(task, config, state)
     if not has_state:
         for epoch, _ in enumerate(history, start=2):
             next(reports, _OVER)
             _reseed(config, epoch)
     for epoch in range(len(history) + 1, config.epochs + 1):
-        began, process = time.perf_counter(), os.getpid()
+        began = time.perf_counter()
         reported = next(reports, _OVER)
-        if os.getpid() != process:  # a child that the function forked, and that returned from it
-            os._exit(0)
         if reported is _OVER:
             if not history:
                 raise InputError("the function ended without reporting metrics")
@@ -93,25 +91,38 @@ def run_function(
 
 
 class _Reports:
-    """What a function reports, epoch by epoch; a returned value is a single report."""
+    """What a function reports, epoch by epoch; a returned value is a single report.
 
-    def __init__(self, returned: Any) -> None:
-        self.is_over = not isinstance(returned, Iterator)
-        self._reports = iter([returned]) if self.is_over else returned
+    The function is called for the first one, and is over if nothing can follow the latest.
+    """
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call, self.is_over = call, False
+        self._reports: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return next(self._reports)
+        process = os.getpid()
+        try:
+            if self._reports is None:
+                returned = self._call()
+                self.is_over = not isinstance(returned, Iterator)
+                self._reports = iter([returned]) if self.is_over else returned
+            return next(self._reports)
+        finally:
+            if os.getpid() != process:  # a child that the function forked, and that left it
+                os._exit(0)
 
 
-def _call(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
+def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
     values = copy.deepcopy(config.as_dict())  # the function may change its copy
     values.update({key: getattr(config, key) for key in task.space if hasattr(config, key)})
     for key in ("task", "metric", "mode", "num_workers"):
         del values[key]
-    return _Reports(task.function(*((values, state) if task.takes_checkpoint else (values,))))
+    given = (values, state) if task.takes_checkpoint else (values,)
+    return _Reports(partial(task.function, *given))
 
 
 def _reseed(config: EngineConfig, epoch: int) -> None:
