@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.study.display import show_study, show_trial, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
-from raytune_yesno.text import format_value
 
 METRIC = LEGACY_OBJECTIVE.metric.name
 
@@ -34,6 +34,8 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        request: the name of the request that gave the point; None if the search proposed it.
+        is_stop_requested: whether a request to stop the trial was taken.
     """
 
     number: int
@@ -45,6 +47,11 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    request: str | None = None
+    is_stop_requested: bool = False
+
+    def __repr__(self) -> str:
+        return show_trial(self)
 
     @property
     def best_point(self) -> dict[str, Any]:
@@ -104,7 +111,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. Trials and stop conditions are those of the last resumption.
+            corpus, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         searched: whether the search has ended.
@@ -116,6 +123,9 @@ class Study:
         mode_source: where the direction comes from; empty for the study itself.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial; None otherwise.
+        begun_with: the settings of the first event, unchanged by resumptions.
+        requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
+        is_stop_requested: whether a request to stop the search was taken and not yet carried out.
     """
 
     path: Path
@@ -131,17 +141,15 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+    begun_with: Event = field(default_factory=dict)
+    requests: list[Event] = field(default_factory=list)
+    is_stop_requested: bool = False
 
     def __repr__(self) -> str:
-        statuses = Counter(trial.status for trial in self.trial_list)
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-        text = f"{self.path}: {len(self.trial_list)} trials ({counts or 'none yet'})"
-        if best := self.best:
-            metric = self.objective.metric
-            point = ", ".join(f"{key}={format_value(v)}" for key, v in best.best_point.items())
-            shown = metric.show((best.best_epoch or {}).get(metric.name))
-            text += f"; best: trial {best.number}, {metric.title} {shown} ({point})"
-        return one_line(f"<Study {text}>")
+        return show_study(self)
+
+    def _repr_html_(self) -> str:
+        return study_to_html(self)
 
     @property
     def metric(self) -> str:
@@ -187,6 +195,15 @@ class Study:
             if trial.status in self.ranked and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def enqueued(self) -> list[Event]:
+        """The accepted requests for a point, launched or not."""
+        return [
+            event
+            for event in self.requests
+            if event["action"] == "enqueue" and not event.get("refused")
+        ]
 
     @property
     def name(self) -> str:
