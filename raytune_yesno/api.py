@@ -201,7 +201,7 @@ def _resume(plan: "Plan", before: "Study") -> "Plan":
     """
     asked, recorded = plan.as_dict(), before.asked
     may_change = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
-    for key in asked.keys() & recorded.keys() - may_change:
+    for key in sorted(asked.keys() & recorded.keys() - may_change, key=lambda key: key != "space"):
         if asked[key] != recorded[key]:
             raise InputError(
                 f"{before.path}: the study there has another {key}; give the same arguments to "
