@@ -38,6 +38,7 @@ _SETTINGS: dict[str, type] = {
 _KIND_NAMES = {
     str: "text",
     dict: "a mapping",
+    list: "a list",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -75,6 +76,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     task = options.task or assignments.get("task") or config.get("task") or Config.task
     for key in ("seed", "metric", "mode"):
         if key in settings:
+            _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
     if not getattr(options, "resume", None):
         declare_task(
@@ -84,10 +86,21 @@ def read_settings(options: Namespace) -> dict[str, Any]:
         )
     build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
+    flags = given_flags(options)
+    for key in flags.keys() & assignments.keys():
+        _refuse_two_values(key, {f"--{key.replace('_', '-')}": flags, "--set": assignments})
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
     return settings
+
+
+def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError if two sources, by name, give a config key different values."""
+    given = {name: layer[key] for name, layer in sources.items() if key in layer}
+    if len({str(value) for value in given.values()}) > 1:
+        said = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise InputError(f"{key}: two values are given ({said}); omit one")
 
 
 def resume_settings(
@@ -175,7 +188,7 @@ def split_point(text: str, where: str) -> dict[str, Any]:
 
 
 def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
-    """Read a point of a manual search, see :func:`split_point`.
+    """Read a point to try, see :func:`split_point`.
 
     Args:
         text: the point.
@@ -232,13 +245,27 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
 
 
 def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
-    """Return the search space that the user gives; None for the task's own."""
+    """Return the search space that the user gives; None for the task's own.
+
+    Raises:
+        InputError: the space is invalid; the message contains its file.
+    """
     from raytune_yesno.space import parse_space
 
-    space = settings.get("space")
+    space, source = settings.get("space"), options.config
     if getattr(options, "space", None):
-        space = read_yaml(Path(options.space), "a YAML file of domains")
-    return None if space is None else parse_space(space)
+        space, source = read_yaml(Path(options.space), "a YAML file of domains"), options.space
+        if isinstance(space.get("space"), dict) or (space.keys() & _SETTINGS.keys() - {"seed"}):
+            raise InputError(
+                f"--space {source}: this is a study file, not a search space; give it with "
+                f"--config {quote(source)}"
+            )
+    if space is None:
+        return None
+    try:
+        return parse_space(space)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
@@ -253,12 +280,20 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    if options.point:
-        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: only search manual takes points; omit the other search")
-        asked["search"] = "manual"
-        points = [read_point(text, config.task) for text in options.point]
-        asked["search_options"] = {"points": points}
+    points = [
+        *asked.pop("points", []),
+        *(read_point(text, config.task) for text in options.point or []),
+    ]
+    if points and (options.search or asked.get("search", "manual")) == "manual":
+        asked |= {"search": "manual", "search_options": {"points": points}}
+    elif points:
+        asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    return Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    if space is not None:
+        try:
+            plan.check_space()
+        except InputError as error:
+            raise InputError(f"{options.space or options.config}: {error}") from None
+    return plan
