@@ -99,11 +99,11 @@ def test_errors_are_not_retried_and_shown_once(
 
 
 def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
-    with pytest.raises(WorkError, match=r"acuracy.*accuracy"):
+    with pytest.raises(WorkError, match=r"exactness.*accuracy"):
         tune(
             approach,
             SPACE,
-            metric="acuracy",
+            metric="exactness",
             mode="max",
             trials=32,
             out=tmp_path / "study",
