@@ -106,7 +106,7 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study.
 
