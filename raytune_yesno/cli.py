@@ -307,7 +307,11 @@ def _add_tune(commands: Any) -> None:
         action="append",
         help="one trial of search manual, such as learning_rate=1e-3,hidden_units=64; repeatable",
     )
-    parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
+    parser.add_argument(
+        "--space",
+        metavar="FILE",
+        help="read the search space from a YAML file; with --resume: change the space",
+    )
     parser.add_argument(
         "--workers-per-trial",
         type=_integer,
@@ -322,6 +326,11 @@ def _add_tune(commands: Any) -> None:
         type=_integer,
         metavar="N",
         help="with --resume: run N more trials, then refit again; works for finished studies",
+    )
+    parser.add_argument(
+        "--retry",
+        metavar="failed|N,…",
+        help="with --resume: train failed, diverged or stopped trials again",
     )
     parser.add_argument(
         "--replay",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from raytune_yesno.commands.changes import change_space, select_retried
 from raytune_yesno.commands.common import (
     note,
     open_folder,
@@ -220,17 +221,20 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, stora
 
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, "metric", "mode")
-    refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
+    refuse_flags(options, *fixed, "scheduler", "workers_per_trial", "max_concurrent")
     refuse_flags(options, "warm_start", "ordered", "point", "fresh")
     study = load(out)
-    if study.refit and options.add_trials is None:
+    more = options.add_trials is not None or options.retry is not None
+    if study.refit and not more:
         raise InputError(
             f"{storage}: this study is finished, there is nothing to resume; --add-trials N "
-            "extends it"
+            "extends it, --retry failed trains failed trials again"
         )
     plan = Plan.from_study(study)
+    if options.space:
+        plan = change_space(plan, study, options)
     # The condition that ended the search would end the extended one at once.
-    kept = vars(plan.stop) if options.add_trials is None else {}
+    kept = vars(plan.stop) if not more else {}
     plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
@@ -268,8 +272,9 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     from raytune_yesno.study import load_all
     from raytune_yesno.tuning import warm_start
 
-    if options.add_trials is not None:
-        raise InputError("--add-trials: also give --resume STUDY")
+    for flag in ("add_trials", "retry"):
+        if getattr(options, flag) is not None:
+            raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
     plan.check()
     plan.check_all_points()
@@ -309,6 +314,7 @@ def _search_and_refit(
                 source=settings.get("data", DEFAULT_DATA),
                 resume=resume,
                 add_trials=options.add_trials or 0,
+                retry=select_retried(options.retry, out) if options.retry else (),
                 checkpoint_every_s=options.checkpoint_every,
                 on_progress=display.show_search,
                 note=display.remark,

@@ -36,6 +36,7 @@ class Trial:
             as ``before``.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
+        outside: why the trial does not count since the space was changed; None if it counts.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Trial:
     mutations: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
+    outside: str | None = None
 
     def __repr__(self) -> str:
         return show_trial(self)
@@ -188,11 +190,11 @@ class Study:
 
     @cached_property
     def ranking(self) -> list[Trial]:
-        """The trials with a result and a status in :attr:`ranked`, the best first."""
+        """The trials that count, with a result and a status in :attr:`ranked`, the best first."""
         scored = [
             (trial.objective.score(best), trial)
             for trial in self.trial_list
-            if trial.status in self.ranked and (best := trial.best_epoch)
+            if trial.status in self.ranked and not trial.outside and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 

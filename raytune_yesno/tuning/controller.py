@@ -19,6 +19,7 @@ It works around these properties of Ray 2.60:
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from raytune_yesno.cluster.ray_private import (
     TuneController,
     tune_module,
 )
+from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -64,6 +66,7 @@ class Controller(TuneController):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
+        self._restarts: Counter[tuple[str, str]] = Counter()
 
     def step(self) -> None:
         """Carry out requests from outside, then handle one event."""
@@ -88,6 +91,20 @@ class Controller(TuneController):  # type: ignore[misc]
             self.last_failure = exception
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
+
+    def _process_trial_failure(self, trial: RayTrial, exception: Exception) -> None:
+        """Count a failure by its cause, see :mod:`raytune_yesno.tuning.failures`."""
+        failure = classify(exception)
+        metadata = trial.run_metadata
+        if failure.cause == LOST_NODE:
+            metadata.num_failures -= 1  # Tune adds one
+        elif (limit := MAX_RESTARTS.get(failure.cause)) is not None:
+            number = self._restarts[trial.trial_id, failure.cause]
+            self._restarts[trial.trial_id, failure.cause] += 1
+            if number >= limit:
+                metadata.num_failures = max(metadata.num_failures, trial.max_failures)
+        trial.failure = failure
+        super()._process_trial_failure(trial, exception)
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.

@@ -20,6 +20,7 @@ from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import last_line
+from raytune_yesno.tuning.failures import OUT_OF_MEMORY
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
 
@@ -102,13 +103,20 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.folders[number].add(uri.rpartition("/")[0])
         self.store.append("saved", trial=number, checkpoint=uri, epoch=epoch)
 
-    def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
+    def ended(
+        self,
+        number: int,
+        result: dict[str, Any],
+        error: str | None = None,
+        cause: str | None = None,
+    ) -> None:
         """Record the end of a trial with its status, and delete its checkpoints.
 
         Args:
             number: the trial's number.
             result: the last result of the trial.
             error: why the trial failed; None if it did not.
+            cause: the kind of failure, see :mod:`raytune_yesno.tuning.failures`.
         """
         self.waiting.discard(number)
         complete = result.get("diverged") or result.get("epoch") == self.progress.epochs_per_trial
@@ -121,6 +129,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         else:
             status = "done" if complete else "stopped"
         fields = {"error": error} if error else {}
+        fields |= {"cause": cause} if error and cause else {}
         self.store.append("ended", trial=number, status=status, **fields)
         # A finished trial is never resumed: delete its checkpoints, or they fill the disk. Delete
         # only folders that Tune reported in this session; a path read from a record may be hostile.
@@ -176,7 +185,11 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
-        self.recorder.ended(trial.config["number"], trial.last_result, error=find_cause(trial))
+        failure = getattr(trial, "failure", None)
+        cause = failure.cause if failure else None
+        is_memory = cause == OUT_OF_MEMORY  # its line with the sizes is not the last one
+        error = failure.text if failure and is_memory else find_cause(trial)
+        self.recorder.ended(trial.config["number"], trial.last_result, error=error, cause=cause)
         forget_metrics(trial)
 
 

@@ -6,7 +6,9 @@ folder of a training run) and, during the search, ``trials`` (Ray's files and ch
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST, TRAIN_LOSS
+from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
+from raytune_yesno.study.load import mark_outside
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
@@ -42,6 +46,7 @@ MAX_FAILURES = 3
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
 _UNLIMITED = 2**31
+_MAX_REASONS = 5
 _MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
@@ -54,6 +59,7 @@ def run_search(
     source: str = "",
     resume: bool = False,
     add_trials: int = 0,
+    retry: Collection[int] = (),
     checkpoint_every_s: float = 10.0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
@@ -74,6 +80,7 @@ def run_search(
         source: the name by which the user gave the data. It is recorded; resuming uses it.
         resume: whether to resume the study in ``out``.
         add_trials: the number of trials to add to a resumed study.
+        retry: numbers of ended trials of a resumed study to train again, from their beginning.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
         on_progress: called after every change of the search's progress.
         note: called with a line on each unusable checkpoint.
@@ -93,6 +100,8 @@ def run_search(
     before = load_resumable(out, data) if resume else None
     if before and add_trials:
         plan = plan.extend(before, add_trials)
+    elif before and before.searched and retry:
+        plan = replace(plan, trials=len(before.trial_list) - len(before.enqueued))
     plan.check()
     if not resume:
         plan.check_all_points()
@@ -112,9 +121,14 @@ def run_search(
             **plan.as_dict(),
         )
     else:
-        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+        is_changed = plan.space != parse_space(before.asked["space"])
+        space = {"space": format_space(plan.space)} if is_changed else {}
+        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **space)
         end_complete(earlier, plan.config.epochs, store)
         end_requested(before, store)
+        if is_changed:
+            end_outside(earlier, plan, store, note)
+        restart(earlier, retry, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
@@ -136,7 +150,7 @@ def run_search(
     enqueued = list_pending(before) if before else []
     searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
     # A search that a stop condition ended continues only if trials were added.
-    over = before is not None and before.searched and not add_trials
+    over = before is not None and before.searched and not add_trials and not retry
     if before and before.is_stop_requested:  # and its command was killed before it stopped
         monitor.found = BY_REQUEST
         recorder.cut_off(trial.number for trial in unfinished)
@@ -174,6 +188,32 @@ def end_requested(study: Study, store: StudyStore) -> None:
         if trial.status == "running" and trial.is_stop_requested:
             trial.status = "stopped"
             store.append("ended", trial=trial.number, status=trial.status)
+
+
+def end_outside(
+    trials: Sequence[StudyTrial], plan: Plan, store: StudyStore, note: Callable[[str], None]
+) -> None:
+    """Mark the trials that do not count in a changed space, and end those that are unfinished."""
+    mark_outside(trials, plan.space, plan.config.as_dict())
+    outside = [trial for trial in trials if trial.outside]
+    for trial in outside:
+        if trial.status == "running":
+            trial.status = "stopped"
+            store.append("ended", trial=trial.number, status=trial.status, reason=trial.outside)
+    note(f"space changed: {len(trials) - len(outside)} of {len(trials)} earlier trials count")
+    reasons = Counter(str(trial.outside) for trial in outside)
+    for reason, count in reasons.most_common(_MAX_REASONS):
+        note(f"  {count} outside: {reason}")
+    if len(reasons) > _MAX_REASONS:
+        note(f"  and {len(reasons) - _MAX_REASONS} more reasons")
+
+
+def restart(trials: Sequence[StudyTrial], numbers: Collection[int], store: StudyStore) -> None:
+    """Record that ended trials are trained again."""
+    for trial in trials:
+        if trial.number in numbers:
+            store.append("retried", trial=trial.number)
+            trial.status, trial.error, trial.checkpoint, trial.epochs = "running", None, None, []
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:

@@ -32,10 +32,18 @@ class StudySearcher(AlgorithmSearcher):
     ) -> None:
         earlier = build_observations(plan.warm_start)
         self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
-        for trial in (*finished, *unfinished):
-            seen = observe(trial)
-            earlier.append(replace(seen, number=seen.number + self.offset))
+        trials = (*finished, *unfinished)
+        config = plan.config.as_dict()
+        for trial in trials:
+            if not trial.outside:
+                # A hyperparameter that was not searched before had the config's value.
+                known = {**config, **trial.point}
+                point = {name: known[name] for name in plan.space}
+                seen = observe(trial)
+                earlier.append(replace(seen, number=seen.number + self.offset, point=point))
         super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+        for trial in trials:
+            self.history.reserve(trial.number + self.offset)
         self.store = store
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
