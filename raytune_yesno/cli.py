@@ -333,6 +333,12 @@ def _add_tune(commands: Any) -> None:
         help="with --resume: train failed, diverged or stopped trials again",
     )
     parser.add_argument(
+        "--top",
+        type=_integer,
+        metavar="K",
+        help="with --resume and --epochs N: train only the best K finished trials on to N epochs",
+    )
+    parser.add_argument(
         "--replay",
         nargs=2,
         metavar=("STUDY", "TRIAL"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raytune_yesno.commands.common import note
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.errors import InputError
 
@@ -71,4 +72,47 @@ def select_retried(asked: str, out: Path) -> list[int]:
                 f"--retry: trial {number} is {status}; only ended trials without a "
                 "complete result are trained again"
             )
+    return numbers
+
+
+def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
+    """Return the plan of a study with the number of epochs of ``--epochs``.
+
+    Raises:
+        InputError: the study cannot train its trials on now.
+    """
+    before = plan.config.epochs
+    if options.epochs <= before:
+        raise InputError(f"--epochs: {options.epochs} must be more than the study's {before}")
+    if options.add_trials is not None or options.retry is not None:
+        raise InputError("--epochs: omit --add-trials and --retry; do one after the other")
+    if not study.searched:
+        raise InputError(f"--epochs: {study.path} is unfinished; resume it without --epochs first")
+    if plan.scheduler == "pbt":
+        raise InputError("--epochs: scheduler pbt cannot: its population has ended")
+    return replace(plan, config=replace(plan.config, epochs=options.epochs))
+
+
+def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
+    """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
+
+    Raises:
+        InputError: no trial has finished.
+    """
+    from raytune_yesno.study import load
+    from raytune_yesno.tuning.run import has_last_checkpoint
+
+    if options.epochs is None:
+        return []
+    finished = [trial for trial in load(out).ranking if trial.status == "done"]
+    numbers = [trial.number for trial in finished[: options.top]]
+    if not numbers:
+        raise InputError(f"--epochs: {out} has no finished trial to train on")
+    missing = [t.number for t in finished[: options.top] if not has_last_checkpoint(t)]
+    if missing:
+        told = ", ".join(map(str, missing))
+        note(
+            f"--epochs: no checkpoint was kept of trial {told}: training restarts from the "
+            "beginning; --keep-checkpoints K of a new study keeps those of the best K"
+        )
     return numbers

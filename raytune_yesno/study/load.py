@@ -86,6 +86,8 @@ def _build_study(
             trials[event["trial"]] = Trial(
                 event["trial"], event["point"], objective=objective, request=event.get("request")
             )
+            if epochs := asked.get("config", {}).get("epochs"):
+                trials[event["trial"]].planned.append((0, epochs))
         elif kind == "requested":  # may have a trial number, but is not an event of the trial
             requests.append(event)
             if event["action"] == "stop search":
@@ -95,6 +97,8 @@ def _build_study(
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
             is_space_changed |= "space" in event
+            if event.get("epochs") and "config" in asked:
+                asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
             refit = reason = None
         elif kind == "searched":
             reason = event.get("reason")
@@ -105,6 +109,8 @@ def _build_study(
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
+            if kind == "retried" and (epochs := asked.get("config", {}).get("epochs")):
+                trial.planned = [(0, epochs)]
         elif "trial" in event:
             unknown += 1
         searched = kind == "searched" or (searched and kind != "resumed")
@@ -200,6 +206,11 @@ def _apply(trial: Trial, event: Event) -> None:
         case "retried":
             trial.status, trial.error, trial.checkpoint = "running", None, None
             trial.epochs, trial.is_stop_requested = [], False
+        case "extended":
+            trial.status, trial.is_stop_requested = "running", False
+            if not event["after"]:  # its last checkpoint was not kept
+                trial.epochs, trial.checkpoint, trial.planned = [], None, []
+            trial.planned.append((event["after"], event["epochs"]))
         case "saved":
             trial.checkpoint = (event["checkpoint"], event["epoch"])
         case "mutated":

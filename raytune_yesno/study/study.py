@@ -36,6 +36,8 @@ class Trial:
             as ``before``.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
+        planned: pairs of an epoch and the number of epochs planned after it; more than one pair
+            if the trial was extended.
         outside: why the trial does not count since the space was changed; None if it counts.
     """
 
@@ -51,6 +53,7 @@ class Trial:
     request: str | None = None
     is_stop_requested: bool = False
     outside: str | None = None
+    planned: list[tuple[int, int]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return show_trial(self)
@@ -69,6 +72,11 @@ class Trial:
         """The event of the best epoch, the later one of equals; None without any."""
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
+
+    def planned_at(self, epoch: int, default: int) -> int:
+        """Return the number of epochs that the trial was to train when it trained an epoch."""
+        earlier = [epochs for after, epochs in self.planned if after < epoch]
+        return earlier[-1] if earlier else default
 
     @property
     def last_epoch(self) -> int:

@@ -62,6 +62,8 @@ class Plan:
             wait for each other.
         window: W of an ordered study. Trial i is proposed once all trials up to i - W have ended,
             from the results of these trials only. At most W trials run at a time.
+        keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
+            which they can train on.
     """
 
     config: Config
@@ -76,6 +78,7 @@ class Plan:
     warm_start: Mapping[str, Any] | None = None
     ordered: bool = False
     window: int = 4
+    keep_checkpoints: int = 0
 
     def __post_init__(self) -> None:
         if not self.scheduler:
@@ -119,6 +122,8 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
+        if self.keep_checkpoints < 0:
+            raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(

@@ -42,11 +42,13 @@ class Payload:
         data: reference to the task's data. The object store keeps one copy per node.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
             Pausing a trial also saves it.
+        keep_last: whether to save a trial after its last epoch, so that it can be extended.
     """
 
     config: Config
     data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
+    keep_last: bool = False
 
     def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
         """Return the records of the trial described by ``spec``."""

@@ -5,6 +5,7 @@ Progress, stop conditions and trackers listen to the record. The recorder does n
 
 import contextlib
 import errno
+import math
 import signal
 import threading
 import time
@@ -36,11 +37,15 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         progress: Progress,
         monitor: StopMonitor,
         note: Callable[[str], None] = lambda line: None,
+        keep: int = 0,
     ) -> None:
+        self.keep = keep
+        self.kept: dict[int, float] = {}
         self.store, self.progress, self.monitor, self.note = store, progress, monitor, note
         store.wait = self.wait_for_storage
         self.noted_at = 0.0
         self.attempts: dict[int, int] = {}
+        self.costs: dict[int, float] = {}
         self.folders: dict[int, set[str]] = defaultdict(set)
         self.waiting: set[int] = set()
         self.stopped_by: int | None = None
@@ -96,6 +101,9 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         if damage := result.get("damage"):
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
+        self.costs[number] = min(
+            self.costs.get(number, math.inf), self.progress.objective.cost(result["record"])
+        )
         self.store.append("epoch", trial=number, attempt=self.attempts[number], **result["record"])
 
     def saved(self, number: int, uri: str, epoch: int) -> None:
@@ -131,10 +139,17 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         fields = {"error": error} if error else {}
         fields |= {"cause": cause} if error and cause else {}
         self.store.append("ended", trial=number, status=status, **fields)
-        # A finished trial is never resumed: delete its checkpoints, or they fill the disk. Delete
-        # only folders that Tune reported in this session; a path read from a record may be hostile.
-        for folder in self.folders.pop(number, ()):
-            delete_tree(folder)
+        # Keep the checkpoints of the best trials, which may be extended; the others would fill the
+        # disk. Delete only folders that Tune reported in this session; a path read from a record
+        # may be hostile.
+        ended = [number]
+        if status == "done" and self.keep:
+            self.kept[number] = self.costs.get(number, math.inf)
+            ended = sorted(self.kept, key=lambda each: (self.kept[each], each))[self.keep :]
+        for each in ended:
+            self.kept.pop(each, None)
+            for folder in self.folders.pop(each, ()):
+                delete_tree(folder)
 
     def cut_off(self, numbers: Iterable[int]) -> None:
         """Record the end of trials that were interrupted by a stop condition."""

@@ -92,8 +92,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             },
             **({"damage": damage} if damage else {}),
             "done": is_over,
-            # A finished trial is never resumed, so its last epoch needs no checkpoint.
-            SHOULD_CHECKPOINT: not is_over and saved_s > self.payload.checkpoint_every_s,
+            # The last epoch needs a checkpoint only if the trial may be extended.
+            SHOULD_CHECKPOINT: self.payload.keep_last and not self.record.diverged
+            if is_over
+            else saved_s > self.payload.checkpoint_every_s,
         }
 
     def save(self, checkpoint_dir: str | None = None) -> Any:

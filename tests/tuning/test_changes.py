@@ -14,7 +14,7 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.run import run_search
+from raytune_yesno.tuning.run import best_config, has_last_checkpoint, run_search
 
 NARROW: dict[str, Any] = {
     "learning_rate": Float(1e-8, 1e-6, log=True),
@@ -135,6 +135,35 @@ def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> N
     assert any("2 of 2" in line for line in told)
     spaces = [event["space"] for event in read_events(out)[0] if event.get("space")]
     assert spaces == [format_space(NARROW), format_space(WIDE)]
+    assert not study.problems
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_best_trials_train_on_from_their_checkpoints(tmp_path: Path) -> None:
+    config = build_config({"task": "sine", "epochs": 3, "lr_decay": 1.0})
+    options: dict[str, Any] = {"search": "random", "scheduler": "asha", "max_concurrent": 1}
+    plan = Plan(config, NARROW, trials=4, keep_checkpoints=2, **options)
+    first = run_search(plan, None, tmp_path, checkpoint_every_s=1000.0)
+    done = [trial for trial in first.ranking if trial.status == "done"]
+    kept = [trial.number for trial in done if has_last_checkpoint(trial)]
+    assert kept == [trial.number for trial in done[:2]]
+    assert len(list((tmp_path / "trials").iterdir())) == len(kept)
+
+    longer = replace(Plan.from_study(first), config=replace(config, epochs=5))
+    study = run_search(longer, None, tmp_path, resume=True, extend=kept[:1])
+    for before, trial in zip(first.trial_list, study.trial_list, strict=True):
+        if trial.number == kept[0]:
+            assert trial.status == "done"
+            assert [epoch["epoch"] for epoch in trial.epochs] == [1, 2, 3, 4, 5]
+            # The first epochs were not trained again.
+            assert trial.epochs[:3] == before.epochs
+            best = trial.best_epoch
+            assert best is not None
+            assert best_config(study, trial).epochs == (5 if best["epoch"] > 3 else 3)
+        else:
+            assert trial.epochs == before.epochs
+            assert best_config(study, trial).epochs == 3
     assert not study.problems
 
 
