@@ -33,7 +33,9 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
         raise InputError("--space: scheduler pbt has changed the points; begin a new study")
     if study.searched and options.add_trials is None:
         raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
-    return replace(plan, space=space)
+    if len(study.trial_list) < len(plan.points):
+        raise InputError("--space: resume without it first, until all known points are tried")
+    return replace(plan, space=space, points=())
 
 
 def select_retried(asked: str, out: Path) -> list[int]:

@@ -46,7 +46,11 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     )
     display = Display()
     changed = evaluation.measure_conditions(
-        recognizer, corpus, options.split, conditions, display.show_count
+        recognizer,
+        corpus,
+        options.split,
+        conditions,
+        lambda done, total: display.show_count(done, total, "conditions"),
     )
     everything = [*readings, *(reading for result in changed for reading in result.readings)]
     result = {
@@ -63,7 +67,9 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
     if options.wordless:
         result["wordless"] = evaluation.measure_wordless(
-            recognizer, options.wordless, display.show_count
+            recognizer,
+            options.wordless,
+            lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
     say(options, results, format_evaluation(result))

@@ -13,6 +13,7 @@ It works around these properties of Ray 2.60:
 * Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
+* Tune restarts a trial after any error; an error of the user's own code would occur again.
 * A snapshot contains all trials and the search. Tune writes one every ten seconds and with every
   other checkpoint of a trial, so the cost of a study would grow with the square of its trials.
   Snapshots exist for resuming; a study resumes from its own record instead.
@@ -33,6 +34,7 @@ from raytune_yesno.cluster.ray_private import (
     tune_module,
 )
 from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
+from raytune_yesno.user_code import TaskError
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -104,6 +106,7 @@ class Controller(TuneController):  # type: ignore[misc]
             if number >= limit:
                 metadata.num_failures = max(metadata.num_failures, trial.max_failures)
         trial.failure = failure
+        trial.task_error = find_task_error(exception)
         super()._process_trial_failure(trial, exception)
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
@@ -123,6 +126,12 @@ class Controller(TuneController):  # type: ignore[misc]
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write no snapshot; see the module's description."""
+
+
+def find_task_error(exception: Exception) -> TaskError | None:
+    """Return the error of the user's code that made a trial fail; None if a process was lost."""
+    cause = getattr(exception, "cause", None)
+    return cause if isinstance(cause, TaskError) else None
 
 
 class NoAnalysis:

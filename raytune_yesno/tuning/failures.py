@@ -30,7 +30,7 @@ MAX_RESTARTS = {OUT_OF_MEMORY: 1, USER_ERROR: 0}
 
 _NODE_DIED = ("node has died", "node died", "node was terminated")
 _SIZE = re.compile(r"\d ?([KMGT]i?B|bytes)\b")
-_NO_MEMORY = ("can't allocate memory", "out of memory", "running low on memory")
+_NO_MEMORY = ("memoryerror", "can't allocate memory", "out of memory", "running low on memory")
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
         )
     if len(trial.planned) > 1:
         raise InputError(
-            f"{study.path}: trial {number} was extended to more epochs, so its learning rate followed "
-            "two plans; choose another trial"
+            f"{study.path}: trial {number} was extended to more epochs, and its learning rate "
+            "followed two plans; choose another trial"
         )
     planned = {**config.as_dict(), "epochs": trial.planned_at(1, config.epochs)}
     return trial, build_config(planned, trial.point, where=str(study.path))

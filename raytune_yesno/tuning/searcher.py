@@ -31,7 +31,7 @@ class StudySearcher(AlgorithmSearcher):
         enqueued: Iterable[tuple[str, Point]] = (),
     ) -> None:
         earlier = build_observations(plan.warm_start)
-        self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
+        offset = len(earlier)  # the algorithm numbers the trials of other studies first
         trials = (*finished, *unfinished)
         config = plan.config.as_dict()
         for trial in trials:
@@ -40,8 +40,15 @@ class StudySearcher(AlgorithmSearcher):
                 known = {**config, **trial.point}
                 point = {name: known[name] for name in plan.space}
                 seen = observe(trial)
-                earlier.append(replace(seen, number=seen.number + self.offset, point=point))
-        super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+                earlier.append(replace(seen, number=seen.number + offset, point=point))
+        super().__init__(
+            plan.build_algorithm(),
+            metric=COST,
+            mode="min",
+            history=earlier,
+            points=plan.known_points,
+            offset=offset,
+        )
         for trial in trials:
             self.history.reserve(trial.number + self.offset)
         self.store = store

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -99,7 +100,9 @@ def find_noise(power_FT: Tensor) -> Tensor:
     log_FT = torch.log(F.pad(power_FT, (0, -frames % STRIDE), mode="replicate") + LEAST_POWER)
     block_FN = log_FT.unflatten(1, (-1, STRIDE)).mean(2)
     padded_FN = F.pad(block_FN, (NOISE_BLOCKS, NOISE_BLOCKS), value=math.inf)
-    sorted_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1).sort(dim=2).values
+    windows_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1)
+    # numpy sorts short rows about ten times faster than torch.
+    sorted_FNW = torch.from_numpy(np.sort(windows_FNW.numpy(), axis=2))
     quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
     counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
     noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N
