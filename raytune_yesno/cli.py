@@ -213,7 +213,9 @@ def _add_run_options(parser: Any) -> None:
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="yesno, sine, or your own: file.py:Name [yesno]"
+        "--task",
+        metavar="NAME",
+        help="yesno, sine, or your own class or function: file.py:Name [yesno]",
     )
     parser.add_argument(
         "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
