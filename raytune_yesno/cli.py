@@ -244,6 +244,14 @@ def _add_corpus(commands: Any) -> None:
     make.add_argument("--seed", type=_integer, default=0, metavar="N", help="random seed [0]")
     check = _add_command(actions, "check", "corpus.check", "list the problems of a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
+    check.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="change one config key, such as split_by=speaker; repeatable",
+    )
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "show one recording")
     show.add_argument(

@@ -35,6 +35,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
             )
         )
     threshold = recognizer.min_confidence
+    corpus = corpus.relabel(recognizer.vocabulary)
     readings = evaluation.read_part(recognizer, corpus, options.split)
     figures = evaluation.summarize(readings, threshold)
     say(
@@ -55,6 +56,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "conditions": evaluation.describe_conditions(changed, threshold),
         "groups": evaluation.describe_groups(changed, threshold),
         "calibration": evaluation.measure_calibration(everything),
+        "by_word": evaluation.describe_words(readings, threshold, corpus.vocabulary),
         "rejection": evaluation.measure_rejection(readings, threshold),
         "cost": evaluation.measure_cost(recognizer),
         "split": options.split,
@@ -109,7 +111,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 note(f"raytune-yesno: {error}")
         files.append({**file, "words": [word.as_dict() for word in words]})
         if "error" not in file and not options.stream:
-            heard = " ".join(word.word for word in words) or "(nothing)"
+            heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
             lines = [f"{one_line(path)}: {heard}" if several else heard]
             say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
     if len(options.files) == len(problems) == 1:
@@ -137,4 +139,5 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
 
 
 def _describe_word(word: "TimedWord") -> str:
-    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  {word.confidence:.3f}"
+    name = one_line(word.word)
+    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {name:<3}  {word.confidence:.3f}"
