@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.study.display import show_study, show_trial, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
 
@@ -44,6 +45,9 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return show_trial(self)
 
     @property
     def best_point(self) -> dict[str, Any]:
@@ -130,6 +134,12 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        return show_study(self)
+
+    def _repr_html_(self) -> str:
+        return study_to_html(self)
 
     @property
     def metric(self) -> str:
