@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import History, Observation
-from raytune_yesno.space import Choice, Int, build_space
+from raytune_yesno.space import Choice, Int, Point, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -60,12 +60,21 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
-        point = self.algorithm.suggest(number, self.select_seen(number))
+        point = self.algorithm.suggest(self.count_proposals(number), self.select_seen(number))
         if point is None:
             return str(Searcher.FINISHED)
+        self.add(trial_id, point)
+        return dict(point)
+
+    def add(self, trial_id: str, point: Point) -> None:
+        """Add a trial with a point of any source."""
+        number = self.history.next_number
         self.numbers[trial_id] = number
         self.history.observe(Observation(number, point))
-        return dict(point)
+
+    def count_proposals(self, number: int) -> int:
+        """Return the number of a trial that the algorithm is asked for."""
+        return number
 
     def select_seen(self, number: int) -> Sequence[Observation]:
         """Return the observations that the algorithm may use for the point of a trial."""

@@ -115,6 +115,8 @@ class Settings(Event):
     target: Text | None = None
     patience: Count | None = None
     max_failures: Count | None = None
+    space: Mapped | None = None
+    epochs: Count | None = None
 
 
 class Study(Settings):
@@ -129,7 +131,6 @@ class Study(Settings):
     ordered: Flag | None = None
     W: Count | None = None
     config: Mapped | None = None
-    space: Mapped | None = None
     corpus: Texts | None = None
     versions: Texts | None = None
     metrics: Annotated[
@@ -141,10 +142,14 @@ class Study(Settings):
 
 
 class Asked(Event):
-    """``asked``: a trial's number and point, written before the trial is launched."""
+    """``asked``: a trial's number and point, written before the trial is launched.
+
+    ``request`` names the request that gave the point.
+    """
 
     trial: Count
     point: Point
+    request: Text | None = None
 
 
 class Started(Event):
@@ -210,6 +215,33 @@ class Ended(Event):
     status: Text
 
 
+class Requested(Event):
+    """``requested``: a request from outside was taken.
+
+    ``action`` is ``stop`` (a ``trial``), ``stop search`` or ``enqueue`` (a ``point``). ``refused``
+    says why nothing is done.
+    """
+
+    request: Text
+    action: Text
+    point: Point | None = None
+    refused: Text | None = None
+
+
+class Retried(Event):
+    """``retried``: an ended trial is trained again, from its beginning."""
+
+    trial: Count
+
+
+class Extended(Event):
+    """``extended``: a trial that ended after epoch ``after`` is trained on to ``epochs``."""
+
+    trial: Count
+    after: Count
+    epochs: Count
+
+
 class Paused(Event):
     """``paused``: the search was interrupted."""
 
@@ -235,6 +267,9 @@ EVENTS: Mapping[str, type[Event]] = {
     "saved": Saved,
     "mutated": Mutated,
     "ended": Ended,
+    "requested": Requested,
+    "retried": Retried,
+    "extended": Extended,
     "paused": Paused,
     "resumed": Settings,
     "searched": Searched,

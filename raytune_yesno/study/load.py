@@ -69,6 +69,8 @@ def _build_study(
     refit = reason = None
     searched = False
     asked = events[0]
+    requests: list[Event] = []
+    is_stop_requested = False
     unknown = 0
     for event in events:
         kind = event["event"]
@@ -78,12 +80,21 @@ def _build_study(
                 f"trial {event['trial']}: sampled twice, the second one is left out",
             ]
         elif kind == "asked":
-            trials[event["trial"]] = Trial(event["trial"], event["point"], objective=objective)
+            trials[event["trial"]] = Trial(
+                event["trial"], event["point"], objective=objective, request=event.get("request")
+            )
+        elif kind == "requested":  # may have a trial number, but is not an event of the trial
+            requests.append(event)
+            if event["action"] == "stop search":
+                is_stop_requested = True
+            elif event["action"] == "stop" and event.get("trial") in trials:
+                trials[event["trial"]].is_stop_requested = not event.get("refused")
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
             refit = reason = None
         elif kind == "searched":
             reason = event.get("reason")
+            is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
         elif kind == "damaged":
@@ -110,6 +121,9 @@ def _build_study(
         pauses=_find_pauses(events),
         problems=problems,
         objective=objective,
+        begun_with=events[0],
+        requests=requests,
+        is_stop_requested=is_stop_requested,
     )
 
 

@@ -2,8 +2,8 @@
 
 The kinds of events and their fields are the models of :mod:`raytune_yesno.study.events`. In the
 order in which they can occur: ``study``, then per trial ``asked``, ``started``, ``epoch``,
-``damaged``, ``saved``, ``mutated`` and ``ended``; ``paused``, ``resumed``, ``searched``,
-``refitted``.
+``damaged``, ``saved``, ``mutated`` and ``ended``; ``requested``, ``paused``, ``resumed``,
+``retried``, ``extended``, ``searched``, ``refitted``.
 
 Search, analysis and recovery read only this file. Nothing is pickled.
 """

@@ -34,6 +34,8 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        request: the name of the request that gave the point; None if the search proposed it.
+        is_stop_requested: whether a request to stop the trial was taken.
     """
 
     number: int
@@ -45,6 +47,8 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    request: str | None = None
+    is_stop_requested: bool = False
 
     def __repr__(self) -> str:
         return show_trial(self)
@@ -107,7 +111,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. Trials and stop conditions are those of the last resumption.
+            corpus, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         searched: whether the search has ended.
@@ -119,6 +123,9 @@ class Study:
         mode_source: where the direction comes from; empty for the study itself.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial; None otherwise.
+        begun_with: the settings of the first event, unchanged by resumptions.
+        requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
+        is_stop_requested: whether a request to stop the search was taken and not yet carried out.
     """
 
     path: Path
@@ -134,6 +141,9 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+    begun_with: Event = field(default_factory=dict)
+    requests: list[Event] = field(default_factory=list)
+    is_stop_requested: bool = False
 
     def __repr__(self) -> str:
         return show_study(self)
@@ -185,6 +195,15 @@ class Study:
             if trial.status in self.ranked and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def enqueued(self) -> list[Event]:
+        """The accepted requests for a point, launched or not."""
+        return [
+            event
+            for event in self.requests
+            if event["action"] == "enqueue" and not event.get("refused")
+        ]
 
     @property
     def name(self) -> str:

@@ -22,9 +22,11 @@ from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST, TRAIN_LOSS
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
+from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
+from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
@@ -39,6 +41,7 @@ MAX_FAILURES = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
+_UNLIMITED = 2**31
 _MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
@@ -98,7 +101,7 @@ def run_search(
         slots = min(slots, plan.window)
     store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
-    if not resume:
+    if before is None:
         store.append(
             "study",
             format=1,
@@ -111,10 +114,12 @@ def run_search(
     else:
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
         end_complete(earlier, plan.config.epochs, store)
+        end_requested(before, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
-    progress = Progress(objective, plan.num_trials, slots, plan.config.epochs, on_progress)
+    num_trials = plan.num_trials + (len(before.enqueued) if before else 0)
+    progress = Progress(objective, num_trials, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
@@ -128,14 +133,21 @@ def run_search(
     scheduler.prepare(
         earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
     )
-    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler)
-    remaining = plan.num_trials - len(finished)
+    enqueued = list_pending(before) if before else []
+    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
     # A search that a stop condition ended continues only if trials were added.
     over = before is not None and before.searched and not add_trials
-    if remaining > 0 and not over:
-        with stop_on_signals(recorder):
+    if before and before.is_stop_requested:  # and its command was killed before it stopped
+        monitor.found = BY_REQUEST
+        recorder.cut_off(trial.number for trial in unfinished)
+    elif searcher.num_left > 0 and not over:
+        seen = [event["request"] for event in before.requests] if before else []
+        with stop_on_signals(recorder), Inbox(store.storage, seen) as inbox:
+            handler = RequestHandler(inbox, plan, searcher, recorder)
             payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
-            tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
+            tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
+            if not recorder.stopped_by:
+                handler.refuse_rest()
     if recorder.stopped_by:
         store.append("paused")
         raise Interrupted(recorder.stopped_by)
@@ -154,6 +166,14 @@ def end_complete(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -
             if last.get("diverged") or last["epoch"] >= epochs:
                 trial.status = "diverged" if last.get("diverged") else "done"
                 store.append("ended", trial=trial.number, status=trial.status)
+
+
+def end_requested(study: Study, store: StudyStore) -> None:
+    """Record the end of trials whose stop was requested before the study was killed."""
+    for trial in study.trial_list:
+        if trial.status == "running" and trial.is_stop_requested:
+            trial.status = "stopped"
+            store.append("ended", trial=trial.number, status=trial.status)
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
@@ -188,8 +208,8 @@ def tune_trials(
     searcher: "StudySearcher",
     scheduler: Any,
     recorder: "Recorder",
-    num_trials: int,
     slots: int,
+    on_step: Callable[[Any], None] | None = None,
 ) -> None:
     """Run the trials proposed by ``searcher`` with Ray Tune.
 
@@ -213,7 +233,7 @@ def tune_trials(
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=num_trials + waits,  # one extra, or the search ends while trials wait
+            num_samples=_UNLIMITED,  # the searcher says when the search has finished
             max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),
@@ -229,7 +249,7 @@ def tune_trials(
         ),
     )
     try:
-        with our_controller():
+        with our_controller(on_step):
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error

@@ -1,6 +1,6 @@
 """The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,10 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.protocol import StudyScheduler
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.space import Point
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan import MODEL_FREE, Plan
 from raytune_yesno.tuning.ranks import TrialSpec
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
@@ -27,6 +28,7 @@ class StudySearcher(AlgorithmSearcher):
         unfinished: list[Trial],
         monitor: StopMonitor,
         scheduler: StudyScheduler,
+        enqueued: Iterable[tuple[str, Point]] = (),
     ) -> None:
         earlier = build_observations(plan.warm_start)
         self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
@@ -39,7 +41,24 @@ class StudySearcher(AlgorithmSearcher):
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
-        self.num_left = plan.num_trials - len(finished)
+        self.is_model_free = plan.search in MODEL_FREE
+        self.enqueued = list(enqueued)
+        self.num_requested = sum(trial.request is not None for trial in (*finished, *unfinished))
+        num_extra = self.num_requested + len(self.enqueued)
+        self.num_left = plan.num_trials + num_extra - len(finished)
+
+    def enqueue(self, name: str, point: Point) -> None:
+        """Add a trial of a requested point. It is the next one to start."""
+        self.enqueued.append((name, point))
+        self.num_left += 1
+
+    def withdraw(self, number: int) -> bool:
+        """Give up an unfinished trial that was not started again; return whether there is one."""
+        kept = [trial for trial in self.unfinished if trial.number != number]
+        is_there = len(kept) < len(self.unfinished)
+        self.unfinished = kept
+        self.num_left -= is_there
+        return is_there
 
     def suggest(self, trial_id: str) -> TrialSpec | str | None:
         """Return the spec of the next trial, None if none may start now, or FINISHED."""
@@ -62,20 +81,30 @@ class StudySearcher(AlgorithmSearcher):
             self.numbers[trial_id] = trial.number + self.offset
             folder = trial.checkpoint[0] if trial.checkpoint else None
             return {"number": trial.number, "point": trial.point, "checkpoint": folder}
-        point = super().suggest(trial_id)
-        if not isinstance(point, dict):
-            return point
+        if self.enqueued:
+            name, point = self.enqueued.pop(0)
+            self.add(trial_id, point)
+            self.num_requested += 1
+            return self._launch(trial_id, point, request=name)
+        suggested = super().suggest(trial_id)
+        return self._launch(trial_id, suggested) if isinstance(suggested, dict) else suggested
+
+    def _launch(self, trial_id: str, point: Point, **fields: Any) -> TrialSpec:
         number = self.numbers[trial_id] - self.offset
-        self.store.append("asked", trial=number, point=point)
+        self.store.append("asked", trial=number, point=point, **fields)
         return {"number": number, "point": point, "checkpoint": None}
 
-    def finish(self) -> str | None:
-        """Return FINISHED. With a synchronous scheduler, return None until all trials have ended.
+    def count_proposals(self, number: int) -> int:
+        """Return a trial's number among the algorithm's own, for one that counts its points."""
+        return number - self.num_requested if self.is_model_free else number
 
-        After FINISHED, Tune would kill the processes of trials that wait for others.
+    def finish(self) -> str | None:
+        """Return FINISHED once all trials have ended, else None: a request may add a trial.
+
+        After FINISHED, Tune would also kill the processes of trials that wait for others.
         """
         waits = self.scheduler.synchronous and self.scheduler.has_live_trials
-        return None if waits else str(self.FINISHED)
+        return None if waits or self.numbers else str(self.FINISHED)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
         """Return all observations. In an ordered study, hide the results of the last trials."""
@@ -86,6 +115,11 @@ class StudySearcher(AlgorithmSearcher):
             seen if seen.number <= last else Observation(seen.number, seen.point)
             for seen in self.history
         ]
+
+    @property
+    def live(self) -> set[int]:
+        """The numbers of the trials that have not ended."""
+        return {*self.in_flight, *(trial.number for trial in self.unfinished)}
 
     @property
     def in_flight(self) -> list[int]:
