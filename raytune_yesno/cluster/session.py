@@ -56,6 +56,8 @@ def count_fitting(config: Config) -> int:
     # A worker runs on one node, a group may span several.
     num_workers = max(_count_room(worker, nodes), _count_room(worker, read_autoscaling_workers()))
     if num_workers < config.min_workers:
+        if "GPU" in worker and not any(node.get("GPU") for node in nodes):
+            raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
         found = " and ".join(
             f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker

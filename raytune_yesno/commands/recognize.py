@@ -1,4 +1,4 @@
-"""The commands ``evaluate`` and ``predict``."""
+"""The commands ``evaluate``, ``predict`` and ``export``."""
 
 import sys
 from argparse import Namespace
@@ -47,7 +47,11 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     )
     display = Display()
     changed = evaluation.measure_conditions(
-        recognizer, corpus, options.split, conditions, display.show_count
+        recognizer,
+        corpus,
+        options.split,
+        conditions,
+        lambda done, total: display.show_count(done, total, "conditions"),
     )
     everything = [*readings, *(reading for result in changed for reading in result.readings)]
     result = {
@@ -65,7 +69,9 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
     if options.wordless:
         result["wordless"] = evaluation.measure_wordless(
-            recognizer, options.wordless, display.show_count
+            recognizer,
+            options.wordless,
+            lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
     say(options, results, format_evaluation(result))
@@ -117,6 +123,27 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def export(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write a checkpoint's recogniser as one file that runs without this package."""
+    from raytune_yesno.tasks.speech.export import SUFFIXES, export
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint)
+    name = Path(options.checkpoint).absolute().name
+    out = Path(options.out or f"{name}{SUFFIXES[options.format]}").absolute()
+    about = export(recognizer, options.format, out)
+    size = out.stat().st_size
+    say(
+        options,
+        results,
+        one_line(
+            f"{out}: {size / 1e3:.0f} kB, input waveform [1, samples] at {about['sample_rate']} Hz,"
+            f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"
+        ),
+    )
+    return {"file": str(out), "format": options.format, "bytes": size, **about}
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:

@@ -14,6 +14,7 @@ from raytune_yesno.numerals import read_if_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
+    from raytune_yesno.space import Space
     from raytune_yesno.tuning.plan import Plan
 
 SETTINGS_FILE = "settings.yaml"
@@ -68,12 +69,24 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
+            _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
     build_config(assignments, {"task": task}, where="--set")
+    flags = given_flags(options)
+    for key in flags.keys() & assignments.keys():
+        _refuse_two_values(key, {f"--{key.replace('_', '-')}": flags, "--set": assignments})
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
     return settings
+
+
+def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError if two sources, by name, give a config key different values."""
+    given = {name: layer[key] for name, layer in sources.items() if key in layer}
+    if len({str(value) for value in given.values()}) > 1:
+        said = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise InputError(f"{key}: two values are given ({said}); omit one")
 
 
 def resume_settings(
@@ -213,9 +226,32 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
+    """Return the search space that the user gives; None for the task's own.
+
+    Raises:
+        InputError: the space is invalid; the message contains its file.
+    """
+    from raytune_yesno.space import parse_space
+
+    space, source = settings.get("space"), options.config
+    if getattr(options, "space", None):
+        space, source = read_yaml(Path(options.space), "a YAML file of domains"), options.space
+        if isinstance(space.get("space"), dict) or (space.keys() & _SETTINGS.keys() - {"seed"}):
+            raise InputError(
+                f"--space {source}: this is a study file, not a search space; give it with "
+                f"--config {quote(source)}"
+            )
+    if space is None:
+        return None
+    try:
+        return parse_space(space)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
-    from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
 
@@ -223,9 +259,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if "workers_per_trial" in settings:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     config = build_config(settings["config"], flags)
-    space = settings.get("space")
-    if options.space:
-        space = read_yaml(Path(options.space), "a YAML file of domains")
+    space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
     if options.point:
@@ -235,6 +269,10 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         asked["search_options"] = {"points": [read_point(text) for text in options.point]}
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    return Plan.from_settings(
-        config, find_space(config) if space is None else parse_space(space), asked
-    )
+    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    if space is not None:
+        try:
+            plan.check_space()
+        except InputError as error:
+            raise InputError(f"{options.space or options.config}: {error}") from None
+    return plan

@@ -27,7 +27,10 @@ class Manual:
         self, space: Space, *, seed: int, points: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         if not points:
-            raise InputError("manual search needs points; give at least one")
+            raise InputError(
+                "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
+                "trial, or search_options: {points: [...]} in the study file"
+            )
         self.points = [_checked(space, number, point) for number, point in enumerate(points)]
 
     @property

@@ -70,7 +70,8 @@ class Task(Protocol):
     * ``remarks(config, data)``, lines to print at the start, such as a warning about few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, which returns one line about them for people;
-    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end.
+    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end;
+    * ``next_commands``, commands that ``tune`` suggests at its end, with ``{}`` for the checkpoint.
     """
 
     metrics: ClassVar[Sequence[Metric]]

@@ -142,6 +142,14 @@ class Plan:
                 f"--trials {self.num_trials}, give fewer levels or a smaller space, or choose "
                 "search random"
             )
+        self.check_space()
+
+    def check_space(self) -> None:
+        """Check that the values of every domain are valid for their config keys.
+
+        Raises:
+            InputError: a name is unknown, or a value is invalid alone or with others.
+        """
         for key in self.space:
             if self._is(key, "shared"):
                 raise InputError(

@@ -50,7 +50,7 @@ def run_search(
     data: Data | None,
     out: Path,
     *,
-    place: str | None = None,
+    storage: str | None = None,
     source: str = "",
     resume: bool = False,
     add_trials: int = 0,
@@ -70,7 +70,7 @@ def run_search(
         plan: what to search, how, and when to stop.
         data: the task's data; None for a task without data.
         out: the study's folder. Only this process writes there.
-        place: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
+        storage: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
         source: the name by which the user gave the data. It is recorded; resuming uses it.
         resume: whether to resume the study in ``out``.
         add_trials: the number of trials to add to a resumed study.
@@ -99,7 +99,7 @@ def run_search(
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    store = StudyStore(out, listen, place, check=check)
+    store = StudyStore(out, listen, storage, check=check)
     earlier = before.trial_list if before else []
     if before is None:
         store.append(
@@ -259,7 +259,7 @@ def run_refit(
     study: Study,
     data: Data | None,
     *,
-    place: str | None = None,
+    storage: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
     check: Callable[[], None] | None = None,
@@ -273,7 +273,7 @@ def run_refit(
     Args:
         study: the study with the finished search.
         data: the task's data; None for a task without data.
-        place: folder or URI of the study and for the workers' checkpoints. Every node must reach
+        storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
             it. Defaults to the study's folder.
         on_epoch: called with the metrics at the end of every epoch.
         note: called with a line on each unusable checkpoint and each repeated refit.
@@ -298,7 +298,7 @@ def run_refit(
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
-    storage = f"{place or study.path}/{REFIT}"
+    checkpoints = f"{storage or study.path}/{REFIT}"
     configs = [
         build_config(config.as_dict(), {"seed": config.seed + number})
         for number in range(MAX_REFITS)
@@ -312,7 +312,7 @@ def run_refit(
             config,
             data,
             folder,
-            place=storage,
+            storage=checkpoints,
             resume=resume,
             refit=True,
             epochs=epochs,
@@ -329,9 +329,9 @@ def run_refit(
             f"{folder}: the config of trial {best.number} diverged in the refit: its "
             f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
             "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-            f"{quote(place or str(study.path))}"
+            f"{quote(storage or str(study.path))}"
         )
-    refit = {"checkpoint": f"{storage}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
     refit["seed"] = config.seed
     task = find_task(config.task)
     if hasattr(task, "test"):

@@ -34,6 +34,7 @@ class SpeechTask:
     model_defaults = MODEL_DEFAULTS
     legacy = LEGACY
     space = staticmethod(default_space)
+    next_commands = ("evaluate {}", "predict {} recording.wav")
 
     @staticmethod
     def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -71,6 +72,11 @@ class LogMel:
             pad_mode="constant" if kind == "local" else "reflect",
         ).to(dtype)
 
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Window of the Fourier transform, (samples,), and mel filters, (frequencies, 28)."""
+        return self._mel.spectrogram.window, self._mel.mel_scale.fb
+
     def __call__(self, waveform: Tensor) -> Tensor:
         """Return (28, T) features of a (1, samples) or (samples,) waveform in [-1, 1] at 8 kHz."""
         power_FT = self._mel(waveform.reshape(-1).to(self.dtype))
@@ -99,7 +105,9 @@ def find_noise(power_FT: Tensor) -> Tensor:
     log_FT = torch.log(F.pad(power_FT, (0, -frames % STRIDE), mode="replicate") + LEAST_POWER)
     block_FN = log_FT.unflatten(1, (-1, STRIDE)).mean(2)
     padded_FN = F.pad(block_FN, (NOISE_BLOCKS, NOISE_BLOCKS), value=math.inf)
-    sorted_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1).sort(dim=2).values
+    windows_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1)
+    # numpy sorts short rows about ten times faster than torch.
+    sorted_FNW = torch.from_numpy(np.sort(windows_FNW.numpy(), axis=2))
     quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
     counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
     noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N

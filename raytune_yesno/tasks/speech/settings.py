@@ -150,7 +150,7 @@ def as_speech(config: Config) -> SpeechConfig:
 
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "tdnn": {
-        "min_examples": 150,
+        "min_examples": 300,
         "max_examples": 1000,
         "alignment": 0.7,
         "dropout": 0.1,

@@ -1,8 +1,10 @@
 """Training of the speech task: log-mel windows, CTC loss, word error rate."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -33,8 +35,14 @@ from raytune_yesno.tasks.task import Step, batched, shuffle
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
+Item = TypeVar("Item")
+Built = TypeVar("Built")
+
 VALIDATION_BATCH = 8
 """Larger validation batches are slower per recording on one core: they outgrow its cache."""
+
+NUM_AHEAD = 4
+"""Number of batches that are composed in advance."""
 
 SCENES_PER_RECORDING = 4
 """Number of composed validation examples per validation recording."""
@@ -95,11 +103,20 @@ class YesNo(SpeechTask):
         return build_network(self._config, self._classes - 1)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
-        """Yield one rank's share of an epoch of augmented examples."""
-        for batch in batched(self._order(epoch), self._config.batch_size):
+        """Yield one rank's share of an epoch of augmented examples.
+
+        A thread composes the next examples during a step. An example depends only on its name, so
+        the thread does not change it.
+        """
+
+        def build(batch: Sequence[int]) -> Step:
             share = [divmod(number, len(self._train)) for number in batch[rank::world_size]]
             examples = [self._augment(index, epoch, turn) for turn, index in share]
-            yield Step(self._collate(examples), 1 / len(batch))
+            return Step(self._collate(examples), 1 / len(batch))
+
+        order = self._order(epoch)
+        with ThreadPoolExecutor(1, "examples") as pool:
+            yield from ahead(pool, build, batched(order, self._config.batch_size))
 
     def _order(self, epoch: int) -> list[int]:
         """Return the examples of an epoch: turn times size of the training part, plus index.
@@ -203,6 +220,17 @@ class YesNo(SpeechTask):
 def thin(items: Sequence[int], most: int) -> tuple[int, ...]:
     """Return at most about ``most`` items, evenly spaced."""
     return tuple(items[:: max(1, len(items) // most)])
+
+
+def ahead(pool: Executor, build: Callable[[Item], Built], items: Iterable[Item]) -> Iterator[Built]:
+    """Yield ``build(item)`` of each item in order, :data:`NUM_AHEAD` of them built in advance."""
+    waiting: deque[Future[Built]] = deque()
+    for item in items:
+        waiting.append(pool.submit(build, item))
+        if len(waiting) > NUM_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 # A process that trains several trials on the same corpus computes its features once.
