@@ -330,7 +330,8 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="one trial of search manual, such as learning_rate=1e-3,hidden_units=64; repeatable",
+        help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
+        "without --search, nothing else is tried",
     )
     parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
     parser.add_argument(

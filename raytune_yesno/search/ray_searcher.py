@@ -26,6 +26,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: the key of the result to optimise.
         mode: ``min`` or ``max``.
         history: trials of earlier runs.
+        points: known points, tried first; the algorithm chooses the values that they lack.
+        offset: the number of the trial that tries the first of them.
     """
 
     def __init__(
@@ -35,10 +37,16 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: str,
         mode: str,
         history: Iterable[Observation] = (),
+        points: Sequence[Point] = (),
+        offset: int = 0,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self.algorithm = algorithm
         self.history = History(history)
+        self.points = points
+        self.offset = offset
+        self.num_requested = 0
+        """Trials from ``offset`` on whose points another source has added."""
         self.numbers: dict[str, int] = {}
         """The number of each running trial, by Ray's identifier."""
 
@@ -61,6 +69,9 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
         point = self.algorithm.suggest(self.count_proposals(number), self.select_seen(number))
+        index = number - self.num_requested - self.offset
+        if point is not None and index < len(self.points):
+            point = point | self.points[index]
         if point is None:
             return str(Searcher.FINISHED)
         self.add(trial_id, point)

@@ -31,11 +31,18 @@ class StudySearcher(AlgorithmSearcher):
         enqueued: Iterable[tuple[str, Point]] = (),
     ) -> None:
         earlier = build_observations(plan.warm_start)
-        self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
+        offset = len(earlier)  # the algorithm numbers the trials of other studies first
         for trial in (*finished, *unfinished):
             seen = observe(trial)
-            earlier.append(replace(seen, number=seen.number + self.offset))
-        super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+            earlier.append(replace(seen, number=seen.number + offset))
+        super().__init__(
+            plan.build_algorithm(),
+            metric=COST,
+            mode="min",
+            history=earlier,
+            points=plan.known_points,
+            offset=offset,
+        )
         self.store = store
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
