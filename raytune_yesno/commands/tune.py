@@ -111,7 +111,7 @@ def _tune(
     data = read_data(settings, options, plan.config)
     announce(options, "connecting to Ray" if options.address else "starting Ray")
     with (
-        with_resume_hint("tune", out / STORE, storage),
+        with_resume_hint("tune", out / STORE, storage, plan.config.task),
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
     ):
         check_shared(storage)
