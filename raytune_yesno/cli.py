@@ -167,7 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_doctor(commands)
     _add_init(commands)
-    _add_completion(commands)
+    _add_completion(commands, parser)
     _add_launch(commands)
     _add_cluster(commands)
     return parser
@@ -622,7 +622,7 @@ def _add_init(commands: Any) -> None:
     parser.add_argument("--data", metavar="yesno|synthetic|DIR", default="yesno", help="[yesno]")
 
 
-def _add_completion(commands: Any) -> None:
+def _add_completion(commands: Any, root: argparse.ArgumentParser) -> None:
     parser = _add_command(
         commands,
         "completion",
@@ -633,6 +633,7 @@ def _add_completion(commands: Any) -> None:
         "fish: raytune-yesno completion fish > ~/.config/fish/completions/raytune-yesno.fish",
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.set_defaults(parser=root)
 
 
 _LAUNCH_DETAILS = """\
