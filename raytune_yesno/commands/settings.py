@@ -7,7 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    build_config,
+    declare_task,
+    parse_assignments,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
@@ -67,11 +74,17 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
             _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
+    if not getattr(options, "resume", None):
+        declare_task(
+            task,
+            space=read_space(settings, options) or {},
+            config={**config, **assignments, **given_flags(options)},
+        )
+    build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
     flags = given_flags(options)
     for key in flags.keys() & assignments.keys():
@@ -174,14 +187,18 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
 
 
-def read_point(text: str) -> dict[str, Any]:
+def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
     """Read a point to try, see :func:`split_point`.
+
+    Args:
+        text: the point.
+        task: the task whose keys it sets.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
     layer = split_point(text, "--point")
-    config = build_config(layer, where="--point").as_dict()
+    config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 
 
@@ -263,7 +280,10 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    points = [*asked.pop("points", []), *map(read_point, options.point or [])]
+    points = [
+        *asked.pop("points", []),
+        *(read_point(text, config.task) for text in options.point or []),
+    ]
     if points and (options.search or asked.get("search", "manual")) == "manual":
         asked |= {"search": "manual", "search_options": {"points": points}}
     elif points:

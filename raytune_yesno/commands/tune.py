@@ -31,6 +31,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
+from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.text import format_value
@@ -329,7 +330,8 @@ def _search_and_refit(
     if best is None:
         raise WorkError(_explain_no_result(study, storage))
     epochs = best.metrics["epoch"]
-    note(f"refitting trial {best.number} for {epochs} epochs")
+    if getattr(find_task(plan.config.task), "refits", True):
+        note(f"refitting trial {best.number} for {epochs} epochs")
     display = Display(quiet=options.quiet)
     try:
         refit = run_refit(
@@ -362,7 +364,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
         f"{efficiency.tail:.0%} idle at the end"
     )
     yield one_line(f"study: {storage}")
-    yield one_line(f"checkpoint: {refit['checkpoint']}")
+    if "checkpoint" in refit:
+        yield one_line(f"checkpoint: {refit['checkpoint']}")
 
 
 def _explain_no_result(study: "Study", storage: str) -> str:

@@ -34,6 +34,7 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        replaced: epochs that a later attempt trained again; they count nowhere else.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
     """
@@ -47,6 +48,7 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    replaced: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
 
@@ -104,7 +106,7 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study.
 

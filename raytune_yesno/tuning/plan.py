@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from raytune_yesno.config import Config, build_config, upgrade_config
+from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
@@ -272,8 +272,18 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
-        plan = cls.from_settings(config, parse_space(asked["space"]), asked)
+        space, recorded = parse_space(asked["space"]), asked["config"]
+        try:
+            declare_task(
+                str(recorded.get("task", Config.task)),
+                space=space,
+                config=recorded,
+                metrics=study.objective.metrics,
+            )
+        except InputError as error:
+            raise InputError(f"{study.path}: config: task: {error}") from None
+        config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
+        plan = cls.from_settings(config, space, asked)
         return replace(plan, warm_start=asked.get("warm_start"))
 
     @classmethod

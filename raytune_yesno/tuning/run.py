@@ -15,7 +15,7 @@ from ray import tune
 
 from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.files.writable import wait_until_writable
@@ -30,7 +30,7 @@ from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pendin
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.ranks import Payload
+from raytune_yesno.tuning.ranks import Payload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
@@ -100,6 +100,7 @@ def run_search(
     if plan.ordered:
         slots = min(slots, plan.window)
     store = StudyStore(out, listen, storage, check=check)
+    code = TASKS.pack(plan.config.task)
     earlier = before.trial_list if before else []
     if before is None:
         store.append(
@@ -109,9 +110,15 @@ def run_search(
             data=source,
             corpus=describe_data(data),
             versions=library_versions(),
+            **({"code": code.digest} if code else {}),
             **plan.as_dict(),
         )
     else:
+        if code and before and before.asked.get("code") != code.digest:
+            note(
+                f"{plan.config.task}: the code has changed since the study began; trials from now "
+                "on run the new code, and are compared with the earlier ones"
+            )
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
         end_complete(earlier, plan.config.epochs, store)
         end_requested(before, store)
@@ -144,13 +151,16 @@ def run_search(
         seen = [event["request"] for event in before.requests] if before else []
         with stop_on_signals(recorder), Inbox(store.storage, seen) as inbox:
             handler = RequestHandler(inbox, plan, searcher, recorder)
-            payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
+            payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s)
             tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
-            if not recorder.stopped_by:
+            if not (recorder.stopped_by or recorder.fatal):
                 handler.refuse_rest()
-    if recorder.stopped_by:
+    if recorder.stopped_by or recorder.fatal:
         store.append("paused")
+    if recorder.stopped_by:
         raise Interrupted(recorder.stopped_by)
+    if recorder.fatal:
+        raise WorkError(f"{recorder.fatal}; every trial would fail in this way")
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
     store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
@@ -281,7 +291,8 @@ def run_refit(
 
     Returns:
         ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
-        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them).
+        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them). A task
+        that is not refitted, such as a function, has no ``checkpoint``.
 
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
@@ -294,6 +305,18 @@ def run_refit(
         raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
     config = best_config(study, best)
     epochs = best.best_epoch["epoch"]
+    task = find_task(config.task)
+
+    def record(refit: dict[str, Any]) -> dict[str, Any]:
+        def wait(error: OSError) -> None:
+            if not wait_until_writable(study.path, 1 << 16, note):
+                raise error
+
+        StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
+        return refit
+
+    if not getattr(task, "refits", True):
+        return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
     folder = study.path / REFIT
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
@@ -333,17 +356,10 @@ def run_refit(
         )
     refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
     refit["seed"] = config.seed
-    task = find_task(config.task)
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
-
-    def wait(error: OSError) -> None:
-        if not wait_until_writable(study.path, 1 << 16, note):
-            raise error
-
-    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
-    return refit
+    return record(refit)
 
 
 def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> str:
