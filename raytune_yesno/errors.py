@@ -26,6 +26,10 @@ class InputError(_MessageError, ValueError):
     """
 
 
+class MissingMetric(InputError):
+    """The metric that decides is not among those that a task reported."""
+
+
 class WorkError(_MessageError, RuntimeError):
     """A failure of the work itself. The command line prints the message and exits with code 1."""
 

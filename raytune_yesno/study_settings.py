@@ -64,4 +64,10 @@ STUDY_SETTINGS = (
         "ordered", bool, "make results independent of timing and slot count; trials may wait"
     ),
     StudySetting("W", int),
+    StudySetting(
+        "keep_checkpoints",
+        int,
+        "keep the last checkpoints of the best K trials, so that they can train on [0]",
+        "K",
+    ),
 )

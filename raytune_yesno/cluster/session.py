@@ -34,11 +34,15 @@ _SETTINGS = {
 def worker_bundles(config: Config) -> list[dict[str, float]]:
     """Return the resources that a config's workers reserve, one bundle per worker.
 
-    Each worker takes one CPU and, with ``use_gpu``, its share of a GPU. An elastic run reserves its
-    minimum number of workers.
+    Each worker takes its CPUs, its memory in bytes and, with ``use_gpu``, its share of a GPU. An
+    elastic run reserves its minimum number of workers.
     """
-    gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
-    return [{"CPU": 1.0, **gpu} for _ in range(config.min_workers)]
+    bundle = {"CPU": config.cpus_per_worker}
+    if config.use_gpu:
+        bundle["GPU"] = config.gpus_per_worker
+    if config.memory_per_worker:
+        bundle["memory"] = config.memory_per_worker * 1e9
+    return [dict(bundle) for _ in range(config.min_workers)]
 
 
 def count_fitting(config: Config) -> int:

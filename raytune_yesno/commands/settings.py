@@ -7,7 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    build_config,
+    declare_task,
+    parse_assignments,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
@@ -67,11 +74,17 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
             _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
+    if not getattr(options, "resume", None):
+        declare_task(
+            task,
+            space=read_space(settings, options) or {},
+            config={**config, **assignments, **given_flags(options)},
+        )
+    build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
     flags = given_flags(options)
     for key in flags.keys() & assignments.keys():
@@ -124,7 +137,12 @@ def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    return settings, build_config(upgrade_config(settings["config"]), where=str(file))
+    recorded = upgrade_config(settings["config"])
+    try:
+        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
+    except InputError as error:
+        raise InputError(f"{file}: task: {error}") from None
+    return settings, build_config(recorded, where=str(file))
 
 
 def select_fixed(config: Config) -> dict[str, Any]:
@@ -154,15 +172,24 @@ def refuse_flags(
             raise InputError(f"--{flag}: {because}; omit it")
 
 
-def resume_command(command: str, file: Path, storage: str | None = None) -> str:
+def name_task(task: str) -> str:
+    """Return the option that a command which resumes work needs for code of the user's own."""
+    return "" if task in TASKS else f" --task {quote(task)}"
+
+
+def resume_command(
+    command: str, file: Path, storage: str | None = None, task: str = Config.task
+) -> str:
     """Return the command that resumes work; empty if its record, ``file``, does not exist.
 
     Args:
         command: ``train`` or ``tune``.
         file: the record of the work.
         storage: the folder or URI to resume from [the folder of ``file``].
+        task: the task of the work.
     """
-    return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
+    folder = quote(storage or str(file.parent))
+    return f"raytune-yesno {command} --resume {folder}{name_task(task)}" * file.is_file()
 
 
 def split_point(text: str, where: str) -> dict[str, Any]:
@@ -174,14 +201,18 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
 
 
-def read_point(text: str) -> dict[str, Any]:
+def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
     """Read a point to try, see :func:`split_point`.
+
+    Args:
+        text: the point.
+        task: the task whose keys it sets.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
     layer = split_point(text, "--point")
-    config = build_config(layer, where="--point").as_dict()
+    config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 
 
@@ -263,14 +294,22 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    points = [*asked.pop("points", []), *map(read_point, options.point or [])]
+    points = [
+        *asked.pop("points", []),
+        *(read_point(text, config.task) for text in options.point or []),
+    ]
     if points and (options.search or asked.get("search", "manual")) == "manual":
         asked |= {"search": "manual", "search_options": {"points": points}}
     elif points:
         asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    chosen = find_space(config) if space is None else space
+    if not chosen:
+        raise InputError(
+            f"task {config.task}: it has no search space of its own; give --space FILE"
+        )
+    plan = Plan.from_settings(config, chosen, asked)
     if space is not None:
         try:
             plan.check_space()

@@ -108,11 +108,15 @@ def answer_more_trials(study: Study) -> Answer:
     gains = [abs(value - best) / max(abs(value), 1e-300) for value in (typical, large)]
     verdict = "Likely." if gains[0] > 0.01 else "Perhaps." if gains[1] > 0.1 else "Unlikely."
     show = study.objective.metric.show
+    half_says = (
+        "just as good in half of all cases"
+        if typical == best
+        else f"{show(typical)} or worse in half of all cases"
+    )
     text = (
         f"{verdict} The best {study.objective.metric.title} is {show(best)}. With half as many "
-        f"trials it would have been {show(typical)} or worse in half of all cases, and "
-        f"{show(large)} or worse in one case of ten. The next doubling rarely brings more than "
-        "the last one did."
+        f"trials it would have been {half_says}, and {show(large)} or worse in one case of ten. "
+        "The next doubling rarely brings more than the last one did."
     )
     return Answer(question, text, section)
 

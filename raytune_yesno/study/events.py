@@ -133,6 +133,7 @@ class Study(Settings):
     config: Mapped | None = None
     corpus: Texts | None = None
     versions: Texts | None = None
+    code: Text | None = None
     metrics: Annotated[
         list[DeclaredMetric] | None, Field(min_length=1, description="a list of metrics")
     ] = None
@@ -208,11 +209,13 @@ class Ended(Event):
     """``ended``: a trial ended.
 
     ``status`` is ``done``, ``stopped`` (by the scheduler or a stop condition), ``diverged`` or
-    ``failed``.
+    ``failed``. A failed one has the ``error`` and its ``cause``: ``user error``, ``out of memory``,
+    ``lost process``, ``lost node`` or ``storage``.
     """
 
     trial: Count
     status: Text
+    cause: Text | None = None
 
 
 class Requested(Event):
@@ -251,9 +254,12 @@ class Searched(Event):
 
 
 class Refitted(Event):
-    """``refitted``: the refit's checkpoint, and its figures on the test part."""
+    """``refitted``: the refit's checkpoint, and its figures on the test part.
 
-    checkpoint: Text
+    A task that is not refitted, such as a function, has no ``checkpoint``.
+    """
+
+    checkpoint: Text | None = None
     test: Point | None = None
     test_says: Text | None = None
 

@@ -13,12 +13,14 @@ It works around these properties of Ray 2.60:
 * Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
+* Tune restarts a trial after any error; an error of the user's own code would occur again.
 * A snapshot contains all trials and the search. Tune writes one every ten seconds and with every
   other checkpoint of a trial, so the cost of a study would grow with the square of its trials.
   Snapshots exist for resuming; a study resumes from its own record instead.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +33,8 @@ from raytune_yesno.cluster.ray_private import (
     TuneController,
     tune_module,
 )
+from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
+from raytune_yesno.user_code import TaskError
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -64,6 +68,7 @@ class Controller(TuneController):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
+        self._restarts: Counter[tuple[str, str]] = Counter()
 
     def step(self) -> None:
         """Carry out requests from outside, then handle one event."""
@@ -89,6 +94,21 @@ class Controller(TuneController):  # type: ignore[misc]
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
 
+    def _process_trial_failure(self, trial: RayTrial, exception: Exception) -> None:
+        """Count a failure by its cause, see :mod:`raytune_yesno.tuning.failures`."""
+        failure = classify(exception)
+        metadata = trial.run_metadata
+        if failure.cause == LOST_NODE:
+            metadata.num_failures -= 1  # Tune adds one
+        elif (limit := MAX_RESTARTS.get(failure.cause)) is not None:
+            number = self._restarts[trial.trial_id, failure.cause]
+            self._restarts[trial.trial_id, failure.cause] += 1
+            if number >= limit:
+                metadata.num_failures = max(metadata.num_failures, trial.max_failures)
+        trial.failure = failure
+        trial.task_error = find_task_error(exception)
+        super()._process_trial_failure(trial, exception)
+
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.
         if self._is_starting(trial) and self._expects_trials():
@@ -106,6 +126,12 @@ class Controller(TuneController):  # type: ignore[misc]
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write no snapshot; see the module's description."""
+
+
+def find_task_error(exception: Exception) -> TaskError | None:
+    """Return the error of the user's code that made a trial fail; None if a process was lost."""
+    cause = getattr(exception, "cause", None)
+    return cause if isinstance(cause, TaskError) else None
 
 
 class NoAnalysis:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from raytune_yesno.config import Config, build_config, upgrade_config
+from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
@@ -65,6 +65,8 @@ class Plan:
             wait for each other.
         window: W of an ordered study. Trial i is proposed once all trials up to i - W have ended,
             from the results of these trials only. At most W trials run at a time.
+        keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
+            which they can train on.
     """
 
     config: Config
@@ -80,6 +82,7 @@ class Plan:
     warm_start: Mapping[str, Any] | None = None
     ordered: bool = False
     window: int = 4
+    keep_checkpoints: int = 0
 
     def __post_init__(self) -> None:
         if not self.scheduler:
@@ -123,6 +126,8 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
+        if self.keep_checkpoints < 0:
+            raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
@@ -272,8 +277,20 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
-        plan = cls.from_settings(config, parse_space(asked["space"]), asked)
+        space, recorded = parse_space(asked["space"]), asked["config"]
+        try:
+            declare_task(
+                str(recorded.get("task", Config.task)),
+                space=space,
+                config=recorded,
+                metrics=study.objective.metrics,
+            )
+        except InputError as error:
+            raise InputError(f"{study.path}: config: task: {error}") from None
+        config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
+        plan = cls.from_settings(config, space, asked)
+        if asked["space"] != study.begun_with.get("space", asked["space"]):
+            plan = replace(plan, points=())  # all tried before the space was changed
         return replace(plan, warm_start=asked.get("warm_start"))
 
     @classmethod
