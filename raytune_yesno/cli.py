@@ -163,6 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_report(commands)
     _add_doctor(commands)
     _add_launch(commands)
@@ -213,7 +214,9 @@ def _add_run_options(parser: Any) -> None:
         help="change one config key; repeatable (`train --help-config` lists them)",
     )
     parser.add_argument(
-        "--task", metavar="NAME", help="yesno, sine, or your own: file.py:Name [yesno]"
+        "--task",
+        metavar="NAME",
+        help="yesno, sine, or your own class or function: file.py:Name [yesno]",
     )
     parser.add_argument(
         "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
@@ -268,6 +271,14 @@ def _add_corpus(commands: Any) -> None:
     make.add_argument("--seed", type=_integer, default=0, metavar="N", help="random seed [0]")
     check = _add_command(actions, "check", "corpus.check", "list the problems of a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
+    check.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="change one config key, such as split_by=speaker; repeatable",
+    )
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "show one recording")
     show.add_argument(
@@ -324,7 +335,11 @@ def _add_tune(commands: Any) -> None:
         help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
         "without --search, nothing else is tried",
     )
-    parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
+    parser.add_argument(
+        "--space",
+        metavar="FILE",
+        help="read the search space from a YAML file; with --resume: change the space",
+    )
     parser.add_argument(
         "--workers-per-trial",
         type=_integer,
@@ -339,6 +354,17 @@ def _add_tune(commands: Any) -> None:
         type=_integer,
         metavar="N",
         help="with --resume: run N more trials, then refit again; works for finished studies",
+    )
+    parser.add_argument(
+        "--retry",
+        metavar="failed|N,…",
+        help="with --resume: train failed, diverged or stopped trials again",
+    )
+    parser.add_argument(
+        "--top",
+        type=_integer,
+        metavar="K",
+        help="with --resume and --epochs N: train only the best K finished trials on to N epochs",
     )
     parser.add_argument(
         "--replay",
@@ -478,6 +504,20 @@ def _add_predict(commands: Any) -> None:
         help="read headerless recordings: 16-bit little-endian mono samples at HZ",
     )
     _add_min_confidence(parser)
+
+
+def _add_export(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "export",
+        "recognize.export",
+        "write a recogniser as one ONNX or TorchScript file",
+        "The file takes a waveform of any length and gives log-probabilities of the words.\n"
+        "It runs without this package.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    parser.add_argument("--format", choices=("onnx", "torchscript"), default="onnx", help="[onnx]")
+    parser.add_argument("--out", metavar="FILE", help="[the checkpoint's name, here]")
 
 
 def _add_min_confidence(parser: Any) -> None:

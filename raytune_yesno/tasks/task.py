@@ -34,7 +34,11 @@ class Step:
 
 
 class Data(Protocol):
-    """The data of a task. Ray's object store sends them to every node once."""
+    """The data of a task. Ray's object store sends them to every node once.
+
+    Data may also have an attribute ``recorded``, a mapping of texts that checkpoints and studies
+    record with the source and the fingerprint.
+    """
 
     @property
     def source(self) -> str:
@@ -157,8 +161,15 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
 
 def describe_data(data: Data | None) -> dict[str, str]:
-    """Return the recorded description of the data: ``source`` and ``fingerprint``, or nothing."""
-    return {"source": data.source, "fingerprint": data.fingerprint} if data else {}
+    """Return the recorded description of the data, empty without data.
+
+    It has ``source``, ``fingerprint`` and the texts of the data's attribute ``recorded``, if any,
+    such as the words that the classes of a model stand for.
+    """
+    if not data:
+        return {}
+    recorded = getattr(data, "recorded", {})
+    return {"source": data.source, "fingerprint": data.fingerprint, **recorded}
 
 
 def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Iterator[Any]:
