@@ -21,7 +21,7 @@ seed: 0
 trials: 32
 """
 _EXAMPLES = {
-    "search": "tpe",
+    "search": "auto",
     "scheduler": "asha",
     "max_concurrent": "2",
     "time_budget": "600",

@@ -15,6 +15,7 @@ from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import find_space
+from raytune_yesno.tuning.plan import Plan
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def test_a_study_file_is_the_default_study(task: str, run: Callable[[str], Any])
     plan.check()
     assert plan.space == find_space(build_config({"task": task}))
     assert plan.config == build_config({"task": task})
-    assert (plan.trials, plan.search, plan.scheduler) == (32, "tpe", "asha")
+    default = Plan(plan.config, plan.space)
+    assert (plan.search, plan.scheduler) == (default.search, default.scheduler)
+    assert plan.trials == default.num_trials
 
 
 def test_every_setting_in_the_comments_can_be_used(run: Callable[[str], Any]) -> None:
