@@ -60,12 +60,17 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
-        point = self.algorithm.suggest(number, self.select_seen(number))
-        if point is None:
+        proposed = self.propose(number, self.select_seen(number))
+        if proposed is None:
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = number
-        self.history.observe(Observation(number, point))
-        return dict(point)
+        self.history.observe(proposed)
+        return dict(proposed.point)
+
+    def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
+        """Return the trial to start next, or None if the search is exhausted."""
+        point = self.algorithm.suggest(number, history)
+        return None if point is None else Observation(number, point)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
         """Return the observations that the algorithm may use for the point of a trial."""

@@ -42,6 +42,10 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
 def _is_point(value: Any) -> bool:
     return isinstance(value, dict) and _is_value(value)
 
@@ -93,6 +97,7 @@ _DESCRIPTIONS: Mapping[Check, str] = {
     is_number: "a number",
     is_time: "a time in seconds",
     _is_text: "text",
+    _is_counts: "a list of counts",
     _is_boolean: "true or false",
     _is_mapping: "a mapping",
     _is_point: "a point",
@@ -124,6 +129,7 @@ _REQUIRED: Mapping[str, Mapping[str, Check]] = {
     },
     "started": {"trial": _is_count},
     "ended": {"trial": _is_count, "status": _is_text},
+    "final": {"points": _is_counts, "first": _is_count},
     "refitted": {"checkpoint": _is_text},
 }
 
@@ -139,6 +145,11 @@ _OPTIONAL: Mapping[str, Check] = {
     "patience": _is_count,
     "max_failures": _is_count,
     "W": _is_count,
+    "repeat_of": _is_count,
+    "seed": _is_count,
+    "final": _is_boolean,
+    "repeats": _is_mapping,
+    "final_round": _is_mapping,
     "time_budget": is_number,
     "node": _is_text,
     "device": _is_text,

@@ -15,6 +15,7 @@ from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
+_EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
 _MAY_CHANGE = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
 
 
@@ -68,6 +69,7 @@ def _build_study(
     trials: dict[int, Trial] = {}
     refit = reason = None
     searched = False
+    final: Event = {}
     asked = events[0]
     unknown = 0
     for event in events:
@@ -78,12 +80,24 @@ def _build_study(
                 f"trial {event['trial']}: sampled twice, the second one is left out",
             ]
         elif kind == "asked":
-            trials[event["trial"]] = Trial(event["trial"], event["point"], objective=objective)
+            trials[event["trial"]] = Trial(
+                event["trial"],
+                event["point"],
+                objective=objective,
+                repeat_of=event.get("repeat_of"),
+                seed=event.get("seed"),
+                final=bool(event.get("final")),
+            )
         elif kind == "resumed":
-            asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
+            changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
+            if any(changed.get(key) != asked.get(key) for key in _EXTENDING & changed.keys()):
+                final = {}
+            asked = {**asked, **changed}
             refit = reason = None
+        elif kind == "final":
+            final, reason = event, event.get("reason")
         elif kind == "searched":
-            reason = event.get("reason")
+            reason = event.get("reason", reason)
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
         elif kind == "damaged":
@@ -110,6 +124,8 @@ def _build_study(
         pauses=_find_pauses(events),
         problems=problems,
         objective=objective,
+        finalists=final.get("points"),
+        final_from=final.get("first"),
     )
 
 

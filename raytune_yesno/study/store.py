@@ -3,7 +3,8 @@
 Events, in the order in which they can occur:
 
 ``study``    the settings: config, space, search, scheduler, trials, seed, corpus, versions
-``asked``    a trial's number and point, written before it is launched
+``asked``    a trial's number and point, written before it is launched; a repeat of a point also
+             has ``repeat_of``, the number of the point's first trial, and its own ``seed``
 ``started``  an attempt of a trial started; a retry has the next ``attempt``
 ``epoch``    the metrics of an epoch and the process that trained it: ``host``, Ray's ``node`` (a
              host may run several), ``pid``; ``began`` and ``ended`` are seconds since 1970 on the
@@ -16,7 +17,10 @@ Events, in the order in which they can occur:
              ``diverged`` or ``failed``
 ``paused``   the search was interrupted
 ``resumed``  the search was resumed, perhaps with more ``trials``
-``searched`` the search ended; ``reason`` says why, if it ended before its last trial
+``final``    the search ended and its final round begins: ``points`` are the first trials of the
+             finalists, ``first`` is the number of the round's first trial
+``searched`` the search and its final round ended; ``reason`` says why, if the search ended before
+             its last trial
 ``refitted`` the refit's checkpoint and its figures on the test part
 
 Search, analysis and recovery read only this file. Nothing is pickled.

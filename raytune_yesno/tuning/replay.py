@@ -60,7 +60,7 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
             f"{study.path}: scheduler pbt copied trial {source} over trial {number} at epoch "
             f"{trial.mutations[-1]['epoch']}; it cannot be replayed by itself, choose another trial"
         )
-    return trial, build_config(config.as_dict(), trial.point, where=str(study.path))
+    return trial, build_config(config.as_dict(), trial.overrides, where=str(study.path))
 
 
 def run_replay(

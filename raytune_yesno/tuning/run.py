@@ -20,18 +20,24 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST, TRAIN_LOSS
+from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.controller import our_controller
+from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
+from raytune_yesno.tuning.stop_conditions import (
+    OrderedStopMonitor,
+    StopConditions,
+    StopMonitor,
+)
 from raytune_yesno.tuning.trial import Trial
 
 TRIALS, REFIT = "trials", "refit"
@@ -109,12 +115,17 @@ def run_search(
             **plan.as_dict(),
         )
     else:
-        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+        final_round = {"final_round": dict(plan.final_round)} if plan.final_round else {}
+        store.append(
+            "resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **final_round
+        )
         end_complete(earlier, plan.config.epochs, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
-    progress = Progress(objective, plan.num_trials, slots, plan.config.epochs, on_progress)
+    num_before = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
+    expected = plan.num_trials + max(num_before, plan.num_final)
+    progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
@@ -126,22 +137,35 @@ def run_search(
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     scheduler = plan.build_scheduler()
     scheduler.prepare(
-        earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
+        earlier,
+        num_trials=plan.num_trials + num_before,
+        slots=slots,
+        store=store,
+        on_wait=recorder.waits,
     )
-    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler)
-    remaining = plan.num_trials - len(finished)
+    remaining = plan.num_trials - sum(not trial.final for trial in finished)
+    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, remaining)
     # A search that a stop condition ended continues only if trials were added.
-    over = before is not None and before.searched and not add_trials
-    if remaining > 0 and not over:
-        with stop_on_signals(recorder):
-            payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
-            tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
-    if recorder.stopped_by:
-        store.append("paused")
-        raise Interrupted(recorder.stopped_by)
+    over = before is not None and (before.searched or before.finalists is not None)
+    payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
+    if remaining > 0 and not (over and not add_trials):
+        tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
-    store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
+    reason = {"reason": monitor.found} if monitor.found else {}
+    store.listeners.remove(monitor.listen)
+    if plan.num_final:
+        ask_final_round(load(out), plan, store, **reason)
+        trials = load(out).trial_list
+        unfinished = [trial for trial in trials if trial.status == "running"]
+        finished = [trial for trial in trials if trial.status != "running"]
+        recorder.monitor = monitor = StopMonitor(StopConditions(), objective)
+        scheduler = build_scheduler("fifo", plan.config.epochs)
+        count = len(unfinished)
+        searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, count)
+        if count:
+            tune_trials(plan, payload, searcher, scheduler, recorder, count, min(slots, count))
+    store.append("searched", **reason)
     delete_tree(f"{store.storage}/{TRIALS}")
     return load(out)
 
@@ -194,6 +218,7 @@ def tune_trials(
     """Run the trials proposed by ``searcher`` with Ray Tune.
 
     Raises:
+        Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
     # The store replaces Ray's loggers, and the recorder handles SIGINT.
@@ -229,10 +254,13 @@ def tune_trials(
         ),
     )
     try:
-        with our_controller():
+        with stop_on_signals(recorder), our_controller():
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error
+    if recorder.stopped_by:
+        recorder.store.append("paused")
+        raise Interrupted(recorder.stopped_by)
 
 
 def run_refit(
@@ -246,7 +274,8 @@ def run_refit(
 ) -> dict[str, Any]:
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
-    Training runs on the TorchTrainer up to the best epoch of the best trial. A refit that learns
+    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
+    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
     much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
     all.
 
@@ -273,7 +302,7 @@ def run_refit(
     if best is None or best.best_epoch is None:
         raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
     config = best_config(study, best)
-    epochs = best.best_epoch["epoch"]
+    epochs = study.candidates[0].epochs
     folder = study.path / REFIT
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():

@@ -15,6 +15,8 @@ from raytune_yesno.tuning.ranks import TrialSpec
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
 
+_SEED_STEP = 10_007
+
 
 class StudySearcher(AlgorithmSearcher):
     """Returns unfinished trials first, then new points from the plan's search, and records them."""
@@ -27,19 +29,20 @@ class StudySearcher(AlgorithmSearcher):
         unfinished: list[Trial],
         monitor: StopMonitor,
         scheduler: StudyScheduler,
+        num_left: int,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
         for trial in (*finished, *unfinished):
-            seen = observe(trial)
-            earlier.append(replace(seen, number=seen.number + self.offset))
+            earlier.append(shift(observe(trial), self.offset))
         super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+        self.racing, self.seed = plan.racing, plan.config.seed
         self.store = store
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
-        self.num_left = plan.num_trials - len(finished)
+        self.num_left = num_left  # trials to return, unfinished ones included
 
     def suggest(self, trial_id: str) -> TrialSpec | str | None:
         """Return the spec of the next trial, None if none may start now, or FINISHED."""
@@ -61,13 +64,23 @@ class StudySearcher(AlgorithmSearcher):
             trial = self.unfinished.pop(0)
             self.numbers[trial_id] = trial.number + self.offset
             folder = trial.checkpoint[0] if trial.checkpoint else None
-            return {"number": trial.number, "point": trial.point, "checkpoint": folder}
+            return {"number": trial.number, "point": trial.overrides, "checkpoint": folder}
         point = super().suggest(trial_id)
         if not isinstance(point, dict):
             return point
-        number = self.numbers[trial_id] - self.offset
-        self.store.append("asked", trial=number, point=point)
-        return {"number": number, "point": point, "checkpoint": None}
+        seen = shift(self.history.find(self.numbers[trial_id]), -self.offset)
+        if seen.repeat_of is None:
+            self.store.append("asked", trial=seen.number, point=point)
+            return {"number": seen.number, "point": point, "checkpoint": None}
+        earlier = sum(each.repeat_of == seen.repeat_of + self.offset for each in self.history)
+        asked = {"repeat_of": seen.repeat_of, "seed": choose_seed(self.seed, earlier)}
+        self.store.append("asked", trial=seen.number, point=point, **asked)
+        overrides = {**point, "seed": asked["seed"]}
+        return {"number": seen.number, "point": overrides, "checkpoint": None}
+
+    def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
+        """Return a repeat of a point or a new point, see :class:`Repeats`."""
+        return self.racing.propose(self.algorithm, number, history)
 
     def finish(self) -> str | None:
         """Return FINISHED. With a synchronous scheduler, return None until all trials have ended.
@@ -83,7 +96,9 @@ class StudySearcher(AlgorithmSearcher):
             return self.history
         last = max(number - self.window, self.offset - 1)
         return [
-            seen if seen.number <= last else Observation(seen.number, seen.point)
+            seen
+            if seen.number <= last
+            else Observation(seen.number, seen.point, repeat_of=seen.repeat_of)
             for seen in self.history
         ]
 
@@ -98,6 +113,21 @@ class StudySearcher(AlgorithmSearcher):
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
 
 
+def shift(seen: Observation, offset: int) -> Observation:
+    """Return an observation with other numbers."""
+    first = None if seen.repeat_of is None else seen.repeat_of + offset
+    return replace(seen, number=seen.number + offset, repeat_of=first)
+
+
+def choose_seed(seed: int, repeat: int) -> int:
+    """Return the seed of a point's repeat, counted from 1.
+
+    All points share these seeds, so that they are compared on equal terms. The step keeps them
+    apart from those of other studies, whose seeds are usually small and consecutive.
+    """
+    return (seed + _SEED_STEP * repeat) % 2**31
+
+
 def observe(trial: Trial) -> Observation:
     """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
@@ -108,4 +138,5 @@ def observe(trial: Trial) -> Observation:
         epochs=len(losses),
         status=trial.status,  # type: ignore[arg-type]
         losses=losses,
+        repeat_of=trial.repeat_of,
     )
