@@ -3,8 +3,9 @@
 #
 #   sbatch cluster/slurm.sh tune --config study.yaml --out /shared/studies/first
 #
-# The cluster ends with the job: Slurm kills every process on every node. Resume an interrupted study,
-# for example after the time limit, with `sbatch cluster/slurm.sh tune --resume …`.
+# The cluster ends with the job: Slurm kills every process on every node. Submit the same command again
+# after the time limit: it continues the study in --out. After a lost node or a preemption, Slurm does
+# that itself (--requeue).
 #
 #SBATCH --job-name=raytune-yesno
 #SBATCH --nodes=2
@@ -13,6 +14,8 @@
 #SBATCH --mem-per-cpu=2G
 #SBATCH --time=01:00:00
 #SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
 #SBATCH --export=NONE
 # For GPUs: add --gpus-per-task=1 above, and --use-gpu to the command.
 set -euo pipefail

@@ -145,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_corpus(commands)
     _add_train(commands)
     _add_tune(commands)
+    _add_study(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_report(commands)
@@ -210,7 +211,14 @@ def _add_run_options(parser: Any) -> None:
     parser.add_argument(
         "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
     )
-    parser.add_argument("--out", metavar="DIR", help="output folder; new or empty")
+    parser.add_argument(
+        "--out", metavar="DIR", help="output folder; with the same settings, begun work continues"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin again in --out; what is there is kept in DIR-1",
+    )
     parser.add_argument(
         "--address",
         help="Ray cluster to use; `auto`: this machine's [$RAY_ADDRESS, or a new one]",
@@ -342,6 +350,44 @@ def _add_tune(commands: Any) -> None:
         dest="logs",
         help="also log the trials to this tool while they run; repeatable",
     )
+
+
+_STUDY_DETAILS = """\
+Requests reach the study through its folder or URI, from any machine. The command
+that runs the study carries them out within seconds and records them.
+
+examples:
+  raytune-yesno study studies/first status
+  raytune-yesno study studies/first stop 3           stop trial 3
+  raytune-yesno study studies/first stop search      end the search, then refit
+  raytune-yesno study studies/first enqueue learning_rate=1e-3,dropout=0.2
+"""
+
+
+def _add_study(commands: Any) -> None:
+    study = commands.add_parser(
+        "study",
+        help="look at a running study, stop a trial, add one",
+        description=f"Look at a running study, and act on it.\n\n{_STUDY_DETAILS}",
+        formatter_class=_Formatter,
+    )
+    study.add_argument("study", metavar="STUDY", help="a folder or URI that `tune` writes to")
+    actions = study.add_subparsers(metavar="ACTION", required=True)
+    for action, help in (
+        ("status", "print who runs the study, its trials and its requests"),
+        ("stop", "stop a trial, or the search"),
+        ("enqueue", "add a trial of a given point"),
+    ):
+        parser = _add_command(actions, action, "study.study", help)
+        parser.set_defaults(action=action)
+        if action == "stop":
+            parser.add_argument("target", metavar="TRIAL|search")
+        elif action == "enqueue":
+            parser.add_argument(
+                "point",
+                metavar="KEY=VALUE,…",
+                help="values of the search space; what is missing is as in the config",
+            )
 
 
 def _add_setting(parser: Any, setting: StudySetting) -> None:

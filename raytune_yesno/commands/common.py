@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.existing import is_begun, set_aside
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import (
@@ -107,15 +108,22 @@ def remark_on_data(data: "Data | None", config: Config) -> None:
 
 @contextlib.contextmanager
 def open_folder(
-    out: str | None, kind: str, *, resume: str | None = None, record: str = ""
+    out: str | None,
+    kind: str,
+    *,
+    resume: str | None = None,
+    record: str = "",
+    fresh: bool = False,
 ) -> Iterator[tuple[Path, Callable[[], None] | None]]:
     """Lock the output folder of a command, so that no other command writes to it.
 
     Args:
-        out: the folder of new work; None for a new one below ``kind``, named by the time.
+        out: the folder of new work, or of work with a ``record`` to continue; None for a new one
+            below ``kind``, named by the time.
         kind: the parent folder of unnamed work, ``runs`` or ``studies``.
         resume: the folder of the work to resume.
-        record: the file in ``resume`` without which there is nothing to resume.
+        record: the file without which there is nothing to resume or continue.
+        fresh: whether work in ``out`` is kept under another name instead of continued.
 
     Yields:
         The folder, and a function to call before each write (see :meth:`Lock.check`); None if there
@@ -127,6 +135,10 @@ def open_folder(
     """
     from raytune_yesno.files.lock import hold
 
+    if fresh and out:
+        set_aside(out, record, note)
+    if out and record and is_begun(Path(out), record):
+        resume = resume or out
     if resume:
         folder = Path(resume).absolute()
         if not (folder / record).is_file():
@@ -140,10 +152,10 @@ def open_folder(
         for number in itertools.count(1):
             folder = asked if number == 1 else asked.with_name(f"{asked.name}-{number}")
             try:
-                check_new_folder(str(folder))
+                check_new_folder(str(folder), record)
                 with contextlib.ExitStack() as held:
                     lock = held.enter_context(hold(folder.absolute(), note))
-                    check_new_folder(str(folder), is_locked=True)
+                    check_new_folder(str(folder), record, is_locked=True)
                     closing.enter_context(held.pop_all())
                 break
             except InputError:
@@ -152,11 +164,13 @@ def open_folder(
         yield folder.absolute(), lock.check
 
 
-def check_new_folder(out: str, *, is_locked: bool = False) -> None:
+def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> None:
     """Check that a folder for new work is empty and writable.
 
     Args:
         out: the folder; it need not exist.
+        record: the file of begun work. One without a complete line is deleted, and so is
+            ``record.part``: their command was killed in its first write.
         is_locked: this process holds the folder's lock. Otherwise a lock belongs to another
             command: the folder passes, and the attempt to lock it names that command.
 
@@ -171,6 +185,11 @@ def check_new_folder(out: str, *, is_locked: bool = False) -> None:
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if LOCK in found and not is_locked:
         return
+    if record and not is_begun(folder, record):
+        for name in {record, f"{record}.part"} & found:
+            found.remove(name)
+            if is_locked:
+                (folder / name).unlink()
     if found - {LOCK} or (folder.exists() and not folder.is_dir()):
         raise InputError(
             f"--out {folder}: it exists and is not empty; give a new folder, or "

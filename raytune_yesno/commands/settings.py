@@ -91,20 +91,34 @@ def resume_settings(
     Raises:
         InputError: there is no run, or a given value would change what may not change on resume.
     """
-    file = out / SETTINGS_FILE
-    settings = read_yaml(file, "a run's folder, as `train` printed it")
-    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
-        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    recorded = upgrade_config(settings["config"])
-    before = build_config(recorded, where=str(file)).as_dict()
-    config = build_config(recorded, given["config"], flags)
-    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
-    for key, value in config.as_dict().items():
-        if key not in may_change and value != before.get(key):
+    settings, before = read_recorded(out)
+    config = build_config(before.as_dict(), given["config"], flags)
+    recorded = select_fixed(before)
+    for key, value in select_fixed(config).items():
+        if value != recorded.get(key):
             raise InputError(
                 f"{key}: a resumed run keeps its config; start a new run to change {key}"
             )
     return {**settings, **given}, config
+
+
+def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
+    """Return the recorded settings and config of a run.
+
+    Raises:
+        InputError: there is no run, or its settings are damaged.
+    """
+    file = out / SETTINGS_FILE
+    settings = read_yaml(file, "a run's folder, as `train` printed it")
+    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
+        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
+    return settings, build_config(upgrade_config(settings["config"]), where=str(file))
+
+
+def select_fixed(config: Config) -> dict[str, Any]:
+    """Return the keys of a config that may not change on resume."""
+    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
+    return {key: value for key, value in config.as_dict().items() if key not in may_change}
 
 
 def refuse_flags(
@@ -123,7 +137,7 @@ def refuse_flags(
         InputError: one of them was given.
     """
     for name in names:
-        if getattr(options, name) not in (None, []):
+        if getattr(options, name) not in (None, [], False):
             flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag}: {because}; omit it")
 
@@ -139,13 +153,22 @@ def resume_command(command: str, file: Path, storage: str | None = None) -> str:
     return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
 
 
+def split_point(text: str, where: str) -> dict[str, Any]:
+    """Split a point, ``key=value,…``, into values as text; lists are in brackets, ``[16,32]``.
+
+    Raises:
+        InputError: it has another form.
+    """
+    return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
+
+
 def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, ``key=value,…``; lists are in brackets, ``[16,32]``.
+    """Read a point of a manual search, see :func:`split_point`.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
-    layer = parse_assignments(re.split(r",(?![^\[]*\])", text), where="--point")
+    layer = split_point(text, "--point")
     config = build_config(layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 

@@ -16,13 +16,16 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.existing import check_same_settings, compare, is_begun
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     SETTINGS_FILE,
     given_flags,
+    read_recorded,
     read_settings,
     refuse_flags,
     resume_settings,
+    select_fixed,
 )
 from raytune_yesno.config import Config, build_config, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model, or resume its training; return the JSON object."""
     if options.resume:
-        refuse_flags(options, "out")
-    with open_folder(options.out, "runs", resume=options.resume, record=SETTINGS_FILE) as (out, _):
+        refuse_flags(options, "out", "fresh")
+    folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
+    with open_folder(options.out, "runs", **folder) as (out, _):
         return _train(options, results, out)
 
 
@@ -48,6 +52,11 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         settings, config = resume_settings(out, settings, flags)
     else:
         config = build_config(settings["config"], flags)
+        if is_begun(out, SETTINGS_FILE):
+            recorded, before = read_recorded(out)
+            now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
+            begun_with = {"data": recorded["data"], **select_fixed(before)}
+            check_same_settings(compare(now, begun_with), "train", str(out))
     data = read_data(settings, options, config)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
@@ -110,7 +119,9 @@ def _run_training(
             f"least {trained}, or start a new run"
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / SETTINGS_FILE).write_text(yaml.safe_dump(settings, sort_keys=False))
+    written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
+    written.write_text(yaml.safe_dump(settings, sort_keys=False))
+    written.replace(out / SETTINGS_FILE)
     remark_on_data(data, config)
     return run_training(
         config,

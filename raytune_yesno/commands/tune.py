@@ -16,6 +16,12 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.existing import (
+    check_same_settings,
+    compare_plans,
+    is_begun,
+    set_aside,
+)
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -23,7 +29,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.errors import InputError, WorkError, one_line
+from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -44,10 +50,13 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     storage = options.resume or options.out
     if is_remote(storage):
         if options.resume:
-            refuse_flags(options, "out")
-        with mirror_to_uri(storage, resume=bool(options.resume), note=note) as out:
+            refuse_flags(options, "out", "fresh")
+        if options.fresh:
+            set_aside(storage, STORE, note)
+        with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
             return _tune(options, results, out, storage.rstrip("/"))
-    with open_folder(options.out, "studies", resume=options.resume, record=STORE) as (out, check):
+    folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
+    with open_folder(options.out, "studies", **folder) as (out, check):
         return _tune(options, results, out, str(out), check)
 
 
@@ -72,10 +81,17 @@ def _tune(
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tuning.trackers import open_logs
 
+    began = time.monotonic()
     check_utf8(storage)
     settings = read_settings(options)
+    begun = bool(options.resume) or is_begun(out, STORE)
     if options.resume:
         plan = _plan_resumed(settings, options, out, storage)
+    elif begun:
+        plan, study = _plan_continued(settings, options, out, storage)
+        if study.refit:
+            note(f"{storage}: this study is finished; --resume {quote(storage)} extends it")
+            return _finish(study, study.refit, storage, options, results, began)
     else:
         plan = _plan_new(settings, options)
     if not options.checkpoint_every >= 0:
@@ -83,7 +99,6 @@ def _tune(
     plan.check()
     logs = open_logs(options.logs, out)
     data = read_data(settings, options, plan.config)
-    began = time.monotonic()
     with (
         with_resume_hint("tune", out / STORE, storage),
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
@@ -92,12 +107,26 @@ def _tune(
         remark_on_data(data, plan.config)
         if not plan.ordered and plan.num_trials > 1:
             note("results depend on timing and may differ from run to run; --ordered prevents this")
-        study, refit = _search_and_refit(plan, data, out, storage, settings, options, logs, check)
+        study, refit = _search_and_refit(
+            plan, data, out, storage, settings, options, logs, check, resume=begun
+        )
     if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU; trials were trained on CPUs")
+    return _finish(study, refit, storage, options, results, began)
+
+
+def _finish(
+    study: "Study",
+    refit: Mapping[str, Any],
+    storage: str,
+    options: Namespace,
+    results: TextIO,
+    began: float,
+) -> dict[str, Any]:
+    """Print the result of a study and return the JSON object."""
     best, efficiency = study.best, study.efficiency
-    assert best
-    assert efficiency
+    if not best or not efficiency:
+        raise WorkError(_explain_no_result(study, storage))
     for line in _describe_study(study, refit, storage):
         say(options, results, line)
     return {
@@ -110,7 +139,7 @@ def _tune(
             "config": {**study.asked["config"], **best.best_point},
             "metrics": best.metrics,
         },
-        "refit": refit,
+        "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
         "efficiency": efficiency.efficiency,
         "efficiency_split": vars(efficiency),
         "seconds": time.monotonic() - began,
@@ -124,7 +153,15 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
     from raytune_yesno.tuning.run import check_data
 
-    given = set(vars(options)) - {"replay", "out", "data", "skip_bad", "address", "num_cpus"}
+    given = set(vars(options)) - {
+        "fresh",
+        "replay",
+        "out",
+        "data",
+        "skip_bad",
+        "address",
+        "num_cpus",
+    }
     given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
     refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
     folder, text = options.replay
@@ -184,7 +221,7 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, stora
     fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, "metric", "mode")
     refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start", "ordered", "point")
+    refuse_flags(options, "warm_start", "ordered", "point", "fresh")
     study = load(out)
     if study.refit and options.add_trials is None:
         raise InputError(
@@ -199,6 +236,27 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, stora
         plan.extend(study, options.add_trials)
     settings["data"] = options.data or study.asked["data"]
     return plan
+
+
+def _plan_continued(
+    settings: dict[str, Any], options: Namespace, out: Path, storage: str
+) -> "tuple[Plan, Study]":
+    """Return the recorded plan of the study in the output folder, and the study.
+
+    Raises:
+        InputError: the study was begun with other settings.
+    """
+    from raytune_yesno.study import load
+    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.stop_conditions import StopConditions
+
+    study = load(out)
+    asked = build_plan(settings, options)
+    data = settings.setdefault("data", DEFAULT_DATA)
+    check_same_settings(compare_plans(asked, study, options, data), "tune", storage)
+    plan = Plan.from_study(study)
+    stop = StopConditions(**{**vars(plan.stop), **given_stop_conditions(options)})
+    return replace(plan, stop=stop), study
 
 
 def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
@@ -234,6 +292,8 @@ def _search_and_refit(
     options: Namespace,
     logs: "Sequence[Log]",
     check: Callable[[], None] | None,
+    *,
+    resume: bool,
 ) -> tuple["Study", dict[str, Any]]:
     from raytune_yesno.tuning.run import run_refit, run_search
     from raytune_yesno.tuning.trackers import follow_study
@@ -247,7 +307,7 @@ def _search_and_refit(
                 out,
                 place=storage,
                 source=settings.get("data", DEFAULT_DATA),
-                resume=bool(options.resume),
+                resume=resume,
                 add_trials=options.add_trials or 0,
                 checkpoint_every_s=options.checkpoint_every,
                 on_progress=display.show_search,

@@ -447,6 +447,22 @@ def hold(location: str | Path, note: Callable[[str], None]) -> Iterator[Lock]:
         lock.release()
 
 
+def find_holder(location: str | Path) -> Claim | None:
+    """Return the claim of the command that writes to a folder or URI; None if there is none.
+
+    A claim of another host is believed: nothing tells at once whether its process lives.
+    """
+    location = str(location)
+    storage = (
+        RemoteStorage(location) if is_remote(location) else LocalStorage(Path(location).absolute())
+    )
+    with contextlib.suppress(OSError):
+        contents = [storage.read(name) for name in storage.names()]
+        claims = [claim for text in contents if text and (claim := parse_claim(text))]
+        return next((each for each in claims if each.is_holding and not each.is_dead), None)
+    return None
+
+
 def parse_claim(content: bytes) -> Claim | None:
     """Parse a claim; None if it is damaged."""
     try:

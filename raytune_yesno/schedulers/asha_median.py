@@ -82,8 +82,9 @@ class MedianRule(_WarmStarted, MedianStoppingRule):  # type: ignore[misc]
         self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
     ) -> None:
         """Record a trial's last epoch."""
-        self._forget(trial, result["epoch"])
-        super().on_trial_complete(tune_controller, trial, result)
+        if "epoch" in result:  # a trial may be stopped before its first epoch
+            self._forget(trial, result["epoch"])
+            super().on_trial_complete(tune_controller, trial, result)
 
     def _forget(self, trial: RayTrial, epoch: int) -> None:
         """Drop results from ``epoch`` on: a retried trial reports those epochs again."""

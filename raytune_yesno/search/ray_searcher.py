@@ -63,9 +63,13 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         proposed = self.propose(number, self.select_seen(number))
         if proposed is None:
             return str(Searcher.FINISHED)
-        self.numbers[trial_id] = number
-        self.history.observe(proposed)
+        self.add(trial_id, proposed)
         return dict(proposed.point)
+
+    def add(self, trial_id: str, proposed: Observation) -> None:
+        """Add a trial with a point of any source."""
+        self.numbers[trial_id] = proposed.number
+        self.history.observe(proposed)
 
     def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted."""

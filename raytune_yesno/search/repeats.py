@@ -43,7 +43,11 @@ class Repeats:
     most: int = 1
 
     def propose(
-        self, algorithm: Algorithm, number: int, history: Sequence[Observation]
+        self,
+        algorithm: Algorithm,
+        number: int,
+        history: Sequence[Observation],
+        num_others: int = 0,
     ) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted.
 
@@ -51,12 +55,13 @@ class Repeats:
             algorithm: the search. It sees one observation per point, numbered from 0.
             number: the trial's number.
             history: the observations of all trials, as for :meth:`Algorithm.suggest`.
+            num_others: points in the history that the search does not count among its own.
         """
         points = group_repeats(history)
         again = self._choose(points)
         if again is None:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
-            point = algorithm.suggest(len(pooled), pooled)
+            point = algorithm.suggest(len(pooled) - num_others, pooled)
             if point is not None:
                 return Observation(number, point)
             open_points = (trials for trials in points if len(trials) < self.most)

@@ -1,21 +1,18 @@
-"""The schema of a study's events: the fields of each event and the checks of their values."""
+"""The events of a study's record: one model per kind, which says what the event holds.
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
+Events are validated where they are read, and stay mappings: the metrics of an epoch have the names
+that the task gives them. A field that no model declares is kept as it is, so an older version reads
+what a newer one wrote. A null counts as a missing field.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 _MAX_COUNT = 2**53
 _MAX_TIME_S = 1e11  # since 1970: the year 5138
 _MAX_NUMBER = 1e300  # sums of values stay finite
-
-Check = Callable[[Any], bool]
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MAX_COUNT
-
-
-def _is_number_of_slots(value: Any) -> bool:
-    return _is_count(value) and value > 0
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -30,165 +27,302 @@ def is_time(value: Any) -> bool:
     return is_number(value) and 0 <= value < _MAX_TIME_S
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _check_number(value: Any) -> float:
+    if not is_number(value):
+        raise ValueError
+    return value
 
 
-def _is_boolean(value: Any) -> bool:
-    return isinstance(value, bool)
+def _check_time(value: Any) -> float:
+    if not is_time(value):
+        raise ValueError
+    return float(value)
 
 
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)
+def _check_shown(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a point with a value that a table or a page cannot show."""
+    if not _can_show(value):
+        raise ValueError
+    return value
 
 
-def _is_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_count, value))
-
-
-def _is_point(value: Any) -> bool:
-    return isinstance(value, dict) and _is_value(value)
-
-
-def _is_value(value: Any) -> bool:
-    """Say whether a table and a page can show a value of a point."""
+def _can_show(value: Any) -> bool:
     if isinstance(value, dict | list):
-        return all(map(_is_value, value.values() if isinstance(value, dict) else value))
+        return all(map(_can_show, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, str | bool) or is_number(value)
 
 
-def _is_warm_start(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(seen, dict)
-        and _is_point(seen.get("point"))
-        and _is_text(seen.get("status"))
-        and bool(seen.get("losses"))
-        and isinstance(seen["losses"], list)
-        and all(map(is_number, seen["losses"]))
-        for seen in _listed(value.get("observations"))
+# The description of a field completes the message "… which is not".
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_COUNT, description="a count")]
+Slots: TypeAlias = Annotated[int, Field(ge=1, le=_MAX_COUNT, description="a count above 0")]
+Number: TypeAlias = Annotated[float, PlainValidator(_check_number), Field(description="a number")]
+Seconds: TypeAlias = Annotated[
+    float, PlainValidator(_check_time), Field(description="a time in seconds")
+]
+Text: TypeAlias = Annotated[str, Field(description="text")]
+Flag: TypeAlias = Annotated[bool, Field(description="true or false")]
+Mapped: TypeAlias = Annotated[dict[str, Any], Field(description="a mapping")]
+Texts: TypeAlias = Annotated[dict[str, str], Field(description="a mapping of strings")]
+Point: TypeAlias = Annotated[
+    dict[str, Any], AfterValidator(_check_shown), Field(description="a point")
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class DeclaredMetric(_Model):
+    """A metric as its task declares it."""
+
+    name: Annotated[str, Field(min_length=1)]
+    mode: Literal["min", "max"] = "min"
+    __pydantic_extra__: dict[str, str]
+
+
+class WarmObservation(_Model):
+    """What an earlier study says about one point."""
+
+    point: Point
+    status: str
+    losses: Annotated[list[Number], Field(min_length=1)]
+
+
+class WarmStart(_Model):
+    """What earlier studies say."""
+
+    observations: list[WarmObservation]
+
+
+class Event(_Model):
+    """The fields of any event."""
+
+    event: Text
+    time: Seconds
+    trial: Count | None = None
+    epoch: Count | None = None
+    attempt: Count | None = None
+    reason: Text | None = None
+    error: Text | None = None
+
+
+class Settings(Event):
+    """The settings that may change on resume: ``resumed``, the search was resumed."""
+
+    slots: Slots | None = None
+    trials: Count | None = None
+    time_budget: Number | None = None
+    target: Text | None = None
+    patience: Count | None = None
+    max_failures: Count | None = None
+    space: Mapped | None = None
+    epochs: Count | None = None
+    final_round: Mapped | None = None
+
+
+class Study(Settings):
+    """``study``, the first event: all settings of the study."""
+
+    data: Text | None = None
+    search: Text | None = None
+    search_options: Mapped | None = None
+    scheduler: Text | None = None
+    scheduler_options: Mapped | None = None
+    max_concurrent: Count | None = None
+    ordered: Flag | None = None
+    repeats: Mapped | None = None
+    W: Count | None = None
+    config: Mapped | None = None
+    corpus: Texts | None = None
+    versions: Texts | None = None
+    metrics: Annotated[
+        list[DeclaredMetric] | None, Field(min_length=1, description="a list of metrics")
+    ] = None
+    warm_start: Annotated[WarmStart | None, Field(description="observations of other studies")] = (
+        None
     )
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [None]
+class Asked(Event):
+    """``asked``: a trial's number and point, written before the trial is launched.
+
+    ``request`` names the request that gave the point. A repeat of a point has ``repeat_of``, the
+    number of the point's first trial, and its own ``seed``; ``final`` marks the final round.
+    """
+
+    trial: Count
+    point: Point
+    request: Text | None = None
+    repeat_of: Count | None = None
+    seed: Count | None = None
+    final: Flag | None = None
 
 
-def _is_metrics(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(
-            isinstance(metric, dict)
-            and bool(metric.get("name"))
-            and all(isinstance(text, str) for text in metric.values())
-            and metric.get("mode", "min") in ("min", "max")
-            for metric in value
-        )
-    )
+class Started(Event):
+    """``started``: an attempt of a trial started; a retry has the next ``attempt``."""
+
+    trial: Count
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+class Epoch(Event):
+    """``epoch``: the metrics of an epoch, and the process that trained it.
+
+    ``host``, Ray's ``node`` (a host may run several) and ``pid`` name the process; ``began`` and
+    ``ended`` are seconds since 1970 on the worker's clock. All other fields are metrics.
+    """
+
+    trial: Count
+    epoch: Count
+    seconds: Seconds
+    host: Text
+    pid: Count
+    began: Seconds
+    ended: Seconds
+    node: Text | None = None
+    device: Text | None = None
+    diverged: Flag | None = None
+    point: Any = None
+    __pydantic_extra__: dict[str, Number | None]
 
 
-_DESCRIPTIONS: Mapping[Check, str] = {
-    _is_count: "a count",
-    _is_number_of_slots: "a count above 0",
-    is_number: "a number",
-    is_time: "a time in seconds",
-    _is_text: "text",
-    _is_counts: "a list of counts",
-    _is_boolean: "true or false",
-    _is_mapping: "a mapping",
-    _is_point: "a point",
-    _is_warm_start: "observations of other studies",
-    _is_texts: "a mapping of strings",
-    _is_metrics: "a list of metrics",
-}
+class Damaged(Event):
+    """``damaged``: a checkpoint was unusable; ``reason`` also says what replaced it."""
 
-# Fields without which an event cannot be read.
-_REQUIRED: Mapping[str, Mapping[str, Check]] = {
-    "asked": {"trial": _is_count, "point": _is_point},
-    "epoch": {
-        "epoch": _is_count,
-        "seconds": is_time,
-        "host": _is_text,
-        "pid": _is_count,
-        "began": is_time,
-        "ended": is_time,
-        "trial": _is_count,
-    },
-    "damaged": {"trial": _is_count, "reason": _is_text},
-    "saved": {"trial": _is_count, "checkpoint": _is_text, "epoch": _is_count},
-    "mutated": {
-        "trial": _is_count,
-        "source": _is_count,
-        "checkpoint": _is_text,
-        "epoch": _is_count,
-        "point": _is_point,
-    },
-    "started": {"trial": _is_count},
-    "ended": {"trial": _is_count, "status": _is_text},
-    "final": {"points": _is_counts, "first": _is_count},
-    "refitted": {"checkpoint": _is_text},
-}
+    trial: Count
+    reason: Text
 
-# Fields that any event may have. Null means that the field is missing.
-_OPTIONAL: Mapping[str, Check] = {
-    "trial": _is_count,
-    "epoch": _is_count,
-    "attempt": _is_count,
-    "slots": _is_number_of_slots,
-    "trials": _is_count,
-    "epochs": _is_count,
-    "max_concurrent": _is_count,
-    "patience": _is_count,
-    "max_failures": _is_count,
-    "W": _is_count,
-    "repeat_of": _is_count,
-    "seed": _is_count,
-    "final": _is_boolean,
-    "repeats": _is_mapping,
-    "final_round": _is_mapping,
-    "time_budget": is_number,
-    "node": _is_text,
-    "device": _is_text,
-    "diverged": _is_boolean,
-    "data": _is_text,
-    "search": _is_text,
-    "scheduler": _is_text,
-    "target": _is_text,
-    "reason": _is_text,
-    "error": _is_text,
-    "ordered": _is_boolean,
-    "config": _is_mapping,
-    "space": _is_mapping,
-    "search_options": _is_mapping,
-    "scheduler_options": _is_mapping,
-    "corpus": _is_texts,
-    "versions": _is_texts,
-    "metrics": _is_metrics,
-    "warm_start": _is_warm_start,
-    "test": _is_point,
-    "test_says": _is_text,
+
+class Saved(Event):
+    """``saved``: the trial's latest checkpoint (folder or URI) and its epoch."""
+
+    trial: Count
+    checkpoint: Text
+    epoch: Count
+
+
+class Mutated(Saved):
+    """``mutated``: after an epoch, the scheduler copied trial ``source`` over this one.
+
+    The trial resumes from the copied ``checkpoint`` with a new point.
+    """
+
+    source: Count
+    point: Point
+
+
+class Ended(Event):
+    """``ended``: a trial ended.
+
+    ``status`` is ``done``, ``stopped`` (by the scheduler or a stop condition), ``diverged`` or
+    ``failed``.
+    """
+
+    trial: Count
+    status: Text
+
+
+class Requested(Event):
+    """``requested``: a request from outside was taken.
+
+    ``action`` is ``stop`` (a ``trial``), ``stop search`` or ``enqueue`` (a ``point``). ``refused``
+    says why nothing is done.
+    """
+
+    request: Text
+    action: Text
+    point: Point | None = None
+    refused: Text | None = None
+
+
+class Retried(Event):
+    """``retried``: an ended trial is trained again, from its beginning."""
+
+    trial: Count
+
+
+class Extended(Event):
+    """``extended``: a trial that ended after epoch ``after`` is trained on to ``epochs``."""
+
+    trial: Count
+    after: Count
+    epochs: Count
+
+
+class Paused(Event):
+    """``paused``: the search was interrupted."""
+
+
+class Final(Event):
+    """``final``: the search ended, as in ``searched``, and its final round begins.
+
+    ``points`` are the numbers of the finalists' first trials, ``first`` is the number of the
+    round's first trial.
+    """
+
+    points: Annotated[list[Count], Field(description="a list of counts")]
+    first: Count
+
+
+class Searched(Event):
+    """``searched``: the search and its final round ended.
+
+    ``reason`` says why, if the search ended before its last trial.
+    """
+
+
+class Refitted(Event):
+    """``refitted``: the refit's checkpoint, and its figures on the test part."""
+
+    checkpoint: Text
+    test: Point | None = None
+    test_says: Text | None = None
+
+
+EVENTS: Mapping[str, type[Event]] = {
+    "study": Study,
+    "asked": Asked,
+    "started": Started,
+    "epoch": Epoch,
+    "damaged": Damaged,
+    "saved": Saved,
+    "mutated": Mutated,
+    "ended": Ended,
+    "requested": Requested,
+    "retried": Retried,
+    "extended": Extended,
+    "paused": Paused,
+    "resumed": Settings,
+    "final": Final,
+    "searched": Searched,
+    "refitted": Refitted,
 }
 
 
 def find_fault(event: Mapping[str, Any]) -> str | None:
     """Return why an event is invalid; None if it is valid."""
     kind = event["event"]
-    required = _REQUIRED.get(kind, {})
-    if missing := sorted(required.keys() - event.keys()):
-        return f"{kind!r} lacks {', '.join(missing)}"
-    for name, value in event.items():
-        if name in ("event", "time"):
-            continue
-        check = required.get(name)
-        if check is None:
-            # All other fields of an epoch are metrics.
-            check = _OPTIONAL.get(name, is_number if kind == "epoch" else None)
-            if check is None or value is None:
-                continue
-        if not check(value):
-            return f"{kind!r} has {name} {value!r:.60}, which is not {_DESCRIPTIONS[check]}"
+    model = EVENTS.get(kind, Event)
+    try:
+        model.model_validate(event)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        missing = [str(fault["loc"][0]) for fault in faults if fault["type"] == "missing"]
+        if absent := sorted(name for name in missing if name not in event):
+            return f"{kind!r} lacks {', '.join(absent)}"
+        name = str(faults[0]["loc"][0])
+        return f"{kind!r} has {name} {event[name]!r:.60}, which is not {_describe(model, name)}"
     return None
+
+
+def _describe(model: type[Event], name: str) -> str:
+    """Return what a field should be; fields that a model does not declare are metrics."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return "a number"
+    if field.description:
+        return field.description
+    for option in getattr(field.annotation, "__args__", ()):
+        for note in getattr(option, "__metadata__", ()):
+            if getattr(note, "description", None):
+                return str(note.description)
+    return "valid"

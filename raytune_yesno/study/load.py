@@ -71,6 +71,8 @@ def _build_study(
     searched = False
     final: Event = {}
     asked = events[0]
+    requests: list[Event] = []
+    is_stop_requested = False
     unknown = 0
     for event in events:
         kind = event["event"]
@@ -84,10 +86,17 @@ def _build_study(
                 event["trial"],
                 event["point"],
                 objective=objective,
+                request=event.get("request"),
                 repeat_of=event.get("repeat_of"),
                 seed=event.get("seed"),
                 final=bool(event.get("final")),
             )
+        elif kind == "requested":  # may have a trial number, but is not an event of the trial
+            requests.append(event)
+            if event["action"] == "stop search":
+                is_stop_requested = True
+            elif event["action"] == "stop" and event.get("trial") in trials:
+                trials[event["trial"]].is_stop_requested = not event.get("refused")
         elif kind == "resumed":
             changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
             if any(changed.get(key) != asked.get(key) for key in _EXTENDING & changed.keys()):
@@ -96,8 +105,10 @@ def _build_study(
             refit = reason = None
         elif kind == "final":
             final, reason = event, event.get("reason")
+            is_stop_requested = False
         elif kind == "searched":
             reason = event.get("reason", reason)
+            is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
         elif kind == "damaged":
@@ -126,6 +137,9 @@ def _build_study(
         objective=objective,
         finalists=final.get("points"),
         final_from=final.get("first"),
+        begun_with=events[0],
+        requests=requests,
+        is_stop_requested=is_stop_requested,
     )
 
 

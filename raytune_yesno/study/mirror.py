@@ -34,7 +34,7 @@ def is_study(uri: str) -> bool:
 
 
 @contextlib.contextmanager
-def mirror_to_uri(uri: str, *, resume: bool, note: Callable[[str], None]) -> Iterator[Path]:
+def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None]) -> Iterator[Path]:
     """Yield a local folder for a study, and copy what is written there to a URI.
 
     The record is copied about once a second, the other files at the end. A lock keeps other
@@ -42,7 +42,8 @@ def mirror_to_uri(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
 
     Args:
         uri: the study's URI.
-        resume: True if the study exists and is resumed; False if it must not exist.
+        resume: True if the study must exist and is resumed; False if it must not exist; None to
+            resume one that exists.
         note: prints a line if copying fails temporarily.
 
     Yields:
@@ -63,7 +64,7 @@ def mirror_to_uri(uri: str, *, resume: bool, note: Callable[[str], None]) -> Ite
 
 
 def _keep(
-    uri: str, resume: bool, note: Callable[[str], None], check: Callable[[], None]
+    uri: str, resume: bool | None, note: Callable[[str], None], check: Callable[[], None]
 ) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="raytune-yesno-"))
     try:
@@ -114,13 +115,15 @@ class _Mirror:
         self.filesystem, self.root = open_filesystem(uri)
         self.copied: dict[Path, tuple[int, int]] = {}
 
-    def begin(self, resume: bool) -> None:
+    def begin(self, resume: bool | None) -> None:
         """Copy the record of a resumed study here, or check that a new one can be written."""
         from pyarrow import fs
 
         path = f"{self.root}/{STORE}"
         try:
             is_there = self.filesystem.get_file_info(path).type == fs.FileType.File
+            if resume is None:
+                resume = is_there
             if is_there and resume:
                 with self.filesystem.open_input_stream(path) as source:
                     (self.folder / STORE).write_bytes(source.read())

@@ -1,27 +1,9 @@
 """The study's record: ``study.jsonl``, an append-only file with one JSON event per line.
 
-Events, in the order in which they can occur:
-
-``study``    the settings: config, space, search, scheduler, trials, seed, corpus, versions
-``asked``    a trial's number and point, written before it is launched; a repeat of a point also
-             has ``repeat_of``, the number of the point's first trial, and its own ``seed``
-``started``  an attempt of a trial started; a retry has the next ``attempt``
-``epoch``    the metrics of an epoch and the process that trained it: ``host``, Ray's ``node`` (a
-             host may run several), ``pid``; ``began`` and ``ended`` are seconds since 1970 on the
-             worker's clock
-``damaged``  a checkpoint of the trial was unusable: ``reason`` also says what replaced it
-``saved``    the trial's latest checkpoint and its epoch
-``mutated``  after an epoch, the scheduler copied trial ``source`` over this one, which resumes
-             from the copied ``checkpoint`` with a new point
-``ended``    a trial ended: ``done``, ``stopped`` (by the scheduler or a stop condition),
-             ``diverged`` or ``failed``
-``paused``   the search was interrupted
-``resumed``  the search was resumed, perhaps with more ``trials``
-``final``    the search ended and its final round begins: ``points`` are the first trials of the
-             finalists, ``first`` is the number of the round's first trial
-``searched`` the search and its final round ended; ``reason`` says why, if the search ended before
-             its last trial
-``refitted`` the refit's checkpoint and its figures on the test part
+The kinds of events and their fields are the models of :mod:`raytune_yesno.study.events`. In the
+order in which they can occur: ``study``, then per trial ``asked``, ``started``, ``epoch``,
+``damaged``, ``saved``, ``mutated`` and ``ended``; ``requested``, ``paused``, ``resumed``,
+``retried``, ``extended``, ``final``, ``searched``, ``refitted``.
 
 Search, analysis and recovery read only this file. Nothing is pickled.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study.candidates import Candidate, list_candidates
+from raytune_yesno.study.display import show_study, show_trial, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
 
@@ -37,6 +38,8 @@ class Trial:
         repeat_of: the number of the first trial of the same point; None for that trial itself.
         seed: the seed of a repeat; None for the study's own.
         final: whether the repeat belongs to a final round.
+        request: the name of the request that gave the point; None if the search proposed it.
+        is_stop_requested: whether a request to stop the trial was taken.
     """
 
     number: int
@@ -51,6 +54,11 @@ class Trial:
     repeat_of: int | None = None
     seed: int | None = None
     final: bool = False
+    request: str | None = None
+    is_stop_requested: bool = False
+
+    def __repr__(self) -> str:
+        return show_trial(self)
 
     @property
     def best_point(self) -> dict[str, Any]:
@@ -115,7 +123,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. Trials and stop conditions are those of the last resumption.
+            corpus, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         searched: whether the search has ended.
@@ -129,6 +137,9 @@ class Study:
         reason: why the search ended before its last trial; None otherwise.
         finalists: the first trials of the points of the current final round; None without one.
         final_from: the number of its first trial.
+        begun_with: the settings of the first event, unchanged by resumptions.
+        requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
+        is_stop_requested: whether a request to stop the search was taken and not yet carried out.
     """
 
     path: Path
@@ -146,6 +157,15 @@ class Study:
     reason: str | None = None
     finalists: list[int] | None = None
     final_from: int | None = None
+    begun_with: Event = field(default_factory=dict)
+    requests: list[Event] = field(default_factory=list)
+    is_stop_requested: bool = False
+
+    def __repr__(self) -> str:
+        return show_study(self)
+
+    def _repr_html_(self) -> str:
+        return study_to_html(self)
 
     @property
     def metric(self) -> str:
@@ -201,6 +221,15 @@ class Study:
             and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def enqueued(self) -> list[Event]:
+        """The accepted requests for a point, launched or not."""
+        return [
+            event
+            for event in self.requests
+            if event["action"] == "enqueue" and not event.get("refused")
+        ]
 
     @property
     def name(self) -> str:

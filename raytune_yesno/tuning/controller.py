@@ -19,7 +19,7 @@ It works around these properties of Ray 2.60:
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -57,12 +57,31 @@ class Controller(TuneController):  # type: ignore[misc]
     """Ignores duplicate failure events, keeps starting actors, writes no snapshots."""
 
     last_failure: Exception | None = None
+    on_step: Callable[[Any], None] | None = None
     _actor_manager: RayActorManager
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
+
+    def step(self) -> None:
+        """Carry out requests from outside, then handle one event."""
+        if self.on_step:
+            self.on_step(self)
+        super().step()
+
+    def _cleanup_cached_actors(self, force_all: bool = False) -> None:
+        # The search is not finished before its last trial has ended: a request may add one.
+        is_unused = not self._staged_trials and not self._expects_trials()
+        super()._cleanup_cached_actors(force_all=force_all or is_unused)
+
+    def _expects_trials(self) -> bool:
+        """Return whether the search has more trials to start."""
+        searcher: Any = self._search_alg
+        while hasattr(searcher, "searcher"):
+            searcher = searcher.searcher
+        return bool(getattr(searcher, "num_left", not self._search_alg.is_finished()))
 
     def _trial_task_failure(self, trial: RayTrial, exception: Exception) -> None:
         if exception is not self.last_failure:
@@ -72,7 +91,7 @@ class Controller(TuneController):  # type: ignore[misc]
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.
-        if self._is_starting(trial) and not self._search_alg.is_finished():
+        if self._is_starting(trial) and self._expects_trials():
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
 
@@ -102,11 +121,17 @@ class NoAnalysis:
 
 
 @contextlib.contextmanager
-def our_controller() -> Iterator[None]:
-    """Make tuners in this context use :class:`Controller`. Tune has no option for it."""
+def our_controller(on_step: Callable[[Any], None] | None = None) -> Iterator[None]:
+    """Make tuners in this context use :class:`Controller`. Tune has no option for it.
+
+    Args:
+        on_step: called with the controller before each of its steps.
+    """
     module: Any = tune_module
     before = module.TuneController, module.ExperimentAnalysis
-    module.TuneController, module.ExperimentAnalysis = Controller, NoAnalysis
+    attributes = {"on_step": staticmethod(on_step)} if on_step else {}
+    module.TuneController = type("Controller", (Controller,), attributes)
+    module.ExperimentAnalysis = NoAnalysis
     try:
         yield
     finally:

@@ -23,9 +23,11 @@ from raytune_yesno.metrics import COST, TRAIN_LOSS
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
+from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
+from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.plan import Plan
@@ -45,6 +47,7 @@ MAX_FAILURES = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
+_UNLIMITED = 2**31
 _MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
@@ -104,7 +107,7 @@ def run_search(
         slots = min(slots, plan.window)
     store = StudyStore(out, listen, place, check=check)
     earlier = before.trial_list if before else []
-    if not resume:
+    if before is None:
         store.append(
             "study",
             format=1,
@@ -120,11 +123,13 @@ def run_search(
             "resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **final_round
         )
         end_complete(earlier, plan.config.epochs, store)
+        end_requested(before, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
     num_before = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     expected = plan.num_trials + max(num_before, plan.num_final)
+    expected += len(before.enqueued) if before else 0
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
@@ -143,13 +148,20 @@ def run_search(
         store=store,
         on_wait=recorder.waits,
     )
-    remaining = plan.num_trials - sum(not trial.final for trial in finished)
-    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, remaining)
+    enqueued = list_pending(before) if before else []
+    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
+    payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
     # A search that a stop condition ended continues only if trials were added.
     over = before is not None and (before.searched or before.finalists is not None)
-    payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
-    if remaining > 0 and not (over and not add_trials):
-        tune_trials(plan, payload, searcher, scheduler, recorder, remaining, slots)
+    if before and before.is_stop_requested:  # and its command was killed before it stopped
+        monitor.found = BY_REQUEST
+        recorder.cut_off(trial.number for trial in unfinished)
+    elif searcher.num_left > 0 and not (over and not add_trials):
+        seen = [event["request"] for event in before.requests] if before else []
+        with Inbox(store.storage, seen) as inbox:
+            handler = RequestHandler(inbox, plan, searcher, recorder)
+            tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
+            handler.refuse_rest()
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
     reason = {"reason": monitor.found} if monitor.found else {}
@@ -162,9 +174,11 @@ def run_search(
         recorder.monitor = monitor = StopMonitor(StopConditions(), objective)
         scheduler = build_scheduler("fifo", plan.config.epochs)
         count = len(unfinished)
-        searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, count)
+        searcher = StudySearcher(
+            plan, store, finished, unfinished, monitor, scheduler, num_left=count
+        )
         if count:
-            tune_trials(plan, payload, searcher, scheduler, recorder, count, min(slots, count))
+            tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count))
     store.append("searched", **reason)
     delete_tree(f"{store.storage}/{TRIALS}")
     return load(out)
@@ -178,6 +192,14 @@ def end_complete(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -
             if last.get("diverged") or last["epoch"] >= epochs:
                 trial.status = "diverged" if last.get("diverged") else "done"
                 store.append("ended", trial=trial.number, status=trial.status)
+
+
+def end_requested(study: Study, store: StudyStore) -> None:
+    """Record the end of trials whose stop was requested before the study was killed."""
+    for trial in study.trial_list:
+        if trial.status == "running" and trial.is_stop_requested:
+            trial.status = "stopped"
+            store.append("ended", trial=trial.number, status=trial.status)
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
@@ -212,8 +234,8 @@ def tune_trials(
     searcher: "StudySearcher",
     scheduler: Any,
     recorder: "Recorder",
-    num_trials: int,
     slots: int,
+    on_step: Callable[[Any], None] | None = None,
 ) -> None:
     """Run the trials proposed by ``searcher`` with Ray Tune.
 
@@ -238,7 +260,7 @@ def tune_trials(
             mode="min",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=num_trials + waits,  # one extra, or the search ends while trials wait
+            num_samples=_UNLIMITED,  # the searcher says when the search has finished
             max_concurrent_trials=None if waits else slots,
             reuse_actors=True,
         ),
@@ -254,7 +276,7 @@ def tune_trials(
         ),
     )
     try:
-        with stop_on_signals(recorder), our_controller():
+        with stop_on_signals(recorder), our_controller(on_step):
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error

@@ -1,6 +1,6 @@
 """The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,10 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.protocol import StudyScheduler
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.space import Point
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan import MODEL_FREE, Plan
 from raytune_yesno.tuning.ranks import TrialSpec
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
@@ -29,7 +30,8 @@ class StudySearcher(AlgorithmSearcher):
         unfinished: list[Trial],
         monitor: StopMonitor,
         scheduler: StudyScheduler,
-        num_left: int,
+        enqueued: Iterable[tuple[str, Point]] = (),
+        num_left: int | None = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
@@ -42,7 +44,26 @@ class StudySearcher(AlgorithmSearcher):
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
-        self.num_left = num_left  # trials to return, unfinished ones included
+        self.is_model_free = plan.search in MODEL_FREE
+        self.enqueued = list(enqueued)
+        self.num_requested = sum(trial.request is not None for trial in (*finished, *unfinished))
+        num_extra = self.num_requested + len(self.enqueued)
+        num_ended = sum(not trial.final for trial in finished)
+        rest = plan.num_trials + num_extra - num_ended
+        self.num_left = rest if num_left is None else num_left
+
+    def enqueue(self, name: str, point: Point) -> None:
+        """Add a trial of a requested point. It is the next one to start."""
+        self.enqueued.append((name, point))
+        self.num_left += 1
+
+    def withdraw(self, number: int) -> bool:
+        """Give up an unfinished trial that was not started again; return whether there is one."""
+        kept = [trial for trial in self.unfinished if trial.number != number]
+        is_there = len(kept) < len(self.unfinished)
+        self.unfinished = kept
+        self.num_left -= is_there
+        return is_there
 
     def suggest(self, trial_id: str) -> TrialSpec | str | None:
         """Return the spec of the next trial, None if none may start now, or FINISHED."""
@@ -65,30 +86,39 @@ class StudySearcher(AlgorithmSearcher):
             self.numbers[trial_id] = trial.number + self.offset
             folder = trial.checkpoint[0] if trial.checkpoint else None
             return {"number": trial.number, "point": trial.overrides, "checkpoint": folder}
-        point = super().suggest(trial_id)
-        if not isinstance(point, dict):
-            return point
-        seen = shift(self.history.find(self.numbers[trial_id]), -self.offset)
-        if seen.repeat_of is None:
-            self.store.append("asked", trial=seen.number, point=point)
-            return {"number": seen.number, "point": point, "checkpoint": None}
-        earlier = sum(each.repeat_of == seen.repeat_of + self.offset for each in self.history)
-        asked = {"repeat_of": seen.repeat_of, "seed": choose_seed(self.seed, earlier)}
-        self.store.append("asked", trial=seen.number, point=point, **asked)
-        overrides = {**point, "seed": asked["seed"]}
-        return {"number": seen.number, "point": overrides, "checkpoint": None}
+        if self.enqueued:
+            name, point = self.enqueued.pop(0)
+            self.add(trial_id, Observation(self.history.next_number, point))
+            self.num_requested += 1
+            return self._launch(trial_id, request=name)
+        suggested = super().suggest(trial_id)
+        return self._launch(trial_id) if isinstance(suggested, dict) else suggested
+
+    def _launch(self, trial_id: str, **fields: Any) -> TrialSpec:
+        """Record a new trial and return its spec."""
+        seen = self.history.find(self.numbers[trial_id])
+        number, overrides = seen.number - self.offset, seen.point
+        if seen.repeat_of is not None:
+            repeat = sum(each.repeat_of == seen.repeat_of for each in self.history)
+            seed = choose_seed(self.seed, repeat)
+            fields = {**fields, "repeat_of": seen.repeat_of - self.offset, "seed": seed}
+            overrides = {**seen.point, "seed": seed}
+        self.store.append("asked", trial=number, point=seen.point, **fields)
+        return {"number": number, "point": overrides, "checkpoint": None}
 
     def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
         """Return a repeat of a point or a new point, see :class:`Repeats`."""
-        return self.racing.propose(self.algorithm, number, history)
+        # A search that counts its points does not count those of requests.
+        num_others = self.num_requested if self.is_model_free else 0
+        return self.racing.propose(self.algorithm, number, history, num_others)
 
     def finish(self) -> str | None:
-        """Return FINISHED. With a synchronous scheduler, return None until all trials have ended.
+        """Return FINISHED once all trials have ended, else None: a request may add a trial.
 
-        After FINISHED, Tune would kill the processes of trials that wait for others.
+        After FINISHED, Tune would also kill the processes of trials that wait for others.
         """
         waits = self.scheduler.synchronous and self.scheduler.has_live_trials
-        return None if waits else str(self.FINISHED)
+        return None if waits or self.numbers else str(self.FINISHED)
 
     def select_seen(self, number: int) -> Sequence[Observation]:
         """Return all observations. In an ordered study, hide the results of the last trials."""
@@ -101,6 +131,11 @@ class StudySearcher(AlgorithmSearcher):
             else Observation(seen.number, seen.point, repeat_of=seen.repeat_of)
             for seen in self.history
         ]
+
+    @property
+    def live(self) -> set[int]:
+        """The numbers of the trials that have not ended."""
+        return {*self.in_flight, *(trial.number for trial in self.unfinished)}
 
     @property
     def in_flight(self) -> list[int]:

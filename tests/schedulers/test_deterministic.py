@@ -170,7 +170,6 @@ class TestWindow:
             [],
             OrderedStopMonitor(plan.stop, plan.config.objective),
             FIFO(),
-            plan.num_trials,
         )
 
     def test_delays_results(self, tmp_path: Any) -> None:

@@ -1,0 +1,118 @@
+"""What a command finds in its output folder: nothing, or work that the same command continues."""
+
+import json
+import os
+import shutil
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.errors import InputError, quote
+from raytune_yesno.files.remote import LOCK, is_remote
+from raytune_yesno.study_settings import STUDY_SETTINGS
+
+if TYPE_CHECKING:
+    from raytune_yesno.study import Study
+    from raytune_yesno.tuning.plan import Plan
+
+_MAX_SHOWN = 3
+_MISSING = object()
+
+
+def is_begun(folder: Path, record: str) -> bool:
+    """Return whether a folder holds the record of begun work.
+
+    A record without a complete first line was being created when its command was killed: the work
+    has not begun.
+    """
+    try:
+        with (folder / record).open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except OSError:
+        return False
+
+
+def set_aside(out: str, record: str, note: Callable[[str], None]) -> None:
+    """Rename the folder of earlier work to ``NAME-1``, ``NAME-2``, …, for ``--fresh``.
+
+    Raises:
+        InputError: another command writes to the folder, or it cannot be renamed.
+    """
+    from raytune_yesno.files.lock import hold
+
+    if is_remote(out):
+        raise InputError(
+            f"--fresh: work at a URI is not renamed; give a new --out instead of {out}"
+        )
+    folder = Path(out).absolute()
+    if not is_begun(folder, record):
+        return
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    with hold(folder, note):
+        try:
+            os.rename(folder, kept)
+        except OSError as error:
+            raise InputError(
+                f"--fresh: {folder} cannot be renamed ({error.strerror}); give a new --out"
+            ) from None
+    shutil.rmtree(kept / LOCK, ignore_errors=True)
+    note(f"--fresh: the earlier work is kept in {kept}")
+
+
+def check_same_settings(differences: Iterator[str], command: str, storage: str) -> None:
+    """Check that a command continues work with the settings that it was begun with.
+
+    Args:
+        differences: the settings that differ, see :func:`find_differences`.
+        command: ``train`` or ``tune``.
+        storage: the folder or URI of the work.
+
+    Raises:
+        InputError: a setting differs.
+    """
+    found = list(differences)
+    if found:
+        more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+        raise InputError(
+            f"--out {storage}: begun with other settings ({'; '.join(found[:_MAX_SHOWN])}{more}); "
+            f"continue with the recorded ones: raytune-yesno {command} --resume {quote(storage)}, "
+            "or begin a new one: --fresh or another --out"
+        )
+
+
+def compare_plans(plan: "Plan", study: "Study", options: Namespace, data: str) -> Iterator[str]:
+    """Yield the settings of a command that differ from those of the study in its folder.
+
+    Stop conditions may change. The number of trials and the space may be those with which the
+    study was begun, or those of its last resumption.
+    """
+    from raytune_yesno.tuning.plan import Plan
+
+    now, before = plan.as_dict(), Plan.from_study(study).as_dict()
+    begun = study.begun_with or study.asked
+    yield from compare(now["config"], {**before["config"], "epochs": begun["config"]["epochs"]})
+    if now["space"] not in (before["space"], begun["space"]):
+        yield from compare(now["space"], before["space"])
+    if now["trials"] not in (before["trials"], begun["trials"]):
+        yield from compare({"trials": now["trials"]}, {"trials": before["trials"]})
+    names = [each.name for each in STUDY_SETTINGS if not each.stops and each.name != "trials"]
+    yield from compare(*({name: each[name] for name in names} for each in (now, before)))
+    if data != study.asked["data"]:
+        yield from compare({"data": data}, {"data": study.asked["data"]})
+    if bool(options.warm_start) != bool(before["warm_start"]):
+        yield "--warm-start is given only once"
+
+
+def compare(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    """Yield ``NAME: BEFORE, now NOW`` for each value of a mapping that differs from another's."""
+    for name in {**before, **now}:
+        old, new = (_show(values.get(name, _MISSING)) for values in (before, now))
+        if old != new:
+            yield f"{name}: {old}, now {new}"
+
+
+def _show(value: Any) -> str:
+    return "none" if value is _MISSING else json.dumps(value, default=str)

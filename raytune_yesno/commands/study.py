@@ -1,0 +1,150 @@
+"""The command ``study``: look at a running study, and act on it from another terminal."""
+
+import time
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any, TextIO
+
+from raytune_yesno.commands.common import note, say
+from raytune_yesno.commands.display import describe
+from raytune_yesno.commands.settings import split_point
+from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.text import format_value
+
+if TYPE_CHECKING:
+    from raytune_yesno.files.lock import Claim
+    from raytune_yesno.study import Study
+    from raytune_yesno.study.requests import Request
+
+_WAIT_S, _LOOK_EVERY_S = 20.0, 0.5
+
+
+def study(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Print the state of a study, or send it a request; return the JSON object."""
+    from raytune_yesno.files.lock import find_holder
+    from raytune_yesno.study import load
+
+    location = options.study.rstrip("/")
+    found = load(location)
+    holder = find_holder(location)
+    if options.action == "status":
+        return _show(found, holder, location, options, results)
+    if found.searched:
+        raise InputError(
+            f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
+            f"--resume {quote(location)}"
+        )
+    return _send(_read_request(options, found), location, holder, options, results)
+
+
+def _read_request(options: Namespace, study: "Study") -> "Request":
+    """Return the request that the options describe.
+
+    Raises:
+        InputError: the study cannot carry it out.
+    """
+    from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Request, name_request
+    from raytune_yesno.tuning.control import complete_point
+    from raytune_yesno.tuning.plan import Plan
+
+    name = name_request()
+    if options.action == "enqueue":
+        point = complete_point(Plan.from_study(study), split_point(options.point, "enqueue"))
+        return Request(name, ENQUEUE, point=point)
+    if options.target == "search":
+        return Request(name, STOP_SEARCH)
+    try:
+        number = int(options.target)
+    except ValueError:
+        raise InputError(
+            f"stop: {options.target!r} is neither a trial number nor `search`"
+        ) from None
+    trial = next((each for each in study.trial_list if each.number == number), None)
+    if trial is None:
+        raise InputError(f"stop: {study.path} has no trial {number}")
+    if trial.status != "running":
+        raise InputError(f"stop: trial {number} has ended ({trial.status})")
+    return Request(name, STOP, trial=number)
+
+
+def _send(
+    request: "Request",
+    location: str,
+    holder: "Claim | None",
+    options: Namespace,
+    results: TextIO,
+) -> dict[str, Any]:
+    """Send a request and wait until it is recorded.
+
+    Raises:
+        WorkError: the study refused it.
+    """
+    from raytune_yesno.study import load
+    from raytune_yesno.study.requests import send
+    from raytune_yesno.tuning.control import describe as describe_request
+
+    send(location, request)
+    deadline = time.monotonic() + (_WAIT_S if holder else 0)
+    taken = None
+    while taken is None and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        requests = load(location).requests
+        taken = next((event for event in requests if event["request"] == request.name), None)
+    if taken and taken.get("refused"):
+        raise WorkError(f"{location}: {request.action} refused: {taken['refused']}")
+    if not taken:
+        why = f"no answer yet from {holder}" if holder else "no command is running this study"
+        note(one_line(f"{location}: {why}; the request is carried out when the study continues"))
+    say(options, results, describe_request(request) + (", done" if taken else ""))
+    return {"study": location, **request.as_dict(), "taken": taken is not None}
+
+
+def _show(
+    study: "Study", holder: "Claim | None", location: str, options: Namespace, results: TextIO
+) -> dict[str, Any]:
+    """Print the state of a study and return the JSON object."""
+    running = [trial for trial in study.trial_list if trial.status == "running"]
+    statuses = [trial.status for trial in study.trial_list]
+    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    state = "finished" if study.refit else "refit missing" if study.searched else "interrupted"
+    if holder:
+        state = "refitting" if study.searched else "running"
+    num_trials = study.asked.get("trials", 0) + len(study.enqueued)
+    say(options, results, one_line(f"study: {location}"))
+    say(options, results, f"state: {state}" + (f" ({holder})" if holder else ""))
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    say(options, results, f"trials: {len(study.trial_list)} of {num_trials} begun ({told or 0})")
+    for trial in running:
+        values = ", ".join(f"{key}={format_value(trial.point[key])}" for key in trial.point)
+        say(
+            options,
+            results,
+            one_line(f"  trial {trial.number}: epoch {trial.last_epoch}, {values}"),
+        )
+    if best := study.best:
+        say(
+            options, results, f"best: trial {best.number}, {describe(best.metrics, best.objective)}"
+        )
+    for event in study.requests:
+        say(options, results, describe_event(event))
+    if study.reason:
+        say(options, results, one_line(f"search ended: {study.reason}"))
+    return {
+        "study": location,
+        "state": state,
+        "writer": str(holder) if holder else None,
+        "trials": counts,
+        "asked": num_trials,
+        "running": [{"trial": each.number, "epoch": each.last_epoch} for each in running],
+        "best": {"trial": best.number, "metrics": best.metrics} if best else None,
+        "requests": study.requests,
+    }
+
+
+def describe_event(event: dict[str, Any]) -> str:
+    """Return a line on a recorded request."""
+    from raytune_yesno.study.requests import Request
+    from raytune_yesno.tuning.control import describe as describe_request
+
+    at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["time"]))
+    refused = f": refused, {event['refused']}" if event.get("refused") else ""
+    return one_line(f"{at} {describe_request(Request.from_event(event))}{refused}")

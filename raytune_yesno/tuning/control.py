@@ -1,0 +1,121 @@
+"""Carry out the requests that reach a running study from outside."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError, one_line, suggest_name
+from raytune_yesno.space import Point, check_point
+from raytune_yesno.study import Study
+from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Inbox, Request
+
+if TYPE_CHECKING:
+    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.recorder import Recorder
+    from raytune_yesno.tuning.searcher import StudySearcher
+
+BY_REQUEST = "stopped by request"
+
+
+class RequestHandler:
+    """Records each request and carries it out, between two steps of Tune's controller.
+
+    Args:
+        inbox: where requests appear.
+        plan: the plan of the study.
+        searcher: the searcher of the study.
+        recorder: the recorder of the study.
+    """
+
+    def __init__(
+        self, inbox: Inbox, plan: "Plan", searcher: "StudySearcher", recorder: "Recorder"
+    ) -> None:
+        self.inbox, self.plan, self.searcher, self.recorder = inbox, plan, searcher, recorder
+
+    def __call__(self, controller: Any) -> None:
+        """Carry out the requests that have arrived."""
+        for request in self.inbox.take():
+            refused = self._find_refusal(request)
+            self._record(request, refused)
+            if not refused:
+                self._carry_out(request, controller)
+
+    def refuse_rest(self) -> None:
+        """Refuse requests that arrived after the last trial had ended."""
+        for request in self.inbox.take():
+            self._record(request, "the search has ended")
+
+    def _record(self, request: Request, refused: str | None) -> None:
+        why = {"refused": refused} if refused else {}
+        self.recorder.store.append("requested", **request.as_dict(), **why)
+        self.recorder.note(describe(request) + (f": refused, {refused}" if refused else ""))
+
+    def _find_refusal(self, request: Request) -> str | None:
+        if request.action == STOP and request.trial not in self.searcher.live:
+            return f"trial {request.trial} is not running"
+        if request.action == ENQUEUE:
+            try:
+                complete_point(self.plan, request.point or {})
+            except InputError as error:
+                return str(error)
+        return None
+
+    def _carry_out(self, request: Request, controller: Any) -> None:
+        number = request.trial
+        if request.action == STOP_SEARCH:
+            self.recorder.monitor.found = self.recorder.monitor.found or BY_REQUEST
+        elif request.action == ENQUEUE:
+            self.searcher.enqueue(request.name, complete_point(self.plan, request.point or {}))
+            self.recorder.progress.asked_for += 1
+        elif number is not None and self.searcher.withdraw(number):
+            self.recorder.cut_off([number])
+        else:
+            running = (
+                trial
+                for trial in list(controller.get_live_trials())
+                if trial.config["number"] == number
+            )
+            for trial in running:
+                controller.stop_trial(trial)
+
+
+def complete_point(plan: "Plan", point: Mapping[str, Any]) -> Point:
+    """Return a requested point with values of the config for keys that it lacks.
+
+    Raises:
+        InputError: it lies outside the space, or the study takes no points.
+    """
+    if plan.ordered:
+        raise InputError("an ordered study takes no points: its results would depend on timing")
+    if plan.scheduler == "pbt":
+        raise InputError("scheduler pbt takes no points: its population is complete")
+    for name in point:
+        if name not in plan.space:
+            raise InputError(f"{name!r} is not searched; {suggest_name(name, plan.space)}")
+    config = build_config(plan.config.as_dict(), point).as_dict()
+    complete = {key: config[key] for key in plan.space}
+    try:
+        check_point(plan.space, complete)
+    except InputError as error:
+        missing = sorted(plan.space.keys() - point.keys())
+        hint = f"; also give {', '.join(missing)}" if missing else ""
+        raise InputError(f"{error}{hint}") from None
+    return complete
+
+
+def describe(request: Request) -> str:
+    """Return a line on a request."""
+    if request.action == ENQUEUE:
+        values = ",".join(f"{key}={value}" for key, value in (request.point or {}).items())
+        return one_line(f"requested: enqueue {values}")
+    return f"requested: {request.action}" + (f" {request.trial}" if request.action == STOP else "")
+
+
+def list_pending(study: Study) -> list[tuple[str, Point]]:
+    """Return the names and points of enqueued requests that no trial was launched for."""
+    launched = {trial.request for trial in study.trial_list}
+    return [
+        (event["request"], event["point"])
+        for event in study.enqueued
+        if event["request"] not in launched
+    ]

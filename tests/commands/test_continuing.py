@@ -1,0 +1,170 @@
+"""Begin or continue with one command: `train` and `tune` on a folder that holds earlier work."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno import cli
+from raytune_yesno.checkpoint import load_checkpoint
+from raytune_yesno.commands.existing import compare_plans
+from raytune_yesno.config import build_config
+from raytune_yesno.space import Float
+from raytune_yesno.study import load
+from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.tuning.plan import Plan
+
+SINE = ("train", "--task", "sine", "--num-workers", "0", "--epochs", "3")
+TUNE = ("tune", "--task", "sine", "--epochs", "3", "--trials", "2", "--search", "random")
+
+
+def read_error(capsys: pytest.CaptureFixture[str]) -> str:
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+class TestTrain:
+    def test_the_same_command_continues_and_then_prints_the_result(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "run"
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        before = (out / "history.jsonl").read_text()
+        capfd.readouterr()
+        assert cli.main([*SINE, "--out", str(out), "--json"]) == 0
+        assert len(json.loads(capfd.readouterr().out)["history"]) == 3
+        assert (out / "history.jsonl").read_text() == before
+
+    def test_more_epochs_train_on(self, tmp_path: Path) -> None:
+        out = str(tmp_path / "run")
+        assert cli.main([*SINE, "--out", out]) == 0
+        assert cli.main([*SINE[:-1], "5", "--out", out]) == 0
+        assert load_checkpoint(tmp_path / "run/last").epoch == 5
+
+    def test_other_settings_are_named_and_nothing_is_changed(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "run"
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        before = (out / "last/checkpoint.json").read_bytes()
+        capsys.readouterr()
+        assert cli.main([*SINE, "--out", str(out), "--seed", "7"]) == 2
+        line = read_error(capsys)
+        assert "seed: 0, now 7" in line
+        assert f"--resume {out}" in line
+        assert "--fresh" in line
+        assert (out / "last/checkpoint.json").read_bytes() == before
+
+    def test_fresh_keeps_the_earlier_run(self, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        for seed in (7, 8):
+            assert cli.main([*SINE, "--out", str(out), "--seed", str(seed), "--fresh"]) == 0
+        seeds = {
+            folder.name: load_checkpoint(folder / "last").config.seed
+            for folder in tmp_path.iterdir()
+        }
+        assert seeds == {"run-1": 0, "run-2": 7, "run": 8}
+
+    def test_half_a_record_of_a_killed_command_has_not_begun(self, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        out.mkdir()
+        (out / "settings.yaml.part").write_text("data: ye")
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        assert {path.name for path in out.iterdir()} >= {"settings.yaml", "last", "best"}
+        assert not (out / "settings.yaml.part").exists()
+
+
+def write_finished(folder: Path) -> Plan:
+    """Write the record of a finished study of two trials."""
+    config = build_config({"task": "sine", "epochs": 3})
+    plan = Plan(config, {"learning_rate": Float(1e-7, 1e-5, log=True)}, trials=2, search="random")
+    store = StudyStore(folder)
+    store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
+    for number in range(2):
+        store.append("asked", trial=number, point={"learning_rate": 1e-6 * (number + 1)})
+        store.append("started", trial=number, attempt=1)
+        for epoch in range(1, 4):
+            values = {"train_loss": 9.0 - epoch, "valid_loss": 8.0 - epoch + number}
+            about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1}
+            store.append("epoch", trial=number, attempt=1, epoch=epoch, **values, **about)
+        store.append("ended", trial=number, status="done")
+    store.append("searched")
+    store.append("refitted", checkpoint=f"{folder}/refit/last", epochs=3, trial=0, seed=0)
+    return plan
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    write_finished(tmp_path / "study")
+    (tmp_path / "space.yaml").write_text("learning_rate: {float: [1e-7, 1e-5], log: true}\n")
+    return tmp_path / "study"
+
+
+def command(study: Path, *more: str) -> list[str]:
+    return [*TUNE, "--space", str(study.parent / "space.yaml"), "--out", str(study), *more]
+
+
+class TestTune:
+    def test_a_finished_study_prints_its_result(
+        self, finished: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        before = (finished / STORE).read_bytes()
+        assert cli.main(command(finished, "--json")) == 0
+        result = json.loads(capfd.readouterr().out)
+        assert result["trials"] == 2
+        assert result["best"]["trial"] == 0
+        assert result["refit"] == {
+            "checkpoint": f"{finished}/refit/last",
+            "epochs": 3,
+            "trial": 0,
+            "seed": 0,
+        }
+        assert (finished / STORE).read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("more", "says"),
+        [
+            (("--seed", "4"), "seed: 0, now 4"),
+            (("--trials", "5"), "trials: 2, now 5"),
+            (("--set", "hidden_units=7"), "hidden_units: "),
+            (("--scheduler", "fifo"), 'scheduler: "asha", now "fifo"'),
+            (("--ordered",), "ordered: false, now true"),
+        ],
+    )
+    def test_other_settings_are_named(
+        self,
+        more: tuple[str, ...],
+        says: str,
+        finished: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        before = (finished / STORE).read_bytes()
+        assert cli.main(command(finished, *more)) == 2
+        line = read_error(capsys)
+        assert says in line
+        assert f"--resume {finished}" in line
+        assert (finished / STORE).read_bytes() == before
+
+    def test_a_study_that_was_extended_continues_with_either_number_of_trials(
+        self, finished: Path
+    ) -> None:
+        StudyStore(finished).append("resumed", trials=5, slots=1)
+        study = load(finished)
+        options = Namespace(warm_start=None)
+        for trials, differs in ((2, False), (5, False), (4, True)):
+            plan = Plan.from_study(study)
+            asked: Any = Plan(**{**vars(plan), "trials": trials})
+            found = list(compare_plans(asked, study, options, "yesno"))
+            assert bool(found) == differs, found
+
+    def test_fresh_keeps_the_earlier_study(
+        self, finished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = (finished / STORE).read_bytes()
+        # The new study fails at once, for want of a cluster.
+        assert cli.main(command(finished, "--fresh", "--address", "127.0.0.1:1")) == 2
+        assert (finished.parent / "study-1" / STORE).read_bytes() == before
+        assert not (finished / STORE).exists()
