@@ -9,3 +9,12 @@ COMMIT = "RAYTUNE_YESNO_COMMIT"
 
 if is_run_as_module():
     drop_working_directory()
+
+
+def __getattr__(name: str) -> object:
+    """Import :func:`raytune_yesno.api.tune` on first use, so that this package imports fast."""
+    if name == "tune":
+        import importlib  # here, because the path has been cleaned by now
+
+        return importlib.import_module("raytune_yesno.api").tune
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

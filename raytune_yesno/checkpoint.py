@@ -43,7 +43,8 @@ class Checkpoint:
 
     Attributes:
         config: the config of the run.
-        corpus: ``source`` and ``fingerprint`` of the data; empty for a task without data.
+        corpus: ``source``, ``fingerprint`` and other texts of the data; empty for a task without
+            data.
         epoch: epochs trained, at least 1.
         history: one record for each epoch so far; the last one is of this epoch.
         refit: whether the model was also trained on the validation part.

@@ -17,12 +17,13 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno import __version__
 from raytune_yesno.commands.terminal import (
     ReaderGone,
+    clear_progress,
     flushed_stdout,
     open_closed_streams,
     result_stream,
     tolerant_stderr,
 )
-from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
+from raytune_yesno.errors import InputError, Interrupted, WorkError, find_nearest, one_line
 from raytune_yesno.files.json_text import dump_json
 from raytune_yesno.home import ensure_home
 from raytune_yesno.numerals import read_number
@@ -63,12 +64,24 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if not self.takes_command:
-            return super().parse_known_args(args, namespace)
+            options, unknown = super().parse_known_args(args, namespace)
+            if unknown and self.get_default("run"):  # otherwise the top parser would name its own
+                self._refuse(unknown)
+            return options, unknown
         words = list(args)
         end = words.index("--") if "--" in words else len(words)
         options, unknown = super().parse_known_args(words[:end], namespace)
         options.command = words[end + 1 :]
+        if unknown:
+            self._refuse(unknown)
         return options, unknown
+
+    def _refuse(self, unknown: list[str]) -> NoReturn:
+        flag = unknown[0].partition("=")[0]
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        nearest = find_nearest(flag, known) if flag.startswith("--") else None
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
     def error(self, message: str) -> NoReturn:
         """Print the error in one line, without argparse's usage, and exit."""
@@ -106,11 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (InputError, WorkError) as error:
             if debug:
                 raise
+            clear_progress()
             print(f"raytune-yesno: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
         except Exception as error:
             if debug:
                 raise
+            clear_progress()
             if isinstance(error, OSError) and error.errno in _BAD_PATH and error.filename:
                 path = one_line(str(error.filename))
                 print(f"raytune-yesno: {path}: {error.strerror}", file=sys.stderr)
@@ -148,6 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_report(commands)
     _add_doctor(commands)
     _add_launch(commands)
@@ -229,6 +245,7 @@ def _add_run_options(parser: Any) -> None:
     parser.add_argument(
         "--num-gpus", type=_integer, metavar="N", help="logical GPUs of a new cluster"
     )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _add_corpus(commands: Any) -> None:
@@ -252,6 +269,14 @@ def _add_corpus(commands: Any) -> None:
     make.add_argument("--seed", type=_integer, default=0, metavar="N", help="random seed [0]")
     check = _add_command(actions, "check", "corpus.check", "list the problems of a corpus")
     check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
+    check.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="change one config key, such as split_by=speaker; repeatable",
+    )
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "show one recording")
     show.add_argument(
@@ -305,7 +330,8 @@ def _add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="one trial of search manual, such as learning_rate=1e-3,hidden_units=64; repeatable",
+        help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
+        "without --search, nothing else is tried",
     )
     parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
     parser.add_argument(
@@ -349,6 +375,9 @@ def _add_tune(commands: Any) -> None:
         default=[],
         dest="logs",
         help="also log the trials to this tool while they run; repeatable",
+    )
+    parser.add_argument(
+        "--no-report", action="store_true", help="do not write report.html at the end"
     )
 
 
@@ -458,6 +487,20 @@ def _add_predict(commands: Any) -> None:
         help="read headerless recordings: 16-bit little-endian mono samples at HZ",
     )
     _add_min_confidence(parser)
+
+
+def _add_export(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "export",
+        "recognize.export",
+        "write a recogniser as one ONNX or TorchScript file",
+        "The file takes a waveform of any length and gives log-probabilities of the words.\n"
+        "It runs without this package.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    parser.add_argument("--format", choices=("onnx", "torchscript"), default="onnx", help="[onnx]")
+    parser.add_argument("--out", metavar="FILE", help="[the checkpoint's name, here]")
 
 
 def _add_min_confidence(parser: Any) -> None:

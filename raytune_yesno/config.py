@@ -7,14 +7,16 @@ file, ``--set key=value``, and a trial's point. It runs on the driver, before an
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.metrics import Objective, build_objective
+from raytune_yesno.metrics import Metric, Objective, build_objective
 from raytune_yesno.numerals import read_number
-from raytune_yesno.registry import Registry
+from raytune_yesno.registry import Registry, import_name
+from raytune_yesno.space import parse_space
+from raytune_yesno.user_code import Code, is_function
 
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
 
@@ -70,8 +72,8 @@ def setting(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """The keys of every run; a task adds those of its ``Settings``, see :func:`config_class`."""
+class EngineConfig:
+    """The keys of every run. A task adds its own, see :func:`config_class`."""
 
     task: str = setting("yesno", "what to train: yesno, sine, or your own", shared=True)
     metric: str = setting("", "metric to optimise; empty for the task's first", shared=True)
@@ -86,32 +88,6 @@ class Config:
         shared=True,
         on_resume=True,
     )
-    batch_size: int = setting(
-        2, "examples in a step, summed over all workers", low=1, high=1_000_000
-    )
-
-    optimizer: str = setting(
-        "adamw",
-        "optimisation algorithm",
-        options=("sgd", "adam", "adamw", "rmsprop"),
-        inherited=True,
-    )
-    learning_rate: float = setting(2e-3, "peak learning rate", low=0.0)
-    momentum: float = setting(
-        0.9, "momentum of SGD and RMSprop, first-moment decay of Adam", low=0.0, high=0.999
-    )
-    weight_decay: float = setting(1e-2, "weight decay (decoupled for adamw)", low=0.0)
-    warmup: float = setting(
-        0.2, "share of training during which the learning rate rises from zero", low=0.0, high=1.0
-    )
-    lr_decay: float = setting(
-        1.0,
-        "share by which the learning rate falls until the end, as a half cosine; 0 for none",
-        low=0.0,
-        high=1.0,
-    )
-    clip_norm: float = setting(5.0, "maximum gradient norm; 0 for no clipping", low=0.0)
-
     num_workers: int | tuple[int, int] = setting(
         1,
         "data-parallel workers; 0 trains in this process, 1:4 on as many as are available",
@@ -129,8 +105,21 @@ class Config:
         shared=True,
         on_resume=True,
     )
-    dtype: str = setting(
-        "float32", "floating-point type of the arithmetic", options=("float32", "float64")
+    cpus_per_worker: float = setting(
+        1.0,
+        "CPU cores that each worker reserves",
+        low=0.01,
+        high=4096.0,
+        shared=True,
+        on_resume=True,
+    )
+    memory_per_worker: float = setting(
+        0.0,
+        "gigabytes of memory that each worker reserves; 0 for no reservation",
+        low=0.0,
+        high=1e6,
+        shared=True,
+        on_resume=True,
     )
     seed: int = setting(0, "random seed", low=0, high=2**31 - 1, shared=True)
 
@@ -153,7 +142,8 @@ class Config:
         """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.as_dict(),)
+        declared = getattr(find_task(self.task), "declared", None)
+        return _rebuild, (self.as_dict(), TASKS.pack(self.task), declared)
 
     @property
     def objective(self) -> Objective:
@@ -186,6 +176,40 @@ class Config:
         return plain
 
 
+@dataclass(frozen=True, kw_only=True)
+class Config(EngineConfig):
+    """The keys of every PyTorch task; a task adds those of its ``Settings``."""
+
+    batch_size: int = setting(
+        2, "examples in a step, summed over all workers", low=1, high=1_000_000
+    )
+
+    optimizer: str = setting(
+        "adamw",
+        "optimisation algorithm",
+        options=("sgd", "adam", "adamw", "rmsprop"),
+        inherited=True,
+    )
+    learning_rate: float = setting(2e-3, "peak learning rate", low=0.0)
+    momentum: float = setting(
+        0.9, "momentum of SGD and RMSprop, first-moment decay of Adam", low=0.0, high=0.999
+    )
+    weight_decay: float = setting(1e-2, "weight decay (decoupled for adamw)", low=0.0)
+    warmup: float = setting(
+        0.2, "share of training during which the learning rate rises from zero", low=0.0, high=1.0
+    )
+    lr_decay: float = setting(
+        1.0,
+        "share by which the learning rate falls until the end, as a half cosine; 0 for none",
+        low=0.0,
+        high=1.0,
+    )
+    clip_norm: float = setting(5.0, "maximum gradient norm; 0 for no clipping", low=0.0)
+    dtype: str = setting(
+        "float32", "floating-point type of the arithmetic", options=("float32", "float64")
+    )
+
+
 TASKS = Registry(
     "task",
     {
@@ -195,35 +219,103 @@ TASKS = Registry(
 )
 
 
+_FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
+_declared: dict[str, Any] = {}
+
+
+def register_task(name: str, value: Any) -> None:
+    """Register a task, or the parts of a function, that the user gives in Python."""
+    TASKS.put(name, value)
+    _declared.pop(name, None)
+    _classes.pop(name, None)
+
+
 def find_task(name: str) -> Any:
-    """Return the class of a task, see :class:`raytune_yesno.tasks.task.Task`.
+    """Return the declaration of a task, see :class:`raytune_yesno.tasks.task.Task`.
+
+    It is the class of a PyTorch task. A function is wrapped, see
+    :class:`raytune_yesno.tasks.function.FunctionTask`.
 
     Raises:
-        InputError: the task is unknown.
+        InputError: the task is unknown, or lacks something.
     """
-    return TASKS.find(name)
+    if name not in _declared:
+        found = TASKS.find(name)
+        if name in TASKS:
+            return found
+        if is_function(found) or isinstance(found, tuple):
+            found = import_name(_FUNCTION)(found, name)
+        elif missing := [part for part in _PARTS if not hasattr(found, part)]:
+            raise InputError(
+                f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
+            )
+        _declared[name] = found
+    return _declared[name]
+
+
+_PARTS = ("metrics", "build_model", "steps", "loss", "validate", "metrics_of")
+
+
+def declare_task(
+    name: str,
+    *,
+    space: Mapping[str, Any],
+    config: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
+) -> None:
+    """Give a task that declares no settings, such as a function, those of its study.
+
+    A task that declares its settings is not changed.
+
+    Args:
+        name: the name of the task.
+        space: the search space.
+        config: the keys that the user gives.
+        metrics: the metrics of the study, the objective first.
+    """
+    task = find_task(name)
+    if declare := getattr(task, "declare", None):
+        told = declare(space, config, metrics)
+        if told.declared != task.declared:
+            _declared[name] = told
+            _classes.pop(name, None)
 
 
 _classes: dict[str, type[Config]] = {}
 
 
 def config_class(task: str) -> type[Config]:
-    """Return the class of a task's configs: :class:`Config` with the task's ``Settings``.
+    """Return the class of a task's configs: the task's ``Settings``, and the engine's keys.
+
+    These are the keys of :class:`Config` or, if the task does not use the training loop's, of its
+    ``config_base``.
 
     Raises:
         InputError: the task is unknown.
     """
     if task not in _classes:
-        own = getattr(find_task(task), "Settings", None)
-        bases = (own, Config) if own else (Config,)
+        declared = find_task(task)
+        own, base = (getattr(declared, "Settings", None), getattr(declared, "config_base", Config))
+        bases = (own, base) if own else (base,)
         made = type("Config", bases, {"__annotations__": {}, "__module__": __name__})
         _classes[task] = dataclass(frozen=True, kw_only=True)(made)
     return _classes[task]
 
 
-def _rebuild(plain: Mapping[str, Any]) -> Config:
+def _rebuild(
+    plain: Mapping[str, Any], code: Code | None = None, declared: Mapping[str, Any] | None = None
+) -> EngineConfig:
     """Unpickle a config; a task that the driver sends to its own workers is trusted there."""
+    if code:
+        TASKS.unpack(code)
     TASKS.trust(plain["task"])
+    if declared:
+        declare_task(
+            plain["task"],
+            space=parse_space(declared["space"]) if declared["space"] else {},
+            config=declared["config"],
+            metrics=[Metric(**metric) for metric in declared["metrics"]],
+        )
     return build_config(plain)
 
 
@@ -333,6 +425,8 @@ def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
             return tuple(read_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return read_number(value, kind)
+        if kind is object:
+            return tuple(value) if isinstance(value, list) else value
         if kind is bool and isinstance(value, str):
             return _BOOLEANS[value.strip().lower()]
     except (ValueError, TypeError, OverflowError, KeyError):
@@ -349,6 +443,7 @@ _KIND_NAMES: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "text",
+    object: "a value",
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -26,6 +26,10 @@ class InputError(_MessageError, ValueError):
     """
 
 
+class MissingMetric(InputError):
+    """The metric that decides is not among those that a task reported."""
+
+
 class WorkError(_MessageError, RuntimeError):
     """A failure of the work itself. The command line prints the message and exits with code 1."""
 
@@ -108,10 +112,60 @@ def find_interruption(error: BaseException) -> Interrupted | None:
     return None
 
 
+# What a setting is called elsewhere, and its names here, in the order of preference.
+_ALIASES = {
+    "algorithm": ("search",),
+    "bs": ("batch_size",),
+    "gpu": ("use_gpu",),
+    "layers": ("hidden_layers",),
+    "lr": ("learning_rate",),
+    "max_concurrent_trials": ("max_concurrent",),
+    "max_epochs": ("epochs",),
+    "max_trials": ("trials",),
+    "n_epochs": ("epochs",),
+    "n_trials": ("trials",),
+    "num_epochs": ("epochs",),
+    "num_samples": ("trials",),
+    "num_trials": ("trials",),
+    "num_workers": ("num_workers", "workers_per_trial"),
+    "optim": ("optimizer",),
+    "output": ("out",),
+    "pruner": ("scheduler",),
+    "sampler": ("search",),
+    "time_limit": ("time_budget",),
+    "timeout": ("time_budget",),
+    "units": ("hidden_units",),
+    "wd": ("weight_decay",),
+    "workers": ("num_workers", "workers_per_trial"),
+    "workers_per_trial": ("num_workers",),
+}
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the valid name that an unknown one most likely means, or None.
+
+    Example:
+        >>> from raytune_yesno.errors import find_nearest
+        >>> find_nearest("lr", ["epochs", "learning_rate"])
+        'learning_rate'
+        >>> find_nearest("--num-worker", ["--num-workers", "--out"])
+        '--num-workers'
+    """
+    options = {_normalize(str(option)): str(option) for option in known}
+    name = _normalize(name)
+    for alias in _ALIASES.get(name, ()):
+        if alias in options:
+            return options[alias]
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    return options[close[0]] if close else None
+
+
+def _normalize(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").lower()
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name: the nearest valid name, or all."""
     options = [str(option) for option in known]
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "choose from " + ", ".join(options)
+    nearest = find_nearest(name, options)
+    return f"did you mean {nearest!r}?" if nearest else "choose from " + ", ".join(options)

@@ -1,11 +1,12 @@
 """Metrics that tasks report after an epoch, and objectives built from them."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, MissingMetric, suggest_name
 
 Mode = Literal["min", "max"]
 Format = Literal["number", "percent"]
@@ -198,6 +199,78 @@ def build_objective(known: Sequence[Metric], name: str = "", mode: str = "") -> 
     return Objective(replace(metric, mode=mode) if mode else metric, ties)  # type: ignore[arg-type]
 
 
+def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
+    """Return what a task reported after an epoch as plain numbers.
+
+    Tensors and arrays of one element, numpy scalars and booleans become numbers. A key ``epoch``
+    that repeats the number of the epoch is left out.
+
+    Raises:
+        InputError: it is not a mapping from names to numbers, or a name is reserved.
+    """
+    if not isinstance(reported, Mapping):
+        kind = type(reported).__name__
+        raise InputError(f"epoch {epoch}: expected a dict of metrics, got {kind} {reported!r:.60}")
+    metrics = {}
+    for name, value in reported.items():
+        if not isinstance(name, str) or not name:
+            raise InputError(f"epoch {epoch}: the name of a metric is text, not {name!r:.60}")
+        number = _read_number(value)
+        if number is None:
+            raise InputError(
+                f"epoch {epoch}: metric {name!r} is {value!r:.60} ({type(value).__name__}); "
+                "report a number"
+            )
+        if name == "epoch" and number == epoch:
+            continue
+        if name in RESERVED:
+            raise InputError(f"epoch {epoch}: metric {name!r} is a reserved name; rename it")
+        metrics[name] = number
+    return metrics
+
+
+def _read_number(value: Any) -> float | int | None:
+    """Return a number as ``int`` or ``float``; None if the value is not one."""
+    if type(value) in (int, float):
+        return value
+    if hasattr(value, "item"):  # numpy, torch, and others after them
+        if getattr(value, "size", 1) != 1 and not callable(value.size):
+            return None
+        try:
+            value = value.item()
+        except (ValueError, RuntimeError, TypeError):  # more than one element
+            return None
+    if isinstance(value, int):  # also a boolean
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    return None
+
+
+def check_reported(objective: "Objective", metrics: Mapping[str, Any], epoch: int) -> None:
+    """Check that an epoch's metrics contain the one that decides.
+
+    Raises:
+        MissingMetric: they do not.
+    """
+    if objective.metric.name not in metrics:
+        if not metrics:
+            raise MissingMetric(f"epoch {epoch}: no metrics were reported")
+        raise MissingMetric(
+            f"epoch {epoch}: metric {objective.metric.name!r} was not reported, only "
+            f"{', '.join(metrics)}; {suggest_name(objective.metric.name, metrics)}"
+        )
+
+
+RESERVED = frozenset(
+    (
+        *("event", "time", "study", "trial", "status", "epochs", "epoch", "best_epoch", "seconds"),
+        *("attempt", "attempts", "error", "host", "node", "pid", "device", "began", "ended"),
+        *("diverged", "point"),
+    )
+)
+"""Names that a metric cannot have: columns of tables, and fields of the event of an epoch."""
+
 COST = "cost"
 """The key of a trial's objective in reports to schedulers and searches; always minimised."""
 
@@ -210,3 +283,45 @@ LEGACY_METRICS = (
 
 LEGACY_OBJECTIVE = Objective(LEGACY_METRICS[0], LEGACY_METRICS[1:], smooth=1)
 """Their objective: the smallest loss of a single epoch."""
+
+METRIC_PREFIX = "metric."
+
+# Words that do not change the direction of a metric.
+_QUALIFIERS = frozenset(
+    (
+        *("train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"),
+        *("mean", "avg", "average", "final"),
+    )
+)
+_MINIMIZED = frozenset(
+    (
+        *("loss", "error", "error_rate", "mse", "rmse", "mae", "mape", "nll", "cross_entropy"),
+        *("perplexity", "wer", "cer", "squared_error", "absolute_error", "log_loss", "logloss"),
+    )
+)
+_MAXIMIZED = frozenset(
+    (
+        *("acc", "accuracy", "balanced_accuracy", "auc", "auroc", "roc_auc", "f1", "f1_score"),
+        *("iou", "miou", "bleu", "reward", "episode_reward", "episode_return"),
+    )
+)
+
+
+def known_mode(metric: str) -> str | None:
+    """Return the direction that a metric's name implies; None if it is ambiguous.
+
+    Qualifiers, as in ``val_loss`` or ``episode_reward_mean``, are ignored. The rest must match a
+    known name exactly: ``brier_score_loss``, ``neg_log_loss`` and ``inaccuracy`` do not.
+
+    Example:
+        >>> known_mode("val_loss"), known_mode("mean_accuracy"), known_mode("score")
+        ('min', 'max', None)
+    """
+    name = metric.removeprefix(METRIC_PREFIX).rpartition("/")[2]
+    words = re.split(r"[\s_.-]+", name.lower())
+    while words and words[0] in _QUALIFIERS:
+        words.pop(0)
+    while words and words[-1] in _QUALIFIERS:
+        words.pop()
+    core = "_".join(words)
+    return "min" if core in _MINIMIZED else "max" if core in _MAXIMIZED else None

@@ -1,17 +1,16 @@
 """Registries of objects by name: built in, in a module, in a file, or in a package."""
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.numerals import read_if_number
+from raytune_yesno.user_code import Code, gather_sources, import_file, import_own
 
 _KINDS: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
@@ -49,6 +48,9 @@ class Registry(Mapping[str, str]):
         self.kind, self.group = kind, f"raytune_yesno.{kind}s"
         self._built_in = dict(built_in)
         self._trusted: set[str] = set()
+        self._values: dict[str, Any] = {}
+        self._modules: dict[str, ModuleType] = {}
+        self._sent: dict[str, str] = {}  # modules by name, in a worker
 
     def trust(self, name: str) -> None:
         """Allow a name outside the project to be imported.
@@ -57,6 +59,32 @@ class Registry(Mapping[str, str]):
         config that a driver sends to its own workers; never for a name from a study's record.
         """
         self._trusted.add(name)
+
+    def _import_source(self, name: str, source: str) -> ModuleType:
+        if name in self._sent:
+            return import_own(self._sent[name], source)
+        return import_file(Path(source)) if source.endswith(".py") else _import_module(source)
+
+    def put(self, name: str, value: Any) -> None:
+        """Register an object that the user gives in Python."""
+        self._values[name] = value
+
+    def pack(self, name: str) -> Code | None:
+        """Return the code of a name that was found, to send to workers; None if it is installed."""
+        if name in self._values:
+            return Code(name, value=self._values[name])
+        module = self._modules.get(name)
+        sources = gather_sources(module) if module else {}
+        return Code(name, module.__name__, sources) if module and sources else None
+
+    def unpack(self, code: Code) -> None:
+        """Accept code that a driver sent to its own worker."""
+        self.trust(code.name)
+        code.install()
+        if code.value is not None:
+            self.put(code.name, code.value)
+        else:
+            self._sent[code.name] = code.module
 
     def __getitem__(self, name: str) -> str:
         return self._built_in[name]
@@ -75,6 +103,8 @@ class Registry(Mapping[str, str]):
         """
         if name in self._built_in:
             return import_name(self._built_in[name])
+        if name in self._values:
+            return self._values[name]
         source, colon, attribute = name.rpartition(":")
         if colon and attribute.isidentifier():
             if name not in self._trusted:
@@ -82,7 +112,7 @@ class Registry(Mapping[str, str]):
                     f"{self.kind} {name!r} is code outside the project, which runs only if this "
                     f"command names it: add --{self.kind} {name}"
                 )
-            found = _load_file(Path(source)) if source.endswith(".py") else _import_module(source)
+            found = self._modules[name] = self._import_source(name, source)
             if not hasattr(found, attribute):
                 known = [key for key in vars(found) if not key.startswith("_")]
                 hint = suggest_name(attribute, known)
@@ -102,36 +132,17 @@ def import_name(spec: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _import_module(name: str) -> Any:
+def _import_module(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+        return import_own(name, name)
+    except InputError as error:
+        cause = error.__cause__
+        missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+        if missing and (name == missing or name.startswith(f"{missing}.")):
             raise InputError(
                 f"{name}: the module is not installed; install it or correct the name"
             ) from None
         raise
-
-
-def _load_file(path: Path) -> Any:
-    """Import a file once; later calls return the same module."""
-    if not path.is_file():
-        raise InputError(f"{path}: the file does not exist; correct the path")
-    path = path.resolve()
-    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()
-    name = f"raytune_yesno_user_{path.stem}_{digest[:8]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
 
 
 def check_options(

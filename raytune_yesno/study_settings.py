@@ -19,7 +19,7 @@ class StudySetting:
 
     Attributes:
         name: the key in a study file and in the record; with hyphens, the flag.
-        kind: ``str``, ``int``, ``float``, ``bool`` or ``dict``.
+        kind: ``str``, ``int``, ``float``, ``bool``, ``list`` or ``dict``.
         help: the line of ``tune --help``; empty if the setting has no flag.
         metavar: the placeholder of the flag's value in ``--help``.
         stops: whether the setting is a stop condition, see ``StopConditions``.
@@ -110,6 +110,7 @@ STUDY_SETTINGS = (
         "NAME",
     ),
     StudySetting("search_options", dict),
+    StudySetting("points", list),
     StudySetting(
         "scheduler",
         str,

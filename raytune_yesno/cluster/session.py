@@ -34,11 +34,15 @@ _SETTINGS = {
 def worker_bundles(config: Config) -> list[dict[str, float]]:
     """Return the resources that a config's workers reserve, one bundle per worker.
 
-    Each worker takes one CPU and, with ``use_gpu``, its share of a GPU. An elastic run reserves its
-    minimum number of workers.
+    Each worker takes its CPUs, its memory in bytes and, with ``use_gpu``, its share of a GPU. An
+    elastic run reserves its minimum number of workers.
     """
-    gpu = {"GPU": config.gpus_per_worker} if config.use_gpu else {}
-    return [{"CPU": 1.0, **gpu} for _ in range(config.min_workers)]
+    bundle = {"CPU": config.cpus_per_worker}
+    if config.use_gpu:
+        bundle["GPU"] = config.gpus_per_worker
+    if config.memory_per_worker:
+        bundle["memory"] = config.memory_per_worker * 1e9
+    return [dict(bundle) for _ in range(config.min_workers)]
 
 
 def count_fitting(config: Config) -> int:
@@ -56,6 +60,8 @@ def count_fitting(config: Config) -> int:
     # A worker runs on one node, a group may span several.
     num_workers = max(_count_room(worker, nodes), _count_room(worker, read_autoscaling_workers()))
     if num_workers < config.min_workers:
+        if "GPU" in worker and not any(node.get("GPU") for node in nodes):
+            raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
         found = " and ".join(
             f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker

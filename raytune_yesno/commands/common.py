@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.existing import is_begun, set_aside
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
+from raytune_yesno.commands.terminal import clear_progress
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import (
     InputError,
@@ -32,12 +33,19 @@ if TYPE_CHECKING:
 
 def say(options: Namespace, results: TextIO, *words: object) -> None:
     """Print a result as text; to standard error if ``--json`` was given."""
+    clear_progress()
     print(*words, file=sys.stderr if options.json else results, flush=True)
 
 
 def note(text: str) -> None:
     """Print a note to standard error."""
+    clear_progress()
     print(text, file=sys.stderr, flush=True)
+
+
+def announce(options: Namespace, step: str) -> None:
+    """Show a step that takes a moment; on a terminal the next output replaces it."""
+    Display(quiet=options.quiet).show(step)
 
 
 @contextlib.contextmanager
@@ -85,7 +93,8 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     """Load the data of a config's task and print its notes; return None if the task has no data."""
     from raytune_yesno.tasks.task import load_data
 
-    display = Display()
+    announce(options, "reading the data")
+    display = Display(quiet=options.quiet)
     data = load_data(
         config,
         settings.get("data", DEFAULT_DATA),

@@ -1,12 +1,20 @@
 """The commands ``corpus fetch``, ``synthesize``, ``check`` and ``show``."""
 
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
 
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
+from raytune_yesno.config import build_config, parse_assignments
 from raytune_yesno.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
 
 
 def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -38,12 +46,16 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def check(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Print all problems of a corpus; the exit code is 2 if there are any."""
-    from raytune_yesno.tasks.speech.corpus import Corpus
+    """Print what a corpus has and all its problems; the exit code is 2 if there are any."""
+    from raytune_yesno.tasks.speech.corpus import PARTS, Corpus, split_corpus
+    from raytune_yesno.tasks.speech.declaration import SpeechTask
     from raytune_yesno.tasks.speech.download import find_yesno
-    from raytune_yesno.tasks.speech.folder import Problem, check_folder
+    from raytune_yesno.tasks.speech.folder import check_folder
+    from raytune_yesno.tasks.speech.layouts import Problem
     from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.settings import as_speech, split_options
 
+    config = as_speech(build_config(parse_assignments(options.assignments)))
     data = options.folder or options.data
     corpus: Corpus | None = None
     problems: list[Problem] = []
@@ -52,6 +64,11 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     else:
         folder = find_yesno(Display().show_bytes) if data == "yesno" else Path(data)
         corpus, problems = check_folder(folder)
+    if corpus:
+        try:
+            split = split_corpus(corpus, seed=config.seed, **split_options(config))
+        except InputError as error:
+            problems.append(Problem(corpus.source, str(error)))
     for problem in problems:
         say(options, results, problem)
     result: dict[str, Any] = {"recordings": 0, "words": 0, "fingerprint": None}
@@ -64,6 +81,15 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
             f"{one_line(corpus.source)}: {len(corpus)} good recordings, {corpus.num_words} words, "
             f"fingerprint {corpus.fingerprint}{notes}",
         )
+        contents = describe_contents(corpus)
+        say(options, results, format_contents(corpus, contents))
+        result |= contents
+        if not problems:
+            parts = {part: len(getattr(split, part)) for part in PARTS}
+            say(options, results, "parts:", ", ".join(f"{n} {part}" for part, n in parts.items()))
+            result["parts"] = parts
+            for remark in SpeechTask.remarks(config, corpus):
+                say(options, results, remark)
     result["problems"] = [str(problem) for problem in problems]
     return {**result, "exit_code": 2 if problems else 0}
 
@@ -88,6 +114,7 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
     say(
         options,
         results,
+        f"{one_line(corpus.names[options.number])}: {one_line(corpus.words_of(options.number))}\n"
         f"Waveform: {waveform}\nSample rate: {sample_rate}\nLabels: {labels}\n\n"
         f"{draw_text(waveform, width=76)}",
     )
@@ -97,4 +124,34 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
         "samples": waveform.shape[-1],
         "sample_rate": sample_rate,
         "labels": labels,
+        "spoken": corpus.words_of(options.number).split(),
     }
+
+
+def describe_contents(corpus: "Corpus") -> dict[str, Any]:
+    """Return the layout of a corpus, and the number of its words and of recordings by speaker."""
+    counts = Counter(label for words in corpus.labels for label in words)
+    return {
+        "layout": corpus.layout,
+        "vocabulary": {word: counts[label] for label, word in enumerate(corpus.vocabulary)},
+        "speakers": dict(sorted(Counter(corpus.speakers).items())),
+    }
+
+
+def format_contents(corpus: "Corpus", contents: Mapping[str, Any]) -> str:
+    """Return a few lines about layout, words and speakers."""
+    from raytune_yesno.tasks.speech.corpus import list_words
+
+    lengths = np.diff(corpus.offsets) / corpus.sample_rate
+    lines = [f"layout: {corpus.layout or 'built in'}"]
+    for title, counts in (("words", contents["vocabulary"]), ("speakers", contents["speakers"])):
+        if counts:
+            shown = ", ".join(f"{name or '(none)'} {count}" for name, count in counts.items())
+            lines.append(one_line(f"{title}: {len(counts)}: {shown}"))
+    lines.append(
+        f"length: {lengths.min():.2f} to {lengths.max():.2f} s, {lengths.sum():.0f} s in all"
+    )
+    folded = Counter(word.casefold() for word in corpus.vocabulary)
+    if alike := [word for word in corpus.vocabulary if folded[word.casefold()] > 1]:
+        lines.append(f"different words that differ in upper case only: {list_words(alike)}")
+    return "\n".join(lines)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.features import HOP_S, LogMel
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_MAX_WORDS = 10  # in the list of words with errors
 _SHADES = " ░▒▓█"
 
 
@@ -43,7 +44,7 @@ def draw_text(waveform: Tensor, width: int = 76) -> str:
 
 def format_evaluation(figures: Mapping[str, Any]) -> str:
     """Return the figures of ``evaluate`` as a table by condition and further lines."""
-    rows = [f"95 % interval {_percent_range(figures['wer_interval'])}"]
+    rows = [f"95 % interval {_percent_range(figures['wer_interval'])}", *_format_words(figures)]
     groups = figures["groups"]
     for group in groups:
         members = [row for row in figures["conditions"] if row["group"] == group]
@@ -70,6 +71,18 @@ def format_evaluation(figures: Mapping[str, Any]) -> str:
         f"real-time factor {cost['real_time_factor']:.4f} on one core",
     ]
     return "\n".join(rows)
+
+
+def _format_words(figures: Mapping[str, Any]) -> list[str]:
+    """Return lines about the words that were recognised least reliably."""
+    spoken = [row for row in figures["by_word"] if row["spoken"]]
+    wrong = [row for row in spoken if row["right"] < row["spoken"]]
+    wrong.sort(key=lambda row: row["right"] / row["spoken"])
+    lines = [f"words recognised without an error: {len(spoken) - len(wrong)} of {len(spoken)}"]
+    for row in wrong[:_MAX_WORDS]:
+        rate = row["right"] / row["spoken"]
+        lines.append(f"  {one_line(row['word']):<27} {rate:>8.2%}  {row['right']}/{row['spoken']}")
+    return lines
 
 
 def save_evaluation(figures: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``evaluate`` and ``predict``."""
+"""The commands ``evaluate``, ``predict`` and ``export``."""
 
 import sys
 from argparse import Namespace
@@ -35,6 +35,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
             )
         )
     threshold = recognizer.min_confidence
+    corpus = corpus.relabel(recognizer.vocabulary)
     readings = evaluation.read_part(recognizer, corpus, options.split)
     figures = evaluation.summarize(readings, threshold)
     say(
@@ -46,7 +47,11 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     )
     display = Display()
     changed = evaluation.measure_conditions(
-        recognizer, corpus, options.split, conditions, display.show_count
+        recognizer,
+        corpus,
+        options.split,
+        conditions,
+        lambda done, total: display.show_count(done, total, "conditions"),
     )
     everything = [*readings, *(reading for result in changed for reading in result.readings)]
     result = {
@@ -55,6 +60,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "conditions": evaluation.describe_conditions(changed, threshold),
         "groups": evaluation.describe_groups(changed, threshold),
         "calibration": evaluation.measure_calibration(everything),
+        "by_word": evaluation.describe_words(readings, threshold, corpus.vocabulary),
         "rejection": evaluation.measure_rejection(readings, threshold),
         "cost": evaluation.measure_cost(recognizer),
         "split": options.split,
@@ -63,7 +69,9 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     }
     if options.wordless:
         result["wordless"] = evaluation.measure_wordless(
-            recognizer, options.wordless, display.show_count
+            recognizer,
+            options.wordless,
+            lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
     say(options, results, format_evaluation(result))
@@ -109,12 +117,33 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 note(f"raytune-yesno: {error}")
         files.append({**file, "words": [word.as_dict() for word in words]})
         if "error" not in file and not options.stream:
-            heard = " ".join(word.word for word in words) or "(nothing)"
+            heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
             lines = [f"{one_line(path)}: {heard}" if several else heard]
             say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def export(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write a checkpoint's recogniser as one file that runs without this package."""
+    from raytune_yesno.tasks.speech.export import SUFFIXES, export
+    from raytune_yesno.tasks.speech.recognizer import Recognizer
+
+    recognizer = Recognizer.load(options.checkpoint)
+    name = Path(options.checkpoint).absolute().name
+    out = Path(options.out or f"{name}{SUFFIXES[options.format]}").absolute()
+    about = export(recognizer, options.format, out)
+    size = out.stat().st_size
+    say(
+        options,
+        results,
+        one_line(
+            f"{out}: {size / 1e3:.0f} kB, input waveform [1, samples] at {about['sample_rate']} Hz,"
+            f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"
+        ),
+    )
+    return {"file": str(out), "format": options.format, "bytes": size, **about}
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
@@ -137,4 +166,5 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
 
 
 def _describe_word(word: "TimedWord") -> str:
-    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {word.word:<3}  {word.confidence:.3f}"
+    name = one_line(word.word)
+    return f"  {word.start_s:6.2f} s  {word.end_s:6.2f} s  {name:<3}  {word.confidence:.3f}"

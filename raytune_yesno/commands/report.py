@@ -1,5 +1,6 @@
 """The command ``report``: read studies, write their table and page, once or repeatedly."""
 
+import shutil
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -21,8 +22,10 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.store import STORE
+from raytune_yesno.text import WIDTH
 
 _WATCH_EVERY_S = 5.0
+_MIN_WIDTH = 40  # columns; a narrower terminal breaks the lines
 
 
 def report(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -149,7 +152,8 @@ def _print(
     studies: list[Study], report: Report, options: Namespace, say: Callable[..., None]
 ) -> None:
     orders = [importance.names for importance in report.importances]
-    say(format_leaderboards(studies, options.top, orders))
+    width = max(_MIN_WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    say(format_leaderboards(studies, options.top, orders, width))
     say(escape_controls(f"table: {report.csv}"))
     say(escape_controls(f"page: {report.html}"))
     for file in (*options.exports, *options.epoch_exports):

@@ -7,13 +7,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import TASKS, Config, build_config, parse_assignments, upgrade_config
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    build_config,
+    declare_task,
+    parse_assignments,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
+    from raytune_yesno.space import Space
     from raytune_yesno.tuning.plan import Plan
 
 SETTINGS_FILE = "settings.yaml"
@@ -30,6 +38,7 @@ _SETTINGS: dict[str, type] = {
 _KIND_NAMES = {
     str: "text",
     dict: "a mapping",
+    list: "a list",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -67,15 +76,33 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    build_config(config, {"task": task}, where=str(options.config or "config"))
     for key in ("seed", "metric", "mode"):
         if key in settings:
+            _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
+    if not getattr(options, "resume", None):
+        declare_task(
+            task,
+            space=read_space(settings, options) or {},
+            config={**config, **assignments, **given_flags(options)},
+        )
+    build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
+    flags = given_flags(options)
+    for key in flags.keys() & assignments.keys():
+        _refuse_two_values(key, {f"--{key.replace('_', '-')}": flags, "--set": assignments})
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
     return settings
+
+
+def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError if two sources, by name, give a config key different values."""
+    given = {name: layer[key] for name, layer in sources.items() if key in layer}
+    if len({str(value) for value in given.values()}) > 1:
+        said = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise InputError(f"{key}: two values are given ({said}); omit one")
 
 
 def resume_settings(
@@ -162,14 +189,18 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
 
 
-def read_point(text: str) -> dict[str, Any]:
-    """Read a point of a manual search, see :func:`split_point`.
+def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
+    """Read a point to try, see :func:`split_point`.
+
+    Args:
+        text: the point.
+        task: the task whose keys it sets.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
     layer = split_point(text, "--point")
-    config = build_config(layer, where="--point").as_dict()
+    config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
 
 
@@ -215,9 +246,32 @@ def given_stop_conditions(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
+    """Return the search space that the user gives; None for the task's own.
+
+    Raises:
+        InputError: the space is invalid; the message contains its file.
+    """
+    from raytune_yesno.space import parse_space
+
+    space, source = settings.get("space"), options.config
+    if getattr(options, "space", None):
+        space, source = read_yaml(Path(options.space), "a YAML file of domains"), options.space
+        if isinstance(space.get("space"), dict) or (space.keys() & _SETTINGS.keys() - {"seed"}):
+            raise InputError(
+                f"--space {source}: this is a study file, not a search space; give it with "
+                f"--config {quote(source)}"
+            )
+    if space is None:
+        return None
+    try:
+        return parse_space(space)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
-    from raytune_yesno.space import parse_space
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
 
@@ -225,18 +279,23 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if "workers_per_trial" in settings:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     config = build_config(settings["config"], flags)
-    space = settings.get("space")
-    if options.space:
-        space = read_yaml(Path(options.space), "a YAML file of domains")
+    space = read_space(settings, options)
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    if options.point:
-        if asked.get("search", "manual") != "manual" or options.search not in (None, "manual"):
-            raise InputError("--point: only search manual takes points; omit the other search")
-        asked["search"] = "manual"
-        asked["search_options"] = {"points": [read_point(text) for text in options.point]}
+    points = [
+        *asked.pop("points", []),
+        *(read_point(text, config.task) for text in options.point or []),
+    ]
+    if points and (options.search or asked.get("search", "manual")) == "manual":
+        asked |= {"search": "manual", "search_options": {"points": points}}
+    elif points:
+        asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    return Plan.from_settings(
-        config, find_space(config) if space is None else parse_space(space), asked
-    )
+    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    if space is not None:
+        try:
+            plan.check_space()
+        except InputError as error:
+            raise InputError(f"{options.space or options.config}: {error}") from None
+    return plan

@@ -4,12 +4,28 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from raytune_yesno.errors import WorkError
 
 _GONE = (errno.EIO, errno.EPIPE, errno.EBADF)  # a terminal that was closed, a pipe without a reader
+
+
+_clear: list[Callable[[], None]] = []  # of the progress that a terminal shows, at most one
+
+
+def own_terminal(clear: Callable[[], None]) -> None:
+    """Clear the progress that another object shows; ``clear`` erases that of the caller."""
+    if _clear != [clear]:
+        clear_progress()
+        _clear.append(clear)
+
+
+def clear_progress() -> None:
+    """Erase the progress on the terminal, before anything else is printed."""
+    while _clear:
+        _clear.pop()()
 
 
 class ReaderGone(Exception):

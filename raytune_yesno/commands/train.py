@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import yaml
 
 from raytune_yesno.commands.common import (
+    announce,
     open_folder,
     read_data,
     remark_on_data,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model, or resume its training; return the JSON object."""
+    announce(options, "loading PyTorch and Ray")
     if options.resume:
         refuse_flags(options, "out", "fresh")
     folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
@@ -60,12 +62,13 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
     data = read_data(settings, options, config)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
     began = time.monotonic()
-    display = Display()
+    display = Display(quiet=options.quiet)
     with contextlib.ExitStack() as closing:
         closing.callback(display.close)
         closing.enter_context(with_resume_hint("train", out / SETTINGS_FILE))
         if config.num_workers:
             check_utf8(str(out))
+            announce(options, "connecting to Ray" if options.address else "starting Ray")
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
             closing.enter_context(ray_session(options.address, **resources))
         run = _run_training(config, data, out, saved, display)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from raytune_yesno.commands.closing import suggest_next, write_study_report
 from raytune_yesno.commands.common import (
+    announce,
     note,
     open_folder,
     read_data,
@@ -29,7 +31,9 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
+from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.files.remote import is_remote
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -41,9 +45,9 @@ if TYPE_CHECKING:
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit and test, or replay one trial of a study; return the JSON object."""
+    announce(options, "loading PyTorch and Ray")
     if options.replay:
         return _replay(options, results)
-    from raytune_yesno.files.remote import is_remote
     from raytune_yesno.study.mirror import mirror_to_uri
     from raytune_yesno.study.store import STORE
 
@@ -99,6 +103,7 @@ def _tune(
     plan.check()
     logs = open_logs(options.logs, out)
     data = read_data(settings, options, plan.config)
+    announce(options, "connecting to Ray" if options.address else "starting Ray")
     with (
         with_resume_hint("tune", out / STORE, storage),
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
@@ -129,6 +134,14 @@ def _finish(
         raise WorkError(_explain_no_result(study, storage))
     for line in _describe_study(study, refit, storage):
         say(options, results, line)
+    page = None
+    if not options.no_report and not is_remote(storage):
+        page = write_study_report(study, note)
+        if page:
+            say(options, results, one_line(f"report: {page}"))
+    say(options, results, "next:")
+    for command in suggest_next(study, refit, storage):
+        say(options, results, f"  {command}")
     return {
         "study": storage,
         "trials": len(study.trial_list),
@@ -140,6 +153,7 @@ def _finish(
             "metrics": best.metrics,
         },
         "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
+        "report": page,
         "efficiency": efficiency.efficiency,
         "efficiency_split": vars(efficiency),
         "seconds": time.monotonic() - began,
@@ -153,16 +167,9 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
     from raytune_yesno.tuning.run import check_data
 
-    given = set(vars(options)) - {
-        "fresh",
-        "replay",
-        "out",
-        "data",
-        "skip_bad",
-        "address",
-        "num_cpus",
-    }
-    given -= {"num_gpus", "json", "debug", "run", "command", "checkpoint_every"}
+    allowed = {"replay", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus", "json"}
+    allowed |= {"debug", "run", "command", "checkpoint_every", "quiet", "no_report", "fresh"}
+    given = set(vars(options)) - allowed
     refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
     folder, text = options.replay
     try:
@@ -173,7 +180,7 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     trial, config = find_replayable(study, number)
     data = read_data({"data": options.data or study.asked["data"]}, options, config)
     check_data(study, data)
-    display = Display()
+    display = Display(quiet=options.quiet)
     try:
         with (
             open_folder(options.out, "runs") as (out, _),
@@ -298,14 +305,14 @@ def _search_and_refit(
     from raytune_yesno.tuning.run import run_refit, run_search
     from raytune_yesno.tuning.trackers import follow_study
 
-    display = Display()
+    display = Display(quiet=options.quiet)
     try:
         with follow_study(logs, out, note) as listen:
             study = run_search(
                 plan,
                 data,
                 out,
-                place=storage,
+                storage=storage,
                 source=settings.get("data", DEFAULT_DATA),
                 resume=resume,
                 add_trials=options.add_trials or 0,
@@ -323,13 +330,14 @@ def _search_and_refit(
     if best is None:
         raise WorkError(_explain_no_result(study, storage))
     epochs = best.metrics["epoch"]
-    note(f"refitting trial {best.number} for {epochs} epochs")
-    display = Display()
+    if getattr(find_task(plan.config.task), "refits", True):
+        note(f"refitting trial {best.number} for {epochs} epochs")
+    display = Display(quiet=options.quiet)
     try:
         refit = run_refit(
             study,
             data,
-            place=storage,
+            storage=storage,
             on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
             note=display.remark,
             check=check,
@@ -356,7 +364,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
         f"{efficiency.tail:.0%} idle at the end"
     )
     yield one_line(f"study: {storage}")
-    yield one_line(f"checkpoint: {refit['checkpoint']}")
+    if "checkpoint" in refit:
+        yield one_line(f"checkpoint: {refit['checkpoint']}")
 
 
 def _explain_no_result(study: "Study", storage: str) -> str:

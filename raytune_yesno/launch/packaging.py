@@ -3,6 +3,7 @@
 The working directory is not sent: the wheel contains the package and nothing else.
 """
 
+import ast
 import importlib.util
 import shutil
 import subprocess
@@ -103,13 +104,57 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
             raise InputError(
                 "--warm-start: the cluster does not reach studies on this machine; leave it out"
             )
-        if option in _FILES and equals:
+        if option == "--task" and equals:
+            words.append(f"{option}={_take_code(value, folder)}")
+        elif words and words[-1] == "--task":
+            words.append(_take_code(word, folder))
+        elif option in _FILES and equals:
             words.append(f"{option}={_take(option, value, folder)}")
         elif words and words[-1] in _FILES:
             words.append(_take(words[-1], word, folder))
         else:
             words.append(word)
     return words
+
+
+def _take_code(task: str, folder: Path) -> str:
+    """Copy the user's file of a task, and the modules beside it that it imports."""
+    source, _, name = task.rpartition(":")
+    path = Path(source).expanduser()
+    if path.suffix != ".py":
+        return task  # built in, or installed on the cluster
+    if not path.is_file():
+        raise InputError(f"--task {task}: no such file on this machine; correct the path")
+    target = folder / "task"
+    target.mkdir(exist_ok=True)
+    pending, seen = [path], {path.resolve()}
+    while pending:
+        file = pending.pop()
+        copy = target / file.resolve().relative_to(path.resolve().parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+        beside = (path.parent / module for module in _find_imports(file))
+        for module in beside:
+            found = [module.with_suffix(".py"), *(module.rglob("*.py") if module.is_dir() else ())]
+            for each in found:
+                if each.is_file() and each.resolve() not in seen:
+                    seen.add(each.resolve())
+                    pending.append(each)
+    return f"{(target / path.name).relative_to(folder)}:{name}"
+
+
+def _find_imports(file: Path) -> set[str]:
+    """Return the first parts of the names of the modules that a file imports.
+
+    A file with a syntax error has none; the command reports it on the cluster.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names if name}
 
 
 def _take(option: str, value: str, folder: Path) -> str:

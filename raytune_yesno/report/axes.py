@@ -56,7 +56,7 @@ def build_axes(study: Study) -> list[Axis]:
     for name in names:
         values = [trial.best_point[name] for trial in study.trial_list if name in trial.best_point]
         domain = study.asked.get("space", {}).get(name)
-        axis = _read_domain(name, domain) or _guess(name, values)
+        axis = read_domain(name, domain) or _guess(name, values)
         if axis.kind == "choice":
             for value in values:
                 axis.encode(value)
@@ -65,7 +65,8 @@ def build_axes(study: Study) -> list[Axis]:
     return axes
 
 
-def _read_domain(name: str, domain: Any) -> Axis | None:
+def read_domain(name: str, domain: Any) -> Axis | None:
+    """Return the axis of a search space's domain as it is recorded; None if it is not valid."""
     if not isinstance(domain, Mapping):
         return None
     kind = "log" if domain.get("log") else "linear"

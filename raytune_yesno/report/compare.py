@@ -11,6 +11,9 @@ from scipy import stats
 
 from raytune_yesno.study import Study
 
+MIN_REPEATS = 5
+"""Studies of a search that an interval or a test needs; fewer say too little."""
+
 _MAX_LOG = 700.0  # the exponential of more overflows a float
 
 
@@ -38,9 +41,9 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95% interval of the mean by Student's t; None for fewer than two studies."""
+        """The 95% interval of the mean by Student's t; None for fewer than ``MIN_REPEATS``."""
         count = len(self.bests)
-        if count < 2:
+        if count < MIN_REPEATS:
             return None
         half = stats.t.ppf(0.975, count - 1) * np.std(self.scaled, ddof=1) / math.sqrt(count)
         middle = float(np.mean(self.scaled))
@@ -109,8 +112,8 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 
 
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
-    """Compare the bests of each pair of groups that have at least two studies each."""
-    comparable = [group for group in groups if len(group.bests) > 1]
+    """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each."""
+    comparable = [group for group in groups if len(group.bests) >= MIN_REPEATS]
     differences = []
     for first, second in itertools.combinations(comparable, 2):
         test = stats.permutation_test(

@@ -1,26 +1,34 @@
-"""The leaderboard: the best trials of a study as a table of 80 columns."""
+"""The leaderboard: the best trials of studies as tables that fit a terminal."""
 
+import textwrap
 from collections.abc import Sequence
 
 from raytune_yesno.report.axes import build_axes
-from raytune_yesno.report.sentences import describe_objective
+from raytune_yesno.report.compare import compare_groups, group_studies
+from raytune_yesno.report.edges import find_edges
+from raytune_yesno.report.sentences import count_statuses, describe_objective
+from raytune_yesno.report.summary import describe_studies
+from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MAX_CELL = 14  # characters of a config value
-_MAX_OTHER_METRICS = 1  # besides the objective, so that hyperparameters fit
+_MAX_NAME = 30  # characters of a study's name in the table of studies
 
 
-def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -> str:
-    """Return the best trials as a table.
+def format_leaderboard(
+    study: Study, top: int = 10, order: Sequence[str] = (), width: int = WIDTH
+) -> str:
+    """Return the best trials as a table, and what its columns mean.
 
     Args:
         study: the study.
         top: number of trials.
         order: hyperparameters to show first. The table shows as many as fit.
+        width: columns of the terminal.
     """
-    lines = [_headline(study)]
-    objective = [_cut(line, WIDTH) for line in describe_objective(study)]
+    lines = [_headline(study, width)]
+    objective = [_cut(line, width) for line in describe_objective(study)]
     ranking = study.ranking[:top]
     if not ranking:
         return "\n".join([*lines, "no trial has a result yet", *objective])
@@ -31,70 +39,113 @@ def format_leaderboard(study: Study, top: int = 10, order: Sequence[str] = ()) -
         for metric in study.metrics
         if metric.name != study.metric
         and any(trial.metrics.get(metric.name) is not None for trial in ranking)
-    ][:_MAX_OTHER_METRICS]
+    ]
     columns = [
         ["trial", *(str(trial.number) for trial in ranking)],
+        ["status", *(trial.status for trial in ranking)],
         [_cut(study.metric), *(_show(study, trial, study.metric) for trial in ranking)],
         *(
             [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
-            for metric in others
+            for metric in others[:1]  # so that hyperparameters fit
         ),
         ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
     ]
-    if any(trial.status not in ("done", "stopped") for trial in ranking):
-        columns.insert(1, ["status", *(trial.status for trial in ranking)])
     fixed = len(columns)
-    width = sum(max(map(len, column)) + 2 for column in columns) - 2
+    used = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
         values = [_cut(format_value(trial.best_point.get(name, ""))) for trial in ranking]
         needed = 2 + max(map(len, (_cut(name), *values)))
-        if width + needed > WIDTH:
+        if used + needed > width:
             break
         columns.append([_cut(name), *values])
-        width += needed
-    widths = [max(map(len, column)) for column in columns]
-    for row in zip(*columns, strict=True):
-        cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
-        lines.append("  ".join(cells).rstrip())
+        used += needed
+    lines += _align([list(row) for row in zip(*columns, strict=True)])
     hidden = len(names) - (len(columns) - fixed)
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
-    return "\n".join([*lines, *objective])
+    best = ranking[0]
+    epochs = f"{best.metrics['epoch']}/{best.last_epoch}"
+    lines.append(f"epochs {epochs}: best at epoch {best.metrics['epoch']} of {best.last_epoch}")
+    lines += objective
+    for edge in find_edges(study):
+        lines += _wrap(str(edge), width)
+    return "\n".join(lines)
+
+
+def format_leaderboards(
+    studies: Sequence[Study],
+    top: int = 10,
+    orders: Sequence[Sequence[str]] = (),
+    width: int = WIDTH,
+) -> str:
+    """Return the table of one study, or a comparison of several and the table of each.
+
+    Args:
+        studies: one or more studies.
+        top: number of trials of a single study; of several, each shows 5 at most.
+        orders: for each study, the hyperparameters to show first.
+        width: columns of the terminal.
+    """
+    if len(studies) == 1:
+        return format_leaderboard(studies[0], top, orders[0] if orders else (), width)
+    names = name_studies(studies)
+    parts = [format_comparison(studies, names, width)]
+    for index, (study, name) in enumerate(zip(studies, names, strict=True)):
+        table = format_leaderboard(study, min(top, 5), orders[index] if orders else (), width)
+        parts.append(f"{_cut(name, width)}\n{table}")
+    return "\n\n".join(parts)
+
+
+def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int = WIDTH) -> str:
+    """Return what several studies say together, and a table with a row per study.
+
+    Args:
+        studies: the studies.
+        names: a name per study.
+        width: columns of the terminal.
+    """
+    groups = group_studies(studies)
+    texts = describe_studies(studies, names, groups, compare_groups(groups))
+    table = tabulate_studies(studies, names)
+    rows = [
+        [_cut(str(cell), _MAX_NAME if k == 0 else _MAX_CELL) for k, cell in enumerate(row)]
+        for row in (table.heads, *table.rows)
+    ]
+    # Best and test are on the right; what describes a study gives way to them.
+    droppable = [name for name in ("seed", "epochs", "scheduler", "search") if name in rows[0]]
+    while droppable and max(map(len, _align(rows))) > width:
+        gone = rows[0].index(droppable.pop(0))
+        rows = [[cell for k, cell in enumerate(row) if k != gone] for row in rows]
+    lines = [line for text in texts for line in _wrap(text, width)]
+    return "\n".join([*lines, *(_cut(line, width) for line in _align(rows, left=1))])
+
+
+def _align(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:
+    """Return rows as lines of equal columns; the first ``left`` columns are aligned left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(size) if k < left else cell.rjust(size)
+            for k, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(_cut(text, len(text)), width)
 
 
 def _show(study: Study, trial: Trial, name: str) -> str:
     return study.find_metric(name).show(trial.metrics.get(name))
 
 
-def format_leaderboards(
-    studies: Sequence[Study], top: int = 10, orders: Sequence[Sequence[str]] = ()
-) -> str:
-    """Return the tables of several studies, each under its name.
-
-    Args:
-        studies: one or more studies.
-        top: number of trials of a single study; of several, each shows 5 at most.
-        orders: for each study, the hyperparameters to show first.
-    """
-    if len(studies) == 1:
-        return format_leaderboard(studies[0], top, orders[0] if orders else ())
-    parts = []
-    for index, (study, name) in enumerate(zip(studies, name_studies(studies), strict=True)):
-        table = format_leaderboard(study, min(top, 5), orders[index] if orders else ())
-        parts.append(f"{_cut(name, WIDTH)}\n{table}")
-    return "\n\n".join(parts)
-
-
-def _headline(study: Study) -> str:
+def _headline(study: Study, width: int) -> str:
     """Return search, scheduler, number of trials by status, and the duration."""
-    counts: dict[str, int] = {}
-    for trial in study.trial_list:
-        counts[trial.status] = counts.get(trial.status, 0) + 1
     asked = " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
-    seconds = study.end_time - study.asked["time"]
-    states = ", ".join(f"{count} {status}" for status, count in counts.items())
-    line = f"{asked}: {len(study.trial_list)} trials ({states}) in {format_seconds(seconds)}"
-    return _cut(line, WIDTH)
+    seconds = format_seconds(study.end_time - study.asked["time"])
+    count = len(study.trial_list)
+    return _cut(f"{asked}: {count} trials ({count_statuses(study)}) in {seconds}", width)
 
 
 def _cut(text: str, max_length: int = _MAX_CELL) -> str:

@@ -52,7 +52,7 @@ def build_page(
             names=names,
             first=first,
             views=[
-                view_study(study, importance, groups, differences)
+                view_study(study, importance)
                 for study, importance in zip(studies, importances, strict=True)
             ],
             comparison=(

@@ -11,11 +11,10 @@ from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
-from raytune_yesno.report.timeline import build_timeline
+from raytune_yesno.report.timeline import build_timeline, list_pauses
 from raytune_yesno.study import Study, Trial
 
 _MAX_POINTS = 100  # of a learning curve
-_BAND_POINTS = 60  # of a group's curve
 STATUSES = ("done", "stopped", "running", "diverged", "failed")
 
 
@@ -79,6 +78,7 @@ def _describe(
     return {
         "name": name,
         "metric": study.metric,
+        "percent": [metric.name for metric in study.metrics if metric.format == "percent"],
         "mode": study.mode,
         "ranked": study.ranked,
         "best": index[study.best.number] if study.best else None,
@@ -110,6 +110,7 @@ def _describe(
             (slot, index[trial], round(began, 2), round(ended, 2), attempt)
             for slot, trial, began, ended, attempt in spans
         ],
+        "pauses": [(round(at, 2), round(length, 2)) for at, length in list_pauses(study)],
     }
 
 
@@ -147,14 +148,17 @@ def _thin(trial: Trial) -> list[list[float | None]]:
 
 
 def _band(curves: Sequence[Curve]) -> list[list[float]]:
-    """Return x, minimum, median and maximum of several curves, over the range that all cover."""
+    """Return x, minimum, median and maximum of several curves, over the range that all cover.
+
+    There is a point wherever one of the curves has a step, so that all of them step together.
+    """
     curves = [curve for curve in curves if curve]
     if len(curves) < 2:
         return []
     low, high = max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
     if high <= low:
         return []
-    xs = np.linspace(low, high, _BAND_POINTS)
+    xs = np.unique([low, high, *(x for curve in curves for x, _ in curve if low < x < high)])
     rows = []
     for curve in curves:
         at = np.searchsorted([x for x, _ in curve], xs, side="right") - 1

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.report.best_so_far import Curve
-from raytune_yesno.report.compare import Difference, Group, name_mean
 from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
@@ -169,13 +168,15 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
             f"The median gap between two trials was {efficiency.median_gap_s:.2g} s, the startup "
             f"of the study {efficiency.startup_s:.1f} s"
         )
-    if len(nodes := name_nodes(study)) > 1:
+    if len(set((nodes := name_nodes(study)).values())) > 1:
         counts: dict[str, set[int]] = {name: set() for name in nodes.values()}
         for trial in study.trial_list:
             for epoch in trial.epochs:
                 counts[nodes[epoch["host"], epoch.get("node", "")]].add(trial.number)
         per_node = ", ".join(f"{len(trials)} on {name}" for name, trials in counts.items())
         facts.append(f"Trials per node: {per_node}")
+    if study.pauses:
+        facts.append(f"Pauses, which do not count: {len(study.pauses)}")
     if retried := sum(trial.attempts > 1 for trial in study.trial_list):
         facts.append(f"Trials with more than one attempt: {retried}")
     return ". ".join(facts) + "."
@@ -187,32 +188,6 @@ def describe_failures(study: Study) -> str:
     if not failed:
         return "No trial failed or diverged."
     return f"{failed} of {len(study.trial_list)} trials failed or diverged."
-
-
-def describe_comparison(groups: Sequence[Group], metric: str, mode: str) -> str:
-    """Return which search was best, and what the columns of the tests mean."""
-    comparable = [group for group in groups if group.mean is not None]
-    if len(comparable) < 2:
-        return "All studies with a result are of one search, so there is nothing to compare."
-    sign = -1 if mode == "max" else 1
-    best = min(comparable, key=lambda group: sign * (group.mean or 0.0))
-    runs = len(best.bests)
-    text = f"{best.label} reached the best {metric}: {best.mean:.4g}"
-    text += f" ({name_mean(groups)} of {runs} studies). " if runs > 1 else ". "
-    if sum(len(group.bests) > 1 for group in comparable) < 2:
-        return text + "With one study per search this may be chance. Repeat each with other seeds."
-    return text + (
-        "p is the probability of a difference at least as large if the studies were assigned to "
-        "the searches at random; if it is small, chance is an unlikely explanation. With few "
-        "studies p cannot be smaller than the table says."
-    )
-
-
-def judge_difference(difference: Difference) -> str:
-    """Return whether chance may explain a difference."""
-    if difference.adjusted < 0.05:
-        return "unlikely"
-    return "too few studies to tell" if difference.min_p >= 0.05 else "possible"
 
 
 def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
@@ -276,7 +251,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     settings = {
         **({"data": study.data} if study.data else {}),
         "seed": base.seed,
-        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {})},
+        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {}, [])},
         **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
         **({"config": config} if config else {}),
         "space": asked.get("space", {}),
@@ -286,6 +261,17 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     if asked.get("warm_start"):
         tune += " --warm-start STUDY…"
     return train, tune, file
+
+
+def split_command(command: str) -> list[str]:
+    """Return a command in parts that must not be broken: each option with its value."""
+    parts: list[list[str]] = []
+    for word in command.split(" "):
+        if word.startswith("--") or not parts or not parts[-1][0].startswith("--"):
+            parts.append([word])
+        else:
+            parts[-1].append(word)
+    return [" ".join(part) for part in parts if part != [""]]
 
 
 def list_changes(config: "Config") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Five common questions about a study, each with a short answer and its uncertainty."""
+"""Common questions about a study, each with a short answer and its uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 from scipy.stats import norm
 
-from raytune_yesno.report.compare import Difference, Group, name_mean
+from raytune_yesno.metrics import Metric
+from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, count_corpora, name_mean
 from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.sentences import CAUSES, join_names
+from raytune_yesno.report.sentences import CAUSES, NO_RESULT, join_names
 from raytune_yesno.study import Study
 
 MIN_TRIALS_TO_EXTRAPOLATE = 8
+MAX_P = 0.05
+"""The largest p-value at which chance is an unlikely explanation."""
 
 
 class Answer(NamedTuple):
@@ -91,62 +94,31 @@ def answer_more_trials(study: Study) -> Answer:
         return Answer(question, text, section)
     values = [trial.metrics[study.metric] for trial in ranking]
     best = values[0]
-    gains = [abs(value - best) / max(abs(value), 1e-300) for value in values]
     chance, passed = half / total, 0.0
     quantiles: dict[float, float] = {}
-    for rank, gain in enumerate(gains):
+    for rank, value in enumerate(values):
         passed += chance
         for wanted in (0.5, 0.9):
             if passed >= wanted - 1e-12:
-                quantiles.setdefault(wanted, gain)
+                quantiles.setdefault(wanted, value)
         if len(quantiles) == 2:
             break
         chance *= (total - rank - half) / (total - rank - 1)
-    typical, large = quantiles.get(0.5, 0.0), quantiles.get(0.9, 0.0)
-    verdict = "Likely." if typical > 0.01 else "Perhaps." if large > 0.1 else "Unlikely."
+    typical, large = quantiles.get(0.5, best), quantiles.get(0.9, best)
+    gains = [abs(value - best) / max(abs(value), 1e-300) for value in (typical, large)]
+    verdict = "Likely." if gains[0] > 0.01 else "Perhaps." if gains[1] > 0.1 else "Unlikely."
+    show = study.objective.metric.show
+    half_says = (
+        "just as good in half of all cases"
+        if typical == best
+        else f"{show(typical)} or worse in half of all cases"
+    )
     text = (
-        f"{verdict} With half as many trials, the best {study.metric} would have been at least "
-        f"{typical:.1%} worse in 50% of cases and at least {large:.1%} worse in 10%. The next "
-        "doubling rarely brings more than the last one did."
+        f"{verdict} The best {study.objective.metric.title} is {show(best)}. With half as many "
+        f"trials it would have been {half_says}, and {show(large)} or worse in one case of ten. "
+        "The next doubling rarely brings more than the last one did."
     )
     return Answer(question, text, section)
-
-
-def answer_comparison(
-    groups: Sequence[Group], differences: Sequence[Difference], metric: str, mode: str
-) -> Answer:
-    """Say which search was best, and whether chance explains its lead."""
-    question = "Which search was best?"
-    comparable = [group for group in groups if group.mean is not None]
-    if len(comparable) < 2:
-        text = (
-            "Cannot tell: the report has results of one search only. Give `report` studies of "
-            "other searches too, each with at least 4 seeds."
-        )
-        return Answer(question, text, "outcome")
-    sign = -1 if mode == "max" else 1
-    best, second = sorted(comparable, key=lambda group: sign * (group.mean or 0.0))[:2]
-    repeats = len(best.bests)
-    text = f"{best.label}: best {metric} {best.mean:.4g}"
-    if repeats > 1:
-        text += f" ({name_mean(groups)} of {repeats} studies)"
-    if best.interval:
-        text += ", 95% interval {:.4g} to {:.4g}".format(*best.interval)
-    pair = {best.label, second.label}
-    test = next((each for each in differences if {each.first, each.second} == pair), None)
-    if test is None:
-        text += ". This may be chance. Repeat each search with at least 4 seeds."
-    elif test.adjusted < 0.05:
-        text += f". Chance is unlikely to explain its lead over {second.label}"
-        text += f" (p = {test.adjusted:.2g})."
-    elif (min_p := min(1.0, test.min_p * len(differences))) >= 0.05:
-        text += (
-            f". There are too few studies to tell its lead over {second.label} from chance "
-            f"(p = {test.adjusted:.2g}; at this number of studies p cannot be below {min_p:.2g})."
-        )
-    else:
-        text += f". Chance may explain its lead over {second.label} (p = {test.adjusted:.2g})."
-    return Answer(question, text, "compare")
 
 
 def answer_time(study: Study) -> Answer:
@@ -171,3 +143,83 @@ def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
     error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
     half = float(norm.ppf(0.975)) * error
     return math.tanh(math.atanh(clipped) - half), math.tanh(math.atanh(clipped) + half)
+
+
+def describe_studies(
+    studies: Sequence[Study],
+    names: Sequence[str],
+    groups: Sequence[Group],
+    differences: Sequence[Difference],
+) -> list[str]:
+    """Return what several studies say together: the best trial, the best search, and doubts."""
+    metric = studies[0].objective.metric
+    trials = sum(len(study.trial_list) for study in studies)
+    scored = [
+        (study.objective.score(study.best.best_epoch or {}), k)
+        for k, study in enumerate(studies)
+        if study.best
+    ]
+    texts = [f"{len(studies)} studies with {trials} trials. " + NO_RESULT]
+    if scored:
+        _, first = min(scored)
+        best = studies[first].best
+        assert best
+        value = metric.show(best.metrics[metric.name])
+        texts = [
+            f"{len(studies)} studies with {trials} trials. The best trial of all is trial "
+            f"{best.number} of {names[first]}: {metric.title} {value}."
+        ]
+        texts.append(describe_comparison(groups, differences, metric))
+    if (corpora := count_corpora(studies)) > 1:
+        texts.append(
+            f"The studies used {corpora} different corpora, so their figures are not comparable."
+        )
+    return texts
+
+
+def describe_comparison(
+    groups: Sequence[Group], differences: Sequence[Difference], metric: Metric
+) -> str:
+    """Return which search was best, whether chance explains its lead, and what would tell."""
+    comparable = [group for group in groups if group.mean is not None]
+    sign = -1 if metric.mode == "max" else 1
+    ranked = sorted(comparable, key=lambda group: sign * (group.mean or 0.0))
+    best = ranked[0]
+    runs = len(best.bests)
+    figure = f"best {metric.title} {metric.show(best.mean)}"
+    figure += f" ({name_mean(groups)} of {runs} studies)" if runs > 1 else ""
+    if best.interval:
+        figure += f", 95% interval {' to '.join(map(metric.show, best.interval))}"
+    if len(ranked) < 2:
+        return (
+            f"All studies with a result are of one search, {best.label}: {figure}. Add studies "
+            f"of another search to compare, with at least {MIN_REPEATS} seeds each."
+        )
+    second = ranked[1]
+    text = f"{best.label} was best: {figure}; next is {second.label} ({metric.show(second.mean)}). "
+    pair = {best.label, second.label}
+    test = next((each for each in differences if {each.first, each.second} == pair), None)
+    if test is None:
+        return text + (
+            f"The lead may be chance. Repeat each search with at least {MIN_REPEATS} seeds to tell."
+        )
+    if test.adjusted < MAX_P:
+        text += f"Chance is unlikely to explain the lead (p = {test.adjusted:.2g}). "
+    elif (min_p := min(1.0, test.min_p * len(differences))) >= MAX_P:
+        text += (
+            f"There are too few studies to tell the lead from chance: p is {test.adjusted:.2g} "
+            f"and cannot be below {min_p:.2g}. Repeat each search with more seeds. "
+        )
+    else:
+        text += f"Chance may explain the lead (p = {test.adjusted:.2g}). "
+    return text + (
+        "p is the probability of a difference at least as large if the studies were assigned to "
+        "the searches at random."
+    )
+
+
+def judge_difference(difference: Difference) -> str:
+    """Return whether chance may explain a difference."""
+    if difference.adjusted < MAX_P:
+        return "unlikely"
+    return "too few studies to tell" if difference.min_p >= MAX_P else "possible"

@@ -5,15 +5,16 @@ from raytune_yesno.study.efficiency import assign_slots
 from raytune_yesno.study.store import Event
 
 Span = tuple[int, int, float, float, int]
-"""Slot, trial, start and end in seconds since the study began, attempt."""
+"""Slot, trial, start and end in seconds since the study began without pauses, attempt."""
 
 
 def build_timeline(study: Study) -> tuple[list[str], list[Span]]:
     """Return the names of the slots, and the spans in which trials ran on them.
 
-    Pauses of the study are left out.
+    Every attempt has its spans, including epochs that a later attempt trained again. Pauses of the
+    study are left out.
     """
-    epochs = [epoch for trial in study.trial_list for epoch in trial.epochs]
+    epochs = _list_epochs(study)
     slots = assign_slots(epochs, num_slots=study.num_slots, pauses=study.pauses)
     start = study.asked["time"]
     nodes = name_nodes(study)
@@ -21,9 +22,8 @@ def build_timeline(study: Study) -> tuple[list[str], list[Span]]:
     names: list[str] = []
     spans: list[Span] = []
     for number, slot in enumerate(slots):
-        processes = dict.fromkeys(f"{nodes[_node_key(epoch)]} · {epoch['pid']}" for epoch in slot)
-        more = f" + {len(processes) - 1}" if len(processes) > 1 else ""
-        names.append(next(iter(processes)) + more)
+        on = dict.fromkeys(nodes[_node_key(epoch)] for epoch in slot)
+        names.append(f"{' + '.join(on)} · slot {number + 1}")
         for epoch in sorted(slot, key=lambda epoch: float(epoch["began"])):
             began, ended = epoch["began"] - start, epoch["ended"] - start
             attempt = epoch.get("attempt", 1)
@@ -35,20 +35,43 @@ def build_timeline(study: Study) -> tuple[list[str], list[Span]]:
     return names, spans
 
 
-def name_nodes(study: Study) -> dict[tuple[str, str], str]:
-    """Return a name for each node, by host name and Ray's node id.
+def list_pauses(study: Study) -> list[tuple[float, float]]:
+    """Return each pause: seconds since the study began without pauses, and its length."""
+    pauses = []
+    before = 0.0
+    for begun, stop in study.pauses:
+        pauses.append((begun - study.asked["time"] - before, stop - begun))
+        before += stop - begun
+    return pauses
 
-    The name is the host name, with a number if the host ran several nodes.
+
+def name_nodes(study: Study) -> dict[tuple[str, str], str]:
+    """Return the name of the machine behind each host name and node id of Ray.
+
+    A restarted cluster has new node ids. Two ids of one host that were never in use at the same
+    time are one machine, which has the host's name. If they were, their names have numbers.
     """
-    nodes = dict.fromkeys(_node_key(epoch) for trial in study.trial_list for epoch in trial.epochs)
-    by_host: dict[str, list[tuple[str, str]]] = {}
-    for node in nodes:
-        by_host.setdefault(node[0], []).append(node)
+    used: dict[tuple[str, str], tuple[float, float]] = {}
+    for epoch in _list_epochs(study):
+        key, began, ended = _node_key(epoch), float(epoch["began"]), float(epoch["ended"])
+        first, last = used.get(key, (began, ended))
+        used[key] = min(first, began), max(last, ended)
+    machines: dict[str, list[float]] = {}  # by host, when each machine was last in use
+    numbers: dict[tuple[str, str], int] = {}
+    for key, (began, ended) in sorted(used.items(), key=lambda item: item[1]):
+        ends = machines.setdefault(key[0], [])
+        free = (k for k, end in enumerate(ends) if end <= began)
+        number = next(free, len(ends))
+        ends[number : number + 1] = [ended]
+        numbers[key] = number + 1
     return {
-        node: host if len(found) == 1 else f"{host} ({number})"
-        for host, found in by_host.items()
-        for number, node in enumerate(found, start=1)
+        key: key[0] if len(machines[key[0]]) == 1 else f"{key[0]} ({number})"
+        for key, number in numbers.items()
     }
+
+
+def _list_epochs(study: Study) -> list[Event]:
+    return [e for trial in study.trial_list for e in (*trial.replaced, *trial.epochs)]
 
 
 def _node_key(epoch: Event) -> tuple[str, str]:

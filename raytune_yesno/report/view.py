@@ -1,34 +1,23 @@
 """The values that the page's templates show: texts, tables, lengths of bars."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from raytune_yesno.report import sentences, summary
+from raytune_yesno.report import sentences, summary, tables
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Difference, Group, count_corpora, name_mean
-from raytune_yesno.report.early_stopping import EarlyStopping, measure_early_stopping
+from raytune_yesno.report.compare import Difference, Group
+from raytune_yesno.report.early_stopping import measure_early_stopping
+from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.study import Study
-from raytune_yesno.text import format_seconds, format_value
+from raytune_yesno.text import format_value
 
 MAX_PROBLEMS = 20  # shown on the page; the rest are counted
-MAX_CAUSES = 50
-MAX_FAILED_TRIALS = 12  # numbers listed for one cause
-_MISSING = "–"
-
-
-class Table(NamedTuple):
-    """A table's column names and its rows."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[object]]
 
 
 def view_study(
     study: Study,
     importance: Importance,
-    groups: Sequence[Group],
-    differences: Sequence[Difference],
 ) -> dict[str, Any]:
     """Return the values of ``sections.html.j2`` for one study."""
     stopping = measure_early_stopping(study)
@@ -39,7 +28,6 @@ def view_study(
             summary.answer_importance(importance),
             summary.answer_early_stopping(stopping),
             summary.answer_more_trials(study),
-            summary.answer_comparison(groups, differences, study.metric, study.mode),
             summary.answer_time(study),
         ],
         "state": sentences.describe_state(study),
@@ -50,10 +38,11 @@ def view_study(
             else None
         ),
         "test": sentences.describe_test(study.refit, study.task),
+        "edges": [str(edge) for edge in find_edges(study)],
         "settings": _list_settings(study),
         "versions": ", ".join(f"{name} {version}" for name, version in versions),
-        "train_command": train,
-        "tune_command": tune,
+        "train_command": sentences.split_command(train),
+        "tune_command": sentences.split_command(tune),
         "study_file": file,
         "problems": study.problems,
         "max_problems": MAX_PROBLEMS,
@@ -62,11 +51,11 @@ def view_study(
         "importance": sentences.describe_importance(importance),
         "bars": _list_bars(importance),
         "early_stopping": sentences.describe_early_stopping(stopping),
-        "rungs": _tabulate_rungs(study, stopping),
+        "rungs": tables.tabulate_rungs(study.objective.metric, stopping),
         "time": sentences.describe_efficiency(study, study.efficiency),
         "shares": _list_shares(study),
         "failures": sentences.describe_failures(study),
-        "causes": _tabulate_causes(study),
+        "causes": tables.tabulate_causes(study),
     }
 
 
@@ -117,78 +106,14 @@ def view_comparison(
     differences: Sequence[Difference],
 ) -> dict[str, Any]:
     """Return the values of the comparison's section."""
-    metric, mode = studies[0].metric, studies[0].mode
-    texts = [sentences.describe_comparison(groups, metric, mode)]
-    if (corpora := count_corpora(studies)) > 1:
-        texts.append(
-            f"The studies used {corpora} different corpora, so their figures are not comparable."
-        )
+    metric = studies[0].objective.metric
     repeated = any(len(group.members) > 1 for group in groups)
     return {
-        "texts": texts,
-        "groups": _tabulate_groups(groups, metric) if repeated else None,
-        "pairs": _tabulate_pairs(differences) if differences else None,
-        "studies": _tabulate_studies(studies, names),
+        "texts": summary.describe_studies(studies, names, groups, differences),
+        "groups": tables.tabulate_groups(groups, metric) if repeated else None,
+        "pairs": tables.tabulate_pairs(differences, metric) if differences else None,
+        "studies": tables.tabulate_studies(studies, names),
     }
-
-
-def _tabulate_groups(groups: Sequence[Group], metric: str) -> Table:
-    heads = ("search", "studies", f"best {metric}, {name_mean(groups)}", "95% interval")
-    rows = [
-        (
-            group.label,
-            len(group.members),
-            _format(group.mean),
-            "{:.4g} to {:.4g}".format(*group.interval) if group.interval else _MISSING,
-        )
-        for group in groups
-    ]
-    return Table(heads, rows)
-
-
-def _tabulate_pairs(differences: Sequence[Difference]) -> Table:
-    heads = (
-        "pair",
-        "difference",
-        "p",
-        "p, adjusted for all pairs",
-        "smallest possible p",
-        "chance?",
-    )
-    rows = [
-        (
-            f"{each.first} – {each.second}",
-            str(each),
-            f"{each.p:.2g}",
-            f"{each.adjusted:.2g}",
-            f"{each.min_p:.2g}",
-            sentences.judge_difference(each),
-        )
-        for each in differences
-    ]
-    return Table(heads, rows)
-
-
-def _tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
-    heads = ("study", "search", "scheduler", "seed", "trials", "epochs", "time", "best", "test")
-    rows = []
-    for study, name in zip(studies, names, strict=True):
-        best, asked = study.best, study.asked
-        objective = study.objective.metric
-        rows.append(
-            (
-                name,
-                asked.get("search", ""),
-                asked.get("scheduler", ""),
-                asked.get("config", {}).get("seed", ""),
-                len(study.trial_list),
-                sum(len(trial.epochs) for trial in study.trial_list),
-                format_seconds(study.end_time - asked["time"]),
-                objective.show(best.metrics[study.metric]) if best else _MISSING,
-                sentences.describe_test_briefly(study.refit) or _MISSING,
-            )
-        )
-    return Table(heads, rows)
 
 
 def _list_bars(found: Importance) -> list[dict[str, str]]:
@@ -213,24 +138,6 @@ def _list_bars(found: Importance) -> list[dict[str, str]]:
     return bars
 
 
-def _tabulate_rungs(study: Study, stopping: EarlyStopping) -> Table:
-    metric = study.metric
-    heads = ("epoch", "reached", "stopped", "continued", f"best {metric}", f"worst {metric} kept")
-    rows = [
-        (
-            rung.epoch,
-            rung.reached,
-            rung.stopped,
-            rung.reached - rung.stopped,
-            _format(rung.best),
-            _format(rung.worst_kept),
-            _MISSING if rung.agreement is None else f"{rung.agreement:.2f} ({rung.judged})",
-        )
-        for rung in stopping.rungs
-    ]
-    return Table((*heads, "rank correlation with the end (trials)"), rows)
-
-
 def _list_shares(study: Study) -> list[dict[str, str]]:
     """Return the shares of the slots' time by cause, training first."""
     efficiency = study.efficiency
@@ -246,29 +153,6 @@ def _list_shares(study: Study) -> list[dict[str, str]]:
         }
         for cause, share in shares.items()
     ]
-
-
-def _tabulate_causes(study: Study) -> Table:
-    """Return the failed and diverged trials by cause, the most frequent cause first."""
-    causes: dict[str, list[int]] = {}
-    for trial in study.trial_list:
-        if trial.status in ("failed", "diverged"):
-            cause = "the loss is not finite" if trial.status == "diverged" else "no recorded cause"
-            causes.setdefault(trial.error or cause, []).append(trial.number)
-    rows = [
-        (
-            len(numbers),
-            cause,
-            ", ".join(map(str, numbers[:MAX_FAILED_TRIALS]))
-            + " …" * (len(numbers) > MAX_FAILED_TRIALS),
-        )
-        for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
-    ]
-    return Table(("trials", "cause", "numbers"), rows[:MAX_CAUSES])
-
-
-def _format(value: float | None) -> str:
-    return _MISSING if value is None else f"{value:.4g}"
 
 
 def _percent(part: float, total: float) -> str:

@@ -3,7 +3,7 @@
 Importing this package imports neither Ray nor a search library.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.search.algorithm import ALGORITHMS, Algorithm, build_algorithm
@@ -31,6 +31,7 @@ def build_searcher(
     mode: str = "min",
     seed: int = 0,
     history: Iterable[Observation] = (),
+    known_points: Sequence[Mapping[str, Any]] = (),
     **options: Any,
 ) -> "AlgorithmSearcher":
     """Build a search algorithm as a Ray Tune searcher, for any ``ray.tune.Tuner``.
@@ -52,6 +53,7 @@ def build_searcher(
         mode: ``min`` or ``max``.
         seed: seed of all draws, at least 0.
         history: trials of earlier runs; new trials are numbered after them.
+        known_points: points to try first. A point may name only some keys of the space.
         options: options of that algorithm.
 
     Returns:
@@ -62,8 +64,18 @@ def build_searcher(
     """
     from raytune_yesno.errors import InputError
     from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+    from raytune_yesno.search.uninformed import read_points
+    from raytune_yesno.space import build_space
 
     if mode not in ("min", "max"):
         raise InputError(f"mode: {mode!r} is not valid; choose min or max")
     algorithm = build_algorithm(name, space, seed=seed, **options)
-    return AlgorithmSearcher(algorithm, metric=metric, mode=mode, history=history)
+    earlier = History(history)
+    return AlgorithmSearcher(
+        algorithm,
+        metric=metric,
+        mode=mode,
+        history=earlier,
+        points=read_points(build_space(space), known_points),
+        offset=earlier.next_number,
+    )

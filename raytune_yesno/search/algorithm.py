@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.registry import check_options
+from raytune_yesno.search.distinct import Distinct
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, build_space
 
@@ -33,6 +34,7 @@ ALGORITHMS: dict[str, tuple[str, str]] = {
     "manual": ("uninformed", "Manual"),
     "grid": ("uninformed", "Grid"),
     "random": ("uninformed", "Random"),
+    "auto": ("auto", "Auto"),
     "tpe": ("tpe", "TPE"),
     "bayesian": ("bayesian", "Bayesian"),
     "pso": ("pso", "PSO"),
@@ -75,7 +77,7 @@ def import_library(name: str) -> Any:
 def build_algorithm(
     name: str, space: Mapping[str, Any], *, seed: int = 0, **options: Any
 ) -> Algorithm:
-    """Build a search algorithm by its name.
+    """Build a search algorithm by its name. It proposes no point twice while others remain.
 
     Example:
         >>> from raytune_yesno.search import Observation, build_algorithm
@@ -103,5 +105,6 @@ def build_algorithm(
         raise InputError(f"seed: {seed!r} is not a whole number of at least 0")
     algorithm: Any = load_algorithm(name)
     options = check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
-    built: Algorithm = algorithm(build_space(space), seed=seed, **options)
-    return built
+    domains = build_space(space)
+    built: Algorithm = algorithm(domains, seed=seed, **options)
+    return built if hasattr(built, "num_points") else Distinct(built, domains, seed)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
@@ -92,47 +93,20 @@ class Bayesian:
             return self.cube.decode([])
         results, losses = select_results(history)
         if len(results) < self.num_initial:
-            return self.cube.decode(self._draw_sobol(number))
+            return self.cube.decode(draw_sobol(self.cube, self.seed, number))
         rows_ND = self.cube.encode(results)
         pending_PD = self.cube.encode(select_pending(history))
         model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
         generator = build_numpy_generator(self.seed, number)
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
-        near_CD = self._draw_near(generator, best_KD)
+        near_CD = draw_near(self.cube, generator, best_KD, _NUM_LOCAL)
         seen = {row.tobytes() for row in np.concatenate([rows_ND, pending_PD])}
-        candidates_CD = self._snap(np.concatenate([exploring_CD, near_CD]), seen)
+        candidates_CD = drop_seen(self.cube, np.concatenate([exploring_CD, near_CD]), seen)
         first_D = candidates_CD[np.argmax(model.score(candidates_CD))]
-        nearer_CD = self._draw_near(generator, first_D[None])
-        candidates_CD = self._snap(np.concatenate([first_D[None], nearer_CD]), seen)
+        nearer_CD = draw_near(self.cube, generator, first_D[None], _NUM_LOCAL)
+        candidates_CD = drop_seen(self.cube, np.concatenate([first_D[None], nearer_CD]), seen)
         return self.cube.decode(candidates_CD[np.argmax(model.score(candidates_CD))])
-
-    def _draw_sobol(self, number: int) -> np.ndarray:
-        from scipy.stats.qmc import Sobol
-
-        sequence = Sobol(self.cube.dim, seed=build_numpy_generator(self.seed))
-        if number:  # fast_forward(0) overflows
-            sequence.fast_forward(number)
-        return np.asarray(sequence.random(1)[0])
-
-    def _draw_near(self, generator: np.random.Generator, centre_KD: np.ndarray) -> np.ndarray:
-        """Return candidates u_CD: centres with coordinates that are shifted or drawn again."""
-        shape = (_NUM_LOCAL, self.cube.dim)
-        u_CD = centre_KD[generator.integers(len(centre_KD), size=_NUM_LOCAL)]
-        step_C1 = 10.0 ** generator.uniform(-3, -0.5, size=(_NUM_LOCAL, 1))
-        moved_CD = np.clip(u_CD + step_C1 * generator.standard_normal(shape), 0, 1)
-        is_number_D = np.array([not isinstance(d, Choice) for d in self.cube.free.values()])
-        u_CD = np.where(is_number_D, moved_CD, u_CD)
-        # Redraw one coordinate in D; without such jumps choices would never change.
-        jumps_CD = generator.random(shape) < 1 / self.cube.dim
-        jumps_CD &= ~is_number_D | (generator.random(shape) < 0.2)
-        return np.where(jumps_CD, generator.random(shape), u_CD)
-
-    def _snap(self, u_CD: np.ndarray, seen: set[bytes]) -> np.ndarray:
-        """Return candidates at the middle of their cells; drop known points if others remain."""
-        u_CD = self.cube.snap(u_CD)
-        is_new_C = np.array([row.tobytes() not in seen for row in u_CD])
-        return u_CD[is_new_C] if is_new_C.any() else u_CD
 
 
 class _Surrogate:

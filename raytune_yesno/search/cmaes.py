@@ -8,7 +8,7 @@ import numpy as np
 
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation, select_results
+from raytune_yesno.search.observation import Observation, has_stalled, select_results
 from raytune_yesno.space import Choice, Domain, Point, Space
 
 _MAX_CELLS = 64  # an integer domain with more values is treated as continuous
@@ -21,7 +21,8 @@ class CMAES:
     numbers are normally distributed, with a margin that keeps integers from getting stuck, and
     choices are categorical. Results form generations in the order of trial numbers, whenever they
     arrive; an incomplete generation waits. A distribution that has collapsed to a point is
-    restarted. The library is given ranks in place of losses: it uses nothing else of them.
+    restarted. While results no longer improve, every third trial is random. The library is given
+    ranks in place of losses: it uses nothing else of them.
 
     Args:
         space: the search space.
@@ -49,7 +50,10 @@ class CMAES:
         """Return the point of trial ``number``, given the history."""
         if not self.cube.dim:
             return self.cube.decode([])
-        optimizer = copy.deepcopy(self._replay(*select_results(history)))
+        results, losses = select_results(history)
+        if number % 3 == 0 and has_stalled(losses):
+            return self.cube.draw(self.seed, number)
+        optimizer = copy.deepcopy(self._replay(results, losses))
         optimizer.reseed_rng(int(build_numpy_generator(self.seed, number).integers(2**32)))
         return self.cube.decode(self._read_solution(optimizer.ask()))
 

@@ -1,11 +1,12 @@
 """The unit cube of a space, in which the algorithms work, and their random generators."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Domain, Float, Int, Point, Space, decode_point, encode_point
+from raytune_yesno.space import Choice, Domain, Float, Int, Point, Space, decode_point, encode_point
 
 
 def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
@@ -65,6 +66,22 @@ class UnitCube:
             _snap(domain, u_C) for domain, u_C in zip(self.free.values(), u_CD.T, strict=True)
         ]
         return np.stack(columns, axis=1)
+
+    def list_rows(self) -> Iterator[np.ndarray]:
+        """Yield the row of each point of a space without floats; nothing if there is one."""
+        columns = []
+        for domain in self.free.values():
+            if isinstance(domain, Float):
+                return
+            first = 0 if isinstance(domain, Choice) else domain.low
+            columns.append((domain, range(first, first + int(domain.num_values))))
+        for row in itertools.product(*(values for _, values in columns)):
+            yield np.array(
+                [
+                    domain.encode(domain.options[v] if isinstance(domain, Choice) else v)
+                    for (domain, _), v in zip(columns, row, strict=True)
+                ]
+            )
 
     def decode(self, u_D: Iterable[float]) -> Point:
         """Return the point at a row u_D, constants included, in the order of the space."""

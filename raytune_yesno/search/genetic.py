@@ -9,7 +9,7 @@ import numpy as np
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation, select_results
+from raytune_yesno.search.observation import Observation, has_stalled, select_results
 from raytune_yesno.space import Choice, Point, Space
 
 
@@ -19,7 +19,8 @@ class Genetic:
     The parents are the best results so far. With one objective this is the elitist selection of
     NSGA-II, made after each result in place of each generation, so that no trial waits. Numbers
     are combined by simulated binary crossover and mutated polynomially (Deb & Agrawal, 1995);
-    choices are swapped and redrawn. Until the population is full, points are random.
+    choices are swapped and redrawn. Until the population is full, points are random;
+    while results no longer improve, every third is.
 
     Args:
         space: the search space.
@@ -42,7 +43,8 @@ class Genetic:
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
-        if len(results) < self.population_size or not self.cube.dim:
+        waits = len(results) < self.population_size or not self.cube.dim
+        if waits or (number % 3 == 0 and has_stalled(losses)):
             return self.cube.draw(self.seed, number)
         order = np.argsort(losses, kind="stable")[: self.population_size]
         parents = [results[index] for index in order]

@@ -2,11 +2,14 @@
 
 import bisect
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, overload
 
 from raytune_yesno.space import Point
+
+_PATIENCE = 20
 
 Status: TypeAlias = Literal["running", "done", "stopped", "diverged", "failed"]
 
@@ -118,6 +121,17 @@ def select_subset(losses: Sequence[float], num_best: int, num_latest: int) -> li
     order = sorted(range(len(losses)), key=losses.__getitem__)
     rest = sorted(order[num_best:])
     return sorted(order[:num_best] + rest[max(len(rest) - num_latest, 0) :])
+
+
+def has_stalled(losses: Sequence[float]) -> bool:
+    """Return whether the latest results hardly improved on the best of the earlier ones.
+
+    An improvement counts from a hundredth of the distance between the best and the median.
+    """
+    if len(losses) <= _PATIENCE:
+        return False
+    best = min(losses)
+    return min(losses[:-_PATIENCE]) - best <= 0.01 * (statistics.median(losses) - best)
 
 
 def losses_at(epochs: int, history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:

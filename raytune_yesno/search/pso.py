@@ -6,7 +6,12 @@ import numpy as np
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation, select_pending, select_results
+from raytune_yesno.search.observation import (
+    Observation,
+    has_stalled,
+    select_pending,
+    select_results,
+)
 from raytune_yesno.space import Point, Space
 
 # Clerc & Kennedy (2002), eq. 4 with phi = 2 * 2.05: the swarm contracts without a speed limit.
@@ -26,7 +31,8 @@ class PSO:
     of its last result; a failed trial does not move it. If its trial is still running, it moves in
     a random direction, so a swarm should have at least as many particles as trials run at a time.
     An integer or a choice is a cell of the cube. The particle's position within the cell is random,
-    because moves shorter than the cell would otherwise have no effect.
+    because moves shorter than the cell would otherwise have no effect. While results no longer
+    improve, a third of the particles moves at random: a swarm does not leave a valley by itself.
 
     Args:
         space: the search space.
@@ -49,7 +55,8 @@ class PSO:
         results, losses = select_results(history)
         scored = list(zip(losses, results, strict=True))
         own = [pair for pair in scored if self._is_own(pair[1], number)]
-        if not own:
+        explores = number % self.num_particles < self.num_particles / 3
+        if not own or (explores and has_stalled(losses)):
             return self.cube.draw(self.seed, number)
         generator = build_numpy_generator(self.seed, number)
         x_D = self._locate(own[-1][1])

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import History, Observation
-from raytune_yesno.space import Choice, Int, build_space
+from raytune_yesno.space import Choice, Int, Point, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -26,6 +26,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: the key of the result to optimise.
         mode: ``min`` or ``max``.
         history: trials of earlier runs.
+        points: known points, tried first; the algorithm chooses the values that they lack.
+        offset: the number of the trial that tries the first of them.
     """
 
     def __init__(
@@ -35,10 +37,16 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         metric: str,
         mode: str,
         history: Iterable[Observation] = (),
+        points: Sequence[Point] = (),
+        offset: int = 0,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self.algorithm = algorithm
         self.history = History(history)
+        self.points = points
+        self.offset = offset
+        self.num_requested = 0
+        """Trials from ``offset`` on whose points another source has added."""
         self.numbers: dict[str, int] = {}
         """The number of each running trial, by Ray's identifier."""
 
@@ -73,8 +81,20 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
 
     def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted."""
-        point = self.algorithm.suggest(number, history)
+        point = self.propose_point(number, history)
         return None if point is None else Observation(number, point)
+
+    def propose_point(self, number: int, history: Sequence[Observation]) -> Point | None:
+        """Return the point after the first ``number`` ones, or None if the search is exhausted."""
+        point = self.algorithm.suggest(self.count_proposals(number), history)
+        index = number - self.num_requested - self.offset
+        if point is not None and index < len(self.points):
+            point = point | self.points[index]
+        return point
+
+    def count_proposals(self, number: int) -> int:
+        """Return the number of a point that the algorithm is asked for."""
+        return number
 
     def select_seen(self, number: int) -> Sequence[Observation]:
         """Return the observations that the algorithm may use for the point of a trial."""

@@ -8,12 +8,14 @@ per point: the mean of its results. A search therefore needs to know nothing abo
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.observation import Observation
+from raytune_yesno.space import Point
+
+Suggest = Callable[[int, Sequence[Observation]], Point | None]
 
 CLEAR_GAP = 2.0
 """Standard errors by which the best point must lead, so that it is not repeated."""
@@ -43,25 +45,21 @@ class Repeats:
     most: int = 1
 
     def propose(
-        self,
-        algorithm: Algorithm,
-        number: int,
-        history: Sequence[Observation],
-        num_others: int = 0,
+        self, suggest: Suggest, number: int, history: Sequence[Observation]
     ) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted.
 
         Args:
-            algorithm: the search. It sees one observation per point, numbered from 0.
+            suggest: the search, see :meth:`Algorithm.suggest`. It is given one observation per
+                point, numbered from 0.
             number: the trial's number.
-            history: the observations of all trials, as for :meth:`Algorithm.suggest`.
-            num_others: points in the history that the search does not count among its own.
+            history: the observations of all trials, in the order of their numbers.
         """
         points = group_repeats(history)
         again = self._choose(points)
         if again is None:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
-            point = algorithm.suggest(len(pooled) - num_others, pooled)
+            point = suggest(len(pooled), pooled)
             if point is not None:
                 return Observation(number, point)
             open_points = (trials for trials in points if len(trials) < self.most)

@@ -27,8 +27,11 @@ class Manual:
         self, space: Space, *, seed: int, points: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         if not points:
-            raise InputError("manual search needs points; give at least one")
-        self.points = [_checked(space, number, point) for number, point in enumerate(points)]
+            raise InputError(
+                "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
+                "trial, or search_options: {points: [...]} in the study file"
+            )
+        self.points = read_points(space, points)
 
     @property
     def num_points(self) -> int:
@@ -38,6 +41,15 @@ class Manual:
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return the point of trial ``number``, or None after the last one."""
         return dict(self.points[number]) if number < self.num_points else None
+
+
+def read_points(space: Space, points: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """Return points of a file or a command line in the types of their domains.
+
+    Raises:
+        InputError: a point is invalid; the message names the point and the key.
+    """
+    return [_checked(space, number, point) for number, point in enumerate(points)]
 
 
 def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:

@@ -135,6 +135,7 @@ class Study(Settings):
     config: Mapped | None = None
     corpus: Texts | None = None
     versions: Texts | None = None
+    code: Text | None = None
     metrics: Annotated[
         list[DeclaredMetric] | None, Field(min_length=1, description="a list of metrics")
     ] = None
@@ -271,9 +272,12 @@ class Searched(Event):
 
 
 class Refitted(Event):
-    """``refitted``: the refit's checkpoint, and its figures on the test part."""
+    """``refitted``: the refit's checkpoint, and its figures on the test part.
 
-    checkpoint: Text
+    A task that is not refitted, such as a function, has no ``checkpoint``.
+    """
+
+    checkpoint: Text | None = None
     test: Point | None = None
     test_says: Text | None = None
 

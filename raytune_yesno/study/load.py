@@ -193,7 +193,7 @@ def _apply(trial: Trial, event: Event) -> None:
         case "epoch":
             # A retried trial repeats the epochs after its last checkpoint.
             while trial.epochs and trial.epochs[-1]["epoch"] >= event["epoch"]:
-                trial.epochs.pop()
+                trial.replaced.append(trial.epochs.pop())
             trial.epochs.append(event)
         case "saved":
             trial.checkpoint = (event["checkpoint"], event["epoch"])

@@ -106,6 +106,16 @@ class StudyStore:
         return {**self.__dict__, "listeners": [], "wait": None, "check": None}
 
 
+def _suggest_folder(folder: Path) -> str:
+    """Return the end of an error message: the studies inside a folder that is not one itself."""
+    inside = sorted(found.parent for found in folder.glob(f"*/{STORE}"))
+    if not inside:
+        return "give the folder that `tune` printed"
+    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
+    names = ", ".join(str(study) for study in inside[:5])
+    return f"give one of the studies inside: {names}{more}"
+
+
 def read_events(
     folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Event], list[str]]:
@@ -123,9 +133,7 @@ def read_events(
     """
     path = folder / STORE
     if not path.is_file():
-        raise InputError(
-            f"{folder}: no study here (no {STORE}); give the folder that `tune` printed"
-        )
+        raise InputError(f"{folder}: no study here (no {STORE}); {_suggest_folder(folder)}")
     events: list[Event] = []
     problems: list[str] = []
     for number, event in _parse_lines(path, progress):

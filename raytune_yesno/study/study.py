@@ -38,6 +38,7 @@ class Trial:
         repeat_of: the number of the first trial of the same point; None for that trial itself.
         seed: the seed of a repeat; None for the study's own.
         final: whether the repeat belongs to a final round.
+        replaced: epochs that a later attempt trained again; they count nowhere else.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
     """
@@ -54,6 +55,7 @@ class Trial:
     repeat_of: int | None = None
     seed: int | None = None
     final: bool = False
+    replaced: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
 
@@ -116,7 +118,7 @@ class Trial:
         return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study.
 

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import Config, find_task
+from raytune_yesno.config import Config, EngineConfig, find_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.space import Space
 
 Item = TypeVar("Item")
+DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class Step:
 
 
 class Data(Protocol):
-    """The data of a task. Ray's object store sends them to every node once."""
+    """The data of a task. Ray's object store sends them to every node once.
+
+    Data may also have an attribute ``recorded``, a mapping of texts that checkpoints and studies
+    record with the source and the fingerprint.
+    """
 
     @property
     def source(self) -> str:
@@ -61,12 +66,17 @@ class Task(Protocol):
     * ``space``, the default search space: a mapping, or a function of the config;
     * ``implementation``, ``module:Name`` of the class that trains, if it is another class. The
       config can then be read without importing torch;
+    * ``loop``, ``module:function`` that runs the task instead of the training loop, see
+      :func:`open_records`; ``config_base``, the config keys that this loop needs; and ``refits``,
+      whether the best config is trained again at the end of a study [true];
+    * ``declare(space, config, metrics)``, see :func:`~raytune_yesno.config.declare_task`;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
     * ``remarks(config, data)``, lines to print at the start, such as a warning about few data;
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, which returns one line about them for people;
-    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end.
+    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end;
+    * ``next_commands``, commands that ``tune`` suggests at its end, with ``{}`` for the checkpoint.
     """
 
     metrics: ClassVar[Sequence[Metric]]
@@ -151,8 +161,27 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
 
 def describe_data(data: Data | None) -> dict[str, str]:
-    """Return the recorded description of the data: ``source`` and ``fingerprint``, or nothing."""
-    return {"source": data.source, "fingerprint": data.fingerprint} if data else {}
+    """Return the recorded description of the data, empty without data.
+
+    It has ``source``, ``fingerprint`` and the texts of the data's attribute ``recorded``, if any,
+    such as the words that the classes of a model stand for.
+    """
+    if not data:
+        return {}
+    recorded = getattr(data, "recorded", {})
+    return {"source": data.source, "fingerprint": data.fingerprint, **recorded}
+
+
+def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Iterator[Any]:
+    """Run a task: yield one record an epoch.
+
+    The loop is :func:`raytune_yesno.training.loop.fit`, which trains a PyTorch model, or the one
+    that the task names. A loop takes the arguments of ``fit`` and yields its records; it is all
+    that the engine knows of a run.
+    """
+    loop = import_name(getattr(find_task(config.task), "loop", DEFAULT_LOOP))
+    records: Iterator[Any] = loop(config, data, **options)
+    return records
 
 
 def build_task(

@@ -26,6 +26,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
@@ -45,11 +46,13 @@ class Record:
             epoch on this rank). All values except ``seconds`` are equal on all ranks.
         diverged: whether a metric is not finite. Training ends with such a record.
         checkpoint: builds the checkpoint of this epoch. Call it before requesting the next record.
+        last: whether it is known that no record follows.
     """
 
     metrics: dict[str, Any]
     diverged: bool
     checkpoint: Callable[[], Checkpoint]
+    last: bool = False
 
     def save(self, folder: Path) -> None:
         """Write this epoch's checkpoint. Valid only until the next record is requested."""
@@ -108,7 +111,10 @@ def fit(
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
         with flush_subnormal():
             train_loss = train_epoch(config, task, replica, optimizer, epoch)
-            metrics = {"epoch": epoch, "train_loss": train_loss, **validate(task, model, device)}
+            found = read_metrics(validate(task, model, device), epoch)
+            metrics = {"epoch": epoch, "train_loss": train_loss, **found}
+        if not refit:
+            check_reported(config.objective, metrics, epoch)
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
         metrics["world_size"] = world_size
         metrics["seconds"] = time.perf_counter() - started
@@ -127,6 +133,7 @@ def fit(
                 optimizer=optimizer.state_dict(),
                 calibration=getattr(task, "calibration", None),
             ),
+            last=diverged or epoch == config.epochs,
         )
         if diverged:
             return

@@ -25,8 +25,8 @@ from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
-from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import REPLICA, Record, fit, process_rank
+from raytune_yesno.tasks.task import Data, open_records
+from raytune_yesno.training.loop import REPLICA, Record, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.resume import (
     BEST,
@@ -66,8 +66,8 @@ class Payload:
     storage: str
 
     def records(self, resume: Checkpoint | None, **options: Any) -> Iterator[Record]:
-        """Train up to ``epochs`` and yield the records. Pass ``options`` to :func:`loop.fit`."""
-        records = fit(self.config, self.data, resume=resume, refit=self.refit, **options)
+        """Train up to ``epochs`` and yield the records. Pass ``options`` to the loop."""
+        records = open_records(self.config, self.data, resume=resume, refit=self.refit, **options)
         for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record

@@ -51,7 +51,7 @@ def run_training(
     data: Data | None,
     out: Path,
     *,
-    place: str | None = None,
+    storage: str | None = None,
     resume: bool = False,
     refit: bool = False,
     epochs: int | None = None,
@@ -70,7 +70,7 @@ def run_training(
         config: hyperparameters and settings of the run.
         data: the task's data; None for a task without data.
         out: the run's folder. Only this process writes there.
-        place: folder or URI for the workers' checkpoints. Every node must reach it. Defaults to
+        storage: folder or URI for the workers' checkpoints. Every node must reach it. Defaults to
             ``out``.
         resume: whether to resume from the last checkpoint in ``out``.
         refit: whether to train on the training and validation parts together.
@@ -89,7 +89,7 @@ def run_training(
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = load_resumable(out, data, note) if resume else None
-    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, place or str(out))
+    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, storage or str(out))
     while True:
         try:
             return _train(payload, out, on_epoch, note)

@@ -13,6 +13,7 @@ It works around these properties of Ray 2.60:
 * Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
+* Tune restarts a trial after any error; an error of the user's own code would occur again.
 * A snapshot contains all trials and the search. Tune writes one every ten seconds and with every
   other checkpoint of a trial, so the cost of a study would grow with the square of its trials.
   Snapshots exist for resuming; a study resumes from its own record instead.
@@ -31,6 +32,7 @@ from raytune_yesno.cluster.ray_private import (
     TuneController,
     tune_module,
 )
+from raytune_yesno.user_code import TaskError
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -89,6 +91,13 @@ class Controller(TuneController):  # type: ignore[misc]
             self._resetting_trials.discard(trial)
             super()._trial_task_failure(trial, exception)
 
+    def _process_trial_failure(self, trial: RayTrial, exception: Exception) -> None:
+        error = find_task_error(exception)
+        if error:  # it would be raised again
+            trial.max_failures = 0
+            trial.task_error = error
+        super()._process_trial_failure(trial, exception)
+
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.
         if self._is_starting(trial) and self._expects_trials():
@@ -106,6 +115,12 @@ class Controller(TuneController):  # type: ignore[misc]
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write no snapshot; see the module's description."""
+
+
+def find_task_error(exception: Exception) -> TaskError | None:
+    """Return the error of the user's code that made a trial fail; None if a process was lost."""
+    cause = getattr(exception, "cause", None)
+    return cause if isinstance(cause, TaskError) else None
 
 
 class NoAnalysis:

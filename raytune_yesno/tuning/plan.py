@@ -1,16 +1,17 @@
 """The plan of a study: what to search, how, and when to stop."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from raytune_yesno.config import Config, build_config, upgrade_config
+from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.search.repeats import Repeats
-from raytune_yesno.space import Space, format_space, parse_space
+from raytune_yesno.search.uninformed import read_points
+from raytune_yesno.space import Point, Space, format_space, parse_space
 from raytune_yesno.study import Study
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
@@ -53,6 +54,8 @@ class Plan:
         space: the domains to search.
         search: a name in :data:`raytune_yesno.search.ALGORITHMS`.
         search_options: options of the search.
+        points: known points, tried first, and the search learns from them. A point may lack keys of
+            the space, whose values the search chooses.
         scheduler: a name in :data:`raytune_yesno.schedulers.build.SCHEDULERS`. Defaults to
             ``fifo`` for search ``manual``, which tries exactly its points, else to ``asha``.
         scheduler_options: options of the scheduler.
@@ -75,6 +78,7 @@ class Plan:
     space: Space
     search: str = "tpe"
     search_options: Mapping[str, Any] = field(default_factory=dict)
+    points: Sequence[Mapping[str, Any]] = ()
     scheduler: str = ""
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     trials: int | None = None
@@ -144,6 +148,7 @@ class Plan:
         ):
             for key in options.keys() & reserved:
                 raise InputError(f"{key!r} is not an option of a search or a scheduler")
+        self._check_points()
         self.build_scheduler()
         self._check_pair()
         self.build_algorithm()
@@ -153,6 +158,14 @@ class Plan:
                 f"--trials {self.num_trials}, give fewer levels or a smaller space, or choose "
                 "search random"
             )
+        self.check_space()
+
+    def check_space(self) -> None:
+        """Check that the values of every domain are valid for their config keys.
+
+        Raises:
+            InputError: a name is unknown, or a value is invalid alone or with others.
+        """
         for key in self.space:
             if self._is(key, "shared"):
                 raise InputError(
@@ -194,6 +207,27 @@ class Plan:
     def _is(self, key: str, trait: str) -> bool:
         """Return whether a config key has a trait, see ``raytune_yesno.config.setting``."""
         return any(field.metadata[trait] for field in fields(self.config) if field.name == key)
+
+    @property
+    def known_points(self) -> list[Point]:
+        """The points to try first, in the types of their domains.
+
+        Raises:
+            InputError: one lies outside the space; the message names the point and the key.
+        """
+        return read_points(self.space, self.points)
+
+    def _check_points(self) -> None:
+        num_points = len(self.known_points)
+        if num_points and self.search in ("manual", "grid"):
+            raise InputError(
+                f"points: search {self.search} tries exactly its own points; choose another search"
+            )
+        if self.trials is not None and self.trials < num_points:
+            raise InputError(
+                f"trials: only the first {self.trials} of the {num_points} known points would be "
+                "tried; omit --trials, or remove points"
+            )
 
     def _check_pair(self) -> None:
         for scheduler, searches, reason in INCOMPATIBLE:
@@ -270,8 +304,18 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
-        plan = cls.from_settings(config, parse_space(asked["space"]), asked)
+        space, recorded = parse_space(asked["space"]), asked["config"]
+        try:
+            declare_task(
+                str(recorded.get("task", Config.task)),
+                space=space,
+                config=recorded,
+                metrics=study.objective.metrics,
+            )
+        except InputError as error:
+            raise InputError(f"{study.path}: config: task: {error}") from None
+        config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
+        plan = cls.from_settings(config, space, asked)
         return replace(plan, warm_start=asked.get("warm_start"))
 
     @classmethod
@@ -294,7 +338,7 @@ class Plan:
         if setting.name == "trials":
             return self.num_trials
         value = getattr(self.stop if setting.stops else self, _attribute(setting))
-        return dict(value) if setting.kind is dict else value
+        return setting.kind(value) if setting.kind in (dict, list) else value
 
 
 def _attribute(setting: StudySetting) -> str:

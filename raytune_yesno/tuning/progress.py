@@ -22,6 +22,8 @@ class Progress:
         epochs: number of epochs trained.
         best: metrics of the best epoch so far; None before the first epoch.
         best_trial: number of the trial with that epoch.
+        running: the trials that are training now, by number, with the metrics of their last epoch;
+            None before the first one.
     """
 
     objective: Objective
@@ -35,22 +37,19 @@ class Progress:
     epochs: int = 0
     best: dict[str, Any] | None = None
     best_trial: int | None = None
-    _running: set[int] = field(default_factory=set)
-
-    @property
-    def running(self) -> int:
-        """The number of trials that are training now."""
-        return len(self._running)
+    running: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    _last: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def listen(self, event: Event) -> None:
         """Update the progress from an event of the study."""
         match event["event"]:
             case "started":
-                self._running.add(event["trial"])
+                self.running[event["trial"]] = self._last.get(event["trial"])
             case "epoch":
                 self.take(event["trial"], event)
             case "ended":
-                self._running.discard(event["trial"])
+                self.running.pop(event["trial"], None)
+                self._last.pop(event["trial"], None)
                 self.ended[event["status"]] += 1
             case _:
                 return
@@ -59,6 +58,9 @@ class Progress:
     def take(self, trial: int, metrics: dict[str, Any]) -> None:
         """Count an epoch and keep its metrics if it is the best so far."""
         self.epochs += 1
+        self._last[trial] = metrics
+        if trial in self.running:
+            self.running[trial] = metrics
         if not self.objective.reached(metrics):
             return
         score = self.objective.score
@@ -67,9 +69,9 @@ class Progress:
 
     def pause(self, trial: int) -> None:
         """Mark a trial as not running: it waits for other trials, or its process was lost."""
-        self._running.discard(trial)
+        self.running.pop(trial, None)
 
     def unpause(self, trial: int) -> None:
         """Mark a paused trial as running again."""
-        self._running.add(trial)
+        self.running[trial] = self._last.get(trial)
         self.on_change(self)

@@ -4,14 +4,18 @@ This module is separate from the trial because these actors do not need Ray Tune
 """
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import ray
 import torch
 import torch.distributed as dist
+from ray import cloudpickle
+from ray.exceptions import RayError
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
@@ -19,9 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cluster.network import choose_interface
-from raytune_yesno.config import Config, build_config
-from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import REPLICA, Record, find_device, fit
+from raytune_yesno.config import TASKS, Config, build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.task import Data, open_records
+from raytune_yesno.training.loop import REPLICA, Record, find_device
+from raytune_yesno.user_code import TaskError, describe_error, is_own, report_errors
 
 Step = TypeVar("Step")
 TrialSpec = dict[str, Any]
@@ -38,23 +44,64 @@ class Payload:
     """The settings and data shared by all trials of a study.
 
     Attributes:
-        config: the settings that a trial's point overrides.
+        sealed: the settings that a trial's point overrides, with the user's code, see :func:`seal`.
         data: reference to the task's data. The object store keeps one copy per node.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
             Pausing a trial also saves it.
     """
 
-    config: Config
+    sealed: bytes
     data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings. The first access imports the user's code.
+
+        Raises:
+            TaskError: it cannot be imported here.
+        """
+        try:
+            config: Config = cloudpickle.loads(self.sealed)
+        except (Exception, SystemExit) as error:
+            line = str(error) if isinstance(error, InputError) else describe_error(error)[0]
+            raise TaskError(f"{line}, on node {socket.gethostname()}", "", True) from error
+        return config
 
     def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
         """Return the records of the trial described by ``spec``."""
         config = build_config(self.config.as_dict(), spec["point"])
         device = find_device(config)
-        return fit(
-            config, ray.get(self.data), prepare=replicate(device), device=device, resume=resume
-        )
+        data, prepare = ray.get(self.data), replicate(device)
+        return open_records(config, data, prepare=prepare, device=device, resume=resume)
+
+
+def seal(config: Config) -> bytes:
+    """Return a config with the user's code, for the workers of this driver.
+
+    A function given in Python is sent by its content, unless it is installed: other nodes need not
+    have the module in which it was written.
+    """
+    value = getattr(TASKS.pack(config.task), "value", None)
+    modules = {
+        module
+        for part in (value if isinstance(value, tuple) else (value,))
+        if (module := sys.modules.get(getattr(part, "__module__", None) or ""))
+        and module.__name__ != "__main__"
+        and is_own(getattr(module, "__file__", None) or "<none>")
+    }
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(config))
+    except Exception as error:
+        raise InputError(
+            f"{config.task}: it cannot be sent to the workers: {describe_error(error)[0]}; create "
+            "what cannot be pickled inside the function"
+        ) from error
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 class RankGroup:
@@ -69,8 +116,9 @@ class RankGroup:
         self._actors = [
             ray.remote(RankActor)
             .options(
-                num_cpus=1,
+                num_cpus=config.cpus_per_worker,
                 num_gpus=config.gpus_per_worker if config.use_gpu else 0,
+                memory=config.memory_per_worker * 1e9 or None,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     placement_group=group, placement_group_bundle_index=rank
                 ),
@@ -173,10 +221,16 @@ class RankActor:
 
     def advance(self) -> None:
         """Train one epoch."""
-        next(self.records)
+        with report_errors(is_lost):
+            next(self.records)
 
 
-def _is_lost_connection(error: Exception) -> bool:
+def is_lost(error: BaseException) -> bool:
+    """Return whether an error says that another process was lost, and nothing about the task."""
+    return isinstance(error, RayError) or _is_lost_connection(error)
+
+
+def _is_lost_connection(error: BaseException) -> bool:
     """Return whether a collective failed, which means that another rank has failed."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 

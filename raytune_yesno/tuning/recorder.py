@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from ray.tune.experiment import Trial as RayTrial
 from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.text import last_line
+from raytune_yesno.text import format_value, last_line
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
+from raytune_yesno.user_code import TaskError
 
 _RETRY_S, _REPEAT_NOTE_S = 0.5, 60.0  # intervals while the storage is not writable
 
@@ -43,6 +44,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.folders: dict[int, set[str]] = defaultdict(set)
         self.waiting: set[int] = set()
         self.stopped_by: int | None = None
+        self.fatal: str | None = None
+        self.shown: set[str] = set()
         self.callback = _Callback(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,7 +72,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Return whether Tune should stop all trials."""
-        return self.stopped_by is not None or self.monitor.reason is not None
+        reasons = (self.stopped_by, self.fatal, self.monitor.reason)
+        return any(reason is not None for reason in reasons)
 
     def started(self, number: int) -> None:
         """Record that a trial has started, unless it continues after a pause."""
@@ -95,7 +99,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         if damage := result.get("damage"):
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
-        self.store.append("epoch", trial=number, attempt=self.attempts[number], **result["record"])
+        if record := result.get("record"):
+            self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 
     def saved(self, number: int, uri: str, epoch: int) -> None:
         """Record a checkpoint, given as a folder or URI."""
@@ -111,8 +116,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             error: why the trial failed; None if it did not.
         """
         self.waiting.discard(number)
-        complete = result.get("diverged") or result.get("epoch") == self.progress.epochs_per_trial
-        if self.stopped_by and not complete and not error:
+        complete = result.get("diverged") or result.get("complete")
+        if self.fatal or (self.stopped_by and not complete and not error):
             return  # interrupted; the trial continues when the study is resumed
         if error:
             status = "failed"
@@ -126,6 +131,21 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         # only folders that Tune reported in this session; a path read from a record may be hostile.
         for folder in self.folders.pop(number, ()):
             delete_tree(folder)
+
+    def raised(self, number: int, point: Mapping[str, Any], error: TaskError) -> None:
+        """Show an error of the user's code, unless another trial has raised it.
+
+        An error that ends the study is kept in ``fatal``.
+        """
+        if error.ends_study:
+            self.fatal = self.fatal or f"trial {number}: {error.line}"
+            return
+        if error.lines not in self.shown or not error.lines:
+            values = ", ".join(f"{key}={format_value(value)}" for key, value in point.items())
+            self.note(f"trial {number} failed ({values}): {error.line}")
+            for line in error.lines.splitlines():
+                self.note(line)
+        self.shown.add(error.lines)
 
     def cut_off(self, numbers: Iterable[int]) -> None:
         """Record the end of trials that were interrupted by a stop condition."""
@@ -176,7 +196,11 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
-        self.recorder.ended(trial.config["number"], trial.last_result, error=find_cause(trial))
+        number, error = trial.config["number"], getattr(trial, "task_error", None)
+        if error:
+            self.recorder.raised(number, trial.config["point"], error)
+        cause = error.line if error else find_cause(trial)
+        self.recorder.ended(number, trial.last_result, error=cause)
         forget_metrics(trial)
 
 

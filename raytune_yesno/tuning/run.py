@@ -15,7 +15,7 @@ from ray import tune
 
 from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.files.writable import wait_until_writable
@@ -32,7 +32,7 @@ from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.ranks import Payload
+from raytune_yesno.tuning.ranks import Payload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import (
@@ -56,7 +56,7 @@ def run_search(
     data: Data | None,
     out: Path,
     *,
-    place: str | None = None,
+    storage: str | None = None,
     source: str = "",
     resume: bool = False,
     add_trials: int = 0,
@@ -76,7 +76,7 @@ def run_search(
         plan: what to search, how, and when to stop.
         data: the task's data; None for a task without data.
         out: the study's folder. Only this process writes there.
-        place: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
+        storage: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
         source: the name by which the user gave the data. It is recorded; resuming uses it.
         resume: whether to resume the study in ``out``.
         add_trials: the number of trials to add to a resumed study.
@@ -105,7 +105,8 @@ def run_search(
     slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
     if plan.ordered:
         slots = min(slots, plan.window)
-    store = StudyStore(out, listen, place, check=check)
+    store = StudyStore(out, listen, storage, check=check)
+    code = TASKS.pack(plan.config.task)
     earlier = before.trial_list if before else []
     if before is None:
         store.append(
@@ -115,9 +116,15 @@ def run_search(
             data=source,
             corpus=describe_data(data),
             versions=library_versions(),
+            **({"code": code.digest} if code else {}),
             **plan.as_dict(),
         )
     else:
+        if code and before and before.asked.get("code") != code.digest:
+            note(
+                f"{plan.config.task}: the code has changed since the study began; trials from now "
+                "on run the new code, and are compared with the earlier ones"
+            )
         final_round = {"final_round": dict(plan.final_round)} if plan.final_round else {}
         store.append(
             "resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **final_round
@@ -150,7 +157,7 @@ def run_search(
     )
     enqueued = list_pending(before) if before else []
     searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
-    payload = Payload(plan.config, ray.put(data), checkpoint_every_s)
+    payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s)
     # A search that a stop condition ended continues only if trials were added.
     over = before is not None and (before.searched or before.finalists is not None)
     if before and before.is_stop_requested:  # and its command was killed before it stopped
@@ -280,16 +287,19 @@ def tune_trials(
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error
-    if recorder.stopped_by:
+    if recorder.stopped_by or recorder.fatal:
         recorder.store.append("paused")
+    if recorder.stopped_by:
         raise Interrupted(recorder.stopped_by)
+    if recorder.fatal:
+        raise WorkError(f"{recorder.fatal}; every trial would fail in this way")
 
 
 def run_refit(
     study: Study,
     data: Data | None,
     *,
-    place: str | None = None,
+    storage: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
     check: Callable[[], None] | None = None,
@@ -304,7 +314,7 @@ def run_refit(
     Args:
         study: the study with the finished search.
         data: the task's data; None for a task without data.
-        place: folder or URI of the study and for the workers' checkpoints. Every node must reach
+        storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
             it. Defaults to the study's folder.
         on_epoch: called with the metrics at the end of every epoch.
         note: called with a line on each unusable checkpoint and each repeated refit.
@@ -312,7 +322,8 @@ def run_refit(
 
     Returns:
         ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
-        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them).
+        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them). A task
+        that is not refitted, such as a function, has no ``checkpoint``.
 
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
@@ -325,11 +336,23 @@ def run_refit(
         raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
     config = best_config(study, best)
     epochs = study.candidates[0].epochs
+    task = find_task(config.task)
+
+    def record(refit: dict[str, Any]) -> dict[str, Any]:
+        def wait(error: OSError) -> None:
+            if not wait_until_writable(study.path, 1 << 16, note):
+                raise error
+
+        StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
+        return refit
+
+    if not getattr(task, "refits", True):
+        return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
     folder = study.path / REFIT
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
-    storage = f"{place or study.path}/{REFIT}"
+    checkpoints = f"{storage or study.path}/{REFIT}"
     configs = [
         build_config(config.as_dict(), {"seed": config.seed + number})
         for number in range(MAX_REFITS)
@@ -343,7 +366,7 @@ def run_refit(
             config,
             data,
             folder,
-            place=storage,
+            storage=checkpoints,
             resume=resume,
             refit=True,
             epochs=epochs,
@@ -360,21 +383,14 @@ def run_refit(
             f"{folder}: the config of trial {best.number} diverged in the refit: its "
             f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
             "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-            f"{quote(place or str(study.path))}"
+            f"{quote(storage or str(study.path))}"
         )
-    refit = {"checkpoint": f"{storage}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
     refit["seed"] = config.seed
-    task = find_task(config.task)
     if hasattr(task, "test"):
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
-
-    def wait(error: OSError) -> None:
-        if not wait_until_writable(study.path, 1 << 16, note):
-            raise error
-
-    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
-    return refit
+    return record(refit)
 
 
 def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> str:

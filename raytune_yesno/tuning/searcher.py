@@ -34,10 +34,17 @@ class StudySearcher(AlgorithmSearcher):
         num_left: int | None = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
-        self.offset = len(earlier)  # the algorithm numbers the trials of other studies first
+        offset = len(earlier)  # the algorithm numbers the trials of other studies first
         for trial in (*finished, *unfinished):
-            earlier.append(shift(observe(trial), self.offset))
-        super().__init__(plan.build_algorithm(), metric=COST, mode="min", history=earlier)
+            earlier.append(shift(observe(trial), offset))
+        super().__init__(
+            plan.build_algorithm(),
+            metric=COST,
+            mode="min",
+            history=earlier,
+            points=plan.known_points,
+            offset=offset,
+        )
         self.racing, self.seed = plan.racing, plan.config.seed
         self.store = store
         self.unfinished = list(unfinished)
@@ -108,9 +115,11 @@ class StudySearcher(AlgorithmSearcher):
 
     def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
         """Return a repeat of a point or a new point, see :class:`Repeats`."""
-        # A search that counts its points does not count those of requests.
-        num_others = self.num_requested if self.is_model_free else 0
-        return self.racing.propose(self.algorithm, number, history, num_others)
+        return self.racing.propose(self.propose_point, number, history)
+
+    def count_proposals(self, number: int) -> int:
+        """Return a point's number among the algorithm's own, for one that counts its points."""
+        return number - self.num_requested if self.is_model_free else number
 
     def finish(self) -> str | None:
         """Return FINISHED once all trials have ended, else None: a request may add a trial.

@@ -7,6 +7,7 @@ other ranks and the process group. If a rank is lost, the trial fails, and Tune 
 last checkpoint with a new actor and a new group.
 """
 
+import contextlib
 import math
 import os
 import random
@@ -19,13 +20,15 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from raytune_yesno.metrics import COST
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import find_latest
-from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec
+from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec, is_lost
+from raytune_yesno.user_code import TaskError, report_errors
 
 _RETRY_S = 1.0
 
@@ -36,7 +39,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: TrialSpec, payload: Payload) -> None:
         """Start the processes of the other ranks and begin the first trial."""
         self.payload = payload
-        self.ranks = RankGroup(payload)
+        self.ranks: RankGroup | None = None
+        with contextlib.suppress(TaskError):  # the first step raises it again
+            self.ranks = RankGroup(payload)
         self.fence()
         self.begin(config)
 
@@ -59,30 +64,36 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """Prepare for a trial, from its start or from a checkpoint."""
         self.spec = spec
         self.records: Iterator[Record] | None = None
-        # A resumed study gives one, Tune another when it restarts the trial: use the latest.
-        self.resume, self.damage = find_latest(filter(None, (spec["checkpoint"], folder)))
+        self.resume, self.damage = None, None
+        with contextlib.suppress(TaskError):
+            _ = self.payload.config  # reading a checkpoint needs the task
+            # A resumed study gives one, Tune another when it restarts the trial: use the latest.
+            self.resume, self.damage = find_latest(filter(None, (spec["checkpoint"], folder)))
+        self.metrics = self.resume.metrics if self.resume else {}
         self.saved_at = time.monotonic()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch on all ranks."""
         began = read_clock()
-        if self.records is None:
-            self.ranks.begin(self.spec, self.resume)
-            self.records = self.payload.records(self.spec, self.resume)
-        records = self.records
-        self.record = self.ranks.step(lambda: next(records))
-        metrics, config = self.record.metrics, self.payload.config
+        with report_errors(is_lost):
+            try:
+                record = self.advance()
+            except RayTaskError as error:  # of another rank
+                raise error.cause if isinstance(error.cause, TaskError) else error from None
         damage, self.damage = self.damage, None
-        is_over = self.record.diverged or metrics["epoch"] >= config.epochs
+        told = {"damage": damage} if damage else {}
+        if record is None:  # the run has ended before its last epoch
+            return {**self.report(self.metrics), **told, "complete": True, "done": True}
+        self.record, self.metrics = record, record.metrics
         saved_s = time.monotonic() - self.saved_at
-        cost = config.objective.cost(metrics)
+        config, metrics = self.payload.config, record.metrics
         return {
-            "epoch": metrics["epoch"],
-            COST: cost if math.isfinite(cost) else math.nan,  # Ray's quantiles ignore NaN
-            "diverged": self.record.diverged,
+            **self.report(metrics),
+            **told,
+            "diverged": record.diverged,
             "record": {
                 **{key: value for key, value in metrics.items() if key != "world_size"},
-                "diverged": self.record.diverged,
+                "diverged": record.diverged,
                 "host": socket.gethostname(),
                 "node": ray.get_runtime_context().get_node_id(),
                 "device": str(find_device(config)),
@@ -90,11 +101,27 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 "began": began,
                 "ended": read_clock(),
             },
-            **({"damage": damage} if damage else {}),
-            "done": is_over,
+            "complete": record.last and not record.diverged,
+            "done": record.last,
             # A finished trial is never resumed, so its last epoch needs no checkpoint.
-            SHOULD_CHECKPOINT: not is_over and saved_s > self.payload.checkpoint_every_s,
+            SHOULD_CHECKPOINT: not record.last and saved_s > self.payload.checkpoint_every_s,
         }
+
+    def advance(self) -> Record | None:
+        """Train one epoch on all ranks and return its record; None if the run has ended."""
+        if self.ranks is None:
+            self.ranks = RankGroup(self.payload)
+        if self.records is None:
+            self.ranks.begin(self.spec, self.resume)
+            self.records = self.payload.records(self.spec, self.resume)
+        records = self.records
+        return self.ranks.step(lambda: next(records, None))
+
+    def report(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return what searches and schedulers see of an epoch."""
+        cost = self.payload.config.objective.cost(metrics)
+        # Ray's quantiles ignore NaN.
+        return {"epoch": metrics["epoch"], COST: cost if math.isfinite(cost) else math.nan}
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save the trial when Tune requests it."""
@@ -130,4 +157,5 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         """End the processes of the other ranks."""
-        self.ranks.end()
+        if self.ranks:
+            self.ranks.end()

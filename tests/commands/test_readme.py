@@ -1,6 +1,7 @@
-"""What the README says, run, parsed or looked up."""
+"""What the README and the guides say, run, parsed or looked up."""
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ import pytest
 import torch
 import yaml
 from helpers.builders import RecipeNet
-from helpers.readme import ROOT, TEXT, Block, read_blocks, read_prose, read_tables
+from helpers.readme import DOCUMENTS, ROOT, TEXT, Block, read_blocks, read_prose, read_tables
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
@@ -23,10 +24,12 @@ from raytune_yesno.schedulers.build import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation
 from raytune_yesno.space import check_point, parse_space
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.task import find_space
+from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
 
-TUTORIAL = "The tutorial, step by step"
+TUTORIAL, PYTHON = "docs/tutorial.md", "docs/python.md"
 BLOCKS = read_blocks()
 KEYS = set(build_config({}).as_dict())
 CONFIGS = [build_config({"model": model}) for model in ("tdnn", "cnn", "mlp")]
@@ -81,6 +84,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     write_yaml_files()
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
 
 
@@ -170,7 +174,7 @@ class TestTheTutorial:
     ) -> None:
         names: dict[str, Any] = {}
         printed = {}
-        for block in (block for block in BLOCKS if block.chapter == TUTORIAL):
+        for block in (block for block in BLOCKS if block.document == TUTORIAL):
             if block.language == "python":
                 run_python(block.text.replace('"synthetic"', f'"{corpus}"'), names)
             elif block.language == "sh":
@@ -240,19 +244,47 @@ class TestTheTutorial:
             assert getattr(build_config({"model": "cnn"}), key) == 0
 
 
-def test_the_other_python_blocks_run(here: Path) -> None:
-    store = StudyStore(here / "studies/first")
+@pytest.mark.ray
+def test_the_guide_to_python_runs(
+    here: Path, ray_cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(here / "runs/first")
+    write_study(here / "studies/first")
+    monkeypatch.setattr("raytune_yesno.cluster.session.ray_session", contextlib.nullcontext)
+    names: dict[str, Any] = {}
+    for block in BLOCKS:
+        if block.document == PYTHON and block.language == "python":
+            run_python(block.text, names)
+            if block.section == "A study":
+                assert len(names["study"].trial_list) == 4
+                assert (Path(names["refit"]["checkpoint"]) / "checkpoint.json").is_file()
+            elif block.section == "Reading a study":
+                assert names["study"].best.point == {"learning_rate": 0.01}
+    assert len(names["tuner"].fit()) == 4
+
+
+def write_run(out: Path) -> None:
+    config = build_config({"channels": (4, 8), "hidden_units": 8, "epochs": 1})
+    next(fit(config, synthesize(10, seed=0))).save(out / "best")
+
+
+def write_study(out: Path) -> None:
+    store = StudyStore(out)
     store.append("study", slots=1, config={}, space={})
     store.append("asked", trial=0, point={"learning_rate": 0.01})
     store.append("started", trial=0, attempt=1)
     measured = {"host": "here", "node": "a", "pid": 1, "began": 0.0, "ended": 1.0, "seconds": 1.0}
     store.append("epoch", trial=0, attempt=1, epoch=1, train_loss=1.0, valid_loss=1.0, **measured)
     store.append("ended", trial=0, status="done")
-    for block in BLOCKS:
-        if block.language == "python" and block.chapter != TUTORIAL:
-            names: dict[str, Any] = {}
-            run_python(block.text, names)
-            assert names["study"].best.point == {"learning_rate": 0.01}
+
+
+def test_the_first_screen_is_short_and_shows_the_report() -> None:
+    lines = DOCUMENTS["README.md"].splitlines()
+    assert len(lines) <= 250
+    picture = ROOT / "docs/images/study.png"
+    assert f"({picture.relative_to(ROOT)})" in "\n".join(lines[:10])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size < 300_000
 
 
 def test_the_table_of_commands_is_the_parsers() -> None:
@@ -260,7 +292,7 @@ def test_the_table_of_commands_is_the_parsers() -> None:
     commands = subparsers(cli.build_parser())
     for cell, _ in read_tables("The main job")[0]:
         first, *rest = cell.strip("`").replace("\\|", "|").split()
-        actions = rest[0].split("|") if subparsers(commands[first]) else [""]
+        actions = rest[-1].split("|") if subparsers(commands[first]) else [""]
         documented |= {(first, action) for action in actions}
     assert documented == {
         (name, action) for name, parser in commands.items() for action in subparsers(parser) or [""]
@@ -281,11 +313,13 @@ def test_every_config_key_in_the_prose_is_one() -> None:
 
 
 def test_every_file_named_is_there() -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", TEXT)
+    for document, text in DOCUMENTS.items():
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            assert "://" in link or (ROOT / document).parent.joinpath(link).exists(), link
     folders = "scripts|cluster|docs|raytune_yesno|tests"
     paths = re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*\w", TEXT)
     assert paths
-    for path in [*(link for link in links if "://" not in link), *paths]:
+    for path in paths:
         assert (ROOT / path).exists(), path
 
 

@@ -43,6 +43,8 @@ BOUNDS = [
     ("augment_time_mask", 0, 12, 1),
     ("augment_freq_mask", 0, 14, 1),
     ("num_workers", 0, 4096, 1),
+    ("cpus_per_worker", 0.01, 4096.0, 1e-4),
+    ("memory_per_worker", 0.0, 1e6, 1e-3),
     ("gpus_per_worker", 0.01, 64, 1e-9),
     ("seed", 0, 2**31 - 1, 1),
 ]

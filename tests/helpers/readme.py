@@ -1,4 +1,4 @@
-"""The README, as tests read it: fenced blocks by section, and the commands in them."""
+"""The README and the guides, as tests read them: fenced blocks by section, and their commands."""
 
 import re
 import shlex
@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = ("tutorial", "corpora", "settings", "clusters", "reports", "reliability", "security")
+DOCUMENTS = {
+    path: (ROOT / path).read_text(encoding="utf-8")
+    for path in ("README.md", *(f"docs/{name}.md" for name in (*GUIDES, "python")))
+}
+TEXT = "\n".join(DOCUMENTS.values())
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `section` is the heading over it, `chapter` that of the second level."""
+    """A fenced block of a document; `section` is the heading over it."""
 
-    chapter: str
+    document: str
     section: str
     language: str
     text: str
@@ -34,19 +39,19 @@ class Block:
 def read_blocks() -> list[Block]:
     """Return all fenced blocks, in order."""
     blocks: list[Block] = []
-    chapter = section = ""
-    fence = re.compile(r"^```(\w*)\n(.*?)^```$|^(#{2,3}) (.*?)$", re.M | re.S)
-    for match in fence.finditer(TEXT):
-        if match[3]:
-            section = match[4]
-            chapter = section if match[3] == "##" else chapter
-        else:
-            blocks.append(Block(chapter, section, match[1], match[2]))
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$|^#{1,3} (.*?)$", re.M | re.S)
+    for document, text in DOCUMENTS.items():
+        section = ""
+        for match in fence.finditer(text):
+            if match[3]:
+                section = match[3]
+            else:
+                blocks.append(Block(document, section, match[1], match[2]))
     return blocks
 
 
 def read_prose() -> str:
-    """Return the README without its fenced blocks."""
+    """Return all documents without their fenced blocks."""
     return re.sub(r"^```.*?^```$", "", TEXT, flags=re.M | re.S)
 
 

@@ -161,3 +161,27 @@ def test_metric_and_mode_of_the_tune_config_take_precedence():
 def test_an_invalid_mode_is_refused():
     with pytest.raises(InputError, match=r"mode.*least"):
         build_searcher("random", SPACE, mode="least")
+
+
+class TestKnownPoints:
+    POINTS = ({"x": 0.25}, {"x": "0.5", "k": 2.0, "c": "a"})
+
+    @pytest.mark.parametrize("name", ["random", "tpe", "auto", "pso"])
+    def test_are_tried_first_and_learned_from(self, name):
+        searcher = build_searcher(name, SPACE, seed=3, known_points=self.POINTS)
+        points = [searcher.suggest(str(number)) for number in range(3)]
+        assert points[0]["x"] == 0.25
+        assert points[1] == {"x": 0.5, "k": 2, "c": "a", "fixed": 7}
+        assert list(points[0]) == list(points[1]) == list(SPACE)
+        algorithm = build_algorithm(name, SPACE, seed=3)
+        assert points[2] == algorithm.suggest(2, list(searcher.history)[:2])
+        assert [seen.point for seen in searcher.history] == points
+
+    def test_follow_the_trials_of_earlier_runs(self):
+        earlier = [Observation(0, {"x": 0.1, "k": 1, "c": "a", "fixed": 7}, 0.5, 1, "done")]
+        searcher = build_searcher("random", SPACE, history=earlier, known_points=self.POINTS)
+        assert [searcher.suggest(trial)["x"] for trial in "ab"] == [0.25, 0.5]
+
+    def test_are_checked(self):
+        with pytest.raises(InputError, match="point 1: k"):
+            build_searcher("random", SPACE, known_points=[{}, {"k": 9}])

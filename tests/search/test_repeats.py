@@ -25,7 +25,7 @@ def seen(number: int, loss: float | None, of: int | None = None, **more: object)
 
 
 def next_repeat(history: Sequence[Observation], most: int = 5, least: int = 1) -> int | None:
-    proposed = Repeats(least, most).propose(build_algorithm("random", SPACE), 99, history)
+    proposed = Repeats(least, most).propose(build_algorithm("random", SPACE).suggest, 99, history)
     assert proposed is not None
     assert proposed.number == 99
     return proposed.repeat_of
@@ -71,7 +71,7 @@ class TestRule:
         algorithm = build_algorithm("grid", {"act": Choice("relu", "tanh")})
         history: list[Observation] = []
         for number in range(10):
-            proposed = Repeats(1, 3).propose(algorithm, number, history)
+            proposed = Repeats(1, 3).propose(algorithm.suggest, number, history)
             if proposed is None:
                 break
             loss = 0.1 * len(history)
@@ -110,8 +110,10 @@ def test_proposals_depend_only_on_the_records(data: st.DataObject) -> None:
     algorithm = build_algorithm(name, SPACE, seed=1)
     history: list[Observation] = []
     for number in range(12):
-        proposed = repeats.propose(algorithm, number, history)
-        again = repeats.propose(build_algorithm(name, SPACE, seed=1), number, tuple(history))
+        proposed = repeats.propose(algorithm.suggest, number, history)
+        again = repeats.propose(
+            build_algorithm(name, SPACE, seed=1).suggest, number, tuple(history)
+        )
         assert proposed == again
         assert proposed is not None
         status = data.draw(st.sampled_from(["done", "stopped", "diverged", "failed", "running"]))

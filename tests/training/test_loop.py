@@ -93,6 +93,7 @@ class TestRecords:
         assert checkpoint.corpus == {
             "source": small_corpus.source,
             "fingerprint": small_corpus.fingerprint,
+            "vocabulary": "no yes",
         }
         assert (checkpoint.epoch, checkpoint.metrics) == (1, checkpoint.history[0])
         assert train(build_config({"task": "sine", "epochs": 1})).corpus == {}

@@ -264,13 +264,31 @@ class TestTheCommandLine:
         assert (plan.search, plan.num_trials) == ("manual", 2)
         assert [algorithm.suggest(number, []) for number in range(3)] == [*points, None]
 
+    def test_another_search_tries_known_points_first(self, tmp_path: Path) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("search: tpe\npoints: [{dropout: 0.25}]\n")
+        plan = self.plan("--config", str(file), "--point", "learning_rate=1e-3")
+        plan.check()
+        assert (plan.search, plan.num_trials) == ("tpe", 32)
+        assert plan.known_points == [{"dropout": 0.25}, {"learning_rate": 0.001}]
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
             (("--point", "learning_rate=9"), "point 0: learning_rate: 9.0 lies outside"),
             (("--point", "lerning_rate=9"), "--point: unknown key .* did you mean 'learning_rate'"),
             (("--point", "epochs=3"), "point 0: 'epochs' is not in the search space"),
-            (("--point", "dropout=0", "--search", "tpe"), "--point: .*manual"),
+            (("--point", "dropout=0", "--search", "grid"), "points: .*grid"),
+            (("--point", "dropout=0.9", "--search", "tpe"), "point 0: dropout: 0.9 lies outside"),
+            (
+                (
+                    "--point",
+                    "dropout=0",
+                )
+                * 2
+                + ("--search", "tpe", "--trials", "1"),
+                "trials: .* 2 ",
+            ),
         ],
     )
     def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:

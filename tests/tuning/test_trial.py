@@ -13,7 +13,7 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.ranks import Payload, TrialSpec
+from raytune_yesno.tuning.ranks import Payload, TrialSpec, seal
 from raytune_yesno.tuning.trial import Trial
 
 pytestmark = pytest.mark.ray
@@ -29,7 +29,7 @@ SLOW: TrialSpec = {
 
 @pytest.fixture
 def build_trial(ray_cluster: str, small_corpus: Corpus) -> Any:
-    payload = Payload(CONFIG, ray.put(small_corpus))
+    payload = Payload(seal(CONFIG), ray.put(small_corpus))
     return tune.with_parameters(Trial, payload=payload)
 
 

@@ -44,6 +44,11 @@ function show(value) {
 function showPower(value) {
   return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
 }
+function isPercent(name) { return S.percent.includes(name); }
+function showMetric(name, value) {
+  if (!isPercent(name) || typeof value !== "number") return show(value);
+  return Number((100 * value).toFixed(1)) + "%";
+}
 function showTick(value) { // short, because ticks have little room
   return Math.abs(value) >= 1e5 ? showPower(value) : show(value);
 }
@@ -128,6 +133,9 @@ function logTicks(low, high) {
   return ticks.length > 1 ? ticks : [low, high];
 }
 function metricScale(values, from, to) {
+  return Object.assign(rawMetricScale(values, from, to), { percent: isPercent(S.metric) });
+}
+function rawMetricScale(values, from, to) {
   const known = Float64Array.from(values.filter((value) => value !== null)).sort(), last = known.length - 1;
   let [low, high] = last < 0 ? [0, 1] : [known[0], known[last]];
   // A few huge values would squeeze all others into one line, so they are drawn at the edge.
@@ -207,8 +215,8 @@ function lightUp(trial, x, y) {
   }
   if (trial === null) return showTip(null);
   const rows = [
-    ["status", DATA.statuses[S.status[trial]]], [S.metric, show(S.value[trial])],
-    ...S.others.filter((m) => m.values[trial] !== null).map((m) => [m.name, show(m.values[trial])]),
+    ["status", DATA.statuses[S.status[trial]]], [S.metric, showMetric(S.metric, S.value[trial])],
+    ...S.others.filter((m) => m.values[trial] !== null).map((m) => [m.name, showMetric(m.name, m.values[trial])]),
     ["epochs", S.best_epoch[trial] === null ? S.epochs[trial] : "best " + S.best_epoch[trial] + " of " + S.epochs[trial]],
     ...S.axes.map((axis, k) => [axis.name, show(valueOf(trial, k))]),
     ...(S.ranOn.has(trial) ? [["slot", S.ranOn.get(trial)]] : []),
@@ -233,6 +241,7 @@ function showTip(lines, x, y) {
   tip.style.top = Math.max(4, Math.min(y + 12, innerHeight - height - 4)) + "px";
 }
 
+const fits = (ctx, xs) => xs.names.every((name) => ctx.measureText(name).width + 6 < Math.abs(xs.step));
 function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   ctx.strokeStyle = COLOUR.grid;
   ctx.fillStyle = COLOUR.soft;
@@ -243,12 +252,22 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   for (const tick of yTicks) {
     const y = ys(tick);
     ctx.beginPath(); ctx.moveTo(box.left, y); ctx.lineTo(box.right, y); ctx.stroke();
-    ctx.fillText(ys.names ? ys.names[tick] : small && tick >= 1e4 ? showPower(tick) : showTick(tick), box.left - 6, y);
+    ctx.fillText(ys.names ? ys.names[tick] : ys.percent ? show(Number((100 * tick).toPrecision(6))) + "%" : small && tick >= 1e4 ? showPower(tick) : showTick(tick), box.left - 6, y);
   }
   ctx.textAlign = "center";
   ctx.textBaseline = "top";
   let labelEnd = -Infinity;
+  const slanted = xs.names && !fits(ctx, xs);
   for (const tick of xs.ticks) {
+    if (slanted) { // every choice has its label
+      ctx.save();
+      ctx.translate(xs(tick) + 4, box.bottom + 6);
+      ctx.rotate(-0.9);
+      ctx.textAlign = "right";
+      ctx.fillText(xs.names[tick], 0, 0);
+      ctx.restore();
+      continue;
+    }
     const name = xs.names ? xs.names[tick] : showTick(tick), half = ctx.measureText(name).width / 2;
     if (xs(tick) - half < labelEnd + 6) continue;
     const x = Math.min(xs(tick), box.right - half + 8);
@@ -260,7 +279,7 @@ function frame(ctx, box, xs, ys, xLabel, yLabel, small) {
   ctx.textAlign = "right";
   ctx.textBaseline = "bottom";
   ctx.fillStyle = COLOUR.ink;
-  ctx.fillText(xLabel, box.right, box.bottom + (small ? 34 : 38));
+  ctx.fillText(xLabel, box.right, box.bottom + (slanted ? 78 : small ? 34 : 38));
   ctx.textAlign = "left";
   ctx.textBaseline = "top";
   if (yLabel) ctx.fillText(yLabel + (ys.cut ? `, values above ${showTick(Number(ys.high.toPrecision(1)))} at the edge` : ""), 0, 0);

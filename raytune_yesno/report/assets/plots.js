@@ -79,7 +79,7 @@ function steps(ctx, points, back) {
 }
 
 function buildProgress() {
-  const labels = { trials: "trials", seconds: "seconds since the study began", epochs: "epochs of all trials" };
+  const labels = { trials: "trials", seconds: "seconds since the study began, without pauses", epochs: "epochs of all trials" };
   let xs;
   new Plot(find("plot-progress"), {
     draw(ctx, width, height) {
@@ -87,7 +87,12 @@ function buildProgress() {
       const box = { left: 52, right: width - 12, top: 24, bottom: height - 44 };
       const curves = DATA.studies.map((study) => study.best_so_far[kind]);
       const all = curves.flat();
-      xs = buildScale(0, Math.max(1, ...all.map((p) => p[0])), box.left, box.right, false);
+      const text = (name) => name.length > 24 ? name.slice(0, 23) + "…" : name;
+      const lines = repeatedGroups() ? DATA.groups.map((group, g) => [group.label, COLOUR.series[g % 8], group.bands[kind].at(-1) ? [group.bands[kind].at(-1)[0], group.bands[kind].at(-1)[2]] : curves[group.members[0]].at(-1)])
+        : DATA.studies.map((study, k) => [study.name, COLOUR.series[k % 8], curves[k].at(-1)]);
+      const named = DATA.studies.length > 1 && width > 560 && lines.length <= 12;
+      if (named) box.right -= 8 + Math.max(...lines.map(([name]) => ctx.measureText(text(name)).width));
+      xs = buildScale(0, Math.max(1, ...all.map((p) => p[0])), box.left, box.right, false, kind !== "seconds");
       const ys = metricScale(all.map((p) => p[1]), box.bottom, box.top);
       frame(ctx, box, xs, ys, labels[kind], S.metric);
       const colours = seriesColours();
@@ -120,6 +125,17 @@ function buildProgress() {
           ctx.beginPath(); ctx.arc(xs(x), ys(y), 3, 0, 7); ctx.fill();
         }
       });
+      if (named) { // the names, moved apart
+        let free = -Infinity;
+        ctx.textAlign = "left";
+        ctx.textBaseline = "middle";
+        const placed = lines.filter((line) => line[2]).map(([name, colour, [, y]]) => [name, colour, ys(y)]).sort((a, b) => a[2] - b[2]);
+        placed.forEach(([name, colour, y], k) => {
+          free = Math.min(Math.max(y, free + 14), box.bottom - 14 * (placed.length - 1 - k));
+          ctx.fillStyle = colour;
+          ctx.fillText(text(name), box.right + 8, free);
+        });
+      }
       return curves.length;
     },
     tip(x) {
@@ -127,12 +143,12 @@ function buildProgress() {
       if (share < 0 || share > 1) return null;
       return [show(Number(position.toPrecision(3))) + " " + state.against, ...DATA.studies.map((study) => {
         const before = study.best_so_far[state.against].filter((p) => p[0] <= position);
-        return [study.name, before.length ? show(before[before.length - 1][1]) : "–"];
+        return [study.name, before.length ? showMetric(S.metric, before[before.length - 1][1]) : "–"];
       })];
     },
   });
   const legend = find("progress-legend");
-  const repeated = DATA.groups.some((group) => group.bands.trials.length);
+  const repeated = repeatedGroups();
   const entries = repeated ? DATA.groups.map((group) => group.label + (group.members.length > 1 ? ": median and range of " + group.members.length + " studies" : ""))
     : DATA.studies.map((study) => study.name);
   if (DATA.studies.length > 1) {
@@ -152,12 +168,18 @@ function buildProgress() {
   }
 }
 
+const repeatedGroups = () => DATA.groups.some((group) => group.bands.trials.length);
+
 function seriesColours() {
   const colours = DATA.studies.map((_, index) => COLOUR.series[index % 8]);
-  if (DATA.groups.some((group) => group.bands.trials.length)) {
+  if (repeatedGroups()) {
     DATA.groups.forEach((group, g) => group.members.forEach((index) => { colours[index] = COLOUR.series[g % 8]; }));
   }
   return colours;
+}
+
+function showDuration(seconds) {
+  return seconds < 90 ? Math.round(seconds) + " s" : seconds < 5400 ? Math.round(seconds / 60) + " min" : (seconds / 3600).toFixed(1) + " h";
 }
 
 function buildTimeline() {
@@ -171,7 +193,7 @@ function buildTimeline() {
       const end = Math.max(1, ...S.spans.map((span) => span[3]));
       xs = buildScale(0, end, box.left, box.right, false);
       [row, top] = [(box.bottom - box.top) / Math.max(1, S.slots.length), box.top];
-      frame(ctx, box, xs, Object.assign(() => 0, { ticks: [] }), "seconds since the study began", "");
+      frame(ctx, box, xs, Object.assign(() => 0, { ticks: [] }), "seconds since the study began" + (S.pauses.length ? ", without pauses" : ""), "");
       ctx.textAlign = "right";
       ctx.textBaseline = "middle";
       ctx.fillStyle = COLOUR.soft;
@@ -189,6 +211,11 @@ function buildTimeline() {
           ctx.fillText(text, x + w / 2, y + h / 2 + 1);
         }
       }
+      ctx.strokeStyle = ctx.fillStyle = COLOUR.ink;
+      ctx.lineWidth = 2;
+      ctx.setLineDash([4, 3]);
+      for (const [at] of S.pauses) { ctx.beginPath(); ctx.moveTo(xs(at), 0); ctx.lineTo(xs(at), box.bottom); ctx.stroke(); }
+      ctx.setLineDash([]);
       return S.spans.length;
     },
     light(ctx, trial) {
@@ -202,5 +229,16 @@ function buildTimeline() {
       return span ? span[1] : null;
     },
   });
-  plot.prepare = () => { plot.host.style.height = Math.min(600, Math.max(100, 52 + 26 * S.slots.length)) + "px"; };
+  plot.prepare = () => {
+    const seen = new Set(S.spans.map(([, trial]) => trial === S.best ? "best" : DATA.statuses[S.status[trial]]));
+    const keys = [["best", "best trial", seen.has("best")], ["done", "done", seen.has("done")], ["stopped", "stopped early", seen.has("stopped")],
+      ["running", "running or interrupted", seen.has("running")], ["bad", "failed or diverged", seen.has("failed") || seen.has("diverged")],
+      ["pause", "pause of " + S.pauses.map(([, length]) => showDuration(length)).join(", "), S.pauses.length > 0]];
+    find("timeline-legend").replaceChildren(...keys.filter((key) => key[2]).map(([key, text]) => {
+      const item = make("li", text);
+      item.prepend(make("i", undefined, "key-" + key));
+      return item;
+    }));
+    plot.host.style.height = Math.min(600, Math.max(100, 52 + 26 * S.slots.length)) + "px";
+  };
 }

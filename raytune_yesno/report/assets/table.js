@@ -3,7 +3,7 @@ const ROWS = 100;
 const table = { sort: null, down: false, shown: ROWS, columns: [] };
 
 function tableColumns() {
-  const plain = (name, values) => ({ name, of: (trial) => values[trial] });
+  const plain = (name, values) => ({ name, of: (trial) => values[trial], percent: isPercent(name) });
   return [
     plain("trial", S.number),
     { name: "status", of: (trial) => DATA.statuses[S.status[trial]] },
@@ -15,15 +15,17 @@ function tableColumns() {
   ];
 }
 
+const showCell = (column, trial) => column.percent ? showMetric(column.name, column.of(trial)) : show(column.of(trial));
+
 function matches(trial, terms) {
   return terms.every((term) => {
     const [, name, sign, wanted] = term.match(/^([^<>=]+)(<=|>=|=|<|>)(.+)$/) || [];
     const column = table.columns.find((c) => c.name.toLowerCase() === name);
-    if (!column) return table.columns.some((c) => show(c.of(trial)).toLowerCase().includes(term));
+    if (!column) return table.columns.some((c) => showCell(c, trial).toLowerCase().includes(term));
     const value = column.of(trial);
     if (value === null) return false;
-    const [a, b] = [Number(value), Number(wanted)];
-    if (sign === "=") return typeof value === "number" && !Number.isNaN(b) ? a === b || show(value) === wanted : show(value).toLowerCase() === wanted;
+    const [a, b] = [Number(value), wanted.endsWith("%") ? Number(wanted.slice(0, -1)) / 100 : Number(wanted)];
+    if (sign === "=") return typeof value === "number" && !Number.isNaN(b) ? a === b || showCell(column, trial) === wanted : show(value).toLowerCase() === wanted;
     return sign === "<" ? a < b : sign === ">" ? a > b : sign === "<=" ? a <= b : a >= b;
   });
 }
@@ -52,7 +54,7 @@ function fillTable() {
     const first = make("td");
     first.append(button);
     row.append(first, ...table.columns.map((c) => {
-      const value = c.of(trial), cell = make("td", show(value));
+      const value = c.of(trial), cell = make("td", showCell(c, trial));
       if (typeof value === "string" && value.length > 30) cell.title = value;
       return cell;
     }));
@@ -70,7 +72,7 @@ function buildHeads() {
   table.sort = 2;
   table.down = S.mode === "max";
   const row = make("tr");
-  row.append(make("th", "config"), ...table.columns.map((column, k) => {
+  row.append(make("th", "copy"), ...table.columns.map((column, k) => {
     const head = make("th"), button = make("button", column.name);
     head.scope = "col";
     head.dataset.column = column.name;

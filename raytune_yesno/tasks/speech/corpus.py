@@ -1,20 +1,39 @@
-"""A corpus: recordings whose names are their transcripts, ``0_1_1`` for no, yes, yes.
+"""A corpus: recordings, the words that are spoken in them, and how it is split.
 
-A transcript has no word boundaries. :mod:`raytune_yesno.tasks.speech.load` lists the sources.
+A transcript has no word boundaries. :mod:`raytune_yesno.tasks.speech.layouts` finds the words of a
+folder of recordings, :mod:`raytune_yesno.tasks.speech.load` lists the sources.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+
+YESNO_WORDS = ("no", "yes")
+"""Vocabulary of YESNO, whose file names spell them 0 and 1."""
+PARTS = ("train", "valid", "test")
+MAX_VALIDATION = 250
+"""Maximum number of validation recordings: a larger part costs time and decides nothing more."""
+SPEAKERS_TO_VALIDATE = 4
+"""With as many training speakers, the validation part has speakers of its own."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What is known of a recording: its words, its speaker and its part, empty if unknown."""
+
+    words: tuple[str, ...]
+    speaker: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +44,19 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     processes of a node can share.
 
     Attributes:
-        names: file names without suffix, sorted.
+        names: file names without suffix, relative to the folder, sorted.
         samples: all recordings end to end, in [-1, 1].
         offsets: recording n is ``samples[offsets[n]:offsets[n + 1]]``.
-        labels: words of each recording: 1 yes, 0 no.
+        labels: words of each recording, as indices into ``vocabulary``.
         sample_rate: Hz.
         source: where the recordings were read from, for people.
-        fingerprint: digest of names, labels and samples, 16 hexadecimal digits.
+        fingerprint: digest of names, labels and samples, and of vocabulary, speakers and parts
+            unless they are those of YESNO; 16 hexadecimal digits.
         notes: changes that made the recordings usable, for people.
+        vocabulary: the words; for YESNO 0 is no and 1 is yes.
+        speakers: speaker of each recording, or nothing if no speaker is known.
+        parts: part of each recording, or nothing if the corpus does not split itself.
+        layout: how the words were found, for people.
     """
 
     names: tuple[str, ...]
@@ -43,6 +67,10 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     source: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = YESNO_WORDS
+    speakers: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    layout: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,6 +78,11 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     def __getitem__(self, n: int) -> tuple[torch.Tensor, int, list[int]]:
         """Return a waveform of shape (1, samples), the sample rate and the words."""
         return torch.tensor(self.waveform(n))[None], self.sample_rate, list(self.labels[n])
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """Texts that checkpoints and studies record with the source and the fingerprint."""
+        return {"vocabulary": " ".join(self.vocabulary)}
 
     @property
     def num_words(self) -> int:
@@ -63,31 +96,102 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
         n %= len(self)
         return self.samples[self.offsets[n] : self.offsets[n + 1]]
 
+    def words_of(self, n: int) -> str:
+        """Return the words of recording n as text."""
+        return " ".join(self.vocabulary[label] for label in self.labels[n])
+
+    def relabel(self, vocabulary: Sequence[str]) -> "Corpus":
+        """Return the corpus with indices into another vocabulary.
+
+        Raises:
+            InputError: the corpus has words that the vocabulary lacks.
+        """
+        if tuple(vocabulary) == self.vocabulary:
+            return self
+        if unknown := [word for word in self.vocabulary if word not in vocabulary]:
+            raise InputError(
+                f"{one_line(self.source)}: the checkpoint does not know {list_words(unknown)}; "
+                "give a corpus with the words of its training"
+            )
+        index = [vocabulary.index(word) for word in self.vocabulary]
+        labels = tuple(tuple(index[label] for label in words) for words in self.labels)
+        return replace(self, labels=labels, vocabulary=tuple(vocabulary))
+
+
+def list_words(words: Sequence[str], limit: int = 8) -> str:
+    """Return the first words of a list as quoted text, and the number of the others."""
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return one_line(", ".join(map(repr, words[:limit])) + more)
+
 
 def build_corpus(
-    waveforms: Mapping[str, npt.NDArray[np.float32]], *, source: str, notes: tuple[str, ...] = ()
+    waveforms: Mapping[str, npt.NDArray[np.float32]],
+    transcripts: Mapping[str, Transcript] | None = None,
+    *,
+    source: str,
+    notes: tuple[str, ...] = (),
+    layout: str = "",
 ) -> Corpus:
     """Build a corpus.
 
     Args:
-        waveforms: (samples,) waveforms at 8 kHz by name; a name spells the words.
+        waveforms: (samples,) waveforms at 8 kHz by name.
+        transcripts: what is known of each recording; None if the names spell YESNO's words.
         source: where the recordings were read from, for people.
         notes: changes that made the recordings usable, for people.
+        layout: how the words were found, for people.
 
     Raises:
-        ValueError: a name spells no words.
+        ValueError: there are no transcripts, and a name spells no words.
     """
     names = tuple(sorted(waveforms))
-    labels = tuple(parse_labels(name) for name in names)
+    if transcripts is None:
+        transcripts = {name: parse_name(name) for name in names}
+    known = [transcripts[name] for name in names]
+    vocabulary = tuple(sorted({word for about in known for word in about.words}))
+    if set(vocabulary) <= set(YESNO_WORDS):
+        vocabulary = YESNO_WORDS
+    index = {word: label for label, word in enumerate(vocabulary)}
+    labels = tuple(tuple(index[word] for word in about.words) for about in known)
+    speakers = tuple(about.speaker for about in known)
+    parts = tuple(about.part for about in known)
+    speakers, parts = (column if any(column) else () for column in (speakers, parts))
     digest = hashlib.sha256()
     for name, words in zip(names, labels, strict=True):
         digest.update(f"{name} {words} {len(waveforms[name])}\n".encode())
         digest.update(waveforms[name].astype("<f4").tobytes())
+    if (vocabulary, speakers, parts) != (YESNO_WORDS, (), ()):
+        digest.update(repr((vocabulary, speakers, parts)).encode())
     samples = np.concatenate([waveforms[name] for name in names]).astype(np.float32, copy=False)
     samples.flags.writeable = False
     offsets = np.cumsum([0, *(len(waveforms[name]) for name in names)], dtype=np.int64)
-    fingerprint = digest.hexdigest()[:16]
-    return Corpus(names, samples, offsets, labels, SAMPLE_RATE, source, fingerprint, notes)
+    return Corpus(
+        names,
+        samples,
+        offsets,
+        labels,
+        SAMPLE_RATE,
+        source,
+        digest.hexdigest()[:16],
+        notes,
+        vocabulary,
+        speakers,
+        parts,
+        layout,
+    )
+
+
+def parse_name(name: str) -> Transcript:
+    """Return what a YESNO name without suffix spells, such as ``0_1_1`` or ``0_1_1-anna-2``.
+
+    Raises:
+        ValueError: the name spells no words.
+    """
+    *folders, stem = name.split("/")
+    spelled, _, rest = stem.partition("-")
+    about = [text for text in rest.split("-") if not re.fullmatch("[0-9]*", text)]
+    words = tuple(YESNO_WORDS[label] for label in parse_labels(spelled))
+    return Transcript(words, (about or folders[-1:] or [""])[0])
 
 
 def parse_labels(name: str) -> tuple[int, ...]:
@@ -97,7 +201,10 @@ def parse_labels(name: str) -> tuple[int, ...]:
         ValueError: the name spells no words.
     """
     if not re.fullmatch(r"[01](_[01])*", name):
-        raise ValueError("its name must be its words, 0 (no) and 1 (yes), joined by underscores")
+        raise ValueError(
+            "its name must be its words, 0 (no) and 1 (yes), joined by underscores; a speaker or "
+            "take may follow a hyphen"
+        )
     return tuple(int(word) for word in name.split("_"))
 
 
@@ -110,28 +217,82 @@ class Split:
     test: tuple[int, ...]
 
 
-def split_corpus(corpus: Corpus | int, *, seed: int, swap_halves: bool = False) -> Split:
+def split_corpus(
+    corpus: Corpus | int,
+    *,
+    seed: int,
+    swap_halves: bool = False,
+    split_by: str = "auto",
+    test_speakers: str = "",
+) -> Split:
     """Split a corpus into training, validation and test parts.
 
-    As in lhotse and icefall, the recordings with an even index in the sorted names are for
-    training and those with an odd one for the test. A fifth of the training half, at least one
-    recording, becomes the validation part. It is chosen by hashes of seed and index, which are the
-    same on every machine.
+    ``position``: as in lhotse and icefall, the recordings with an even index in the sorted names
+    are for training and those with an odd one for the test. ``column``: the corpus names the part
+    of each recording. ``speaker``: the test part has speakers of its own. ``auto``: by column if
+    the corpus has one, else by position.
+
+    Where the corpus names no validation part, it is a fifth of the training part, at least one
+    recording and at most :data:`MAX_VALIDATION`. It is chosen by hashes of seed and index, which
+    are the same on every machine. With ``speaker`` and at least :data:`SPEAKERS_TO_VALIDATE`
+    training speakers, it is a fifth of these speakers.
 
     Args:
         corpus: the corpus, or its number of recordings.
         seed: seed for the choice of the validation part.
-        swap_halves: train on the odd half and test on the even one.
+        swap_halves: by position, train on the odd half and test on the even one.
+        split_by: ``auto``, ``position``, ``column`` or ``speaker``.
+        test_speakers: by speaker, the names of the test part's speakers, joined by commas; empty
+            for a fifth of the speakers.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a part would be empty, or the corpus does not know what to split by.
     """
     size = corpus if isinstance(corpus, int) else len(corpus)
-    halves = tuple(range(0, size, 2)), tuple(range(1, size, 2))
-    learn, test = reversed(halves) if swap_halves else halves
-    shuffled = sorted(learn, key=lambda n: hashlib.sha256(f"{seed} {n}".encode()).digest())
-    num_valid = max(1, len(learn) // 5)
-    train, valid = sorted(shuffled[num_valid:]), sorted(shuffled[:num_valid])
+    parts = () if isinstance(corpus, int) else corpus.parts
+    speakers = () if isinstance(corpus, int) else corpus.speakers
+    valid: Sequence[int] = ()
+    if split_by == "speaker":
+        learn, test = _split_speakers(speakers, test_speakers)
+        names = sorted({speakers[n] for n in learn})
+        if len(names) >= SPEAKERS_TO_VALIDATE:
+            chosen = _shuffle(names, seed)[: len(names) // 5 or 1]
+            valid = [n for n in learn if speakers[n] in chosen]
+    elif split_by == "column" or (split_by == "auto" and parts):
+        if not parts:
+            raise InputError("split_by=column: the corpus has no column 'split'; add it")
+        learn, valid, test = ([n for n in range(size) if parts[n] == part] for part in PARTS)
+    else:
+        learn, test = list(range(0, size, 2)), list(range(1, size, 2))
+        learn, test = (test, learn) if swap_halves else (learn, test)
+    if not valid:
+        valid = _shuffle(learn, seed)[: min(MAX_VALIDATION, max(1, len(learn) // 5))]
+    held_out = {*valid}
+    train = [n for n in learn if n not in held_out]
     if not (train and valid and test):
         raise InputError(f"too few recordings for training, validation and test parts: {size}")
-    return Split(tuple(train), tuple(valid), test)
+    return Split(tuple(train), tuple(sorted(valid)), tuple(test))
+
+
+def _split_speakers(speakers: Sequence[str], chosen: str) -> tuple[list[int], list[int]]:
+    """Return the recordings of the other speakers and those of the speakers of the test."""
+    names = sorted({*speakers} - {""})
+    if len(names) < 2:
+        raise InputError(
+            f"split_by=speaker: the corpus names {len(names)} speakers; name two or more, in a "
+            "column 'speaker' of transcripts.tsv or in file names"
+        )
+    tested = [name.strip() for name in chosen.split(",") if name.strip()]
+    if unknown := sorted({*tested} - {*names}):
+        raise InputError(
+            f"test_speakers: the corpus has no speaker {list_words(unknown)}; it has "
+            f"{list_words(names)}"
+        )
+    tested = tested or _shuffle(names, "test")[: len(names) // 5 or 1]
+    test = [n for n, speaker in enumerate(speakers) if speaker in tested]
+    return [n for n, speaker in enumerate(speakers) if speaker not in tested], test
+
+
+def _shuffle(items: Sequence[Any], seed: int | str) -> list[Any]:
+    """Return items in the order of hashes of seed and item."""
+    return sorted(items, key=lambda item: hashlib.sha256(f"{seed} {item}".encode()).digest())

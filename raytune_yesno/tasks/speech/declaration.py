@@ -1,5 +1,6 @@
 """The declaration of the speech task: settings, metrics and data, without importing torch."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,7 @@ from raytune_yesno.tasks.speech.settings import (
     SpeechConfig,
     SpeechSettings,
     default_space,
+    split_options,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class SpeechTask:
     model_defaults = MODEL_DEFAULTS
     legacy = LEGACY
     space = staticmethod(default_space)
+    next_commands = ("evaluate {}", "predict {} recording.wav")
 
     @staticmethod
     def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,23 +56,24 @@ class SpeechTask:
         from raytune_yesno.tasks.speech.load import load_corpus
 
         corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
-        split_corpus(corpus, seed=config.seed)
+        split_corpus(corpus, seed=config.seed, **split_options(config))
         return corpus
 
     @staticmethod
     def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
         """Return a warning for each part of the corpus that is too small for reliable results."""
-        from raytune_yesno.tasks.speech.corpus import split_corpus
+        from raytune_yesno.tasks.speech.corpus import list_words, split_corpus
 
-        split = split_corpus(data, seed=config.seed, swap_halves=config.swap_halves)
+        split = split_corpus(data, seed=config.seed, **split_options(config))
         lines = []
-        spoken = [word for index in split.train for word in data.labels[index]]
-        fewest = min(map(spoken.count, range(2)))
-        if fewest < FEW_WORDS:
+        spoken = Counter(word for index in split.train for word in data.labels[index])
+        counts = {word: spoken[label] for label, word in enumerate(data.vocabulary)}
+        few = [word for word, count in counts.items() if count < FEW_WORDS]
+        if few:
             lines.append(
-                f"few recordings: a word occurs {fewest} times in the {len(split.train)} training "
-                f"recordings; with fewer than {FEW_WORDS} expect several percent of errors; record "
-                "more"
+                f"few recordings: {list_words(few)}: {min(counts.values())} times or a few more in "
+                f"the {len(split.train)} training recordings; with fewer than {FEW_WORDS} expect "
+                "several percent of errors; record more"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(

@@ -14,6 +14,7 @@ groups, which depend on the settings of the checkpoint's training:
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,13 @@ from torch import Tensor
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
-from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, match_words
+from raytune_yesno.tasks.speech.decode import (
+    ErrorCount,
+    Word,
+    align_words,
+    count_errors,
+    match_words,
+)
 from raytune_yesno.tasks.speech.features import pad_silence
 from raytune_yesno.tasks.speech.noise import LADDER, NOISES, Condition, draw_noise, noisy_copies
 from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
@@ -84,6 +91,7 @@ def evaluate(recognizer: Recognizer, corpus: "Corpus", part: str) -> dict[str, A
         corpus: the corpus.
         part: ``train``, ``valid``, ``test`` or ``all``.
     """
+    corpus = corpus.relabel(recognizer.vocabulary)
     return summarize(read_part(recognizer, corpus, part), recognizer.min_confidence)
 
 
@@ -98,6 +106,23 @@ def read_part(recognizer: Recognizer, corpus: "Corpus", part: str) -> list[Readi
 def summarize(readings: Sequence[Reading], min_confidence: float) -> dict[str, Any]:
     """Return the word error rate of readings, its 95 % interval and the counts."""
     return _describe([reading.count(min_confidence) for reading in readings])
+
+
+def describe_words(
+    readings: Iterable[Reading], min_confidence: float, vocabulary: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return for each word how often it was spoken, and how often it was recognised."""
+    spoken, right = Counter[int](), Counter[int]()
+    for reading in readings:
+        heard = [word.label for word in reading.heard if word.confidence >= min_confidence]
+        spoken.update(reading.reference)
+        for i, j in align_words(reading.reference, heard):
+            if i is not None and j is not None and reading.reference[i] == heard[j]:
+                right[heard[j]] += 1
+    return [
+        {"word": word, "spoken": spoken[label], "right": right[label]}
+        for label, word in enumerate(vocabulary)
+    ]
 
 
 def _describe(counts: Sequence[ErrorCount]) -> dict[str, Any]:

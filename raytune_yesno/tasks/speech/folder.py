@@ -2,26 +2,17 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
+from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, Recording, decode
 
 FOLDER = "waves_yesno"  # its name in the published archive and in torchaudio
-LEAST_WORD_S = 0.15  # shorter than any spoken "no"; YESNO's words take 0.6 s with their pauses
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A reason why a file or a folder cannot be used."""
-
-    name: str
-    what: str
-
-    def __str__(self) -> str:
-        return one_line(f"{self.name}: {self.what}")
+LEAST_WORD_S = 0.12  # shorter than any spoken word; YESNO's take 0.6 s with their pauses
+MAX_WORDS = 1000  # words of a vocabulary
 
 
 def read_folder(
@@ -52,7 +43,8 @@ def read_folder(
 def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
     """Read the good recordings of a folder and list all problems.
 
-    Hidden files and files without the suffix ``.wav`` are ignored.
+    Args:
+        folder: recordings in one of the layouts of :mod:`raytune_yesno.tasks.speech.layouts`.
 
     Returns:
         The corpus, None if no recording is good, and the problems.
@@ -60,49 +52,63 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
     folder = Path(folder).expanduser()
     try:
         folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-        found = [file for file in folder.iterdir() if file.suffix.lower() == ".wav"]
+        listing = list_recordings(folder)
     except OSError as error:
         return None, [Problem(str(folder), f"cannot be read: {error.strerror}")]
-    files = sorted(
-        (file for file in found if not file.name.startswith(".")), key=lambda f: (f.stem, f.name)
-    )
     recordings: dict[str, Recording] = {}
     first_with: dict[bytes, str] = {}
-    problems: list[Problem] = []
-    for before, file in zip([None, *files], files, strict=False):
-        twin = before if before and before.stem == file.stem else None
+    problems = list(listing.problems)
+    for entry in listing.entries:
         try:
-            if twin:
-                raise ValueError(f"the same name as {twin.name} except for upper case")
-            recording = _read_checked(file)
+            recording = _read_checked(entry)
             digest = hashlib.sha256(recording.waveform.tobytes()).digest()
             if digest in first_with:
                 raise ValueError(f"the same recording as {first_with[digest]}")
         except ValueError as error:
-            problems.append(Problem(file.name, str(error)))
+            problems.append(Problem(entry.shown, str(error)))
         else:
-            first_with[digest] = file.name
-            recordings[file.stem] = recording
-    if not recordings:
+            first_with[digest] = entry.shown
+            recordings[entry.name] = recording
+    words = {word for entry in listing.entries for word in entry.about.words}
+    if len(words) > MAX_WORDS:
+        problems.append(Problem(str(folder), f"{len(words)} different words, over {MAX_WORDS}"))
+    elif recordings:
+        return _build(folder, listing, recordings), _sort(problems)
+    else:
         problems.append(Problem(str(folder), "no usable recordings (WAV files) in it"))
-        return None, problems
-    waveforms = {name: recording.waveform for name, recording in recordings.items()}
-    source, notes = str(folder.resolve()), _describe_changes(list(recordings.values()))
-    return build_corpus(waveforms, source=source, notes=notes), problems
+    return None, _sort(problems)
 
 
-def _read_checked(file: Path) -> Recording:
+def _sort(problems: list[Problem]) -> list[Problem]:
+    """Return problems in the order of files; those of whole folders are last."""
+    return sorted(problems, key=lambda problem: (problem.name.startswith("/"), problem.name))
+
+
+def _build(folder: Path, listing: Listing, recordings: dict[str, Recording]) -> Corpus:
+    notes = (*listing.notes, *_describe_changes(list(recordings.values())))
+    return build_corpus(
+        {name: recording.waveform for name, recording in recordings.items()},
+        {entry.name: entry.about for entry in listing.entries},
+        source=str(folder.resolve()),
+        notes=notes,
+        layout=LAYOUTS[listing.layout],
+    )
+
+
+def _read_checked(entry: Entry) -> Recording:
     """Read one recording of a corpus; raise ValueError if it cannot be used."""
-    words = parse_labels(file.stem)
     try:
-        if not file.is_file():  # reading a named pipe would block
+        if not entry.file.exists() and not entry.file.is_symlink():
+            raise ValueError("no such file")
+        if not entry.file.is_file():  # reading a named pipe would block
             raise ValueError("not a file, or a broken link")
-        data = file.read_bytes()
+        data = entry.file.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     recording = decode(data)
     if recording.silent:
         raise ValueError("silence: all samples are the same")
+    words = entry.about.words
     seconds = len(recording.waveform) / SAMPLE_RATE
     if seconds < LEAST_WORD_S * len(words):
         raise ValueError(f"{seconds:.2f} s is too short for {_count(len(words), 'word')}")

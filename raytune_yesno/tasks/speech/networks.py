@@ -190,8 +190,9 @@ class MLP(nn.Sequential):
         return super().forward(x)  # type: ignore[no-untyped-call]
 
 
-def build_network(config: "SpeechConfig") -> nn.Module:
-    """Return an untrained network for the classes blank, no and yes."""
+def build_network(config: "SpeechConfig", num_words: int = 2) -> nn.Module:
+    """Return an untrained network with a class for blank and one for each word."""
+    classes = 1 + num_words
     shared: dict[str, Any] = {
         "hidden_units": config.hidden_units,
         "activation": config.activation,
@@ -199,9 +200,9 @@ def build_network(config: "SpeechConfig") -> nn.Module:
     }
     model: nn.Module
     if config.model == "cnn":
-        model = Net(3, config.channels, config.kernel_size, **shared)
+        model = Net(classes, config.channels, config.kernel_size, **shared)
     elif config.model == "tdnn":
-        model = TDNN(3, **shared)
+        model = TDNN(classes, **shared)
     else:
-        model = MLP(out_features=3, hidden_layers=config.hidden_layers, **shared)
+        model = MLP(out_features=classes, hidden_layers=config.hidden_layers, **shared)
     return model.to(getattr(torch, config.dtype))

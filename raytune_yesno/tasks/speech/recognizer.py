@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
+from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
-from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import LogMel, position_time_s
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
-from raytune_yesno.tasks.speech.settings import as_speech
+from raytune_yesno.tasks.speech.settings import as_speech, split_options
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
-WORDS = ("no", "yes")
-
 # CTC does not give the start and end of a word. A word is recognised while its centre is near the
-# centre of the window, and a "yes" or "no" takes about 0.4 s.
+# centre of the window, and a short word takes about 0.4 s.
 _HALF_WORD_S = 0.2
 
 
@@ -61,7 +60,8 @@ class Recognizer:
         if min_confidence is None:
             min_confidence = read_calibration(checkpoint.calibration).threshold
         self.min_confidence = min_confidence
-        self.model = restore_model(lambda: build_network(config), checkpoint)
+        self.vocabulary = read_vocabulary(checkpoint)
+        self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
         self.model.eval()
         self._calibration = read_calibration(checkpoint.calibration)
         self.extract = LogMel(getattr(torch, config.dtype), config.features)
@@ -152,7 +152,28 @@ class TimedWordStream:
     def _timed(self, words: Iterable[Word]) -> list[TimedWord]:
         calibrated = map(self._recognizer.calibrate, words)
         accepted = filter(self._recognizer.accepts, calibrated)
-        return [_add_times(word, self.length_s) for word in accepted]
+        return [self._add_times(word) for word in accepted]
+
+    def _add_times(self, word: Word) -> TimedWord:
+        middle_s = position_time_s((word.first + word.last) / 2)
+        return TimedWord(
+            self._recognizer.vocabulary[word.label],
+            round(min(max(0.0, middle_s - _HALF_WORD_S), self.length_s), 3),
+            round(min(max(0.0, middle_s + _HALF_WORD_S), self.length_s), 3),
+            round(word.confidence, 4),
+        )
+
+
+def read_vocabulary(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the words of a checkpoint; those of older versions have YESNO's.
+
+    Raises:
+        InputError: there are no words, or a word twice.
+    """
+    words = tuple(checkpoint.corpus.get("vocabulary", " ".join(YESNO_WORDS)).split())
+    if not words or len({*words}) < len(words):
+        raise InputError("the checkpoint's vocabulary is damaged; use another checkpoint")
+    return words
 
 
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
@@ -166,15 +187,5 @@ def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence
     if part == "all":
         return range(len(corpus))
     config = as_speech(checkpoint.config)
-    split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
+    split = split_corpus(corpus, seed=config.seed, **split_options(config))
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]
-
-
-def _add_times(word: Word, length_s: float) -> TimedWord:
-    middle_s = position_time_s((word.first + word.last) / 2)
-    return TimedWord(
-        WORDS[word.label],
-        round(min(max(0.0, middle_s - _HALF_WORD_S), length_s), 3),
-        round(min(max(0.0, middle_s + _HALF_WORD_S), length_s), 3),
-        round(word.confidence, 4),
-    )

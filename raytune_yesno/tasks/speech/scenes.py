@@ -17,11 +17,11 @@ from torch import Tensor
 
 from raytune_yesno.tasks.speech.augment import change_speed
 from raytune_yesno.tasks.speech.noise import mix
+from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, invent
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
-from raytune_yesno.tasks.speech.sounds import BACKGROUNDS, SOUNDS, draw_sound
+from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
 
-FADE_SAMPLES = 40  # 5 ms
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
@@ -69,7 +69,7 @@ class SceneSettings:
 
     seconds: tuple[float, float] = (2.5, 6.5)
     empty: float = 0.12
-    other: float = 0.12
+    other: float = 0.3
     speed: float = 0.15
     noise: float = 0.7
     snr_db: tuple[float, float] = (-2.0, 25.0)
@@ -99,6 +99,15 @@ class Scenes:
         self.settings = settings or SceneSettings()
         self._cuts = [
             Cuts(waveform, tuple(words)) for waveform, words in zip(waveforms, labels, strict=True)
+        ]
+        self._single = [
+            [
+                (index, number)
+                for index, cuts in enumerate(self._cuts)
+                for number, word in enumerate(cuts.words)
+                if cuts.spans and word == label
+            ]
+            for label in range(2)
         ]
         self._units: dict[tuple[int, int, int, int], Unit] = {}  # cache of single words
 
@@ -164,31 +173,41 @@ class Scenes:
             longest = len(cuts.words) - first
             count = 1 if random.random() < 0.6 else int(random.integers(1, longest + 1))
         key = index, first, count, percent
-        if count > 1:
-            return cuts.cut(*key[1:])
+        return cuts.cut(*key[1:]) if count > 1 else self._cut(key)
+
+    def _cut(self, key: tuple[int, int, int, int]) -> Unit:
+        """Return a single word: recording, number of the word, 1, speed in percent."""
         if key not in self._units:
-            self._units[key] = cuts.cut(*key[1:])
+            self._units[key] = self._cuts[key[0]].cut(*key[1:])
         return self._units[key]
 
     def _draw_other(self, long: bool, random: np.random.Generator) -> Tensor:
         """Return a sound without words, about as loud as a word; of up to 4 s if ``long``."""
-        cuts = self._cuts[int(random.integers(len(self._cuts)))]
         kind = random.random()
-        if long and kind < 0.6:
-            sound, seconds = SOUNDS[int(random.integers(len(SOUNDS)))], random.uniform(0.5, 4.0)
-        elif kind < 0.6 and cuts.spans:
-            words = [
-                cuts.cut(int(random.integers(len(cuts.words))), 1, percent).waveform
-                for percent in random.choice([80, 88, 100, 112, 124], 2)
-            ]
-            return words[0].flip(0) if kind < 0.3 else _shuffle_pieces(words, random)
+        cuts = self._cuts[int(random.integers(len(self._cuts)))]
+        if kind < (0.4 if long else 0.15):
+            sound = SOUNDS[int(random.integers(len(SOUNDS)))]
+            seconds = random.uniform(0.5, 4.0) if long else 0.15 * 10 ** random.random()
+            piece = draw_sound(sound, int(seconds * SAMPLE_RATE), random)
+        elif kind < 0.65:
+            piece = self._alter_word(random)
         else:
-            sound = "talk" if kind < 0.85 else SOUNDS[int(random.integers(len(SOUNDS)))]
-            seconds = 0.15 * 10 ** random.random()
-        piece = draw_sound(sound, int(seconds * SAMPLE_RATE), random)
+            piece = invent(random)
         level = cuts.level * 10 ** (random.uniform(-15, 8) / 20)
         piece = level * piece / (piece.square().mean().sqrt() + 1e-6)
-        return _fade(piece, int(SAMPLE_RATE * random.uniform(0.002, 0.05)))
+        return fade(piece, int(SAMPLE_RATE * random.uniform(0.002, 0.05)))
+
+    def _alter_word(self, random: np.random.Generator) -> Tensor:
+        """Return a non-word made of words of the corpus; an invented one if none were cut."""
+        if not all(self._single):
+            return invent(random)
+        label = int(random.integers(2))
+        words = []
+        for choices in (self._single[label], self._single[label], self._single[1 - label]):
+            index, number = choices[int(random.integers(len(choices)))]
+            percent = int(random.choice([80, 88, 100, 112, 124]))
+            words.append(self._cut((index, number, 1, percent)).waveform)
+        return alter(words[0], words[1], words[2], random)
 
     def _play(self, waveform: Tensor, spoken: bool, random: np.random.Generator) -> Tensor:
         """Add a room, a background and the effects of a microphone to a waveform."""
@@ -218,14 +237,14 @@ class Scenes:
     ) -> Tensor:
         """Add noise of one or two kinds, to the whole waveform or to a part of it."""
         for _ in range(1 + (random.random() < 0.25)):
-            kind = BACKGROUNDS[int(random.integers(len(BACKGROUNDS)))]
+            kind = DRAWN_BACKGROUNDS[int(random.integers(len(DRAWN_BACKGROUNDS)))]
             noise = draw_sound(kind, len(waveform), random)
             if random.random() < 0.25:
                 begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
                 noise = torch.cat(
                     [
                         torch.zeros(begin),
-                        _fade(noise[begin:end], FADE_SAMPLES),
+                        fade(noise[begin:end], FADE_SAMPLES),
                         torch.zeros(len(noise) - end),
                     ]
                 )
@@ -272,7 +291,7 @@ class Cuts:
             centres_s = [(number + 0.5) * share_s for number in range(len(self.words))]
         piece = change_speed(self.waveform[None, begin:end], percent)[0]
         return Unit(
-            _fade(piece, FADE_SAMPLES),
+            fade(piece, FADE_SAMPLES),
             self.words[first : first + count],
             tuple(centre_s * 100 / percent for centre_s in centres_s),
         )
@@ -288,28 +307,6 @@ def _draw_pause(random: np.random.Generator) -> Tensor:
     else:
         seconds = random.uniform(1.0, 3.0)
     return torch.zeros(int(seconds * SAMPLE_RATE))
-
-
-def _fade(piece: Tensor, num_samples: int) -> Tensor:
-    """Return a copy with a linear fade of ``num_samples`` at both ends."""
-    num_samples = min(num_samples, len(piece) // 2)
-    if not num_samples:
-        return piece
-    ramp = torch.linspace(0, 1, num_samples)
-    piece = piece.clone()
-    piece[:num_samples] *= ramp
-    piece[-num_samples:] *= ramp.flip(0)
-    return piece
-
-
-def _shuffle_pieces(words: Sequence[Tensor], random: np.random.Generator) -> Tensor:
-    """Return pieces of words in random order: the voice without its words."""
-    pieces = []
-    for word in words:
-        length = int(SAMPLE_RATE * random.uniform(0.06, 0.16))
-        pieces += [_fade(piece, FADE_SAMPLES) for piece in word.split(length)]
-    order = random.permutation(len(pieces))[: int(random.integers(3, 9))]
-    return torch.cat([pieces[index] for index in order])
 
 
 def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Generator) -> Tensor:
@@ -346,10 +343,10 @@ def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
     gain_db_F = np.interp(hz_F, points_hz, random.uniform(-7, 7, len(points_hz)))
     gain_F = 10 ** (gain_db_F / 20)
     if random.random() < 0.3:
-        cut_hz = random.uniform(80, 450)
+        cut_hz = 80 * 10 ** random.random()
         gain_F = gain_F / np.sqrt(1 + (cut_hz / np.maximum(hz_F, 1.0)) ** 8)
     if random.random() < 0.3:
-        cut_hz = random.uniform(1500, 3600)
+        cut_hz = random.uniform(1200, 3600)
         gain_F = gain_F / np.sqrt(1 + (hz_F / cut_hz) ** 8)
     return torch.from_numpy(gain_F.astype(np.float32))
 

@@ -35,6 +35,13 @@ class SpeechSettings:
         low=1,
         high=1_000_000,
     )
+    max_examples: int = setting(
+        0,
+        "maximum number of examples per epoch, 0 for all; a larger training part takes several "
+        "epochs",
+        low=0,
+        high=100_000_000,
+    )
     alignment: float = setting(
         0.0,
         "minimum weight in the loss of the positions of words, where they are known",
@@ -92,8 +99,20 @@ class SpeechSettings:
     )
     augment_freq_mask: int = setting(0, "maximum number of mel bands masked", low=0, high=14)
     valid_noise: bool = setting(True, "validate also on noisy copies", shared=True)
+    split_by: str = setting(
+        "auto",
+        "how the parts are found: auto is by column if the corpus has a column split, else by "
+        "position, every second recording for the test",
+        options=("auto", "position", "column", "speaker"),
+        shared=True,
+    )
+    test_speakers: str = setting(
+        "",
+        "with split_by=speaker, the speakers of the test, joined by commas; empty for a fifth",
+        shared=True,
+    )
     swap_halves: bool = setting(
-        False, "train on the odd recordings, test on the even ones", shared=True
+        False, "by position: train on the odd recordings, test on the even ones", shared=True
     )
 
     def check(self) -> None:
@@ -113,6 +132,11 @@ class SpeechConfig(SpeechSettings, Config):
     """Type of the task's config, for annotations."""
 
 
+def split_options(config: SpeechConfig) -> dict[str, Any]:
+    """Return the arguments of ``split_corpus`` that a config determines, except the seed."""
+    return {key: getattr(config, key) for key in ("split_by", "test_speakers", "swap_halves")}
+
+
 def as_speech(config: Config) -> SpeechConfig:
     """Return a config with the type of the speech task's.
 
@@ -126,7 +150,8 @@ def as_speech(config: Config) -> SpeechConfig:
 
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "tdnn": {
-        "min_examples": 150,
+        "min_examples": 300,
+        "max_examples": 1000,
         "alignment": 0.7,
         "dropout": 0.1,
         "augment_scenes": 0.8,
@@ -150,6 +175,7 @@ LEGACY: Mapping[str, Any] = {
     "model": "cnn",
     "features": "recording",
     "min_examples": 1,
+    "max_examples": 0,
     "alignment": 0.0,
     "augment_scenes": 0.0,
 }

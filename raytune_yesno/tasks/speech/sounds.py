@@ -1,6 +1,6 @@
 """Synthetic sounds without words for training: backgrounds, and sounds to reject.
 
-Each kind has a bank of at least 24 s, which is built once per process from random streams with
+Each kind has a bank of 24 to 96 s, which is built once per process from random streams with
 fixed names. A draw is a part of the bank with a random start.
 
 Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss``
@@ -29,6 +29,8 @@ BACKGROUNDS = (
     *("drums", "clicks", "crowd", "engine"),
 )
 """Sounds in which speech must be recognised."""
+DRAWN_BACKGROUNDS = (*BACKGROUNDS, "babble", "hum", "music", "music")
+"""Backgrounds as often as they are drawn: those that hide most of speech more than once."""
 SOUNDS = (*BACKGROUNDS, "talk")
 """Sounds in which no word must be recognised. A single talker is not a background."""
 
@@ -57,7 +59,10 @@ def build_bank(kind: str) -> Tensor:
         case "tones":
             bank = _draw_tones(random)
         case "music":
-            bank = _draw_music(random)
+            bands = [_draw_music(num_voices, random) for num_voices in (4, 2, 5, 3)]
+            bands[1] += 0.3 * _draw_bursts(random, rate_hz=5.0, shortest_s=0.004, longest_s=0.06)
+            bands[2] += 0.5 * _draw_bursts(random, rate_hz=3.0, shortest_s=0.02, longest_s=0.2)
+            bank = torch.cat(bands)
         case "drums":
             bank = _draw_bursts(random, rate_hz=4.0, shortest_s=0.03, longest_s=0.4)
         case "clicks":
@@ -90,15 +95,15 @@ def _draw_coloured(power: float, random: np.random.Generator) -> Tensor:
 
 
 def _draw_hum(random: np.random.Generator) -> Tensor:
-    """Return mains hum: twelve mixtures of few or many harmonics, 2 s each."""
+    """Return mains hum: 24 mixtures of few or many harmonics, 2 s each, some only of odd ones."""
     pieces = []
     time_S = np.arange(BANK_SAMPLES // 12) / SAMPLE_RATE
-    for number in range(12):
-        mains_hz = (50.0, 60.0)[number % 2] * (1 + 0.004 * random.uniform(-1, 1))
-        slope, highest = random.uniform(0.2, 1.3), int(3 * 13 ** random.uniform())
+    for number in range(24):
+        mains_hz = (50.0, 60.0)[number % 2] * (1 + 0.01 * random.uniform(-1, 1))
+        slope, highest = random.uniform(0.2, 1.5), int(3 * 13 ** random.uniform())
         piece = np.zeros_like(time_S)
-        for harmonic in range(1, highest + 1):
-            level = random.uniform(0.3, 1.0) / harmonic**slope
+        for harmonic in range(1, highest + 1, 2 if number % 3 == 0 else 1):
+            level = random.uniform(0.3, 1.5) / harmonic**slope
             phase = random.uniform(0, 2 * math.pi)
             piece += level * np.sin(2 * math.pi * mains_hz * harmonic * time_S + phase)
         swell = 1 + random.uniform(0, 0.3) * np.sin(2 * math.pi * random.uniform(0.1, 2) * time_S)
@@ -125,36 +130,40 @@ def _draw_tones(random: np.random.Generator) -> Tensor:
     return _tensor(np.concatenate(pieces)[:BANK_SAMPLES])
 
 
-def _draw_music(random: np.random.Generator) -> Tensor:
-    """Return chords and melodies of struck and held notes with harmonics, at varying tempos."""
+def _draw_music(num_voices: int, random: np.random.Generator) -> Tensor:
+    """Return chords and melodies of struck and held notes with harmonics, at varying tempos.
+
+    The upper harmonics of struck notes fade faster. The RMS is 1.
+    """
     music = np.zeros(BANK_SAMPLES + 4 * SAMPLE_RATE)
-    for voice in range(4):
-        position = 0
+    for voice in range(num_voices):
+        position, register = 0, random.integers(-1, 3)
         while position < BANK_SAMPLES:
-            beat_s = random.uniform(0.12, 0.6) if voice < 2 else random.uniform(0.4, 1.6)
-            root = random.choice([0, 2, 4, 5, 7, 9, 11, 12]) + 12 * random.integers(0, 2)
+            beat_s = random.uniform(0.12, 0.6) if voice % 2 else random.uniform(0.3, 1.6)
+            root = random.choice([0, 2, 4, 5, 7, 9, 11, 12]) + 12 * register
             chord = (
                 [0] if voice == 0 else [[0, 4, 7], [0, 3, 7], [-12], [0, 5, 9]][random.integers(4)]
             )
             length = int(SAMPLE_RATE * beat_s * random.uniform(0.6, 2.0))
             time_S = np.arange(length) / SAMPLE_RATE
             attack_s = random.choice([0.004, 0.03, 0.15])
-            envelope_S = np.minimum(1, time_S / attack_s)
-            envelope_S *= np.exp(-time_S * random.choice([0.5, 2.0, 6.0]))
+            decay, fading = random.choice([0.5, 2.0, 6.0]), random.choice([0.0, 1.0])
+            envelope_S = np.minimum(1, time_S / attack_s) * np.exp(-time_S * decay)
             envelope_S *= np.minimum(1, (time_S[-1] - time_S) / 0.02 + 1e-3)
+            upper_S = np.exp(-time_S * fading)
             vibrato_S = random.uniform(0, 0.006) * np.sin(2 * math.pi * 5.5 * time_S)
             slope, level = random.uniform(0.5, 1.8), random.uniform(0.3, 1.0)
             for step in chord:
                 hz = 130.8 * 2 ** ((root + step) / 12)
                 phase_S = 2 * math.pi * hz * np.cumsum(1 + vibrato_S) / SAMPLE_RATE
-                note_S = sum(
-                    np.sin(harmonic * phase_S) / harmonic**slope
-                    for harmonic in range(1, 9)
-                    if harmonic * hz < 3900
-                )
-                music[position : position + length] += level * envelope_S * note_S
+                note_S, fade_S = np.zeros(length), envelope_S
+                for harmonic in range(1, 9):
+                    if harmonic * hz < 3900:
+                        note_S += fade_S * np.sin(harmonic * phase_S) / harmonic**slope
+                    fade_S = fade_S * upper_S
+                music[position : position + length] += level * note_S
             position += int(SAMPLE_RATE * beat_s)
-    return _tensor(music[:BANK_SAMPLES])
+    return _tensor(music[:BANK_SAMPLES] / music[:BANK_SAMPLES].std())
 
 
 def _draw_bursts(

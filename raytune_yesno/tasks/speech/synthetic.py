@@ -110,13 +110,13 @@ class Words(NamedTuple):
     """Random properties of words. The first axis of every array is the word.
 
     Attributes:
-        labels: 1 yes, 0 no.
+        targets: (words, 7, 7), rows like those of :data:`TARGETS`.
         draws: uniform numbers, one column for each property that varies.
         speakers: rows like those of :data:`SPEAKERS`.
         noise: (words, samples).
     """
 
-    labels: npt.NDArray[np.int64]
+    targets: Array
     draws: Array
     speakers: Array
     noise: Array
@@ -159,7 +159,7 @@ def synthesize_with_times(
         batch = patterns[first : first + RECORDINGS_AT_ONCE]
         randoms = [Random(seed, 1, first + n) for n in range(len(batch))]
         words = _draw_words(batch, randoms)
-        spoken, num_samples = _speak(words)
+        spoken, num_samples = speak(words)
         for n, (labels, random) in enumerate(zip(batch, randoms, strict=True)):
             rows = slice(n * len(labels), (n + 1) * len(labels))
             waveform, spans = _assemble(
@@ -194,14 +194,16 @@ def _draw_words(patterns: list[tuple[int, ...]], randoms: list[Random]) -> Words
         speakers += [voice] * width
         draws.append(random.uniform(width, 16))
         noise.append(random.noise(width * WORD_SAMPLES).reshape(width, -1))
-    return Words(labels.ravel(), np.concatenate(draws), np.array(speakers), np.concatenate(noise))
+    return Words(
+        TARGETS[labels.ravel()], np.concatenate(draws), np.array(speakers), np.concatenate(noise)
+    )
 
 
-def _speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
+def speak(words: Words) -> tuple[Array, npt.NDArray[np.int64]]:
     """Synthesise words; return (words, samples) and the length of each word in samples."""
     draws, speakers = words.draws, words.speakers
     pitch_hz, tract, pace, breath, loudness, hiss_hz, hiss_gain = speakers.T
-    targets = TARGETS[words.labels]  # (words, targets, columns)
+    targets = words.targets
     seconds = targets[:, :, 0] * pace[:, None] * (0.8 + 0.4 * draws[:, :7])
     arrivals = seconds.copy()
     for k in range(1, arrivals.shape[1]):

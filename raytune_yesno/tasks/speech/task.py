@@ -1,8 +1,10 @@
 """Training of the speech task: log-mel windows, CTC loss, word error rate."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from raytune_yesno.seeding import build_torch_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
-from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode, match_words
 from raytune_yesno.tasks.speech.features import (
@@ -27,38 +29,50 @@ from raytune_yesno.tasks.speech.features import (
 from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes
-from raytune_yesno.tasks.speech.settings import SpeechConfig
+from raytune_yesno.tasks.speech.settings import SpeechConfig, split_options
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
+Item = TypeVar("Item")
+Built = TypeVar("Built")
+
 VALIDATION_BATCH = 8
 """Larger validation batches are slower per recording on one core: they outgrow its cache."""
+
+NUM_AHEAD = 4
+"""Number of batches that are composed in advance."""
 
 SCENES_PER_RECORDING = 4
 """Number of composed validation examples per validation recording."""
 
 
+MAX_CHANGED = 40
+"""Number of validation recordings of which noisy copies and scenes are validated, too."""
+
+
 class YesNo(SpeechTask):
-    """Recognise spoken yes and no: log-mel windows, CTC loss, word error rate."""
+    """Recognise the words of a corpus: log-mel windows, CTC loss, word error rate."""
 
     def __init__(
         self, config: SpeechConfig, data: "Corpus", device: torch.device, *, refit: bool = False
     ) -> None:
         corpus = data
         self._config, self._device, self._corpus = config, device, corpus
-        split = split_corpus(corpus, seed=config.seed, swap_halves=config.swap_halves)
+        self._classes = 1 + len(corpus.vocabulary)
+        split = split_corpus(corpus, seed=config.seed, **split_options(config))
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
-        valid = self._train[:: max(1, len(self._train) // 6)] if refit else split.valid
+        valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
         self._clean = clean_examples(corpus, config.dtype, config.features)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
-            self._valid += noisy_examples(corpus, valid, config.dtype, config.features)
+            changed = thin(valid, MAX_CHANGED)
+            self._valid += noisy_examples(corpus, changed, config.dtype, config.features)
             if config.augment_scenes:
-                self._valid += scene_examples(corpus, valid, config.dtype, config.features)
+                self._valid += scene_examples(corpus, changed, config.dtype, config.features)
         self._extract = LogMel(getattr(torch, config.dtype), config.features)
         self._scenes = None
         if config.augment_scenes:
@@ -76,23 +90,47 @@ class YesNo(SpeechTask):
             freq_mask=config.augment_freq_mask,
         )
         self.calibration: dict[str, float] | None = None
-        self._passes = math.ceil(config.min_examples / len(self._train))
-        self._num_examples = self._passes * len(self._train)
+        size = len(self._train)
+        self._num_examples = math.ceil(config.min_examples / size) * size
+        if config.max_examples:
+            self._num_examples = min(self._num_examples, config.max_examples)
         num_steps = math.ceil(self._num_examples / config.batch_size)
         self.steps_per_pass = self.steps_per_epoch = num_steps
         self.train_scale = 1 / self._num_examples
 
     def build_model(self) -> nn.Module:
         """Return the untrained network of the config."""
-        return build_network(self._config)
+        return build_network(self._config, self._classes - 1)
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
-        """Yield one rank's share of an epoch of augmented examples."""
-        order = shuffle(self._num_examples, "order", self._config.seed, epoch)
-        for batch in batched(order, self._config.batch_size):
+        """Yield one rank's share of an epoch of augmented examples.
+
+        A thread composes the next examples during a step. An example depends only on its name, so
+        the thread does not change it.
+        """
+
+        def build(batch: Sequence[int]) -> Step:
             share = [divmod(number, len(self._train)) for number in batch[rank::world_size]]
             examples = [self._augment(index, epoch, turn) for turn, index in share]
-            yield Step(self._collate(examples), 1 / len(batch))
+            return Step(self._collate(examples), 1 / len(batch))
+
+        order = self._order(epoch)
+        with ThreadPoolExecutor(1, "examples") as pool:
+            yield from ahead(pool, build, batched(order, self._config.batch_size))
+
+    def _order(self, epoch: int) -> list[int]:
+        """Return the examples of an epoch: turn times size of the training part, plus index.
+
+        If the training part is larger than an epoch, epochs continue where the last one ended.
+        """
+        size, count, seed = len(self._train), self._num_examples, self._config.seed
+        if count >= size:
+            return shuffle(count, "order", seed, epoch)
+        begin = (epoch - 1) * count
+        first, last = begin // size, (begin + count - 1) // size
+        passes = [shuffle(size, "order", seed, number) for number in range(first, last + 1)]
+        whole = [turn * size + index for turn, order in enumerate(passes) for index in order]
+        return whole[begin - first * size :][:count]
 
     def loss(self, model: nn.Module, shard: Batch, progress: float) -> Tensor:
         """Return the CTC loss mixed with the cross-entropy to the alignment.
@@ -103,7 +141,7 @@ class YesNo(SpeechTask):
         if not len(shard):  # all ranks take part in a step: an empty shard contributes a zero
             silence_B1FT = torch.zeros(1, 1, WINDOW, WINDOW, dtype=shard.x_B1FT.dtype)
             return 0.0 * model(silence_B1FT.to(self._device)).sum()
-        logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, 3)
+        logp_BPC = model(shard.x_B1FT).reshape(len(shard), -1, self._classes)
         weight = self._alignment_weight(progress)
         loss = (1 - weight) * ctc_loss(logp_BPC, shard)
         return loss - weight * (shard.flat_BPC * logp_BPC).sum() if weight else loss
@@ -113,7 +151,7 @@ class YesNo(SpeechTask):
         sums, counts_2N = torch.zeros(4, dtype=torch.float64), count_words([])
         for examples in batched(self._valid[rank::world_size], VALIDATION_BATCH):
             batch = self._collate(examples)
-            logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, 3)
+            logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, self._classes)
             sums[0] += ctc_loss(logp_BPC, batch).item()
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
@@ -157,7 +195,7 @@ class YesNo(SpeechTask):
             if random.random() < self._config.augment_scenes:
                 scene = self._scenes.compose(number, random)
                 feature_FT = self._scenes.hide_bands(self._extract(scene.waveform), random)
-                flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s)
+                flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s, self._classes)
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
             return example
@@ -168,15 +206,31 @@ class YesNo(SpeechTask):
             if self._alignment_weight((epoch - 1) / self._config.epochs):
                 # Noise hides the start and end of speech: align without it.
                 aligned_FT = feature_FT if clean is changed else self._extract(clean)
-                flat_PC = flat_alignment(aligned_FT, example.words)
+                flat_PC = flat_alignment(aligned_FT, example.words, self._classes)
             else:
-                flat_PC = no_alignment(feature_FT)
+                flat_PC = no_alignment(feature_FT, self._classes)
             example = Example(feature_FT, example.words, flat_PC)
         feature_FT = augmentation.spectrogram(example.feature_FT, generator)
         return example._replace(feature_FT=feature_FT)
 
     def _collate(self, examples: Sequence[Example]) -> Batch:
         return collate(examples, getattr(torch, self._config.dtype), self._device)
+
+
+def thin(items: Sequence[int], most: int) -> tuple[int, ...]:
+    """Return at most about ``most`` items, evenly spaced."""
+    return tuple(items[:: max(1, len(items) // most)])
+
+
+def ahead(pool: Executor, build: Callable[[Item], Built], items: Iterable[Item]) -> Iterator[Built]:
+    """Yield ``build(item)`` of each item in order, :data:`NUM_AHEAD` of them built in advance."""
+    waiting: deque[Future[Built]] = deque()
+    for item in items:
+        waiting.append(pool.submit(build, item))
+        if len(waiting) > NUM_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 # A process that trains several trials on the same corpus computes its features once.
@@ -203,9 +257,10 @@ def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
 
     def build() -> list[Example]:
         extract = LogMel(getattr(torch, dtype), kind)
+        classes = 1 + len(corpus.vocabulary)
         features = [extract(corpus[index][0]) for index in range(len(corpus))]
         return [
-            Example(feature, words, flat_alignment(feature, words))
+            Example(feature, words, flat_alignment(feature, words, classes))
             for feature, words in zip(features, corpus.labels, strict=True)
         ]
 
@@ -225,7 +280,8 @@ def noisy_examples(
                 condition = Condition(noise, SNRS_DB[(number + turn) % len(SNRS_DB)])
                 for copy in noisy_copies(corpus, [index], [condition], "valid"):
                     feature, words = extract(copy.waveform), corpus.labels[index]
-                    examples.append(Example(feature, words, flat_alignment(feature, words)))
+                    flat_PC = flat_alignment(feature, words, 1 + len(corpus.vocabulary))
+                    examples.append(Example(feature, words, flat_PC))
         return examples
 
     return keep(("noisy", corpus.fingerprint, dtype, kind, tuple(indices)), build)
@@ -248,7 +304,7 @@ def scene_examples(
                 name = "valid", corpus.names[index], turn
                 scene = scenes.compose(number, np.random.default_rng(derive_seed("scene", *name)))
                 feature_FT = extract(scene.waveform)
-                flat_PC = no_alignment(feature_FT)
+                flat_PC = no_alignment(feature_FT, 1 + len(corpus.vocabulary))
                 examples.append(Example(feature_FT, scene.words, flat_PC))
         return examples
 

@@ -29,7 +29,9 @@ SPACE: Space = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": In
 def write_study(folder: Path, scheduler: str = "asha") -> None:
     """Write a study of every kind of event."""
     config = build_config({"task": "sine", "epochs": 4})
-    plan = Plan(config, {**SPACE, "activation": Choice("relu", "tanh")}, "random", {}, scheduler)
+    plan = Plan(
+        config, {**SPACE, "activation": Choice("relu", "tanh")}, "random", scheduler=scheduler
+    )
     store = StudyStore(folder)
     about = {"source": "here", "fingerprint": "0123456789abcdef"}
     store.append("study", format=1, slots=2, data="synthetic", corpus=about, **plan.as_dict())

@@ -1,0 +1,250 @@
+"""Tune from Python: ``from raytune_yesno import tune``, in a script or a notebook."""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.commands.common import note, open_folder, remark_on_data
+from raytune_yesno.commands.display import Display
+from raytune_yesno.config import build_config, declare_task, register_task
+from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
+from raytune_yesno.space import Space, build_space, parse_space
+from raytune_yesno.study_settings import STUDY_SETTINGS
+
+if TYPE_CHECKING:
+    from raytune_yesno.study import Study
+    from raytune_yesno.tuning.plan import Plan
+
+_RESOURCES = ("cpu", "gpu", "memory")
+
+
+def tune(
+    objective: Any,
+    space: Mapping[str, Any] | None = None,
+    *,
+    metric: str = "",
+    mode: str = "",
+    trials: int | None = None,
+    search: str | None = None,
+    scheduler: str | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resources: Mapping[str, float] | None = None,
+    config: Mapping[str, Any] | None = None,
+    data: str = "",
+    save: Callable[[Any, str], Any] | None = None,
+    load: Callable[[str], Any] | None = None,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> "Study":
+    """Tune a function, a generator or a PyTorch task, and return the study.
+
+    Call it again with the same ``out`` to resume a study that was interrupted, or to add trials to
+    one that has ended.
+
+    Example:
+        >>> from raytune_yesno import tune
+        >>> from raytune_yesno.space import Float
+        >>> def objective(config):
+        ...     return {"loss": (config["x"] - 3) ** 2}
+        >>> study = tune(objective, {"x": Float(0, 10)}, metric="loss", trials=16)  # doctest: +SKIP
+        >>> study.best.best_point  # doctest: +SKIP
+        {'x': 2.98...}
+
+    Args:
+        objective: a function ``f(config)`` that returns a dict of metrics; a generator function
+            ``f(config, checkpoint=None)`` that yields one, or ``(metrics, state)``, every epoch; or
+            the class of a PyTorch task.
+        space: domains by name, as objects or as in a YAML file. Defaults to the task's own.
+        metric: the metric that decides. Defaults to the task's first.
+        mode: ``min`` or ``max``; may be omitted if the name says it, such as ``accuracy``.
+        trials: the number of trials; 32 by default.
+        search: the name of the search; ``tpe`` by default.
+        scheduler: the name of the scheduler; ``asha`` by default.
+        epochs: the most epochs of a trial; 1 for a function that returns its metrics, else 16.
+        seed: the seed of the search; a function finds it in its config.
+        out: the study's folder. Defaults to a new one below ``studies``.
+        resources: what a trial reserves: ``cpu``, ``gpu`` (may be fractions) and ``memory`` (GB).
+        config: further keys of the config.
+        data: the data of a PyTorch task.
+        save: writes a state that is no plain value: ``save(state, path)``.
+        load: reads it: ``load(path)``. It is called for files in ``out``.
+        address: the address of a Ray cluster. Defaults to one that this process has already joined,
+            else a new one on this machine.
+        num_cpus: logical CPUs of a new cluster.
+        num_gpus: logical GPUs of a new cluster.
+        quiet: whether to print nothing but errors of trials.
+        settings: other settings of a study: ``search_options``, ``scheduler_options``, ``ordered``,
+            ``max_concurrent``, ``target``, ``patience``, ``max_failures``, ``time_budget``.
+
+    Returns:
+        The study. Its ``best`` trial has ``best_point`` and ``metrics``.
+
+    Raises:
+        InputError: an argument is wrong, or ``out`` holds a study with other settings.
+        WorkError: no trial has a result.
+        KeyboardInterrupt: the study was interrupted; call again to resume it.
+    """
+    from raytune_yesno.study import load as load_study
+    from raytune_yesno.study.store import STORE
+    from raytune_yesno.tasks.task import find_space, load_data
+    from raytune_yesno.tuning.plan import Plan
+
+    name = name_objective(objective)
+    is_class = isinstance(objective, type)
+    if is_class and (save or load):
+        raise InputError("save and load are for functions; a PyTorch task needs none")
+    register_task(name, objective if is_class else _with_storage(objective, save, load))
+    known = [setting.name for setting in STUDY_SETTINGS]
+    for key in settings:
+        if key not in known:
+            raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
+    settings |= {"trials": trials, "search": search, "scheduler": scheduler}
+    given = {"metric": metric, "mode": mode, "epochs": epochs, "seed": seed}
+    keys = {**(config or {}), **_read_resources(resources or {})}
+    keys |= {key: value for key, value in given.items() if value not in (None, "")}
+    domains = _read_space(space or {})
+    declare_task(name, space=domains, config=keys)
+    built = build_config({"task": name}, keys, where="tune")
+    plan = Plan.from_settings(built, domains or find_space(built), settings)
+    existing = str(out) if out and (Path(out) / STORE).is_file() else None
+    read = load_data(built, data) if is_class else None
+    with open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened:
+        folder, check = opened
+        if existing and _is_finished(plan, folder):
+            return load_study(folder)
+        try:
+            with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
+                return _run(plan, read, folder, data, bool(existing), check, quiet)
+        except Interrupted as stop:
+            note(f"stopped; call again with out={str(folder)!r} to resume")
+            raise KeyboardInterrupt(stop.signum) from None
+
+
+def _run(
+    plan: "Plan",
+    data: Any,
+    folder: Path,
+    source: str,
+    existing: bool,
+    check: Callable[[], None] | None,
+    quiet: bool,
+) -> "Study":
+    """Run, resume or extend the study in a locked folder."""
+    from raytune_yesno.study import load as load_study
+    from raytune_yesno.tuning.run import run_refit, run_search
+
+    add_trials = 0
+    if existing:
+        before = load_study(folder)
+        asked = plan.num_trials
+        plan = _resume(plan, before)
+        add_trials = max(0, asked - plan.num_trials)
+    plan.check()
+    if not existing:
+        plan.check_all_points()
+    display = Display()
+    remark_on_data(data, plan.config)
+    try:
+        study = run_search(
+            plan,
+            data,
+            folder,
+            source=source,
+            resume=existing,
+            add_trials=add_trials,
+            on_progress=(lambda progress: None) if quiet else display.show_search,
+            note=display.remark,
+            check=check,
+        )
+    finally:
+        display.close()
+    if study.best is None:
+        failed = [trial for trial in study.trial_list if trial.status == "failed"]
+        cause = f"; first failure: {failed[0].error}" if failed else ""
+        raise WorkError(f"{folder}: no trial has a result{cause}")
+    run_refit(study, data, note=display.remark, check=check)
+    return load_study(folder)
+
+
+def _is_finished(plan: "Plan", folder: Path) -> bool:
+    """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
+    from raytune_yesno.study import load
+
+    study = load(folder)
+    _resume(plan, study)
+    return study.refit is not None and plan.num_trials <= study.asked["trials"]
+
+
+def _session(address: str | None, **options: Any) -> contextlib.AbstractContextManager[None]:
+    """Return a session on a cluster, or on the one that this process has joined."""
+    import ray
+
+    from raytune_yesno.cluster.session import ray_session
+
+    joined = ray.is_initialized() and address is None
+    return contextlib.nullcontext() if joined else ray_session(address, **options)
+
+
+def _resume(plan: "Plan", before: "Study") -> "Plan":
+    """Return the plan of a study to resume.
+
+    Raises:
+        InputError: the study in the folder has other settings than the call.
+    """
+    asked, recorded = plan.as_dict(), before.asked
+    may_change = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
+    for key in sorted(asked.keys() & recorded.keys() - may_change, key=lambda key: key != "space"):
+        if asked[key] != recorded[key]:
+            raise InputError(
+                f"{before.path}: the study there has another {key}; give the same arguments to "
+                "resume it, or another out"
+            )
+    return replace(plan, trials=recorded["trials"])
+
+
+def name_objective(objective: Any) -> str:
+    """Return the name by which a study records an object that was given in Python.
+
+    Raises:
+        InputError: it cannot be called.
+    """
+    if not callable(objective):
+        raise InputError(f"tune: {objective!r:.60} is not a function, a generator or a task")
+    function = getattr(objective, "func", objective)  # a partial
+    owner = function if hasattr(function, "__qualname__") else type(function)
+    name = re.sub(r"\W+", "_", owner.__qualname__.rpartition(".")[2]).strip("_")
+    return f"{owner.__module__}:{name}"
+
+
+def _with_storage(function: Any, save: Any, load: Any) -> Any:
+    save, load = save or getattr(function, "save", None), load or getattr(function, "load", None)
+    return (function, save, load)
+
+
+def _read_space(space: Mapping[str, Any]) -> Space:
+    if not space:
+        return {}
+    plain = {key: value for key, value in space.items() if isinstance(value, dict)}
+    return build_space({**space, **(parse_space(plain) if plain else {})})
+
+
+def _read_resources(resources: Mapping[str, float]) -> dict[str, Any]:
+    for key in resources:
+        if key not in _RESOURCES:
+            raise InputError(f"resources: unknown {key!r}; {suggest_name(key, _RESOURCES)}")
+    keys: dict[str, Any] = {}
+    if "cpu" in resources:
+        keys["cpus_per_worker"] = resources["cpu"]
+    if "memory" in resources:
+        keys["memory_per_worker"] = resources["memory"]
+    if resources.get("gpu"):
+        keys |= {"use_gpu": True, "gpus_per_worker": resources["gpu"]}
+    return keys

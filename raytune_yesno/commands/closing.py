@@ -1,0 +1,52 @@
+"""The end of ``tune``: the report of the study, and the commands to continue with."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.config import Config, find_task
+from raytune_yesno.errors import InputError, one_line, quote
+
+if TYPE_CHECKING:
+    from raytune_yesno.study import Study
+
+
+def write_study_report(study: "Study", note: Callable[[str], None]) -> str | None:
+    """Write the page and the table of a study into its folder; return the path of the page.
+
+    A report that cannot be written is noted: the study itself is complete.
+    """
+    from raytune_yesno.report import write_report
+
+    try:
+        return str(write_report([study], study.path).html)
+    except (OSError, InputError) as error:
+        note(one_line(f"the report could not be written ({error}); the study is complete"))
+        return None
+
+
+def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
+    """Yield the commands that continue from a finished study, to be pasted into a shell.
+
+    Args:
+        study: the study.
+        refit: what :func:`run_refit` returned.
+        storage: the folder or URI of the study.
+    """
+    task = find_task(study.asked["config"].get("task", Config.task))
+    if checkpoint := refit.get("checkpoint"):
+        for command in getattr(task, "next_commands", ()):
+            yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
+    yield f"raytune-yesno report {quote(shorten(storage))}"
+    yield f"raytune-yesno tune --resume {quote(shorten(storage))} --add-trials 8"
+
+
+def shorten(path: str) -> str:
+    """Return a path relative to the working directory, if it lies inside; else unchanged."""
+    if "://" in path:
+        return path
+    try:
+        return str(Path(path).relative_to(os.getcwd()))
+    except (ValueError, OSError):
+        return path

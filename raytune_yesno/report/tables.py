@@ -1,0 +1,130 @@
+"""The tables of a report: their texts, for the page and the terminal."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from raytune_yesno.metrics import Metric
+from raytune_yesno.report import sentences, summary
+from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, name_mean
+from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.study import Study
+from raytune_yesno.text import format_seconds
+
+MAX_CAUSES = 50
+MAX_FAILED_TRIALS = 12  # numbers listed for one cause
+_MISSING = "–"
+
+
+class Table(NamedTuple):
+    """A table's column names and its rows."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
+    """Return a row per study; columns that are empty for all studies are left out."""
+    metric = studies[0].objective.metric
+    heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
+    rows = []
+    for study, name in zip(studies, names, strict=True):
+        best, asked = study.best, study.asked
+        failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+        rows.append(
+            (
+                name,
+                str(asked.get("search") or ""),
+                str(asked.get("scheduler") or ""),
+                str(asked.get("config", {}).get("seed", "")),
+                str(len(study.trial_list)),
+                str(failed or ""),
+                str(sum(len(trial.epochs) for trial in study.trial_list)),
+                format_seconds(study.end_time - asked["time"]),
+                metric.show(best.metrics[study.metric]) if best else "",
+                sentences.describe_test_briefly(study.refit),
+            )
+        )
+    shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    named = (*heads, f"best {metric.title}", "test")
+    return Table([named[k] for k in shown], [[row[k] or _MISSING for k in shown] for row in rows])
+
+
+def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
+    """Return a row per search, with the mean of its studies."""
+    heads = ("search", "studies", f"best {metric.title}, {name_mean(groups)}", "95% interval")
+    rows = [
+        (
+            group.label,
+            len(group.members),
+            metric.show(group.mean) or _MISSING,
+            (
+                " to ".join(map(metric.show, group.interval))
+                if group.interval
+                else f"needs {MIN_REPEATS} studies"
+            ),
+        )
+        for group in groups
+    ]
+    return Table(heads, rows)
+
+
+def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
+    """Return a row per pair of searches, with the test of their difference."""
+    heads = (
+        *("pair", "difference", "p", "p, adjusted for all pairs"),
+        *("smallest possible p", "chance?"),
+    )
+    rows = [
+        (
+            f"{each.first} – {each.second}",
+            (
+                f"{100 * each.difference:+.3g} points"
+                if metric.format == "percent" and not each.log
+                else str(each)
+            ),
+            f"{each.p:.2g}",
+            f"{each.adjusted:.2g}",
+            f"{each.min_p:.2g}",
+            summary.judge_difference(each),
+        )
+        for each in differences
+    ]
+    return Table(heads, rows)
+
+
+def tabulate_rungs(metric: Metric, stopping: EarlyStopping) -> Table:
+    """Return a row per epoch at which trials were stopped."""
+    name = metric.title
+    heads = ("epoch", "reached", "stopped", "continued", f"best {name}", f"worst {name} kept")
+    rows = [
+        (
+            rung.epoch,
+            rung.reached,
+            rung.stopped,
+            rung.reached - rung.stopped,
+            metric.show(rung.best) or _MISSING,
+            metric.show(rung.worst_kept) or _MISSING,
+            _MISSING if rung.agreement is None else f"{rung.agreement:.2f} ({rung.judged})",
+        )
+        for rung in stopping.rungs
+    ]
+    return Table((*heads, "rank correlation with the end (trials)"), rows)
+
+
+def tabulate_causes(study: Study) -> Table:
+    """Return the failed and diverged trials by cause, the most frequent cause first."""
+    causes: dict[str, list[int]] = {}
+    for trial in study.trial_list:
+        if trial.status in ("failed", "diverged"):
+            cause = "a value is not finite" if trial.status == "diverged" else "no recorded cause"
+            causes.setdefault(trial.error or cause, []).append(trial.number)
+    rows = [
+        (
+            len(numbers),
+            cause,
+            ", ".join(map(str, numbers[:MAX_FAILED_TRIALS]))
+            + " …" * (len(numbers) > MAX_FAILED_TRIALS),
+        )
+        for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
+    ]
+    return Table(("trials", "cause", "numbers"), rows[:MAX_CAUSES])

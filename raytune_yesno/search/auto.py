@@ -1,0 +1,182 @@
+"""The default search: a space-filling start, then a Gaussian process that ends locally."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.gaussian import GaussianProcess
+from raytune_yesno.search.observation import (
+    Observation,
+    select_pending,
+    select_results,
+    select_subset,
+)
+from raytune_yesno.space import Choice, Point, Space
+
+_MAX_LISTED = 1500  # a space with at most so many points is searched whole
+_NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
+_NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
+_NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
+
+
+class Auto:
+    """The search that ``tune`` uses by default.
+
+    It begins with a scrambled Sobol sequence. From ``num_initial`` results on, it proposes the
+    point of the largest expected improvement under a Gaussian process
+    (:class:`raytune_yesno.search.gaussian.GaussianProcess`), found by candidates over the whole
+    space, near the best results, and ever nearer to the best candidates.
+
+    Losses are mapped to their normal scores mixed with a power of them, so that one huge loss does
+    not hide the differences between the good ones. Improvement is measured against the best mean
+    of the model, not the best result, which may be luck. A running trial counts as a result with
+    the model's mean (kriging believer, Ginsbourger et al., 2010). No point is proposed twice while
+    there are others among the candidates.
+
+    Args:
+        space: the search space.
+        seed: seed of all draws.
+        num_initial: results before the model is used.
+        max_fitted: results that the model's parameters are fitted to: half the best, half the
+            latest. The cost of a suggestion is cubic in it.
+        max_results: results that the model predicts from, chosen in the same way.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        seed: int,
+        num_initial: int = 8,
+        max_fitted: int = 100,
+        max_results: int = 300,
+    ) -> None:
+        self.cube = UnitCube(space)
+        self.seed = seed
+        self.num_initial = max(num_initial, 2)
+        self.max_fitted = max_fitted
+        self.max_results = max_results
+        self.is_choice_D = np.array([isinstance(d, Choice) for d in self.cube.free.values()])
+
+    def suggest(self, number: int, history: Sequence[Observation]) -> Point:
+        """Return the point of trial ``number``, given the history."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        if not self.cube.dim:
+            return self.cube.decode([])
+        results, losses = select_results(history)
+        if len(results) < self.num_initial:
+            return self.cube.decode(draw_sobol(self.cube, self.seed, number))
+        # One thread: with more, the order of sums, and so the points, would depend on the number
+        # of cores. At these sizes one thread is as fast.
+        with threadpool_limits(limits=1):
+            return self._suggest(number, results, losses, history)
+
+    def _suggest(
+        self,
+        number: int,
+        results: list[Observation],
+        losses: list[float],
+        history: Sequence[Observation],
+    ) -> Point:
+        kept = select_subset(losses, self.max_results // 2, self.max_results // 2)
+        rows_ND = self.cube.encode([results[index] for index in kept])
+        losses_N = np.array([losses[index] for index in kept], dtype=float)
+        pending_PD = self.cube.encode(select_pending(history))
+        process, mean_N = self._fit(rows_ND, losses_N, pending_PD)
+        generator = build_numpy_generator(self.seed, number)
+        seen = {row.tobytes() for row in self.cube.encode(history)}
+        best_ND = rows_ND[np.argsort(mean_N, kind="stable")]
+        near_CD = draw_near(self.cube, generator, best_ND[:5], _NUM_LOCAL)
+        u_CD = drop_seen(self.cube, np.concatenate([self._explore(generator), near_CD]), seen)
+        for _ in range(_NUM_ROUNDS):
+            score_C = score_improvement(process, u_CD, mean_N.min())
+            first_CD = u_CD[np.argsort(-score_C, kind="stable")[:4]]
+            near_CD = draw_near(self.cube, generator, first_CD, _NUM_LOCAL)
+            u_CD = drop_seen(self.cube, np.concatenate([first_CD, near_CD]), seen)
+        score_C = score_improvement(process, u_CD, mean_N.min())
+        return self.cube.decode(u_CD[np.argmax(score_C)])
+
+    def _fit(
+        self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
+    ) -> tuple[GaussianProcess, np.ndarray]:
+        """Return the model, and its means at the rows.
+
+        Of the scales of the losses, that one is used on which the model predicts the order of the
+        results best, each from the others.
+        """
+        half = self.max_fitted // 2
+        fitted = select_subset(losses_N.tolist(), half, half)
+        rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
+        best, chosen = -np.inf, GaussianProcess(self.is_choice_D)
+        for y_N in warp(losses_N):
+            process = GaussianProcess(self.is_choice_D)
+            process.theta = chosen.theta
+            process.fit(rows_ND[fitted], y_N[fitted])
+            process.condition(rows_ND[fitted], y_N[fitted])
+            predicted_N = process.predict_left_out(y_N[fitted])
+            order_N = np.argsort(np.argsort(predicted_N, kind="stable"))
+            score = -float(np.square(order_N - rank_N).sum())
+            if score > best:
+                best, chosen, chosen_N = score, process, y_N
+        chosen.condition(rows_ND, chosen_N)
+        mean_N = chosen.predict_mean(rows_ND)
+        if len(pending_PD):
+            believed_P = chosen.predict_mean(pending_PD)
+            chosen.condition(
+                np.concatenate([rows_ND, pending_PD]), np.concatenate([chosen_N, believed_P])
+            )
+        return chosen, mean_N
+
+    def _explore(self, generator: np.random.Generator) -> np.ndarray:
+        """Return candidates over the whole space: all of its points if they are few."""
+        num_values = math.prod(domain.num_values for domain in self.cube.free.values())
+        if num_values > _MAX_LISTED:
+            return generator.random((_NUM_EXPLORING, self.cube.dim))
+        return np.array(list(self.cube.list_rows()))
+
+
+def warp(losses_N: np.ndarray) -> list[np.ndarray]:
+    """Return losses on several scales, each with mean 0 and deviation 1.
+
+    Linear, without the outliers of the upper tail; the logarithm of the distance to the best loss;
+    and the normal score of the rank.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    scaled_N = losses_N / max(np.abs(losses_N).max(), 1e-300)  # else huge losses overflow
+    low, middle, high = np.quantile(scaled_N, [0.25, 0.5, 0.75])
+    apart_N = scaled_N - scaled_N.min()
+    unit = max(middle - scaled_N.min(), apart_N.mean(), 1e-300)
+    return [
+        _standardise(np.minimum(scaled_N, high + 1.5 * (high - low))),
+        _standardise(np.log(0.1 + apart_N / unit)),
+        _standardise(ndtri((rankdata(losses_N) - 0.5) / len(losses_N))),
+    ]
+
+
+def _standardise(y_N: np.ndarray) -> np.ndarray:
+    deviation = y_N.std()
+    return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 1e-12 else 1.0))
+
+
+def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:
+    """Return the logarithm of the expected improvement over ``best`` at C candidates."""
+    from scipy.special import erfcx, log_ndtr
+
+    mean_C, std_C = process.predict(u_CD)
+    z_C = (best - mean_C) / std_C
+    log_density_C = -0.5 * z_C**2 - 0.5 * np.log(2 * np.pi)
+    # log(phi(z) + z Phi(z)); far below 0 the sum cancels, so that the ratio Phi / phi is used.
+    near_C = np.maximum(z_C, -20)
+    ratio_C = np.sqrt(np.pi / 2) * erfcx(-np.minimum(near_C, 0) / np.sqrt(2))
+    low_C = log_density_C + np.log(np.maximum(1 + np.minimum(near_C, 0) * ratio_C, 1e-12))
+    low_C -= 2 * np.log(np.maximum(-z_C / 20, 1))
+    density_C = np.exp(log_density_C)
+    above_C = np.maximum(z_C, 0) * np.exp(log_ndtr(np.maximum(z_C, 0)))
+    high_C = np.log(np.maximum(density_C + above_C, 1e-300))
+    return np.asarray(np.where(z_C < 0, low_C, high_C) + np.log(std_C))

@@ -1,0 +1,53 @@
+"""No point twice while others remain."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raytune_yesno.search.candidates import draw_near
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.observation import Observation
+from raytune_yesno.space import Point, Space
+
+if TYPE_CHECKING:
+    from raytune_yesno.search.algorithm import Algorithm
+
+_NUM_NEAR = 64
+_NUM_ANYWHERE = 256
+
+
+class Distinct:
+    """A search that proposes no point twice while there are others.
+
+    In place of a point that the history contains, it proposes one close to it, else any other.
+
+    Args:
+        algorithm: the search that proposes the points.
+        space: the search space.
+        seed: seed of all draws.
+    """
+
+    def __init__(self, algorithm: "Algorithm", space: Space, seed: int) -> None:
+        self.algorithm = algorithm
+        self.cube = UnitCube(space)
+        self.seed = seed
+
+    def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
+        """Return the point of trial ``number``, given the history."""
+        point = self.algorithm.suggest(number, history)
+        if point is None or not self.cube.dim:
+            return point
+        known = {row.tobytes() for row in self.cube.encode(history)}
+        (centre_D,) = self.cube.encode([Observation(number, point)])
+        if centre_D.tobytes() not in known:
+            return point
+        generator = build_numpy_generator(self.seed, number, 2)
+        near_CD = self.cube.snap(draw_near(self.cube, generator, centre_D[None], _NUM_NEAR))
+        near_CD = near_CD[np.argsort(np.abs(near_CD - centre_D).sum(axis=1), kind="stable")]
+        any_CD = self.cube.snap(generator.random((_NUM_ANYWHERE, self.cube.dim)))
+        for row in itertools.chain(near_CD, any_CD, self.cube.list_rows()):
+            if row.tobytes() not in known:
+                return self.cube.decode(row)
+        return point

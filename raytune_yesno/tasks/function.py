@@ -1,0 +1,154 @@
+"""Any Python function or generator as a task.
+
+A function takes the config of a trial and returns its metrics; it is a trial of one epoch. A
+generator yields metrics once an epoch, or ``(metrics, state)``::
+
+    def objective(config, checkpoint=None):
+        model = checkpoint or SGDClassifier(alpha=config["alpha"], random_state=config["seed"])
+        while True:
+            model.partial_fit(X, y, classes=range(10))
+            yield {"accuracy": model.score(X_valid, y_valid)}, model
+
+``state`` is what the generator needs to resume; it is passed as ``checkpoint`` then. This module
+imports neither torch nor the engine.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from raytune_yesno.config import EngineConfig, setting
+from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Metric, known_mode
+from raytune_yesno.numerals import read_if_number
+from raytune_yesno.space import Float, Int, format_space, parse_space
+from raytune_yesno.user_code import find_parameters
+
+OBJECTIVE = Metric("objective")
+"""Stands for a function's metric until the study names it."""
+
+
+class FunctionConfig(EngineConfig):
+    """The keys of a function: those of every run, and the study's."""
+
+
+class FunctionTask:
+    """Declares a function to the engine, as a class declares a PyTorch task.
+
+    The settings are the keys of the search space, and those that the user sets beside it. The
+    metrics are the one that the study optimises and, if the function has an attribute ``metrics``,
+    the ones listed there.
+
+    Attributes:
+        function: the function or generator function.
+        save: writes a state to a file, ``save(state, path)``; None for plain values and arrays.
+        load: reads it, ``load(path)``.
+        loop: the loop that runs the function, instead of the one that trains a PyTorch model.
+        refits: False: the best config is recorded, not trained again. A function splits its data
+            itself, so there is no part that the search has not used.
+    """
+
+    config_base = FunctionConfig
+    loop = "raytune_yesno.training.function_loop:run_function"
+    refits = False
+
+    def __init__(self, given: Any, name: str = "", declared: Mapping[str, Any] | None = None):
+        """Wrap a function, or a tuple of a function, its ``save`` and its ``load``."""
+        self.given, self.name = given, name
+        self.function, self.save, self.load = given if isinstance(given, tuple) else (given,) * 3
+        if not isinstance(given, tuple):
+            self.save, self.load = (getattr(given, part, None) for part in ("save", "load"))
+        if bool(self.save) != bool(self.load):
+            raise InputError(f"{name}: it has only one of save and load; give both, or none")
+        parameters = find_parameters(self.function)
+        if parameters == []:
+            raise InputError(f"{name}: the function takes no config; write def f(config): …")
+        self.takes_checkpoint = parameters is None or len(parameters) > 1
+        self.declared: dict[str, Any] = dict(declared or {"space": {}, "config": {}, "metrics": []})
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the function is written as a generator: then it may have several epochs."""
+        called = getattr(type(self.function), "__call__", None)  # noqa: B004
+        return any(map(inspect.isgeneratorfunction, (self.function, called)))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """A function that returns its metrics has one epoch."""
+        return {} if self.is_generator else {"epochs": 1}
+
+    @cached_property
+    def metrics(self) -> Sequence[Metric]:
+        """The study's metrics; those of the function until a study names others."""
+        own = tuple(getattr(self.function, "metrics", ()))
+        told = [Metric(**metric) for metric in self.declared["metrics"]]
+        names = {metric.name for metric in told}
+        return (*told, *(metric for metric in own if metric.name not in names)) or (OBJECTIVE,)
+
+    @cached_property
+    def space(self) -> Mapping[str, Any]:
+        """The function's attribute ``space``, unless a study has another one."""
+        declared = self.declared["space"]
+        return parse_space(declared) if declared else dict(getattr(self.function, "space", {}))
+
+    @cached_property
+    def Settings(self) -> type:  # noqa: N802 - as in other tasks
+        """The settings: keys of the space, and other keys that the user sets."""
+        engine = {field.name for field in dataclasses.fields(EngineConfig)}
+        fields: list[tuple[str, Any, Any]] = []
+        for key, domain in self.space.items():
+            if key in engine:  # the plan refuses it with what to do
+                continue
+            kind: Any = {Float: float, Int: int}.get(type(domain), object)
+            help = "from the search space"
+            fields.append((key, kind, setting(domain.grid(1)[0], help, inherited=False)))
+        for key, value in self.declared["config"].items():
+            if key not in engine and key not in self.space:
+                value = _read(value)
+                known = type(value) in (bool, int, float, str)
+                kind = type(value) if known else object
+                fields.append((key, kind, setting(value, "given by the user")))
+        return dataclasses.make_dataclass("Settings", fields, frozen=True, kw_only=True)
+
+    def declare(
+        self, space: Mapping[str, Any], config: Mapping[str, Any], metrics: Sequence[Metric]
+    ) -> "FunctionTask":
+        """Return the task with a study's search space, config keys and metrics."""
+        for key in (*space, *config):
+            if not str(key).isidentifier():
+                raise InputError(f"{key!r} is not a name for a key of a config; use an identifier")
+        declared = {
+            "space": format_space(space) if space else {},
+            "config": {key: _read(value) for key, value in config.items()},
+            "metrics": [
+                dataclasses.asdict(metric) for metric in metrics or self._choose_metric(config)
+            ],
+        }
+        return FunctionTask(self.given, self.name, declared)
+
+    def _choose_metric(self, config: Mapping[str, Any]) -> list[Metric]:
+        """Return the metric that the config names, or nothing for the function's own first."""
+        name, mode = config.get("metric") or "", config.get("mode") or ""
+        own = {metric.name: metric for metric in getattr(self.function, "metrics", ())}
+        own |= {metric.label: metric for metric in own.values() if metric.label}
+        if name in own or (own and not name):
+            return []
+        if not name:
+            raise InputError(f"{self.name}: name the metric that decides: --metric NAME")
+        mode = mode or known_mode(name) or ""
+        if not mode:
+            raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
+        return [Metric(name, mode=mode)]  # type: ignore[arg-type]  # validated with the config
+
+
+def _read(value: Any) -> Any:
+    """Read a value typed on a command line: a number, ``true``, ``false`` or text."""
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, list) else value
+    for kind in (int, float):
+        number = read_if_number(value, kind)
+        if not isinstance(number, str):
+            return number
+    return {"true": True, "false": False}.get(value.strip().lower(), value)

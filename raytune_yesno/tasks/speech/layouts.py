@@ -1,0 +1,212 @@
+"""Layouts of a folder of recordings: which files there are, and what is spoken in each.
+
+``transcripts``
+    a table ``transcripts.tsv`` with the columns ``path`` and ``words``, and optionally ``speaker``
+    and ``split``;
+``words``
+    a folder per word, or per sequence of words: ``seven/anything.wav``. A folder below it is the
+    speaker: ``seven/anna/1.wav``;
+``yesno``
+    YESNO's names, ``0_1_1.wav`` for no, yes, yes. Speaker and take may follow:
+    ``0_1_1-anna-2.wav``. Files may be in folders, which are speakers.
+"""
+
+import csv
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raytune_yesno.errors import one_line
+from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, parse_name
+
+TABLE = "transcripts.tsv"
+LAYOUTS = {
+    "transcripts": f"words from {TABLE}",
+    "words": "a folder per word",
+    "yesno": "words from names, 0 no and 1 yes",
+}
+MAX_TABLE_BYTES = 50_000_000
+MAX_MISNAMED = 10  # files that are named one by one if no name is understood
+_SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason why a file or a folder cannot be used."""
+
+    name: str
+    what: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.name}: {self.what}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recording: its file, what is spoken in it, and its name in the corpus and in messages."""
+
+    file: Path
+    about: Transcript
+    name: str
+    shown: str
+
+
+@dataclass
+class Listing:
+    """The recordings of a folder, the problems in finding their words, and notes."""
+
+    layout: str
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_recordings(folder: Path) -> Listing:
+    """Find the recordings of a folder and their words.
+
+    Hidden files, files without the suffix ``.wav`` and folders whose name begins with an underscore
+    are ignored, unless a table lists them.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if (folder / TABLE).is_file():
+        return _read_table(folder)
+    files = sorted(_walk(folder), key=lambda path: (path.with_suffix("").as_posix(), path.name))
+    layout = _recognise(files)
+    if not layout:
+        what = (
+            f"cannot tell the words of {len(files)} WAV files such as {files[0]}; write {TABLE}, "
+        )
+        what += "use a folder per word, or name the files by their words, 0 (no) and 1 (yes)"
+        return Listing("yesno", problems=[Problem(str(folder), what)])
+    listing = Listing(layout)
+    names: dict[str, Path] = {}
+    for path in files:
+        name = path.with_suffix("").as_posix()
+        try:
+            path.as_posix().encode()
+            if name in names:
+                raise ValueError(f"the same name as {names[name].name} except for upper case")
+            about = parse_name(name) if layout == "yesno" else _parse_folders(path.parts)
+        except UnicodeEncodeError:
+            listing.problems.append(Problem(path.as_posix(), "its name is not UTF-8; rename it"))
+        except ValueError as error:
+            listing.problems.append(Problem(path.as_posix(), str(error)))
+        else:
+            names[name] = path
+            listing.entries.append(Entry(folder / path, about, name, path.as_posix()))
+    return listing
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the paths of WAV files, relative to ``folder``; each folder is visited once."""
+    seen = set[str]()
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        named = [name for name in folders if name.lower().endswith(".wav")]  # reported, not read
+        folders[:] = sorted(name for name in folders if name[0] not in "._" and name not in named)
+        for name in [*files, *named]:
+            if name.lower().endswith(".wav") and not name.startswith("."):
+                yield Path(root, name).relative_to(folder)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _recognise(files: list[Path]) -> str:
+    """Return the layout of files without a table; empty if it cannot be told.
+
+    Files at the top are in YESNO's layout if one of them spells words. Files in folders are if all
+    spell words, and one of them several; otherwise the folders are words.
+    """
+    top = [path for path in files if len(path.parts) == 1]
+    if any(map(_count_words, top)):
+        return "yesno"
+    if len(top) == len(files):
+        # A few files may be misnamed recordings; many are another corpus.
+        return "yesno" if len(files) <= MAX_MISNAMED else ""
+    counts = [_count_words(path) for path in files if len(path.parts) > 1]
+    if min(counts) and max(counts) > 1:
+        return "yesno"
+    folders = {path.parts[0] for path in files}
+    return "words" if len(folders) > 1 or len(files) <= MAX_MISNAMED else ""
+
+
+def _count_words(path: Path) -> int:
+    """Return the number of words that a file's name spells in YESNO's layout."""
+    try:
+        return len(parse_name(path.with_suffix("").as_posix()).words)
+    except ValueError:
+        return 0
+
+
+def _parse_folders(parts: tuple[str, ...]) -> Transcript:
+    """Return the words that the first folder spells; the next folder is the speaker."""
+    if len(parts) == 1:
+        raise ValueError("not in the folder of a word")
+    return Transcript(_split_words(parts[0]), parts[1] if len(parts) > 2 else "")
+
+
+def _split_words(text: str) -> tuple[str, ...]:
+    """Return the words of a transcript, in one form of Unicode.
+
+    Raises:
+        ValueError: there is no word, or a word has invisible characters.
+    """
+    words = tuple(unicodedata.normalize("NFC", text).split())
+    if not words:
+        raise ValueError("no words")
+    if not all(word.isprintable() for word in words):
+        raise ValueError(f"words with control characters: {text!r}")
+    return words
+
+
+def _read_table(folder: Path) -> Listing:
+    """Read ``transcripts.tsv``."""
+    listing = Listing("transcripts")
+    try:
+        if (folder / TABLE).stat().st_size > MAX_TABLE_BYTES:
+            raise ValueError(f"larger than {MAX_TABLE_BYTES} bytes")
+        lines = (folder / TABLE).read_text(encoding="utf-8-sig").splitlines()
+        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+        if missing := {"path", "words"} - {*(rows.fieldnames or ())}:
+            raise ValueError(
+                f"no column {' and '.join(sorted(missing))}; its first line names the columns "
+                "path, words and optionally speaker and split, separated by tabs"
+            )
+    except UnicodeDecodeError:
+        listing.problems.append(Problem(TABLE, "not UTF-8 text; save it as UTF-8"))
+        return listing
+    except ValueError as error:
+        listing.problems.append(Problem(TABLE, str(error)))
+        return listing
+    names = set[str]()
+    for row in rows:
+        path, split = row["path"], (row.get("split") or "").strip().lower()
+        shown = path or f"{TABLE}, line {rows.line_num}"
+        try:
+            if not path:
+                raise ValueError("no path")
+            if path in names:
+                raise ValueError(f"listed again in line {rows.line_num}")
+            if split not in _SPLITS and "split" in row:
+                raise ValueError(f"its split is {split!r}; write train, valid or test")
+            speaker = unicodedata.normalize("NFC", (row.get("speaker") or "").strip())
+            about = Transcript(_split_words(row["words"]), speaker, _SPLITS.get(split, ""))
+        except ValueError as error:
+            listing.problems.append(Problem(shown, str(error)))
+        else:
+            names.add(path)
+            listing.entries.append(Entry(folder / path, about, path, path))
+    listed = {os.path.normpath(entry.file) for entry in listing.entries}
+    others = sum(os.path.normpath(folder / path) not in listed for path in _walk(folder))
+    if others:
+        listing.notes.append(f"not in {TABLE} and not used: {others} WAV files")
+    return listing

@@ -1,0 +1,239 @@
+"""The loop that runs a function or a generator; :mod:`raytune_yesno.training.loop` trains models.
+
+Both yield the same records, so everything around a run is the same: early stopping, checkpoints,
+retries, the record of the study.
+"""
+
+import copy
+import io
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raytune_yesno.checkpoint import Checkpoint
+from raytune_yesno.config import EngineConfig, find_task
+from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import check_reported, read_metrics
+from raytune_yesno.seeding import derive_seed
+from raytune_yesno.tasks.function import FunctionTask
+from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.loop import Record
+
+_ARRAY, _FILE = "__array__", "__file__"
+_OVER = object()
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+
+
+def run_function(
+    config: EngineConfig,
+    data: Data | None = None,
+    *,
+    resume: Checkpoint | None = None,
+    **_: Any,
+) -> Iterator[Record]:
+    """Run a function or a generator, yielding one record an epoch.
+
+    Every epoch starts by reseeding the generators of ``random``, numpy and torch from (seed,
+    epoch). A generator that yields a state is resumed from it. One that yields none starts again,
+    and the epochs that it had reported are left out.
+
+    Args:
+        config: the config of the trial; the function gets a copy as a dict.
+        data: None.
+        resume: the checkpoint to resume from.
+
+    Yields:
+        The record of each epoch after ``resume``, up to ``config.epochs``, divergence or the end of
+        the generator.
+    """
+    task = find_task(config.task)
+    history = list(resume.history) if resume else []
+    state = decode_state(task, (resume.optimizer or {}).get("state")) if resume else None
+    has_state = resume is not None and bool(resume.optimizer)
+    if len(history) >= config.epochs:
+        return
+    _reseed(config, len(history) + 1 if has_state else 1)
+    reports = _prepare(task, config, state)
+    if not has_state:
+        for epoch, _ in enumerate(history, start=2):
+            next(reports, _OVER)
+            _reseed(config, epoch)
+    for epoch in range(len(history) + 1, config.epochs + 1):
+        began = time.perf_counter()
+        reported = next(reports, _OVER)
+        if reported is _OVER:
+            if not history:
+                raise InputError("the function ended without reporting metrics")
+            return
+        reported, state, has_state = _split(task, reported, epoch)
+        metrics = read_metrics(reported, epoch)
+        check_reported(config.objective, metrics, epoch)
+        seconds = time.perf_counter() - began
+        history.append({"epoch": epoch, **metrics, "world_size": 1, "seconds": seconds})
+        diverged = not config.objective.reached(metrics)
+        yield Record(
+            history[-1],
+            diverged,
+            partial(_checkpoint, task, config, history, state, has_state),
+            last=diverged or epoch == config.epochs or reports.is_over,
+        )
+        if diverged:
+            return
+        _reseed(config, epoch + 1)
+
+
+class _Reports:
+    """What a function reports, epoch by epoch; a returned value is a single report.
+
+    The function is called for the first one, and is over if nothing can follow the latest.
+    """
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call, self.is_over = call, False
+        self._reports: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        process = os.getpid()
+        try:
+            if self._reports is None:
+                returned = self._call()
+                self.is_over = not isinstance(returned, Iterator)
+                self._reports = iter([returned]) if self.is_over else returned
+            return next(self._reports)
+        finally:
+            if os.getpid() != process:  # a child that the function forked, and that left it
+                os._exit(0)
+
+
+def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
+    values = copy.deepcopy(config.as_dict())  # the function may change its copy
+    values.update({key: getattr(config, key) for key in task.space if hasattr(config, key)})
+    for key in ("task", "metric", "mode", "num_workers"):
+        del values[key]
+    given = (values, state) if task.takes_checkpoint else (values,)
+    return _Reports(partial(task.function, *given))
+
+
+def _reseed(config: EngineConfig, epoch: int) -> None:
+    """Seed the global generators; a run may share its process with earlier ones."""
+    seed = derive_seed("epoch", config.seed, epoch, 0)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _split(task: FunctionTask, reported: Any, epoch: int) -> tuple[Any, Any, bool]:
+    """Return the metrics, the state, and whether there is a state."""
+    if not isinstance(reported, tuple):
+        return reported, None, False
+    if len(reported) != 2:
+        raise InputError(f"epoch {epoch}: report metrics, or (metrics, state)")
+    if not task.takes_checkpoint:
+        raise InputError(
+            f"epoch {epoch}: a state was reported, but the function cannot take it back; add a "
+            "second parameter, checkpoint=None"
+        )
+    return *reported, True
+
+
+def _checkpoint(
+    task: FunctionTask,
+    config: EngineConfig,
+    history: list[dict[str, Any]],
+    state: Any,
+    has_state: bool,
+) -> Checkpoint:
+    return Checkpoint(
+        config=config,  # type: ignore[arg-type]
+        corpus={},
+        epoch=len(history),
+        history=list(history),
+        refit=False,
+        state_dict={},
+        optimizer={"state": encode_state(task, state)} if has_state else None,
+    )
+
+
+def encode_state(task: FunctionTask, state: Any) -> Any:
+    """Return a state as plain values and tensors, which execute no code when they are read.
+
+    Args:
+        task: its ``save`` writes the state to a file, whose content is then kept.
+        state: what a generator has yielded.
+
+    Raises:
+        InputError: the state contains other objects, and the task has no ``save``.
+    """
+    if task.save is None:
+        return _encode(state, "state")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        task.save(state, str(path))
+        if not path.is_file():
+            raise InputError(f"save: it has not written the file that it was given, {path.name}")
+        return {_FILE: _to_tensor(path.read_bytes())}
+
+
+def decode_state(task: FunctionTask, stored: Any) -> Any:
+    """Return the state from the result of :func:`encode_state`.
+
+    Raises:
+        InputError: it was stored by a function ``save``, and the task has no ``load``.
+    """
+    if not (isinstance(stored, Mapping) and set(stored) == {_FILE}):
+        return _decode(stored)
+    if task.load is None:
+        raise InputError("the state was stored by a function save; give the function load too")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        path.write_bytes(_to_bytes(stored[_FILE]))
+        return task.load(str(path))
+
+
+def _encode(value: Any, where: str) -> Any:
+    if isinstance(value, _PLAIN) and type(value) in _PLAIN:
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if type(value) in (list, tuple, set):
+        return type(value)(_encode(item, f"{where}[{n}]") for n, item in enumerate(value))
+    if isinstance(value, Mapping):
+        return {key: _encode(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
+        file = io.BytesIO()
+        np.save(file, np.asarray(value), allow_pickle=False)
+        return {_ARRAY: _to_tensor(file.getvalue()), "scalar": isinstance(value, np.generic)}
+    raise InputError(
+        f"{where} is a {type(value).__name__}, which is stored only by functions of your own; give "
+        "the function attributes save and load, such as joblib.dump and joblib.load"
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list | tuple | set):
+        return type(value)(map(_decode, value))
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY not in value:
+        return {key: _decode(item) for key, item in value.items()}
+    array = np.load(io.BytesIO(_to_bytes(value[_ARRAY])), allow_pickle=False)
+    return array[()] if value["scalar"] else array
+
+
+def _to_tensor(content: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _to_bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.numpy().tobytes()

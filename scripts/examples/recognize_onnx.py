@@ -1,0 +1,34 @@
+"""Recognise words with an exported model: python recognize_onnx.py MODEL.onnx RECORDING.wav…
+
+Needs numpy, soundfile and onnxruntime, not this project. Recordings must have the model's rate.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+import soundfile
+
+model, *files = sys.argv[1:]
+session = onnxruntime.InferenceSession(model)
+about = session.get_modelmeta().custom_metadata_map
+words = json.loads(about["vocabulary"])  # the first one is blank
+calibration = json.loads(about["calibration"]) or {"slope": 1, "offset": 0, "threshold": 0}
+for file in files:
+    samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    if rate != int(about["sample_rate"]):
+        sys.exit(f"{file}: {rate} Hz; resample it to {about['sample_rate']} Hz")
+    waveform = samples.mean(axis=1)[None]
+    waveform = np.pad(waveform, ((0, 0), (0, max(0, int(about["min_samples"]) - samples.shape[0]))))
+    logp = session.run(None, {"waveform": waveform})[0]
+    best = logp.argmax(axis=1)
+    begins = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one class
+    heard = []
+    for begin, end in zip(begins, [*begins[1:], len(best)], strict=True):
+        p = np.clip(np.exp(logp[begin:end, best[begin]]).mean(dtype=np.float64), 1e-9, 1 - 1e-9)
+        odds = np.clip(np.log(p / (1 - p)), -3, 9)
+        confidence = 1 / (1 + np.exp(-(calibration["slope"] * odds + calibration["offset"])))
+        if best[begin] and confidence >= calibration["threshold"]:
+            heard.append(words[best[begin]])
+    print(f"{file}: {' '.join(heard) or '(nothing)'}" if len(files) > 1 else " ".join(heard))

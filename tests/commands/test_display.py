@@ -1,0 +1,122 @@
+"""Progress on a terminal of any width, and in a pipe."""
+
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import pytest
+
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Display
+from raytune_yesno.metrics import LEGACY_OBJECTIVE
+from raytune_yesno.tuning.progress import Progress
+
+
+class Screen:
+    """The lines of a terminal, as its escape codes leave them."""
+
+    def __init__(self, columns: int) -> None:
+        self.master, slave = pty.openpty()
+        os.set_blocking(self.master, False)
+        size = struct.pack("HHHH", 24, columns, 0, 0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+        self.stream: TextIO = os.fdopen(slave, "w")
+        self.columns = columns
+
+    def read(self) -> list[str]:
+        self.stream.flush()
+        written = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                written += os.read(self.master, 1 << 16)
+        rows, row, column = [""], 0, 0
+        for token in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", written.decode()):
+            if token == "\n":
+                row += 1
+                rows += [""] * (row == len(rows))
+            elif token == "\r":
+                column = 0
+            elif token == "\x1b[J":
+                rows = [*rows[:row], rows[row][:column]]
+            elif token.endswith("A"):
+                row -= int(token[2:-1])
+                assert row >= 0
+            else:
+                assert token.isprintable()
+                rows[row] = rows[row][:column].ljust(column) + token + rows[row][column + 1 :]
+                column += 1
+                assert column < self.columns, "the line wraps"
+        return rows
+
+
+@pytest.fixture(params=[45, 80, 200])
+def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(request.param)
+    yield screen
+    screen.stream.close()
+    os.close(screen.master)
+
+
+def train(progress: Progress) -> None:
+    def tell(event: str, trial: int, **more: Any) -> None:
+        progress.listen({"event": event, "trial": trial, "time": 0.0, **more})
+
+    for trial in (0, 1, 2):
+        tell("started", trial, attempt=1)
+    for epoch in (1, 2):
+        for trial in (0, 1):
+            loss = 1 / (1 + epoch + trial)
+            tell("epoch", trial, epoch=epoch, valid_loss=loss, valid_wer=loss, train_loss=9.0)
+    tell("ended", 0, status="done")
+
+
+def test_a_terminal_shows_the_running_trials(screen: Screen) -> None:
+    with Display(screen.stream) as display:
+        train(Progress(LEGACY_OBJECTIVE, 8, 3, 6, display.show_search))
+        rows = screen.read()
+        assert rows[0].startswith("[#.........] 1/8")
+        assert [row.split()[:2] for row in rows[1:]] == [["trial", "1"], ["trial", "2"]]
+        assert "epoch 2/6" in rows[1]
+        assert "epoch 0/6" in rows[2]
+
+
+def test_a_note_stands_above_the_progress_and_steps_leave_nothing(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", screen.stream)
+    Display().show("loading")
+    note("first")
+    display = Display()
+    display.show("one", "two")
+    display.remark("second")
+    display.show("three")
+    display.close()
+    assert [row for row in screen.read() if row] == ["first", "second", "three"]
+
+
+def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    display = Display(stream)
+    train(Progress(LEGACY_OBJECTIVE, 1, 3, 6, display.show_search))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("[..........] 0/1")
+    assert lines[-1].startswith("[##########] 1/1")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_quiet_shows_remarks_only() -> None:
+    stream = io.StringIO()
+    display = Display(stream, quiet=True)
+    display.show("progress", important=True)
+    display.remark("a warning")
+    display.close()
+    assert stream.getvalue() == "a warning\n"

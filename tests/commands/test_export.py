@@ -1,0 +1,115 @@
+"""`export`: a file that runs without this package and hears the same words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
+from raytune_yesno.cli import main
+from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.features import FEATURES, pad_silence
+from raytune_yesno.tasks.speech.networks import build_network
+from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.settings import as_speech
+from raytune_yesno.tasks.speech.synthetic import synthesize
+
+EXAMPLE = Path(__file__).parents[2] / "scripts/examples/recognize_onnx.py"
+WORDS = ("eins", "zwei", "東")
+CORPUS = synthesize(4)
+LENGTHS = (640, 4001, 24_000, 40_123)
+
+
+def make_checkpoint(folder: Path, **settings: object) -> Path:
+    """Save an untrained network whose outputs vary, with a calibration that rejects some words."""
+    small = {"hidden_units": 16, "channels": (4, 8)} if settings["model"] == "cnn" else {}
+    config = as_speech(build_config({**small, **settings}))
+    torch.manual_seed(1)
+    state_dict = build_network(config, len(WORDS)).state_dict()
+    last = [name for name in state_dict if name.endswith("weight")][-1]
+    state_dict[last] *= 20
+    state_dict[last.replace("weight", "bias")][0] -= 2  # blank does not always win
+    corpus = {"source": "here", "fingerprint": "f00d", "vocabulary": " ".join(WORDS)}
+    calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3}
+    made = Checkpoint(config, corpus, 1, [{"epoch": 1}], False, state_dict, calibration=calibration)
+    save_checkpoint(made, folder)
+    return folder
+
+
+def expected(recognizer: Recognizer, waveform: torch.Tensor) -> np.ndarray:
+    with torch.no_grad():
+        feature_FT = pad_silence(recognizer.extract(waveform))
+        return recognizer.model(feature_FT[None, None])[0].numpy()
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("model", ["tdnn", "cnn", "mlp"])
+def test_torchscript_gives_the_same_probabilities_at_any_length(
+    tmp_path: Path, model: str, features: str
+) -> None:
+    folder = make_checkpoint(tmp_path / "made", model=model, features=features)
+    out = tmp_path / "model.pt"
+    assert main(["export", str(folder), "--format", "torchscript", "--out", str(out)]) == 0
+    texts = {"about.json": ""}
+    loaded: Any = torch.jit.load(str(out), _extra_files=texts)
+    assert json.loads(json.loads(texts["about.json"])["vocabulary"]) == ["<blank>", *WORDS]
+    recognizer = Recognizer.load(folder)
+    for length in LENGTHS:
+        waveform = torch.from_numpy(CORPUS.samples[:length].copy())[None]
+        found = loaded(waveform).detach().numpy()
+        np.testing.assert_allclose(found, expected(recognizer, waveform), atol=2e-3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["tdnn", "cnn"])
+def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder, out = make_checkpoint(tmp_path / "made", model=model), tmp_path / "model.onnx"
+    assert main(["export", str(folder), "--out", str(out)]) == 0
+    session = onnxruntime.InferenceSession(out)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["vocabulary"]) == ["<blank>", *WORDS]
+    assert about["sample_rate"] == "8000"
+    recognizer = Recognizer.load(folder)
+    for length in LENGTHS:
+        waveform = torch.from_numpy(CORPUS.samples[:length].copy())[None]
+        found = session.run(None, {"waveform": waveform.numpy()})[0]
+        np.testing.assert_allclose(found, expected(recognizer, waveform), atol=2e-3)
+    files, words = [], []
+    for n in range(len(CORPUS)):
+        files.append(tmp_path / f"{n}.wav")
+        soundfile.write(files[-1], CORPUS.waveform(n), 8000, "PCM_16")
+        samples = soundfile.read(files[-1], dtype="float32")[0]
+        heard = recognizer.transcribe(torch.from_numpy(samples))
+        words.append(" ".join(word.word for word in heard) or "(nothing)")
+    command = [sys.executable, str(EXAMPLE), str(out), *map(str, files)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [line.partition(": ")[2] for line in printed.splitlines()] == words
+    assert len({*words}) > 1 or model == "cnn"
+    assert "raytune" not in EXAMPLE.read_text()
+
+
+def test_a_missing_package_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    folder = make_checkpoint(tmp_path / "made", model="tdnn")
+    assert main(["export", str(folder), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "pip install" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_checkpoint(tmp_path / "made", model="tdnn")
+    out = tmp_path / "nowhere" / "model.pt"
+    assert main(["export", str(folder), "--format", "torchscript", "--out", str(out)]) == 2
+    assert str(out) in capfd.readouterr().err

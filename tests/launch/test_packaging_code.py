@@ -1,0 +1,30 @@
+"""The user's own code in a launched command."""
+
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.launch.packaging import gather_inputs
+
+
+def test_a_task_is_sent_with_the_modules_beside_it(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "parts").mkdir(parents=True)
+    (mine / "task.py").write_text("import json\nfrom beside import x\nimport parts.deep as deep\n")
+    (mine / "beside.py").write_text("import further\n")
+    (mine / "further.py").write_text("")
+    (mine / "parts" / "deep.py").write_text("")
+    (mine / "unrelated.py").write_text("")
+    sent = tmp_path / "sent"
+    words = gather_inputs(["tune", "--task", f"{mine / 'task.py'}:Mine"], sent)
+    assert words == ["tune", "--task", "task/task.py:Mine"]
+    found = {str(path.relative_to(sent / "task")) for path in sent.rglob("*.py")}
+    assert found == {"task.py", "beside.py", "further.py", "parts/deep.py"}
+
+
+def test_names_that_are_no_file_stay(tmp_path: Path) -> None:
+    for task in ("sine", "package.module:Name"):
+        assert gather_inputs([f"--task={task}"], tmp_path / "sent") == [f"--task={task}"]
+    with pytest.raises(InputError, match=r"none\.py"):
+        gather_inputs(["tune", "--task", "none.py:Name"], tmp_path / "sent")

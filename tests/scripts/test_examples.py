@@ -1,0 +1,64 @@
+"""The examples in ``scripts/examples``: short, and they run."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno.checkpoint import load_checkpoint
+from raytune_yesno.config import TASKS, build_config, declare_task, find_task
+from raytune_yesno.tasks.task import find_space, open_records
+
+EXAMPLES = Path(__file__).parents[2] / "scripts" / "examples"
+MAX_LINES = 90
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= (MAX_LINES if path.stem == "digits" else 60)
+
+
+@pytest.mark.parametrize("name", ["sgd_partial_fit.py:objective", "boosting.py:objective"])
+def test_a_generator_learns_and_resumes_exactly(name: str, tmp_path: Path) -> None:
+    if "boosting" in name:
+        pytest.importorskip("lightgbm")
+    task = f"{EXAMPLES / name}"
+    TASKS.trust(task)
+    declare_task(task, space=find_task(task).space, config={"epochs": 4})
+    config = build_config({"task": task, "epochs": 4})
+    point = {key: domain.decode(0.4) for key, domain in find_space(config).items()}
+    config = build_config(config.as_dict(), point)
+    records = open_records(config, None)
+    next(records)
+    next(records).save(tmp_path / "state")
+    whole = [strip(record.metrics) for record in records]
+    resume = load_checkpoint(tmp_path / "state")
+    resumed = [strip(record.metrics) for record in open_records(config, None, resume=resume)]
+    assert resumed == whole
+    objective = config.objective
+    assert objective.cost(whole[-1]) <= objective.cost(resume.history[0])
+
+
+def strip(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key != "seconds"}
+
+
+@pytest.mark.ray
+def test_the_same_study_takes_fewer_lines_than_with_ray_tune(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ray_cluster: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "ray_tune_after.py"), run_name="__main__")
+    found = capsys.readouterr().out
+    assert "rate" in found
+    runpy.run_path(str(EXAMPLES / "ray_tune_after.py"), run_name="__main__")
+    assert capsys.readouterr().out == found  # resumed, and there was nothing left to do
+    before, after = (
+        sum(bool(line.strip()) for line in (EXAMPLES / f"{name}.py").read_text().splitlines())
+        for name in ("ray_tune_before", "ray_tune_after")
+    )
+    assert after < 0.6 * before

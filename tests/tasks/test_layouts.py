@@ -1,0 +1,281 @@
+"""The layouts of a folder of recordings, and the splits by column and by speaker."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from raytune_yesno.cli import main
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
+from raytune_yesno.tasks.speech.declaration import SpeechTask
+from raytune_yesno.tasks.speech.folder import check_folder
+from raytune_yesno.tasks.speech.load import load_corpus
+
+
+def record(path: Path, number: int = 0, seconds: float = 0.5) -> None:
+    """Write a tone that no other number has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = np.sin(2 * np.pi * (200 + 7 * number) * np.arange(int(8000 * seconds)) / 8000)
+    soundfile.write(path, 0.3 * x, 8000)
+
+
+def write_table(folder: Path, *rows: str, header: str = "path\twords\tspeaker\tsplit") -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, row in enumerate(rows):
+        record(folder / row.split("\t")[0], number)
+    (folder / "transcripts.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return folder
+
+
+def spoken(corpus: Corpus) -> dict[str, str]:
+    return {name: corpus.words_of(n) for n, name in enumerate(corpus.names)}
+
+
+def problems_of(folder: Path) -> dict[str, str]:
+    return {problem.name: problem.what for problem in check_folder(folder)[1]}
+
+
+class TestFolders:
+    def test_a_folder_is_a_word_and_the_next_one_a_speaker(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["sieben/a", "sieben/anna/1", "fünf/x y", "turn left/0_1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert corpus.vocabulary == ("fünf", "left", "sieben", "turn")
+        assert spoken(corpus) == {
+            "fünf/x y": "fünf",
+            "sieben/a": "sieben",
+            "sieben/anna/1": "sieben",
+            "turn left/0_1": "turn left",
+        }
+        assert corpus.speakers == ("", "", "anna", "")
+
+    def test_takes_of_a_word_may_be_numbers(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["on/0", "on/1", "off/0", "off/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        assert set(spoken(load_corpus(str(tmp_path))).values()) == {"on", "off"}
+
+    def test_one_word_in_two_forms_of_unicode_is_one(self, tmp_path: Path) -> None:
+        for number, form in enumerate(("NFC", "NFD")):
+            record(tmp_path / unicodedata.normalize(form, "fünf") / f"{number}.wav", number)
+        record(tmp_path / "acht" / "1.wav", 5)
+        assert load_corpus(str(tmp_path)).vocabulary == (
+            "acht",
+            unicodedata.normalize("NFC", "fünf"),
+        )
+
+    def test_ignores_background_noise_and_reports_strays(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["a/1", "b/1", "_background_/1", ".trash/1", "stray"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus, problems = check_folder(tmp_path)
+        assert corpus
+        assert corpus.vocabulary == ("a", "b")
+        assert [problem.name for problem in problems] == ["stray.wav"]
+
+    def test_links_to_folders_are_followed_once(self, tmp_path: Path) -> None:
+        record(tmp_path / "all" / "a" / "1.wav", 1)
+        (tmp_path / "all" / "a" / "again").symlink_to(tmp_path / "all")
+        record(tmp_path / "other" / "b" / "1.wav", 2)
+        (tmp_path / "all" / "b").symlink_to(tmp_path / "other" / "b")
+        assert load_corpus(str(tmp_path / "all")).vocabulary == ("a", "b")
+
+    def test_names_of_another_kind_are_one_problem(self, tmp_path: Path) -> None:
+        for number in range(12):
+            record(tmp_path / f"{number}_george_{number}.wav", number)
+        (problem,) = [p for p in check_folder(tmp_path)[1] if "12 WAV files" in p.what]
+        assert "transcripts.tsv" in problem.what
+
+
+class TestYesno:
+    def test_speaker_and_take_follow_a_hyphen(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["0_1", "0_1-2", "0_1-anna", "0_1-anna-2"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert set(spoken(corpus).values()) == {"no yes"}
+        assert corpus.speakers == ("", "", "anna", "anna")
+
+    def test_folders_are_speakers(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["anna/0_1", "ben/0_1", "ben/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert spoken(corpus) == {"anna/0_1": "no yes", "ben/0_1": "no yes", "ben/1": "yes"}
+        assert corpus.speakers == ("anna", "ben", "ben")
+
+
+class TestTable:
+    def test_reads_words_speakers_and_parts(self, tmp_path: Path) -> None:
+        folder = write_table(
+            tmp_path,
+            "x/1.wav\teins zwei\tanna\ttrain",
+            "2.wav\t東\tben\tdev",
+            "3.wav\teins\t\ttest",
+        )
+        corpus = load_corpus(str(folder))
+        assert corpus.vocabulary == ("eins", "zwei", "東")
+        assert spoken(corpus) == {"2.wav": "東", "3.wav": "eins", "x/1.wav": "eins zwei"}
+        assert corpus.speakers == ("ben", "", "anna")
+        assert corpus.parts == ("valid", "test", "train")
+
+    def test_needs_two_columns_only(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb", header="path\twords")
+        corpus = load_corpus(str(folder))
+        assert (corpus.speakers, corpus.parts) == ((), ())
+
+    def test_names_each_row_that_is_wrong(self, tmp_path: Path) -> None:
+        folder = write_table(
+            tmp_path,
+            "1.wav\ta\t\ttrain",
+            "2.wav\t\t\ttrain",
+            "3.wav\tb\t\tnever",
+            "4.wav\tb\t\ttest",
+        )
+        with (folder / "transcripts.tsv").open("a") as table:
+            table.write("gone.wav\ta\t\ttest\n1.wav\tb\t\ttest\n\ta\t\ttest\n")
+        found = problems_of(folder)
+        assert found.keys() == {"1.wav", "2.wav", "3.wav", "gone.wav", "transcripts.tsv, line 8"}
+        assert "line 7" in found["1.wav"]
+        assert "never" in found["3.wav"]
+        assert "no such file" in found["gone.wav"]
+
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (b"file\twords\n", "path"),
+            (b"", "path and words"),
+            (b"path\twords\n\xff\xfe\n", "UTF-8"),
+        ],
+    )
+    def test_names_a_table_that_is_wrong(self, tmp_path: Path, content: bytes, what: str) -> None:
+        (tmp_path / "transcripts.tsv").write_bytes(content)
+        assert what in problems_of(tmp_path)["transcripts.tsv"]
+
+    def test_says_which_files_are_not_listed(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta", header="path\twords")
+        record(folder / "other.wav", 9)
+        assert any("1 WAV" in note for note in load_corpus(str(folder)).notes)
+
+    def test_vocabulary_speakers_and_parts_count_for_the_fingerprint(self, tmp_path: Path) -> None:
+        tables = [
+            ("1.wav\ta\tx\ttrain", "2.wav\tb\ty\ttest"),
+            ("1.wav\tc\tx\ttrain", "2.wav\td\ty\ttest"),
+            ("1.wav\ta\ty\ttrain", "2.wav\tb\tx\ttest"),
+            ("1.wav\ta\tx\ttest", "2.wav\tb\ty\ttrain"),
+        ]
+        prints = {load_corpus(str(write_table(tmp_path, *rows))).fingerprint for rows in tables}
+        assert len(prints) == 4
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Hold five recordings of each of six speakers, the last one for the test."""
+    rows = [
+        f"{name}{take}.wav\t{take}\t{name}\t{'test' if take == 4 else 'train'}"
+        for name in "abcdef"
+        for take in range(5)
+    ]
+    return load_corpus(str(write_table(tmp_path_factory.mktemp("speakers"), *rows)))
+
+
+def heard(corpus: Corpus, part: tuple[int, ...]) -> set[str]:
+    return {corpus.speakers[n] for n in part}
+
+
+class TestSplit:
+    def everything_once(self, corpus: Corpus, split: Split) -> bool:
+        return sorted((*split.train, *split.valid, *split.test)) == [*range(len(corpus))]
+
+    def test_by_column_where_there_is_one(self, speakers: Corpus) -> None:
+        split = split_corpus(speakers, seed=1)
+        assert {speakers.words_of(n) for n in split.test} == {"4"}
+        assert len(split.valid) == 4
+        assert self.everything_once(speakers, split)
+
+    def test_by_position_if_asked(self, speakers: Corpus) -> None:
+        assert split_corpus(speakers, seed=1, split_by="position") == split_corpus(30, seed=1)
+
+    def test_by_speaker_no_part_shares_one(self, speakers: Corpus) -> None:
+        split = split_corpus(speakers, seed=1, split_by="speaker", test_speakers="c, e")
+        parts = [heard(speakers, part) for part in (split.train, split.valid, split.test)]
+        assert parts[2] == {"c", "e"}
+        assert sum(map(len, parts)) == 6
+        assert self.everything_once(speakers, split)
+        other = [split_corpus(speakers, seed=s, split_by="speaker").test for s in (1, 2)]
+        assert other[0] == other[1]
+
+    def test_of_few_speakers_validates_on_those_of_training(self, speakers: Corpus) -> None:
+        split = split_corpus(speakers, seed=1, split_by="speaker", test_speakers="a,b,c,d")
+        assert heard(speakers, split.valid) | heard(speakers, split.train) == {"e", "f"}
+        assert len(split.valid) == 2
+
+    @pytest.mark.parametrize(
+        ("options", "what"),
+        [
+            ({"split_by": "speaker", "test_speakers": "zoe"}, "zoe"),
+            ({"split_by": "speaker", "test_speakers": "a,b,c,d,e,f"}, "too few"),
+        ],
+    )
+    def test_refuses_speakers_it_cannot_hold_out(
+        self, speakers: Corpus, options: dict[str, str], what: str
+    ) -> None:
+        with pytest.raises(InputError, match=what):
+            split_corpus(speakers, seed=0, **options)
+
+    @pytest.mark.parametrize("way", ["speaker", "column"])
+    def test_refuses_what_the_corpus_does_not_know(self, small_corpus: Corpus, way: str) -> None:
+        with pytest.raises(InputError, match=way):
+            split_corpus(small_corpus, seed=0, split_by=way)
+
+
+class TestRelabel:
+    def test_keeps_the_words(self, speakers: Corpus) -> None:
+        words = ("x", *reversed(speakers.vocabulary))
+        assert spoken(speakers.relabel(words)) == spoken(speakers)
+
+    def test_refuses_words_that_are_not_known(self, speakers: Corpus) -> None:
+        with pytest.raises(InputError, match="'4'"):
+            speakers.relabel(("0", "1", "2", "3"))
+
+
+class TestCheck:
+    def test_shows_layout_words_speakers_and_parts(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = [f"{n}.wav\t{n % 2}\tspk{n % 3}\t{'test' if n > 6 else 'train'}" for n in range(9)]
+        folder = write_table(tmp_path, *rows)
+        assert main(["corpus", "check", str(folder)]) == 0
+        printed = capfd.readouterr().out
+        for text in ("transcripts.tsv", "words: 2: 0 5, 1 4", "spk0 3", "6 train, 1 valid, 2 test"):
+            assert text in printed
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_agrees_with_training_on_what_is_enough(self, tmp_path: Path, count: int) -> None:
+        for number in range(count):
+            record(tmp_path / f"0_1-{number}.wav", number)
+        config = build_config({})
+        try:
+            SpeechTask.load_data(str(tmp_path), config=config)
+            trains = True
+        except InputError:
+            trains = False
+        assert main(["corpus", "check", str(tmp_path)]) == (0 if trains else 2)
+        assert trains == (count == 3)
+
+    def test_splits_as_the_settings_say(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = [f"{n}.wav\t{n % 2}\tspk{n % 3}" for n in range(9)]
+        folder = write_table(tmp_path, *rows, header="path\twords\tspeaker")
+        command = ["corpus", "check", str(folder), "--set", "split_by=speaker"]
+        assert main([*command, "--set", "test_speakers=spk1"]) == 0
+        assert "3 test" in capfd.readouterr().out
+        assert main([*command, "--set", "test_speakers=nobody"]) == 2
+
+    def test_show_prints_the_name_and_the_words(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = write_table(tmp_path, "a.wav\teins zwei", "b.wav\tdrei", header="path\twords")
+        assert main(["corpus", "show", "0", str(folder)]) == 0
+        assert "a.wav: eins zwei" in capfd.readouterr().out

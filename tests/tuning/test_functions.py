@@ -1,0 +1,113 @@
+"""Studies of functions and generators, from Python: early stopping, resuming, errors."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno import tune
+from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.space import Choice, Float
+from raytune_yesno.study import Study
+from raytune_yesno.study.store import read_events
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+SPACE = {"rate": Float(0.01, 1.0, log=True)}
+
+
+def approach(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
+    """Approach 1 at a rate, with a state of plain values."""
+    epoch, value = checkpoint or (0, 0.0)
+    while True:
+        epoch, value = epoch + 1, value + config["rate"] * (1 - value)
+        yield {"accuracy": value, "steps": epoch}, (epoch, value)
+
+
+def curves(study: Study) -> list[Any]:
+    return [
+        (trial.point, trial.status, [(e["epoch"], e["accuracy"], e["steps"]) for e in trial.epochs])
+        for trial in study.trial_list
+    ]
+
+
+def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"metric": "accuracy", "epochs": 9, "ordered": True, "quiet": True}
+    first = tune(approach, SPACE, trials=6, out=tmp_path / "a", **asked)
+    again = tune(approach, SPACE, trials=6, out=tmp_path / "b", max_concurrent=1, **asked)
+    assert curves(first) == curves(again)
+    assert {trial.status for trial in first.trial_list} == {"done", "stopped"}
+    assert first.best is not None
+    assert "6 trials" in repr(first)
+
+    assert curves(tune(approach, SPACE, trials=6, out=tmp_path / "a", **asked)) == curves(first)
+    longer = tune(approach, SPACE, trials=8, out=tmp_path / "a", **asked)
+    assert curves(longer)[:6] == curves(first)
+    assert len(longer.trial_list) == 8
+    with pytest.raises(InputError, match="space"):
+        tune(approach, {"rate": Float(0.1, 0.2)}, trials=8, out=tmp_path / "a", **asked)
+
+
+def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
+    marker = str(tmp_path / "killed")
+
+    def fragile(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
+        for metrics, state in approach(config, checkpoint):
+            if state[0] == 5 and not os.path.exists(marker):
+                Path(marker).write_text("")
+                os.kill(os.getpid(), 9)
+            yield metrics, state
+
+    study = tune(
+        fragile,
+        {"rate": Choice(0.25)},
+        metric="accuracy",
+        epochs=8,
+        trials=1,
+        search="random",
+        out=tmp_path / "study",
+        quiet=True,
+    )
+    (trial,) = study.trial_list
+    whole = approach({"rate": 0.25})
+    assert trial.attempts == 2
+    assert [epoch["accuracy"] for epoch in trial.epochs] == [
+        next(whole)[0]["accuracy"] for _ in range(8)
+    ]
+
+
+def test_errors_are_not_retried_and_shown_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def picky(config: dict[str, Any]) -> dict[str, float]:
+        if config["rate"] > 0.02:
+            raise ValueError("too fast")
+        return {"accuracy": config["rate"]}
+
+    space = {"rate": Choice(0.01, 0.05, 0.5)}
+    study = tune(picky, space, metric="accuracy", search="grid", out=tmp_path / "study", quiet=True)
+    failed = [trial for trial in study.trial_list if trial.status == "failed"]
+    assert [trial.attempts for trial in failed] == [1, 1]
+    assert all("too fast" in str(trial.error) for trial in failed)
+    shown = capsys.readouterr().err
+    assert shown.count('raise ValueError("too fast")') == 1
+    assert "rate=0.05" in shown
+    assert "site-packages" not in shown
+    assert "raytune_yesno/" not in shown
+
+
+def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match=r"exactness.*accuracy"):
+        tune(
+            approach,
+            SPACE,
+            metric="exactness",
+            mode="max",
+            trials=32,
+            out=tmp_path / "study",
+            quiet=True,
+        )
+    events, _ = read_events(tmp_path / "study")
+    assert sum(event["event"] == "epoch" for event in events) == 0
