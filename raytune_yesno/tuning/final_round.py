@@ -4,8 +4,6 @@ Its results played no part in choosing the points, so their means are not flatte
 scheduler stops its trials. A seed also determines the validation part of a task that draws one.
 """
 
-from collections.abc import Sequence
-
 from raytune_yesno.study import Study
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
@@ -55,15 +53,3 @@ def _next_number(study: Study) -> int:
 def _count_repeats(study: Study, first: int, before: int) -> int:
     """Return how often a point was repeated by trials below a number."""
     return sum(trial.repeat_of == first and trial.number < before for trial in study.trial_list)
-
-
-def describe_final_round(plan: Plan, trials: int) -> Sequence[str]:
-    """Return a line on the final round's share of the budget; nothing without one."""
-    if not plan.num_final:
-        return []
-    share = plan.num_final / (plan.num_final + trials)
-    return [
-        f"final round: the {plan.final_round['points']} best points are trained again with "
-        f"{plan.final_round['seeds']} new seeds each, {plan.num_final} trials after the "
-        f"{trials} of the search ({share:.0%} of all)"
-    ]
