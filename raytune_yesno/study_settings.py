@@ -149,4 +149,10 @@ STUDY_SETTINGS = (
         "K[:SEEDS]",
         read=read_final_round,
     ),
+    StudySetting(
+        "keep_checkpoints",
+        int,
+        "keep the last checkpoints of the best K trials, so that they can train on [0]",
+        "K",
+    ),
 )

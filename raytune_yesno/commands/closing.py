@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.commands.settings import name_task
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 
@@ -34,12 +35,14 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
         refit: what :func:`run_refit` returned.
         storage: the folder or URI of the study.
     """
-    task = find_task(study.asked["config"].get("task", Config.task))
+    name = study.asked["config"].get("task", Config.task)
+    task = find_task(name)
     if checkpoint := refit.get("checkpoint"):
         for command in getattr(task, "next_commands", ()):
             yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
     yield f"raytune-yesno report {quote(shorten(storage))}"
-    yield f"raytune-yesno tune --resume {quote(shorten(storage))} --add-trials 8"
+    resume = f"raytune-yesno tune --resume {quote(shorten(storage))}"
+    yield f"{resume}{name_task(name)} --add-trials 8"
 
 
 def shorten(path: str) -> str:

@@ -49,13 +49,16 @@ def announce(options: Namespace, step: str) -> None:
 
 
 @contextlib.contextmanager
-def with_resume_hint(command: str, file: Path, storage: str | None = None) -> Iterator[None]:
+def with_resume_hint(
+    command: str, file: Path, storage: str | None = None, task: str = Config.task
+) -> Iterator[None]:
     """Add the command that resumes the work to any error that stops it.
 
     Args:
         command: ``train`` or ``tune``.
         file: the record of the work; without it there is nothing to resume.
         storage: the folder or URI to resume from [the folder of ``file``].
+        task: the task of the work.
 
     Raises:
         Interrupted: a signal stopped the work.
@@ -64,7 +67,7 @@ def with_resume_hint(command: str, file: Path, storage: str | None = None) -> It
     try:
         yield
     except Exception as error:
-        hint = resume_command(command, file, storage)
+        hint = resume_command(command, file, storage, task)
         if stop := find_interruption(error):
             raise Interrupted(stop.signum, hint) from None
         if isinstance(error, UnfinishedError) and hint:

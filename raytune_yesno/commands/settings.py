@@ -139,7 +139,12 @@ def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    return settings, build_config(upgrade_config(settings["config"]), where=str(file))
+    recorded = upgrade_config(settings["config"])
+    try:
+        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
+    except InputError as error:
+        raise InputError(f"{file}: task: {error}") from None
+    return settings, build_config(recorded, where=str(file))
 
 
 def select_fixed(config: Config) -> dict[str, Any]:
@@ -169,15 +174,24 @@ def refuse_flags(
             raise InputError(f"--{flag}: {because}; omit it")
 
 
-def resume_command(command: str, file: Path, storage: str | None = None) -> str:
+def name_task(task: str) -> str:
+    """Return the option that a command which resumes work needs for code of the user's own."""
+    return "" if task in TASKS else f" --task {quote(task)}"
+
+
+def resume_command(
+    command: str, file: Path, storage: str | None = None, task: str = Config.task
+) -> str:
     """Return the command that resumes work; empty if its record, ``file``, does not exist.
 
     Args:
         command: ``train`` or ``tune``.
         file: the record of the work.
         storage: the folder or URI to resume from [the folder of ``file``].
+        task: the task of the work.
     """
-    return f"raytune-yesno {command} --resume {quote(storage or str(file.parent))}" * file.is_file()
+    folder = quote(storage or str(file.parent))
+    return f"raytune-yesno {command} --resume {folder}{name_task(task)}" * file.is_file()
 
 
 def split_point(text: str, where: str) -> dict[str, Any]:
@@ -292,7 +306,12 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    plan = Plan.from_settings(config, find_space(config) if space is None else space, asked)
+    chosen = find_space(config) if space is None else space
+    if not chosen:
+        raise InputError(
+            f"task {config.task}: it has no search space of its own; give --space FILE"
+        )
+    plan = Plan.from_settings(config, chosen, asked)
     if space is not None:
         try:
             plan.check_space()

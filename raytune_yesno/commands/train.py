@@ -65,7 +65,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
     display = Display(quiet=options.quiet)
     with contextlib.ExitStack() as closing:
         closing.callback(display.close)
-        closing.enter_context(with_resume_hint("train", out / SETTINGS_FILE))
+        closing.enter_context(with_resume_hint("train", out / SETTINGS_FILE, task=config.task))
         if config.num_workers:
             check_utf8(str(out))
             announce(options, "connecting to Ray" if options.address else "starting Ray")

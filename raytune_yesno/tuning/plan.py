@@ -72,6 +72,8 @@ class Plan:
             training.
         final_round: ``points`` and ``seeds``: after the search, the best points are trained again
             with so many new seeds each, in addition to ``trials``; empty for no final round.
+        keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
+            which they can train on.
     """
 
     config: Config
@@ -89,6 +91,7 @@ class Plan:
     window: int = 4
     repeats: Mapping[str, int] = field(default_factory=dict)
     final_round: Mapping[str, int] = field(default_factory=dict)
+    keep_checkpoints: int = 0
 
     def __post_init__(self) -> None:
         if not self.scheduler:
@@ -134,6 +137,8 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
+        if self.keep_checkpoints < 0:
+            raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
@@ -316,6 +321,8 @@ class Plan:
             raise InputError(f"{study.path}: config: task: {error}") from None
         config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
         plan = cls.from_settings(config, space, asked)
+        if asked["space"] != study.begun_with.get("space", asked["space"]):
+            plan = replace(plan, points=())  # all tried before the space was changed
         return replace(plan, warm_start=asked.get("warm_start"))
 
     @classmethod

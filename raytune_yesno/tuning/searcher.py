@@ -35,8 +35,14 @@ class StudySearcher(AlgorithmSearcher):
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
-        for trial in (*finished, *unfinished):
-            earlier.append(shift(observe(trial), offset))
+        trials = (*finished, *unfinished)
+        config = plan.config.as_dict()
+        for trial in trials:
+            if not trial.outside:
+                # A hyperparameter that was not searched before had the config's value.
+                known = {**config, **trial.point}
+                point = {name: known[name] for name in plan.space}
+                earlier.append(replace(shift(observe(trial), offset), point=point))
         super().__init__(
             plan.build_algorithm(),
             metric=COST,
@@ -46,6 +52,8 @@ class StudySearcher(AlgorithmSearcher):
             offset=offset,
         )
         self.racing, self.seed = plan.racing, plan.config.seed
+        for trial in trials:
+            self.history.reserve(trial.number + self.offset)
         self.store = store
         self.unfinished = list(unfinished)
         self.scheduler = scheduler
