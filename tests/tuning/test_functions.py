@@ -51,10 +51,12 @@ def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> No
 
 
 def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
-    marker = str(tmp_path / "killed")
+    marker, log = str(tmp_path / "killed"), str(tmp_path / "log")
 
     def fragile(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
         for metrics, state in approach(config, checkpoint):
+            with open(log, "a") as file:
+                file.write(str(state[0]))
             if state[0] == 5 and not os.path.exists(marker):
                 Path(marker).write_text("")
                 os.kill(os.getpid(), 9)
@@ -68,11 +70,13 @@ def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
         trials=1,
         search="random",
         out=tmp_path / "study",
+        checkpoint_every=0,
         quiet=True,
     )
     (trial,) = study.trial_list
     whole = approach({"rate": 0.25})
     assert trial.attempts == 2
+    assert Path(log).read_text() == "123455678"
     assert [epoch["accuracy"] for epoch in trial.epochs] == [
         next(whole)[0]["accuracy"] for _ in range(8)
     ]
