@@ -335,7 +335,11 @@ def _add_tune(commands: Any) -> None:
         help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
         "without --search, nothing else is tried",
     )
-    parser.add_argument("--space", metavar="FILE", help="read the search space from a YAML file")
+    parser.add_argument(
+        "--space",
+        metavar="FILE",
+        help="read the search space from a YAML file; with --resume: change the space",
+    )
     parser.add_argument(
         "--workers-per-trial",
         type=_integer,
@@ -350,6 +354,17 @@ def _add_tune(commands: Any) -> None:
         type=_integer,
         metavar="N",
         help="with --resume: run N more trials, then refit again; works for finished studies",
+    )
+    parser.add_argument(
+        "--retry",
+        metavar="failed|N,…",
+        help="with --resume: train failed, diverged or stopped trials again",
+    )
+    parser.add_argument(
+        "--top",
+        type=_integer,
+        metavar="K",
+        help="with --resume and --epochs N: train only the best K finished trials on to N epochs",
     )
     parser.add_argument(
         "--replay",

@@ -319,6 +319,23 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
         raise InputError(f"the point lacks a value for {', '.join(missing)}")
 
 
+def express_point(space: Space, point: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
+    """Return a point of another space as a point of this one.
+
+    Args:
+        space: the space.
+        point: values that were searched. Names that this space lacks are dropped.
+        config: the settings that the point overrode, for names that were not searched then.
+
+    Raises:
+        InputError: a value is unknown, or lies outside its domain.
+    """
+    known = {**config, **point}
+    expressed = {name: known[name] for name in space if name in known}
+    check_point(space, expressed)
+    return expressed
+
+
 def read_point(space: Space, point: Mapping[str, Any]) -> Point:
     """Convert the values of a point from a file to the types of their domains.
 

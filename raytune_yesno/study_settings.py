@@ -37,7 +37,7 @@ STUDY_SETTINGS = (
     StudySetting(
         "search",
         str,
-        "manual, grid, random, tpe, bayesian, pso, genetic, cmaes or bohb [tpe]",
+        "auto, tpe, bayesian, pso, genetic, cmaes, bohb, random, grid or manual [auto]",
         "NAME",
     ),
     StudySetting("search_options", dict),
@@ -64,4 +64,10 @@ STUDY_SETTINGS = (
         "ordered", bool, "make results independent of timing and slot count; trials may wait"
     ),
     StudySetting("W", int),
+    StudySetting(
+        "keep_checkpoints",
+        int,
+        "keep the last checkpoints of the best K trials, so that they can train on [0]",
+        "K",
+    ),
 )

@@ -7,6 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from raytune_yesno.commands.changes import (
+    change_space,
+    extend_epochs,
+    select_extended,
+    select_retried,
+)
 from raytune_yesno.commands.closing import suggest_next, write_study_report
 from raytune_yesno.commands.common import (
     announce,
@@ -225,19 +231,28 @@ def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, stora
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
-    fixed = ("out", "config", "assignments", "epochs", "seed", "use_gpu", "trials", "search")
+    fixed = ("out", "config", "assignments", "seed", "use_gpu", "trials", "search")
     refuse_flags(options, "metric", "mode")
-    refuse_flags(options, *fixed, "scheduler", "space", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start", "ordered", "point", "fresh")
+    refuse_flags(options, *fixed, "scheduler", "workers_per_trial", "max_concurrent")
+    refuse_flags(options, "warm_start", "ordered", "keep_checkpoints", "point", "fresh")
     study = load(out)
-    if study.refit and options.add_trials is None:
+    asked = (options.add_trials, options.retry, options.epochs)
+    more = any(each is not None for each in asked)
+    if study.refit and not more:
         raise InputError(
             f"{storage}: this study is finished, there is nothing to resume; --add-trials N "
-            "extends it"
+            "adds trials, --epochs N trains finished ones on, --retry failed trains failed ones "
+            "again"
         )
     plan = Plan.from_study(study)
+    if options.space:
+        plan = change_space(plan, study, options)
+    if options.epochs is not None:
+        plan = extend_epochs(plan, study, options)
+    elif options.top is not None:
+        raise InputError("--top: also give --epochs N")
     # The condition that ended the search would end the extended one at once.
-    kept = vars(plan.stop) if options.add_trials is None else {}
+    kept = vars(plan.stop) if not more else {}
     plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
@@ -275,8 +290,9 @@ def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     from raytune_yesno.study import load_all
     from raytune_yesno.tuning import warm_start
 
-    if options.add_trials is not None:
-        raise InputError("--add-trials: also give --resume STUDY")
+    for flag in ("add_trials", "retry", "top"):
+        if getattr(options, flag) is not None:
+            raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
     plan.check()
     plan.check_all_points()
@@ -316,6 +332,8 @@ def _search_and_refit(
                 source=settings.get("data", DEFAULT_DATA),
                 resume=resume,
                 add_trials=options.add_trials or 0,
+                retry=select_retried(options.retry, out) if options.retry else (),
+                extend=select_extended(options, plan, out) if options.resume else (),
                 checkpoint_every_s=options.checkpoint_every,
                 on_progress=display.show_search,
                 note=display.remark,

@@ -51,6 +51,7 @@ class History(Sequence[Observation]):
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
         self._observations: list[Observation] = []
         self._numbers: list[int] = []
+        self._num_reserved = 0
         for observation in observations:
             self.observe(observation)
 
@@ -77,8 +78,12 @@ class History(Sequence[Observation]):
 
     @property
     def next_number(self) -> int:
-        """The number after the highest one; 0 if there are no observations."""
-        return self._numbers[-1] + 1 if self._numbers else 0
+        """The number after the highest one, observed or reserved; 0 if there is none."""
+        return max(self._numbers[-1] + 1 if self._numbers else 0, self._num_reserved)
+
+    def reserve(self, number: int) -> None:
+        """Keep a number, and those below, from being given to a new trial."""
+        self._num_reserved = max(self._num_reserved, number + 1)
 
     def __len__(self) -> int:
         return len(self._observations)

@@ -209,11 +209,13 @@ class Ended(Event):
     """``ended``: a trial ended.
 
     ``status`` is ``done``, ``stopped`` (by the scheduler or a stop condition), ``diverged`` or
-    ``failed``.
+    ``failed``. A failed one has the ``error`` and its ``cause``: ``user error``, ``out of memory``,
+    ``lost process``, ``lost node`` or ``storage``.
     """
 
     trial: Count
     status: Text
+    cause: Text | None = None
 
 
 class Requested(Event):

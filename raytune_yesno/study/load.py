@@ -1,13 +1,16 @@
 """Load a study from its record, or any Ray Tune experiment."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
+from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
@@ -15,7 +18,7 @@ from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
-_MAY_CHANGE = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
+_MAY_CHANGE = {"space", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
 def load(
@@ -70,7 +73,7 @@ def _build_study(
     searched = False
     asked = events[0]
     requests: list[Event] = []
-    is_stop_requested = False
+    is_stop_requested = is_space_changed = False
     unknown = 0
     for event in events:
         kind = event["event"]
@@ -83,6 +86,8 @@ def _build_study(
             trials[event["trial"]] = Trial(
                 event["trial"], event["point"], objective=objective, request=event.get("request")
             )
+            if epochs := asked.get("config", {}).get("epochs"):
+                trials[event["trial"]].planned.append((0, epochs))
         elif kind == "requested":  # may have a trial number, but is not an event of the trial
             requests.append(event)
             if event["action"] == "stop search":
@@ -91,6 +96,9 @@ def _build_study(
                 trials[event["trial"]].is_stop_requested = not event.get("refused")
         elif kind == "resumed":
             asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
+            is_space_changed |= "space" in event
+            if event.get("epochs") and "config" in asked:
+                asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
             refit = reason = None
         elif kind == "searched":
             reason = event.get("reason")
@@ -101,9 +109,14 @@ def _build_study(
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
             _apply(trial, event)
+            if kind == "retried" and (epochs := asked.get("config", {}).get("epochs")):
+                trial.planned = [(0, epochs)]
         elif "trial" in event:
             unknown += 1
         searched = kind == "searched" or (searched and kind != "resumed")
+    if is_space_changed:
+        with contextlib.suppress(InputError):  # a damaged space: all trials count
+            mark_outside(trials.values(), parse_space(asked["space"]), asked.get("config", {}))
     if unknown:
         problems = [
             *problems,
@@ -125,6 +138,17 @@ def _build_study(
         requests=requests,
         is_stop_requested=is_stop_requested,
     )
+
+
+def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:
+    """Set why trials do not count in a changed space: see :func:`express_point`."""
+    known = upgrade_config(dict(config))
+    for trial in trials:
+        trial.outside = None
+        try:
+            express_point(space, trial.best_point, known)
+        except InputError as error:
+            trial.outside = str(error)
 
 
 def _read_objective(
@@ -179,6 +203,14 @@ def _apply(trial: Trial, event: Event) -> None:
             while trial.epochs and trial.epochs[-1]["epoch"] >= event["epoch"]:
                 trial.replaced.append(trial.epochs.pop())
             trial.epochs.append(event)
+        case "retried":
+            trial.status, trial.error, trial.checkpoint = "running", None, None
+            trial.epochs, trial.is_stop_requested = [], False
+        case "extended":
+            trial.status, trial.is_stop_requested = "running", False
+            if not event["after"]:  # its last checkpoint was not kept
+                trial.epochs, trial.checkpoint, trial.planned = [], None, []
+            trial.planned.append((event["after"], event["epochs"]))
         case "saved":
             trial.checkpoint = (event["checkpoint"], event["epoch"])
         case "mutated":

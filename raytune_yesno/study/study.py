@@ -37,6 +37,9 @@ class Trial:
         replaced: epochs that a later attempt trained again; they count nowhere else.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
+        planned: pairs of an epoch and the number of epochs planned after it; more than one pair
+            if the trial was extended.
+        outside: why the trial does not count since the space was changed; None if it counts.
     """
 
     number: int
@@ -51,6 +54,8 @@ class Trial:
     replaced: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
+    outside: str | None = None
+    planned: list[tuple[int, int]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return show_trial(self)
@@ -69,6 +74,11 @@ class Trial:
         """The event of the best epoch, the later one of equals; None without any."""
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
+
+    def planned_at(self, epoch: int, default: int) -> int:
+        """Return the number of epochs that the trial was to train when it trained an epoch."""
+        earlier = [epochs for after, epochs in self.planned if after < epoch]
+        return earlier[-1] if earlier else default
 
     @property
     def last_epoch(self) -> int:
@@ -190,11 +200,11 @@ class Study:
 
     @cached_property
     def ranking(self) -> list[Trial]:
-        """The trials with a result and a status in :attr:`ranked`, the best first."""
+        """The trials that count, with a result and a status in :attr:`ranked`, the best first."""
         scored = [
             (trial.objective.score(best), trial)
             for trial in self.trial_list
-            if trial.status in self.ranked and (best := trial.best_epoch)
+            if trial.status in self.ranked and not trial.outside and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 

@@ -20,6 +20,7 @@ It works around these properties of Ray 2.60:
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from raytune_yesno.cluster.ray_private import (
     TuneController,
     tune_module,
 )
+from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
 from raytune_yesno.user_code import TaskError
 
 
@@ -66,6 +68,7 @@ class Controller(TuneController):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
+        self._restarts: Counter[tuple[str, str]] = Counter()
 
     def step(self) -> None:
         """Carry out requests from outside, then handle one event."""
@@ -92,10 +95,18 @@ class Controller(TuneController):  # type: ignore[misc]
             super()._trial_task_failure(trial, exception)
 
     def _process_trial_failure(self, trial: RayTrial, exception: Exception) -> None:
-        error = find_task_error(exception)
-        if error:  # it would be raised again
-            trial.max_failures = 0
-            trial.task_error = error
+        """Count a failure by its cause, see :mod:`raytune_yesno.tuning.failures`."""
+        failure = classify(exception)
+        metadata = trial.run_metadata
+        if failure.cause == LOST_NODE:
+            metadata.num_failures -= 1  # Tune adds one
+        elif (limit := MAX_RESTARTS.get(failure.cause)) is not None:
+            number = self._restarts[trial.trial_id, failure.cause]
+            self._restarts[trial.trial_id, failure.cause] += 1
+            if number >= limit:
+                metadata.num_failures = max(metadata.num_failures, trial.max_failures)
+        trial.failure = failure
+        trial.task_error = find_task_error(exception)
         super()._process_trial_failure(trial, exception)
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:

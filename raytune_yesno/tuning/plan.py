@@ -35,7 +35,7 @@ INCOMPATIBLE: tuple[tuple[str, frozenset[str], str], ...] = (
     ),
     (
         "pbt",
-        frozenset({"tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
+        frozenset({"auto", "tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
         "the scheduler requests all points before the first result and changes them later, "
         "so the search cannot learn anything; choose search random",
     ),
@@ -65,11 +65,13 @@ class Plan:
             wait for each other.
         window: W of an ordered study. Trial i is proposed once all trials up to i - W have ended,
             from the results of these trials only. At most W trials run at a time.
+        keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
+            which they can train on.
     """
 
     config: Config
     space: Space
-    search: str = "tpe"
+    search: str = "auto"
     search_options: Mapping[str, Any] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ()
     scheduler: str = ""
@@ -80,6 +82,7 @@ class Plan:
     warm_start: Mapping[str, Any] | None = None
     ordered: bool = False
     window: int = 4
+    keep_checkpoints: int = 0
 
     def __post_init__(self) -> None:
         if not self.scheduler:
@@ -123,6 +126,8 @@ class Plan:
             raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
         if self.window < 1:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
+        if self.keep_checkpoints < 0:
+            raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
@@ -284,6 +289,8 @@ class Plan:
             raise InputError(f"{study.path}: config: task: {error}") from None
         config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
         plan = cls.from_settings(config, space, asked)
+        if asked["space"] != study.begun_with.get("space", asked["space"]):
+            plan = replace(plan, points=())  # all tried before the space was changed
         return replace(plan, warm_start=asked.get("warm_start"))
 
     @classmethod

@@ -48,11 +48,13 @@ class Payload:
         data: reference to the task's data. The object store keeps one copy per node.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
             Pausing a trial also saves it.
+        keep_last: whether to save a trial after its last epoch, so that it can be extended.
     """
 
     sealed: bytes
     data: "ray.ObjectRef[Data | None]"
     checkpoint_every_s: float = 10.0
+    keep_last: bool = False
 
     @cached_property
     def config(self) -> Config:

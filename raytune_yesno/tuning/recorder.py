@@ -5,6 +5,7 @@ Progress, stop conditions and trackers listen to the record. The recorder does n
 
 import contextlib
 import errno
+import math
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import format_value, last_line
+from raytune_yesno.tuning.failures import OUT_OF_MEMORY
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
 from raytune_yesno.user_code import TaskError
@@ -36,11 +38,15 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         progress: Progress,
         monitor: StopMonitor,
         note: Callable[[str], None] = lambda line: None,
+        keep: int = 0,
     ) -> None:
+        self.keep = keep
+        self.kept: dict[int, float] = {}
         self.store, self.progress, self.monitor, self.note = store, progress, monitor, note
         store.wait = self.wait_for_storage
         self.noted_at = 0.0
         self.attempts: dict[int, int] = {}
+        self.costs: dict[int, float] = {}
         self.folders: dict[int, set[str]] = defaultdict(set)
         self.waiting: set[int] = set()
         self.stopped_by: int | None = None
@@ -100,6 +106,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
         if record := result.get("record"):
+            cost = self.progress.objective.cost(record)
+            self.costs[number] = min(self.costs.get(number, math.inf), cost)
             self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 
     def saved(self, number: int, uri: str, epoch: int) -> None:
@@ -107,13 +115,20 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.folders[number].add(uri.rpartition("/")[0])
         self.store.append("saved", trial=number, checkpoint=uri, epoch=epoch)
 
-    def ended(self, number: int, result: dict[str, Any], error: str | None = None) -> None:
+    def ended(
+        self,
+        number: int,
+        result: dict[str, Any],
+        error: str | None = None,
+        cause: str | None = None,
+    ) -> None:
         """Record the end of a trial with its status, and delete its checkpoints.
 
         Args:
             number: the trial's number.
             result: the last result of the trial.
             error: why the trial failed; None if it did not.
+            cause: the kind of failure, see :mod:`raytune_yesno.tuning.failures`.
         """
         self.waiting.discard(number)
         complete = result.get("diverged") or result.get("complete")
@@ -126,11 +141,19 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         else:
             status = "done" if complete else "stopped"
         fields = {"error": error} if error else {}
+        fields |= {"cause": cause} if error and cause else {}
         self.store.append("ended", trial=number, status=status, **fields)
-        # A finished trial is never resumed: delete its checkpoints, or they fill the disk. Delete
-        # only folders that Tune reported in this session; a path read from a record may be hostile.
-        for folder in self.folders.pop(number, ()):
-            delete_tree(folder)
+        # Keep the checkpoints of the best trials, which may be extended; the others would fill the
+        # disk. Delete only folders that Tune reported in this session; a path read from a record
+        # may be hostile.
+        ended = [number]
+        if status == "done" and self.keep:
+            self.kept[number] = self.costs.get(number, math.inf)
+            ended = sorted(self.kept, key=lambda each: (self.kept[each], each))[self.keep :]
+        for each in ended:
+            self.kept.pop(each, None)
+            for folder in self.folders.pop(each, ()):
+                delete_tree(folder)
 
     def raised(self, number: int, point: Mapping[str, Any], error: TaskError) -> None:
         """Show an error of the user's code, unless another trial has raised it.
@@ -199,8 +222,12 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         number, error = trial.config["number"], getattr(trial, "task_error", None)
         if error:
             self.recorder.raised(number, trial.config["point"], error)
-        cause = error.line if error else find_cause(trial)
-        self.recorder.ended(number, trial.last_result, error=cause)
+        failure = getattr(trial, "failure", None)
+        cause = failure.cause if failure else None
+        line = error.line if error else find_cause(trial)
+        if failure and not error and cause == OUT_OF_MEMORY:
+            line = failure.text  # the line with the sizes, not the last one
+        self.recorder.ended(number, trial.last_result, error=line, cause=cause)
         forget_metrics(trial)
 
 

@@ -44,8 +44,8 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
     """Return a trial of a study and its full config.
 
     Raises:
-        InputError: there is no such trial, it has no finished epoch, or a scheduler copied another
-            trial over it.
+        InputError: there is no such trial, it has no finished epoch, it was extended, or a
+            scheduler copied another trial over it.
     """
     config = Plan.from_study(study).config
     found = {trial.number: trial for trial in study.trial_list}
@@ -60,7 +60,13 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
             f"{study.path}: scheduler pbt copied trial {source} over trial {number} at epoch "
             f"{trial.mutations[-1]['epoch']}; it cannot be replayed by itself, choose another trial"
         )
-    return trial, build_config(config.as_dict(), trial.point, where=str(study.path))
+    if len(trial.planned) > 1:
+        raise InputError(
+            f"{study.path}: trial {number} was extended to more epochs, and its learning rate "
+            "followed two plans; choose another trial"
+        )
+    planned = {**config.as_dict(), "epochs": trial.planned_at(1, config.epochs)}
+    return trial, build_config(planned, trial.point, where=str(study.path))
 
 
 def run_replay(

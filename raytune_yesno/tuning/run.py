@@ -6,7 +6,9 @@ folder of a training run) and, during the search, ``trials`` (Ray's files and ch
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoi
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
-from raytune_yesno.files.remote import delete_tree
+from raytune_yesno.files.remote import delete_tree, list_siblings
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST, TRAIN_LOSS
+from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
+from raytune_yesno.study.load import mark_outside
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
@@ -42,6 +46,7 @@ MAX_FAILURES = 3
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
 _UNLIMITED = 2**31
+_MAX_REASONS = 5
 _MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
@@ -54,6 +59,8 @@ def run_search(
     source: str = "",
     resume: bool = False,
     add_trials: int = 0,
+    retry: Collection[int] = (),
+    extend: Collection[int] = (),
     checkpoint_every_s: float = 10.0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
@@ -74,6 +81,8 @@ def run_search(
         source: the name by which the user gave the data. It is recorded; resuming uses it.
         resume: whether to resume the study in ``out``.
         add_trials: the number of trials to add to a resumed study.
+        retry: numbers of ended trials of a resumed study to train again, from their beginning.
+        extend: numbers of finished trials of a resumed study to train on, to the plan's epochs.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
         on_progress: called after every change of the search's progress.
         note: called with a line on each unusable checkpoint.
@@ -93,6 +102,8 @@ def run_search(
     before = load_resumable(out, data) if resume else None
     if before and add_trials:
         plan = plan.extend(before, add_trials)
+    elif before and before.searched and (retry or extend):
+        plan = replace(plan, trials=len(before.trial_list) - len(before.enqueued))
     plan.check()
     if not resume:
         plan.check_all_points()
@@ -119,9 +130,17 @@ def run_search(
                 f"{plan.config.task}: the code has changed since the study began; trials from now "
                 "on run the new code, and are compared with the earlier ones"
             )
-        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop))
+        is_changed = plan.space != parse_space(before.asked["space"])
+        changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
+        if extend:
+            changes["epochs"] = plan.config.epochs
+        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
         end_complete(earlier, plan.config.epochs, store)
         end_requested(before, store)
+        if is_changed:
+            end_outside(earlier, plan, store, note)
+        restart(earlier, retry, plan.config.epochs, store)
+        prolong(earlier, extend, plan.config.epochs, store)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
@@ -134,16 +153,19 @@ def run_search(
             progress.ended[trial.status] += 1
     monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
     store.listeners += [progress.listen, monitor.listen]
-    recorder = Recorder(store, progress, monitor, note)
+    recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
-    scheduler = plan.build_scheduler()
+    # Trials that the user has chosen to extend are not stopped early.
+    is_extension = any(len(trial.planned) > 1 for trial in unfinished)
+    scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
     scheduler.prepare(
         earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
     )
     enqueued = list_pending(before) if before else []
     searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
     # A search that a stop condition ended continues only if trials were added.
-    over = before is not None and before.searched and not add_trials
+    more = add_trials or retry or extend
+    over = before is not None and before.searched and not more
     if before and before.is_stop_requested:  # and its command was killed before it stopped
         monitor.found = BY_REQUEST
         recorder.cut_off(trial.number for trial in unfinished)
@@ -151,7 +173,8 @@ def run_search(
         seen = [event["request"] for event in before.requests] if before else []
         with stop_on_signals(recorder), Inbox(store.storage, seen) as inbox:
             handler = RequestHandler(inbox, plan, searcher, recorder)
-            payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s)
+            keep_last = plan.keep_checkpoints > 0
+            payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s, keep_last)
             tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
             if not (recorder.stopped_by or recorder.fatal):
                 handler.refuse_rest()
@@ -164,8 +187,21 @@ def run_search(
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
     store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
-    delete_tree(f"{store.storage}/{TRIALS}")
-    return load(out)
+    study = load(out)
+    delete_checkpoints(study, f"{store.storage}/{TRIALS}", plan.keep_checkpoints)
+    return study
+
+
+def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
+    """Delete the folders of all trials except those of the best finished ones."""
+    finished = [trial for trial in study.ranking if trial.status == "done" and trial.checkpoint]
+    kept = {trial.checkpoint[0].rpartition("/")[0] for trial in finished[:keep] if trial.checkpoint}
+    if not kept:
+        delete_tree(folder)
+        return
+    for each in list_siblings(f"{folder}/-"):
+        if each not in kept:
+            delete_tree(each)
 
 
 def end_complete(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
@@ -184,6 +220,57 @@ def end_requested(study: Study, store: StudyStore) -> None:
         if trial.status == "running" and trial.is_stop_requested:
             trial.status = "stopped"
             store.append("ended", trial=trial.number, status=trial.status)
+
+
+def end_outside(
+    trials: Sequence[StudyTrial], plan: Plan, store: StudyStore, note: Callable[[str], None]
+) -> None:
+    """Mark the trials that do not count in a changed space, and end those that are unfinished."""
+    mark_outside(trials, plan.space, plan.config.as_dict())
+    outside = [trial for trial in trials if trial.outside]
+    for trial in outside:
+        if trial.status == "running":
+            trial.status = "stopped"
+            store.append("ended", trial=trial.number, status=trial.status, reason=trial.outside)
+    note(f"space changed: {len(trials) - len(outside)} of {len(trials)} earlier trials count")
+    reasons = Counter(str(trial.outside) for trial in outside)
+    for reason, count in reasons.most_common(_MAX_REASONS):
+        note(f"  {count} outside: {reason}")
+    if len(reasons) > _MAX_REASONS:
+        note(f"  and {len(reasons) - _MAX_REASONS} more reasons")
+
+
+def restart(
+    trials: Sequence[StudyTrial], numbers: Collection[int], epochs: int, store: StudyStore
+) -> None:
+    """Record that ended trials are trained again."""
+    for trial in trials:
+        if trial.number in numbers:
+            store.append("retried", trial=trial.number)
+            trial.status, trial.error, trial.checkpoint, trial.epochs = "running", None, None, []
+            trial.planned = [(0, epochs)]
+
+
+def has_last_checkpoint(trial: StudyTrial) -> bool:
+    """Return whether the checkpoint of a trial's last epoch was kept."""
+    if trial.checkpoint is None or trial.checkpoint[1] != trial.last_epoch:
+        return False
+    folder = trial.checkpoint[0]
+    return folder in list_siblings(f"{folder.rpartition('/')[0]}/-")
+
+
+def prolong(
+    trials: Sequence[StudyTrial], numbers: Collection[int], epochs: int, store: StudyStore
+) -> None:
+    """Record that finished trials are trained on: from the beginning without a checkpoint."""
+    for trial in trials:
+        if trial.number in numbers:
+            after = trial.last_epoch if has_last_checkpoint(trial) else 0
+            if not after:
+                trial.epochs, trial.checkpoint, trial.planned = [], None, []
+            store.append("extended", trial=trial.number, after=after, epochs=epochs)
+            trial.status = "running"
+            trial.planned.append((after, epochs))
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
@@ -385,6 +472,9 @@ def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
 
 def best_config(study: Study, trial: StudyTrial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    return build_config(
-        upgrade_config(study.asked["config"]), trial.best_point, where=str(study.path)
-    )
+    config = upgrade_config(study.asked["config"])
+    if best := trial.best_epoch:
+        # The learning rate followed the number of epochs that was planned then.
+        epochs = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
+        config = {**config, "epochs": epochs}
+    return build_config(config, trial.best_point, where=str(study.path))

@@ -32,9 +32,15 @@ class StudySearcher(AlgorithmSearcher):
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
-        for trial in (*finished, *unfinished):
-            seen = observe(trial)
-            earlier.append(replace(seen, number=seen.number + offset))
+        trials = (*finished, *unfinished)
+        config = plan.config.as_dict()
+        for trial in trials:
+            if not trial.outside:
+                # A hyperparameter that was not searched before had the config's value.
+                known = {**config, **trial.point}
+                point = {name: known[name] for name in plan.space}
+                seen = observe(trial)
+                earlier.append(replace(seen, number=seen.number + offset, point=point))
         super().__init__(
             plan.build_algorithm(),
             metric=COST,
@@ -43,6 +49,8 @@ class StudySearcher(AlgorithmSearcher):
             points=plan.known_points,
             offset=offset,
         )
+        for trial in trials:
+            self.history.reserve(trial.number + self.offset)
         self.store = store
         self.unfinished = list(unfinished)
         self.scheduler = scheduler

@@ -103,8 +103,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             },
             "complete": record.last and not record.diverged,
             "done": record.last,
-            # A finished trial is never resumed, so its last epoch needs no checkpoint.
-            SHOULD_CHECKPOINT: not record.last and saved_s > self.payload.checkpoint_every_s,
+            # The last epoch needs a checkpoint only if the trial may be extended.
+            SHOULD_CHECKPOINT: self.payload.keep_last and not record.diverged
+            if record.last
+            else saved_s > self.payload.checkpoint_every_s,
         }
 
     def advance(self) -> Record | None:

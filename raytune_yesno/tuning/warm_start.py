@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import Observation
-from raytune_yesno.space import Space, check_point
+from raytune_yesno.space import Point, Space, express_point
 from raytune_yesno.study import Study
 
 
 def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
     """Return the trials of other studies that a search over ``space`` can use.
+
+    A hyperparameter that a study did not search has the value of the study's config.
 
     Args:
         studies: the other studies.
@@ -31,12 +34,13 @@ def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
     left_out: Counter[str] = Counter()
     for study in studies:
         used[str(study.path)] += 0
+        config = upgrade_config(study.asked.get("config", {}))
         for trial in study.trial_list:
-            point = {key: value for key, value in trial.best_point.items() if key in space}
+            point: Point = {}
             losses = [cost for _, cost in trial.costs if math.isfinite(cost)]
             reason = "without a result" * (trial.status not in ("done", "stopped") or not losses)
             try:
-                check_point(space, point)
+                point = express_point(space, trial.best_point, config)
             except InputError as error:
                 reason = reason or str(error)
             if reason:

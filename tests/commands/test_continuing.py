@@ -21,7 +21,7 @@ TUNE = ("tune", "--task", "sine", "--epochs", "3", "--trials", "2", "--search", 
 
 
 def read_error(capsys: pytest.CaptureFixture[str]) -> str:
-    (line,) = capsys.readouterr().err.splitlines()
+    *_, line = capsys.readouterr().err.splitlines()
     return line
 
 

@@ -115,7 +115,10 @@ class TestRunning:
     def test_what_was_recorded_before_a_kill_is_carried_out_after_it(
         self, ray_cluster: str, tmp_path: Path
     ) -> None:
-        plan = build_plan(search="grid", search_options={"levels": 2}, trials=None)
+        # The interrupted search leaves its process behind: another CPU must be free.
+        plan = build_plan(
+            search="grid", search_options={"levels": 2}, trials=None, max_concurrent=1
+        )
 
         def interrupt(event: dict[str, Any]) -> None:
             if event["event"] == "epoch":

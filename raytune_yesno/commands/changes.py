@@ -1,0 +1,120 @@
+"""What `tune --resume` may change in a study: its space, and which trials are trained again."""
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.settings import read_yaml
+from raytune_yesno.errors import InputError
+
+if TYPE_CHECKING:
+    from raytune_yesno.study import Study
+    from raytune_yesno.tuning.plan import Plan
+
+_RETRIED = ("failed", "diverged")
+
+
+def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
+    """Return the plan of a study with the space of ``--space``.
+
+    Raises:
+        InputError: the space is invalid, or the study cannot change its space now.
+    """
+    from raytune_yesno.space import parse_space
+
+    space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
+    if plan.search in ("grid", "manual"):
+        raise InputError(
+            f"--space: search {plan.search} has a fixed list of points; begin a new study"
+        )
+    if plan.scheduler == "pbt":
+        raise InputError("--space: scheduler pbt has changed the points; begin a new study")
+    if study.searched and options.add_trials is None:
+        raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
+    if len(study.trial_list) < len(plan.points):
+        raise InputError("--space: resume without it first, until all known points are tried")
+    return replace(plan, space=space, points=())
+
+
+def select_retried(asked: str, out: Path) -> list[int]:
+    """Return the numbers of the trials to train again.
+
+    Args:
+        asked: ``failed``, for all trials that failed or diverged, or numbers: ``3,5``.
+        out: the folder of the study.
+
+    Raises:
+        InputError: a trial does not exist, or cannot be trained again.
+    """
+    from raytune_yesno.study import load
+
+    study = load(out)
+    if study.asked.get("scheduler") == "pbt":
+        raise InputError("--retry: scheduler pbt cannot: its population has trained on")
+    if asked == "failed":
+        numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
+        if not numbers:
+            raise InputError(f"--retry failed: {study.path} has no failed or diverged trial")
+        return numbers
+    trials = {trial.number: trial for trial in study.trial_list}
+    try:
+        numbers = [int(text) for text in asked.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--retry: {asked!r} is neither `failed` nor numbers such as 3,5"
+        ) from None
+    for number in numbers:
+        if number not in trials:
+            raise InputError(f"--retry: {study.path} has no trial {number}")
+        status = trials[number].status
+        if status not in (*_RETRIED, "stopped"):
+            raise InputError(
+                f"--retry: trial {number} is {status}; only ended trials without a "
+                "complete result are trained again"
+            )
+    return numbers
+
+
+def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
+    """Return the plan of a study with the number of epochs of ``--epochs``.
+
+    Raises:
+        InputError: the study cannot train its trials on now.
+    """
+    before = plan.config.epochs
+    if options.epochs <= before:
+        raise InputError(f"--epochs: {options.epochs} must be more than the study's {before}")
+    if options.add_trials is not None or options.retry is not None:
+        raise InputError("--epochs: omit --add-trials and --retry; do one after the other")
+    if not study.searched:
+        raise InputError(f"--epochs: {study.path} is unfinished; resume it without --epochs first")
+    if plan.scheduler == "pbt":
+        raise InputError("--epochs: scheduler pbt cannot: its population has ended")
+    return replace(plan, config=replace(plan.config, epochs=options.epochs))
+
+
+def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
+    """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
+
+    Raises:
+        InputError: no trial has finished.
+    """
+    from raytune_yesno.study import load
+    from raytune_yesno.tuning.run import has_last_checkpoint
+
+    if options.epochs is None:
+        return []
+    finished = [trial for trial in load(out).ranking if trial.status == "done"]
+    numbers = [trial.number for trial in finished[: options.top]]
+    if not numbers:
+        raise InputError(f"--epochs: {out} has no finished trial to train on")
+    missing = [t.number for t in finished[: options.top] if not has_last_checkpoint(t)]
+    if missing:
+        told = ", ".join(map(str, missing))
+        note(
+            f"--epochs: no checkpoint was kept of trial {told}: training restarts from the "
+            "beginning; --keep-checkpoints K of a new study keeps those of the best K"
+        )
+    return numbers

@@ -1,0 +1,188 @@
+"""A study changes while it lives: failed trials are retried, the space is changed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from raytune_yesno.commands.changes import change_space, select_retried
+from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.space import Choice, Float, express_point, format_space
+from raytune_yesno.study import Study, load
+from raytune_yesno.study.store import StudyStore, read_events
+from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.run import best_config, has_last_checkpoint, run_search
+
+NARROW: dict[str, Any] = {
+    "learning_rate": Float(1e-8, 1e-6, log=True),
+    "hidden_units": Choice(4, 8),
+}
+WIDE: dict[str, Any] = {
+    "learning_rate": Float(1e-8, 2e-6, log=True),
+    "momentum": Float(0.0, 0.5),
+}
+MOODY = """
+from pathlib import Path
+
+from raytune_yesno.tasks.sine import Sine
+
+
+class Moody(Sine):
+    def loss(self, model, shard, progress):
+        if Path(__file__).with_name("broken").exists():
+            raise ValueError("the task has a bug")
+        return super().loss(model, shard, progress)
+"""
+
+
+class TestExpress:
+    config: ClassVar[dict[str, Any]] = {"learning_rate": 1e-6, "momentum": 0.0, "dropout": 0.7}
+
+    def test_a_new_hyperparameter_has_the_value_of_the_config(self) -> None:
+        point = express_point(WIDE, {"learning_rate": 1e-7, "hidden_units": 4}, self.config)
+        assert point == {"learning_rate": 1e-7, "momentum": 0.0}
+
+    def test_a_value_outside_is_refused_by_name(self) -> None:
+        with pytest.raises(InputError, match="learning_rate"):
+            express_point(WIDE, {"learning_rate": 1e-4}, self.config)
+        with pytest.raises(InputError, match="dropout"):
+            express_point({"dropout": Float(0.0, 0.5)}, {}, self.config)
+
+
+def write_study(folder: Path, rates: list[float]) -> Study:
+    config = build_config({"task": "sine", "epochs": 1})
+    plan = Plan(config, NARROW, trials=len(rates), search="random", scheduler="fifo")
+    store = StudyStore(folder)
+    store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+    for number, rate in enumerate(rates):
+        store.append("asked", trial=number, point={"learning_rate": rate, "hidden_units": 4})
+        store.append("started", trial=number, attempt=1)
+        store.append("epoch", trial=number, valid_loss=float(number), train_loss=1.0, **about)
+        store.append("ended", trial=number, status="done")
+    return load(folder)
+
+
+def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
+    study = write_study(tmp_path, [1e-8, 1e-7, 1e-6])
+    assert study.best is not None
+    assert study.best.number == 0
+    space = {"learning_rate": Float(5e-8, 1e-6, log=True)}
+    StudyStore(tmp_path).append("resumed", trials=5, slots=1, space=format_space(space))
+    changed = load(tmp_path)
+    assert changed.asked["space"] == format_space(space)
+    assert changed.begun_with["space"] == format_space(NARROW)
+    assert changed.best is not None
+    assert changed.best.number == 1
+    outside = {trial.number: trial.outside for trial in changed.trial_list}
+    assert "learning_rate" in (outside[0] or "")
+    assert outside[1] is outside[2] is None
+    assert Plan.from_study(changed).space == space
+
+
+def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
+    known = warm_start.gather([write_study(tmp_path, [1e-8, 1e-7])], WIDE)
+    assert [seen["point"] for seen in known["observations"]] == [
+        {"learning_rate": 1e-8, "momentum": 0.0},
+        {"learning_rate": 1e-7, "momentum": 0.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"), [("9", "no trial 9"), ("0", "is done"), ("x", "failed"), ("failed", "no ")]
+)
+def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None:
+    write_study(tmp_path, [1e-8])
+    with pytest.raises(InputError, match=says):
+        select_retried(asked, tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> None:
+    file, out = tmp_path / "moody.py", tmp_path / "study"
+    file.write_text(MOODY)
+    (tmp_path / "broken").touch()
+    TASKS.trust(f"{file}:Moody")
+    config = build_config({"task": f"{file}:Moody", "epochs": 2})
+    plan = Plan(config, NARROW, trials=2, search="random", scheduler="fifo", max_concurrent=1)
+
+    failed = run_search(plan, None, out)
+    assert [trial.status for trial in failed.trial_list] == ["failed"] * 2
+    # The error of the user's own code is not retried, and the next trial uses the same process.
+    assert [trial.attempts for trial in failed.trial_list] == [1, 1]
+    causes = [event.get("cause") for event in read_events(out)[0] if event["event"] == "ended"]
+    assert causes == ["user error"] * 2
+    assert "bug" in (failed.trial_list[0].error or "")
+
+    (tmp_path / "broken").unlink()
+    retried = run_search(plan, None, out, resume=True, retry=select_retried("failed", out))
+    assert [trial.status for trial in retried.trial_list] == ["done"] * 2
+    assert [trial.attempts for trial in retried.trial_list] == [2, 2]
+    assert [len(trial.epochs) for trial in retried.trial_list] == [2, 2]
+
+    told: list[str] = []
+    wider = replace(Plan.from_study(retried), space=WIDE)
+    study = run_search(wider, None, out, resume=True, add_trials=2, note=told.append)
+    assert [set(trial.point) for trial in study.trial_list] == [
+        *[{"learning_rate", "hidden_units"}] * 2,
+        *[{"learning_rate", "momentum"}] * 2,
+    ]
+    assert [trial.status for trial in study.trial_list] == ["done"] * 4
+    assert any("2 of 2" in line for line in told)
+    spaces = [event["space"] for event in read_events(out)[0] if event.get("space")]
+    assert spaces == [format_space(NARROW), format_space(WIDE)]
+    assert not study.problems
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_best_trials_train_on_from_their_checkpoints(tmp_path: Path) -> None:
+    config = build_config({"task": "sine", "epochs": 3, "lr_decay": 1.0})
+    options: dict[str, Any] = {"search": "random", "scheduler": "asha", "max_concurrent": 1}
+    plan = Plan(config, NARROW, trials=4, keep_checkpoints=2, **options)
+    first = run_search(plan, None, tmp_path, checkpoint_every_s=1000.0)
+    done = [trial for trial in first.ranking if trial.status == "done"]
+    kept = [trial.number for trial in done if has_last_checkpoint(trial)]
+    assert kept == [trial.number for trial in done[:2]]
+    assert len(list((tmp_path / "trials").iterdir())) == len(kept)
+
+    longer = replace(Plan.from_study(first), config=replace(config, epochs=5))
+    study = run_search(longer, None, tmp_path, resume=True, extend=kept[:1])
+    for before, trial in zip(first.trial_list, study.trial_list, strict=True):
+        if trial.number == kept[0]:
+            assert trial.status == "done"
+            assert [epoch["epoch"] for epoch in trial.epochs] == [1, 2, 3, 4, 5]
+            # The first epochs were not trained again.
+            assert trial.epochs[:3] == before.epochs
+            best = trial.best_epoch
+            assert best is not None
+            assert best_config(study, trial).epochs == (5 if best["epoch"] > 3 else 3)
+        else:
+            assert trial.epochs == before.epochs
+            assert best_config(study, trial).epochs == 3
+    assert not study.problems
+
+
+def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    study = write_study(tmp_path / "study", [1e-8])
+    (tmp_path / "space.yaml").write_text("learning_rate: {float: [1e-8, 1e-5], log: true}\n")
+    plan = Plan.from_study(study)
+    options = Namespace(space=str(tmp_path / "space.yaml"), add_trials=None)
+    assert change_space(plan, study, options).space == {
+        "learning_rate": Float(1e-8, 1e-5, log=True)
+    }
+    for changes, says in (
+        ({"search": "grid"}, "grid"),
+        ({"scheduler": "pbt"}, "pbt"),
+    ):
+        with pytest.raises(InputError, match=says):
+            change_space(replace(plan, **changes), study, options)
+    StudyStore(study.path).append("searched")
+    with pytest.raises(InputError, match="--add-trials"):
+        change_space(plan, load(study.path), options)
