@@ -1,5 +1,6 @@
 """The layouts of a folder of recordings, and the splits by column and by speaker."""
 
+import runpy
 import unicodedata
 from pathlib import Path
 
@@ -279,3 +280,18 @@ class TestCheck:
         folder = write_table(tmp_path, "a.wav\teins zwei", "b.wav\tdrei", header="path\twords")
         assert main(["corpus", "show", "0", str(folder)]) == 0
         assert "a.wav: eins zwei" in capfd.readouterr().out
+
+
+def test_the_example_writes_a_table_of_spoken_digits(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "scripts" / "examples" / "spoken_digits.py"
+    for number, name in enumerate(["0_anna_0", "7_anna_5", "0_ben_11"]):
+        record(tmp_path / "recordings" / f"{name}.wav", number)
+    runpy.run_path(str(path))["write_table"](tmp_path, tmp_path / "out")
+    corpus = load_corpus(str(tmp_path / "out"))
+    assert corpus.vocabulary == ("seven", "zero")
+    about = zip(corpus.speakers, corpus.parts, map(corpus.words_of, range(3)), strict=True)
+    assert sorted(about) == [
+        ("anna", "test", "zero"),
+        ("anna", "train", "seven"),
+        ("ben", "train", "zero"),
+    ]
