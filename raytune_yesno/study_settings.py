@@ -37,7 +37,7 @@ STUDY_SETTINGS = (
     StudySetting(
         "search",
         str,
-        "manual, grid, random, tpe, bayesian, pso, genetic, cmaes or bohb [tpe]",
+        "auto, tpe, bayesian, pso, genetic, cmaes, bohb, random, grid or manual [auto]",
         "NAME",
     ),
     StudySetting("search_options", dict),

@@ -68,6 +68,9 @@ def main() -> None:
     from raytune_yesno.cluster.ray_private import services
 
     services.resolve_ip_for_localhost = lambda host: host
+    # For what Ray starts: the agent that runs jobs resolves the address again. This process has
+    # read the variable already, and accepts a second node.
+    os.environ |= LOOPBACK
     scripts.main()
 
 

@@ -40,7 +40,7 @@ def build_searcher(
         >>> from raytune_yesno.search import build_searcher
         >>> from raytune_yesno.space import Float, Int
         >>> space = {"learning_rate": Float(1e-4, 1e-1, log=True), "layers": Int(1, 4)}
-        >>> searcher = build_searcher("tpe", space, metric="accuracy", mode="max", seed=1)
+        >>> searcher = build_searcher("auto", space, metric="accuracy", mode="max", seed=1)
         >>> sorted(searcher.suggest("trial_1"))
         ['layers', 'learning_rate']
 

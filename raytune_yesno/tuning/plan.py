@@ -35,7 +35,7 @@ INCOMPATIBLE: tuple[tuple[str, frozenset[str], str], ...] = (
     ),
     (
         "pbt",
-        frozenset({"tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
+        frozenset({"auto", "tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
         "the scheduler requests all points before the first result and changes them later, "
         "so the search cannot learn anything; choose search random",
     ),
@@ -71,7 +71,7 @@ class Plan:
 
     config: Config
     space: Space
-    search: str = "tpe"
+    search: str = "auto"
     search_options: Mapping[str, Any] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ()
     scheduler: str = ""

