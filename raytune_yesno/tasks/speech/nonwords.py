@@ -78,7 +78,7 @@ def change_vowel(word: Tensor, random: np.random.Generator) -> Tensor:
     """Return a word with other formants but its own pitch and rhythm.
 
     The spectral envelope, from the cepstrum, is moved along the frequency axis: the region of the
-    first formant, of the second, or both, by 5 to 11 semitones.
+    first formant, of the second, or both, by 6 to 11 semitones.
     """
     which = int(random.integers(3))
     shift = [2 ** (random.choice([-1, 1]) * random.uniform(low, high)) for low, high in _SHIFTS]
@@ -106,7 +106,7 @@ def change_vowel(word: Tensor, random: np.random.Generator) -> Tensor:
     return torch.istft(changed_FT, _FFT, _HOP, window=window, length=len(word))
 
 
-_SHIFTS = ((0.55, 0.9), (0.4, 0.65))  # octaves, of the first and the second formant
+_SHIFTS = ((0.65, 0.95), (0.5, 0.7))  # octaves, of the first and the second formant
 
 
 def invent(random: np.random.Generator) -> Tensor:

@@ -22,6 +22,7 @@ from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
 
+FAST = 1.6  # factor on the largest change of speed, in three of ten scenes
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
@@ -144,7 +145,8 @@ class Scenes:
         pieces, words, centres_s = [_draw_pause(random)], list[int](), list[float]()
         length = len(pieces[0])
         empty = random.random() < settings.empty
-        base_speed = random.uniform(-1, 1) * settings.speed
+        fast = 1 if random.random() < 0.7 else FAST
+        base_speed = random.uniform(-fast, fast) * settings.speed
         while length < seconds * SAMPLE_RATE:
             if empty or random.random() < settings.other:
                 piece = self._draw_other(empty, random)
