@@ -41,6 +41,7 @@ def tune(
     address: str | None = None,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
+    checkpoint_every: float = 10.0,
     quiet: bool = False,
     **settings: Any,
 ) -> "Study":
@@ -80,6 +81,7 @@ def tune(
             else a new one on this machine.
         num_cpus: logical CPUs of a new cluster.
         num_gpus: logical GPUs of a new cluster.
+        checkpoint_every: seconds between checkpoints of a trial: the most work lost in a crash.
         quiet: whether to print nothing but errors of trials.
         settings: other settings of a study: ``search_options``, ``scheduler_options``, ``ordered``,
             ``max_concurrent``, ``target``, ``patience``, ``max_failures``, ``time_budget``.
@@ -122,7 +124,9 @@ def tune(
             return load_study(folder)
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
-                return _run(plan, read, folder, data, bool(existing), check, quiet)
+                return _run(
+                    plan, read, folder, data, bool(existing), check, quiet, checkpoint_every
+                )
         except Interrupted as stop:
             note(f"stopped; call again with out={str(folder)!r} to resume")
             raise KeyboardInterrupt(stop.signum) from None
@@ -136,6 +140,7 @@ def _run(
     existing: bool,
     check: Callable[[], None] | None,
     quiet: bool,
+    checkpoint_every_s: float,
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
@@ -159,6 +164,7 @@ def _run(
             folder,
             source=source,
             resume=existing,
+            checkpoint_every_s=checkpoint_every_s,
             add_trials=add_trials,
             on_progress=(lambda progress: None) if quiet else display.show_search,
             note=display.remark,

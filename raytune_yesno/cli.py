@@ -444,7 +444,7 @@ def _add_setting(parser: Any, setting: StudySetting) -> None:
     if setting.kind is bool:
         parser.add_argument(flag, action="store_true", default=None, help=setting.help)
     else:
-        kind = {int: _integer, float: _number, str: str}[setting.kind]
+        kind = {int: _integer, float: _number}.get(setting.kind, str)
         parser.add_argument(flag, type=kind, metavar=setting.metavar, help=setting.help)
 
 

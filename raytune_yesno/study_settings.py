@@ -5,7 +5,12 @@ first event of the record, what may change on resume, and the study file in the 
 setting needs one entry here, and code in :class:`raytune_yesno.tuning.plan.Plan` that uses it.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.numerals import read_if_number
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,8 @@ class StudySetting:
         help: the line of ``tune --help``; empty if the setting has no flag.
         metavar: the placeholder of the flag's value in ``--help``.
         stops: whether the setting is a stop condition, see ``StopConditions``.
+        read: converts what the user may write, on the command line or in a file, to ``kind``;
+            None if only values of ``kind`` are valid.
     """
 
     name: str
@@ -25,12 +32,74 @@ class StudySetting:
     help: str = ""
     metavar: str = "N"
     stops: bool = False
+    read: Callable[[Any], Any] | None = None
 
     @property
     def on_resume(self) -> bool:
         """Whether the setting may change when a study is resumed."""
-        return self.stops or self.name == "trials"
+        return self.stops or self.name in ("trials", "final_round")
 
+
+def read_repeats(value: Any) -> dict[str, int]:
+    """Read ``5``, ``2:5`` or a mapping as the fewest and the most trainings of a point.
+
+    Example:
+        >>> read_repeats("2:5"), read_repeats(5)
+        ({'min': 2, 'max': 5}, {'min': 1, 'max': 5})
+
+    Raises:
+        InputError: the value is invalid.
+    """
+    value = value if isinstance(value, Mapping) or ":" in str(value) else {"max": value}
+    found = {"min": 1, **_read_counts("repeats", value, "min", "max")}
+    if not 1 <= found["min"] <= found.setdefault("max", found["min"]) <= MAX_REPEATS:
+        raise InputError(
+            f"repeats: {found['min']} to {found['max']} is out of range; give N or MIN:MAX, from 1 "
+            f"to {MAX_REPEATS}"
+        )
+    return found
+
+
+def read_final_round(value: Any) -> dict[str, int]:
+    """Read ``4``, ``4:3`` or a mapping as the points of a final round and the seeds of each.
+
+    Example:
+        >>> read_final_round("4:5")
+        {'points': 4, 'seeds': 5}
+
+    Raises:
+        InputError: the value is invalid.
+    """
+    value = value if isinstance(value, Mapping) or ":" in str(value) else {"points": value}
+    found = {"points": FINAL_POINTS, "seeds": FINAL_SEEDS}
+    found |= _read_counts("final_round", value, "points", "seeds")
+    if not (0 <= found["points"] <= MAX_FINAL_POINTS and 2 <= found["seeds"] <= MAX_REPEATS):
+        raise InputError(
+            f"final_round: {found['points']} points with {found['seeds']} seeds is out of range; "
+            f"give POINTS:SEEDS, up to {MAX_FINAL_POINTS} points (0 for no final round) with 2 to "
+            f"{MAX_REPEATS} seeds each"
+        )
+    return found
+
+
+def _read_counts(name: str, value: Any, first: str, second: str) -> dict[str, int]:
+    """Return a mapping, or text of two numbers joined by a colon, as counts by key."""
+    keys = (first, second)
+    if not isinstance(value, Mapping):
+        value = dict(zip(keys, str(value).split(":", 1), strict=False))
+    counts = {key: read_if_number(count, int) for key, count in value.items()}
+    if not counts or any(key not in keys or type(n) is not int for key, n in counts.items()):
+        raise InputError(
+            f"{name}: {value!r} is not valid; give a number, {first.upper()}:{second.upper()}, or "
+            f"a mapping with {first} and {second}"
+        )
+    return counts
+
+
+FINAL_POINTS, FINAL_SEEDS = 3, 3
+"""Points of a final round and seeds of each, if the user gives only the other number."""
+MAX_FINAL_POINTS = 1000
+MAX_REPEATS = 100
 
 STUDY_SETTINGS = (
     StudySetting("trials", int, "number of trials [32]"),
@@ -64,6 +133,22 @@ STUDY_SETTINGS = (
         "ordered", bool, "make results independent of timing and slot count; trials may wait"
     ),
     StudySetting("W", int),
+    StudySetting(
+        "repeats",
+        dict,
+        "train the best point again with other seeds, up to N times; every point at least MIN "
+        "times [1]",
+        "[MIN:]N",
+        read=read_repeats,
+    ),
+    StudySetting(
+        "final_round",
+        dict,
+        "train the K best points again with SEEDS new seeds each before the refit; adds K x SEEDS "
+        "trials [0]",
+        "K[:SEEDS]",
+        read=read_final_round,
+    ),
     StudySetting(
         "keep_checkpoints",
         int,

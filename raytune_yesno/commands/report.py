@@ -4,6 +4,7 @@ import shutil
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ from raytune_yesno.report.export import (
 )
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.report.luck import measure_luck
 from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.store import STORE
 from raytune_yesno.text import WIDTH
@@ -185,6 +187,9 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         "html": str(report.html),
         "csv": str(report.csv),
         "studies": [str(study.path) for study in studies],
+        "final_rounds": [
+            asdict(luck) if (luck := measure_luck(study)) else None for study in studies
+        ],
         "left_out": sum(len(study.problems) for study in studies),
     }
 

@@ -33,7 +33,7 @@ _SETTINGS: dict[str, type] = {
     "seed": int,
     "metric": str,
     "mode": str,
-    **{setting.name: setting.kind for setting in STUDY_SETTINGS},
+    **{setting.name: object if setting.read else setting.kind for setting in STUDY_SETTINGS},
 }
 _KIND_NAMES = {
     str: "text",
@@ -65,6 +65,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 hint = suggest_name(str(key), _SETTINGS)
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
             kind = _SETTINGS[key]
+            if kind is object:
+                continue
             if kind in (int, float):
                 settings[key] = value = read_if_number(value, kind)
             if type(value) is not kind:

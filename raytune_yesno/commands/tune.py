@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -118,6 +118,13 @@ def _tune(
         remark_on_data(data, plan.config)
         if not plan.ordered and plan.num_trials > 1:
             note("results depend on timing and may differ from run to run; --ordered prevents this")
+        if plan.num_final:
+            share = plan.num_final / (plan.num_trials + plan.num_final)
+            note(
+                f"final round: {plan.num_final} trials after the {plan.num_trials} of the search "
+                f"({share:.0%} of all), {plan.final_round['seeds']} new seeds for each of the best "
+                f"{plan.final_round['points']} points"
+            )
         study, refit = _search_and_refit(
             plan, data, out, storage, settings, options, logs, check, resume=begun
         )
@@ -148,9 +155,13 @@ def _finish(
     say(options, results, "next:")
     for command in suggest_next(study, refit, storage):
         say(options, results, f"  {command}")
+    from raytune_yesno.report.luck import measure_luck
+
+    luck = measure_luck(study)
     return {
         "study": storage,
         "trials": len(study.trial_list),
+        "final_round": asdict(luck) if luck else None,
         "reason": study.reason,
         "errors": sum(trial.status == "failed" for trial in study.trial_list),
         "best": {
@@ -367,6 +378,8 @@ def _search_and_refit(
 
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
+    from raytune_yesno.report.luck import describe_luck
+
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
@@ -374,6 +387,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
     yield f"validation: {describe(best.metrics, best.objective)}"
+    if luck := describe_luck(study):
+        yield luck
     if refit.get("test_says"):
         yield f"test: {refit['test_says']}"
     yield (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.compare import compare_groups, group_studies
 from raytune_yesno.report.edges import find_edges
+from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import tabulate_studies
@@ -29,7 +30,7 @@ def format_leaderboard(
     """
     lines = [_headline(study, width)]
     objective = [_cut(line, width) for line in describe_objective(study)]
-    ranking = study.ranking[:top]
+    ranking = [candidate.trial for candidate in study.candidates[:top]]
     if not ranking:
         return "\n".join([*lines, "no trial has a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
@@ -67,6 +68,7 @@ def format_leaderboard(
     epochs = f"{best.metrics['epoch']}/{best.last_epoch}"
     lines.append(f"epochs {epochs}: best at epoch {best.metrics['epoch']} of {best.last_epoch}")
     lines += objective
+    lines += textwrap.wrap(describe_luck(study), width)
     for edge in find_edges(study):
         lines += _wrap(str(edge), width)
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from raytune_yesno.metrics import Metric
 from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, count_corpora, name_mean
 from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
 from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import CAUSES, NO_RESULT, join_names
 from raytune_yesno.study import Study
 
@@ -119,6 +120,12 @@ def answer_more_trials(study: Study) -> Answer:
         "The next doubling rarely brings more than the last one did."
     )
     return Answer(question, text, section)
+
+
+def answer_luck(study: Study) -> list[Answer]:
+    """Say how much of the search's best result was luck; nothing without a final round."""
+    text = describe_luck(study)
+    return [Answer("Is the best result real?", text, "outcome")] if text else []
 
 
 def answer_time(study: Study) -> Answer:

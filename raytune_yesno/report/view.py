@@ -29,6 +29,7 @@ def view_study(
             summary.answer_early_stopping(stopping),
             summary.answer_more_trials(study),
             summary.answer_time(study),
+            *summary.answer_luck(study),
         ],
         "state": sentences.describe_state(study),
         "cards": _list_cards(study),

@@ -31,6 +31,8 @@ class Observation:
         epochs: epochs trained.
         status: ``running``, or how it ended.
         losses: the losses of epochs 1, 2, ..., as far as they are known; only ``bohb`` reads them.
+        repeat_of: the number of the first trial of the same point; None for that trial itself. A
+            search never sees a repeat, see :mod:`raytune_yesno.search.repeats`.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Observation:
     epochs: int = 0
     status: Status = "running"
     losses: tuple[float, ...] = ()
+    repeat_of: int | None = None
 
 
 class History(Sequence[Observation]):

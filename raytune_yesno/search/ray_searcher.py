@@ -68,23 +68,32 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point, or FINISHED if the search is exhausted."""
         number = self.history.next_number
-        point = self.algorithm.suggest(self.count_proposals(number), self.select_seen(number))
+        proposed = self.propose(number, self.select_seen(number))
+        if proposed is None:
+            return str(Searcher.FINISHED)
+        self.add(trial_id, proposed)
+        return dict(proposed.point)
+
+    def add(self, trial_id: str, proposed: Observation) -> None:
+        """Add a trial with a point of any source."""
+        self.numbers[trial_id] = proposed.number
+        self.history.observe(proposed)
+
+    def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
+        """Return the trial to start next, or None if the search is exhausted."""
+        point = self.propose_point(number, history)
+        return None if point is None else Observation(number, point)
+
+    def propose_point(self, number: int, history: Sequence[Observation]) -> Point | None:
+        """Return the point after the first ``number`` ones, or None if the search is exhausted."""
+        point = self.algorithm.suggest(self.count_proposals(number), history)
         index = number - self.num_requested - self.offset
         if point is not None and index < len(self.points):
             point = point | self.points[index]
-        if point is None:
-            return str(Searcher.FINISHED)
-        self.add(trial_id, point)
-        return dict(point)
-
-    def add(self, trial_id: str, point: Point) -> None:
-        """Add a trial with a point of any source."""
-        number = self.history.next_number
-        self.numbers[trial_id] = number
-        self.history.observe(Observation(number, point))
+        return point
 
     def count_proposals(self, number: int) -> int:
-        """Return the number of a trial that the algorithm is asked for."""
+        """Return the number of a point that the algorithm is asked for."""
         return number
 
     def select_seen(self, number: int) -> Sequence[Observation]:

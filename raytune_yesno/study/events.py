@@ -117,6 +117,7 @@ class Settings(Event):
     max_failures: Count | None = None
     space: Mapped | None = None
     epochs: Count | None = None
+    final_round: Mapped | None = None
 
 
 class Study(Settings):
@@ -129,6 +130,7 @@ class Study(Settings):
     scheduler_options: Mapped | None = None
     max_concurrent: Count | None = None
     ordered: Flag | None = None
+    repeats: Mapped | None = None
     W: Count | None = None
     config: Mapped | None = None
     corpus: Texts | None = None
@@ -145,12 +147,16 @@ class Study(Settings):
 class Asked(Event):
     """``asked``: a trial's number and point, written before the trial is launched.
 
-    ``request`` names the request that gave the point.
+    ``request`` names the request that gave the point. A repeat of a point has ``repeat_of``, the
+    number of the point's first trial, and its own ``seed``; ``final`` marks the final round.
     """
 
     trial: Count
     point: Point
     request: Text | None = None
+    repeat_of: Count | None = None
+    seed: Count | None = None
+    final: Flag | None = None
 
 
 class Started(Event):
@@ -249,8 +255,22 @@ class Paused(Event):
     """``paused``: the search was interrupted."""
 
 
+class Final(Event):
+    """``final``: the search ended, as in ``searched``, and its final round begins.
+
+    ``points`` are the numbers of the finalists' first trials, ``first`` is the number of the
+    round's first trial.
+    """
+
+    points: Annotated[list[Count], Field(description="a list of counts")]
+    first: Count
+
+
 class Searched(Event):
-    """``searched``: the search ended; ``reason`` says why, if it ended before its last trial."""
+    """``searched``: the search and its final round ended.
+
+    ``reason`` says why, if the search ended before its last trial.
+    """
 
 
 class Refitted(Event):
@@ -278,6 +298,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "extended": Extended,
     "paused": Paused,
     "resumed": Settings,
+    "final": Final,
     "searched": Searched,
     "refitted": Refitted,
 }

@@ -18,6 +18,7 @@ from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
+_EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
 _MAY_CHANGE = {"space", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
@@ -71,6 +72,7 @@ def _build_study(
     trials: dict[int, Trial] = {}
     refit = reason = None
     searched = False
+    final: Event = {}
     asked = events[0]
     requests: list[Event] = []
     is_stop_requested = is_space_changed = False
@@ -84,7 +86,13 @@ def _build_study(
             ]
         elif kind == "asked":
             trials[event["trial"]] = Trial(
-                event["trial"], event["point"], objective=objective, request=event.get("request")
+                event["trial"],
+                event["point"],
+                objective=objective,
+                request=event.get("request"),
+                repeat_of=event.get("repeat_of"),
+                seed=event.get("seed"),
+                final=bool(event.get("final")),
             )
             if epochs := asked.get("config", {}).get("epochs"):
                 trials[event["trial"]].planned.append((0, epochs))
@@ -95,13 +103,19 @@ def _build_study(
             elif event["action"] == "stop" and event.get("trial") in trials:
                 trials[event["trial"]].is_stop_requested = not event.get("refused")
         elif kind == "resumed":
-            asked = {**asked, **{key: event[key] for key in _MAY_CHANGE & event.keys()}}
+            changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
+            if any(changed.get(key) != asked.get(key) for key in _EXTENDING & changed.keys()):
+                final = {}
+            asked = {**asked, **changed}
             is_space_changed |= "space" in event
             if event.get("epochs") and "config" in asked:
                 asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
             refit = reason = None
+        elif kind == "final":
+            final, reason = event, event.get("reason")
+            is_stop_requested = False
         elif kind == "searched":
-            reason = event.get("reason")
+            reason = event.get("reason", reason)
             is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
@@ -134,6 +148,8 @@ def _build_study(
         pauses=_find_pauses(events),
         problems=problems,
         objective=objective,
+        finalists=final.get("points"),
+        final_from=final.get("first"),
         begun_with=events[0],
         requests=requests,
         is_stop_requested=is_stop_requested,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.study.candidates import Candidate, list_candidates
 from raytune_yesno.study.display import show_study, show_trial, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
@@ -34,6 +35,9 @@ class Trial:
         objective: the metric and direction that judge the trial.
         mutations: events that copied another trial over this one, each with the previous point
             as ``before``.
+        repeat_of: the number of the first trial of the same point; None for that trial itself.
+        seed: the seed of a repeat; None for the study's own.
+        final: whether the repeat belongs to a final round.
         replaced: epochs that a later attempt trained again; they count nowhere else.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
@@ -51,6 +55,9 @@ class Trial:
     error: str | None = None
     objective: Objective = LEGACY_OBJECTIVE
     mutations: list[Event] = field(default_factory=list)
+    repeat_of: int | None = None
+    seed: int | None = None
+    final: bool = False
     replaced: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
@@ -68,6 +75,11 @@ class Trial:
         best = (self.best_epoch or {}).get("epoch", 0)
         after = (event["before"] for event in self.mutations if event["epoch"] >= best)
         return next(after, self.point) if best else self.point
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The config values in which this trial differs from the study's config."""
+        return self.point if self.seed is None else {**self.point, "seed": self.seed}
 
     @property
     def best_epoch(self) -> Event | None:
@@ -135,6 +147,8 @@ class Study:
         mode_source: where the direction comes from; empty for the study itself.
         ranked: statuses of trials that may be the best.
         reason: why the search ended before its last trial; None otherwise.
+        finalists: the first trials of the points of the current final round; None without one.
+        final_from: the number of its first trial.
         begun_with: the settings of the first event, unchanged by resumptions.
         requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
         is_stop_requested: whether a request to stop the search was taken and not yet carried out.
@@ -153,6 +167,8 @@ class Study:
     mode_source: str = ""
     ranked: tuple[str, ...] = ("done", "stopped")
     reason: str | None = None
+    finalists: list[int] | None = None
+    final_from: int | None = None
     begun_with: Event = field(default_factory=dict)
     requests: list[Event] = field(default_factory=list)
     is_stop_requested: bool = False
@@ -195,16 +211,30 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The first of :attr:`ranking`; None without any."""
-        return next(iter(self.ranking), None)
+        """The first training of the best of :attr:`candidates`; None without any."""
+        return next((candidate.trial for candidate in self.candidates), None)
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The points with a result, each with all its trainings, the best first.
+
+        Without repeats these are the trials of :attr:`ranking`, in the same order.
+        """
+        return list_candidates([t for t in self.trial_list if not t.outside], self.ranked)
 
     @cached_property
     def ranking(self) -> list[Trial]:
-        """The trials that count, with a result and a status in :attr:`ranked`, the best first."""
+        """The trials that count, with a result and a status in :attr:`ranked`, the best first.
+
+        Repeats are not among them.
+        """
         scored = [
             (trial.objective.score(best), trial)
             for trial in self.trial_list
-            if trial.status in self.ranked and not trial.outside and (best := trial.best_epoch)
+            if trial.repeat_of is None
+            and trial.status in self.ranked
+            and not trial.outside
+            and (best := trial.best_epoch)
         ]
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
@@ -237,6 +267,7 @@ class Study:
     def trial_rows(self) -> list[dict[str, Any]]:
         """The rows of :attr:`trials`, with each value as it was recorded."""
         rows = []
+        repeated = any(trial.repeat_of is not None for trial in self.trial_list)
         for trial in self.trial_list:
             metrics = dict(trial.metrics)
             best_epoch = metrics.pop("epoch", None)
@@ -253,6 +284,7 @@ class Study:
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
                     "error": trial.error,
+                    **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )

@@ -9,6 +9,7 @@ from raytune_yesno.config import Config, build_config, declare_task, upgrade_con
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
+from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.search.uninformed import read_points
 from raytune_yesno.space import Point, Space, format_space, parse_space
 from raytune_yesno.study import Study
@@ -17,6 +18,7 @@ from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
 MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
+_RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
 
 MODEL_FREE = frozenset({"manual", "grid", "random"})
 
@@ -65,6 +67,11 @@ class Plan:
             wait for each other.
         window: W of an ordered study. Trial i is proposed once all trials up to i - W have ended,
             from the results of these trials only. At most W trials run at a time.
+        repeats: ``min`` and ``max``, how often a point is trained during the search, see
+            :class:`raytune_yesno.search.repeats.Repeats`; empty for once. ``trials`` counts every
+            training.
+        final_round: ``points`` and ``seeds``: after the search, the best points are trained again
+            with so many new seeds each, in addition to ``trials``; empty for no final round.
         keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
             which they can train on.
     """
@@ -82,6 +89,8 @@ class Plan:
     warm_start: Mapping[str, Any] | None = None
     ordered: bool = False
     window: int = 4
+    repeats: Mapping[str, int] = field(default_factory=dict)
+    final_round: Mapping[str, int] = field(default_factory=dict)
     keep_checkpoints: int = 0
 
     def __post_init__(self) -> None:
@@ -98,6 +107,8 @@ class Plan:
             InputError: there are fewer trials than points.
         """
         available = getattr(self.build_algorithm(), "num_points", None)
+        if available is not None:
+            available *= self.racing.least
         if available is not None and self.trials is not None and self.trials < available:
             advice = {
                 "grid": "omit --trials, give fewer levels or domains, or choose search random",
@@ -176,11 +187,27 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        """The requested number of trials, limited to the number of points of the search."""
+        """The requested number of trials, limited to what the points of the search allow.
+
+        It counts repeats, but not the final round. A finite search with repeats has by default
+        enough trials for three points to be trained as often as allowed.
+        """
         available = getattr(self.build_algorithm(), "num_points", None)
         if available is None:
             return self.trials or DEFAULT_TRIALS
-        return min(self.trials or available, available)
+        least, most = self.racing.least, self.racing.most
+        usual = available * least + min(available, _RACED) * (most - least)
+        return min(self.trials or usual, available * most)
+
+    @property
+    def racing(self) -> Repeats:
+        """How often the search trains a point."""
+        return Repeats(self.repeats.get("min", 1), self.repeats.get("max", 1))
+
+    @property
+    def num_final(self) -> int:
+        """The number of trials of the final round; fewer if fewer points have a result."""
+        return self.final_round.get("points", 0) * self.final_round.get("seeds", 0)
 
     def _is(self, key: str, trait: str) -> bool:
         """Return whether a config key has a trait, see ``raytune_yesno.config.setting``."""
@@ -211,6 +238,11 @@ class Plan:
         for scheduler, searches, reason in INCOMPATIBLE:
             if self.scheduler == scheduler and self.search in searches:
                 raise InputError(f"search {self.search} with scheduler {scheduler}: {reason}")
+        if self.scheduler == "pbt" and (self.racing.most > 1 or self.num_final):
+            raise InputError(
+                "scheduler pbt changes a trial's point during training, so there is no point to "
+                "repeat; omit repeats and final_round, or choose another scheduler"
+            )
 
     def build_scheduler(self) -> Any:
         """Return a new scheduler for this plan."""
@@ -297,9 +329,9 @@ class Plan:
     def from_settings(cls, config: Config, space: Space, settings: Mapping[str, Any]) -> "Plan":
         """Return the plan for values of :data:`STUDY_SETTINGS` by name. Ignore other names."""
         given = {
-            setting: settings[setting.name]
+            setting: setting.read(value) if setting.read and value != {} else value
             for setting in STUDY_SETTINGS
-            if settings.get(setting.name) is not None
+            if (value := settings.get(setting.name)) is not None
         }
         return cls(
             config=config,

@@ -66,7 +66,7 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
             "followed two plans; choose another trial"
         )
     planned = {**config.as_dict(), "epochs": trial.planned_at(1, config.epochs)}
-    return trial, build_config(planned, trial.point, where=str(study.path))
+    return trial, build_config(planned, trial.overrides, where=str(study.path))
 
 
 def run_replay(

@@ -22,6 +22,7 @@ from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import delete_tree, list_siblings
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import COST, TRAIN_LOSS
+from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study import Trial as StudyTrial
@@ -32,12 +33,17 @@ from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
+from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
+from raytune_yesno.tuning.stop_conditions import (
+    OrderedStopMonitor,
+    StopConditions,
+    StopMonitor,
+)
 from raytune_yesno.tuning.trial import Trial
 
 TRIALS, REFIT = "trials", "refit"
@@ -134,6 +140,8 @@ def run_search(
         changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
         if extend:
             changes["epochs"] = plan.config.epochs
+        if plan.final_round:
+            changes["final_round"] = dict(plan.final_round)
         store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
         end_complete(earlier, plan.config.epochs, store)
         end_requested(before, store)
@@ -144,8 +152,10 @@ def run_search(
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
-    num_trials = plan.num_trials + (len(before.enqueued) if before else 0)
-    progress = Progress(objective, num_trials, slots, plan.config.epochs, on_progress)
+    num_before = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
+    expected = plan.num_trials + max(num_before, plan.num_final)
+    expected += len(before.enqueued) if before else 0
+    progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
             progress.take(trial.number, epoch)
@@ -159,34 +169,46 @@ def run_search(
     is_extension = any(len(trial.planned) > 1 for trial in unfinished)
     scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
     scheduler.prepare(
-        earlier, num_trials=plan.num_trials, slots=slots, store=store, on_wait=recorder.waits
+        earlier,
+        num_trials=plan.num_trials + num_before,
+        slots=slots,
+        store=store,
+        on_wait=recorder.waits,
     )
     enqueued = list_pending(before) if before else []
     searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
+    keep_last = plan.keep_checkpoints > 0
+    payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s, keep_last)
     # A search that a stop condition ended continues only if trials were added.
     more = add_trials or retry or extend
-    over = before is not None and before.searched and not more
+    over = before and (before.searched or before.finalists is not None) and not more
     if before and before.is_stop_requested:  # and its command was killed before it stopped
         monitor.found = BY_REQUEST
         recorder.cut_off(trial.number for trial in unfinished)
     elif searcher.num_left > 0 and not over:
         seen = [event["request"] for event in before.requests] if before else []
-        with stop_on_signals(recorder), Inbox(store.storage, seen) as inbox:
+        with Inbox(store.storage, seen) as inbox:
             handler = RequestHandler(inbox, plan, searcher, recorder)
-            keep_last = plan.keep_checkpoints > 0
-            payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s, keep_last)
             tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
-            if not (recorder.stopped_by or recorder.fatal):
-                handler.refuse_rest()
-    if recorder.stopped_by or recorder.fatal:
-        store.append("paused")
-    if recorder.stopped_by:
-        raise Interrupted(recorder.stopped_by)
-    if recorder.fatal:
-        raise WorkError(f"{recorder.fatal}; every trial would fail in this way")
+            handler.refuse_rest()
     if monitor.found:
         recorder.cut_off(searcher.in_flight)
-    store.append("searched", **({"reason": monitor.found} if monitor.found else {}))
+    reason = {"reason": monitor.found} if monitor.found else {}
+    store.listeners.remove(monitor.listen)
+    if plan.num_final:
+        ask_final_round(load(out), plan, store, **reason)
+        trials = load(out).trial_list
+        unfinished = [trial for trial in trials if trial.status == "running"]
+        finished = [trial for trial in trials if trial.status != "running"]
+        recorder.monitor = monitor = StopMonitor(StopConditions(), objective)
+        scheduler = build_scheduler("fifo", plan.config.epochs)
+        count = len(unfinished)
+        searcher = StudySearcher(
+            plan, store, finished, unfinished, monitor, scheduler, num_left=count
+        )
+        if count:
+            tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count))
+    store.append("searched", **reason)
     study = load(out)
     delete_checkpoints(study, f"{store.storage}/{TRIALS}", plan.keep_checkpoints)
     return study
@@ -311,6 +333,7 @@ def tune_trials(
     """Run the trials proposed by ``searcher`` with Ray Tune.
 
     Raises:
+        Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
     # The store replaces Ray's loggers, and the recorder handles SIGINT.
@@ -346,10 +369,16 @@ def tune_trials(
         ),
     )
     try:
-        with our_controller(on_step):
+        with stop_on_signals(recorder), our_controller(on_step):
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error
+    if recorder.stopped_by or recorder.fatal:
+        recorder.store.append("paused")
+    if recorder.stopped_by:
+        raise Interrupted(recorder.stopped_by)
+    if recorder.fatal:
+        raise WorkError(f"{recorder.fatal}; every trial would fail in this way")
 
 
 def run_refit(
@@ -363,7 +392,8 @@ def run_refit(
 ) -> dict[str, Any]:
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
-    Training runs on the TorchTrainer up to the best epoch of the best trial. A refit that learns
+    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
+    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
     much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
     all.
 
@@ -391,7 +421,7 @@ def run_refit(
     if best is None or best.best_epoch is None:
         raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
     config = best_config(study, best)
-    epochs = best.best_epoch["epoch"]
+    epochs = study.candidates[0].epochs
     task = find_task(config.task)
 
     def record(refit: dict[str, Any]) -> dict[str, Any]:

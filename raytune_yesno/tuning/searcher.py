@@ -16,6 +16,8 @@ from raytune_yesno.tuning.ranks import TrialSpec
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
 
+_SEED_STEP = 10_007
+
 
 class StudySearcher(AlgorithmSearcher):
     """Returns unfinished trials first, then new points from the plan's search, and records them."""
@@ -29,6 +31,7 @@ class StudySearcher(AlgorithmSearcher):
         monitor: StopMonitor,
         scheduler: StudyScheduler,
         enqueued: Iterable[tuple[str, Point]] = (),
+        num_left: int | None = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
@@ -39,8 +42,7 @@ class StudySearcher(AlgorithmSearcher):
                 # A hyperparameter that was not searched before had the config's value.
                 known = {**config, **trial.point}
                 point = {name: known[name] for name in plan.space}
-                seen = observe(trial)
-                earlier.append(replace(seen, number=seen.number + offset, point=point))
+                earlier.append(replace(shift(observe(trial), offset), point=point))
         super().__init__(
             plan.build_algorithm(),
             metric=COST,
@@ -49,6 +51,7 @@ class StudySearcher(AlgorithmSearcher):
             points=plan.known_points,
             offset=offset,
         )
+        self.racing, self.seed = plan.racing, plan.config.seed
         for trial in trials:
             self.history.reserve(trial.number + self.offset)
         self.store = store
@@ -60,7 +63,9 @@ class StudySearcher(AlgorithmSearcher):
         self.enqueued = list(enqueued)
         self.num_requested = sum(trial.request is not None for trial in (*finished, *unfinished))
         num_extra = self.num_requested + len(self.enqueued)
-        self.num_left = plan.num_trials + num_extra - len(finished)
+        num_ended = sum(not trial.final for trial in finished)
+        rest = plan.num_trials + num_extra - num_ended
+        self.num_left = rest if num_left is None else num_left
 
     def enqueue(self, name: str, point: Point) -> None:
         """Add a trial of a requested point. It is the next one to start."""
@@ -95,22 +100,33 @@ class StudySearcher(AlgorithmSearcher):
             trial = self.unfinished.pop(0)
             self.numbers[trial_id] = trial.number + self.offset
             folder = trial.checkpoint[0] if trial.checkpoint else None
-            return {"number": trial.number, "point": trial.point, "checkpoint": folder}
+            return {"number": trial.number, "point": trial.overrides, "checkpoint": folder}
         if self.enqueued:
             name, point = self.enqueued.pop(0)
-            self.add(trial_id, point)
+            self.add(trial_id, Observation(self.history.next_number, point))
             self.num_requested += 1
-            return self._launch(trial_id, point, request=name)
+            return self._launch(trial_id, request=name)
         suggested = super().suggest(trial_id)
-        return self._launch(trial_id, suggested) if isinstance(suggested, dict) else suggested
+        return self._launch(trial_id) if isinstance(suggested, dict) else suggested
 
-    def _launch(self, trial_id: str, point: Point, **fields: Any) -> TrialSpec:
-        number = self.numbers[trial_id] - self.offset
-        self.store.append("asked", trial=number, point=point, **fields)
-        return {"number": number, "point": point, "checkpoint": None}
+    def _launch(self, trial_id: str, **fields: Any) -> TrialSpec:
+        """Record a new trial and return its spec."""
+        seen = self.history.find(self.numbers[trial_id])
+        number, overrides = seen.number - self.offset, seen.point
+        if seen.repeat_of is not None:
+            repeat = sum(each.repeat_of == seen.repeat_of for each in self.history)
+            seed = choose_seed(self.seed, repeat)
+            fields = {**fields, "repeat_of": seen.repeat_of - self.offset, "seed": seed}
+            overrides = {**seen.point, "seed": seed}
+        self.store.append("asked", trial=number, point=seen.point, **fields)
+        return {"number": number, "point": overrides, "checkpoint": None}
+
+    def propose(self, number: int, history: Sequence[Observation]) -> Observation | None:
+        """Return a repeat of a point or a new point, see :class:`Repeats`."""
+        return self.racing.propose(self.propose_point, number, history)
 
     def count_proposals(self, number: int) -> int:
-        """Return a trial's number among the algorithm's own, for one that counts its points."""
+        """Return a point's number among the algorithm's own, for one that counts its points."""
         return number - self.num_requested if self.is_model_free else number
 
     def finish(self) -> str | None:
@@ -127,7 +143,9 @@ class StudySearcher(AlgorithmSearcher):
             return self.history
         last = max(number - self.window, self.offset - 1)
         return [
-            seen if seen.number <= last else Observation(seen.number, seen.point)
+            seen
+            if seen.number <= last
+            else Observation(seen.number, seen.point, repeat_of=seen.repeat_of)
             for seen in self.history
         ]
 
@@ -147,6 +165,21 @@ class StudySearcher(AlgorithmSearcher):
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
 
 
+def shift(seen: Observation, offset: int) -> Observation:
+    """Return an observation with other numbers."""
+    first = None if seen.repeat_of is None else seen.repeat_of + offset
+    return replace(seen, number=seen.number + offset, repeat_of=first)
+
+
+def choose_seed(seed: int, repeat: int) -> int:
+    """Return the seed of a point's repeat, counted from 1.
+
+    All points share these seeds, so that they are compared on equal terms. The step keeps them
+    apart from those of other studies, whose seeds are usually small and consecutive.
+    """
+    return (seed + _SEED_STEP * repeat) % 2**31
+
+
 def observe(trial: Trial) -> Observation:
     """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
@@ -157,4 +190,5 @@ def observe(trial: Trial) -> Observation:
         epochs=len(losses),
         status=trial.status,  # type: ignore[arg-type]
         losses=losses,
+        repeat_of=trial.repeat_of,
     )

@@ -1,13 +1,18 @@
 """The examples in ``scripts/examples``: short, and they run."""
 
+import re
 import runpy
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.config import TASKS, build_config, declare_task, find_task
+from raytune_yesno.commands.settings import build_plan, read_settings
+from raytune_yesno.config import TASKS, build_config, declare_task, find_task, register_task
+from raytune_yesno.space import Float
 from raytune_yesno.tasks.task import find_space, open_records
 
 EXAMPLES = Path(__file__).parents[2] / "scripts" / "examples"
@@ -38,6 +43,33 @@ def test_a_generator_learns_and_resumes_exactly(name: str, tmp_path: Path) -> No
     assert resumed == whole
     objective = config.objective
     assert objective.cost(whole[-1]) <= objective.cost(resume.history[0])
+
+
+DOCUMENT = (EXAMPLES.parents[1] / "docs" / "own_tasks.md").read_text()
+
+
+def test_the_generator_in_the_document_runs() -> None:
+    block = next(
+        text for text in re.findall(r"```python\n(.*?)```", DOCUMENT, re.S) if "def" in text
+    )
+    names: dict[str, Any] = {}
+    exec(block, names)
+    register_task("test:document", names["objective"])
+    config = {"metric": "loss", "epochs": 3}
+    declare_task("test:document", space={"rate": Float(0.1, 0.9)}, config=config)
+    built = build_config({"task": "test:document"}, config, {"rate": 0.5})
+    losses = [record.metrics["half_loss"] for record in open_records(built, None)]
+    assert losses == [0.25, 0.125, 0.0625]
+
+
+def test_the_commands_in_the_document_plan_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES.parents[1])
+    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert lines
+    for words in map(shlex.split, lines):
+        options = cli.build_parser().parse_args(words[1:])
+        build_plan(read_settings(options), options).check()
 
 
 def strip(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -34,27 +34,29 @@ def curves(study: Study) -> list[Any]:
 
 
 def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"metric": "accuracy", "epochs": 9, "ordered": True, "quiet": True}
-    first = tune(approach, SPACE, trials=6, out=tmp_path / "a", **asked)
-    again = tune(approach, SPACE, trials=6, out=tmp_path / "b", max_concurrent=1, **asked)
+    asked: dict[str, Any] = {"metric": "accuracy", "epochs": 4, "ordered": True, "quiet": True}
+    first = tune(approach, SPACE, trials=4, out=tmp_path / "a", **asked)
+    again = tune(approach, SPACE, trials=4, out=tmp_path / "b", max_concurrent=1, **asked)
     assert curves(first) == curves(again)
     assert {trial.status for trial in first.trial_list} == {"done", "stopped"}
     assert first.best is not None
-    assert "6 trials" in repr(first)
+    assert "4 trials" in repr(first)
 
-    assert curves(tune(approach, SPACE, trials=6, out=tmp_path / "a", **asked)) == curves(first)
-    longer = tune(approach, SPACE, trials=8, out=tmp_path / "a", **asked)
-    assert curves(longer)[:6] == curves(first)
-    assert len(longer.trial_list) == 8
+    assert curves(tune(approach, SPACE, trials=4, out=tmp_path / "a", **asked)) == curves(first)
+    longer = tune(approach, SPACE, trials=6, out=tmp_path / "a", **asked)
+    assert curves(longer)[:4] == curves(first)
+    assert len(longer.trial_list) == 6
     with pytest.raises(InputError, match="space"):
-        tune(approach, {"rate": Float(0.1, 0.2)}, trials=8, out=tmp_path / "a", **asked)
+        tune(approach, {"rate": Float(0.1, 0.2)}, trials=6, out=tmp_path / "a", **asked)
 
 
 def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
-    marker = str(tmp_path / "killed")
+    marker, log = str(tmp_path / "killed"), str(tmp_path / "log")
 
     def fragile(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
         for metrics, state in approach(config, checkpoint):
+            with open(log, "a") as file:
+                file.write(str(state[0]))
             if state[0] == 5 and not os.path.exists(marker):
                 Path(marker).write_text("")
                 os.kill(os.getpid(), 9)
@@ -68,11 +70,13 @@ def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
         trials=1,
         search="random",
         out=tmp_path / "study",
+        checkpoint_every=0,
         quiet=True,
     )
     (trial,) = study.trial_list
     whole = approach({"rate": 0.25})
     assert trial.attempts == 2
+    assert Path(log).read_text() == "123455678"
     assert [epoch["accuracy"] for epoch in trial.epochs] == [
         next(whole)[0]["accuracy"] for _ in range(8)
     ]

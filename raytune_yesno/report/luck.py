@@ -1,0 +1,117 @@
+"""How much of a search's best result was luck, according to the final round."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from raytune_yesno.search.repeats import estimate_variance
+from raytune_yesno.study import Study
+from raytune_yesno.study.candidates import Candidate, find_result
+
+LEVEL = 0.9
+_NUM_DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class Luck:
+    """What the final round says of the search's best point.
+
+    Attributes:
+        trial: the number of its first training.
+        result: its result in the search, a value of the deciding metric.
+        mean: the mean of its results in the final round.
+        repeats: their number.
+        flattery: by how much the search's result is better than that mean.
+        low: lower end of the interval of ``flattery`` at :data:`LEVEL`, from Student's t with the
+            variance pooled over the finalists.
+        high: upper end.
+        chosen: the first training of the point with the best mean, which is refitted.
+        probability: the probability that it is the best of the finalists.
+    """
+
+    trial: int
+    result: float
+    mean: float
+    repeats: int
+    flattery: float
+    low: float
+    high: float
+    chosen: int
+    probability: float
+
+
+def measure_luck(study: Study) -> Luck | None:
+    """Return what the final round says; None without one that has enough results."""
+    finalists = {
+        each.trial.number: results
+        for each in study.candidates
+        if each.finals and math.isfinite(_search_cost(each)) and (results := _final_results(each))
+    }
+    variance = estimate_variance(finalists.values())
+    searched = [each for each in study.candidates if each.trial.number in finalists]
+    if variance is None or not searched:
+        return None
+    best = min(searched, key=_search_cost)
+    own = finalists[best.trial.number]
+    mean, cost = math.fsum(own) / len(own), _search_cost(best)
+    freedom = sum(len(results) - 1 for results in finalists.values())
+    half = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance / len(own))
+    sign = 1 if study.mode == "min" else -1
+    chosen = searched[0].trial.number
+    return Luck(
+        trial=best.trial.number,
+        result=sign * cost,
+        mean=sign * mean,
+        repeats=len(own),
+        flattery=mean - cost,
+        low=mean - cost - half,
+        high=mean - cost + half,
+        chosen=chosen,
+        probability=_find_probability(list(finalists), finalists, variance, freedom, chosen),
+    )
+
+
+def describe_luck(study: Study) -> str:
+    """Return the final round's outcome in two sentences; empty without one."""
+    luck = measure_luck(study)
+    if luck is None:
+        return ""
+    show = study.objective.metric.show
+    worse = "worse" if luck.flattery >= 0 else "better"
+    same = "It was chosen" if luck.chosen == luck.trial else f"Trial {luck.chosen} was chosen"
+    return (
+        f"The search's best, trial {luck.trial}, reached {study.metric} {show(luck.result)}; its "
+        f"mean over {luck.repeats} new seeds is {show(luck.mean)}, {abs(luck.flattery):.3g} "
+        f"{worse} ({LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse). {same}; "
+        f"it is the best of the finalists with a probability of {luck.probability:.0%}."
+    )
+
+
+def _final_results(candidate: Candidate) -> list[float]:
+    """Return the finite costs of a candidate's final round."""
+    costs = [find_result(trial) for trial in candidate.finals if trial.status != "failed"]
+    return [cost for cost in costs if math.isfinite(cost)]
+
+
+def _search_cost(candidate: Candidate) -> float:
+    """Return the mean cost of a candidate's trainings in the search."""
+    costs = [find_result(trial) for trial in (candidate.trial, *candidate.repeats)]
+    return math.fsum(costs) / len(costs)
+
+
+def _find_probability(
+    numbers: list[int],
+    finalists: dict[int, list[float]],
+    variance: float,
+    freedom: int,
+    chosen: int,
+) -> float:
+    """Return the share of draws from the means' t distributions in which ``chosen`` is best."""
+    means = np.array([np.mean(finalists[number]) for number in numbers])
+    errors = np.array([math.sqrt(variance / len(finalists[number])) for number in numbers])
+    generator = np.random.default_rng(0)
+    draws = means + errors * generator.standard_t(freedom, size=(_NUM_DRAWS, len(numbers)))
+    ties = draws == draws.min(axis=1, keepdims=True)
+    return float((ties[:, numbers.index(chosen)] / ties.sum(axis=1)).mean())

@@ -1,0 +1,126 @@
+"""Candidates: the points of a study, each with all of its trainings.
+
+The best of many noisy results is partly luck. A point that was trained several times is judged by
+the mean of its results: of its trainings in a final round if it has any, since these played no part
+in choosing it, else of all.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from raytune_yesno.metrics import find_best_epoch
+
+if TYPE_CHECKING:
+    from raytune_yesno.study.study import Trial
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point and its trainings.
+
+    Attributes:
+        trial: the first training, which the search proposed.
+        repeats: further trainings during the search.
+        finals: trainings of the final round.
+    """
+
+    trial: "Trial"
+    repeats: tuple["Trial", ...] = ()
+    finals: tuple["Trial", ...] = ()
+
+    @cached_property
+    def judged(self) -> tuple["Trial", ...]:
+        """The trainings that decide; those that failed are omitted."""
+        known = [trial for trial in self.finals if _has_result(trial)]
+        known = known or [trial for trial in (self.trial, *self.repeats) if _has_result(trial)]
+        return tuple(known) or (self.trial,)
+
+    @property
+    def results(self) -> list[float]:
+        """The costs of :attr:`judged`; infinity for a training that diverged."""
+        return [find_result(trial) for trial in self.judged]
+
+    @property
+    def mean(self) -> float:
+        """The mean of :attr:`results`."""
+        return math.fsum(self.results) / len(self.results)
+
+    @property
+    def value(self) -> float:
+        """The mean as a value of the deciding metric, not as a cost."""
+        return self.mean if self.trial.objective.metric.mode == "min" else -self.mean
+
+    @cached_property
+    def epochs(self) -> int:
+        """The epochs that the trainings support: the best epoch of their mean curve.
+
+        The curve is the mean over all completed trainings, up to the last epoch that each of them
+        has reached. With one training, it is that training's best epoch.
+        """
+        whole = [t for t in (self.trial, *self.repeats, *self.finals) if t.status == "done"]
+        best = self.trial.best_epoch
+        if len(whole) < 2 or best is None:
+            return int(best["epoch"]) if best else 0
+        curves = [dict(trial.costs) for trial in whole]
+        shared = sorted(set.intersection(*map(set, curves)))
+        means = [math.fsum(curve[epoch] for curve in curves) / len(curves) for epoch in shared]
+        found = find_best_epoch(means, self.trial.objective.smooth)
+        return shared[found] if found is not None else int(best["epoch"])
+
+    @property
+    def sort_key(self) -> tuple[Any, ...]:
+        """A sort key; the smallest is best.
+
+        Points of the final round precede the others. Equal means are ordered by the other metrics;
+        then the cheaper point, of fewer epochs, wins.
+        """
+        records = [best for trial in self.judged if (best := trial.best_epoch)]
+        ties = [
+            math.fsum(metric.cost(record) for record in records) / len(records)
+            for metric in self.trial.objective.ties
+            if records
+        ]
+        is_finalist = any(map(_has_result, self.finals))
+        return not is_finalist, self.mean, *ties, self.epochs, self.trial.number
+
+
+def list_candidates(
+    trials: Sequence["Trial"], ranked: Sequence[str] = ("done", "stopped")
+) -> list[Candidate]:
+    """Return the points whose first training has a result, the best first.
+
+    Args:
+        trials: all trials of a study.
+        ranked: the statuses that a first training may have.
+    """
+    repeats: dict[int, list[Trial]] = {}
+    for trial in trials:
+        if trial.repeat_of is not None:
+            repeats.setdefault(trial.repeat_of, []).append(trial)
+    candidates = [
+        Candidate(
+            trial,
+            tuple(again for again in repeats.get(trial.number, ()) if not again.final),
+            tuple(again for again in repeats.get(trial.number, ()) if again.final),
+        )
+        for trial in trials
+        if trial.repeat_of is None and trial.status in ranked and trial.best_epoch
+    ]
+    return sorted(candidates, key=lambda candidate: candidate.sort_key)
+
+
+def find_result(trial: "Trial") -> float:
+    """Return the cost of a trial: that of its best epoch; infinity if it diverged."""
+    best = trial.best_epoch
+    if trial.status == "diverged" or best is None:
+        return math.inf
+    return trial.objective.metric.cost(best)
+
+
+def _has_result(trial: "Trial") -> bool:
+    return trial.status == "diverged" or (
+        trial.status in ("done", "stopped") and trial.best_epoch is not None
+    )

@@ -1,0 +1,55 @@
+"""The final round: train the best points of a search again, with new seeds.
+
+Its results played no part in choosing the points, so their means are not flattered by luck. No
+scheduler stops its trials. A seed also determines the validation part of a task that draws one.
+"""
+
+from raytune_yesno.study import Study
+from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.searcher import choose_seed
+
+
+def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> None:
+    """Record the finalists, unless the study has them, and their trials that are not recorded yet.
+
+    Args:
+        study: the study, whose search has ended.
+        plan: its plan, with a final round.
+        store: where the events are recorded.
+        **reason: ``reason``, why the search ended before its last trial, if it did.
+    """
+    finalists = study.finalists
+    if finalists is None:
+        finalists = choose_finalists(study, plan.final_round["points"])
+        store.append("final", points=finalists, first=_next_number(study), **reason)
+    points = {trial.number: trial.point for trial in study.trial_list}
+    first_number = _next_number(study) if study.final_from is None else study.final_from
+    earlier = max((_count_repeats(study, each, first_number) for each in finalists), default=0)
+    pairs = [(seed, first) for seed in range(plan.final_round["seeds"]) for first in finalists]
+    for number, (seed, first) in enumerate(pairs, start=first_number):
+        if number not in points:
+            store.append(
+                "asked",
+                trial=number,
+                point=points[first],
+                repeat_of=first,
+                seed=choose_seed(plan.config.seed, earlier + 1 + seed),
+                final=True,
+            )
+
+
+def choose_finalists(study: Study, count: int) -> list[int]:
+    """Return the first trials of the best points; the winner so far is always among them."""
+    by_mean = sorted(study.candidates[1:], key=lambda each: (each.mean, each.trial.number))
+    chosen = [*study.candidates[:1], *by_mean][:count]
+    return [candidate.trial.number for candidate in chosen]
+
+
+def _next_number(study: Study) -> int:
+    return max((trial.number for trial in study.trial_list), default=-1) + 1
+
+
+def _count_repeats(study: Study, first: int, before: int) -> int:
+    """Return how often a point was repeated by trials below a number."""
+    return sum(trial.repeat_of == first and trial.number < before for trial in study.trial_list)

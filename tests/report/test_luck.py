@@ -1,0 +1,69 @@
+"""The final round: what is chosen, and what is said of the search's best result."""
+
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.report.luck import describe_luck, measure_luck
+from raytune_yesno.study import Study, Trial
+
+
+def trial(number: int, loss: float, of: int | None = None, *, final: bool = True) -> Trial:
+    losses = (loss + 0.1, loss)
+    epochs = [{"epoch": n, "valid_loss": y, "seconds": 1.0} for n, y in enumerate(losses, start=1)]
+    point = {"learning_rate": 1e-3 * (1 + (number if of is None else of))}
+    seed = None if of is None else 100 + number
+    is_final = final and of is not None
+    return Trial(number, point, "done", epochs, repeat_of=of, seed=seed, final=is_final)
+
+
+def build_study(trials: list[Trial]) -> Study:
+    return Study(Path("study"), {"time": 0.0}, trials, None, True, 9.0, [], [])
+
+
+def lucky_study() -> Study:
+    """Return a study whose best result, trial 1, was luck, and whose trial 2 is the best."""
+    first = [trial(0, 0.9), trial(1, 0.10), trial(2, 0.20), trial(3, 0.3)]
+    finals = [(1, 0.30), (2, 0.21), (1, 0.34), (2, 0.19), (1, 0.32), (2, 0.20)]
+    return build_study([*first, *(trial(4 + n, y, of) for n, (of, y) in enumerate(finals))])
+
+
+def test_the_winner_is_the_best_in_the_final_round() -> None:
+    study = lucky_study()
+    assert [each.trial.number for each in study.candidates] == [2, 1, 3, 0]
+    assert study.best
+    assert study.best.number == 2
+    assert [each.number for each in study.ranking] == [1, 2, 3, 0]
+
+
+def test_the_search_s_best_is_compared_with_its_repeats() -> None:
+    study = lucky_study()
+    luck = measure_luck(study)
+    assert luck
+    assert (luck.trial, luck.chosen, luck.repeats) == (1, 2, 3)
+    assert luck.flattery == pytest.approx(0.22)
+    assert luck.low < luck.flattery < luck.high
+    # Pooled variance 2.5e-4 with 4 degrees of freedom, t = 2.132.
+    assert luck.high - luck.flattery == pytest.approx(2.132 * (2.5e-4 / 3) ** 0.5, rel=1e-3)
+    assert luck.probability > 0.95
+    for figure in ("trial 1", "0.22", "Trial 2"):
+        assert figure in describe_luck(study)
+
+
+def test_without_a_final_round_nothing_is_said() -> None:
+    study = build_study([trial(0, 0.9), trial(1, 0.1)])
+    assert measure_luck(study) is None
+    assert describe_luck(study) == ""
+
+
+def test_equal_finalists_share_the_probability() -> None:
+    finals = [trial(2 + n, 0.5, n % 2) for n in range(4)]
+    luck = measure_luck(build_study([trial(0, 0.4), trial(1, 0.5), *finals]))
+    assert luck
+    assert luck.probability == pytest.approx(0.5)
+
+
+def test_repeats_of_the_search_count_in_its_mean() -> None:
+    study = build_study([trial(0, 0.2), trial(1, 0.1), trial(2, 0.5, 1, final=False)])
+    assert [each.trial.number for each in study.candidates] == [0, 1]
+    assert study.candidates[1].mean == pytest.approx(0.3)
