@@ -41,10 +41,11 @@ class UnitCube:
 
     def encode(self, observations: Sequence[Observation]) -> np.ndarray:
         """Return the rows u_ND of N observations."""
-        rows = [self._encode(seen) for seen in observations]
+        rows = [self.encode_row(seen) for seen in observations]
         return np.array(rows, dtype=float).reshape(len(rows), self.dim)
 
-    def _encode(self, seen: Observation) -> list[float]:
+    def encode_row(self, seen: Observation) -> list[float]:
+        """Return the row of one observation."""
         known = self._rows.get(seen.number)
         if known is not None and known[0] is seen.point:  # identity, since 1 == True
             return known[1]

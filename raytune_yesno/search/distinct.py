@@ -9,7 +9,7 @@ import numpy as np
 from raytune_yesno.search.candidates import draw_near
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Point, Space
+from raytune_yesno.space import Point, Space, encode_point
 
 if TYPE_CHECKING:
     from raytune_yesno.search.algorithm import Algorithm
@@ -39,10 +39,11 @@ class Distinct:
         point = self.algorithm.suggest(number, history)
         if point is None or not self.cube.dim:
             return point
-        known = {row.tobytes() for row in self.cube.encode(history)}
-        (centre_D,) = self.cube.encode([Observation(number, point)])
-        if centre_D.tobytes() not in known:
+        row = encode_point(self.cube.free, point)
+        if not any(self.cube.encode_row(seen) == row for seen in history):
             return point
+        known = {row.tobytes() for row in self.cube.encode(history)}
+        centre_D = np.array(row)
         generator = build_numpy_generator(self.seed, number, 2)
         near_CD = self.cube.snap(draw_near(self.cube, generator, centre_D[None], _NUM_NEAR))
         near_CD = near_CD[np.argsort(np.abs(near_CD - centre_D).sum(axis=1), kind="stable")]

@@ -86,7 +86,7 @@ def main(words: Sequence[str], prog: str) -> int:
         return 0
 
     kept = Kept(options.out / "runs.jsonl")
-    if "suites" in (options.part or ()):
+    if "suites" in (options.part or ()) and not options.report:
         check_installed()
     end = time.monotonic() + options.time_limit
     for part in options.part or IN_PACKAGE if not options.report else ():
