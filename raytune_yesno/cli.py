@@ -166,6 +166,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_report(commands)
     _add_doctor(commands)
+    _add_init(commands)
+    _add_completion(commands, parser)
     _add_launch(commands)
     _add_cluster(commands)
     return parser
@@ -394,6 +396,9 @@ def _add_tune(commands: Any) -> None:
         help="also log the trials to this tool while they run; repeatable",
     )
     parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan, time and disk space; run nothing"
+    )
+    parser.add_argument(
         "--no-report", action="store_true", help="do not write report.html at the end"
     )
 
@@ -604,6 +609,31 @@ def _add_doctor(commands: Any) -> None:
     parser.add_argument(
         "--out", metavar="DIR|URI", help="folder or URI of a study: check that all nodes reach it"
     )
+
+
+def _add_init(commands: Any) -> None:
+    parser = _add_command(commands, "init", "init.init", "write a study file with comments")
+    parser.add_argument(
+        "file", nargs="?", default="study.yaml", metavar="FILE", help="[study.yaml]"
+    )
+    parser.add_argument(
+        "--task", metavar="NAME", default="yesno", help="yesno, sine, or file.py:Name [yesno]"
+    )
+    parser.add_argument("--data", metavar="yesno|synthetic|DIR", default="yesno", help="[yesno]")
+
+
+def _add_completion(commands: Any, root: argparse.ArgumentParser) -> None:
+    parser = _add_command(
+        commands,
+        "completion",
+        "completion.completion",
+        "print the completion script of a shell",
+        'bash: eval "$(raytune-yesno completion bash)", for example in ~/.bashrc\n'
+        "zsh:  raytune-yesno completion zsh > DIR/_raytune-yesno, DIR in $fpath\n"
+        "fish: raytune-yesno completion fish > ~/.config/fish/completions/raytune-yesno.fish",
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.set_defaults(parser=root)
 
 
 _LAUNCH_DETAILS = """\

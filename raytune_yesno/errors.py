@@ -112,6 +112,32 @@ def find_interruption(error: BaseException) -> Interrupted | None:
     return None
 
 
+def suggest_install(extra: str) -> str:
+    """Return the command that installs what an extra of this project needs.
+
+    It names the packages themselves, so it works in a checkout, from a wheel and from an index.
+
+    Example:
+        >>> from raytune_yesno.errors import suggest_install
+        >>> suggest_install("plot")
+        "pip install 'matplotlib>=3.8'"
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        declared = requires("raytune-yesno") or []
+    except PackageNotFoundError:
+        declared = []
+    marker = re.compile(rf"\s*;\s*extra\s*==\s*[\"']{extra}[\"']")
+    found = [marker.sub("", text) for text in declared if marker.search(text)]
+    inner = [re.fullmatch(r"raytune-yesno\[(.*)\]", text) for text in found]
+    names = [text for text, nested in zip(found, inner, strict=True) if not nested]
+    for nested in filter(None, inner):
+        names += [text for text in declared if re.search(rf"extra == ['\"]{nested[1]}['\"]", text)]
+    packages = " ".join(shlex.quote(re.sub(r"\s*;.*", "", name)) for name in names)
+    return f"pip install {packages}" if packages else f"pip install -e '.[{extra}]' in a checkout"
+
+
 # What a setting is called elsewhere, and its names here, in the order of preference.
 _ALIASES = {
     "algorithm": ("search",),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.errors import InputError, one_line, suggest_install
 from raytune_yesno.tasks.speech.features import HOP_S, LogMel
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 
@@ -177,7 +177,7 @@ def _new_figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("--picture needs matplotlib: pip install 'raytune-yesno[plot]'") from error
+        raise InputError(f"--picture needs matplotlib: {suggest_install('plot')}") from error
     return Figure(figsize=size, layout="constrained")
 
 

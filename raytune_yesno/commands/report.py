@@ -23,10 +23,12 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.luck import measure_luck
 from raytune_yesno.study import Study, load, name_studies
+from raytune_yesno.study.ray_experiment import is_experiment
 from raytune_yesno.study.store import STORE
 from raytune_yesno.text import WIDTH
 
 _WATCH_EVERY_S = 5.0
+_Wait = Callable[[float], None]
 _MIN_WIDTH = 40  # columns; a narrower terminal breaks the lines
 
 
@@ -39,7 +41,7 @@ def run_report(
     options: Namespace,
     say: Callable[..., None],
     note: Callable[[str], None],
-    wait: Callable[[float], None] = time.sleep,
+    wait: _Wait = time.sleep,
 ) -> dict[str, Any]:
     """Write the report and return the JSON object; with ``watch``, until all studies have ended.
 
@@ -55,11 +57,13 @@ def run_report(
     noted: set[str] = set()
     seen = None
     measured: list[Importance] = []
+    if options.watch:
+        _wait_for_start(options.studies, note, wait)
     while True:
         stamp = _read_stamp(options.studies)
         if stamp is None or stamp != seen:
             studies = _load(options)
-            running = options.watch and not all(study.searched for study in studies)
+            running = options.watch and not all(map(_is_over, studies))
             try:
                 report = write_report(
                     studies, out, refresh_s=10 if running else None, before=measured
@@ -84,6 +88,26 @@ def run_report(
             exports = [str(Path(file).absolute()) for file in files]
             return {**_summarize(studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
+
+
+def _wait_for_start(paths: list[str], note: Callable[[str], None], wait: _Wait) -> None:
+    """Wait until each folder holds a study; its command may still be loading."""
+    noted: set[str] = set()
+    while missing := [path for path in paths if "://" not in path and not _is_study(Path(path))]:
+        for path in set(missing) - noted:
+            note(one_line(f"{path}: no study here yet; waiting for one to start"))
+        noted |= set(missing)
+        wait(_WATCH_EVERY_S / 5)
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / STORE).is_file() or is_experiment(folder)
+
+
+def _is_over(study: Study) -> bool:
+    """Return whether nothing will be added to a study: it has its refit, or nothing to refit."""
+    refits = study.best is not None and (study.path / STORE).is_file()
+    return study.searched and (study.refit is not None or not refits)
 
 
 def _export(studies: list[Study], options: Namespace) -> None:

@@ -24,6 +24,7 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.existing import (
     check_same_settings,
     compare_plans,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Search, refit and test, or replay one trial of a study; return the JSON object."""
     announce(options, "loading PyTorch and Ray")
+    if options.dry_run:
+        return dry_run(options, results)
     if options.replay:
         return _replay(options, results)
     from raytune_yesno.study.mirror import mirror_to_uri
@@ -185,7 +188,16 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tuning.run import check_data
 
     allowed = {"replay", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus", "json"}
-    allowed |= {"debug", "run", "command", "checkpoint_every", "quiet", "no_report", "fresh"}
+    allowed |= {
+        "debug",
+        "run",
+        "command",
+        "checkpoint_every",
+        "quiet",
+        "no_report",
+        "dry_run",
+        "fresh",
+    }
     given = set(vars(options)) - allowed
     refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
     folder, text = options.replay

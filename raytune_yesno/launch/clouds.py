@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.errors import suggest_name
+from raytune_yesno.errors import suggest_install, suggest_name
 from raytune_yesno.launch.definition import Definition
 
 WORLD = frozenset({"0.0.0.0/0", "::/0", "*", "Internet", "any"})
@@ -44,7 +44,7 @@ def _check_fields_aws(definition: Definition) -> Iterator[str]:
         import botocore.session
         from botocore.validate import ParamValidator
     except ImportError:
-        yield "provider aws: boto3 is missing; pip install 'raytune-yesno[aws]'"
+        yield f"provider aws: boto3 is missing; {suggest_install('aws')}"
         return
     service = botocore.session.get_session().get_service_model("ec2")
     shape = service.operation_model("RunInstances").input_shape
@@ -83,7 +83,7 @@ def _check_fields_gcp(definition: Definition) -> Iterator[str]:
     try:
         import googleapiclient.discovery_cache as cache
     except ImportError:
-        yield "provider gcp: its client is missing; pip install 'raytune-yesno[gcp]'"
+        yield f"provider gcp: its client is missing; {suggest_install('gcp')}"
         return
     document = Path(cache.__file__).parent / "documents" / "compute.v1.json"
     schemas = json.loads(document.read_text(encoding="utf-8"))["schemas"]

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, suggest_install, suggest_name
 from raytune_yesno.registry import check_options
 from raytune_yesno.search.distinct import Distinct
 from raytune_yesno.search.observation import Observation
@@ -70,7 +70,7 @@ def import_library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            f"this search needs {name}, which is not installed: pip install 'raytune-yesno[search]'"
+            f"this search needs {name}, which is not installed: {suggest_install('search')}"
         ) from error
 
 

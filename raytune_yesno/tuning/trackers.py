@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raytune_yesno.errors import InputError, to_utf8
+from raytune_yesno.errors import InputError, suggest_install, to_utf8
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
@@ -80,7 +80,7 @@ class TensorBoardLog:
         except ImportError:
             raise InputError(
                 "--log tensorboard: tensorboardX is not installed; "
-                "pip install 'raytune-yesno[tensorboard]'"
+                f"{suggest_install('tensorboard')}"
             ) from None
         self.folder, self.build = folder, SummaryWriter
         self.writers: dict[int, Any] = {}
@@ -146,7 +146,7 @@ class MLflowLog:
                 logging.getLogger(name).setLevel(logging.WARNING)
         except ImportError:
             raise InputError(
-                "--log mlflow: MLflow is not installed; pip install 'raytune-yesno[mlflow]'"
+                f"--log mlflow: MLflow is not installed; {suggest_install('mlflow')}"
             ) from None
         self.study = to_utf8(str(out))
         try:

@@ -427,23 +427,31 @@ class TestCommand:
         result = run_report(self.options(tmp_path), print, print)
         assert (result["trials"], result["best"]) == (0, None)
 
-    def test_watching_ends_with_the_study(self, tmp_path: Path) -> None:
-        study = write_study(tmp_path, 4, ended=False)
+    def test_watching_lasts_from_before_the_start_to_the_refit(self, tmp_path: Path) -> None:
         waits: list[float] = []
+        page = tmp_path / "report.html"
 
         def wait(seconds: float) -> None:
             waits.append(seconds)
-            assert 'http-equiv="refresh"' in (tmp_path / "report.html").read_text()
-            if len(waits) == 3:
-                StudyStore(study.path).append("searched")
+            assert len(waits) <= 4
+            match len(waits):
+                case 1:
+                    assert "waiting" in notes[0]
+                    write_study(tmp_path, 4, ended=False)
+                case 3:
+                    StudyStore(tmp_path).append("searched")
+                case 4:
+                    StudyStore(tmp_path).append("refitted", checkpoint="", epochs=1, trial=0)
+            if len(waits) > 1:
+                assert 'http-equiv="refresh"' in page.read_text()
 
         printed: list[str] = []
-        run_report(self.options(tmp_path, watch=True), printed.append, print, wait)
-        assert len(waits) == 3
-        assert (
-            sum(line.startswith("page:") for line in printed) == 2
-        )  # an unchanged study is not printed again
-        assert 'http-equiv="refresh"' not in (tmp_path / "report.html").read_text()
+        notes: list[str] = []
+        run_report(self.options(tmp_path, watch=True), printed.append, notes.append, wait)
+        assert len(waits) == 4
+        # An unchanged study is not printed again.
+        assert sum(line.startswith("page:") for line in printed) == 3
+        assert 'http-equiv="refresh"' not in page.read_text()
 
     def test_damaged_lines_are_reported(self, tmp_path: Path) -> None:
         study = write_study(tmp_path, 2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.errors import InputError, to_utf8
+from raytune_yesno.errors import InputError, suggest_install, to_utf8
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
@@ -155,7 +155,7 @@ def test_a_missing_library_is_named_before_anything_starts(
     out = tmp_path / "study"
     words = ["tune", "--data", "synthetic:10", "--out", str(out), "--log", name]
     assert cli.main(words) == 2
-    assert f"pip install 'raytune-yesno[{extra}]'" in capfd.readouterr().err
+    assert suggest_install(extra) in capfd.readouterr().err
     assert not out.exists()
 
 

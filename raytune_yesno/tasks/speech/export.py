@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, suggest_install
 from raytune_yesno.tasks.speech.features import (
     EDGE_FRAMES,
     FFT_SAMPLES,
@@ -157,7 +157,7 @@ def _write_onnx(listener: Listener, about: dict[str, str], path: Path) -> None:
         import onnxscript  # noqa: F401, torch's exporter needs both
     except ImportError as error:
         raise InputError(
-            "--format onnx needs onnx and onnxscript: pip install 'raytune-yesno[export]'; or "
+            f"--format onnx needs onnx and onnxscript: {suggest_install('export')}; or "
             "give --format torchscript"
         ) from error
     logging.disable(logging.WARNING)  # about packages that the recogniser does not need

@@ -1,0 +1,88 @@
+"""``tune --dry-run``: print the plan of a study, with estimates of its time and disk space."""
+
+import os
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from raytune_yesno.commands.common import announce, read_data, say
+from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.text import format_seconds
+
+if TYPE_CHECKING:
+    from raytune_yesno.config import Config
+    from raytune_yesno.tasks.task import Data
+
+_CHECKPOINTS_PER_TRIAL = 2  # of a trial that runs; the refit keeps two as well
+
+
+def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Print what ``tune`` would do; train one epoch to estimate the time. Nothing is kept.
+
+    Raises:
+        InputError: the settings are invalid, or the study is one to resume.
+    """
+    refuse_flags(options, "resume", "add_trials", because="--dry-run plans a new study")
+    settings = read_settings(options)
+    plan = build_plan(settings, options)
+    plan.check()
+    plan.check_all_points()
+    data = read_data(settings, options, plan.config)
+    slots = min(_count_slots(plan.config, options), plan.num_trials)
+    slots = min(slots, plan.max_concurrent or slots, plan.window if plan.ordered else slots)
+    announce(options, "training one epoch to estimate the time")
+    first = plan.build_algorithm().suggest(0, [])
+    epoch_s, checkpoint_bytes = _measure(build_config(plan.config.as_dict(), first), data)
+    epochs = plan.config.epochs
+    search_s = epoch_s * epochs * -(-plan.num_trials // slots)
+    refit_s = epoch_s * epochs
+    disk = checkpoint_bytes * _CHECKPOINTS_PER_TRIAL * (slots + 1)
+    lines = [
+        f"trials: {plan.num_trials}, search {plan.search}, scheduler {plan.scheduler}",
+        f"space: {len(plan.space)} hyperparameters ({', '.join(plan.space)})",
+        f"slots: {slots}, workers per trial: {plan.config.min_workers}",
+        f"epochs: {epochs} per trial, at most {plan.num_trials * epochs} in all",
+        f"time: at most {format_seconds(search_s + refit_s)} at {epoch_s:.2g} s per epoch of the "
+        "first trial (early stopping shortens it, other configs change it)",
+        f"disk: about {disk / 1e6:.1f} MB for checkpoints while it runs",
+    ]
+    for line in lines:
+        say(options, results, line)
+    return {
+        "trials": plan.num_trials,
+        "slots": slots,
+        "epochs": epochs,
+        "seconds": search_s + refit_s,
+        "epoch_seconds": epoch_s,
+        "disk_bytes": disk,
+    }
+
+
+def _count_slots(config: "Config", options: Namespace) -> int:
+    """Return how many trials run at a time on the given cluster, or on this machine."""
+    if options.address or os.environ.get("RAY_ADDRESS"):
+        from raytune_yesno.cluster.session import count_fitting, ray_session
+
+        with ray_session(options.address):
+            return count_fitting(config)
+    cpus = options.num_cpus or len(os.sched_getaffinity(0))
+    slots = cpus // config.min_workers
+    if not slots:
+        raise InputError(
+            f"num_workers: {config.min_workers} workers do not fit the {cpus} CPUs here"
+        )
+    return slots
+
+
+def _measure(config: "Config", data: "Data | None") -> tuple[float, int]:
+    """Return the seconds of an epoch on one worker, and the bytes of a checkpoint."""
+    from raytune_yesno.tasks.task import open_records
+
+    with tempfile.TemporaryDirectory() as folder:
+        record = next(open_records(config, data))
+        record.save(Path(folder, "checkpoint"))
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return record.metrics["seconds"], sum(path.stat().st_size for path in files)

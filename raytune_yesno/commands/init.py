@@ -1,0 +1,87 @@
+"""The command ``init``: write a study file with comments, to be edited."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from raytune_yesno.commands.common import say
+from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.errors import InputError, quote
+from raytune_yesno.space import format_space
+from raytune_yesno.study_settings import STUDY_SETTINGS
+
+_HEAD = """\
+# Settings of a study: raytune-yesno tune --config {name}
+# To use a setting below, remove the `# ` before it. Flags override this file.
+
+data: {data}
+seed: 0
+trials: 32
+"""
+_EXAMPLES = {
+    "search": "auto",
+    "scheduler": "asha",
+    "max_concurrent": "2",
+    "time_budget": "600",
+    "target": "loss=0.1",
+    "patience": "16",
+    "max_failures": "4",
+    "ordered": "true",
+}
+
+
+def init(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Write the file and print the command that uses it.
+
+    Raises:
+        InputError: the file exists or cannot be written, or the task is unknown.
+    """
+    file = Path(options.file)
+    text = write_study_file(options.task, options.data, file.name)
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise InputError(f"{file}: it exists; give another name") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror})") from None
+    command = f"raytune-yesno tune --config {quote(str(file))}"
+    say(options, results, f"written: {file}\nnext:\n  {command} --dry-run\n  {command}")
+    return {"file": str(file.absolute())}
+
+
+def write_study_file(task: str, data: str, name: str) -> str:
+    """Return the text of a commented study file for a task.
+
+    Args:
+        task: the task, as in ``--task``.
+        data: the data, as in ``--data``.
+        name: the name of the file, for its first comment.
+    """
+    from raytune_yesno.tasks.task import find_space
+
+    TASKS.trust(task)
+    config = build_config({"task": task})
+    lines = [_HEAD.format(name=quote(name), data=_inline(data))]
+    for setting in STUDY_SETTINGS:
+        if setting.name in _EXAMPLES:
+            line = f"# {setting.name}: {_EXAMPLES[setting.name]}"
+            lines.append(f"{line:<24} # {setting.help}\n")
+    lines.append(
+        "\nconfig:                  # shared by all trials; `train --help-config` lists keys\n"
+    )
+    lines.append(f"  task: {_inline(task)}\n  epochs: {config.epochs}\n")
+    lines.append(
+        "\nspace:                   # searched: float, int or choice; log: true for orders\n"
+    )
+    lines += [
+        f"  {key}: {_inline(value)}\n" for key, value in format_space(find_space(config)).items()
+    ]
+    return "".join(lines)
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("...\n").strip()

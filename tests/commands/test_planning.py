@@ -1,0 +1,88 @@
+"""Commands before a study: the study file, the plan, completion."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_yesno import cli
+from raytune_yesno.commands.settings import build_plan, read_settings
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.task import find_space
+from raytune_yesno.tuning.plan import Plan
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[str], Any]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run_command(command: str) -> Any:
+        assert cli.main([*shlex.split(command), "--json"]) == 0
+        return json.loads(capfd.readouterr().out)
+
+    return run_command
+
+
+@pytest.mark.parametrize("task", ["yesno", "sine"])
+def test_a_study_file_is_the_default_study(task: str, run: Callable[[str], Any]) -> None:
+    file = Path(run(f"init {task}.yaml --task {task} --data synthetic")["file"])
+    options = cli.build_parser().parse_args(["tune", "--config", str(file)])
+    plan = build_plan(read_settings(options), options)
+    plan.check()
+    assert plan.space == find_space(build_config({"task": task}))
+    assert plan.config == build_config({"task": task})
+    default = Plan(plan.config, plan.space)
+    assert (plan.search, plan.scheduler) == (default.search, default.scheduler)
+    assert plan.trials == default.num_trials
+
+
+def test_every_setting_in_the_comments_can_be_used(run: Callable[[str], Any]) -> None:
+    file = Path(run("init --task sine")["file"])
+    lines = file.read_text().splitlines()
+    used = [line[2:] if "   # " in line and line.startswith("# ") else line for line in lines]
+    text = "\n".join(line for line in used if not line.startswith("time_budget"))
+    assert text.count("ordered: true") == 1
+    file.write_text(text)
+    options = cli.build_parser().parse_args(["tune", "--config", str(file)])
+    plan = build_plan(read_settings(options), options)
+    plan.check()
+    assert plan.ordered
+    assert plan.stop.patience == 16
+
+
+def test_a_study_file_replaces_none(run: Callable[[str], Any]) -> None:
+    run("init")
+    assert cli.main(["init"]) == 2
+
+
+def test_a_plan_is_printed_and_nothing_is_kept(run: Callable[[str], Any]) -> None:
+    plan = run(
+        "tune --dry-run --task sine --set epochs=4 --trials 6 --num-cpus 2 --out new --quiet"
+    )
+    assert (plan["trials"], plan["slots"], plan["epochs"]) == (6, 2, 4)
+    assert plan["seconds"] == pytest.approx(plan["epoch_seconds"] * 4 * (3 + 1))
+    assert 0 < plan["disk_bytes"] < 10_000_000
+    assert list(Path().iterdir()) == []
+
+
+def test_a_plan_is_of_a_new_study() -> None:
+    with pytest.raises(InputError, match="--resume"):
+        cli.main(["tune", "--dry-run", "--resume", "x", "--debug"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_every_command(shell: str, run: Callable[[str], Any]) -> None:
+    script = run(f"completion {shell}")["script"]
+    for word in ("tune", "report", "scheduler"):
+        assert word in script
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=script, text=True, check=True)
