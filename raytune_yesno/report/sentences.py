@@ -279,9 +279,10 @@ def list_changes(config: "Config") -> dict[str, Any]:
     from raytune_yesno.config import build_config
 
     usual, values = build_config().as_dict(), config.as_dict()
-    named = {key: values[key] for key in ("task", "model") if values.get(key) != usual.get(key)}
+    keys = [key for key in ("task", "model") if key in values]
+    named = {key: values[key] for key in keys if values[key] != usual[key]}
     defaults = build_config(named).as_dict()
-    changed = {key: value for key, value in values.items() if value != defaults[key]}
+    changed = {key: value for key, value in values.items() if value != defaults.get(key)}
     return {**named, **{key: value for key, value in changed.items() if key != "seed"}}
 
 
