@@ -279,7 +279,7 @@ def list_changes(config: "Config") -> dict[str, Any]:
     from raytune_yesno.config import build_config
 
     usual, values = build_config().as_dict(), config.as_dict()
-    keys = [key for key in ("task", "model") if key in values]
+    keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
     defaults = build_config(named).as_dict()
     changed = {key: value for key, value in values.items() if value != defaults.get(key)}
