@@ -44,8 +44,12 @@ def note(text: str) -> None:
 
 
 def announce(options: Namespace, step: str) -> None:
-    """Show a step that takes a moment; on a terminal the next output replaces it."""
-    Display(quiet=options.quiet).show(step)
+    """Show on a terminal a step that takes a moment; the next output replaces it.
+
+    Elsewhere nothing is printed: an error in the input stays the only line.
+    """
+    if (display := Display(quiet=options.quiet)).live:
+        display.show(step)
 
 
 @contextlib.contextmanager
