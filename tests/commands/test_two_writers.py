@@ -52,6 +52,7 @@ def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 class TestOneMachine:
+    @pytest.mark.long
     def test_a_second_command_is_refused_in_one_line(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

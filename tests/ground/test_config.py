@@ -33,6 +33,7 @@ BOUNDS = [
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
     ("min_examples", 1, 1_000_000, 1),
+    ("max_examples", 0, 100_000_000, 1),
     ("alignment", 0, 1, 1e-9),
     ("augment_scenes", 0, 1, 1e-9),
     ("augment_noise", 0, 1, 1e-9),
@@ -54,6 +55,7 @@ OPTIONS = {
     "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
     "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
     "dtype": ["float32", "float64"],
+    "split_by": ["auto", "position", "column", "speaker"],
 }
 SWITCHES = ["use_gpu", "swap_halves", "valid_noise"]
 
@@ -84,7 +86,7 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
 class TestRange:
     def test_every_key_is_covered_here(self) -> None:
         keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | {"channels", *SWITCHES}
-        assert keys | {"task", "metric", "mode"} == set(build_config().as_dict())
+        assert keys | {"task", "metric", "mode", "test_speakers"} == set(build_config().as_dict())
 
     @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)
     def test_includes_its_ends_and_nothing_beyond(
