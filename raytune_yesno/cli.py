@@ -598,7 +598,7 @@ def _add_doctor(commands: Any) -> None:
         commands,
         "doctor",
         "doctor.doctor",
-        "check versions, corpus, token and cluster before a study",
+        "check machine, versions, corpus, token and cluster before a study",
         "Prints one line per check: ok, warn or problem, and what to do. The exit code is\n"
         "1 if there is a problem.",
     )

@@ -22,6 +22,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
         examine_machine,
         examine_storage_here,
     )
+    from raytune_yesno.commands.machine_checks import examine_hardware
 
     checks: list[Check] = []
 
@@ -31,6 +32,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
             say(options, results, check)
 
     take(examine_machine(options.data))
+    take(examine_hardware())
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:
         try:

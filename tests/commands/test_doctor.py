@@ -1,6 +1,9 @@
 """``doctor`` without a cluster, and the functions that run on nodes; see test_local_cluster."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from raytune_yesno import cli
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.shared_storage import _Storage
 from raytune_yesno.commands import checks as doctor
+from raytune_yesno.commands import machine_checks
 
 
 def test_a_token_that_others_can_read_is_a_problem(
@@ -87,3 +91,40 @@ def test_files_are_exchanged_at_a_uri(tmp_path: Path) -> None:
     storage.delete("answer")
     storage.delete("none")  # nothing happens
     assert list(tmp_path.iterdir()) == []
+
+
+def _find(name: str) -> machine_checks.Check:
+    return next(check for check in machine_checks.examine_hardware() if check.name == name)
+
+
+def test_this_machine_is_described() -> None:
+    checks = {check.name: check for check in machine_checks.examine_hardware()}
+    assert {"CPUs", "memory", "GPUs", "disk", "limits", "temporary folder"} <= checks.keys()
+    assert int(checks["CPUs"].said.split()[0]) <= (os.cpu_count() or 1)
+
+
+def test_limits_of_files_and_their_size_are_named_with_a_remedy() -> None:
+    """In a process of its own: a lowered hard limit cannot be raised again."""
+    program = """
+import resource
+from raytune_yesno.commands.machine_checks import examine_hardware
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))
+print(next(check for check in examine_hardware() if check.name == "limits"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("warn")
+    assert "256" in done.stdout
+    assert "ulimit -f unlimited" in done.stdout
+
+
+def test_a_long_temporary_folder_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    check = _find("temporary folder")
+    assert (check.status, "link" in check.said) == ("ok", True)

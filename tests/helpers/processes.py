@@ -6,7 +6,7 @@ from pathlib import Path
 
 def find_processes(name: str) -> list[int]:
     """Return the ids of this process's descendants whose command line begins with a name."""
-    import psutil  # Ray brings it, and makes it importable
+    import psutil
 
     found = []
     for process in psutil.Process(os.getpid()).children(recursive=True):

@@ -48,7 +48,7 @@ def measure_disk(**folders: Path) -> dict[str, float]:
 
 
 def _find_process(pid: int) -> list[Any]:
-    import psutil  # Ray brings it, and makes it importable
+    import psutil
 
     return [psutil.Process(pid)] if psutil.pid_exists(pid) else []
 
