@@ -1,4 +1,4 @@
-"""The command ``doctor``: check versions, corpus, token and cluster before a study."""
+"""The command ``doctor``: check machine, versions, corpus, token and cluster before a study."""
 
 import os
 from argparse import Namespace

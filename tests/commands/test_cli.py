@@ -545,7 +545,7 @@ def test_a_corpus_with_a_bad_recording_is_not_good(
 
 @pytest.mark.ray
 def test_a_study_goes_on_after_every_kind_of_end(ray_cluster: str, tmp_path: Path) -> None:
-    """Interrupted, terminated and killed, it comes to the trials asked for, each trained once."""
+    """Interrupted, terminated and killed, it trains all trials that were asked for, each once."""
     out, log = tmp_path / "study", tmp_path / "log"
     options = ("--search", "random", "--scheduler", "fifo", "--trials", "6", "--epochs", "12")
     cluster = ("--max-concurrent", "2", "--address", ray_cluster)

@@ -162,7 +162,7 @@ def test_what_a_report_shows_is_text(kind: str, tmp_path: Path) -> None:
 def test_a_study_goes_on_without_what_it_brought(
     ray_cluster: str, mark: Path, tmp_path: Path
 ) -> None:
-    """Its unfinished trial and its refit are begun anew where their checkpoints hold code."""
+    """Its unfinished trial and its refit restart where their checkpoints hold code."""
     out, other = tmp_path / "study", tmp_path / "other"
 
     def tune(*words: str) -> str:

@@ -180,7 +180,7 @@ class Attack:
 
 
 class RecipeNet(nn.Module):
-    """PyTorch's recipe "Defining a neural network in PyTorch", written anew."""
+    """PyTorch's recipe "Defining a neural network in PyTorch", rewritten."""
 
     def __init__(self) -> None:
         super().__init__()

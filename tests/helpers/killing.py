@@ -30,7 +30,7 @@ def search(plan: Plan, out: Path, address: str, resume: bool) -> None:
 
 
 def search_and_kill(plan: Plan, out: Path, address: str, kills: int, seed: int) -> int:
-    """Run a search and kill it (SIGKILL) time and again; return how often it came to that.
+    """Run a search and kill it (SIGKILL) time and again; return how often it was killed.
 
     Moments are counted in events of the store, which a search that stands still does not write.
     """

@@ -26,7 +26,7 @@ def recorded_curve(trial: Trial) -> list[dict[str, Any]]:
 
 
 def trained_curve(study: Study, trial: Trial, corpus: Corpus) -> list[dict[str, Any]]:
-    """Return what the loop itself comes to in one process, up to the trial's last epoch."""
+    """Return the loop's own result in one process, up to the trial's last epoch."""
     records = fit(best_config(study, trial), corpus)
     pairs = zip(trial.epochs, records, strict=False)
     return [{key: record.metrics[key] for key in METRICS} for _, record in pairs]

@@ -41,12 +41,12 @@ def best_after(ended: Sequence[float], num: int) -> float:
 
 
 def evaluations_to(ended: Sequence[float], target: float) -> float:
-    """Return how many evaluations it took to come to a loss; infinite if it never did."""
+    """Return how many evaluations it took to reach a loss; infinite if it never did."""
     return next((n for n, loss in enumerate(ended, start=1) if loss <= target), math.inf)
 
 
 def epochs_to(spent: Sequence[int], bests: Sequence[float], target: float) -> float:
-    """Return how many epochs it took to come to a loss; infinite if it never did."""
+    """Return how many epochs it took to reach a loss; infinite if it never did."""
     reached = (epochs for epochs, best in zip(spent, bests, strict=True) if best <= target)
     return next(reached, math.inf)
 

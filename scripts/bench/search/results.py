@@ -1,4 +1,4 @@
-"""From what the runs came to, tables in Markdown and the figures behind them."""
+"""Tables in Markdown from the results of the runs, and the figures behind them."""
 
 import math
 import statistics
@@ -36,7 +36,7 @@ def tell_functions(records: Records) -> list[str]:
     """Return the section on test functions."""
     lines = [
         f"Regret after {NUM_EVALUATED} evaluations, one at a time; in brackets, the evaluations "
-        f"that it took to come to random's median after {NUM_EVALUATED}.",
+        f"that it took to reach random's median after {NUM_EVALUATED}.",
         "",
     ]
     names = [name for name in FUNCTIONS if select(records, "functions", name, "random")]
@@ -90,7 +90,7 @@ def tell_table(records: Records, table: Table) -> list[str]:
         *write_table(heads, rows),
         "",
         f"With a scheduler, {NUM_BEGUN} trials: epochs until the best loss is what the same search "
-        f"comes to with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
+        f"reaches with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
         "(its median; `bohb`: random's).",
         "",
     ]

@@ -1,4 +1,4 @@
-"""The runs to be made, and a file that keeps what they came to."""
+"""The runs to make, and a file that keeps their results."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def _table() -> Table:
 
 
 def make_run(run: Run) -> dict[str, Any]:
-    """Simulate a study, and return what it was and came to, ready for JSON."""
+    """Simulate a study, and return its settings and results, ready for JSON."""
     import torch
 
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
@@ -158,7 +158,7 @@ def _make_until(run: Run, end: float) -> dict[str, Any] | None:
 
 
 class Kept:
-    """What runs came to, a JSON line each; a run that is there is not made again."""
+    """Results of runs, one JSON line each; a run that is there is not repeated."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

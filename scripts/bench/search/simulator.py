@@ -40,7 +40,7 @@ class Curve:
 
 @dataclass
 class Outcome:
-    """What a simulated study came to.
+    """The result of a simulated study.
 
     Attributes:
         points: of each trial, in the order of their numbers.
@@ -184,7 +184,7 @@ def simulate(
     slots: int,
     scheduler: str = "fifo",
 ) -> Outcome:
-    """Run a study of trials whose curves ``train`` knows, and return what it came to."""
+    """Run a study of trials whose curves ``train`` knows, and return its result."""
     built = build_scheduler(scheduler, epochs)
     built.set_search_properties("valid_loss", "min")
     if isinstance(built, SynchronousScheduler):

@@ -1,4 +1,4 @@
-"""What is measured: a case, which runs in an empty folder and comes to figures."""
+"""A case of the benchmark: it runs in an empty folder and returns figures."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Early stopping on real training: what it takes to come to the best that whole trials come to.
+"""Early stopping on real training: the cost of reaching the best loss of whole trials.
 
 The same configurations, from a random search, under every scheduler. With 30 seeds, on recorded
 trainings: ``python scripts/bench search``.
@@ -55,8 +55,8 @@ def _run(seed: int, trials: int, scheduler: str, folder: Path) -> list[tuple[flo
 
 
 def _find(ended: list[tuple[float, float]], goal: float) -> tuple[int, float]:
-    """Return the epochs of all trials and the seconds until one came to a loss."""
+    """Return the epochs of all trials and the seconds until one reached a loss."""
     for number, (seconds, loss) in enumerate(ended, start=1):
         if loss <= goal:
             return number, seconds
-    raise ValueError(f"nothing came to {goal}")
+    raise ValueError(f"nothing reached {goal}")

@@ -4,7 +4,7 @@
     python scripts/reliability chaos --fault "driver killed" --minutes 5
     python scripts/reliability chaos --table                          # of all results so far
 
-In a round a study runs, is hit by a fault at random moments, goes on or is resumed, and is then
+In a round a study runs, is hit by a fault at random moments, continues or is resumed, and is then
 held against an undisturbed one of the same seed: every trial recorded once, all figures and the
 refit's weights the same bits, earlier records unchanged, nothing left behind. Moments are counted
 in events that the study records. Some faults hit a run of `train` instead: one of two workers ends

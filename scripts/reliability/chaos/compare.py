@@ -1,4 +1,4 @@
-"""Hold what a disturbed study or run came to against one that was left alone."""
+"""Compare the result of a disturbed study or run with an undisturbed one."""
 
 import json
 import math

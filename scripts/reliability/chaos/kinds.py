@@ -92,7 +92,7 @@ def kill_worker(training: Training, draw: random.Random) -> Recovered | None:
 
 
 def kill_elastic_node(training: Training, draw: random.Random) -> Recovered | None:
-    """A node of an elastic run is killed; when it goes on with fewer workers, another joins."""
+    """A node of an elastic run is killed; once the run continues with fewer workers, another joins."""
     most = training.cluster.num_nodes * training.cluster.cpus
     training.await_recovery(training.next_epoch_of(most))
     if training.is_finished():
@@ -251,7 +251,7 @@ def _check_stopped(study: Study) -> None:
     code = study.command.wait(90)
     if code not in _STOP_CODES:
         raise TimeoutError(f"exit code {code}: {study.last_line()}")
-    if code:  # else it had come to its end
+    if code:  # else it had already ended
         study.resume()
 
 

@@ -19,7 +19,7 @@ class Work(abc.ABC):
     """A command, begun, disturbed and resumed until it is finished.
 
     Attributes:
-        name: says what comes to the same figures when it is left alone.
+        name: names the work; work of the same name has the same result when undisturbed.
         records: the file that holds what is finished, a line each.
     """
 

@@ -31,7 +31,7 @@ CONFIG = build_config({"channels": (2, 3), "hidden_units": 4})
 
 @dataclass(frozen=True)
 class Input:
-    """A checkpoint's files, and whether their digests are written anew."""
+    """A checkpoint's files, and whether their digests are recomputed."""
 
     files: dict[str, bytes]
     described: bool = False
@@ -167,7 +167,7 @@ def try_checkpoint(given: Input, folder: Path) -> str | None:
 
 
 def _describe(folder: Path) -> None:
-    """Write the digests anew, where there is anything to write them into."""
+    """Recompute the digests, if there is a file to hold them."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         description.pop("sha256", None)

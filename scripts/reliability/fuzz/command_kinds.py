@@ -135,7 +135,7 @@ def _begin(*_: Any, **__: Any) -> Any:
 
 def try_command(words: Words, folder: Path) -> str | None:
     assert GOOD
-    for path in GOOD.iterdir():  # a copy, lest one try spoil another
+    for path in GOOD.iterdir():  # a copy: one try must not spoil another
         _copy(path, folder / path.name)
     (folder / "locked").mkdir(mode=0o500)
     before = _look(folder)
