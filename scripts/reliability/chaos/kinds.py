@@ -92,7 +92,7 @@ def kill_worker(training: Training, draw: random.Random) -> Recovered | None:
 
 
 def kill_elastic_node(training: Training, draw: random.Random) -> Recovered | None:
-    """A node of an elastic run is killed; once the run continues with fewer workers, another joins."""
+    """A node of an elastic run is killed; once the run continues with fewer, another joins."""
     most = training.cluster.num_nodes * training.cluster.cpus
     training.await_recovery(training.next_epoch_of(most))
     if training.is_finished():
