@@ -144,7 +144,8 @@ def _run(
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
-    from raytune_yesno.tuning.run import run_refit, run_search
+    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.run import run_search
 
     add_trials = 0
     if existing:

@@ -102,7 +102,7 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
         InputError: no trial has finished.
     """
     from raytune_yesno.study import load
-    from raytune_yesno.tuning.run import has_last_checkpoint
+    from raytune_yesno.tuning.earlier import has_last_checkpoint
 
     if options.epochs is None:
         return []

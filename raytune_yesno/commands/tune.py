@@ -184,8 +184,8 @@ def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
+    from raytune_yesno.tuning.earlier import check_data
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
-    from raytune_yesno.tuning.run import check_data
 
     allowed = {"replay", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus", "json"}
     allowed |= {
@@ -341,7 +341,8 @@ def _search_and_refit(
     *,
     resume: bool,
 ) -> tuple["Study", dict[str, Any]]:
-    from raytune_yesno.tuning.run import run_refit, run_search
+    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study
 
     display = Display(quiet=options.quiet)

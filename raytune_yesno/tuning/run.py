@@ -1,13 +1,11 @@
-"""Run a study: Ray Tune runs the trials, the store records them, the best config is refitted.
+"""Run the search of a study: Ray Tune runs the trials, the store records them.
 
 The folder of a study holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store`), ``refit`` (the
 folder of a training run) and, during the search, ``trials`` (Ray's files and checkpoints).
 """
 
 import os
-import shutil
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,21 @@ from typing import Any
 import ray
 from ray import tune
 
-from raytune_yesno.checkpoint import Checkpoint, library_versions, load_checkpoint
+from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
-from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
+from raytune_yesno.config import TASKS
+from raytune_yesno.errors import Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree, list_siblings
-from raytune_yesno.files.writable import wait_until_writable
-from raytune_yesno.metrics import COST, TRAIN_LOSS
+from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
-from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, load
-from raytune_yesno.study import Trial as StudyTrial
-from raytune_yesno.study.load import mark_outside
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
+from raytune_yesno.tuning.earlier import load_resumable, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
@@ -46,14 +41,10 @@ from raytune_yesno.tuning.stop_conditions import (
 )
 from raytune_yesno.tuning.trial import Trial
 
-TRIALS, REFIT = "trials", "refit"
+TRIALS = "trials"
 MAX_FAILURES = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
-MAX_REFITS = 3
-"""The most seeds tried for a refit that falls short of its trial."""
 _UNLIMITED = 2**31
-_MAX_REASONS = 5
-_MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
 def run_search(
@@ -131,24 +122,7 @@ def run_search(
             **plan.as_dict(),
         )
     else:
-        if code and before and before.asked.get("code") != code.digest:
-            note(
-                f"{plan.config.task}: the code has changed since the study began; trials from now "
-                "on run the new code, and are compared with the earlier ones"
-            )
-        is_changed = plan.space != parse_space(before.asked["space"])
-        changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
-        if extend:
-            changes["epochs"] = plan.config.epochs
-        if plan.final_round:
-            changes["final_round"] = dict(plan.final_round)
-        store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
-        end_complete(earlier, plan.config.epochs, store)
-        end_requested(before, store)
-        if is_changed:
-            end_outside(earlier, plan, store, note)
-        restart(earlier, retry, plan.config.epochs, store)
-        prolong(earlier, extend, plan.config.epochs, store)
+        resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
@@ -214,113 +188,6 @@ def run_search(
     return study
 
 
-def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
-    """Delete the folders of all trials except those of the best finished ones."""
-    finished = [trial for trial in study.ranking if trial.status == "done" and trial.checkpoint]
-    kept = {trial.checkpoint[0].rpartition("/")[0] for trial in finished[:keep] if trial.checkpoint}
-    if not kept:
-        delete_tree(folder)
-        return
-    for each in list_siblings(f"{folder}/-"):
-        if each not in kept:
-            delete_tree(each)
-
-
-def end_complete(trials: Iterable[StudyTrial], epochs: int, store: StudyStore) -> None:
-    """Record the end of trials that finished their last epoch before the study was killed."""
-    for trial in trials:
-        if trial.status == "running" and trial.epochs:
-            last = trial.epochs[-1]
-            if last.get("diverged") or last["epoch"] >= epochs:
-                trial.status = "diverged" if last.get("diverged") else "done"
-                store.append("ended", trial=trial.number, status=trial.status)
-
-
-def end_requested(study: Study, store: StudyStore) -> None:
-    """Record the end of trials whose stop was requested before the study was killed."""
-    for trial in study.trial_list:
-        if trial.status == "running" and trial.is_stop_requested:
-            trial.status = "stopped"
-            store.append("ended", trial=trial.number, status=trial.status)
-
-
-def end_outside(
-    trials: Sequence[StudyTrial], plan: Plan, store: StudyStore, note: Callable[[str], None]
-) -> None:
-    """Mark the trials that do not count in a changed space, and end those that are unfinished."""
-    mark_outside(trials, plan.space, plan.config.as_dict())
-    outside = [trial for trial in trials if trial.outside]
-    for trial in outside:
-        if trial.status == "running":
-            trial.status = "stopped"
-            store.append("ended", trial=trial.number, status=trial.status, reason=trial.outside)
-    note(f"space changed: {len(trials) - len(outside)} of {len(trials)} earlier trials count")
-    reasons = Counter(str(trial.outside) for trial in outside)
-    for reason, count in reasons.most_common(_MAX_REASONS):
-        note(f"  {count} outside: {reason}")
-    if len(reasons) > _MAX_REASONS:
-        note(f"  and {len(reasons) - _MAX_REASONS} more reasons")
-
-
-def restart(
-    trials: Sequence[StudyTrial], numbers: Collection[int], epochs: int, store: StudyStore
-) -> None:
-    """Record that ended trials are trained again."""
-    for trial in trials:
-        if trial.number in numbers:
-            store.append("retried", trial=trial.number)
-            trial.status, trial.error, trial.checkpoint, trial.epochs = "running", None, None, []
-            trial.planned = [(0, epochs)]
-
-
-def has_last_checkpoint(trial: StudyTrial) -> bool:
-    """Return whether the checkpoint of a trial's last epoch was kept."""
-    if trial.checkpoint is None or trial.checkpoint[1] != trial.last_epoch:
-        return False
-    folder = trial.checkpoint[0]
-    return folder in list_siblings(f"{folder.rpartition('/')[0]}/-")
-
-
-def prolong(
-    trials: Sequence[StudyTrial], numbers: Collection[int], epochs: int, store: StudyStore
-) -> None:
-    """Record that finished trials are trained on: from the beginning without a checkpoint."""
-    for trial in trials:
-        if trial.number in numbers:
-            after = trial.last_epoch if has_last_checkpoint(trial) else 0
-            if not after:
-                trial.epochs, trial.checkpoint, trial.planned = [], None, []
-            store.append("extended", trial=trial.number, after=after, epochs=epochs)
-            trial.status = "running"
-            trial.planned.append((after, epochs))
-
-
-def load_resumable(out: Path, data: Data | None) -> Study:
-    """Return the study in a folder, to be resumed.
-
-    Raises:
-        InputError: there is none, or its trials were trained on other data.
-    """
-    study = load(out)
-    check_data(study, data)
-    return study
-
-
-def check_data(study: Study, data: Data | None) -> None:
-    """Check that a study's trials were trained on these data.
-
-    Raises:
-        InputError: they were trained on other data.
-    """
-    trained_on = study.asked.get("corpus", {})
-    if data and data.fingerprint != trained_on.get("fingerprint"):
-        raise InputError(
-            f"{study.path}: this study was trained on {trained_on.get('source')} "
-            f"({trained_on.get('fingerprint')}), not on {data.source} ({data.fingerprint}); "
-            "give the same --data"
-        )
-
-
 def tune_trials(
     plan: Plan,
     payload: Payload,
@@ -381,130 +248,13 @@ def tune_trials(
         raise WorkError(f"{recorder.fatal}; every trial would fail in this way")
 
 
-def run_refit(
-    study: Study,
-    data: Data | None,
-    *,
-    storage: str | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
-    note: Callable[[str], None] = lambda line: None,
-    check: Callable[[], None] | None = None,
-) -> dict[str, Any]:
-    """Train the best config on the training and validation parts, then evaluate the test part once.
-
-    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
-    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
-    much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
-    all.
-
-    Args:
-        study: the study with the finished search.
-        data: the task's data; None for a task without data.
-        storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
-            it. Defaults to the study's folder.
-        on_epoch: called with the metrics at the end of every epoch.
-        note: called with a line on each unusable checkpoint and each repeated refit.
-        check: called before the result is written, as in :func:`run_search`.
-
-    Returns:
-        ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
-        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them). A task
-        that is not refitted, such as a function, has no ``checkpoint``.
-
-    Raises:
-        WorkError: no trial has a result to refit, or the refit diverged.
-    """
-    from raytune_yesno.training.resume import find_resumable
-    from raytune_yesno.training.run import run_training
-
-    best = study.best
-    if best is None or best.best_epoch is None:
-        raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
-    config = best_config(study, best)
-    epochs = study.candidates[0].epochs
-    task = find_task(config.task)
-
-    def record(refit: dict[str, Any]) -> dict[str, Any]:
-        def wait(error: OSError) -> None:
-            if not wait_until_writable(study.path, 1 << 16, note):
-                raise error
-
-        StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
-        return refit
-
-    if not getattr(task, "refits", True):
-        return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
-    folder = study.path / REFIT
-    checkpoint, damage = find_resumable(folder)
-    if damage and checkpoint is None and folder.exists():
-        note(f"{damage}; the refit restarts from the beginning")
-    checkpoints = f"{storage or study.path}/{REFIT}"
-    configs = [
-        build_config(config.as_dict(), {"seed": config.seed + number})
-        for number in range(MAX_REFITS)
-    ]
-    resumed = [checkpoint is not None and is_part(checkpoint, config, epochs) for config in configs]
-    for number in range(resumed.index(True) if any(resumed) else 0, MAX_REFITS):
-        config, resume = configs[number], resumed[number]
-        if not resume:
-            shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
-        run = run_training(
-            config,
-            data,
-            folder,
-            storage=checkpoints,
-            resume=resume,
-            refit=True,
-            epochs=epochs,
-            on_epoch=on_epoch,
-            note=note,
-        )
-        if run.diverged or not (shortfall := find_shortfall(best, run.history)):
-            break
-        is_last = number == MAX_REFITS - 1
-        action = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
-        note(f"the refit learnt less than trial {best.number}: {shortfall}; {action}")
-    if run.diverged:
-        raise WorkError(
-            f"{folder}: the config of trial {best.number} diverged in the refit: its "
-            f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
-            "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-            f"{quote(storage or str(study.path))}"
-        )
-    refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
-    refit["seed"] = config.seed
-    if hasattr(task, "test"):
-        refit["test"] = task.test(load_checkpoint(run.last), data)
-        refit["test_says"] = task.describe_test(refit["test"])
-    return record(refit)
-
-
-def find_shortfall(trial: StudyTrial, history: Sequence[Mapping[str, Any]]) -> str:
-    """Return how a refit falls short of its trial by the training loss; empty if it does not.
-
-    A refit has no validation, so its training loss is compared with the trial's at the same epoch.
-    It falls short if the difference exceeds a tenth of the decrease of the trial's training loss.
-    """
-    best = trial.best_epoch or {}
-    first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], best))
-    loss = history[-1].get(TRAIN_LOSS.name)
-    if first is None or reached is None or loss is None:
-        return ""
-    if loss - reached <= _MAX_SHORTFALL * max(0.0, first - reached) or first <= reached:
-        return ""
-    return f"its training loss is {loss:.4g}, the trial's was {reached:.4g}"
-
-
-def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
-    """Return whether a checkpoint belongs to a refit of ``config`` of at most ``epochs`` epochs."""
-    return checkpoint.refit and checkpoint.config == config and checkpoint.epoch <= epochs
-
-
-def best_config(study: Study, trial: StudyTrial) -> Config:
-    """Return the full config of a study's trial at its best epoch."""
-    config = upgrade_config(study.asked["config"])
-    if best := trial.best_epoch:
-        # The learning rate followed the number of epochs that was planned then.
-        epochs = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
-        config = {**config, "epochs": epochs}
-    return build_config(config, trial.best_point, where=str(study.path))
+def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
+    """Delete the folders of all trials except those of the best finished ones."""
+    finished = [trial for trial in study.ranking if trial.status == "done" and trial.checkpoint]
+    kept = {trial.checkpoint[0].rpartition("/")[0] for trial in finished[:keep] if trial.checkpoint}
+    if not kept:
+        delete_tree(folder)
+        return
+    for each in list_siblings(f"{folder}/-"):
+        if each not in kept:
+            delete_tree(each)

@@ -30,7 +30,7 @@ from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.run import best_config
+from raytune_yesno.tuning.refit import best_config
 
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
 

@@ -10,7 +10,7 @@ from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.store import read_events
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.run import best_config
+from raytune_yesno.tuning.refit import best_config
 
 METRICS = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 

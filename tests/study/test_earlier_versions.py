@@ -16,7 +16,7 @@ from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.run import best_config
+from raytune_yesno.tuning.refit import best_config
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "version_0_1"
 

@@ -13,8 +13,10 @@ from raytune_yesno.space import Choice, Float, express_point, format_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.earlier import has_last_checkpoint
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.run import best_config, has_last_checkpoint, run_search
+from raytune_yesno.tuning.refit import best_config
+from raytune_yesno.tuning.run import run_search
 
 NARROW: dict[str, Any] = {
     "learning_rate": Float(1e-8, 1e-6, log=True),

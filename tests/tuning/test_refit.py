@@ -13,7 +13,7 @@ from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.run import MAX_REFITS, run_refit
+from raytune_yesno.tuning.refit import MAX_REFITS, run_refit
 
 
 class Plateau:

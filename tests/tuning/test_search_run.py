@@ -25,7 +25,8 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.run import run_training
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.run import best_config, is_part, run_refit, run_search
+from raytune_yesno.tuning.refit import best_config, is_part, run_refit
+from raytune_yesno.tuning.run import run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

@@ -17,9 +17,10 @@ from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, StudyStore
 from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.earlier import check_data
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.refit import best_config
 from raytune_yesno.tuning.replay import find_replayable
-from raytune_yesno.tuning.run import best_config, check_data
 from reliability.fuzz.kind import Kind, find_untidy
 from reliability.fuzz.mutations import mutate_json, mutate_lines
 

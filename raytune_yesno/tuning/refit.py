@@ -1,0 +1,148 @@
+"""The refit: train the best config of a study again, then evaluate the test part once."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
+from raytune_yesno.config import Config, build_config, find_task, upgrade_config
+from raytune_yesno.errors import WorkError, quote
+from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.metrics import TRAIN_LOSS
+from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tasks.task import Data
+
+REFIT = "refit"
+MAX_REFITS = 3
+"""The most seeds tried for a refit that falls short of its trial."""
+_MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
+
+
+def run_refit(
+    study: Study,
+    data: Data | None,
+    *,
+    storage: str | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    note: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Train the best config on the training and validation parts, then evaluate the test part once.
+
+    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
+    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
+    much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
+    all.
+
+    Args:
+        study: the study with the finished search.
+        data: the task's data; None for a task without data.
+        storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
+            it. Defaults to the study's folder.
+        on_epoch: called with the metrics at the end of every epoch.
+        note: called with a line on each unusable checkpoint and each repeated refit.
+        check: called before the result is written, as in ``run_search``.
+
+    Returns:
+        ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
+        also ``test`` (metrics on the test part) and ``test_says`` (a line describing them). A task
+        that is not refitted, such as a function, has no ``checkpoint``.
+
+    Raises:
+        WorkError: no trial has a result to refit, or the refit diverged.
+    """
+    from raytune_yesno.training.resume import find_resumable
+    from raytune_yesno.training.run import run_training
+
+    best = study.best
+    if best is None or best.best_epoch is None:
+        raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
+    config = best_config(study, best)
+    epochs = study.candidates[0].epochs
+    task = find_task(config.task)
+
+    def record(refit: dict[str, Any]) -> dict[str, Any]:
+        def wait(error: OSError) -> None:
+            if not wait_until_writable(study.path, 1 << 16, note):
+                raise error
+
+        StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
+        return refit
+
+    if not getattr(task, "refits", True):
+        return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
+    folder = study.path / REFIT
+    checkpoint, damage = find_resumable(folder)
+    if damage and checkpoint is None and folder.exists():
+        note(f"{damage}; the refit restarts from the beginning")
+    checkpoints = f"{storage or study.path}/{REFIT}"
+    configs = [
+        build_config(config.as_dict(), {"seed": config.seed + number})
+        for number in range(MAX_REFITS)
+    ]
+    resumed = [checkpoint is not None and is_part(checkpoint, config, epochs) for config in configs]
+    for number in range(resumed.index(True) if any(resumed) else 0, MAX_REFITS):
+        config, resume = configs[number], resumed[number]
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
+        run = run_training(
+            config,
+            data,
+            folder,
+            storage=checkpoints,
+            resume=resume,
+            refit=True,
+            epochs=epochs,
+            on_epoch=on_epoch,
+            note=note,
+        )
+        if run.diverged or not (shortfall := find_shortfall(best, run.history)):
+            break
+        is_last = number == MAX_REFITS - 1
+        action = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
+        note(f"the refit learnt less than trial {best.number}: {shortfall}; {action}")
+    if run.diverged:
+        raise WorkError(
+            f"{folder}: the config of trial {best.number} diverged in the refit: its "
+            f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
+            "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
+            f"{quote(storage or str(study.path))}"
+        )
+    refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
+    refit["seed"] = config.seed
+    if hasattr(task, "test"):
+        refit["test"] = task.test(load_checkpoint(run.last), data)
+        refit["test_says"] = task.describe_test(refit["test"])
+    return record(refit)
+
+
+def find_shortfall(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a refit falls short of its trial by the training loss; empty if it does not.
+
+    A refit has no validation, so its training loss is compared with the trial's at the same epoch.
+    It falls short if the difference exceeds a tenth of the decrease of the trial's training loss.
+    """
+    best = trial.best_epoch or {}
+    first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], best))
+    loss = history[-1].get(TRAIN_LOSS.name)
+    if first is None or reached is None or loss is None:
+        return ""
+    if loss - reached <= _MAX_SHORTFALL * max(0.0, first - reached) or first <= reached:
+        return ""
+    return f"its training loss is {loss:.4g}, the trial's was {reached:.4g}"
+
+
+def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
+    """Return whether a checkpoint belongs to a refit of ``config`` of at most ``epochs`` epochs."""
+    return checkpoint.refit and checkpoint.config == config and checkpoint.epoch <= epochs
+
+
+def best_config(study: Study, trial: Trial) -> Config:
+    """Return the full config of a study's trial at its best epoch."""
+    config = upgrade_config(study.asked["config"])
+    if best := trial.best_epoch:
+        # The learning rate followed the number of epochs that was planned then.
+        epochs = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
+        config = {**config, "epochs": epochs}
+    return build_config(config, trial.best_point, where=str(study.path))
