@@ -6,6 +6,7 @@ words. It adds a room, a microphone and a background. The words and their times 
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -101,15 +102,12 @@ class Scenes:
         self._cuts = [
             Cuts(waveform, tuple(words)) for waveform, words in zip(waveforms, labels, strict=True)
         ]
-        self._single = [
-            [
-                (index, number)
-                for index, cuts in enumerate(self._cuts)
-                for number, word in enumerate(cuts.words)
-                if cuts.spans and word == label
-            ]
-            for label in range(2)
-        ]
+        # For each word of the vocabulary: the recordings that hold it, and its positions there.
+        found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for index, cuts in enumerate(self._cuts):
+            for number, word in enumerate(cuts.words if cuts.spans else ()):
+                found[word].append((index, number))
+        self._single = [found[label] for label in sorted(found)]
         self._units: dict[tuple[int, int, int, int], Unit] = {}  # cache of single words
 
     @property
@@ -200,12 +198,13 @@ class Scenes:
         return fade(piece, int(SAMPLE_RATE * random.uniform(0.002, 0.05)))
 
     def _alter_word(self, random: np.random.Generator) -> Tensor:
-        """Return a non-word made of words of the corpus; an invented one if none were cut."""
-        if not all(self._single):
+        """Return a non-word made of two words of the corpus; an invented one if fewer were cut."""
+        if len(self._single) < 2:
             return invent(random)
-        label = int(random.integers(2))
+        first = int(random.integers(len(self._single)))
+        other = (first + int(random.integers(1, len(self._single)))) % len(self._single)
         words = []
-        for choices in (self._single[label], self._single[label], self._single[1 - label]):
+        for choices in (self._single[first], self._single[first], self._single[other]):
             index, number = choices[int(random.integers(len(choices)))]
             percent = int(random.choice([80, 88, 100, 112, 124]))
             words.append(self._cut((index, number, 1, percent)).waveform)
