@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raytune_yesno.errors import InputError, suggest_install, to_utf8
+from raytune_yesno.errors import InputError, quote, suggest_install, to_utf8
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, Event
@@ -28,6 +28,7 @@ TENSORBOARD = "tensorboard"
 """The folder of TensorBoard's event files, inside the study's folder."""
 
 _CLOSE_TIMEOUT_S = 60.0  # for the events left to write when the search has ended
+_STUDY_RUN = "none"  # the tag ``trial`` of the run of the study itself
 _NO_METRICS = frozenset(
     ("event", "time", "trial", "attempt", "epoch", "pid", "began", "ended", "diverged")
 )
@@ -120,7 +121,9 @@ class TensorBoardLog:
             figures = {f"best/{name}": value for name, value in best.items()}
             for name, value in figures.items():
                 writer.add_scalar(name, value, self.last[trial])
-            for summary in hparams({**point, "status": status}, figures):
+            # The first summary declares the columns of one run. Without it TensorBoard collects
+            # the columns of all runs, which may have other hyperparameters.
+            for summary in hparams({**point, "status": status}, figures)[1:]:
                 writer.file_writer.add_summary(summary, self.last[trial])
         writer.close()
 
@@ -131,7 +134,10 @@ class TensorBoardLog:
 
 
 class MLflowLog:
-    """Creates an experiment named after the study, with one run per trial."""
+    """Creates an experiment named after the study: a run of the study, and a nested one per trial.
+
+    The tag ``command`` of a trial's run holds the command that trains the trial again.
+    """
 
     def __init__(self, uri: str, out: Path) -> None:
         # Send no usage data about the user's studies.
@@ -155,14 +161,23 @@ class MLflowLog:
             found = self.client.get_experiment_by_name(name)
             self.experiment = found.experiment_id if found else self.client.create_experiment(name)
             self.known = self._find_runs()  # earlier runs, if the study is resumed
+            self.parent = self._begin_study(name)
         except (MlflowException, ImportError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(f"--log mlflow={uri}: {reason}") from None
         self.runs: dict[int, str] = {}
         self.points: dict[int, Mapping[str, Any]] = {}
 
+    def _begin_study(self, name: str) -> str:
+        """Return the id of the study's own run: a new one, or the one of a resumed study."""
+        if run := self.known.get(_STUDY_RUN):
+            self.client.update_run(run, status="RUNNING")
+            return run
+        tags = {"study": self.study, "trial": _STUDY_RUN}
+        return str(self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id)
+
     def _find_runs(self) -> dict[str, str]:
-        """Return the ids of the study's runs by trial.
+        """Return the ids of the study's runs by trial, and that of the study itself.
 
         The tags are compared here, not in a filter of MLflow: a quotation mark in the path would
         break the filter's query, and MLflow cannot escape one.
@@ -185,7 +200,12 @@ class MLflowLog:
         if trial not in self.runs:
             run = self.known.get(str(trial))
             if run is None:
-                tags = {"study": self.study, "trial": str(trial)}
+                tags = {
+                    "study": self.study,
+                    "trial": str(trial),
+                    "mlflow.parentRunId": self.parent,
+                    "command": f"raytune-yesno tune --replay {quote(self.study)} {trial}",
+                }
                 name = f"trial {trial}"
                 run = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
                 known = [Param(key, str(value)) for key, value in point.items()]
@@ -214,9 +234,10 @@ class MLflowLog:
         self.client.set_terminated(run, "FINISHED" if status in ("done", "stopped") else "FAILED")
 
     def close(self) -> None:
-        """Mark the runs of unfinished trials as killed."""
+        """Mark the runs of unfinished trials as killed, and end the run of the study."""
         for run in self.runs.values():
             self.client.set_terminated(run, "KILLED")
+        self.client.set_terminated(self.parent, "KILLED" if self.runs else "FINISHED")
 
 
 @contextlib.contextmanager

@@ -70,6 +70,8 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     (text, *_) = seen.Tensors("config/text_summary")
     assert b"channels: [8, 16]" in text.tensor_proto.string_val[0]
     assert "_hparams_/session_start_info" in seen.summary_metadata
+    # With a declaration of columns, TensorBoard shows the hyperparameters of this run alone.
+    assert "_hparams_/experiment" not in seen.summary_metadata
 
 
 def test_mlflow_reads_what_was_logged(tmp_path: Path) -> None:
@@ -78,7 +80,12 @@ def test_mlflow_reads_what_was_logged(tmp_path: Path) -> None:
     assert write_study(tmp_path / "study", f"mlflow={uri}") == []
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("study")
-    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    parent, *runs = client.search_runs(
+        [experiment.experiment_id], order_by=["attributes.start_time"]
+    )
+    assert (parent.info.run_name, parent.info.status) == ("study", "FINISHED")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    assert runs[1].data.tags["command"].endswith(f"--replay {tmp_path / 'study'} 1")
     assert [run.data.tags["trial"] for run in runs] == ["0", "1"]
     assert [run.data.tags["status"] for run in runs] == ["done", "stopped"]
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -100,7 +107,9 @@ def test_mlflow_takes_any_name(name: str, tmp_path: Path) -> None:
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name(to_utf8(name))
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.data.tags["trial"] for run in runs) == ["0", "0", "1", "1"]
+    trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert sorted(run.data.tags["trial"] for run in trials) == ["0", "0", "1", "1"]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in trials}) == 2
 
 
 class Failing:
