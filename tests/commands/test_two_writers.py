@@ -196,6 +196,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
     return load(out)
 
 
+# A minute each: CI tries a folder on one machine, and a URI on two hosts.
+OTHER_URI = pytest.param("file://", marks=pytest.mark.slow)
+OTHER_FOLDER = pytest.param("", marks=pytest.mark.slow)
 PAIRS = [pytest.param(2, id="2 pairs"), pytest.param(10, id="10 pairs", marks=pytest.mark.slow)]
 
 
@@ -232,7 +235,7 @@ def test_of_two_runs_at_once_one_is_refused(pairs: int, tmp_path: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.parametrize("pairs", PAIRS)
-@pytest.mark.parametrize("prefix", ["", "file://"], ids=["folder", "uri"])
+@pytest.mark.parametrize("prefix", ["", OTHER_URI])
 def test_of_two_commands_on_one_machine_one_is_refused(
     pairs: int, prefix: str, alone: Study, tmp_path: Path, ray_cluster: str
 ) -> None:
@@ -307,7 +310,7 @@ def test_of_two_runs_on_two_hosts_one_is_refused(pairs: int, hosts: Hosts) -> No
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("pairs", PAIRS)
-@pytest.mark.parametrize("prefix", ["", "file://"], ids=["folder", "uri"])
+@pytest.mark.parametrize("prefix", [OTHER_FOLDER, "file://"])
 def test_of_two_commands_on_two_hosts_one_is_refused(
     pairs: int, prefix: str, alone: Study, clusters: Hosts
 ) -> None:
