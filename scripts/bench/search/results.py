@@ -89,8 +89,8 @@ def tell_table(records: Records, table: Table) -> list[str]:
         "",
         *write_table(heads, rows),
         "",
-        f"With a scheduler, {NUM_BEGUN} trials: epochs until the best loss is that of the same search "
-        f"with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
+        f"With a scheduler, {NUM_BEGUN} trials: epochs until the best loss is that of the same "
+        f"search with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
         "(its median; `bohb`: random's).",
         "",
     ]
