@@ -447,7 +447,9 @@ def _add_study(commands: Any) -> None:
         parser.set_defaults(action=action)
         if action == "stop":
             parser.add_argument(
-                "target", metavar="TRIAL|search", help="number of a trial, or search: end all"
+                "target",
+                metavar="TRIAL|search",
+                help="number of the trial, or search to end the search",
             )
         elif action == "enqueue":
             parser.add_argument(
@@ -537,9 +539,11 @@ def _add_export(commands: Any) -> None:
         "It runs without this package.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
-    parser.add_argument("--format", choices=("onnx", "torchscript"), default="onnx", help="[onnx]")
     parser.add_argument(
-        "--out", metavar="FILE", help="output file [in this folder, named by the run]"
+        "--format", choices=("onnx", "torchscript"), default="onnx", help="format [onnx]"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="output file [in this folder, named as CHECKPOINT]"
     )
 
 
