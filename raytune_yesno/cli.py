@@ -283,8 +283,8 @@ def _add_corpus(commands: Any) -> None:
         "check",
         "corpus.check",
         "list the problems of a corpus",
-        "Prints the layout, words, speakers and parts, and every problem with its file. The\n"
-        "exit code is 2 if `train` would refuse the corpus.",
+        "Prints the layout, words, speakers and parts, and every problem with its file.\n"
+        "The exit code is 2 if `train` would refuse the corpus.",
     )
     check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
     check.add_argument(
@@ -418,8 +418,8 @@ def _add_tune(commands: Any) -> None:
 
 
 _STUDY_DETAILS = """\
-Requests reach the study through its folder or URI, from any machine. The command
-that runs the study carries them out within seconds and records them.
+Requests reach the study through its folder or URI, from any machine. The
+command that runs the study carries them out within seconds and records them.
 
 examples:
   raytune-yesno study studies/first status
@@ -661,12 +661,12 @@ def _add_completion(commands: Any, root: argparse.ArgumentParser) -> None:
 
 
 _LAUNCH_DETAILS = """\
-Check a cluster's YAML, start the cluster, submit the command to its head, follow
-the job, copy the study to this machine, take everything down, and check that
-nothing is left.
+Check a cluster's YAML, start the cluster, submit the command to its head,
+follow the job, copy the study to this machine, take everything down, and check
+that nothing is left.
 
-Ctrl-C stops following: the job continues, and the command that follows it again is
-printed. Exit code: the job's; 1 if a step failed, 2 if a check failed.
+Ctrl-C stops following: the job continues, and the command that follows it again
+is printed. Exit code: the job's; 1 if a step failed, 2 if a check failed.
 
 examples:
   raytune-yesno launch cluster/onprem.yaml --check
