@@ -67,7 +67,7 @@ def tune(
         metric: the metric that decides. Defaults to the task's first.
         mode: ``min`` or ``max``; may be omitted if the name says it, such as ``accuracy``.
         trials: the number of trials; 32 by default.
-        search: the name of the search; ``tpe`` by default.
+        search: the name of the search; ``auto`` by default.
         scheduler: the name of the scheduler; ``asha`` by default.
         epochs: the most epochs of a trial; 1 for a function that returns its metrics, else 16.
         seed: the seed of the search; a function finds it in its config.
@@ -83,8 +83,9 @@ def tune(
         num_gpus: logical GPUs of a new cluster.
         checkpoint_every: seconds between checkpoints of a trial: the most work lost in a crash.
         quiet: whether to print nothing but errors of trials.
-        settings: other settings of a study: ``search_options``, ``scheduler_options``, ``ordered``,
-            ``max_concurrent``, ``target``, ``patience``, ``max_failures``, ``time_budget``.
+        settings: other settings of a study: ``search_options``, ``points``, ``scheduler_options``,
+            ``max_concurrent``, ``time_budget``, ``target``, ``patience``, ``max_failures``,
+            ``ordered``, ``W``, ``repeats``, ``final_round``, ``keep_checkpoints``.
 
     Returns:
         The study. Its ``best`` trial has ``best_point`` and ``metrics``.

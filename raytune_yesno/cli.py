@@ -201,7 +201,11 @@ def _add_data(parser: Any, default: str | None = "yesno", shown: str | None = No
         help="the data: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
         "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
-    parser.add_argument("--skip-bad", action="store_true", help="skip bad recordings")
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out bad recordings instead of refusing the corpus",
+    )
 
 
 def _add_run_options(parser: Any) -> None:
@@ -213,7 +217,7 @@ def _add_run_options(parser: Any) -> None:
         action="append",
         default=[],
         dest="assignments",
-        help="change one config key; repeatable (`train --help-config` lists them)",
+        help="set one config key; repeatable (`train --help-config` lists them)",
     )
     parser.add_argument(
         "--task",
@@ -232,16 +236,19 @@ def _add_run_options(parser: Any) -> None:
         "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="output folder; with the same settings, begun work continues"
+        "--out",
+        metavar="DIR",
+        help="output folder or URI; work there with the same settings is resumed "
+        "[a new folder, named by the time]",
     )
     parser.add_argument(
         "--fresh",
         action="store_true",
-        help="begin again in --out; what is there is kept in DIR-1",
+        help="start again in --out; earlier work there is renamed to DIR-1",
     )
     parser.add_argument(
         "--address",
-        help="Ray cluster to use; `auto`: this machine's [$RAY_ADDRESS, or a new one]",
+        help="Ray cluster to use; auto: the one on this machine [$RAY_ADDRESS, or a new one]",
     )
     parser.add_argument(
         "--num-cpus", type=_integer, metavar="N", help="logical CPUs of a new cluster"
@@ -266,12 +273,19 @@ def _add_corpus(commands: Any) -> None:
     make = _add_command(
         actions, "synthesize", "corpus.synthesize", "write the built-in corpus to a folder"
     )
-    make.add_argument("folder", metavar="DIR")
+    make.add_argument("folder", metavar="DIR", help="output folder")
     make.add_argument(
         "--recordings", type=_integer, default=60, metavar="N", help="number of recordings [60]"
     )
     make.add_argument("--seed", type=_integer, default=0, metavar="N", help="random seed [0]")
-    check = _add_command(actions, "check", "corpus.check", "list the problems of a corpus")
+    check = _add_command(
+        actions,
+        "check",
+        "corpus.check",
+        "list the problems of a corpus",
+        "Prints the layout, words, speakers and parts, and every problem with its file.\n"
+        "The exit code is 2 if `train` would refuse the corpus.",
+    )
     check.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
     check.add_argument(
         "--set",
@@ -279,7 +293,7 @@ def _add_corpus(commands: Any) -> None:
         action="append",
         default=[],
         dest="assignments",
-        help="change one config key, such as split_by=speaker; repeatable",
+        help="set one config key, such as split_by=speaker; repeatable",
     )
     _add_data(check)
     show = _add_command(actions, "show", "corpus.show", "show one recording")
@@ -335,12 +349,12 @@ def _add_tune(commands: Any) -> None:
         metavar="KEY=VALUE,…",
         action="append",
         help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
-        "without --search, nothing else is tried",
+        "without --search, only these points are tried",
     )
     parser.add_argument(
         "--space",
         metavar="FILE",
-        help="read the search space from a YAML file; with --resume: change the space",
+        help="read the search space from a YAML file; with --resume: replace the space",
     )
     parser.add_argument(
         "--workers-per-trial",
@@ -366,7 +380,7 @@ def _add_tune(commands: Any) -> None:
         "--top",
         type=_integer,
         metavar="K",
-        help="with --resume and --epochs N: train only the best K finished trials on to N epochs",
+        help="with --resume and --epochs N: continue only the best K finished trials up to epoch N",
     )
     parser.add_argument(
         "--replay",
@@ -385,7 +399,7 @@ def _add_tune(commands: Any) -> None:
         type=_number,
         default=10.0,
         metavar="S",
-        help="save each trial every S seconds of its training; a crash loses no more [10]",
+        help="save each trial every S seconds of its training: the most that a crash loses [10]",
     )
     parser.add_argument(
         "--log",
@@ -404,8 +418,8 @@ def _add_tune(commands: Any) -> None:
 
 
 _STUDY_DETAILS = """\
-Requests reach the study through its folder or URI, from any machine. The command
-that runs the study carries them out within seconds and records them.
+Requests reach the study through its folder or URI, from any machine. The
+command that runs the study carries them out within seconds and records them.
 
 examples:
   raytune-yesno study studies/first status
@@ -418,7 +432,7 @@ examples:
 def _add_study(commands: Any) -> None:
     study = commands.add_parser(
         "study",
-        help="look at a running study, stop a trial, add one",
+        help="look at a running study, stop a trial or the search, add a trial",
         description=f"Look at a running study, and act on it.\n\n{_STUDY_DETAILS}",
         formatter_class=_Formatter,
     )
@@ -432,12 +446,16 @@ def _add_study(commands: Any) -> None:
         parser = _add_command(actions, action, "study.study", help)
         parser.set_defaults(action=action)
         if action == "stop":
-            parser.add_argument("target", metavar="TRIAL|search")
+            parser.add_argument(
+                "target",
+                metavar="TRIAL|search",
+                help="number of the trial, or search to end the search",
+            )
         elif action == "enqueue":
             parser.add_argument(
                 "point",
                 metavar="KEY=VALUE,…",
-                help="values of the search space; what is missing is as in the config",
+                help="a value for each searched key; missing ones are as in the config",
             )
 
 
@@ -517,12 +535,16 @@ def _add_export(commands: Any) -> None:
         "export",
         "recognize.export",
         "write a recogniser as one ONNX or TorchScript file",
-        "The file takes a waveform of any length and gives log-probabilities of the words.\n"
+        "The file maps a waveform of any length to log-probabilities of the words.\n"
         "It runs without this package.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
-    parser.add_argument("--format", choices=("onnx", "torchscript"), default="onnx", help="[onnx]")
-    parser.add_argument("--out", metavar="FILE", help="[the checkpoint's name, here]")
+    parser.add_argument(
+        "--format", choices=("onnx", "torchscript"), default="onnx", help="format [onnx]"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="output file [in this folder, named as CHECKPOINT]"
+    )
 
 
 def _add_min_confidence(parser: Any) -> None:
@@ -604,7 +626,7 @@ def _add_doctor(commands: Any) -> None:
     )
     _add_data(parser)
     parser.add_argument(
-        "--address", help="the Ray cluster to check, `auto` for this machine's [$RAY_ADDRESS]"
+        "--address", help="Ray cluster to check; auto: the one on this machine [$RAY_ADDRESS]"
     )
     parser.add_argument(
         "--out", metavar="DIR|URI", help="folder or URI of a study: check that all nodes reach it"
@@ -614,12 +636,14 @@ def _add_doctor(commands: Any) -> None:
 def _add_init(commands: Any) -> None:
     parser = _add_command(commands, "init", "init.init", "write a study file with comments")
     parser.add_argument(
-        "file", nargs="?", default="study.yaml", metavar="FILE", help="[study.yaml]"
+        "file", nargs="?", default="study.yaml", metavar="FILE", help="new file [study.yaml]"
     )
     parser.add_argument(
         "--task", metavar="NAME", default="yesno", help="yesno, sine, or file.py:Name [yesno]"
     )
-    parser.add_argument("--data", metavar="yesno|synthetic|DIR", default="yesno", help="[yesno]")
+    parser.add_argument(
+        "--data", metavar="yesno|synthetic|DIR", default="yesno", help="the data [yesno]"
+    )
 
 
 def _add_completion(commands: Any, root: argparse.ArgumentParser) -> None:
@@ -637,11 +661,12 @@ def _add_completion(commands: Any, root: argparse.ArgumentParser) -> None:
 
 
 _LAUNCH_DETAILS = """\
-Check a cluster's YAML, start the cluster, submit the command to its head, follow
-the job, copy the study to this machine, and take everything down, verified.
+Check a cluster's YAML, start the cluster, submit the command to its head,
+follow the job, copy the study to this machine, take everything down, and check
+that nothing is left.
 
-Ctrl-C stops following: the job continues, and the command that resumes is
-printed. Exit code: the job's; 1 if a step failed, 2 if a check failed.
+Ctrl-C stops following: the job continues, and the command that follows it again
+is printed. Exit code: the job's; 1 if a step failed, 2 if a check failed.
 
 examples:
   raytune-yesno launch cluster/onprem.yaml --check
@@ -662,10 +687,19 @@ def _add_launch(commands: Any) -> None:
     )
     parser.takes_command = True
     parser.usage = "%(prog)s CLUSTER.yaml [options] -- tune|train ARGUMENT…"
-    parser.add_argument("definition", nargs="?", metavar="CLUSTER.yaml")
+    parser.add_argument(
+        "definition",
+        nargs="?",
+        metavar="CLUSTER.yaml",
+        help="definition of the cluster; cluster/README.md describes it",
+    )
     parser.add_argument("--check", action="store_true", help="check only; start nothing")
-    parser.add_argument("--attach", action="store_true", help="resume the unfinished launch")
-    parser.add_argument("--down", action="store_true", help="end the whole cluster, verified")
+    parser.add_argument(
+        "--attach", action="store_true", help="resume a launch after Ctrl-C or a lost head node"
+    )
+    parser.add_argument(
+        "--down", action="store_true", help="end the whole cluster and check that nothing is left"
+    )
     parser.add_argument("--out", metavar="DIR", help="folder for the results [studies/TIME]")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     parser.add_argument(
@@ -675,7 +709,7 @@ def _add_launch(commands: Any) -> None:
         "--shared", metavar="DIR", help="with --address: a folder that all its nodes reach"
     )
     parser.add_argument(
-        "--wait", type=_number, default=900.0, metavar="S", help="how long nodes may take [900]"
+        "--wait", type=_number, default=900.0, metavar="S", help="seconds to wait for nodes [900]"
     )
 
 

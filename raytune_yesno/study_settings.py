@@ -118,7 +118,7 @@ STUDY_SETTINGS = (
         "NAME",
     ),
     StudySetting("scheduler_options", dict),
-    StudySetting("max_concurrent", int, "maximum of parallel trials [as many as fit]"),
+    StudySetting("max_concurrent", int, "maximum number of parallel trials [as many as fit]"),
     StudySetting("time_budget", float, "end the search after S seconds", "S", stops=True),
     StudySetting(
         "target",
@@ -136,7 +136,7 @@ STUDY_SETTINGS = (
     StudySetting(
         "repeats",
         dict,
-        "train the best point again with other seeds, up to N times; every point at least MIN "
+        "train promising points again with other seeds, up to N times; every point at least MIN "
         "times [1]",
         "[MIN:]N",
         read=read_repeats,
@@ -152,7 +152,7 @@ STUDY_SETTINGS = (
     StudySetting(
         "keep_checkpoints",
         int,
-        "keep the last checkpoints of the best K trials, so that they can train on [0]",
+        "keep the last checkpoints of the best K trials, so that --top can continue them [0]",
         "K",
     ),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raytune_yesno.config import Config
     from raytune_yesno.tasks.task import Data
 
-_CHECKPOINTS_PER_TRIAL = 2  # of a trial that runs; the refit keeps two as well
+_CHECKPOINTS_PER_TRIAL = 2  # of a trial that runs or is kept; the refit keeps two as well
 
 
 def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -37,15 +37,21 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     first = plan.build_algorithm().suggest(0, [])
     epoch_s, checkpoint_bytes = _measure(build_config(plan.config.as_dict(), first), data)
     epochs = plan.config.epochs
-    search_s = epoch_s * epochs * -(-plan.num_trials // slots)
-    refit_s = epoch_s * epochs
-    disk = checkpoint_bytes * _CHECKPOINTS_PER_TRIAL * (slots + 1)
+    rounds = -(-plan.num_trials // slots) - (-plan.num_final // slots) + 1  # the last: the refit
+    total_s = epoch_s * epochs * rounds
+    num_trials = plan.num_trials + plan.num_final
+    disk = (
+        checkpoint_bytes
+        * _CHECKPOINTS_PER_TRIAL
+        * (slots + 1 + min(plan.keep_checkpoints, num_trials))
+    )
+    final = f" and {plan.num_final} of the final round" if plan.num_final else ""
     lines = [
-        f"trials: {plan.num_trials}, search {plan.search}, scheduler {plan.scheduler}",
+        f"trials: {plan.num_trials}{final}, search {plan.search}, scheduler {plan.scheduler}",
         f"space: {len(plan.space)} hyperparameters ({', '.join(plan.space)})",
         f"slots: {slots}, workers per trial: {plan.config.min_workers}",
-        f"epochs: {epochs} per trial, at most {plan.num_trials * epochs} in all",
-        f"time: at most {format_seconds(search_s + refit_s)} at {epoch_s:.2g} s per epoch of the "
+        f"epochs: {epochs} per trial, at most {num_trials * epochs} in all",
+        f"time: at most {format_seconds(total_s)} at {epoch_s:.2g} s per epoch of the "
         "first trial (early stopping shortens it, other configs change it)",
         f"disk: about {disk / 1e6:.1f} MB for checkpoints while it runs",
     ]
@@ -53,9 +59,10 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
         say(options, results, line)
     return {
         "trials": plan.num_trials,
+        "final_trials": plan.num_final,
         "slots": slots,
         "epochs": epochs,
-        "seconds": search_s + refit_s,
+        "seconds": total_s,
         "epoch_seconds": epoch_s,
         "disk_bytes": disk,
     }

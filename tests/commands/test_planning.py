@@ -74,6 +74,14 @@ def test_a_plan_is_printed_and_nothing_is_kept(run: Callable[[str], Any]) -> Non
     assert list(Path().iterdir()) == []
 
 
+def test_a_plan_counts_the_final_round(run: Callable[[str], Any]) -> None:
+    plan = run(
+        "tune --dry-run --task sine --set epochs=4 --trials 6 --final-round 2:3 --num-cpus 2"
+    )
+    assert (plan["trials"], plan["final_trials"]) == (6, 6)
+    assert plan["seconds"] == pytest.approx(plan["epoch_seconds"] * 4 * (3 + 3 + 1))
+
+
 def test_a_plan_is_of_a_new_study() -> None:
     with pytest.raises(InputError, match="--resume"):
         cli.main(["tune", "--dry-run", "--resume", "x", "--debug"])

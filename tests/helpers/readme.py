@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("tutorial", "corpora", "settings", "clusters", "reports", "reliability", "security")
+GUIDES = (
+    *("tutorial", "corpora", "vocabularies", "own_tasks", "settings", "repeats", "reports"),
+    *("reliability", "living_studies", "clusters", "security", "recogniser"),
+)
 DOCUMENTS = {
     path: (ROOT / path).read_text(encoding="utf-8")
     for path in ("README.md", *(f"docs/{name}.md" for name in (*GUIDES, "python")))

@@ -71,9 +71,9 @@ class SpeechTask:
         few = [word for word, count in counts.items() if count < FEW_WORDS]
         if few:
             lines.append(
-                f"few recordings: {list_words(few)}: {min(counts.values())} times or a few more in "
-                f"the {len(split.train)} training recordings; with fewer than {FEW_WORDS} expect "
-                "several percent of errors; record more"
+                f"few recordings: {list_words(few)}: only {min(counts.values())} or a few more in "
+                f"the {len(split.train)} training recordings; with fewer than {FEW_WORDS} of a "
+                "word expect several percent of errors; record more"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(

@@ -1,4 +1,4 @@
-"""Tables in Markdown from the results of the runs, and the figures behind them."""
+"""Tables in Markdown, and the figures behind them, from the results of the runs."""
 
 import math
 import statistics
@@ -36,7 +36,7 @@ def tell_functions(records: Records) -> list[str]:
     """Return the section on test functions."""
     lines = [
         f"Regret after {NUM_EVALUATED} evaluations, one at a time; in brackets, the evaluations "
-        f"that it took to reach random's median after {NUM_EVALUATED}.",
+        f"needed to reach random's median after {NUM_EVALUATED}.",
         "",
     ]
     names = [name for name in FUNCTIONS if select(records, "functions", name, "random")]
@@ -89,8 +89,8 @@ def tell_table(records: Records, table: Table) -> list[str]:
         "",
         *write_table(heads, rows),
         "",
-        f"With a scheduler, {NUM_BEGUN} trials: epochs until the best loss is what the same search "
-        f"reaches with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
+        f"With a scheduler, {NUM_BEGUN} trials: epochs until the best loss is that of the same "
+        f"search with `fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs "
         "(its median; `bohb`: random's).",
         "",
     ]
