@@ -123,7 +123,7 @@ class Registry(Mapping[str, str]):
                 return entry.load()
         installed = [entry.name for entry in entry_points(group=self.group)]
         hint = suggest_name(name, [*self._built_in, *installed])
-        raise InputError(f"unknown {self.kind} {name!r}; {hint}")
+        raise InputError(f"unknown {self.kind} {name!r}; {hint}; your own is named file.py:Name")
 
 
 def import_name(spec: str) -> Any:

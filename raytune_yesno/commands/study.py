@@ -105,6 +105,8 @@ def _show(
     running = [trial for trial in study.trial_list if trial.status == "running"]
     statuses = [trial.status for trial in study.trial_list]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    if not holder and "running" in counts:  # nothing runs without a command
+        counts["unfinished"] = counts.pop("running")
     state = "finished" if study.refit else "refit missing" if study.searched else "interrupted"
     if holder:
         state = "refitting" if study.searched else "running"
