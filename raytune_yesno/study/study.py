@@ -248,6 +248,11 @@ class Study:
         ]
 
     @property
+    def num_proposed(self) -> int:
+        """The number of trials that the search proposed: no requested ones, no final round."""
+        return sum(trial.request is None and not trial.final for trial in self.trial_list)
+
+    @property
     def name(self) -> str:
         """The last part of the path."""
         return self.path.absolute().name

@@ -4,10 +4,12 @@ Its results played no part in choosing the points, so their means are not flatte
 scheduler stops its trials. A seed also determines the validation part of a task that draws one.
 """
 
+import itertools
+
 from raytune_yesno.study import Study
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.searcher import choose_seed
+from raytune_yesno.tuning.searcher import draw_seeds
 
 
 def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> None:
@@ -25,8 +27,13 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
         store.append("final", points=finalists, first=_next_number(study), **reason)
     points = {trial.number: trial.point for trial in study.trial_list}
     first_number = _next_number(study) if study.final_from is None else study.final_from
-    earlier = max((_count_repeats(study, each, first_number) for each in finalists), default=0)
-    pairs = [(seed, first) for seed in range(plan.final_round["seeds"]) for first in finalists]
+    used = {
+        trial.seed
+        for trial in study.trial_list
+        if trial.repeat_of in finalists and trial.seed is not None and trial.number < first_number
+    }
+    seeds = itertools.islice(draw_seeds(plan.config.seed, used), plan.final_round["seeds"])
+    pairs = [(seed, first) for seed in seeds for first in finalists]
     for number, (seed, first) in enumerate(pairs, start=first_number):
         if number not in points:
             store.append(
@@ -34,7 +41,7 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
                 trial=number,
                 point=points[first],
                 repeat_of=first,
-                seed=choose_seed(plan.config.seed, earlier + 1 + seed),
+                seed=seed,
                 final=True,
             )
 
@@ -48,8 +55,3 @@ def choose_finalists(study: Study, count: int) -> list[int]:
 
 def _next_number(study: Study) -> int:
     return max((trial.number for trial in study.trial_list), default=-1) + 1
-
-
-def _count_repeats(study: Study, first: int, before: int) -> int:
-    """Return how often a point was repeated by trials below a number."""
-    return sum(trial.repeat_of == first and trial.number < before for trial in study.trial_list)

@@ -276,9 +276,7 @@ class Plan:
                 f"add_trials: {study.path} is unfinished, and scheduler pbt cannot add trials to a "
                 "running population; resume without --add-trials, and add trials once it has ended"
             )
-        num_requested = sum(trial.request is not None for trial in study.trial_list)
-        num_proposed = len(study.trial_list) - num_requested
-        num_before = num_proposed if study.searched else self.num_trials
+        num_before = study.num_proposed if study.searched else self.num_trials
         extended = replace(self, trials=num_before + add_trials)
         if extended.num_trials < num_before + add_trials:
             raise InputError(

@@ -100,7 +100,7 @@ def run_search(
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     elif before and before.searched and (retry or extend):
-        plan = replace(plan, trials=len(before.trial_list) - len(before.enqueued))
+        plan = replace(plan, trials=before.num_proposed)
     plan.check()
     if not resume:
         plan.check_all_points()

@@ -1,6 +1,8 @@
 """The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +54,10 @@ class StudySearcher(AlgorithmSearcher):
             offset=offset,
         )
         self.racing, self.seed = plan.racing, plan.config.seed
+        self.used_seeds: dict[int, set[int]] = defaultdict(set)  # by a point's first trial
+        for trial in trials:
+            if trial.repeat_of is not None and trial.seed is not None:
+                self.used_seeds[trial.repeat_of].add(trial.seed)
         for trial in trials:
             self.history.reserve(trial.number + self.offset)
         self.store = store
@@ -114,9 +120,10 @@ class StudySearcher(AlgorithmSearcher):
         seen = self.history.find(self.numbers[trial_id])
         number, overrides = seen.number - self.offset, seen.point
         if seen.repeat_of is not None:
-            repeat = sum(each.repeat_of == seen.repeat_of for each in self.history)
-            seed = choose_seed(self.seed, repeat)
-            fields = {**fields, "repeat_of": seen.repeat_of - self.offset, "seed": seed}
+            first = seen.repeat_of - self.offset
+            seed = next(draw_seeds(self.seed, self.used_seeds[first]))
+            self.used_seeds[first].add(seed)
+            fields = {**fields, "repeat_of": first, "seed": seed}
             overrides = {**seen.point, "seed": seed}
         self.store.append("asked", trial=number, point=seen.point, **fields)
         return {"number": number, "point": overrides, "checkpoint": None}
@@ -171,13 +178,14 @@ def shift(seen: Observation, offset: int) -> Observation:
     return replace(seen, number=seen.number + offset, repeat_of=first)
 
 
-def choose_seed(seed: int, repeat: int) -> int:
-    """Return the seed of a point's repeat, counted from 1.
+def draw_seeds(seed: int, used: Collection[int]) -> Iterator[int]:
+    """Yield the seeds of repeats, in order, except those in use.
 
     All points share these seeds, so that they are compared on equal terms. The step keeps them
     apart from those of other studies, whose seeds are usually small and consecutive.
     """
-    return (seed + _SEED_STEP * repeat) % 2**31
+    seeds = ((seed + _SEED_STEP * repeat) % 2**31 for repeat in itertools.count(1))
+    return (each for each in seeds if each not in used)
 
 
 def observe(trial: Trial) -> Observation:

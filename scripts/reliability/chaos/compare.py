@@ -15,7 +15,7 @@ from raytune_yesno.study.store import STORE
 from reliability.chaos.runs import read_lines
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
-FILES = {"study.jsonl", "refit"}
+FILES = {"study.jsonl", "refit", "report.html", "trials.csv"}
 LAST, HISTORY = "last", "history.jsonl"  # as in `train`, which would import Ray: see Cluster
 REFIT_FILES = {"best", LAST, HISTORY}
 RUN_FILES = {*REFIT_FILES, "settings.yaml"}
