@@ -179,7 +179,10 @@ class TestPlan:
         assert "manual" in ended.err
         assert " 3 " in ended.err
 
-    def test_a_grid_is_not_cut_to_a_corner(self, tmp_path: Path, run: Callable[..., Ended]) -> None:
+    def test_a_grid_is_not_cut_to_a_corner(
+        self, tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
         file = tmp_path / "space.yaml"
         file.write_text("dropout: {float: [0, 0.5]}\nbatch_size: {choice: [1, 2, 4]}\n")
         grid = ("--search", "grid", "--space", str(file))
