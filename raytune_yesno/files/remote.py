@@ -37,6 +37,19 @@ def open_filesystem(location: str) -> tuple[Any, str]:
     return filesystem, path.rstrip("/")
 
 
+def write_whole(filesystem: Any, path: str, content: bytes) -> None:
+    """Write a file to a file system of pyarrow, so that a reader never sees half of it.
+
+    An object store shows an object once it is whole; a file system needs a rename for that.
+    """
+    is_local = filesystem.type_name == "local"
+    target = f"{path}.part" if is_local else path
+    with filesystem.open_output_stream(target) as sink:
+        sink.write(content)
+    if is_local:
+        filesystem.move(target, path)
+
+
 def delete_tree(location: str) -> None:
     """Delete a folder or URI with its contents; errors are ignored."""
     if not is_remote(location):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.files.lock import hold
-from raytune_yesno.files.remote import first_line, open_filesystem
+from raytune_yesno.files.remote import first_line, open_filesystem, write_whole
 from raytune_yesno.study.store import STORE
 
 COPY_EVERY_S = 1.0
@@ -156,13 +156,7 @@ class _Mirror:
         self.check()
         path = f"{self.root}/{file.relative_to(self.folder).as_posix()}"
         self.filesystem.create_dir(path.rpartition("/")[0])
-        # An object store shows an object once it is whole; a file system needs a rename for that.
-        is_local = self.filesystem.type_name == "local"
-        target = f"{path}.part" if is_local else path
-        with self.filesystem.open_output_stream(target) as sink:
-            sink.write(content)
-        if is_local:
-            self.filesystem.move(target, path)
+        write_whole(self.filesystem, path, content)
         self.copied[file] = state
 
     def copy_all(self) -> None:

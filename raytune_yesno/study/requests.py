@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.remote import first_line, is_remote, open_filesystem
+from raytune_yesno.files.remote import first_line, is_remote, open_filesystem, write_whole
 from raytune_yesno.study.events import find_fault
 
 REQUESTS = "requests"
@@ -78,12 +78,7 @@ def send(location: str, request: Request) -> None:
         if is_remote(location):
             filesystem, root = open_filesystem(location)
             filesystem.create_dir(f"{root}/{REQUESTS}")
-            part = f"{root}/{REQUESTS}/{request.name}"
-            is_local = filesystem.type_name == "local"  # an object appears whole, a file does not
-            with filesystem.open_output_stream(part + ".part" * is_local) as sink:
-                sink.write(content)
-            if is_local:
-                filesystem.move(part + ".part", part)
+            write_whole(filesystem, f"{root}/{REQUESTS}/{request.name}", content)
             return
         folder = Path(location) / REQUESTS
         folder.mkdir(exist_ok=True)
