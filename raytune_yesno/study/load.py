@@ -122,7 +122,7 @@ def _build_study(
         elif kind == "damaged":
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
-            _apply(trial, event)
+            apply_event(trial, event)
             if kind == "retried" and (epochs := asked.get("config", {}).get("epochs")):
                 trial.planned = [(0, epochs)]
         elif "trial" in event:
@@ -208,7 +208,7 @@ def _find_pauses(events: Sequence[Event]) -> list[tuple[float, float]]:
     ]
 
 
-def _apply(trial: Trial, event: Event) -> None:
+def apply_event(trial: Trial, event: Event) -> None:
     """Update a trial with one of its events."""
     match event["event"]:
         case "started":

@@ -56,8 +56,8 @@ class StudyStore:
         self.is_begun = self.path.exists()
         _end_last_line(self.path)
 
-    def append(self, event: str, **fields: Any) -> None:
-        """Write one event.
+    def append(self, event: str, **fields: Any) -> Event:
+        """Write one event and return it.
 
         All events except ``epoch`` are synced to disk, because recovery depends on them.
 
@@ -79,6 +79,7 @@ class StudyStore:
                 self.wait(error)
         for listen in self.listeners:
             listen(record)
+        return record
 
     def _write(self, line: bytes, *, sync: bool) -> None:
         """Write a complete line, or nothing if the disk is full."""

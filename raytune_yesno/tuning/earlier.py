@@ -9,7 +9,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import list_siblings
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
-from raytune_yesno.study.load import mark_outside
+from raytune_yesno.study.load import apply_event, mark_outside
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.tuning.plan import Plan
@@ -130,8 +130,7 @@ def restart(
     """Record that ended trials are trained again."""
     for trial in trials:
         if trial.number in numbers:
-            store.append("retried", trial=trial.number)
-            trial.status, trial.error, trial.checkpoint, trial.epochs = "running", None, None, []
+            apply_event(trial, store.append("retried", trial=trial.number))
             trial.planned = [(0, epochs)]
 
 
@@ -142,11 +141,8 @@ def prolong(
     for trial in trials:
         if trial.number in numbers:
             after = trial.last_epoch if has_last_checkpoint(trial) else 0
-            if not after:
-                trial.epochs, trial.checkpoint, trial.planned = [], None, []
-            store.append("extended", trial=trial.number, after=after, epochs=epochs)
-            trial.status = "running"
-            trial.planned.append((after, epochs))
+            event = store.append("extended", trial=trial.number, after=after, epochs=epochs)
+            apply_event(trial, event)
 
 
 def has_last_checkpoint(trial: Trial) -> bool:
