@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import announce, read_data, say
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config
+from raytune_yesno.cpus import count_cpus
 from raytune_yesno.errors import InputError
 from raytune_yesno.text import format_seconds
 
@@ -31,8 +32,7 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     plan.check()
     plan.check_all_points()
     data = read_data(settings, options, plan.config)
-    slots = min(_count_slots(plan.config, options), plan.num_trials)
-    slots = min(slots, plan.max_concurrent or slots, plan.window if plan.ordered else slots)
+    slots = plan.limit_slots(_count_slots(plan.config, options))
     announce(options, "training one epoch to estimate the time")
     first = plan.build_algorithm().suggest(0, [])
     epoch_s, checkpoint_bytes = _measure(build_config(plan.config.as_dict(), first), data)
@@ -75,7 +75,7 @@ def _count_slots(config: "Config", options: Namespace) -> int:
 
         with ray_session(options.address):
             return count_fitting(config)
-    cpus = options.num_cpus or len(os.sched_getaffinity(0))
+    cpus = options.num_cpus or count_cpus()
     slots = cpus // config.min_workers
     if not slots:
         raise InputError(

@@ -66,7 +66,7 @@ def check_same_settings(differences: Iterator[str], command: str, storage: str) 
     """Check that a command continues work with the settings that it was begun with.
 
     Args:
-        differences: the settings that differ, see :func:`find_differences`.
+        differences: the settings that differ, see :func:`compare`.
         command: ``train`` or ``tune``.
         storage: the folder or URI of the work.
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from raytune_yesno.commands.checks import Check
+from raytune_yesno.cpus import count_cpus
 
 _MIN_MEMORY = 2e9  # bytes: the driver and two trial processes
 _MIN_DISK = 2e9  # bytes: Ray's logs and spilled objects, and the checkpoints of running trials
@@ -18,9 +19,7 @@ def examine_hardware() -> Iterator[Check]:
     """Yield what this machine offers to a study, and what would stop one."""
     import psutil
 
-    all_cpus = os.cpu_count() or 1
-    # macOS has no affinity.
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cpus
+    usable, all_cpus = count_cpus(), os.cpu_count() or 1
     part = "" if usable == all_cpus else f" of {all_cpus}"
     yield Check("CPUs", "ok", f"{usable}{part} usable")
     memory = psutil.virtual_memory()

@@ -261,6 +261,11 @@ class Plan:
             self.search, self.space, seed=self.config.seed, **self.search_options
         )
 
+    def limit_slots(self, fitting: int) -> int:
+        """Return how many trials run at a time where ``fitting`` of them fit."""
+        slots = min(fitting, self.num_trials, self.max_concurrent or self.num_trials)
+        return min(slots, self.window) if self.ordered else slots
+
     def extend(self, study: Study, add_trials: int) -> "Plan":
         """Return the plan with ``add_trials`` more trials.
 

@@ -104,9 +104,7 @@ def run_search(
     plan.check()
     if not resume:
         plan.check_all_points()
-    slots = min(count_fitting(plan.config), plan.num_trials, plan.max_concurrent or plan.num_trials)
-    if plan.ordered:
-        slots = min(slots, plan.window)
+    slots = plan.limit_slots(count_fitting(plan.config))
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
     earlier = before.trial_list if before else []

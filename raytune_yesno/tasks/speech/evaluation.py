@@ -11,7 +11,6 @@ groups, which depend on the settings of the checkpoint's training:
     conditions without a similar augmentation in training.
 """
 
-import os
 import statistics
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ import torch
 from scipy.stats import binomtest, chi2
 from torch import Tensor
 
+from raytune_yesno.cpus import count_cpus
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
@@ -432,11 +432,12 @@ def _noise_settings(config: "Config") -> tuple[str, ...]:
 
 def _on_all_cores(measure: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
     """Yield the result of ``measure`` for each item, in order, with one core per item."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(
+            count_cpus(), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
             yield from pool.map(measure, items)
     finally:
         torch.set_num_threads(threads)
