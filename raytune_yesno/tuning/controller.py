@@ -39,9 +39,8 @@ from raytune_yesno.cluster.ray_private import (
     TuneController,
     tune_module,
 )
-from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
+from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, OUT_OF_MEMORY, classify
 from raytune_yesno.user_code import TaskError
-
 
 _DRAIN_INTERVAL_S = 1.0  # between looks for nodes that Ray will take away
 
@@ -70,7 +69,8 @@ class Controller(TuneController):  # type: ignore[misc]
     """Ignores duplicate failures, keeps starting actors, leaves nodes in time, writes no snapshots.
 
     A trial on a node that is being drained saves a checkpoint at the end of its epoch and moves to
-    another node, as after the loss of the node.
+    another node, as after the loss of the node. A trial that ran out of memory is restarted alone:
+    it waits until no other trial runs, and the others wait until it has ended.
     """
 
     last_failure: Exception | None = None
@@ -84,6 +84,7 @@ class Controller(TuneController):  # type: ignore[misc]
         self._restarts: Counter[tuple[str, str]] = Counter()
         self._draining: frozenset[str] = frozenset()
         self._next_look = 0.0
+        self._alone: list[RayTrial] = []
 
     def step(self) -> None:
         """Carry out requests from outside, look for draining nodes, then handle one event."""
@@ -150,6 +151,20 @@ class Controller(TuneController):  # type: ignore[misc]
         trial.failure = failure
         trial.task_error = find_task_error(exception)
         super()._process_trial_failure(trial, exception)
+        if failure.cause == OUT_OF_MEMORY:
+            self._alone.append(trial)
+
+    def _maybe_add_actors(self) -> None:
+        # A trial that pauses waits for others, so these may run.
+        while self._alone and self._alone[0].status not in (RayTrial.PENDING, RayTrial.RUNNING):
+            self._alone.pop(0)
+        if not self._alone:
+            super()._maybe_add_actors()
+        elif not self._trial_to_actor:  # no trial runs, is starting or ends
+            self._cleanup_cached_actors(force_all=True)
+            self._staged_trials.add(self._alone[0])
+            self._actor_cache.increase_max(self._alone[0].placement_group_factory)
+            self._schedule_trial_actor(self._alone[0])
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.
