@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from raytune_yesno.cli import build_parser
-from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
+from raytune_yesno.commands.recorded import resume_settings
+from raytune_yesno.commands.settings import build_plan, read_point, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
