@@ -78,6 +78,10 @@ class Session:
             if kills and self.kill(process, len(kept.splitlines())):
                 kills -= 1
                 self.kills[step] += 1
+                print(
+                    f"{step}: killed after {len(self.read_record().splitlines())} events",
+                    flush=True,
+                )
             elif code := process.wait(_PATIENCE_S):
                 self.problems.append(f"{step}: exit code {code}: {self.read_last_line()}")
                 return
