@@ -49,7 +49,7 @@ def expected(recognizer: Recognizer, waveform: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("features", FEATURES)
-@pytest.mark.parametrize("model", ["tdnn", "cnn", "mlp"])
+@pytest.mark.parametrize("model", ["tdnn", "dstdnn", "bcresnet", "cnn", "mlp"])
 def test_torchscript_gives_the_same_probabilities_at_any_length(
     tmp_path: Path, model: str, features: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_torchscript_gives_the_same_probabilities_at_any_length(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", ["tdnn", "cnn"])
+@pytest.mark.parametrize("model", ["tdnn", "bcresnet", "cnn"])
 def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

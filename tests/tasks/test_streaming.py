@@ -18,7 +18,7 @@ SPEECH = torch.cat(
     [torch.cat([CORPUS[n][0][0], torch.zeros(1000 * n * n)]) for n in range(len(CORPUS))]
 )
 KINDS = FEATURES
-EXTRACT = {kind: LogMel(torch.float32, kind) for kind in KINDS}
+EXTRACT = {kind: LogMel(torch.float32, kind, 1.6) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")

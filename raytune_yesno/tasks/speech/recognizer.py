@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
@@ -14,7 +13,7 @@ from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
-from raytune_yesno.tasks.speech.features import LogMel, position_time_s
+from raytune_yesno.tasks.speech.features import build_extract, position_time_s
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech, split_options
@@ -64,7 +63,7 @@ class Recognizer:
         self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
         self.model.eval()
         self._calibration = read_calibration(checkpoint.calibration)
-        self.extract = LogMel(getattr(torch, config.dtype), config.features)
+        self.extract = build_extract(config)
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":

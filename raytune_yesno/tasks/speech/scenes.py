@@ -83,6 +83,16 @@ class SceneSettings:
     mask_bands: int = 12
 
 
+def settings_for(num_words: int) -> SceneSettings:
+    """Return the settings for a vocabulary.
+
+    The more words there are, the fewer other sounds a scene needs: each word is what the model must
+    tell from the others.
+    """
+    share = min(1.0, math.sqrt(2 / num_words))
+    return SceneSettings(empty=0.12 * share, other=0.3 * share)
+
+
 class Scenes:
     """Compose scenes from the words of recordings.
 
