@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.resampler import Resampler, Samples
+from raytune_yesno.tasks.speech.resampler import RATE_RANGE_HZ, Resampler, Samples
 from raytune_yesno.tasks.speech.wav_header import Header, read_header
 
 MAX_BYTES = 100_000_000  # an hour and three quarters of 16-bit samples at 8 kHz
