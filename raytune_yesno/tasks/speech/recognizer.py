@@ -15,7 +15,7 @@ from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import build_extract, position_time_s
 from raytune_yesno.tasks.speech.networks import build_network
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech, split_options
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
 

@@ -26,7 +26,7 @@ from raytune_yesno.tasks.speech.features import (
     LogMel,
 )
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from torch import nn
