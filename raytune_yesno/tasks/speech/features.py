@@ -15,7 +15,7 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.settings import SpeechConfig
