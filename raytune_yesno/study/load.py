@@ -14,6 +14,7 @@ from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
+from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -48,7 +49,7 @@ def load(
         InputError: there is no study, or its metric or mode is ambiguous.
     """
     if "://" in str(path):
-        with ray_experiment.copy_texts(str(path)) as folder:
+        with copy_texts(str(path)) as folder:
             study = load(folder, metric=metric, mode=mode, progress=progress)
         return replace(study, path=Path(str(path).split("?")[0]))  # a query may hold a password
     folder = Path(path)

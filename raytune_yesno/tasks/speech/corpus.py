@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 YESNO_WORDS = ("no", "yes")
 """Vocabulary of YESNO, whose file names spell them 0 and 1."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from raytune_yesno.tasks.speech.augment import change_speed
 from raytune_yesno.tasks.speech.noise import mix
 from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, invent
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
 
@@ -81,6 +81,16 @@ class SceneSettings:
     steps: float = 0.15
     mask: float = 0.15
     mask_bands: int = 12
+
+
+def settings_for(num_words: int) -> SceneSettings:
+    """Return the settings for a vocabulary.
+
+    The more words there are, the fewer other sounds a scene needs: each word is what the model must
+    tell from the others.
+    """
+    share = min(1.0, math.sqrt(2 / num_words))
+    return SceneSettings(empty=0.12 * share, other=0.3 * share)
 
 
 class Scenes:
