@@ -42,7 +42,8 @@ class SpeechSettings:
     )
     min_context_s: float = setting(
         1.6,
-        "with features=local, a shorter recording counts as surrounded by silence, s",
+        "with features=local and a corpus whose recordings are mostly under 1.6 s: a recording "
+        "shorter than this counts as surrounded by silence, s",
         low=0.0,
         high=1.6,
         inherited=True,
