@@ -67,7 +67,7 @@ class YesNo(SpeechTask):
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
-        self._extract = build_extract(config)
+        self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
