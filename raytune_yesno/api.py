@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ def tune(
     *,
     metric: str = "",
     mode: str = "",
+    objectives: Sequence[str] = (),
+    limits: Sequence[str] = (),
     trials: int | None = None,
     search: str | None = None,
     scheduler: str | None = None,
@@ -67,6 +69,9 @@ def tune(
         space: domains by name, as objects or as in a YAML file. Defaults to the task's own.
         metric: the metric that decides. Defaults to the task's first.
         mode: ``min`` or ``max``; may be omitted if the name says it, such as ``accuracy``.
+        objectives: several metrics in place of ``metric``, each ``"NAME"``, ``"NAME:min"`` or
+            ``"NAME:max"``; the study's ``front`` has the best compromises.
+        limits: bounds that a result must keep, such as ``"num_parameters<=20000"``.
         trials: the number of trials; 32 by default.
         search: the name of the search; ``auto`` by default.
         scheduler: the name of the scheduler; ``asha`` by default.
@@ -111,7 +116,9 @@ def tune(
         if key not in known:
             raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
     settings |= {"trials": trials, "search": search, "scheduler": scheduler}
-    given = {"metric": metric, "mode": mode, "epochs": epochs, "seed": seed}
+    given: dict[str, Any] = {"metric": metric, "mode": mode}
+    given |= {"objectives": list(objectives) or None, "limits": list(limits) or None}
+    given |= {"epochs": epochs, "seed": seed}
     keys = {**(config or {}), **_read_resources(resources or {})}
     keys |= {key: value for key, value in given.items() if value not in (None, "")}
     domains = _read_space(space or {})
@@ -146,7 +153,7 @@ def _run(
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
-    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.refit import list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
     add_trials = 0
@@ -179,7 +186,8 @@ def _run(
         failed = [trial for trial in study.trial_list if trial.status == "failed"]
         cause = f"; first failure: {failed[0].error}" if failed else ""
         raise WorkError(f"{folder}: no trial has a result{cause}")
-    run_refit(study, data, note=display.remark, check=check)
+    for candidate in list_refits(study):
+        run_refit(study, data, candidate=candidate, note=display.remark, check=check)
     return load_study(folder)
 
 

@@ -15,6 +15,13 @@ METRICS = (
     TRAIN_LOSS,
 )
 
+COST_METRICS = (
+    Metric("num_parameters", format="count", label="parameters"),
+    Metric("multiply_adds_per_s", format="count", label="multiply-adds per second of sound"),
+    Metric("model_bytes", format="count", label="bytes of weights"),
+    Metric("real_time_factor", label="real-time factor"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechSettings:
