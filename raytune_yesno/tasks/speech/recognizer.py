@@ -63,7 +63,7 @@ class Recognizer:
         self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
         self.model.eval()
         self.calibration = read_calibration(checkpoint.calibration)
-        self.extract = build_extract(config)
+        self.extract = build_extract(config, checkpoint.corpus)
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":

@@ -67,7 +67,7 @@ class YesNo(SpeechTask):
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
-        self._extract = build_extract(config)
+        self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
@@ -197,7 +197,7 @@ class YesNo(SpeechTask):
             random = np.random.default_rng(derive_seed("scene", *name))
             if random.random() < self._config.augment_scenes:
                 scene = self._scenes.compose(number, random)
-                feature_FT = self._scenes.hide_bands(self._extract(scene.waveform), random)
+                feature_FT = self._scenes.change_bands(self._extract(scene.waveform), random)
                 flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s, self._classes)
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
