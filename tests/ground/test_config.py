@@ -49,6 +49,7 @@ BOUNDS = [
     ("memory_per_worker", 0.0, 1e6, 1e-3),
     ("gpus_per_worker", 0.01, 64, 1e-9),
     ("seed", 0, 2**31 - 1, 1),
+    ("folds", 0, 100, 1),
 ]
 OPTIONS = {
     "model": ["tdnn", "dstdnn", "bcresnet", "cnn", "mlp"],
