@@ -78,11 +78,11 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
     fixed = ("out", "config", "assignments", "seed", "use_gpu", "trials", "search")
-    refuse_flags(options, "metric", "mode")
+    refuse_flags(options, "metric", "mode", "objectives", "limits")
     refuse_flags(options, *fixed, "scheduler", "workers_per_trial", "max_concurrent")
     refuse_flags(options, "warm_start", "ordered", "keep_checkpoints", "point", "fresh")
     study = load(out)
-    asked = (options.add_trials, options.retry, options.epochs)
+    asked = (options.add_trials, options.retry, options.epochs, options.prefer, options.refit)
     more = any(each is not None for each in asked)
     if study.refit and not more:
         raise InputError(
@@ -100,6 +100,8 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     # The condition that ended the search would end the extended one at once.
     kept = vars(plan.stop) if not more else {}
     plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
+    choice = {"prefer": options.prefer, "refit": options.refit}
+    plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
     settings["data"] = options.data or study.asked["data"]

@@ -30,6 +30,8 @@ _SETTINGS: dict[str, type] = {
     "seed": int,
     "metric": str,
     "mode": str,
+    "objectives": list,
+    "limits": list,
     **{setting.name: object if setting.read else setting.kind for setting in STUDY_SETTINGS},
 }
 _KIND_NAMES = {
@@ -73,7 +75,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    for key in ("seed", "metric", "mode"):
+    for key in ("seed", "metric", "mode", "objectives", "limits"):
         if key in settings:
             _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
@@ -119,7 +121,9 @@ def refuse_flags(
     """
     for name in names:
         if getattr(options, name) not in (None, [], False):
-            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
+            flag = {"assignments": "set", "objectives": "objective", "limits": "limit"}.get(
+                name, name.replace("_", "-")
+            )
             raise InputError(f"--{flag}: {because}; omit it")
 
 
@@ -196,8 +200,8 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
     """Return the config keys given by flags of their own, and those of ``more`` that are set."""
-    names = ("task", "metric", "mode", "epochs", "seed", "use_gpu")
-    given = {**{name: getattr(options, name) for name in names}, **more}
+    names = ("task", "metric", "mode", "objectives", "limits", "epochs", "seed", "use_gpu")
+    given = {**{name: getattr(options, name, None) for name in names}, **more}
     return {key: value for key, value in given.items() if value is not None}
 
 

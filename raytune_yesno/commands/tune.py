@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -144,6 +144,7 @@ def _finish(
     say(options, results, "next:")
     for command in suggest_next(study, refit, storage):
         say(options, results, f"  {command}")
+    from raytune_yesno.report.front import summarise_front
     from raytune_yesno.report.luck import measure_luck
 
     luck = measure_luck(study)
@@ -158,6 +159,7 @@ def _finish(
             "config": {**study.asked["config"], **best.best_point},
             "metrics": best.metrics,
         },
+        **summarise_front(study),
         "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
         "report": page,
         "efficiency": efficiency.efficiency,
@@ -178,7 +180,7 @@ def _search_and_refit(
     *,
     resume: bool,
 ) -> tuple["Study", dict[str, Any]]:
-    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.refit import list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study
 
@@ -205,38 +207,50 @@ def _search_and_refit(
         display.close()
     if study.reason:
         note(f"search ended: {study.reason}")
-    best = study.best
-    if best is None:
+    if study.best is None:
         raise WorkError(_explain_no_result(study, storage))
-    epochs = best.metrics["epoch"]
-    if getattr(find_task(plan.config.task), "refits", True):
-        note(f"refitting trial {best.number} for {epochs} epochs")
-    display = Display(quiet=options.quiet)
-    try:
-        refit = run_refit(
-            study,
-            data,
-            storage=storage,
-            on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
-            note=display.remark,
-            check=check,
-        )
-    finally:
-        display.close()
-    return study, refit
+    refit: dict[str, Any] = {}
+    refits = list(study.refits)
+    for candidate in list_refits(study):
+        best = candidate.trial
+        epochs = best.metrics["epoch"]
+        if getattr(find_task(plan.config.task), "refits", True):
+            note(f"refitting trial {best.number} for {epochs} epochs")
+        display = Display(quiet=options.quiet)
+        try:
+            refit = run_refit(
+                study,
+                data,
+                candidate=candidate,
+                storage=storage,
+                on_epoch=lambda metrics, display=display, epochs=epochs: display.show_epoch(  # type: ignore[misc]
+                    metrics, epochs, plan.config.objective
+                ),
+                note=display.remark,
+                check=check,
+            )
+        finally:
+            display.close()
+        refits.append(refit)
+    return replace(study, refits=refits), refit
 
 
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
+    from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.luck import describe_luck
 
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
+    if study.objective.others:
+        yield from describe_front(study)
     yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
     yield f"validation: {describe(best.metrics, best.objective)}"
+    if kept := describe_limits(study):
+        yield kept
     if luck := describe_luck(study):
         yield luck
     if refit.get("test_says"):

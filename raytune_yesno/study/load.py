@@ -72,6 +72,7 @@ def _build_study(
 ) -> Study:
     trials: dict[int, Trial] = {}
     refit = reason = None
+    refits: list[Event] = []
     searched = False
     final: Event = {}
     asked = events[0]
@@ -112,6 +113,7 @@ def _build_study(
             if event.get("epochs") and "config" in asked:
                 asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
             refit = reason = None
+            refits = []
         elif kind == "final":
             final, reason = event, event.get("reason")
             is_stop_requested = False
@@ -120,6 +122,7 @@ def _build_study(
             is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
+            refits.append(event)
         elif kind == "damaged":
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
@@ -143,6 +146,7 @@ def _build_study(
         asked=asked,
         trial_list=[trials[number] for number in sorted(trials)],
         refit=refit,
+        refits=refits,
         reason=reason,
         searched=searched,
         end_time=max(ends, default=events[0]["time"]),
@@ -195,7 +199,11 @@ def _read_objective(
             source = "implied by its name"
         elif not mode and any(name in event for event in events if event["event"] == "epoch"):
             raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
-    objective = build_objective(declared, name or "", mode or "")
+    config = events[0].get("config") or {}
+    several = {key: config.get(key) or () for key in ("objectives", "limits")}
+    if name or mode:
+        several = {}
+    objective = build_objective(declared, name or "", mode or "", **several)
     return replace(objective, smooth=asked.smooth), source
 
 

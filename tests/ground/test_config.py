@@ -87,7 +87,9 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
 class TestRange:
     def test_every_key_is_covered_here(self) -> None:
         keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | {"channels", *SWITCHES}
-        assert keys | {"task", "metric", "mode", "test_speakers"} == set(build_config().as_dict())
+        assert keys | {"task", "metric", "mode", "objectives", "limits", "test_speakers"} == set(
+            build_config().as_dict()
+        )
 
     @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)
     def test_includes_its_ends_and_nothing_beyond(

@@ -19,6 +19,22 @@ def add_tune(commands: Any) -> None:
         "test part is read once, at the end.",
     )
     add_run_options(parser)
+    parser.add_argument(
+        "--objective",
+        metavar="NAME",
+        action="append",
+        dest="objectives",
+        help="a metric to optimise beside others, such as valid_wer or num_parameters; repeatable, "
+        "in place of --metric; NAME:max sets its direction",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="NAME<=X",
+        action="append",
+        dest="limits",
+        help="a bound that the result must keep, such as num_parameters<=20000 or accuracy>=0.9; "
+        "repeatable",
+    )
     for setting in STUDY_SETTINGS:
         _add_setting(parser, setting)
     parser.add_argument(

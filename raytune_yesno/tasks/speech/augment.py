@@ -33,7 +33,7 @@ from torch import Tensor
 from torchaudio.transforms import Resample
 
 from raytune_yesno.tasks.speech.noise import FRAME_SAMPLES, NOISES, draw_noise, frame_power, mix
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 SNR_RANGE_DB = 20.0  # width of the range that ratios are drawn from
 FRAMES_PER_MASK = 100  # one time mask per 2 s

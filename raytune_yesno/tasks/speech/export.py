@@ -33,7 +33,7 @@ from raytune_yesno.tasks.speech.features import (
 )
 from raytune_yesno.tasks.speech.networks import STRIDE
 from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 BLANK = "<blank>"
 MIN_SAMPLES = 640

@@ -4,7 +4,7 @@ Axes in names: B batch, F mel bands, T frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.settings import SpeechConfig
@@ -103,9 +103,16 @@ class LogMel:
         return centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
 
 
-def build_extract(config: "SpeechConfig") -> LogMel:
-    """Return what computes the features of a config."""
-    return LogMel(getattr(torch, config.dtype), config.features, config.min_context_s)
+def build_extract(config: "SpeechConfig", trained_on: Mapping[str, str]) -> LogMel:
+    """Return what computes the features of a model.
+
+    Args:
+        config: the config.
+        trained_on: the ``recorded`` texts of the corpus that trains, or trained, the model. Silence
+            surrounds short recordings only if that corpus consists of such.
+    """
+    min_context_s = config.min_context_s if trained_on.get("short") else 0.0
+    return LogMel(getattr(torch, config.dtype), config.features, min_context_s)
 
 
 def find_noise(power_FT: Tensor, min_blocks: int = 0) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from raytune_yesno.tasks.speech.augment import change_speed
 from raytune_yesno.tasks.speech.noise import mix
 from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, invent
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
 

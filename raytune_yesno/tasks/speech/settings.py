@@ -15,6 +15,13 @@ METRICS = (
     TRAIN_LOSS,
 )
 
+COST_METRICS = (
+    Metric("num_parameters", format="count", label="parameters"),
+    Metric("multiply_adds_per_s", format="count", label="multiply-adds per second of sound"),
+    Metric("model_bytes", format="count", label="bytes of weights"),
+    Metric("real_time_factor", label="real-time factor"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechSettings:
@@ -35,7 +42,8 @@ class SpeechSettings:
     )
     min_context_s: float = setting(
         1.6,
-        "with features=local, a shorter recording counts as surrounded by silence, s",
+        "with features=local and a corpus whose recordings are mostly under 1.6 s: a recording "
+        "shorter than this counts as surrounded by silence, s",
         low=0.0,
         high=1.6,
         inherited=True,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.speech.noise import draw_noise, monologues
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 BANK_S = 24
 BANK_SAMPLES = BANK_S * SAMPLE_RATE

@@ -16,7 +16,7 @@ from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
-from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode, match_words
+from raytune_yesno.tasks.speech.decode import REACH, count_errors, greedy_decode, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
@@ -67,7 +67,7 @@ class YesNo(SpeechTask):
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
-        self._extract = build_extract(config)
+        self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
@@ -158,7 +158,7 @@ class YesNo(SpeechTask):
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
-                words = greedy_decode(logp_PC[:positions])
+                words = greedy_decode(logp_PC[:positions], REACH)
                 heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
@@ -172,7 +172,8 @@ class YesNo(SpeechTask):
         loss, recordings, errors, words = sums[:4].tolist()
         if not recordings:
             return {}
-        self.calibration = fit_calibration(sums[4:].cpu().unflatten(0, (2, -1))).as_dict()
+        counts_2N = sums[4:].cpu().unflatten(0, (2, -1))
+        self.calibration = fit_calibration(counts_2N, REACH).as_dict()
         if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}

@@ -123,7 +123,7 @@ class Data:
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
-        extract = build_extract(config)
+        extract = build_extract(config, corpus.recorded)
         clean = clean_examples(corpus, extract)
         self.validation = [clean[index] for index in split.valid]
         self.validation += noisy_examples(corpus, split.valid, extract)
