@@ -258,6 +258,8 @@ def find_task(name: str) -> Any:
             return found
         if is_function(found) or isinstance(found, tuple):
             found = import_name(_FUNCTION)(found, name)
+        elif not callable(found):
+            raise InputError(f"{name}: it is neither a function nor a class")
         elif missing := [part for part in _PARTS if not hasattr(found, part)]:
             raise InputError(
                 f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
