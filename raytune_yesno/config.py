@@ -262,6 +262,8 @@ def find_task(name: str) -> Any:
             return found
         if is_function(found) or isinstance(found, tuple):
             found = import_name(_FUNCTION)(found, name)
+        elif not callable(found):
+            raise InputError(f"{name}: it is neither a function nor a class")
         elif missing := [part for part in _PARTS if not hasattr(found, part)]:
             raise InputError(
                 f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
@@ -495,7 +497,9 @@ def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         finite = isinstance(number, int) or math.isfinite(number)
         if not finite or number < low or (high is not None and number > high):
-            limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+            limits = f"at least {low:,.12g}"
+            if high is not None:
+                limits = f"between {low:,.12g} and {high:,.12g}"
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():
         raise InputError(f"{key.name}: the list is empty; give at least one number")

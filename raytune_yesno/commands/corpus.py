@@ -52,7 +52,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.download import find_yesno
     from raytune_yesno.tasks.speech.folder import check_folder
     from raytune_yesno.tasks.speech.layouts import Problem
-    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.load import find_folder, load_corpus
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
@@ -62,7 +62,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     if data.split(":")[0] == "synthetic":
         corpus = load_corpus(data)
     else:
-        folder = find_yesno(Display().show_bytes) if data == "yesno" else Path(data)
+        folder = find_yesno(Display().show_bytes) if data == "yesno" else find_folder(data)
         corpus, problems = check_folder(folder)
     if corpus:
         try:
