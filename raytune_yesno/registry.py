@@ -125,8 +125,12 @@ class Registry(Mapping[str, str]):
             if entry.name == name:
                 return entry.load()
         installed = [entry.name for entry in entry_points(group=self.group)]
-        hint = suggest_name(name, [*self._built_in, *installed])
-        raise InputError(f"unknown {self.kind} {name!r}; {hint}; your own is named file.py:Name")
+        if name.endswith(".py"):
+            raise InputError(
+                f"{self.kind} {name!r}: also name the class or function in it, as in {name}:Name"
+            )
+        hint = suggest_name(name, [*self._built_in, *installed]).removesuffix("?")
+        raise InputError(f"unknown {self.kind} {name!r}; {hint}, or your own as file.py:Name")
 
 
 def is_same_code(one: str, other: str) -> bool:

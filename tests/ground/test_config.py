@@ -12,9 +12,9 @@ from raytune_yesno.config import (
     Config,
     build_config,
     config_help,
-    parse_assignments,
     upgrade_config,
 )
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 
 # Every range: key, minimum, maximum (None: none), and a step beyond them.
