@@ -139,7 +139,7 @@ class SpeechSettings:
     )
     folds: int = setting(
         0,
-        "cross-validation folds: validate on fold seed modulo folds; below 2: the seed draws a fifth",
+        "cross-validation folds: fold seed modulo folds validates; below 2: the seed draws a fifth",
         low=0,
         high=100,
         shared=True,
