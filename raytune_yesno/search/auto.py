@@ -14,7 +14,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
-from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.space import Point, Space
 
 _MAX_LISTED = 1500  # a space with at most so many points is searched whole
 _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
@@ -59,7 +59,6 @@ class Auto:
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
         self.max_results = max_results
-        self.is_choice_D = np.array([isinstance(d, Choice) for d in self.cube.free.values()])
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
@@ -100,6 +99,11 @@ class Auto:
         score_C = score_improvement(process, u_CD, mean_N.min())
         return self.cube.decode(u_CD[np.argmax(score_C)])
 
+    def _build_process(self) -> GaussianProcess:
+        return GaussianProcess(
+            self.cube.is_choice_D, sorted(self.cube.conditions), self.cube.find_active
+        )
+
     def _fit(
         self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
     ) -> tuple[GaussianProcess, np.ndarray]:
@@ -111,9 +115,9 @@ class Auto:
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
-        best, chosen = -np.inf, GaussianProcess(self.is_choice_D)
+        best, chosen = -np.inf, self._build_process()
         for y_N in warp(losses_N):
-            process = GaussianProcess(self.is_choice_D)
+            process = self._build_process()
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
@@ -136,7 +140,8 @@ class Auto:
         num_values = math.prod(domain.num_values for domain in self.cube.free.values())
         if num_values > _MAX_LISTED:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
-        return np.array(list(self.cube.list_rows()))
+        rows = list(self.cube.list_rows())
+        return np.array(rows) if rows else generator.random((1, self.cube.dim))
 
 
 def warp(losses_N: np.ndarray) -> list[np.ndarray]:

@@ -3,18 +3,34 @@
 A space is a dict of domains by name. Every search algorithm works in the unit cube, with one
 coordinate per dimension. Only this package deals with log scales, integers, choices, priors, the
 parameters of options and constraints.
+
+Example:
+    >>> from raytune_yesno.space import Choice, Float, build_space, decode_point
+    >>> optimizer = Choice({"adamw": {}, "sgd": {"momentum": Float(0.5, 0.9)}})
+    >>> space = build_space({"optimizer": optimizer})
+    >>> decode_point(space, [0.2, 0.5])
+    {'optimizer': 'adamw'}
+    >>> decode_point(space, [0.7, 0.5])
+    {'optimizer': 'sgd', 'momentum': 0.7}
 """
 
-from raytune_yesno.space.choice import Choice, Domain, List, Node
+from raytune_yesno.space.choice import Choice, Domain, List, Node, find_extremes
 from raytune_yesno.space.constraints import Constraint
 from raytune_yesno.space.numeric import Float, Int
-from raytune_yesno.space.points import check_point, complete_point, express_point, read_point
+from raytune_yesno.space.points import (
+    check_point,
+    complete_point,
+    express_point,
+    imply_options,
+    read_point,
+)
 from raytune_yesno.space.text_form import format_space, parse_space
 from raytune_yesno.space.tree import (
     Dimension,
     Point,
     Space,
-    as_space,
+    Tree,
+    as_tree,
     build_space,
     decode_point,
     encode_point,
@@ -32,14 +48,17 @@ __all__ = [
     "Node",
     "Point",
     "Space",
-    "as_space",
+    "Tree",
+    "as_tree",
     "build_space",
     "check_point",
     "complete_point",
     "decode_point",
     "encode_point",
     "express_point",
+    "find_extremes",
     "format_space",
+    "imply_options",
     "parse_space",
     "read_point",
     "walk",

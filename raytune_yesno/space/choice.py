@@ -59,7 +59,9 @@ class Choice:
                 raise InputError(f"Choice has {option!r} twice; remove one")
 
     @classmethod
-    def from_branches(cls, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]) -> "Choice":
+    def from_branches(
+        cls, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]
+    ) -> "Choice":
         """Return the choice of options with the parameters of each, in the same order."""
         choice = cls(*options)
         object.__setattr__(choice, "branches", tuple(branches) if any(branches) else ())
@@ -191,16 +193,26 @@ Node: TypeAlias = Float | Int | Choice | List
 
 def build_node(value: Any) -> Node:
     """Return a domain unchanged; a value that is none becomes a choice of that one value."""
-    return value if isinstance(value, Float | Int | Choice | List) else Choice(value)
+    if isinstance(value, Float | Int | Choice | List):
+        return value
+    if isinstance(value, Mapping):
+        raise InputError(f"{value!r} is not a domain; write Float, Int, Choice or List")
+    return Choice(value)
+
+
+def find_extremes(node: Node) -> list[Any]:
+    """Return the smallest and the largest values of a domain, or all options of a choice."""
+    if not isinstance(node, List):
+        return list(node.grid(2))
+    ends = find_extremes(node.element)
+    return [(end,) * length for length in sorted({node.low, node.high}) for end in ends]
 
 
 def _build_branch(option: Any, parameters: Any) -> dict[str, Node]:
     if parameters is None:
         return {}
     if not isinstance(parameters, Mapping):
-        raise InputError(
-            f"option {option!r}: give a mapping of its parameters, not {parameters!r}"
-        )
+        raise InputError(f"option {option!r}: give a mapping of its parameters, not {parameters!r}")
     for name in parameters:
         if not isinstance(name, str):
             raise InputError(f"option {option!r}: the name {name!r} is not text; quote it")

@@ -48,7 +48,9 @@ class _Number:
             return 1
         if self.step is None:
             return math.inf
-        return int(math.floor((self.high - self.low) / self.step * (1 + 1e-12) + 1e-9)) + 1
+        if isinstance(self.step, int):
+            return int(self.high - self.low) // self.step + 1
+        return math.floor((self.high - self.low) / self.step * (1 + 1e-12) + 1e-9) + 1
 
     @cached_property
     def scale(self) -> Scale:
@@ -260,7 +262,7 @@ class Int(_Number):
         """Return the integer whose cell contains ``u`` in [0, 1]."""
         return int(self._decode_cell(u))
 
-    def encode(self, value: int) -> float:
+    def encode(self, value: float) -> float:
         """Return the middle of the integer's cell."""
         return self._encode_cell(value)
 

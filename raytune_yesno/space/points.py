@@ -8,12 +8,10 @@ from raytune_yesno.numerals import read_if_number
 from raytune_yesno.space.choice import Choice, List, Node, freeze, same, thaw
 from raytune_yesno.space.numeric import Float, Int, is_number
 from raytune_yesno.space.text_form import format_node
-from raytune_yesno.space.tree import Point, Space, as_space, find_cell, walk
+from raytune_yesno.space.tree import Point, Space, as_tree, find_cell, walk
 
 
-def check_point(
-    space: Mapping[str, Node], point: Mapping[str, Any], *, partial: bool = False
-) -> None:
+def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
     """Check that a point lies inside a space.
 
     Args:
@@ -25,18 +23,18 @@ def check_point(
         InputError: a name is unknown or missing, or belongs to an option that the point does not
             have, a value lies outside its domain, or a constraint is violated.
     """
-    space = as_space(space)
+    tree = as_tree(space)
     for name in point:
-        if name not in space.names:
-            known = sorted(space.names) if space.has_conditions else list(space)
+        if name not in tree.names:
+            known = sorted(tree.names) if tree.has_conditions else list(tree)
             raise InputError(f"{name!r} is not in the search space; {suggest_name(name, known)}")
     checked: set[str] = set()
     missing: list[str] = []
-    unresolved = _check_nodes(space, point, checked, missing)
+    unresolved = _check_nodes(tree, point, checked, missing)
     for name, value in point.items():
         if name in checked:
             continue
-        places = [(node, context) for known, node, context in walk(space) if known == name]
+        places = [(node, context) for known, node, context in walk(tree) if known == name]
         if unresolved and any(context.keys() & unresolved for _, context in places):
             if not any(node.contains(value) for node, _ in places):
                 raise InputError(f"{name}: {value!r} lies outside {format_node(places[0][0])}")
@@ -48,7 +46,7 @@ def check_point(
         raise InputError(f"{name}: it belongs to {options}, which the point does not have; omit it")
     if missing and not partial:
         raise InputError(f"the point lacks a value for {', '.join(missing)}")
-    for constraint in space.constraints:
+    for constraint in tree.constraints:
         if not constraint.holds(point):
             values = ", ".join(f"{name}={point[name]!r}" for name in sorted(constraint.names))
             raise InputError(f"{values} violates the constraint {constraint.text!r}")
@@ -73,9 +71,7 @@ def _check_nodes(
     return unresolved
 
 
-def express_point(
-    space: Mapping[str, Node], point: Mapping[str, Any], config: Mapping[str, Any]
-) -> Point:
+def express_point(space: Space, point: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
     """Return a point of another space as a point of this one.
 
     Args:
@@ -88,10 +84,10 @@ def express_point(
         InputError: a value is unknown, or lies outside its domain.
     """
     known = {**config, **point}
-    space = as_space(space)
+    tree = as_tree(space)
     expressed: Point = {}
-    _express(space, known, expressed)
-    check_point(space, expressed)
+    _express(tree, known, expressed)
+    check_point(tree, expressed)
     return expressed
 
 
@@ -103,7 +99,7 @@ def _express(nodes: Mapping[str, Node], known: Mapping[str, Any], found: Point) 
                 _express(node.branches[node.find(known[name])], known, found)
 
 
-def complete_point(space: Mapping[str, Node], known: Mapping[str, Any], base: Point) -> Point:
+def complete_point(space: Space, known: Mapping[str, Any], base: Point) -> Point:
     """Return a point with some known values, and those of another point for the rest.
 
     A known value of an option's parameter implies the option. A parameter that is active, but not
@@ -114,19 +110,11 @@ def complete_point(space: Mapping[str, Node], known: Mapping[str, Any], base: Po
         known: the known values; they are valid, see :func:`check_point`.
         base: a point of the space.
     """
-    space = as_space(space)
-    implied: Point = {}
-    for name, _, context in walk(space):
-        if name in known and not any(
-            parent in known and not same(freeze(known[parent]), option)
-            for parent, option in context.items()
-        ):
-            for parent, option in context.items():
-                implied.setdefault(parent, option)
-    merged = {**base, **implied, **known}
+    tree = as_tree(space)
+    merged = {**base, **imply_options(tree, known)}
     point: Point = {}
     cells: list[int] = []
-    for dim in space.dimensions:
+    for dim in tree.dimensions:
         if dim.condition and cells[dim.condition.parent] not in dim.condition.cells:
             cells.append(-1)
             continue
@@ -145,7 +133,25 @@ def complete_point(space: Mapping[str, Node], known: Mapping[str, Any], base: Po
     return point
 
 
-def read_point(space: Mapping[str, Node], point: Mapping[str, Any]) -> Point:
+def imply_options(space: Space, known: Mapping[str, Any]) -> Point:
+    """Return some values of a point, and the options that the parameters among them belong to.
+
+    Args:
+        space: the space.
+        known: the values; they are valid, see :func:`check_point`.
+    """
+    implied: Point = {}
+    for name, _, context in walk(space):
+        if name in known and not any(
+            parent in known and not same(freeze(known[parent]), option)
+            for parent, option in context.items()
+        ):
+            for parent, option in context.items():
+                implied.setdefault(parent, option)
+    return {**implied, **known}
+
+
+def read_point(space: Space, point: Mapping[str, Any]) -> Point:
     """Convert the values of a point from a file to the types of their domains.
 
     A number may be given as text, an integer as ``32.0``, and an option as any number equal to it.

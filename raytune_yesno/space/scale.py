@@ -67,19 +67,16 @@ class Scale:
     def value(self, u: float) -> float:
         """Return the value at ``u`` in [0, 1]."""
         low, high = self._put(self.low), self._put(self.high)
-        if self.prior:
-            x = self.prior.quantile(low, high, u)
-        else:
-            x = low + u * (high - low)
+        x = self.prior.quantile(low, high, u) if self.prior else low + u * (high - low)
         return math.exp(x) if self.log else x
 
     def position(self, *values: float) -> float:
         """Return the position of a value in [0, 1], or of the middle of several on the scale."""
         low, high = self._put(self.low), self._put(self.high)
         if self.prior:
-            return sum(
-                self.prior.mass(low, high, self._put(value)) for value in values
-            ) / len(values)
+            return sum(self.prior.mass(low, high, self._put(value)) for value in values) / len(
+                values
+            )
         x = sum(map(self._put, values)) / len(values)
         return (x - low) / (high - low) if low < high else 0.5
 

@@ -8,7 +8,7 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.numerals import read_if_number
 from raytune_yesno.space.choice import Choice, List, Node, thaw
 from raytune_yesno.space.numeric import Float, Int
-from raytune_yesno.space.tree import CONSTRAINTS, Space, build_space, prefix_errors
+from raytune_yesno.space.tree import CONSTRAINTS, Tree, build_space, prefix_errors
 
 FORMS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
 _KINDS = ("float", "int", "choice", "list")
@@ -16,7 +16,7 @@ _NUMERIC = ("log", "step", "prior", "mean", "sigma")
 _KEYS = (*_KINDS, *_NUMERIC, "length", "with")
 
 
-def parse_space(mapping: Mapping[str, Any]) -> Space:
+def parse_space(mapping: Mapping[str, Any]) -> Tree:
     """Parse a space in the form of a YAML file or a study's record.
 
     Each name has one of these values::
@@ -62,7 +62,7 @@ def parse_space(mapping: Mapping[str, Any]) -> Space:
 def format_space(space: Mapping[str, Any]) -> dict[str, Any]:
     """Return a space in plain types for JSON and YAML; the inverse of :func:`parse_space`."""
     built = build_space(space)
-    plain = {name: format_node(node) for name, node in built.items()}
+    plain: dict[str, Any] = {name: format_node(node) for name, node in built.items()}
     if built.constraints:
         plain[CONSTRAINTS] = [constraint.text for constraint in built.constraints]
     return plain
@@ -88,6 +88,8 @@ def format_node(node: Node) -> dict[str, Any]:
 
 
 def _parse_node(text: Any) -> Node:
+    if isinstance(text, Float | Int | Choice | List):
+        return text
     if isinstance(text, Sequence) and not isinstance(text, str):
         raise InputError(f"a bare list is ambiguous; write {FORMS}")
     if not isinstance(text, Mapping):

@@ -1,6 +1,6 @@
 """A search space as a tree of parameters, and its dimensions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 from raytune_yesno.errors import InputError
 from raytune_yesno.space.choice import Choice, Domain, List, Node, build_node
 from raytune_yesno.space.constraints import Constraint, check_names
+from raytune_yesno.space.numeric import Int
 
 Point: TypeAlias = dict[str, Any]
 """Sampled values by name, as native Python types, of the parameters that are active."""
+
+Space: TypeAlias = Mapping[str, Node]
+"""A search space: a domain by name; :class:`Tree` adds constraints and dimensions."""
 
 CONSTRAINTS = "constraints"
 """The key of a space whose value, if it is a list, holds constraints."""
@@ -62,8 +66,8 @@ class Dimension:
         return len(value) if self.element < 0 else value[self.element]
 
 
-class Space(dict[str, Node]):
-    """A search space: a domain by name, and constraints between the values.
+class Tree(dict[str, Node]):
+    """A search space as built or parsed: a domain by name, and constraints between the values.
 
     The parameters of an option are in its :class:`Choice`. The searches see the dimensions.
 
@@ -95,10 +99,10 @@ class Space(dict[str, Node]):
         """Return whether domains or constraints differ."""
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Space, (dict(self), self.constraints)
+        return Tree, (dict(self), self.constraints)
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -122,6 +126,15 @@ class Space(dict[str, Node]):
         """Return whether a point satisfies all constraints."""
         return all(constraint.holds(point) for constraint in self.constraints)
 
+    def restrict(self, names: Collection[str]) -> "Tree":
+        """Return the space of some of the parameters, and of the choices that they belong to.
+
+        All constraints remain: they are for points that have the other values too.
+        """
+        space = Tree(_restrict(self, names))
+        space.constraints = self.constraints
+        return space
+
     def select(self, values: Mapping[str, Any]) -> Point:
         """Return the values of the parameters that are active under ``values``.
 
@@ -131,12 +144,12 @@ class Space(dict[str, Node]):
         return dict(_select(self, values))
 
 
-def as_space(space: Mapping[str, Node]) -> Space:
-    """Return a mapping of domains as a :class:`Space`."""
-    return space if isinstance(space, Space) else Space(space)
+def as_tree(space: Space) -> Tree:
+    """Return a mapping of domains as a :class:`Tree`."""
+    return space if isinstance(space, Tree) else Tree(space)
 
 
-def build_space(domains: Mapping[str, Any]) -> Space:
+def build_space(domains: Mapping[str, Any]) -> Tree:
     """Return a space; a value that is not a domain becomes a choice of that one value.
 
     Args:
@@ -145,7 +158,7 @@ def build_space(domains: Mapping[str, Any]) -> Space:
     Raises:
         InputError: the mapping is empty, a name is not text, or a value cannot be an option.
     """
-    if isinstance(domains, Space) and domains:
+    if isinstance(domains, Tree) and domains:
         return domains
     nodes: dict[str, Node] = {}
     constraints: list[Constraint] = []
@@ -160,7 +173,7 @@ def build_space(domains: Mapping[str, Any]) -> Space:
     if not nodes:
         raise InputError("the search space is empty; give at least one name")
     with prefix_errors():
-        return Space(nodes, constraints)
+        return Tree(nodes, constraints)
 
 
 def walk(
@@ -175,14 +188,14 @@ def walk(
                 yield from walk(branch, {**context, name: option})
 
 
-def encode_point(space: Mapping[str, Node], point: Mapping[str, Any]) -> list[float]:
+def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
     """Return the position of a point in the unit cube, with one coordinate per dimension.
 
     The coordinate of a dimension that is not active is 0.5, whatever the point contains.
     """
     position: list[float] = []
     cells: list[int] = []  # of each dimension, the index of its value; -1 if it is not active
-    for dim in as_space(space).dimensions:
+    for dim in as_tree(space).dimensions:
         active = dim.condition is None or cells[dim.condition.parent] in dim.condition.cells
         value = dim.domain.decode(0.5) if not active else dim.read(point)
         cells.append(find_cell(dim.domain, value) if active else -1)
@@ -190,11 +203,11 @@ def encode_point(space: Mapping[str, Node], point: Mapping[str, Any]) -> list[fl
     return position
 
 
-def decode_point(space: Mapping[str, Node], position: Sequence[float]) -> Point:
+def decode_point(space: Space, position: Sequence[float]) -> Point:
     """Return the point at a position of the unit cube, with one coordinate per dimension."""
     point: Point = {}
     cells: list[int] = []
-    dimensions = as_space(space).dimensions
+    dimensions = as_tree(space).dimensions
     for dim, u in zip(dimensions, position, strict=True):
         active = dim.condition is None or cells[dim.condition.parent] in dim.condition.cells
         if not active:
@@ -213,7 +226,7 @@ def find_cell(domain: Domain, value: Any) -> int:
     """Return the index of the value of a dimension that decides on others; else 0."""
     if isinstance(domain, Choice):
         return domain.find(value) if domain.branches else 0
-    return int(value - domain.low)
+    return value - domain.low if isinstance(domain, Int) else 0
 
 
 @contextmanager
@@ -253,6 +266,17 @@ def _list_dimensions(
                 _list_dimensions(branch, inner, when, repeated, found)
 
 
+def _restrict(nodes: Mapping[str, Node], names: Collection[str]) -> dict[str, Node]:
+    kept: dict[str, Node] = {}
+    for name, node in nodes.items():
+        branches = [_restrict(b, names) for b in getattr(node, "branches", ())]
+        if isinstance(node, Choice) and any(branches):
+            kept[name] = Choice.from_branches(node.options, branches)
+        elif name in names:
+            kept[name] = node
+    return kept
+
+
 def _select(nodes: Mapping[str, Node], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, node in nodes.items():
         yield name, values[name]
@@ -266,8 +290,7 @@ def _check_unique(nodes: Mapping[str, Node], taken: frozenset[str] = frozenset()
     for name in nodes:
         if name in found:
             raise InputError(
-                f"{name!r} stands twice for parameters that are active at the same time; "
-                "rename one"
+                f"{name!r} stands twice for parameters that are active at the same time; rename one"
             )
         found.add(name)
     for node in nodes.values():
