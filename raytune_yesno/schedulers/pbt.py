@@ -19,6 +19,7 @@ from raytune_yesno.space import (
     Space,
     Tree,
     as_tree,
+    has_options,
     walk,
 )
 from raytune_yesno.study import Trial
@@ -203,7 +204,7 @@ def _change(
     """Return a copy in which every parameter that is active may have changed."""
     explored = dict(point)
     for name, domain, options in walk(tree):
-        is_active = all(point.get(choice) == option for choice, option in options.items())
+        is_active = has_options(point, options)
         if (
             not is_active
             or domain.num_values == 1

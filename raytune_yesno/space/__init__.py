@@ -21,6 +21,7 @@ from raytune_yesno.space.points import (
     check_point,
     complete_point,
     express_point,
+    has_options,
     imply_options,
     read_point,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "express_point",
     "find_extremes",
     "format_space",
+    "has_options",
     "imply_options",
     "parse_space",
     "read_point",

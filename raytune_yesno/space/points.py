@@ -133,6 +133,13 @@ def complete_point(space: Space, known: Mapping[str, Any], base: Point) -> Point
     return point
 
 
+def has_options(point: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Return whether a point has all of some options, see :func:`raytune_yesno.space.walk`."""
+    return all(
+        name in point and same(freeze(point[name]), option) for name, option in options.items()
+    )
+
+
 def imply_options(space: Space, known: Mapping[str, Any]) -> Point:
     """Return some values of a point, and the options that the parameters among them belong to.
 

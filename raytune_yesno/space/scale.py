@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 _UNIFORM_SHARE = 0.1
-_MAX_HALVINGS = 60
+_MIN_MASS = 1e-12
+_MAX_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -24,25 +25,32 @@ class Prior:
 
     def mass(self, low: float, high: float, x: float) -> float:
         """Return the share of the mass between ``low`` and ``x``, on the scale."""
-        if high <= low:
-            return 0.5
-        below, above = self._normal(low), self._normal(high)
+        below, whole = self._normal(low), self._normal(high) - self._normal(low)
         even = (x - low) / (high - low)
-        if above - below < 1e-12:  # the domain lies far out in a tail
+        if whole < _MIN_MASS:  # the domain lies far out in a tail
             return even
-        share = (self._normal(x) - below) / (above - below)
+        share = (self._normal(x) - below) / whole
         return (1 - _UNIFORM_SHARE) * share + _UNIFORM_SHARE * even
 
     def quantile(self, low: float, high: float, u: float) -> float:
-        """Return the inverse of :meth:`mass`, by bisection."""
-        bottom, top = low, high
-        for _ in range(_MAX_HALVINGS):
-            middle = (bottom + top) / 2
-            if self.mass(low, high, middle) < u:
-                bottom = middle
-            else:
-                top = middle
-        return (bottom + top) / 2
+        """Return the inverse of :meth:`mass`, by Newton's method within a bracket."""
+        below, whole = self._normal(low), self._normal(high) - self._normal(low)
+        if whole < _MIN_MASS:
+            return low + u * (high - low)
+        even, share = _UNIFORM_SHARE / (high - low), (1 - _UNIFORM_SHARE) / whole
+        bottom, top, x = low, high, min(max(self.mean, low), high)
+        for _ in range(_MAX_STEPS):
+            error = share * (self._normal(x) - below) + even * (x - low) - u
+            bottom, top = (x, top) if error < 0 else (bottom, x)
+            z = (x - self.mean) / self.sigma
+            slope = even + share * math.exp(-0.5 * z * z) / (self.sigma * math.sqrt(2 * math.pi))
+            moved = x - error / slope
+            if not bottom <= moved <= top:
+                moved = (bottom + top) / 2
+            if abs(moved - x) <= 1e-15 * (high - low):
+                break
+            x = moved
+        return x
 
     def _normal(self, x: float) -> float:
         return 0.5 * (1 + math.erf((x - self.mean) / (self.sigma * math.sqrt(2))))
