@@ -2,14 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.config import build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, register_task, upgrade_config
 from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -27,6 +27,8 @@ def tune(
     *,
     metric: str = "",
     mode: str = "",
+    objectives: Sequence[str] = (),
+    limits: Sequence[str] = (),
     trials: int | None = None,
     search: str | None = None,
     scheduler: str | None = None,
@@ -66,6 +68,9 @@ def tune(
         space: domains by name, as objects or as in a YAML file. Defaults to the task's own.
         metric: the metric that decides. Defaults to the task's first.
         mode: ``min`` or ``max``; may be omitted if the name says it, such as ``accuracy``.
+        objectives: several metrics in place of ``metric``, each ``"NAME"``, ``"NAME:min"`` or
+            ``"NAME:max"``; the study's ``front`` has the best compromises.
+        limits: bounds that a result must keep, such as ``"num_parameters<=20000"``.
         trials: the number of trials; 32 by default.
         search: the name of the search; ``auto`` by default.
         scheduler: the name of the scheduler; ``asha`` by default.
@@ -110,7 +115,9 @@ def tune(
         if key not in known:
             raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
     settings |= {"trials": trials, "search": search, "scheduler": scheduler}
-    given = {"metric": metric, "mode": mode, "epochs": epochs, "seed": seed}
+    given: dict[str, Any] = {"metric": metric, "mode": mode}
+    given |= {"objectives": list(objectives) or None, "limits": list(limits) or None}
+    given |= {"epochs": epochs, "seed": seed}
     keys = {**(config or {}), **_read_resources(resources or {})}
     keys |= {key: value for key, value in given.items() if value not in (None, "")}
     domains = _read_space(space or {})
@@ -145,7 +152,7 @@ def _run(
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
-    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.refit import list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
     add_trials = 0
@@ -178,7 +185,8 @@ def _run(
         failed = [trial for trial in study.trial_list if trial.status == "failed"]
         cause = f"; first failure: {failed[0].error}" if failed else ""
         raise WorkError(f"{folder}: no trial has a result{cause}")
-    run_refit(study, data, note=display.remark, check=check)
+    for candidate in list_refits(study):
+        run_refit(study, data, candidate=candidate, note=display.remark, check=check)
     return load_study(folder)
 
 
@@ -207,7 +215,9 @@ def _resume(plan: "Plan", before: "Study") -> "Plan":
     Raises:
         InputError: the study in the folder has other settings than the call.
     """
-    asked, recorded = plan.as_dict(), before.asked
+    asked, recorded = plan.as_dict(), dict(before.asked)
+    if "config" in recorded:  # an older version did not record every key
+        recorded["config"] = build_config(upgrade_config(recorded["config"])).as_dict()
     may_change = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
     for key in sorted(asked.keys() & recorded.keys() - may_change, key=lambda key: key != "space"):
         if asked[key] != recorded[key]:

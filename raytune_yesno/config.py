@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.metrics import Metric, Objective, build_objective
+from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.numerals import read_number
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
 from raytune_yesno.user_code import Code, is_function
 
+Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
 
 
@@ -80,6 +81,14 @@ class EngineConfig:
     mode: str = setting(
         "", "min or max: which value is best; empty for the metric's own", shared=True
     )
+    objectives: tuple[str, ...] = setting(
+        (),
+        "several metrics to optimise in place of one; each NAME, NAME:min or NAME:max",
+        shared=True,
+    )
+    limits: tuple[str, ...] = setting(
+        (), "bounds that a result must keep, such as num_parameters<=20000", shared=True
+    )
     epochs: int = setting(
         16,
         "passes over the training data",
@@ -132,7 +141,7 @@ class EngineConfig:
                 "LOW:HIGH with 1 <= LOW <= HIGH"
             )
         self.check()
-        build_objective(find_task(self.task).metrics, self.metric, self.mode)
+        _ = self.objective  # raises if a name is unknown
 
     def check(self) -> None:
         """Check combinations of keys; a task's ``Settings`` may override this.
@@ -148,7 +157,15 @@ class EngineConfig:
     @property
     def objective(self) -> Objective:
         """The objective by which epochs and trials are compared."""
-        return build_objective(find_task(self.task).metrics, self.metric, self.mode)
+        task = find_task(self.task)
+        return build_objective(
+            task.metrics,
+            self.metric,
+            self.mode,
+            objectives=self.objectives,
+            limits=self.limits,
+            costs=(*getattr(task, "cost_metrics", ()), *COST_METRICS),
+        )
 
     @property
     def is_elastic(self) -> bool:
@@ -422,6 +439,8 @@ def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
         if get_origin(kind) is tuple:
             items = _split(value) if isinstance(value, str) else value
             items = items if isinstance(items, list | tuple) else [items]
+            if kind == Texts:
+                return tuple(str(item).strip() for item in items)
             return tuple(read_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return read_number(value, kind)

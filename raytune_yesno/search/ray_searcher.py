@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import COSTS, EXCESSES
 from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
@@ -116,12 +117,11 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         if epochs <= seen.epochs:  # reported twice, or resumed from an earlier checkpoint
             return
         loss = float(value) if self.mode == "min" else -float(value)
-        best = seen.loss
-        if math.isfinite(loss) and (best is None or loss < best):
-            best = loss
-        self.history.observe(
-            dataclasses.replace(seen, loss=best, epochs=epochs, losses=(*seen.losses, loss))
-        )
+        seen = dataclasses.replace(seen, epochs=epochs, losses=(*seen.losses, loss))
+        if math.isfinite(loss) and (seen.loss is None or loss <= seen.loss):
+            costs, excesses = (tuple(result.get(key, ())) for key in (COSTS, EXCESSES))
+            seen = dataclasses.replace(seen, loss=loss, costs=costs, excesses=excesses)
+        self.history.observe(seen)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -150,8 +150,9 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Read a file written by :meth:`save`; the algorithm needs no other state."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
+        vectors = ("losses", "costs", "excesses")
         self.history = History(
-            Observation(**record | {"losses": tuple(record["losses"])})
+            Observation(**record | {key: tuple(record.get(key, ())) for key in vectors})
             for record in state["history"]
         )
         self.numbers = state["numbers"]

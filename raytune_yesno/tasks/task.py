@@ -69,6 +69,10 @@ class Task(Protocol):
     * ``loop``, ``module:function`` that runs the task instead of the training loop, see
       :func:`open_records`; ``config_base``, the config keys that this loop needs; and ``refits``,
       whether the best config is trained again at the end of a study [true];
+    * ``cost_metrics``, the costs that it can report beside its metrics: they become objectives or
+      limits only if they are named. ``costs(config, data)`` returns those that are known without
+      training, such as ``num_parameters``, as a dict; ``measure_costs(config, data)`` returns those
+      that the process of a trial measures once, before it trains;
     * ``declare(space, config, metrics)``, see :func:`~raytune_yesno.config.declare_task`;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;

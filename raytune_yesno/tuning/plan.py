@@ -24,6 +24,7 @@ from raytune_yesno.space import (
     walk,
 )
 from raytune_yesno.study import Study
+from raytune_yesno.study.front import read_preference
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
@@ -85,6 +86,8 @@ class Plan:
             with so many new seeds each, in addition to ``trials``; empty for no final round.
         keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
             which they can train on.
+        prefer: the limit by which a point is chosen from the front; None for its knee.
+        refit: ``best``, or ``all`` to train every point of the front again.
     """
 
     config: Config
@@ -103,6 +106,8 @@ class Plan:
     repeats: Mapping[str, int] = field(default_factory=dict)
     final_round: Mapping[str, int] = field(default_factory=dict)
     keep_checkpoints: int = 0
+    prefer: str | None = None
+    refit: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", build_space(self.space) if self.space else {})
@@ -151,6 +156,7 @@ class Plan:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
         if self.keep_checkpoints < 0:
             raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
+        self._check_choice()
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
@@ -256,6 +262,16 @@ class Plan:
                 "tried; omit --trials, or remove points"
             )
 
+    def _check_choice(self) -> None:
+        """Check how a point is chosen from the front."""
+        if self.refit not in (None, "best", "all"):
+            raise InputError(f"refit: {self.refit!r} is not valid; choose best or all")
+        for name in ("prefer", "refit"):
+            if getattr(self, name) not in (None, "best") and not self.config.objective.others:
+                raise InputError(f"{name}: a study of one objective has no front; omit it")
+        if self.prefer:
+            read_preference(self.prefer, self.config.objective)
+
     def _check_pair(self) -> None:
         for scheduler, searches, reason in INCOMPATIBLE:
             if self.scheduler == scheduler and self.search in searches:
@@ -275,14 +291,25 @@ class Plan:
             space=tree.restrict([key for key in tree.names if not self._is(key, "inherited")]),
             seed=self.config.seed,
             ordered=self.ordered,
+            num_objectives=len(self.config.objective.objectives),
             **self.scheduler_options,
         )
 
     def build_algorithm(self) -> Any:
         """Return a new search algorithm for this plan."""
         return build_algorithm(
-            self.search, self.space, seed=self.config.seed, **self.search_options
+            self.search,
+            self.space,
+            seed=self.config.seed,
+            several=self.is_several,
+            **self.search_options,
         )
+
+    @property
+    def is_several(self) -> bool:
+        """Whether there are several objectives, or limits."""
+        objective = self.config.objective
+        return bool(objective.others or objective.limits)
 
     def limit_slots(self, fitting: int) -> int:
         """Return how many trials run at a time where ``fitting`` of them fit."""

@@ -34,6 +34,7 @@ class StudySearcher(AlgorithmSearcher):
         scheduler: StudyScheduler,
         enqueued: Iterable[tuple[str, Point]] = (),
         num_left: int | None = None,
+        algorithm: Any = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
@@ -46,7 +47,7 @@ class StudySearcher(AlgorithmSearcher):
                 point = space.select(known)
                 earlier.append(replace(shift(observe(trial), offset), point=point))
         super().__init__(
-            plan.build_algorithm(),
+            algorithm or plan.build_algorithm(),
             metric=COST,
             mode="min",
             history=earlier,
@@ -192,6 +193,7 @@ def draw_seeds(seed: int, used: Collection[int]) -> Iterator[int]:
 def observe(trial: Trial) -> Observation:
     """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
+    best, objective = trial.best_epoch, trial.objective
     return Observation(
         number=trial.number,
         point=trial.point,
@@ -200,4 +202,6 @@ def observe(trial: Trial) -> Observation:
         status=trial.status,  # type: ignore[arg-type]
         losses=losses,
         repeat_of=trial.repeat_of,
+        costs=objective.costs(best) if best and objective.others else (),
+        excesses=objective.excesses(best) if best else (),
     )

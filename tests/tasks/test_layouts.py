@@ -15,6 +15,7 @@ from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.tasks.speech.recognizer import Recognizer
 
 
 def record(path: Path, number: int = 0, seconds: float = 0.5) -> None:
@@ -295,3 +296,22 @@ def test_the_example_writes_a_table_of_spoken_digits(tmp_path: Path) -> None:
         ("anna", "train", "seven"),
         ("ben", "train", "zero"),
     ]
+
+
+def test_the_example_reads_digits_alone_and_in_strings(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(__file__).parents[2] / "scripts" / "examples" / "spoken_digits.py"
+    for take in range(8):
+        for digit in range(2):
+            file = tmp_path / "recordings" / f"{digit}_anna_{take}.wav"
+            record(file, 2 * take + digit)
+    settings = ("epochs=1", "min_examples=1", "max_examples=4", "hidden_units=4", "valid_noise=no")
+    example = runpy.run_path(str(path))
+    example["main"](str(tmp_path / "recordings"), str(tmp_path / "out"), *settings)
+    printed = capfd.readouterr().out
+    assert "zero   " in printed
+    assert "connected" in printed
+    recognizer = Recognizer.load(tmp_path / "out" / "checkpoint")
+    strings = example["read_strings"](recognizer, load_corpus(str(tmp_path / "out")), 3)
+    assert [len(string.reference) for string in strings] == [3, 3, 3]

@@ -19,11 +19,11 @@ from raytune_yesno.checkpoint import (
     copy_checkpoint,
     library_versions,
     load_checkpoint,
-    replace_folder,
     save_checkpoint,
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.training.loop import fit
 

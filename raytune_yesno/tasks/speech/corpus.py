@@ -16,10 +16,11 @@ import torch
 from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 YESNO_WORDS = ("no", "yes")
 """Vocabulary of YESNO, whose file names spell them 0 and 1."""
+SHORT_S = 1.6
 PARTS = ("train", "valid", "test")
 MAX_VALIDATION = 250
 """Maximum number of validation recordings: a larger part costs time and decides nothing more."""
@@ -82,7 +83,13 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     @property
     def recorded(self) -> dict[str, str]:
         """Texts that checkpoints and studies record with the source and the fingerprint."""
-        return {"vocabulary": " ".join(self.vocabulary)}
+        short = {"short": "yes"} if self.is_short else {}
+        return {"vocabulary": " ".join(self.vocabulary), **short}
+
+    @property
+    def is_short(self) -> bool:
+        """Whether most recordings are too short to contain a pause: under 1.6 s."""
+        return bool(np.median(np.diff(self.offsets)) < SHORT_S * self.sample_rate)
 
     @property
     def num_words(self) -> int:

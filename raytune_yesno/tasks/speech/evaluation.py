@@ -39,7 +39,7 @@ from raytune_yesno.tasks.speech.decode import (
 from raytune_yesno.tasks.speech.features import pad_silence
 from raytune_yesno.tasks.speech.noise import LADDER, NOISES, Condition, draw_noise, noisy_copies
 from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.wordless import SOUNDS
 
 if TYPE_CHECKING:

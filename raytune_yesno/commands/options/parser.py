@@ -1,0 +1,105 @@
+"""The parser of every command: its errors, its help, and the types of values."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from raytune_yesno.errors import find_nearest, one_line
+from raytune_yesno.numerals import read_number
+
+
+def integer(text: str) -> int:
+    """Read a whole number; a type for argparse."""
+    return read_number(text, int)
+
+
+def number(text: str) -> float:
+    """Read a number; a type for argparse."""
+    return read_number(text, float)
+
+
+# argparse uses the names in its messages: "invalid whole number value: 'many'".
+integer.__name__ = "whole number"
+
+
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Return an argparse type: a number from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports an error in one line and suggests the nearest option."""
+
+    takes_command = False
+    """Whether words after ``--`` are another command, stored unparsed as ``command``."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse options; refuse unknown ones in the name of the command, not of the program."""
+        if not self.takes_command:
+            options, unknown = super().parse_known_args(args, namespace)
+            if unknown and self.get_default("run"):  # otherwise the top parser would name its own
+                self._refuse(unknown)
+            return options, unknown
+        words = list(args)
+        end = words.index("--") if "--" in words else len(words)
+        options, unknown = super().parse_known_args(words[:end], namespace)
+        options.command = words[end + 1 :]
+        if unknown:
+            self._refuse(unknown)
+        return options, unknown
+
+    def _refuse(self, unknown: list[str]) -> NoReturn:
+        flag = unknown[0].partition("=")[0]
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        nearest = find_nearest(flag, known) if flag.startswith("--") else None
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error in one line, without argparse's usage, and exit."""
+        self.exit(
+            2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists the options)\n"
+        )
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help in 80 columns, with line breaks as written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=80)
+
+
+def add_command(commands: Any, name: str, run: str, help: str, details: str = "") -> Any:
+    """Add a command, or an action of one, with the options that all have.
+
+    Args:
+        commands: the subparsers of the program, or of a command with actions.
+        name: the name of the command.
+        run: what runs it: the module in :mod:`raytune_yesno.commands`, a dot, the function.
+        help: the line in the help of the program.
+        details: further lines in the command's own help.
+
+    Returns:
+        Its parser.
+    """
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help + (f"\n\n{details}" if details else ""),
+        formatter_class=Formatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
