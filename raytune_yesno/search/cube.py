@@ -23,7 +23,7 @@ from raytune_yesno.space import (
 INACTIVE = 0.5
 """The coordinate of a dimension that is not active."""
 _MAX_DRAWS = 10_000
-_MAX_LISTED = 1_000_000
+_MAX_LISTED = 100_000
 
 
 def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
@@ -142,7 +142,7 @@ class UnitCube:
     def list_rows(self) -> Iterator[np.ndarray]:
         """Yield the row of each point of a space without floats; nothing if there is one.
 
-        Nothing either if there are more than a million combinations of values.
+        Nothing either if there are more than 100,000 combinations of values.
         """
         domains = list(self.free.values())
         if math.prod(domain.num_values for domain in domains) > _MAX_LISTED:

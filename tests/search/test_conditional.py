@@ -1,6 +1,7 @@
 """Every search over spaces whose parameters depend on each other."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -56,9 +57,9 @@ def test_each_search_keeps_its_promises_in_a_conditional_space(name):
     name, _, model = name.partition(":")
     options = {"model": model} if model else {}
     if name in ("auto", "bayesian", "tpe"):
-        options["num_initial"] = 5
+        options["num_initial"] = 3
     check_search(
-        lambda seed: build_algorithm(name, SPACE, seed=seed, **options), SPACE, num_trials=12
+        lambda seed: build_algorithm(name, SPACE, seed=seed, **options), SPACE, num_trials=9
     )
 
 
@@ -89,19 +90,18 @@ def test_each_search_proposes_valid_points_in_any_space(space, name, seed):
         history.observe(Observation(number, point, loss, 1, "done", (loss,)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(trees(discrete=True))
 def test_a_grid_has_each_active_combination_once(space):
     grid = build_algorithm("grid", space, levels=9)
-    points = [grid.suggest(number, []) for number in range(min(grid.num_points, 500))]
+    points = [grid.suggest(number, []) for number in range(min(grid.num_points, 200))]
     for point in points:
         check_point(space, point)
     rows = {tuple(encode_point(space, point)) for point in points}
     assert len(rows) == len(points)
     cube = UnitCube(space)
-    listed = {row.tobytes() for row in cube.list_rows()}
-    if listed and grid.num_points <= 500:
-        assert len(listed) == grid.num_points
+    if math.prod(domain.num_values for domain in cube.free.values()) <= 500:
+        assert len(list(cube.list_rows())) == grid.num_points
     assert grid.suggest(grid.num_points, []) is None
 
 
