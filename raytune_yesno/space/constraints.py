@@ -34,7 +34,7 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
+    ast.NotIn: lambda a, b: a not in b,  # codespell:ignore notin
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,

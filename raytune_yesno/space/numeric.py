@@ -41,7 +41,7 @@ class _Number:
                 extras[field.name] = value
         return extras
 
-    @property
+    @cached_property
     def num_values(self) -> float:
         """The number of values; infinity for a float without a step."""
         if self.low == self.high:
