@@ -6,13 +6,14 @@
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Four parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Five parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
 `digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
 tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight; only if named,
-since it needs scripts/bench/search/requirements.txt in an environment of its own. Peers on the same
-runs: Optuna's TPE, CMA-ES and Gaussian process.
+since it needs scripts/bench/search/requirements.txt in an environment of its own. `fronts`: several
+objectives, ZDT1 to 3, DTLZ2 and, in that environment, pairs of COCO's functions; only if named.
+Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.search.cost import tell_cost
+from bench.search.fronts import tell_fronts
 from bench.search.pictures import draw_functions, draw_table
 from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
@@ -41,9 +43,10 @@ PARTS = {
     "table": "Real results, replayed",
     "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
+    "fronts": "Several objectives",
 }
-SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20}
-IN_PACKAGE = tuple(part for part in PARTS if part != "suites")
+SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20, "fronts": 20}
+IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "fronts"))
 QUICK_SEEDS = 3
 
 
@@ -60,9 +63,9 @@ def main(words: Sequence[str], prog: str) -> int:
         help="where to write [%(default)s]",
     )
     parser.add_argument(
-        "--part", choices=PARTS, action="append", help="repeatable [all but suites]"
+        "--part", choices=PARTS, action="append", help="repeatable [all but suites and fronts]"
     )
-    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10; suites: 20]")
+    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10; suites, fronts: 20]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
@@ -109,6 +112,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "table": lambda: tell_table(records, table),
         "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
+        "fronts": lambda: tell_fronts(records),
     }
     parts = {run.part for run in records if run.search == "random"}
     lines = [
@@ -126,6 +130,8 @@ def write_results(kept: Kept, out: Path) -> str:
     figures = [
         {**dataclasses.asdict(run), "best": min(r["ended"]), "epochs": r["epochs"]}
         if "ended" in r
+        else {**dataclasses.asdict(run), "cpu": r["cpu"]}
+        if "costs" in r
         else {**dataclasses.asdict(run), "best": r["regrets"][-1], "cpu": r["cpu"]}
         for run, r in records.items()
     ]
