@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.config import build_config, declare_task, register_task, upgrade_config
+from raytune_yesno.commands.existing import compare_plans, is_begun
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -124,11 +125,11 @@ def tune(
     declare_task(name, space=domains, config=keys)
     built = build_config({"task": name}, keys, where="tune")
     plan = Plan.from_settings(built, domains or find_space(built), settings)
-    existing = str(out) if out and (Path(out) / STORE).is_file() else None
+    existing = str(out) if out and is_begun(Path(out), STORE) else None
     read = load_data(built, data) if is_class else None
     with open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened:
         folder, check = opened
-        if existing and _is_finished(plan, folder):
+        if existing and _is_finished(plan, folder, data):
             return load_study(folder)
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
@@ -159,7 +160,7 @@ def _run(
     if existing:
         before = load_study(folder)
         asked = plan.num_trials
-        plan = _resume(plan, before)
+        plan = _resume(plan, before, source)
         add_trials = max(0, asked - plan.num_trials)
     plan.check()
     if not existing:
@@ -190,12 +191,12 @@ def _run(
     return load_study(folder)
 
 
-def _is_finished(plan: "Plan", folder: Path) -> bool:
+def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
     """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
     from raytune_yesno.study import load
 
     study = load(folder)
-    _resume(plan, study)
+    _resume(plan, study, data)
     return study.refit is not None and plan.num_trials <= study.asked["trials"]
 
 
@@ -209,23 +210,20 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
     return contextlib.nullcontext() if joined else ray_session(address, **options)
 
 
-def _resume(plan: "Plan", before: "Study") -> "Plan":
+def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
     """Return the plan of a study to resume.
 
     Raises:
         InputError: the study in the folder has other settings than the call.
     """
-    asked, recorded = plan.as_dict(), dict(before.asked)
-    if "config" in recorded:  # an older version did not record every key
-        recorded["config"] = build_config(upgrade_config(recorded["config"])).as_dict()
-    may_change = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
-    for key in sorted(asked.keys() & recorded.keys() - may_change, key=lambda key: key != "space"):
-        if asked[key] != recorded[key]:
-            raise InputError(
-                f"{before.path}: the study there has another {key}; give the same arguments to "
-                "resume it, or another out"
-            )
-    return replace(plan, trials=recorded["trials"])
+    recorded = replace(plan, trials=before.asked["trials"])
+    same = replace(recorded, final_round=before.asked.get("final_round") or {})
+    for difference in compare_plans(same, before, data):
+        raise InputError(
+            f"{before.path}: the study there has other settings ({difference}); give the same "
+            "arguments to resume it, or another out"
+        )
+    return recorded
 
 
 def name_objective(objective: Any) -> str:

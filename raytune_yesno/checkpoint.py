@@ -34,6 +34,7 @@ from raytune_yesno.files.json_text import parse_json
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"
+_BELOW = ("best", "last", "refit/last")  # where `train` and `tune` write one, below --out
 RESUME = "resume.pt"
 
 
@@ -140,13 +141,12 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         InputError: its config is not valid in this version.
     """
     if not (folder / DESCRIPTION).is_file():
-        hint = next(
-            (name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), ""
-        )
-        raise UnusableCheckpoint(
-            f"{folder}: no checkpoint here (no {DESCRIPTION})",
-            f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
-        )
+        hint = "give the folder that `train` or `tune` printed"
+        for name in _BELOW:
+            if (folder / name / DESCRIPTION).is_file():
+                hint = f"did you mean {folder / name}?"
+                break
+        raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
     with _report_damage(folder):
         description = _read_description(folder)
         state_dict = _load_tensors(folder / STATE_DICT, device)

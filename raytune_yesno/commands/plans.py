@@ -61,7 +61,9 @@ def plan_continued(
     study = load(out)
     asked = build_plan(settings, options)
     data = settings.setdefault("data", DEFAULT_DATA)
-    check_same_settings(compare_plans(asked, study, options, data), "tune", storage)
+    check_same_settings(
+        compare_plans(asked, study, data, warm_start=bool(options.warm_start)), "tune", storage
+    )
     plan = Plan.from_study(study)
     stop = StopConditions(**{**vars(plan.stop), **given_stop_conditions(options)})
     return replace(plan, stop=stop), study

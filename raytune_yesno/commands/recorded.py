@@ -43,6 +43,10 @@ def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
         InputError: there is no run, or its settings are damaged.
     """
     file = out / SETTINGS_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{out}: no run here (no {file.name}); give the folder that `train` printed"
+        )
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged: it lacks `data` or `config`")

@@ -11,8 +11,8 @@ from raytune_yesno.config import (
     Config,
     build_config,
     declare_task,
-    parse_assignments,
 )
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number

@@ -9,6 +9,7 @@ from typing import Any
 
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.files.remote import is_remote, name_uri
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
@@ -50,16 +51,32 @@ def load(
     """
     if "://" in str(path):
         with copy_texts(str(path)) as folder:
-            study = load(folder, metric=metric, mode=mode, progress=progress)
-        return replace(study, path=Path(str(path).split("?")[0]))  # a query may hold a password
+            uri = str(path).split("?")[0]  # a query may hold a password
+            with name_uri(uri, folder):
+                study = load(folder, metric=metric, mode=mode, progress=progress)
+        return replace(study, path=Path(uri))
     folder = Path(path)
     if not (folder / STORE).is_file() and ray_experiment.is_experiment(folder):
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = _build_study(folder, correct_times(events), problems, objective)
+    events = [find_moved(event, folder) for event in correct_times(events)]
+    study = _build_study(folder, events, problems, objective)
     source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
+
+
+def find_moved(event: Event, folder: Path) -> Event:
+    """Return an event whose checkpoint lies below the study's present folder, if it is there.
+
+    The record holds absolute paths; a study may have been moved or copied since.
+    """
+    recorded = event.get("checkpoint")
+    if not isinstance(recorded, str) or is_remote(recorded):
+        return event
+    parts = 2 if event["event"] == "refitted" else 3  # refit/last, or trials/TRIAL/CHECKPOINT
+    here = folder.absolute().joinpath(*Path(recorded).parts[-parts:])
+    return {**event, "checkpoint": str(here)} if here.is_dir() else event
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:

@@ -18,7 +18,8 @@ from helpers.readme import DOCUMENTS, ROOT, TEXT, Block, read_blocks, read_prose
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
-from raytune_yesno.config import build_config, parse_assignments
+from raytune_yesno.config import build_config
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation

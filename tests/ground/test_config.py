@@ -12,9 +12,9 @@ from raytune_yesno.config import (
     Config,
     build_config,
     config_help,
-    parse_assignments,
     upgrade_config,
 )
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 
 # Every range: key, minimum, maximum (None: none), and a step beyond them.
@@ -49,6 +49,7 @@ BOUNDS = [
     ("memory_per_worker", 0.0, 1e6, 1e-3),
     ("gpus_per_worker", 0.01, 64, 1e-9),
     ("seed", 0, 2**31 - 1, 1),
+    ("folds", 0, 100, 1),
 ]
 OPTIONS = {
     "model": ["tdnn", "dstdnn", "bcresnet", "cnn", "mlp"],

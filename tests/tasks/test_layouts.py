@@ -207,6 +207,16 @@ class TestSplit:
         other = [split_corpus(speakers, seed=s, split_by="speaker").test for s in (1, 2)]
         assert other[0] == other[1]
 
+    def test_folds_leave_no_speaker_on_both_sides(self, speakers: Corpus) -> None:
+        parts = [
+            split_corpus(speakers, seed=seed, split_by="speaker", folds=3) for seed in range(3)
+        ]
+        assert all(heard(speakers, p.valid).isdisjoint(heard(speakers, p.train)) for p in parts)
+        validated = [n for part in parts for n in part.valid]
+        assert sorted(validated) == sorted({*parts[0].train, *parts[0].valid})
+        with pytest.raises(InputError, match="speakers"):
+            split_corpus(speakers, seed=0, split_by="speaker", folds=50)
+
     def test_of_few_speakers_validates_on_those_of_training(self, speakers: Corpus) -> None:
         split = split_corpus(speakers, seed=1, split_by="speaker", test_speakers="a,b,c,d")
         assert heard(speakers, split.valid) | heard(speakers, split.train) == {"e", "f"}

@@ -2,25 +2,36 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from raytune_yesno.errors import find_nearest, one_line
-from raytune_yesno.numerals import read_number
+from raytune_yesno.errors import find_nearest, one_line, suggest_name
+from raytune_yesno.numerals import Number, read_number
 
 
 def integer(text: str) -> int:
     """Read a whole number; a type for argparse."""
-    return read_number(text, int)
+    return _read(text, int, "a whole number")
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1; a type for argparse."""
+    value = integer(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not at least 1")
+    return value
 
 
 def number(text: str) -> float:
     """Read a number; a type for argparse."""
-    return read_number(text, float)
+    return _read(text, float, "a number")
 
 
-# argparse uses the names in its messages: "invalid whole number value: 'many'".
-integer.__name__ = "whole number"
+def _read(text: str, kind: type[Number], what: str) -> Number:
+    try:
+        return read_number(text, kind)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
 
 
 def number_between(low: float, high: float) -> Callable[[str], float]:
@@ -43,6 +54,8 @@ class Parser(argparse.ArgumentParser):
 
     takes_command = False
     """Whether words after ``--`` are another command, stored unparsed as ``command``."""
+    siblings: Mapping[str, argparse.ArgumentParser] = {}
+    """All commands by name, of which this is one."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse options; refuse unknown ones in the name of the command, not of the program."""
@@ -61,16 +74,30 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, unknown: list[str]) -> NoReturn:
         flag = unknown[0].partition("=")[0]
-        known = [name for name in self._option_string_actions if name.startswith("--")]
-        nearest = find_nearest(flag, known) if flag.startswith("--") else None
+        nearest = find_nearest(flag, list_flags(self)) if flag.startswith("--") else None
         hint = f"; did you mean {nearest}?" if nearest else ""
+        others = [name for name, parser in self.siblings.items() if flag in list_flags(parser)]
+        if others:
+            hint += f"; {flag} is an option of {' and '.join(f'`{name}`' for name in others)}"
+        elif self.takes_command and not flag.startswith("-"):
+            hint = "; write -- before the command to run"
         self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = suggest_name(str(value), action.choices)
+            raise argparse.ArgumentError(action, f"{value!r} is not one of its values; {hint}")
 
     def error(self, message: str) -> NoReturn:
         """Print the error in one line, without argparse's usage, and exit."""
         self.exit(
             2, f"raytune-yesno: {one_line(message)} (`{self.prog} --help` lists the options)\n"
         )
+
+
+def list_flags(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the flags of a command, such as ``--out``."""
+    return [name for name in parser._option_string_actions if name.startswith("--")]
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -99,6 +126,7 @@ def add_command(commands: Any, name: str, run: str, help: str, details: str = ""
         description=help + (f"\n\n{details}" if details else ""),
         formatter_class=Formatter,
     )
+    parser.siblings = commands.choices
     parser.set_defaults(run=run)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -81,7 +81,7 @@ def add_export(commands: Any) -> None:
         "--format", choices=("onnx", "torchscript"), default="onnx", help="format [onnx]"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="output file [in this folder, named as CHECKPOINT]"
+        "--out", metavar="FILE", help="output file [in this folder, named as the study or run]"
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raytune_yesno.commands.options.parser import add_command, integer
+from raytune_yesno.commands.options.parser import add_command, count
 
 
 def add_report(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_report(commands: Any) -> None:
         )
     parser.add_argument("--watch", action="store_true", help="follow a running study")
     parser.add_argument(
-        "--top", type=integer, default=10, metavar="N", help="number of trials to print [10]"
+        "--top", type=count, default=10, metavar="N", help="number of trials to print [10]"
     )
     parser.add_argument(
         "--metric",

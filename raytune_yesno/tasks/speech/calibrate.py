@@ -17,7 +17,7 @@ from raytune_yesno.errors import InputError
 
 LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # range of the bins, log-odds
 PRIOR_WORDS = 4.0  # pseudo-counts, half of them right, that regularise every fit
-MAX_LOST = 0.004  # share of the right words that the threshold may reject
+MAX_LOST = 0.008  # share of the right words that the threshold may reject
 MAX_THRESHOLD = 0.9
 
 

@@ -137,6 +137,13 @@ class SpeechSettings:
     swap_halves: bool = setting(
         False, "by position: train on the odd recordings, test on the even ones", shared=True
     )
+    folds: int = setting(
+        0,
+        "cross-validation folds: fold seed modulo folds validates; below 2: the seed draws a fifth",
+        low=0,
+        high=100,
+        shared=True,
+    )
 
     def check(self) -> None:
         """Check combinations of settings.
@@ -157,7 +164,8 @@ class SpeechConfig(SpeechSettings, Config):
 
 def split_options(config: SpeechConfig) -> dict[str, Any]:
     """Return the arguments of ``split_corpus`` that a config determines, except the seed."""
-    return {key: getattr(config, key) for key in ("split_by", "test_speakers", "swap_halves")}
+    names = ("split_by", "test_speakers", "swap_halves", "folds")
+    return {key: getattr(config, key) for key in names}
 
 
 def as_speech(config: Config) -> SpeechConfig:

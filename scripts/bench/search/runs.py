@@ -16,6 +16,7 @@ from bench.search import fronts
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
+from bench.search.repeats import FIRST_SEED, STRATEGIES, TABLES, play
 from bench.search.searches import OURS, PEERS, SUITE_SEARCHES, Metered, build_search
 from bench.search.simulator import Curve, Outcome, simulate
 from bench.search.suites import IN_FLIGHT, build_problem, list_all_problems
@@ -62,6 +63,13 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for seed in range(FIRST_SUITE_SEED, FIRST_SUITE_SEED + seeds)
             for problem in list_fronts()
             for search in wanted or fronts.SEARCHES
+        ]
+    if part == "repeats":
+        return [
+            Run(part, table, strategy, "fifo", seed)
+            for seed in range(FIRST_SEED, FIRST_SEED + seeds)
+            for table in TABLES
+            for strategy in wanted or STRATEGIES
         ]
     runs = [
         Run(part, problem, search, scheduler, seed)
@@ -113,6 +121,8 @@ def make_run(run: Run) -> dict[str, Any]:
         rounded = [[float(f"{cost:.7g}") for cost in row] for row in costs]
         cpu = round(time.process_time() - began, 3)
         return {**dataclasses.asdict(run), "costs": rounded, "cpu": cpu}
+    if run.part == "repeats":
+        return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     outcome = _simulate(run)
     return {
         **dataclasses.asdict(run),
