@@ -8,7 +8,6 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.numerals import read_number
 
 Texts = tuple[str, ...]
-Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
 
 
@@ -35,8 +34,6 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
         if get_origin(kind) is tuple:
             items = _split(value) if isinstance(value, str) else value
             items = items if isinstance(items, list | tuple) else [items]
-            if kind == Texts:
-                return tuple(str(item).strip() for item in items)
             if kind == Texts:
                 return tuple(str(item).strip(" '\"") for item in items)
             return tuple(read_number(item, get_args(kind)[0]) for item in items)
