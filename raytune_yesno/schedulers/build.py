@@ -1,7 +1,7 @@
 """The registry of trial schedulers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
@@ -17,7 +17,7 @@ from raytune_yesno.schedulers.deterministic import (
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
 from raytune_yesno.schedulers.several import ParetoASHA, ParetoMedian
-from raytune_yesno.space import Domain
+from raytune_yesno.space import Space
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
@@ -84,7 +84,7 @@ def _median(
 
 def _pbt(
     epochs: int,
-    space: Mapping[str, Domain],
+    space: Space,
     seed: int,
     interval: int = 0,
     quantile: float = 0.25,
@@ -94,7 +94,7 @@ def _pbt(
     """Run PBT, see :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: epochs / 5."""
     return PBT(
         epochs,
-        dict(space),
+        space,
         seed,
         interval=interval,
         quantile=quantile,
@@ -123,7 +123,7 @@ def build_scheduler(
     name: str,
     epochs: int,
     *,
-    space: Mapping[str, Domain] | None = None,
+    space: Space | None = None,
     seed: int = 0,
     ordered: bool = False,
     num_objectives: int = 1,

@@ -18,7 +18,7 @@ from raytune_yesno.search.observation import (
     select_subset,
 )
 from raytune_yesno.search.several import has_vector, order_losses
-from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.space import Point, Space
 
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -69,7 +69,6 @@ class Auto:
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
         self.max_results = max_results
-        self.is_choice_D = np.array([isinstance(d, Choice) for d in self.cube.free.values()])
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
@@ -180,12 +179,17 @@ class Auto:
             if not (value_N > 0).any():
                 continue
             deviation = max(float(value_N.std()), 1e-6)
-            process = GaussianProcess(self.is_choice_D)
+            process = self._build_process()
             rows_ND, y_N = self.cube.encode(known), (value_N - value_N.mean()) / deviation
             process.fit(rows_ND, y_N)
             process.condition(rows_ND, y_N)
             models.append((process, -float(value_N.mean()) / deviation))
         return models
+
+    def _build_process(self) -> GaussianProcess:
+        return GaussianProcess(
+            self.cube.is_choice_D, sorted(self.cube.conditions), self.cube.find_active
+        )
 
     def _fit(
         self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
@@ -198,9 +202,9 @@ class Auto:
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
-        best, chosen = -np.inf, GaussianProcess(self.is_choice_D)
+        best, chosen = -np.inf, self._build_process()
         for y_N in warp(losses_N):
-            process = GaussianProcess(self.is_choice_D)
+            process = self._build_process()
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
@@ -223,7 +227,8 @@ class Auto:
         num_values = math.prod(domain.num_values for domain in self.cube.free.values())
         if num_values > _MAX_LISTED:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
-        return np.array(list(self.cube.list_rows()))
+        rows = list(self.cube.list_rows())
+        return np.array(rows) if rows else generator.random((1, self.cube.dim))
 
 
 def _order_all(results: list[Observation]) -> list[float]:

@@ -10,10 +10,12 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import COSTS, EXCESSES
 from raytune_yesno.search.algorithm import Algorithm
+from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
-from raytune_yesno.space import Choice, Int, Point, build_space
+from raytune_yesno.space import Choice, Int, List, Point, Space, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -28,6 +30,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         mode: ``min`` or ``max``.
         history: trials of earlier runs.
         points: known points, tried first; the algorithm chooses the values that they lack.
+        space: the search space, by which known points are completed.
         offset: the number of the trial that tries the first of them.
     """
 
@@ -39,12 +42,14 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         mode: str,
         history: Iterable[Observation] = (),
         points: Sequence[Point] = (),
+        space: Space | None = None,
         offset: int = 0,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self.algorithm = algorithm
         self.history = History(history)
         self.points = points
+        self.cube = UnitCube(space) if space and points else None
         self.offset = offset
         self.num_requested = 0
         """Trials from ``offset`` on whose points another source has added."""
@@ -90,7 +95,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         point = self.algorithm.suggest(self.count_proposals(number), history)
         index = number - self.num_requested - self.offset
         if point is not None and index < len(self.points):
-            point = point | self.points[index]
+            known = self.points[index]
+            return self.cube.complete(known, point, index) if self.cube else point | known
         return point
 
     def count_proposals(self, number: int) -> int:
@@ -153,9 +159,18 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
 
 
 def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
+    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``.
+
+    Raises:
+        InputError: Ray has nothing of the kind: parameters of options, lists, priors, constraints.
+    """
     ray_domains: dict[str, Any] = {}
-    for name, domain in build_space(space).items():
+    tree = build_space(space)
+    if tree.has_conditions or tree.constraints:
+        raise InputError("Ray's domains have no conditions or constraints; use build_searcher")
+    for name, domain in tree.items():
+        if isinstance(domain, List) or (not isinstance(domain, Choice) and domain.prior):
+            raise InputError(f"{name}: Ray has no lists and priors; use build_searcher")
         if domain.num_values == 1:
             ray_domains[name] = domain.decode(0.5)
         elif isinstance(domain, Choice):
@@ -163,6 +178,10 @@ def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(domain, Int):  # Ray excludes the upper end
             draw = tune.lograndint if domain.log else tune.randint
             ray_domains[name] = draw(domain.low, domain.high + 1)
+            if domain.step > 1:
+                ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
+        elif domain.step is not None:
+            ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
         else:
             draw = tune.loguniform if domain.log else tune.uniform
             ray_domains[name] = draw(domain.low, domain.high)

@@ -29,7 +29,16 @@ from raytune_yesno.metrics import (
     split_objective,
 )
 from raytune_yesno.numerals import read_if_number
-from raytune_yesno.space import Float, Int, format_space, parse_space
+from raytune_yesno.space import (
+    Float,
+    Int,
+    List,
+    as_tree,
+    build_space,
+    find_extremes,
+    format_space,
+    parse_space,
+)
 from raytune_yesno.user_code import find_parameters
 
 OBJECTIVE = Metric("objective")
@@ -97,21 +106,26 @@ class FunctionTask:
     def space(self) -> Mapping[str, Any]:
         """The function's attribute ``space``, unless a study has another one."""
         declared = self.declared["space"]
-        return parse_space(declared) if declared else dict(getattr(self.function, "space", {}))
+        own = getattr(self.function, "space", {})
+        return parse_space(declared) if declared else build_space(own) if own else {}
 
     @cached_property
     def Settings(self) -> type:  # noqa: N802 - as in other tasks
         """The settings: keys of the space, and other keys that the user sets."""
         engine = {field.name for field in dataclasses.fields(EngineConfig)}
         fields: list[tuple[str, Any, Any]] = []
+        help = "from the search space"
         for key, domain in self.space.items():
             if key in engine:  # the plan refuses it with what to do
                 continue
             kind: Any = {Float: float, Int: int}.get(type(domain), object)
-            help = "from the search space"
-            fields.append((key, kind, setting(domain.grid(1)[0], help, inherited=False)))
+            value = find_extremes(domain)[0] if isinstance(domain, List) else domain.grid(1)[0]
+            fields.append((key, kind, setting(value, help, inherited=False)))
+        inner = sorted(as_tree(self.space).names - self.space.keys() - engine)
+        # None where the option that they belong to is not chosen
+        fields += [(key, object, setting(None, help, inherited=False)) for key in inner]
         for key, value in self.declared["config"].items():
-            if key not in engine and key not in self.space:
+            if key not in engine and key not in as_tree(self.space).names:
                 value = _read(value)
                 known = type(value) in (bool, int, float, str)
                 kind = type(value) if known else object
@@ -122,7 +136,7 @@ class FunctionTask:
         self, space: Mapping[str, Any], config: Mapping[str, Any], metrics: Sequence[Metric]
     ) -> "FunctionTask":
         """Return the task with a study's search space, config keys and metrics."""
-        for key in (*space, *config):
+        for key in (*as_tree(space).names, *config):
             if not str(key).isidentifier():
                 raise InputError(f"{key!r} is not a name for a key of a config; use an identifier")
         declared = {

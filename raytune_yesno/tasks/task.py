@@ -14,7 +14,7 @@ from raytune_yesno.config import Config, EngineConfig, find_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
-from raytune_yesno.space import Space
+from raytune_yesno.space import Space, build_space
 
 Item = TypeVar("Item")
 DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
@@ -141,7 +141,8 @@ class Task(Protocol):
 def find_space(config: Config) -> Space:
     """Return the default search space of the config's task; empty if the task has none."""
     space: Any = getattr(find_task(config.task), "space", {})
-    return dict(space(config) if callable(space) else space)
+    found = space(config) if callable(space) else space
+    return build_space(found) if found else {}
 
 
 def load_data(config: Config, source: str, **options: Any) -> Data | None:

@@ -23,6 +23,7 @@ from raytune_yesno.config import EngineConfig, find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
+from raytune_yesno.space import as_tree
 from raytune_yesno.tasks.function import FunctionTask
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.costs import Costs
@@ -121,7 +122,10 @@ class _Reports:
 
 def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
     values = copy.deepcopy(config.as_dict())  # the function may change its copy
-    values.update({key: getattr(config, key) for key in task.space if hasattr(config, key)})
+    tree = as_tree(task.space)
+    values.update({key: getattr(config, key) for key in tree.names if hasattr(config, key)})
+    for key in tree.names - tree.select(values).keys():
+        del values[key]  # its option was not chosen
     for key in ("task", "metric", "mode", "objectives", "limits", "num_workers"):
         del values[key]
     given = (values, state) if task.takes_checkpoint else (values,)

@@ -10,7 +10,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.protocol import StudyScheduler
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
-from raytune_yesno.space import Point
+from raytune_yesno.space import Point, as_tree
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import MODEL_FREE, Plan
@@ -39,12 +39,12 @@ class StudySearcher(AlgorithmSearcher):
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
         trials = (*finished, *unfinished)
-        config = plan.config.as_dict()
+        config, space = plan.config.as_dict(), as_tree(plan.space)
         for trial in trials:
             if not trial.outside:
                 # A hyperparameter that was not searched before had the config's value.
                 known = {**config, **trial.point}
-                point = {name: known[name] for name in plan.space}
+                point = space.select(known)
                 earlier.append(replace(shift(observe(trial), offset), point=point))
         super().__init__(
             algorithm or plan.build_algorithm(),
@@ -52,6 +52,7 @@ class StudySearcher(AlgorithmSearcher):
             mode="min",
             history=earlier,
             points=plan.known_points,
+            space=space,
             offset=offset,
         )
         self.racing, self.seed = plan.racing, plan.config.seed
