@@ -6,10 +6,11 @@
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Five parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Six parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
-`digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
+`digits`: scikit-learn's digits, as in Yang & Shami (2020). `branches`: a space whose parameters
+depend on choices, and the same parameters in a flat space. `suites`: benchmarks that others made,
 tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight. `repeats`: what
 `--repeats` and `--final-round` bring on such tables. The last two run only if named, since they
 need scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
@@ -28,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bench.search.branches import tell_branches
 from bench.search.cost import tell_cost
 from bench.search.pictures import draw_functions, draw_table
 from bench.search.ranking import draw_suites, tell_suites
@@ -44,8 +46,9 @@ PARTS = {
     "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
     "repeats": "Repeats and the final round",
+    "branches": "Parameters of options",
 }
-SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20, "repeats": 200}
+SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20, "repeats": 200, "branches": 20}
 IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "repeats"))
 QUICK_SEEDS = 3
 
@@ -63,9 +66,14 @@ def main(words: Sequence[str], prog: str) -> int:
         help="where to write [%(default)s]",
     )
     parser.add_argument(
-        "--part", choices=PARTS, action="append", help="repeatable [the first three]"
+        "--part",
+        choices=PARTS,
+        action="append",
+        help="repeatable [functions, table, digits and branches]",
     )
-    parser.add_argument("--seeds", type=int, help="[30; digits: 10; suites: 20; repeats: 200]")
+    parser.add_argument(
+        "--seeds", type=int, help="[30; digits: 10; suites and branches: 20; repeats: 200]"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
@@ -113,6 +121,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
         "repeats": lambda: tell_repeats(records),
+        "branches": lambda: tell_branches(records),
     }
     parts = {run.part for run in records if run.search == "random"}
     lines = [

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.search import branches
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
@@ -54,6 +55,13 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for problem in list_all_problems()
             for slots in IN_FLIGHT
             for search in wanted or SUITE_SEARCHES
+        ]
+    if part == "branches":
+        return [
+            Run(part, form, search, "fifo", seed)
+            for seed in range(branches.FIRST_SEED, branches.FIRST_SEED + seeds)
+            for search in wanted or branches.SEARCHES
+            for form in branches.FORMS
         ]
     if part == "repeats":
         return [
@@ -100,6 +108,9 @@ def make_run(run: Run) -> dict[str, Any]:
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
     if run.part == "suites":
         return _make_suite_run(run)
+    if run.part == "branches":
+        found = branches.search_branches(run.problem, run.search, run.seed)
+        return {**dataclasses.asdict(run), **found}
     if run.part == "repeats":
         return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     outcome = _simulate(run)
