@@ -159,7 +159,7 @@ def _cross_validate(
     seed = int(generator.integers(2**31))
     folds = RepeatedKFold(n_splits=_FOLDS, n_repeats=repeats, random_state=seed)
     num_columns, variance = features.shape[1], target.var()
-    missing = np.isneginf(features).any(axis=0)
+    is_known = np.isfinite(features)
     features = _fill(features)
     errors, increases = [], []
     for fit, held_out in folds.split(features):
@@ -168,7 +168,7 @@ def _cross_validate(
         x, y = features[held_out], target[held_out]
         shuffled = np.repeat(x[None], num_columns * _SHUFFLES, axis=0)
         for column in range(num_columns):
-            known = x[:, column] > np.min(features[:, column]) if missing[column] else slice(None)
+            known = is_known[held_out, column]
             for block in shuffled[column * _SHUFFLES : (column + 1) * _SHUFFLES]:
                 block[known, column] = generator.permutation(block[known, column])
         predicted = forest.predict(np.concatenate([x, shuffled.reshape(-1, num_columns)]))
@@ -179,16 +179,20 @@ def _cross_validate(
 
 
 def _encode(axis: Axis, trials: Sequence[Trial]) -> Any:
-    """Return the column of an axis; -infinity for missing values."""
+    """Return the column of an axis; not a number for missing values."""
     values = [axis.encode(trial.best_point.get(axis.name)) for trial in trials]
     column = np.array([np.nan if value is None else value for value in values], dtype=float)
     if axis.kind == "log":
         column = np.log(np.where(column > 0, column, np.nan))
-    return np.where(np.isfinite(column), column, -np.inf)
+    return np.where(np.isfinite(column), column, np.nan)
 
 
 def _fill(features: Any) -> Any:
-    """Return the columns with missing values just below all others."""
-    is_known = np.isfinite(features)
-    lowest = np.where(is_known, features, np.inf).min(axis=0)
-    return np.where(is_known, features, np.where(np.isfinite(lowest), lowest - 1.0, -1.0))
+    """Return the columns with the median of the known values in place of missing ones.
+
+    A value of its own would tell which option a trial has, and take the importance of the choice.
+    """
+    known = np.where(np.isfinite(features), features, np.nan)
+    empty = np.isnan(known).all(axis=0)
+    medians = np.nanmedian(np.where(empty, 0.0, known), axis=0)
+    return np.where(np.isfinite(features), features, medians)
