@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers.builders import EVIL, write_study
+from helpers.fronts import write_front
 
 from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, load_all
@@ -222,6 +223,29 @@ def test_several_studies_can_be_selected(study: Study, tmp_path: Path) -> None:
     assert result["overlaid"] == "3"
 
 
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_front_is_drawn_and_explained(tmp_path: Path, width: int) -> None:
+    study = write_front(tmp_path / "study", limits=["size<=5000"])
+    page = write_report([study], tmp_path / "report").html
+    script = """
+      const drawn = ["plot-front", "plot-volume"].map((id) => find(id).dataset.drawn);
+      document.querySelector('[data-volume="epochs"]').click();
+      find("front-x").value = "0"; find("front-y").value = "1";
+      find("front-x").dispatchEvent(new Event("change"));
+      find("plot-front").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+      return { drawn, tip: find("tip").textContent, corner: find("front-corner").textContent,
+               wide: document.documentElement.scrollWidth <= innerWidth };
+    """
+    dom, result = open_page(page, script, width=width)
+    assert result["drawn"] == ["6", "1"]
+    assert "accuracy" in result["tip"]
+    assert "size" in result["tip"]
+    assert result["corner"] == "bottom right"
+    assert result["wide"]
+    assert "3 of 5 trials" in dom
+    run_browser(page, f"--screenshot={tmp_path / 'front.png'}", width=width)
+
+
 def test_a_study_without_a_result_opens(tmp_path: Path) -> None:
     from raytune_yesno.study.store import StudyStore
 
@@ -248,10 +272,12 @@ def test_a_thousand_trials_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("width", "dark"), [(1200, False), (1200, True), (400, False), (400, True)]
 )
 def test_screenshots_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    """Leave screenshots in pytest's folder for inspection."""
-    name = f"{width}-{'dark' if dark else 'light'}.png"
-    run_browser(page, f"--screenshot={tmp_path / name}", width=width, dark=dark)
-    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    """Leave screenshots in the folder ``$ARTIFACTS``, or in pytest's, for inspection."""
+    folder = Path(os.environ.get("ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / f"report-{width}-{'dark' if dark else 'light'}.png"
+    run_browser(page, f"--screenshot={picture}", width=width, dark=dark)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_reloaded_page_keeps_its_state(page: Path) -> None:
