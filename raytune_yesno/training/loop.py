@@ -30,6 +30,7 @@ from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
+from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
@@ -210,17 +211,16 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser named by ``config`` for the model's parameters."""
-    rate: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    fused = {**rate, "fused": True}  # one kernel per step; RMSprop has no fused version
-    match config.optimizer:
-        case "sgd":
-            return torch.optim.SGD(model.parameters(), momentum=config.momentum, **fused)
-        case "rmsprop":
-            return torch.optim.RMSprop(model.parameters(), momentum=config.momentum, **rate)
-        case "adam":
-            return torch.optim.Adam(model.parameters(), betas=(config.momentum, 0.999), **fused)
-        case _:
-            return torch.optim.AdamW(model.parameters(), betas=(config.momentum, 0.999), **fused)
+    kinds = {"sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
+    kind = kinds.get(config.optimizer, torch.optim.AdamW)
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer in ("sgd", "rmsprop"):
+        options["momentum"] = config.momentum
+    else:
+        options["betas"] = (config.momentum, 0.999)
+    if config.optimizer != "rmsprop":  # it has no fused version
+        options["fused"] = True  # one kernel per step
+    return without_compiler(kind)(model.parameters(), **options)
 
 
 def find_device(config: Config) -> torch.device:

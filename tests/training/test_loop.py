@@ -265,7 +265,7 @@ class TestEveryOption:
         settings = {"learning_rate": 0.3, "momentum": 0.7, "weight_decay": 0.01}
         config = build_config(settings, {"optimizer": optimizer})
         built = build_optimizer(config, torch.nn.Linear(1, 1))
-        assert type(built) is kind
+        assert isinstance(built, kind)
         group = built.param_groups[0]
         momentum = group["betas"][0] if "betas" in group else group["momentum"]
         assert (group["lr"], momentum, group["weight_decay"]) == (0.3, 0.7, 0.01)
