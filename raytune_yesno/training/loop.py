@@ -112,7 +112,8 @@ def fit(
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
         with flush_subnormal():
             train_loss = train_epoch(config, task, replica, optimizer, epoch)
-            found = read_metrics(validate(task, model, device), epoch)
+            with mixed_precision(config, device):
+                found = read_metrics(validate(task, model, device), epoch)
             metrics = {"epoch": epoch, "train_loss": train_loss, **found}
         if not refit:
             check_reported(config.objective, metrics, epoch)
@@ -156,6 +157,11 @@ def flush_subnormal() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
+    """Return a context in which products are computed in bfloat16 if the config says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == "bfloat16")
+
+
 def fix_reduction_order(task: Task, replica: nn.Module) -> None:
     """Run one discarded backward pass so that ``DistributedDataParallel`` fixes its buckets.
 
@@ -174,6 +180,7 @@ def train_epoch(
     """Train one epoch and return the training loss of its last pass over the data."""
     rank, world_size = process_rank()
     model.train()
+    device = optimizer.param_groups[0]["params"][0].device
     losses: list[Tensor] = []
     for number, step in enumerate(task.steps(epoch, rank, world_size), start=1):
         progress = (epoch - 1 + number / task.steps_per_epoch) / config.epochs
@@ -181,7 +188,8 @@ def train_epoch(
             group["lr"] = learning_rate_at(progress, config)
         optimizer.zero_grad()
         begin_step(model, rank, world_size, config.seed, epoch, number)
-        loss = task.loss(model, step.shard, progress)
+        with mixed_precision(config, device):
+            loss = task.loss(model, step.shard, progress)
         # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
         (loss * (step.scale * world_size)).backward()
         if config.clip_norm:

@@ -205,4 +205,4 @@ def build_network(config: "SpeechConfig", num_words: int = 2) -> nn.Module:
         model = TDNN(classes, **shared)
     else:
         model = MLP(out_features=classes, hidden_layers=config.hidden_layers, **shared)
-    return model.to(getattr(torch, config.dtype))
+    return model.to(getattr(torch, config.stored_dtype))

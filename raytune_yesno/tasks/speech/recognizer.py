@@ -64,7 +64,7 @@ class Recognizer:
         self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
         self.model.eval()
         self._calibration = read_calibration(checkpoint.calibration)
-        self.extract = LogMel(getattr(torch, config.dtype), config.features)
+        self.extract = LogMel(getattr(torch, config.stored_dtype), config.features)
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":

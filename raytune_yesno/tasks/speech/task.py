@@ -66,14 +66,14 @@ class YesNo(SpeechTask):
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
-        self._clean = clean_examples(corpus, config.dtype, config.features)
+        self._clean = clean_examples(corpus, config.stored_dtype, config.features)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
             changed = thin(valid, MAX_CHANGED)
-            self._valid += noisy_examples(corpus, changed, config.dtype, config.features)
+            self._valid += noisy_examples(corpus, changed, config.stored_dtype, config.features)
             if config.augment_scenes:
-                self._valid += scene_examples(corpus, changed, config.dtype, config.features)
-        self._extract = LogMel(getattr(torch, config.dtype), config.features)
+                self._valid += scene_examples(corpus, changed, config.stored_dtype, config.features)
+        self._extract = LogMel(getattr(torch, config.stored_dtype), config.features)
         self._scenes = None
         if config.augment_scenes:
             self._scenes = Scenes(
@@ -214,7 +214,7 @@ class YesNo(SpeechTask):
         return example._replace(feature_FT=feature_FT)
 
     def _collate(self, examples: Sequence[Example]) -> Batch:
-        return collate(examples, getattr(torch, self._config.dtype), self._device)
+        return collate(examples, getattr(torch, self._config.stored_dtype), self._device)
 
 
 def thin(items: Sequence[int], most: int) -> tuple[int, ...]:
