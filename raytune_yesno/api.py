@@ -2,13 +2,14 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.existing import compare_plans, is_begun
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
@@ -27,6 +28,8 @@ def tune(
     *,
     metric: str = "",
     mode: str = "",
+    objectives: Sequence[str] = (),
+    limits: Sequence[str] = (),
     trials: int | None = None,
     search: str | None = None,
     scheduler: str | None = None,
@@ -66,6 +69,9 @@ def tune(
         space: domains by name, as objects or as in a YAML file. Defaults to the task's own.
         metric: the metric that decides. Defaults to the task's first.
         mode: ``min`` or ``max``; may be omitted if the name says it, such as ``accuracy``.
+        objectives: several metrics in place of ``metric``, each ``"NAME"``, ``"NAME:min"`` or
+            ``"NAME:max"``; the study's ``front`` has the best compromises.
+        limits: bounds that a result must keep, such as ``"num_parameters<=20000"``.
         trials: the number of trials; 32 by default.
         search: the name of the search; ``auto`` by default.
         scheduler: the name of the scheduler; ``asha`` by default.
@@ -110,18 +116,20 @@ def tune(
         if key not in known:
             raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
     settings |= {"trials": trials, "search": search, "scheduler": scheduler}
-    given = {"metric": metric, "mode": mode, "epochs": epochs, "seed": seed}
+    given: dict[str, Any] = {"metric": metric, "mode": mode}
+    given |= {"objectives": list(objectives) or None, "limits": list(limits) or None}
+    given |= {"epochs": epochs, "seed": seed}
     keys = {**(config or {}), **_read_resources(resources or {})}
     keys |= {key: value for key, value in given.items() if value not in (None, "")}
     domains = _read_space(space or {})
     declare_task(name, space=domains, config=keys)
     built = build_config({"task": name}, keys, where="tune")
     plan = Plan.from_settings(built, domains or find_space(built), settings)
-    existing = str(out) if out and (Path(out) / STORE).is_file() else None
+    existing = str(out) if out and is_begun(Path(out), STORE) else None
     read = load_data(built, data) if is_class else None
     with open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened:
         folder, check = opened
-        if existing and _is_finished(plan, folder):
+        if existing and _is_finished(plan, folder, data):
             return load_study(folder)
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
@@ -145,14 +153,14 @@ def _run(
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
-    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.refit import list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
     add_trials = 0
     if existing:
         before = load_study(folder)
         asked = plan.num_trials
-        plan = _resume(plan, before)
+        plan = _resume(plan, before, source)
         add_trials = max(0, asked - plan.num_trials)
     plan.check()
     if not existing:
@@ -178,16 +186,17 @@ def _run(
         failed = [trial for trial in study.trial_list if trial.status == "failed"]
         cause = f"; first failure: {failed[0].error}" if failed else ""
         raise WorkError(f"{folder}: no trial has a result{cause}")
-    run_refit(study, data, note=display.remark, check=check)
+    for candidate in list_refits(study):
+        run_refit(study, data, candidate=candidate, note=display.remark, check=check)
     return load_study(folder)
 
 
-def _is_finished(plan: "Plan", folder: Path) -> bool:
+def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
     """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
     from raytune_yesno.study import load
 
     study = load(folder)
-    _resume(plan, study)
+    _resume(plan, study, data)
     return study.refit is not None and plan.num_trials <= study.asked["trials"]
 
 
@@ -201,21 +210,20 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
     return contextlib.nullcontext() if joined else ray_session(address, **options)
 
 
-def _resume(plan: "Plan", before: "Study") -> "Plan":
+def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
     """Return the plan of a study to resume.
 
     Raises:
         InputError: the study in the folder has other settings than the call.
     """
-    asked, recorded = plan.as_dict(), before.asked
-    may_change = {setting.name for setting in STUDY_SETTINGS if setting.on_resume}
-    for key in sorted(asked.keys() & recorded.keys() - may_change, key=lambda key: key != "space"):
-        if asked[key] != recorded[key]:
-            raise InputError(
-                f"{before.path}: the study there has another {key}; give the same arguments to "
-                "resume it, or another out"
-            )
-    return replace(plan, trials=recorded["trials"])
+    recorded = replace(plan, trials=before.asked["trials"])
+    same = replace(recorded, final_round=before.asked.get("final_round") or {})
+    for difference in compare_plans(same, before, data):
+        raise InputError(
+            f"{before.path}: the study there has other settings ({difference}); give the same "
+            "arguments to resume it, or another out"
+        )
+    return recorded
 
 
 def name_objective(objective: Any) -> str:

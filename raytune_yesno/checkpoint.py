@@ -17,7 +17,6 @@ import os
 import pickle
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +29,12 @@ from torch import nn
 from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.files.json_text import parse_json
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"
+_BELOW = ("best", "last", "refit/last")  # where `train` and `tune` write one, below --out
 RESUME = "resume.pt"
 
 
@@ -140,13 +141,12 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         InputError: its config is not valid in this version.
     """
     if not (folder / DESCRIPTION).is_file():
-        hint = next(
-            (name for name in ("best", "last") if (folder / name / DESCRIPTION).is_file()), ""
-        )
-        raise UnusableCheckpoint(
-            f"{folder}: no checkpoint here (no {DESCRIPTION})",
-            f"did you mean {folder / hint}?" if hint else "give the folder that `train` printed",
-        )
+        hint = "give the folder that `train` or `tune` printed"
+        for name in _BELOW:
+            if (folder / name / DESCRIPTION).is_file():
+                hint = f"did you mean {folder / name}?"
+                break
+        raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
     with _report_damage(folder):
         description = _read_description(folder)
         state_dict = _load_tensors(folder / STATE_DICT, device)
@@ -342,39 +342,6 @@ def _check_digests(description: dict[str, Any], folder: Path) -> None:
 
 def _digest(description: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill, and on success rename it to ``folder``.
-
-    An existing folder is replaced; on failure it is restored.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    old = scratch.with_name(scratch.name + "-old")
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        if folder.exists():
-            folder.rename(old)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if old.exists():
-            if folder.exists():
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                old.rename(folder)
-
-
-def recover_folder(folder: Path) -> None:
-    """Clean up after a killed :func:`replace_folder`; no other process may be writing."""
-    for left in folder.parent.glob(f".{folder.name}-*"):
-        if left.name.endswith("-old") and not folder.exists():
-            left.rename(folder)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def library_versions() -> dict[str, str]:

@@ -6,19 +6,16 @@ file, ``--set key=value``, and a trial's point. It runs on the driver, before an
 """
 
 import dataclasses
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
+from raytune_yesno.config_values import check_range, convert
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.metrics import Metric, Objective, build_objective
-from raytune_yesno.numerals import read_number
+from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
 from raytune_yesno.user_code import Code, is_function
-
-NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
 
 
 def setting(
@@ -80,6 +77,14 @@ class EngineConfig:
     mode: str = setting(
         "", "min or max: which value is best; empty for the metric's own", shared=True
     )
+    objectives: tuple[str, ...] = setting(
+        (),
+        "several metrics to optimise in place of one; each NAME, NAME:min or NAME:max",
+        shared=True,
+    )
+    limits: tuple[str, ...] = setting(
+        (), "bounds that a result must keep, such as num_parameters<=20000", shared=True
+    )
     epochs: int = setting(
         16,
         "passes over the training data",
@@ -125,14 +130,14 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         for key in dataclasses.fields(self):
-            _check_range(key, getattr(self, key.name))
+            check_range(key, getattr(self, key.name))
         if not self.min_workers <= self.max_workers or (self.is_elastic and not self.min_workers):
             raise InputError(
                 f"num_workers: '{self.min_workers}:{self.max_workers}' is not a valid range; write "
                 "LOW:HIGH with 1 <= LOW <= HIGH"
             )
         self.check()
-        build_objective(find_task(self.task).metrics, self.metric, self.mode)
+        _ = self.objective  # raises if a name is unknown
 
     def check(self) -> None:
         """Check combinations of keys; a task's ``Settings`` may override this.
@@ -148,7 +153,15 @@ class EngineConfig:
     @property
     def objective(self) -> Objective:
         """The objective by which epochs and trials are compared."""
-        return build_objective(find_task(self.task).metrics, self.metric, self.mode)
+        task = find_task(self.task)
+        return build_objective(
+            task.metrics,
+            self.metric,
+            self.mode,
+            objectives=self.objectives,
+            limits=self.limits,
+            costs=(*getattr(task, "cost_metrics", ()), *COST_METRICS),
+        )
 
     @property
     def is_elastic(self) -> bool:
@@ -252,6 +265,8 @@ def find_task(name: str) -> Any:
             return found
         if is_function(found) or isinstance(found, tuple):
             found = import_name(_FUNCTION)(found, name)
+        elif not callable(found):
+            raise InputError(f"{name}: it is neither a function nor a class")
         elif missing := [part for part in _PARTS if not hasattr(found, part)]:
             raise InputError(
                 f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
@@ -355,7 +370,7 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
         for key, value in layer.items():
             if key not in known:
                 raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
-            changes[key] = _convert(key, types[key], value, where)
+            changes[key] = convert(key, types[key], value, where)
     if hasattr(task, "imply"):
         changes = {**task.imply(changes), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
@@ -392,21 +407,6 @@ def _types(made: type[Config]) -> dict[str, Any]:
     return _known_types[made]
 
 
-def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str, Any]:
-    """Parse ``key=value`` texts to a layer for :func:`build_config`.
-
-    Raises:
-        InputError: one has another form.
-    """
-    layer: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise InputError(f"{where} {assignment!r}: expected key=value")
-        layer[key.strip()] = value.strip()
-    return layer
-
-
 def config_help(task: str = Config.task) -> str:
     """Return one line for each key of a task's config: name, meaning, options, default."""
     lines = []
@@ -419,71 +419,3 @@ def config_help(task: str = Config.task) -> str:
             f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
         )
     return "\n".join(lines)
-
-
-def _convert(key: str, kind: Any, value: Any, where: str) -> Any:
-    """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
-    try:
-        if kind == NumWorkers:
-            return _num_workers(value)
-        if get_origin(kind) is tuple:
-            items = _split(value) if isinstance(value, str) else value
-            items = items if isinstance(items, list | tuple) else [items]
-            return tuple(read_number(item, get_args(kind)[0]) for item in items)
-        if kind in (int, float):
-            return read_number(value, kind)
-        if kind is object:
-            return tuple(value) if isinstance(value, list) else value
-        if kind is bool and isinstance(value, str):
-            return _BOOLEANS[value.strip().lower()]
-    except (ValueError, TypeError, OverflowError, KeyError):
-        pass
-    else:
-        if isinstance(value, kind):
-            return value
-    name = "a list of whole numbers" if get_origin(kind) is tuple else _KIND_NAMES[kind]
-    raise InputError(f"{where}: {key} takes {name}, not {value!r}")
-
-
-_KIND_NAMES: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    object: "a value",
-    NumWorkers: "a whole number or a range LOW:HIGH",
-}
-_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-
-def _split(text: str) -> list[str]:
-    """Split a list given as text, ``16,32`` or ``[16, 32]``."""
-    inner = text.strip()
-    if inner.startswith("[") and inner.endswith("]"):
-        inner = inner[1:-1]
-    return inner.split(",") if inner.strip() else []
-
-
-def _num_workers(value: Any) -> NumWorkers:
-    """Parse ``2`` or ``1:4``; a range of equal limits is a number."""
-    if isinstance(value, str) and ":" in value:
-        value = value.split(":")
-    if not isinstance(value, list | tuple):
-        return read_number(value, int)
-    low, high = (read_number(limit, int) for limit in value)
-    return low if low == high else (low, high)
-
-
-def _check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
-    low, high, options = (key.metadata[name] for name in ("low", "high", "options"))
-    if options and value not in options:
-        raise InputError(f"{key.name}: {value!r} is not valid; {suggest_name(str(value), options)}")
-    if low is None:
-        return
-    for number in value if isinstance(value, tuple) else (value,):
-        finite = isinstance(number, int) or math.isfinite(number)
-        if not finite or number < low or (high is not None and number > high):
-            limits = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-            raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
-    if value == ():
-        raise InputError(f"{key.name}: the list is empty; give at least one number")

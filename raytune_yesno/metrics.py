@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from raytune_yesno.errors import InputError, MissingMetric, suggest_name
+from raytune_yesno.numerals import read_number
 
 Mode = Literal["min", "max"]
-Format = Literal["number", "percent"]
+Format = Literal["number", "percent", "count"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Metric:
     Attributes:
         name: its key in the epoch's record.
         mode: ``min`` if the smallest value is best, ``max`` if the largest is.
-        format: ``number`` (four significant digits) or ``percent`` (of a fraction).
+        format: ``number`` (four significant digits), ``percent`` (of a fraction) or ``count`` (a
+            whole number).
         label: a short name, which ``--target`` and ``--metric`` also accept.
     """
 
@@ -47,6 +49,8 @@ class Metric:
         """Format a value for people; empty if there is none."""
         if not isinstance(value, int | float):
             return ""
+        if self.format == "count" and math.isfinite(value):
+            return f"{value:,.0f}"
         return f"{value:.1%}" if self.format == "percent" else f"{value:.4g}"
 
     @property
@@ -57,6 +61,53 @@ class Metric:
 
 TRAIN_LOSS = Metric("train_loss", label="train loss")
 """The metric that the training loop itself reports, for every PyTorch task."""
+
+
+COST_METRICS = (
+    Metric("num_parameters", format="count", label="parameters"),
+    Metric("train_seconds", label="seconds of training"),
+)
+"""Costs that the engine can report for every PyTorch task; a task adds its ``cost_metrics``."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound that the result of a trial must keep.
+
+    Example:
+        >>> from raytune_yesno.metrics import Limit, Metric
+        >>> limit = Limit(Metric("num_parameters"), "<=", 20000)
+        >>> limit.excess({"num_parameters": 30000}), limit.excess({"num_parameters": 9000}) <= 0
+        (0.5, True)
+
+    Attributes:
+        metric: the metric that is bounded.
+        relation: ``<=`` or ``>=``.
+        bound: the largest or the smallest value.
+    """
+
+    metric: Metric
+    relation: Literal["<=", ">="]
+    bound: float
+
+    def excess(self, record: Mapping[str, Any]) -> float:
+        """Return by how much of the bound a result exceeds it; at most 0 if it keeps it.
+
+        The excess is relative to the size of the bound, or absolute for a bound of 0. It is
+        infinite for a value that is missing or not finite.
+        """
+        cost = replace(self.metric, mode=self.mode).cost(record)
+        return (cost - (self.bound if self.mode == "min" else -self.bound)) / (
+            abs(self.bound) or 1.0
+        )
+
+    @property
+    def mode(self) -> Mode:
+        """The direction in which the limit is met."""
+        return "min" if self.relation == "<=" else "max"
+
+    def __str__(self) -> str:
+        return f"{self.metric.name}{self.relation}{self.bound:.10g}"
 
 
 _TIE_BREAK = 1e-7
@@ -101,23 +152,45 @@ class Objective:
         1
 
     Attributes:
-        metric: the metric that decides.
+        metric: the metric that decides, the first objective: it chooses the best epoch of a trial.
         ties: other metrics, which break ties between trials, in order.
         smooth: epochs over which the metric is averaged before epochs are compared.
+        others: further objectives. Trials are then compared by domination.
+        limits: bounds that a result must keep.
     """
 
     metric: Metric
     ties: tuple[Metric, ...] = ()
     smooth: int = SMOOTH_EPOCHS
+    others: tuple[Metric, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics, the deciding one first."""
-        return (self.metric, *self.ties)
+        """All metrics, the objectives first."""
+        known = (*self.objectives, *self.ties, *(limit.metric for limit in self.limits))
+        return tuple({metric.name: metric for metric in reversed(known)}.values())[::-1]
+
+    @property
+    def objectives(self) -> tuple[Metric, ...]:
+        """The objectives, the deciding one first."""
+        return (self.metric, *self.others)
+
+    def costs(self, record: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return one cost for each objective; the first one is that of :meth:`cost`."""
+        return (self.cost(record), *(metric.cost(record) for metric in self.others))
+
+    def excesses(self, record: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return by how much a record exceeds each limit, see :meth:`Limit.excess`."""
+        return tuple(limit.excess(record) for limit in self.limits)
+
+    def is_feasible(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record keeps all limits."""
+        return all(excess <= 0 for excess in self.excesses(record))
 
     def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
         """Return a sort key of an epoch or trial; the smallest is best."""
-        return tuple(metric.cost(record) for metric in self.metrics)
+        return tuple(metric.cost(record) for metric in (self.metric, *self.others, *self.ties))
 
     def cost(self, record: Mapping[str, Any]) -> float:
         """Return the one number that searches and schedulers minimise.
@@ -181,22 +254,87 @@ def find_metric(name: str, known: Sequence[Metric], where: str = "metric") -> Me
     raise InputError(f"{where}: unknown metric {name!r}; {suggest_name(name, names)}")
 
 
-def build_objective(known: Sequence[Metric], name: str = "", mode: str = "") -> Objective:
+def build_objective(
+    known: Sequence[Metric],
+    name: str = "",
+    mode: str = "",
+    *,
+    objectives: Sequence[str] = (),
+    limits: Sequence[str] = (),
+    costs: Sequence[Metric] = (),
+) -> Objective:
     """Return the objective of a run.
 
     Args:
         known: the metrics that the task declares; the first is the default objective.
         name: another metric to use as the objective; empty for the first.
         mode: ``min`` or ``max`` to override the metric's own mode; empty to keep it.
+        objectives: several metrics in place of ``name``, each ``NAME``, ``NAME:min`` or
+            ``NAME:max``.
+        limits: bounds, each ``NAME<=VALUE`` or ``NAME>=VALUE``.
+        costs: metrics that are no objective, and break no ties, unless they are named.
 
     Raises:
-        InputError: the metric or the mode is unknown.
+        InputError: a metric, a mode or a limit is unknown or invalid.
     """
-    metric = find_metric(name, known) if name else known[0]
-    if mode not in ("", "min", "max"):
-        raise InputError(f"mode: {mode!r} is not valid; choose min or max")
-    ties = tuple(other for other in known if other.name != metric.name)
-    return Objective(replace(metric, mode=mode) if mode else metric, ties)  # type: ignore[arg-type]
+    if objectives and (name or mode):
+        raise InputError("objectives: metric and mode are for one objective; omit them")
+    everything = (*known, *costs)
+    asked = [split_objective(each) for each in objectives] or [(name, mode)]
+    found: list[Metric] = []
+    for each, direction in asked:
+        where = "objectives" if objectives else "metric"
+        metric = find_metric(each, everything, where) if each else known[0]
+        if direction not in ("", "min", "max"):
+            raise InputError(f"mode: {direction!r} is not valid; choose min or max")
+        if any(metric.name == other.name for other in found):
+            raise InputError(f"objectives: {metric.name} is given twice")
+        found.append(replace(metric, mode=direction) if direction else metric)  # type: ignore[arg-type]
+    names = {metric.name for metric in found}
+    ties = tuple(other for other in known if other.name not in names)
+    bounds = tuple(read_limit(each, everything) for each in limits)
+    return Objective(found[0], ties, others=tuple(found[1:]), limits=bounds)
+
+
+def split_objective(text: str) -> tuple[str, str]:
+    """Return the name and the mode of an objective, ``NAME`` or ``NAME:MODE``."""
+    name, colon, mode = text.rpartition(":")
+    return (name, mode) if colon and mode in ("min", "max") else (text, "")
+
+
+_LIMIT = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<relation><=|>=)\s*(?P<bound>\S+)\s*")
+
+
+def split_limit(text: str) -> tuple[str, str, float]:
+    """Return the name, the relation and the bound of a limit.
+
+    Example:
+        >>> split_limit("num_parameters<=20000")
+        ('num_parameters', '<=', 20000.0)
+
+    Raises:
+        InputError: the text is not ``NAME<=VALUE`` or ``NAME>=VALUE``.
+    """
+    found = _LIMIT.fullmatch(text)
+    try:
+        bound = float(read_number(found["bound"], float)) if found else math.nan
+    except ValueError:
+        bound = math.nan
+    if not found or not math.isfinite(bound):
+        raise InputError(
+            f"limits: {text!r} is not NAME<=VALUE or NAME>=VALUE, as in num_parameters<=20000"
+        )
+    return found["name"], found["relation"], bound
+
+
+def read_limit(text: str, known: Sequence[Metric], where: str = "limits") -> Limit:
+    """Read a limit on one of the known metrics.
+
+    Raises:
+        InputError: the text is no limit, or the metric is unknown.
+    """
+    name, relation, bound = split_limit(text)
+    return Limit(find_metric(name, known, where), relation, bound)  # type: ignore[arg-type]
 
 
 def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
@@ -248,18 +386,20 @@ def _read_number(value: Any) -> float | int | None:
 
 
 def check_reported(objective: "Objective", metrics: Mapping[str, Any], epoch: int) -> None:
-    """Check that an epoch's metrics contain the one that decides.
+    """Check that an epoch's metrics contain the objectives and those with a limit.
 
     Raises:
         MissingMetric: they do not.
     """
-    if objective.metric.name not in metrics:
-        if not metrics:
-            raise MissingMetric(f"epoch {epoch}: no metrics were reported")
-        raise MissingMetric(
-            f"epoch {epoch}: metric {objective.metric.name!r} was not reported, only "
-            f"{', '.join(metrics)}; {suggest_name(objective.metric.name, metrics)}"
-        )
+    if not metrics:
+        raise MissingMetric(f"epoch {epoch}: no metrics were reported")
+    bounded = (limit.metric for limit in objective.limits)
+    for metric in (*objective.objectives, *bounded):
+        if metric.name not in metrics:
+            raise MissingMetric(
+                f"epoch {epoch}: metric {metric.name!r} was not reported, only "
+                f"{', '.join(metrics)}; {suggest_name(metric.name, metrics)}"
+            )
 
 
 RESERVED = frozenset(
@@ -271,8 +411,9 @@ RESERVED = frozenset(
 )
 """Names that a metric cannot have: columns of tables, and fields of the event of an epoch."""
 
-COST = "cost"
-"""The key of a trial's objective in reports to schedulers and searches; always minimised."""
+COST, COSTS, EXCESSES = "cost", "costs", "excesses"
+"""Keys in reports to schedulers and searches: the first objective, always minimised; all of them;
+and by how much each limit is exceeded."""
 
 LEGACY_METRICS = (
     Metric("valid_loss", label="loss"),

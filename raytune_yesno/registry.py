@@ -107,11 +107,14 @@ class Registry(Mapping[str, str]):
             return self._values[name]
         source, colon, attribute = name.rpartition(":")
         if colon and attribute.isidentifier():
-            if name not in self._trusted:
+            trusted = [name] if name in self._trusted else []
+            trusted += [each for each in self._trusted if is_same_code(each, name)]
+            if not trusted:
                 raise InputError(
                     f"{self.kind} {name!r} is code outside the project, which runs only if this "
                     f"command names it: add --{self.kind} {name}"
                 )
+            source = trusted[0].rpartition(":")[0]
             found = self._modules[name] = self._import_source(name, source)
             if not hasattr(found, attribute):
                 known = [key for key in vars(found) if not key.startswith("_")]
@@ -122,8 +125,28 @@ class Registry(Mapping[str, str]):
             if entry.name == name:
                 return entry.load()
         installed = [entry.name for entry in entry_points(group=self.group)]
-        hint = suggest_name(name, [*self._built_in, *installed])
-        raise InputError(f"unknown {self.kind} {name!r}; {hint}; your own is named file.py:Name")
+        if name.endswith(".py"):
+            raise InputError(
+                f"{self.kind} {name!r}: also name the class or function in it, as in {name}:Name"
+            )
+        hint = suggest_name(name, [*self._built_in, *installed]).removesuffix("?")
+        raise InputError(f"unknown {self.kind} {name!r}; {hint}, or your own as file.py:Name")
+
+
+def is_same_code(one: str, other: str) -> bool:
+    """Return whether two names mean the same object of the same file, perhaps in another folder.
+
+    A study records the name as it was given; from another folder the user gives another path.
+
+    Example:
+        >>> is_same_code("task.py:Mine", "../tasks/task.py:Mine")
+        True
+        >>> is_same_code("task.py:Mine", "task.py:Other")
+        False
+    """
+    files = [Path(name.rpartition(":")[0]).name for name in (one, other)]
+    attributes = {name.rpartition(":")[2] for name in (one, other)}
+    return files[0] == files[1] and files[0].endswith(".py") and len(attributes) == 1
 
 
 def import_name(spec: str) -> Any:

@@ -37,7 +37,7 @@ class StudySetting:
     @property
     def on_resume(self) -> bool:
         """Whether the setting may change when a study is resumed."""
-        return self.stops or self.name in ("trials", "final_round")
+        return self.stops or self.name in ("trials", "final_round", "prefer", "refit")
 
 
 def read_repeats(value: Any) -> dict[str, int]:
@@ -148,6 +148,19 @@ STUDY_SETTINGS = (
         "trials [0]",
         "K[:SEEDS]",
         read=read_final_round,
+    ),
+    StudySetting(
+        "prefer",
+        str,
+        "which point of the front to train again: the best in the first objective that keeps a "
+        "limit, such as num_parameters<=20000 [the knee of the front]",
+        "NAME<=X",
+    ),
+    StudySetting(
+        "refit",
+        str,
+        "best, or all to train every point of the front again [best]",
+        "WHICH",
     ),
     StudySetting(
         "keep_checkpoints",

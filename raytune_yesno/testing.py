@@ -27,7 +27,7 @@ import torch
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import TASKS, Config, build_config, declare_task, find_task
 from raytune_yesno.search import History, Observation
-from raytune_yesno.space import Space, check_point, parse_space
+from raytune_yesno.space import Space, check_point, encode_point, parse_space
 from raytune_yesno.tasks.task import build_task, load_data, open_records
 
 _DECISIONS = ("CONTINUE", "PAUSE", "STOP", "NOOP")
@@ -140,7 +140,7 @@ def _end(number: int, point: dict[str, Any], space: Space) -> Observation:
         return Observation(number, point, status="failed")
     if number % 5 == 4:
         return Observation(number, point, None, 1, "diverged", (math.inf,))
-    positions = [domain.encode(point[key]) for key, domain in space.items()]
+    positions = encode_point(space, point)
     loss = sum((position - 0.3) ** 2 for position in positions)
     return Observation(number, point, loss, 2, "done", (loss + 1, loss))
 

@@ -31,7 +31,7 @@ make_environment() {
     fi
     wanted=$(cat "$ROOT/pyproject.toml" "$pins" | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    echo "installing into $VENV (about 5 GB, some minutes the first time)" >&2
+    echo "installing into $VENV (6.5 GB, some minutes the first time)" >&2
     # Wheels alone: nothing that is installed runs code of its own on the way.
     "$VENV/bin/pip" install --quiet --only-binary :all: --constraint "$pins" \
         --editable "$ROOT$1" >&2

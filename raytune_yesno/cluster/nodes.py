@@ -58,6 +58,22 @@ def list_nodes() -> list[Node]:
     return sorted(nodes, key=lambda node: (not node.is_head, node.host, node.id))
 
 
+def find_draining() -> frozenset[str]:
+    """Return the ids of the nodes that Ray will take away, such as a spot instance.
+
+    It is empty while no other node is alive: work on the last node has nowhere to move to.
+    """
+    import ray
+
+    from raytune_yesno.cluster.ray_private import state
+
+    draining = frozenset(state.get_draining_nodes())
+    if not draining:
+        return draining
+    alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}
+    return draining & alive if alive - draining else frozenset()
+
+
 def ask_nodes(
     nodes: list[Node], function: Any, *arguments: tuple[Any, ...]
 ) -> Iterator[tuple[Node, Any]]:

@@ -206,7 +206,9 @@ def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> 
             found.remove(name)
             if is_locked:
                 (folder / name).unlink()
-    if found - {LOCK} or (folder.exists() and not folder.is_dir()):
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: it is a file; give a folder")
+    if found - {LOCK}:
         raise InputError(
             f"--out {folder}: it exists and is not empty; give a new folder, or "
             f"--resume {quote(str(folder))}"

@@ -10,7 +10,8 @@ import numpy as np
 
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
-from raytune_yesno.config import build_config, parse_assignments
+from raytune_yesno.config import build_config
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.download import find_yesno
     from raytune_yesno.tasks.speech.folder import check_folder
     from raytune_yesno.tasks.speech.layouts import Problem
-    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.load import find_folder, load_corpus
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
@@ -62,7 +63,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     if data.split(":")[0] == "synthetic":
         corpus = load_corpus(data)
     else:
-        folder = find_yesno(Display().show_bytes) if data == "yesno" else Path(data)
+        folder = find_yesno(Display().show_bytes) if data == "yesno" else find_folder(data)
         corpus, problems = check_folder(folder)
     if corpus:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import announce, read_data, say
+from raytune_yesno.commands.existing import refuse_fresh_uri
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config
 from raytune_yesno.cpus import count_cpus
@@ -27,6 +28,8 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
         InputError: the settings are invalid, or the study is one to resume.
     """
     refuse_flags(options, "resume", "add_trials", because="--dry-run plans a new study")
+    if options.fresh:
+        refuse_fresh_uri(options.out)
     settings = read_settings(options)
     plan = build_plan(settings, options)
     plan.check()

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.files.remote import LOCK, is_remote
+from raytune_yesno.registry import is_same_code
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ def is_begun(folder: Path, record: str) -> bool:
         return False
 
 
+def refuse_fresh_uri(out: str | None) -> None:
+    """Raise InputError for ``--fresh`` with a URI."""
+    if is_remote(out):
+        raise InputError(
+            f"--fresh: work at a URI is not renamed; give a new --out instead of {out}"
+        )
+
+
 def set_aside(out: str, record: str, note: Callable[[str], None]) -> None:
     """Rename the folder of earlier work to ``NAME-1``, ``NAME-2``, …, for ``--fresh``.
 
@@ -41,10 +49,7 @@ def set_aside(out: str, record: str, note: Callable[[str], None]) -> None:
     """
     from raytune_yesno.files.lock import hold
 
-    if is_remote(out):
-        raise InputError(
-            f"--fresh: work at a URI is not renamed; give a new --out instead of {out}"
-        )
+    refuse_fresh_uri(out)
     folder = Path(out).absolute()
     if not is_begun(folder, record):
         return
@@ -83,11 +88,19 @@ def check_same_settings(differences: Iterator[str], command: str, storage: str) 
         )
 
 
-def compare_plans(plan: "Plan", study: "Study", options: Namespace, data: str) -> Iterator[str]:
-    """Yield the settings of a command that differ from those of the study in its folder.
+def compare_plans(
+    plan: "Plan", study: "Study", data: str, *, warm_start: bool = False
+) -> Iterator[str]:
+    """Yield the settings of a command or call that differ from those of the study in its folder.
 
     Stop conditions may change. The number of trials and the space may be those with which the
     study was begun, or those of its last resumption.
+
+    Args:
+        plan: the plan that is asked for.
+        study: the study in the folder.
+        data: the data that is asked for, by its name.
+        warm_start: whether the trials of other studies are given.
     """
     from raytune_yesno.tuning.plan import Plan
 
@@ -102,7 +115,7 @@ def compare_plans(plan: "Plan", study: "Study", options: Namespace, data: str) -
     yield from compare(*({name: each[name] for name in names} for each in (now, before)))
     if data != study.asked["data"]:
         yield from compare({"data": data}, {"data": study.asked["data"]})
-    if bool(options.warm_start) != bool(before["warm_start"]):
+    if warm_start != bool(before["warm_start"]):
         yield "--warm-start is given only once"
 
 
@@ -110,7 +123,8 @@ def compare(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
     """Yield ``NAME: BEFORE, now NOW`` for each value of a mapping that differs from another's."""
     for name in {**before, **now}:
         old, new = (_show(values.get(name, _MISSING)) for values in (before, now))
-        if old != new:
+        is_same_task = name == "task" and is_same_code(*map(str, (now[name], before[name])))
+        if old != new and not is_same_task:
             yield f"{name}: {old}, now {new}"
 
 

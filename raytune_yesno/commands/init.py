@@ -29,6 +29,9 @@ _EXAMPLES = {
     "patience": "16",
     "max_failures": "4",
     "ordered": "true",
+    "repeats": "5",
+    "final_round": "{points: 3, seeds: 3}",
+    "keep_checkpoints": "3",
 }
 
 
@@ -64,11 +67,15 @@ def write_study_file(task: str, data: str, name: str) -> str:
 
     TASKS.trust(task)
     config = build_config({"task": task})
+    space = find_space(config)
     lines = [_HEAD.format(name=quote(name), data=_inline(data))]
     for setting in STUDY_SETTINGS:
         if setting.name in _EXAMPLES:
             line = f"# {setting.name}: {_EXAMPLES[setting.name]}"
             lines.append(f"{line:<24} # {setting.help}\n")
+        elif setting.name == "points":
+            points = _inline([{key: config.as_dict()[key]} for key in list(space)[:1]])
+            lines.append(f"# points: {points}  # to try first; other keys are searched\n")
     lines.append(
         "\nconfig:                  # shared by all trials; `train --help-config` lists keys\n"
     )
@@ -76,9 +83,7 @@ def write_study_file(task: str, data: str, name: str) -> str:
     lines.append(
         "\nspace:                   # searched: float, int or choice; log: true for orders\n"
     )
-    lines += [
-        f"  {key}: {_inline(value)}\n" for key, value in format_space(find_space(config)).items()
-    ]
+    lines += [f"  {key}: {_inline(value)}\n" for key, value in format_space(space).items()]
     return "".join(lines)
 
 

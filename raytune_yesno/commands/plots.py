@@ -9,7 +9,7 @@ from torch import Tensor
 
 from raytune_yesno.errors import InputError, one_line, suggest_install
 from raytune_yesno.tasks.speech.features import HOP_S, LogMel
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _MAX_WORDS = 10  # in the list of words with errors

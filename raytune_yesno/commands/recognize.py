@@ -131,7 +131,7 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     recognizer = Recognizer.load(options.checkpoint)
-    name = Path(options.checkpoint).absolute().name
+    name = _name_model(Path(options.checkpoint).absolute())
     out = Path(options.out or f"{name}{SUFFIXES[options.format]}").absolute()
     about = export(recognizer, options.format, out)
     size = out.stat().st_size
@@ -144,6 +144,15 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
         ),
     )
     return {"file": str(out), "format": options.format, "bytes": size, **about}
+
+
+def _name_model(checkpoint: Path) -> str:
+    """Return the name of the study or run that a checkpoint belongs to, else its own name."""
+    if checkpoint.name in ("last", "best") and checkpoint.parent.name:
+        checkpoint = checkpoint.parent
+        if checkpoint.name == "refit" and checkpoint.parent.name:
+            checkpoint = checkpoint.parent
+    return checkpoint.name
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:

@@ -23,6 +23,7 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.luck import measure_luck
 from raytune_yesno.study import Study, load, name_studies
+from raytune_yesno.study.events import Epoch
 from raytune_yesno.study.ray_experiment import is_experiment
 from raytune_yesno.study.store import STORE
 from raytune_yesno.text import WIDTH
@@ -159,10 +160,9 @@ def _load(options: Namespace) -> list[Study]:
             f"some studies minimise {studies[0].metric} and others maximise it; give --mode"
         )
     if options.metric and not any(study.metric in study.epochs for study in studies):
-        known = [key for study in studies for key in study.epochs.columns]
-        raise InputError(
-            f"--metric {options.metric}: {suggest_name(options.metric, dict.fromkeys(known))}"
-        )
+        columns = dict.fromkeys(key for study in studies for key in study.epochs.columns)
+        known = [key for key in columns if key not in Epoch.model_fields]
+        raise InputError(f"--metric {options.metric}: {suggest_name(options.metric, known)}")
     return studies
 
 

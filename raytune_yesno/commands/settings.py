@@ -3,7 +3,6 @@
 import re
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ from raytune_yesno.config import (
     Config,
     build_config,
     declare_task,
-    parse_assignments,
-    upgrade_config,
 )
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from raytune_yesno.space import Space
     from raytune_yesno.tuning.plan import Plan
 
-SETTINGS_FILE = "settings.yaml"
 _SETTINGS: dict[str, type] = {
     "data": str,
     "config": dict,
@@ -33,6 +30,8 @@ _SETTINGS: dict[str, type] = {
     "seed": int,
     "metric": str,
     "mode": str,
+    "objectives": list,
+    "limits": list,
     **{setting.name: object if setting.read else setting.kind for setting in STUDY_SETTINGS},
 }
 _KIND_NAMES = {
@@ -76,7 +75,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or assignments.get("task") or config.get("task") or Config.task
-    for key in ("seed", "metric", "mode"):
+    for key in ("seed", "metric", "mode", "objectives", "limits"):
         if key in settings:
             _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
             config = {**config, key: settings[key]}
@@ -105,54 +104,6 @@ def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> No
         raise InputError(f"{key}: two values are given ({said}); omit one")
 
 
-def resume_settings(
-    out: Path, given: Mapping[str, Any], flags: Mapping[str, Any]
-) -> tuple[dict[str, Any], Config]:
-    """Return the settings and the config of a resumed run.
-
-    Args:
-        out: the run's folder.
-        given: settings that override the recorded ones.
-        flags: config keys given as flags; they override both.
-
-    Raises:
-        InputError: there is no run, or a given value would change what may not change on resume.
-    """
-    settings, before = read_recorded(out)
-    config = build_config(before.as_dict(), given["config"], flags)
-    recorded = select_fixed(before)
-    for key, value in select_fixed(config).items():
-        if value != recorded.get(key):
-            raise InputError(
-                f"{key}: a resumed run keeps its config; start a new run to change {key}"
-            )
-    return {**settings, **given}, config
-
-
-def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
-    """Return the recorded settings and config of a run.
-
-    Raises:
-        InputError: there is no run, or its settings are damaged.
-    """
-    file = out / SETTINGS_FILE
-    settings = read_yaml(file, "a run's folder, as `train` printed it")
-    if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
-        raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    recorded = upgrade_config(settings["config"])
-    try:
-        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
-    except InputError as error:
-        raise InputError(f"{file}: task: {error}") from None
-    return settings, build_config(recorded, where=str(file))
-
-
-def select_fixed(config: Config) -> dict[str, Any]:
-    """Return the keys of a config that may not change on resume."""
-    may_change = {field.name for field in fields(config) if field.metadata["on_resume"]}
-    return {key: value for key, value in config.as_dict().items() if key not in may_change}
-
-
 def refuse_flags(
     options: Namespace,
     *names: str,
@@ -170,7 +121,9 @@ def refuse_flags(
     """
     for name in names:
         if getattr(options, name) not in (None, [], False):
-            flag = {"assignments": "set"}.get(name, name.replace("_", "-"))
+            flag = {"assignments": "set", "objectives": "objective", "limits": "limit"}.get(
+                name, name.replace("_", "-")
+            )
             raise InputError(f"--{flag}: {because}; omit it")
 
 
@@ -247,8 +200,8 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
     """Return the config keys given by flags of their own, and those of ``more`` that are set."""
-    names = ("task", "metric", "mode", "epochs", "seed", "use_gpu")
-    given = {**{name: getattr(options, name) for name in names}, **more}
+    names = ("task", "metric", "mode", "objectives", "limits", "epochs", "seed", "use_gpu")
+    given = {**{name: getattr(options, name, None) for name in names}, **more}
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
-    from raytune_yesno.files.lock import Claim
+    from raytune_yesno.files.claim import Claim
     from raytune_yesno.study import Study
     from raytune_yesno.study.requests import Request
 

@@ -18,15 +18,17 @@ from raytune_yesno.commands.common import (
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.existing import check_same_settings, compare, is_begun
-from raytune_yesno.commands.settings import (
-    DEFAULT_DATA,
+from raytune_yesno.commands.recorded import (
     SETTINGS_FILE,
-    given_flags,
     read_recorded,
-    read_settings,
-    refuse_flags,
     resume_settings,
     select_fixed,
+)
+from raytune_yesno.commands.settings import (
+    DEFAULT_DATA,
+    given_flags,
+    read_settings,
+    refuse_flags,
 )
 from raytune_yesno.config import Config, build_config, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls

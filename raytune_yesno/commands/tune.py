@@ -1,4 +1,4 @@
-"""The command ``tune``: search, refit and test, or replay one trial of a study."""
+"""The command ``tune``: search, refit and test."""
 
 import time
 from argparse import Namespace
@@ -7,12 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.changes import (
-    change_space,
-    extend_epochs,
-    select_extended,
-    select_retried,
-)
+from raytune_yesno.commands.changes import select_extended, select_retried
 from raytune_yesno.commands.closing import suggest_next, write_study_report
 from raytune_yesno.commands.common import (
     announce,
@@ -25,19 +20,10 @@ from raytune_yesno.commands.common import (
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
-from raytune_yesno.commands.existing import (
-    check_same_settings,
-    compare_plans,
-    is_begun,
-    set_aside,
-)
-from raytune_yesno.commands.settings import (
-    DEFAULT_DATA,
-    build_plan,
-    given_stop_conditions,
-    read_settings,
-    refuse_flags,
-)
+from raytune_yesno.commands.existing import is_begun, set_aside
+from raytune_yesno.commands.plans import plan_continued, plan_new, plan_resumed
+from raytune_yesno.commands.replay import replay
+from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.files.remote import is_remote
@@ -56,7 +42,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.dry_run:
         return dry_run(options, results)
     if options.replay:
-        return _replay(options, results)
+        return replay(options, results)
     from raytune_yesno.study.mirror import mirror_to_uri
     from raytune_yesno.study.store import STORE
 
@@ -99,14 +85,14 @@ def _tune(
     settings = read_settings(options)
     begun = bool(options.resume) or is_begun(out, STORE)
     if options.resume:
-        plan = _plan_resumed(settings, options, out, storage)
+        plan = plan_resumed(settings, options, out, storage)
     elif begun:
-        plan, study = _plan_continued(settings, options, out, storage)
+        plan, study = plan_continued(settings, options, out, storage)
         if study.refit:
             note(f"{storage}: this study is finished; --resume {quote(storage)} extends it")
             return _finish(study, study.refit, storage, options, results, began)
     else:
-        plan = _plan_new(settings, options)
+        plan = plan_new(settings, options)
     if not options.checkpoint_every >= 0:
         raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
     plan.check()
@@ -159,6 +145,7 @@ def _finish(
     say(options, results, "next:")
     for command in suggest_next(study, refit, storage):
         say(options, results, f"  {command}")
+    from raytune_yesno.report.front import summarise_front
     from raytune_yesno.report.luck import measure_luck
 
     luck = measure_luck(study)
@@ -173,161 +160,13 @@ def _finish(
             "config": {**study.asked["config"], **best.best_point},
             "metrics": best.metrics,
         },
+        **summarise_front(study),
         "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
         "report": page,
         "efficiency": efficiency.efficiency,
         "efficiency_split": vars(efficiency),
         "seconds": time.monotonic() - began,
     }
-
-
-def _replay(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Train one trial of a study again and compare its metrics with the record."""
-    from raytune_yesno.cluster.session import count_fitting, ray_session
-    from raytune_yesno.study import load
-    from raytune_yesno.tuning.earlier import check_data
-    from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
-
-    allowed = {"replay", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus", "json"}
-    allowed |= {
-        "debug",
-        "run",
-        "command",
-        "checkpoint_every",
-        "quiet",
-        "no_report",
-        "dry_run",
-        "fresh",
-    }
-    given = set(vars(options)) - allowed
-    refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
-    folder, text = options.replay
-    try:
-        number = int(text)
-    except ValueError:
-        raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
-    study = load(Path(folder))
-    trial, config = find_replayable(study, number)
-    data = read_data({"data": options.data or study.asked["data"]}, options, config)
-    check_data(study, data)
-    display = Display(quiet=options.quiet)
-    try:
-        with (
-            open_folder(options.out, "runs") as (out, _),
-            ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
-        ):
-            count_fitting(config)
-            replay = run_replay(
-                study,
-                number,
-                data,
-                out,
-                on_epoch=lambda metrics: display.show_epoch(
-                    metrics, len(trial.epochs), config.objective
-                ),
-            )
-    finally:
-        display.close()
-    if replay.difference:
-        versions = describe_versions(study)
-        raise WorkError(
-            f"trial {number} of {study.path} was not reproduced: {replay.difference}"
-            + (f" ({versions})" if versions else "")
-            + f"; its checkpoint: {replay.run.best}"
-        )
-    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs reproduced")
-    say(options, results, one_line(f"checkpoint: {replay.run.best}"))
-    return {
-        "study": str(study.path.absolute()),
-        "trial": number,
-        "checkpoint": str(replay.run.best),
-        "history": replay.run.history,
-    }
-
-
-def _plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storage: str) -> "Plan":
-    """Return the plan of the study to resume.
-
-    Raises:
-        InputError: the study is finished, or a flag would change what may not change on resume.
-    """
-    from raytune_yesno.study import load
-    from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.stop_conditions import StopConditions
-
-    fixed = ("out", "config", "assignments", "seed", "use_gpu", "trials", "search")
-    refuse_flags(options, "metric", "mode")
-    refuse_flags(options, *fixed, "scheduler", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start", "ordered", "keep_checkpoints", "point", "fresh")
-    study = load(out)
-    asked = (options.add_trials, options.retry, options.epochs)
-    more = any(each is not None for each in asked)
-    if study.refit and not more:
-        raise InputError(
-            f"{storage}: this study is finished, there is nothing to resume; --add-trials N "
-            "adds trials, --epochs N trains finished ones on, --retry failed trains failed ones "
-            "again"
-        )
-    plan = Plan.from_study(study)
-    if options.space:
-        plan = change_space(plan, study, options)
-    if options.epochs is not None:
-        plan = extend_epochs(plan, study, options)
-    elif options.top is not None:
-        raise InputError("--top: also give --epochs N")
-    # The condition that ended the search would end the extended one at once.
-    kept = vars(plan.stop) if not more else {}
-    plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
-    if options.add_trials is not None:
-        plan.extend(study, options.add_trials)
-    settings["data"] = options.data or study.asked["data"]
-    return plan
-
-
-def _plan_continued(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str
-) -> "tuple[Plan, Study]":
-    """Return the recorded plan of the study in the output folder, and the study.
-
-    Raises:
-        InputError: the study was begun with other settings.
-    """
-    from raytune_yesno.study import load
-    from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.stop_conditions import StopConditions
-
-    study = load(out)
-    asked = build_plan(settings, options)
-    data = settings.setdefault("data", DEFAULT_DATA)
-    check_same_settings(compare_plans(asked, study, options, data), "tune", storage)
-    plan = Plan.from_study(study)
-    stop = StopConditions(**{**vars(plan.stop), **given_stop_conditions(options)})
-    return replace(plan, stop=stop), study
-
-
-def _plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
-    """Return the plan of a new study.
-
-    Raises:
-        InputError: a setting is wrong, or settings do not fit each other.
-    """
-    from raytune_yesno.study import load_all
-    from raytune_yesno.tuning import warm_start
-
-    for flag in ("add_trials", "retry", "top"):
-        if getattr(options, flag) is not None:
-            raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
-    plan = build_plan(settings, options)
-    plan.check()
-    plan.check_all_points()
-    if plan.trials is not None and plan.num_trials < plan.trials:
-        note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
-    if options.warm_start:
-        known = warm_start.gather(load_all(options.warm_start), plan.space)
-        plan = replace(plan, warm_start=known)
-        for line in warm_start.describe(known):
-            note(f"--warm-start: {line}")
-    return plan
 
 
 def _search_and_refit(
@@ -342,7 +181,7 @@ def _search_and_refit(
     *,
     resume: bool,
 ) -> tuple["Study", dict[str, Any]]:
-    from raytune_yesno.tuning.refit import run_refit
+    from raytune_yesno.tuning.refit import list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study
 
@@ -369,39 +208,51 @@ def _search_and_refit(
         display.close()
     if study.reason:
         note(f"search ended: {study.reason}")
-    best = study.best
-    if best is None:
+    if study.best is None:
         raise WorkError(_explain_no_result(study, storage))
-    epochs = best.metrics["epoch"]
-    if getattr(find_task(plan.config.task), "refits", True):
-        note(f"refitting trial {best.number} for {epochs} epochs")
-        announce(options, "starting the refit's workers")
-    display = Display(quiet=options.quiet)
-    try:
-        refit = run_refit(
-            study,
-            data,
-            storage=storage,
-            on_epoch=lambda metrics: display.show_epoch(metrics, epochs, plan.config.objective),
-            note=display.remark,
-            check=check,
-        )
-    finally:
-        display.close()
-    return study, refit
+    refit: dict[str, Any] = {}
+    refits = list(study.refits)
+    for candidate in list_refits(study):
+        best = candidate.trial
+        epochs = best.metrics["epoch"]
+        if getattr(find_task(plan.config.task), "refits", True):
+            note(f"refitting trial {best.number} for {epochs} epochs")
+            announce(options, "starting the refit's workers")
+        display = Display(quiet=options.quiet)
+        try:
+            refit = run_refit(
+                study,
+                data,
+                candidate=candidate,
+                storage=storage,
+                on_epoch=lambda metrics, display=display, epochs=epochs: display.show_epoch(  # type: ignore[misc]
+                    metrics, epochs, plan.config.objective
+                ),
+                note=display.remark,
+                check=check,
+            )
+        finally:
+            display.close()
+        refits.append(refit)
+    return replace(study, refits=refits), refit
 
 
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
+    from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.luck import describe_luck
 
     best, efficiency = study.best, study.efficiency
     assert best
     assert efficiency
+    if study.objective.others:
+        yield from describe_front(study)
     yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
     yield f"validation: {describe(best.metrics, best.objective)}"
+    if kept := describe_limits(study):
+        yield kept
     if luck := describe_luck(study):
         yield luck
     if refit.get("test_says"):

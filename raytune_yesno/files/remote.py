@@ -18,6 +18,18 @@ def is_remote(location: str | None) -> bool:
     return location is not None and "://" in location
 
 
+@contextlib.contextmanager
+def name_uri(uri: str, folder: Path) -> Iterator[None]:
+    """Name a URI, not the local folder that stands for it, in errors of this context."""
+    try:
+        yield
+    except InputError as error:
+        told = str(error)
+        if str(folder) not in told:
+            raise
+        raise InputError(told.replace(str(folder), uri)) from error.__cause__
+
+
 def open_filesystem(location: str) -> tuple[Any, str]:
     """Return pyarrow's file system for a URI, and the path in it.
 

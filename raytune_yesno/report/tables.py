@@ -127,4 +127,4 @@ def tabulate_causes(study: Study) -> Table:
         )
         for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
     ]
-    return Table(("trials", "cause", "numbers"), rows[:MAX_CAUSES])
+    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES])

@@ -1,7 +1,7 @@
 """The registry of trial schedulers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
@@ -9,10 +9,15 @@ from ray.tune.schedulers import TrialScheduler
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.registry import check_options
 from raytune_yesno.schedulers.asha_median import ASHA, FIFO, MedianRule
-from raytune_yesno.schedulers.deterministic import DeterministicASHA, DeterministicMedian
+from raytune_yesno.schedulers.deterministic import (
+    DeterministicASHA,
+    DeterministicMedian,
+    list_rungs,
+)
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
-from raytune_yesno.space import Domain
+from raytune_yesno.schedulers.several import ParetoASHA, ParetoMedian
+from raytune_yesno.space import Space
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
@@ -21,7 +26,11 @@ def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
 
 
 def _asha(
-    epochs: int, ordered: bool, grace_period: int = 0, reduction_factor: float = 3
+    epochs: int,
+    ordered: bool,
+    grace_period: int = 0,
+    reduction_factor: float = 3,
+    several: bool = False,
 ) -> TrialScheduler:
     """Stop all but the best 1 / ``reduction_factor`` of the trials at every rung.
 
@@ -33,6 +42,8 @@ def _asha(
     if not 1.1 <= reduction_factor <= 100:
         raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")
     first = _grace_period(grace_period, epochs)
+    if several and not ordered:
+        return ParetoASHA(list_rungs(epochs, first, reduction_factor), reduction_factor)
     if ordered:
         return DeterministicASHA(epochs, first, reduction_factor)
     return ASHA(
@@ -49,7 +60,7 @@ def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
 
 
 def _median(
-    epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3
+    epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3, several: bool = False
 ) -> TrialScheduler:
     """Stop a trial if its best loss is worse than the median of the others' running means.
 
@@ -59,6 +70,8 @@ def _median(
     if min_trials < 1:
         raise InputError(f"min_trials: {min_trials} must be at least 1")
     first = _grace_period(grace_period, epochs)
+    if several and not ordered:
+        return ParetoMedian(first, min_trials)
     if ordered:
         return DeterministicMedian(epochs, first, min_trials)
     return MedianRule(
@@ -71,7 +84,7 @@ def _median(
 
 def _pbt(
     epochs: int,
-    space: Mapping[str, Domain],
+    space: Space,
     seed: int,
     interval: int = 0,
     quantile: float = 0.25,
@@ -81,7 +94,7 @@ def _pbt(
     """Run PBT, see :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: epochs / 5."""
     return PBT(
         epochs,
-        dict(space),
+        space,
         seed,
         interval=interval,
         quantile=quantile,
@@ -99,7 +112,7 @@ SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
 }
 
 
-RESERVED = ("epochs", "space", "seed", "ordered")
+RESERVED = ("epochs", "space", "seed", "ordered", "several")
 """Parameters that :func:`build_scheduler` sets itself; they are not options of the user's."""
 
 DETERMINISTIC = ("fifo", "asha", "median")
@@ -110,9 +123,10 @@ def build_scheduler(
     name: str,
     epochs: int,
     *,
-    space: Mapping[str, Domain] | None = None,
+    space: Space | None = None,
     seed: int = 0,
     ordered: bool = False,
+    num_objectives: int = 1,
     **options: Any,
 ) -> TrialScheduler:
     """Build a scheduler by its name.
@@ -124,6 +138,8 @@ def build_scheduler(
         seed: seed of the draws of ``pbt``.
         ordered: compare each trial only with trials of lower numbers, so that the result does not
             depend on timing; see :mod:`raytune_yesno.schedulers.deterministic`.
+        num_objectives: with more than one, trials are compared by domination, see
+            :mod:`raytune_yesno.schedulers.several`.
         options: options of that scheduler.
 
     Returns:
@@ -136,6 +152,13 @@ def build_scheduler(
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
     options = check_options(f"scheduler {name}", SCHEDULERS[name], options, reserved=RESERVED)
     about: dict[str, Any] = {"space": space or {}, "seed": seed} if name == "pbt" else {}
+    if name == "pbt" and num_objectives > 1:
+        raise InputError(
+            "scheduler pbt takes one objective: it copies good trials over bad ones, which moves "
+            "all of them to one point of the front; choose scheduler asha, hyperband or median"
+        )
+    if name in ("asha", "median"):
+        about["several"] = num_objectives > 1
     if name in DETERMINISTIC:
         about["ordered"] = ordered
     elif ordered:

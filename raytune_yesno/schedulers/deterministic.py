@@ -7,11 +7,14 @@ of the lowest number never waits, so there is no deadlock.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from raytune_yesno.pareto import positions
 from raytune_yesno.schedulers.synchronous import STOPPED, SynchronousScheduler
+
+Vector = tuple[float, ...]
 
 
 class DeterministicScheduler(SynchronousScheduler):
@@ -59,7 +62,8 @@ class DeterministicASHA(DeterministicScheduler):
 
     Li et al. (2020), "A system for massively parallel hyperparameter tuning". A trial continues
     past a rung if its loss there is within the best 1 / ``reduction_factor`` of the lower trials'
-    losses there, an interpolated percentile. The first trial at a rung always continues.
+    losses there, an interpolated percentile. The first trial at a rung always continues. With
+    several objectives, trials are compared by domination, see :func:`is_among_best`.
     """
 
     def __init__(self, epochs: int, grace_period: int, reduction_factor: float) -> None:
@@ -68,6 +72,10 @@ class DeterministicASHA(DeterministicScheduler):
 
     def should_stop(self, number: int, epoch: int) -> bool:
         """Compare a trial with the lower trials' losses at the same rung."""
+        own = self.states[number].costs[epoch]
+        if len(own) > 1:
+            reached = (self.states[n].costs.get(epoch) for n in range(number))
+            return not is_among_best(own, [each for each in reached if each], 1 / self.factor)
         below = (self.states[n].losses.get(epoch, math.inf) for n in range(number))
         return is_worse(self.states[number].losses[epoch], list(below), fraction=1 / self.factor)
 
@@ -77,29 +85,27 @@ class DeterministicMedian(DeterministicScheduler):
 
     Golovin et al. (2017), "Google Vizier". A trial stops if its best loss is worse than the median
     of the running means, from the grace period to the check, of the lower trials that reached the
-    check.
+    check; with several objectives, if that is so in each.
     """
 
     def __init__(self, epochs: int, grace_period: int, min_trials: int) -> None:
         super().__init__(epochs, range(grace_period, epochs))
         self.grace_period, self.min_trials = grace_period, min_trials
-        self.means: dict[tuple[int, int], float] = {}
+        self.means: dict[tuple[int, int], Vector] = {}
 
     def should_stop(self, number: int, epoch: int) -> bool:
         """Compare a trial's best loss with the running means of the lower trials."""
         reached = [n for n in range(number) if epoch in self.states[n].losses]
         means = [self._mean(n, epoch) for n in reached]
-        if np.isfinite(means).sum() < self.min_trials:
+        if sum(all(map(math.isfinite, mean)) for mean in means) < self.min_trials:
             return False
-        own = self.states[number].losses
-        return is_worse(min(own[e] for e in own if e <= epoch), means, fraction=1 / 2)
+        return is_worse_everywhere(find_best(self.states[number].costs, epoch), means)
 
-    def _mean(self, number: int, epoch: int) -> float:
-        """Return a trial's running mean up to an epoch; cached, its losses no longer change."""
+    def _mean(self, number: int, epoch: int) -> Vector:
+        """Return a trial's running means up to an epoch; cached, its costs no longer change."""
         if (number, epoch) not in self.means:
-            losses = self.states[number].losses
-            window = [losses[e] for e in range(self.grace_period, epoch + 1) if e in losses]
-            self.means[number, epoch] = math.fsum(window) / len(window)
+            costs = self.states[number].costs
+            self.means[number, epoch] = find_mean(costs, self.grace_period, epoch)
         return self.means[number, epoch]
 
 
@@ -110,6 +116,35 @@ def list_rungs(epochs: int, grace_period: int, reduction_factor: float) -> list[
         rungs.append(math.ceil(rung))
         rung *= reduction_factor
     return rungs
+
+
+def find_best(costs: Mapping[int, Vector], last: int) -> Vector:
+    """Return the smallest value of each cost up to an epoch."""
+    rows = [vector for epoch, vector in costs.items() if epoch <= last]
+    return tuple(min(column) for column in zip(*rows, strict=True))
+
+
+def find_mean(costs: Mapping[int, Vector], first: int, last: int) -> Vector:
+    """Return the mean of each cost over the epochs ``first`` to ``last``."""
+    rows = [vector for epoch, vector in costs.items() if first <= epoch <= last]
+    return tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
+
+
+def is_among_best(own: Vector, others: Sequence[Vector], fraction: float) -> bool:
+    """Return whether a vector is within the best ``fraction`` of itself and the finite others.
+
+    Vectors are ordered by domination (:func:`raytune_yesno.pareto.order`). At least one is among
+    the best, so the first trial always continues.
+    """
+    finite = [vector for vector in others if all(map(math.isfinite, vector))]
+    place = positions([*finite, own])[-1]
+    return place < max(1, math.floor((len(finite) + 1) * fraction))
+
+
+def is_worse_everywhere(best: Vector, means: Sequence[Vector]) -> bool:
+    """Return whether a vector is worse than the median of the others in every cost."""
+    columns = zip(*means, strict=True)
+    return all(is_worse(c, column, fraction=1 / 2) for c, column in zip(best, columns, strict=True))
 
 
 def is_worse(loss: float, others: Sequence[float], *, fraction: float) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.pareto import order
 from raytune_yesno.schedulers.synchronous import STOPPED, SynchronousScheduler, TrialState
 
 
@@ -53,7 +54,8 @@ def build_band(epochs: int, factor: float) -> list[list[Rung]]:
 def advance(rungs: Sequence[Rung], states: Sequence[TrialState | None]) -> list[int]:
     """Return the epoch up to which each trial of a bracket may train, or STOPPED.
 
-    The best trials of a rung continue once all of its trials have reached it or have ended.
+    The best trials of a rung continue once all of its trials have reached it or have ended; with
+    several objectives, these are the first in the order of :func:`raytune_yesno.pareto.order`.
 
     Args:
         rungs: the rungs of the bracket.
@@ -64,12 +66,14 @@ def advance(rungs: Sequence[Rung], states: Sequence[TrialState | None]) -> list[
     for rung, following in itertools.pairwise(rungs):
         if any(not _has_reached(states[index], rung.epochs) for index in racing):
             break
-        losses = {
-            index: state.losses[rung.epochs]
+        costs = {
+            index: state.costs[rung.epochs]
             for index in racing
-            if (state := states[index]) and rung.epochs in state.losses
+            if (state := states[index]) and rung.epochs in state.costs
         }
-        best = sorted(losses, key=lambda index: (losses[index], index))[: following.trials]
+        reached = sorted(costs)
+        places = order([costs[index] for index in reached])
+        best = [reached[place] for place in places[: following.trials]]
         for index in racing:
             goals[index] = following.epochs if index in best else STOPPED
         racing = best

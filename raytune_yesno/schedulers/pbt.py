@@ -10,8 +10,21 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import copy_tree, name_checkpoint
 from raytune_yesno.schedulers.synchronous import SynchronousScheduler
 from raytune_yesno.search.cube import build_numpy_generator
-from raytune_yesno.space import Choice, Float, Int, Point, Space
+from raytune_yesno.space import (
+    Choice,
+    Float,
+    Int,
+    List,
+    Point,
+    Space,
+    Tree,
+    as_tree,
+    has_options,
+    walk,
+)
 from raytune_yesno.study import Trial
+
+_MAX_TRIES = 100  # changes that violate a constraint are drawn again
 
 
 class PBT(SynchronousScheduler):
@@ -62,7 +75,7 @@ class PBT(SynchronousScheduler):
         super().__init__(epochs)
         self.seed, self.interval, self.quantile = seed, interval, quantile
         self.resample_probability, self.step = resample_probability, step
-        self.space = {key: domain for key, domain in space.items() if domain.num_values > 1}
+        self.space = space
         self.goal = interval
         self.copied: set[int] = set()  # trials that were already replaced at this goal
 
@@ -170,10 +183,41 @@ def explore(
         generator: source of all draws.
         resample_probability: probability that a value is drawn uniformly from its domain.
         step: otherwise a number moves up or down by this share of its range, on its own scale, and
-            an integer by at least one. A choice is kept.
+            an integer by at least one. A choice is kept; a choice whose options have parameters of
+            their own, and the length of a list, are never drawn again either.
     """
+    tree = as_tree(space)
+    for _ in range(_MAX_TRIES):
+        explored = _change(tree, point, generator, resample_probability, step)
+        if tree.satisfies(explored):
+            return explored
+    return dict(point)
+
+
+def _change(
+    tree: Tree,
+    point: Point,
+    generator: np.random.Generator,
+    resample_probability: float,
+    step: float,
+) -> Point:
+    """Return a copy in which every parameter that is active may have changed."""
     explored = dict(point)
-    for name, domain in space.items():
+    for name, domain, options in walk(tree):
+        is_active = has_options(point, options)
+        if (
+            not is_active
+            or domain.num_values == 1
+            or (isinstance(domain, Choice) and domain.branches)
+        ):
+            continue
+        if isinstance(domain, List):
+            each = {str(place): domain.element for place in range(len(point[name]))}
+            values = {str(place): value for place, value in enumerate(point[name])}
+            if each:
+                changed = _change(Tree(each), values, generator, resample_probability, step)
+                explored[name] = tuple(changed.values())
+            continue
         resample, sign = generator.random() < resample_probability, generator.choice((-1, 1))
         resampled = generator.random()
         if resample:
@@ -186,5 +230,6 @@ def explore(
 def _move(domain: Float | Int, value: Any, sign: int, step: float) -> float | int:
     moved = domain.decode(min(max(domain.encode(value) + sign * step, 0.0), 1.0))
     if isinstance(domain, Int) and moved == value:
-        moved = min(max(value + sign, domain.low), domain.high)
+        moved = value + sign * domain.step
+        moved = moved if domain.contains(moved) else value
     return moved

@@ -77,5 +77,6 @@ def build_searcher(
         mode=mode,
         history=earlier,
         points=read_points(build_space(space), known_points),
+        space=build_space(space),
         offset=earlier.next_number,
     )

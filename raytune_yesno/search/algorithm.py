@@ -8,6 +8,7 @@ from raytune_yesno.errors import InputError, suggest_install, suggest_name
 from raytune_yesno.registry import check_options
 from raytune_yesno.search.distinct import Distinct
 from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.several import Scalarised, order_losses, weighted_losses
 from raytune_yesno.space import Point, build_space
 
 
@@ -74,8 +75,40 @@ def import_library(name: str) -> Any:
         ) from error
 
 
+SEVERAL: Mapping[str, str] = {
+    "manual": "as it is",
+    "grid": "as it is",
+    "random": "as it is",
+    "auto": "as it is",
+    "tpe": "order",
+    "genetic": "order",
+    "bayesian": "weights",
+    "pso": "weights",
+}
+"""How a search takes several objectives or limits, see :mod:`raytune_yesno.search.several`."""
+
+ONE_ONLY: Mapping[str, str] = {
+    "cmaes": "its distribution shrinks to one point, not to a front",
+    "bohb": "it compares losses of equal epochs, and a front has no such order",
+}
+"""Why a search has one objective only, and no limits."""
+
+
+def refuse_several(name: str) -> None:
+    """Check that a search takes several objectives or limits.
+
+    Raises:
+        InputError: it does not; the message says why.
+    """
+    if reason := ONE_ONLY.get(name):
+        raise InputError(
+            f"search {name} takes one objective and no limits: {reason}; choose search "
+            "auto, tpe, genetic, bayesian, pso or random"
+        )
+
+
 def build_algorithm(
-    name: str, space: Mapping[str, Any], *, seed: int = 0, **options: Any
+    name: str, space: Mapping[str, Any], *, seed: int = 0, several: bool = False, **options: Any
 ) -> Algorithm:
     """Build a search algorithm by its name. It proposes no point twice while others remain.
 
@@ -95,11 +128,12 @@ def build_algorithm(
         name: a key of :data:`ALGORITHMS`.
         space: a domain by name; a bare value is a constant.
         seed: seed of all draws, at least 0.
+        several: whether observations have several costs, or limits.
         options: options of that algorithm.
 
     Raises:
-        InputError: the name or an option is unknown, a value is invalid, or an optional library
-            is not installed.
+        InputError: the name or an option is unknown, a value is invalid, an optional library is not
+            installed, or the search takes one objective only.
     """
     if type(seed) is not int or seed < 0:
         raise InputError(f"seed: {seed!r} is not a whole number of at least 0")
@@ -107,4 +141,11 @@ def build_algorithm(
     options = check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
     domains = build_space(space)
     built: Algorithm = algorithm(domains, seed=seed, **options)
+    if several:
+        refuse_several(name)
+        if SEVERAL[name] == "order":
+            built = Scalarised(built, order_losses)
+        elif SEVERAL[name] == "weights":
+            cycle = getattr(built, "num_particles", 0)
+            built = Scalarised(built, weighted_losses(seed, cycle))
     return built if hasattr(built, "num_points") else Distinct(built, domains, seed)

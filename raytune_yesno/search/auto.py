@@ -1,20 +1,26 @@
 """The default search: a space-filling start, then a Gaussian process that ends locally."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from raytune_yesno import pareto
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.gaussian import GaussianProcess
+from raytune_yesno.search.improvement import choose_bound, score_hypervolume
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
     select_results,
     select_subset,
 )
-from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.search.several import has_vector, order_losses
+from raytune_yesno.space import Point, Space
+
+Score = Callable[[np.ndarray], np.ndarray]
 
 _MAX_LISTED = 1500  # a space with at most so many points is searched whole
 _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
@@ -35,6 +41,10 @@ class Auto:
     of the model, not the best result, which may be luck. A running trial counts as a result with
     the model's mean (kriging believer, Ginsbourger et al., 2010). No point is proposed twice while
     there are others among the candidates.
+
+    With several objectives, each cost has a model of its own, and the proposal is the point of the
+    largest expected hypervolume improvement. A limit that is only known after training has a model,
+    too: improvement counts by the probability that the limit is kept.
 
     Args:
         space: the search space.
@@ -59,7 +69,6 @@ class Auto:
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
         self.max_results = max_results
-        self.is_choice_D = np.array([isinstance(d, Choice) for d in self.cube.free.values()])
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
@@ -70,6 +79,8 @@ class Auto:
         results, losses = select_results(history)
         if len(results) < self.num_initial:
             return self.cube.decode(draw_sobol(self.cube, self.seed, number))
+        if any(seen.costs or seen.excesses for seen in results):
+            losses = _order_all(results)
         # One thread: with more, the order of sums, and so the points, would depend on the number
         # of cores. At these sizes one thread is as fast.
         with threadpool_limits(limits=1):
@@ -86,19 +97,99 @@ class Auto:
         rows_ND = self.cube.encode([results[index] for index in kept])
         losses_N = np.array([losses[index] for index in kept], dtype=float)
         pending_PD = self.cube.encode(select_pending(history))
-        process, mean_N = self._fit(rows_ND, losses_N, pending_PD)
+        known = [results[index] for index in kept]
+        if any(seen.costs or seen.excesses for seen in known):
+            score, best_ND = self._model_several(known, rows_ND, losses_N, pending_PD, history)
+        else:
+            score, best_ND = self._model_one(rows_ND, losses_N, pending_PD)
         generator = build_numpy_generator(self.seed, number)
         seen = {row.tobytes() for row in self.cube.encode(history)}
-        best_ND = rows_ND[np.argsort(mean_N, kind="stable")]
         near_CD = draw_near(self.cube, generator, best_ND[:5], _NUM_LOCAL)
         u_CD = drop_seen(self.cube, np.concatenate([self._explore(generator), near_CD]), seen)
         for _ in range(_NUM_ROUNDS):
-            score_C = score_improvement(process, u_CD, mean_N.min())
+            score_C = score(u_CD)
             first_CD = u_CD[np.argsort(-score_C, kind="stable")[:4]]
             near_CD = draw_near(self.cube, generator, first_CD, _NUM_LOCAL)
             u_CD = drop_seen(self.cube, np.concatenate([first_CD, near_CD]), seen)
-        score_C = score_improvement(process, u_CD, mean_N.min())
-        return self.cube.decode(u_CD[np.argmax(score_C)])
+        return self.cube.decode(u_CD[np.argmax(score(u_CD))])
+
+    def _model_one(
+        self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
+    ) -> tuple[Score, np.ndarray]:
+        """Return the score of candidates, and the rows from the best one on, for one loss."""
+        process, mean_N = self._fit(rows_ND, losses_N, pending_PD)
+        best_ND = rows_ND[np.argsort(mean_N, kind="stable")]
+        return lambda u_CD: score_improvement(process, u_CD, mean_N.min()), best_ND
+
+    def _model_several(
+        self,
+        results: list[Observation],
+        rows_ND: np.ndarray,
+        order_N: np.ndarray,
+        pending_PD: np.ndarray,
+        history: Sequence[Observation],
+    ) -> tuple[Score, np.ndarray]:
+        """Return the same for several costs and limits, each with a model of its own.
+
+        The score is the expected hypervolume improvement times the probability that all limits are
+        kept (Gardner et al., 2014); without any result that keeps them, that probability alone.
+        """
+        num_costs = max(len(seen.all_costs) for seen in results)
+        columns = [
+            select_results(
+                replace(seen, loss=seen.all_costs[m] if len(seen.all_costs) > m else None)
+                for seen in results
+            )[1]
+            for m in range(num_costs)
+        ]
+        limits = self._model_limits(history, pending_PD)
+        fits = [self._fit(rows_ND, np.array(column), pending_PD) for column in columns]
+        mean_NM = np.stack([mean_N for _, mean_N in fits], axis=1)
+        is_feasible_N = np.array([seen.is_feasible for seen in results])
+        best_ND = rows_ND[np.argsort(order_N, kind="stable")]
+        if not is_feasible_N.any():
+            return lambda u_CD: score_limits(limits, u_CD), best_ND
+        feasible_FM = mean_NM[is_feasible_N]
+        front_FM = feasible_FM[pareto.find_front(feasible_FM.tolist())]
+        reference_M = choose_bound(front_FM, mean_NM)
+
+        def score(u_CD: np.ndarray) -> np.ndarray:
+            predicted = [process.predict(u_CD) for process, _ in fits]
+            mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
+            score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
+            return np.asarray(score_C + score_limits(limits, u_CD))
+
+        return score, best_ND
+
+    def _model_limits(
+        self, history: Sequence[Observation], pending_PD: np.ndarray
+    ) -> list[tuple[GaussianProcess, float]]:
+        """Return a model of each limit that some trial exceeds, and the value of its bound."""
+        models = []
+        for k in range(max((len(seen.excesses) for seen in history), default=0)):
+            known = [
+                seen
+                for seen in history
+                if len(seen.excesses) > k and not math.isnan(seen.excesses[k])
+            ]
+            # A small excess matters, and the size of a huge one does not.
+            value_N = np.arctan(4 * np.array([seen.excesses[k] for seen in known]))
+            known = known[-self.max_fitted :]
+            value_N = value_N[-self.max_fitted :]
+            if not (value_N > 0).any():
+                continue
+            deviation = max(float(value_N.std()), 1e-6)
+            process = self._build_process()
+            rows_ND, y_N = self.cube.encode(known), (value_N - value_N.mean()) / deviation
+            process.fit(rows_ND, y_N)
+            process.condition(rows_ND, y_N)
+            models.append((process, -float(value_N.mean()) / deviation))
+        return models
+
+    def _build_process(self) -> GaussianProcess:
+        return GaussianProcess(
+            self.cube.is_choice_D, sorted(self.cube.conditions), self.cube.find_active
+        )
 
     def _fit(
         self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
@@ -111,9 +202,9 @@ class Auto:
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
-        best, chosen = -np.inf, GaussianProcess(self.is_choice_D)
+        best, chosen = -np.inf, self._build_process()
         for y_N in warp(losses_N):
-            process = GaussianProcess(self.is_choice_D)
+            process = self._build_process()
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
@@ -136,7 +227,27 @@ class Auto:
         num_values = math.prod(domain.num_values for domain in self.cube.free.values())
         if num_values > _MAX_LISTED:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
-        return np.array(list(self.cube.list_rows()))
+        rows = list(self.cube.list_rows())
+        return np.array(rows) if rows else generator.random((1, self.cube.dim))
+
+
+def _order_all(results: list[Observation]) -> list[float]:
+    """Return the order of results by domination and limits; those without a result are last."""
+    known = [index for index, seen in enumerate(results) if has_vector(seen)]
+    places = order_losses([results[index] for index in known], 0)
+    losses = dict(zip(known, places, strict=True))
+    return [losses.get(index, float(len(results))) for index in range(len(results))]
+
+
+def score_limits(limits: Sequence[tuple[GaussianProcess, float]], u_CD: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the probability that all limits are kept at C candidates."""
+    from scipy.special import log_ndtr
+
+    score_C = np.zeros(len(u_CD))
+    for process, bound in limits:
+        mean_C, std_C = process.predict(u_CD)
+        score_C += log_ndtr((bound - mean_C) / std_C)
+    return score_C
 
 
 def warp(losses_N: np.ndarray) -> list[np.ndarray]:

@@ -26,7 +26,9 @@ class Bayesian:
 
     The process is scikit-learn's over the unit cube: a Matern 5/2 kernel with one length scale a
     dimension, and noise. Choices are one-hot. An integer is compared at the middle of its cell, so
-    that the model is constant within a cell (Garrido-Merchan & Hernandez-Lobato, 2020).
+    that the model is constant within a cell (Garrido-Merchan & Hernandez-Lobato, 2020). A number
+    that is not always active is a position on an arc, and the centre of the circle where it is not
+    active (the arc kernel of Swersky et al., 2014).
 
     The acquisition functions are those of the library bayesian-optimization. They are maximised
     over random candidates and over candidates near the best results. The library's own optimiser,
@@ -153,11 +155,19 @@ class _Surrogate:
 
     def _features(self, u_CD: np.ndarray) -> np.ndarray:
         """Return features x_CF: numbers as they are, choices one-hot, scaled by 0.5."""
-        columns = []
-        for u_C, domain in zip(u_CD.T, self.search.cube.free.values(), strict=True):
+        columns, cube = [], self.search.cube
+        active_CD = cube.find_active(u_CD)
+        for dim, domain in enumerate(cube.free.values()):
+            u_C, active_C1 = u_CD[:, dim], active_CD[:, dim, None]
             if isinstance(domain, Choice):
-                options = np.arange(domain.num_values)
-                columns.append(0.5 * (np.floor(u_C[:, None] * domain.num_values) == options))
+                is_option_CF = np.floor(u_C[:, None] * domain.num_values) == np.arange(
+                    domain.num_values
+                )
+                columns.append(0.5 * (is_option_CF & active_C1))
+            elif dim in cube.conditions:
+                angle_C1 = np.pi / 2 * (u_C[:, None] - 0.5)
+                arc_C2 = np.concatenate([np.cos(angle_C1), np.sin(angle_C1)], axis=1)
+                columns.append(2 / np.pi * arc_C2 * active_C1)
             else:
                 columns.append(u_C[:, None])
         return np.concatenate(columns, axis=1)

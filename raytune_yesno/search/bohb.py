@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, losses_at
 from raytune_yesno.space import Choice, Point, Space
@@ -73,7 +74,7 @@ class BOHB:
         num_good = max(self.min_results, int(self.top_fraction * len(rows_ND)))
         num_bad = max(self.min_results, len(rows_ND) - num_good)
         good_ND, bad_ND = rows_ND[:num_good], rows_ND[-num_bad:]
-        candidates_CD = self._draw(generator, good_ND)
+        candidates_CD = drop_invalid(self.cube, self._draw(generator, good_ND))
         ratio_C = self._log_density(candidates_CD, good_ND) - self._log_density(
             candidates_CD, bad_ND
         )
@@ -85,7 +86,15 @@ class BOHB:
         For a choice it is the probability of the other options, at most that of a uniform draw.
         """
         num_rows, num_dims = rows_ND.shape
-        width_D = 1.06 * rows_ND.std(axis=0) * num_rows ** (-1 / (4 + num_dims))
+        deviation_D = rows_ND.std(axis=0)
+        if self.cube.conditions:
+            active_ND = self.cube.find_active(rows_ND)
+            known_ND = np.where(active_ND, rows_ND, np.nan)
+            # One active value, or none, tells no deviation: that of a uniform distribution.
+            few_D = active_ND.sum(axis=0) < 2
+            known_ND[:, few_D] = 0.5
+            deviation_D = np.where(few_D, 12**-0.5, np.nanstd(known_ND, axis=0))
+        width_D = 1.06 * deviation_D * num_rows ** (-1 / (4 + num_dims))
         is_choice_D = self.num_options_D > 0
         width_D[is_choice_D] = np.minimum(
             width_D[is_choice_D], 1 - 1 / self.num_options_D[is_choice_D]
@@ -108,6 +117,10 @@ class BOHB:
         # Choices: the option of the centre, or, with the bandwidth as probability, any option.
         keep_CD = generator.random(shape) >= np.minimum(width_D * self.bandwidth_factor, 1)
         any_CD = generator.random(shape)
+        if self.cube.conditions:  # a row says nothing on what is not active in it
+            is_known_CD = self.cube.find_active(centre_CD)
+            keep_CD &= is_known_CD
+            drawn_CD = np.where(is_known_CD, drawn_CD, any_CD)
         return np.where(self.num_options_D > 0, np.where(keep_CD, centre_CD, any_CD), drawn_CD)
 
     def _log_density(self, candidates_CD: np.ndarray, rows_ND: np.ndarray) -> np.ndarray:
@@ -125,4 +138,11 @@ class BOHB:
         # Aitchison & Aitken (1976)
         choice_CND = np.log(np.where(same_CND, 1 - width_D, width_D / (num_D - 1)))
         kernel_CND = np.where(self.num_options_D > 0, choice_CND, normal_CND)
+        if self.cube.conditions:
+            active_CND = self.cube.find_active(candidates_CD)[:, None] & self.cube.find_active(
+                rows_ND
+            )
+            uniform_D = np.where(self.num_options_D > 0, -np.log(num_D), 0.0)
+            kernel_CND = np.where(active_CND, kernel_CND, uniform_D)
+            kernel_CND *= self.cube.find_active(candidates_CD)[:, None]
         return np.asarray(logsumexp(kernel_CND.sum(axis=2), axis=1) - np.log(len(rows_ND)))

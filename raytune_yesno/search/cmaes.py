@@ -73,10 +73,28 @@ class CMAES:
             if (self.floats or self.integers) and optimizer.should_stop():
                 optimizer = self._build_optimizer()
             optimizer = copy.deepcopy(optimizer)
-            ranked = zip(rows_ND[part], ranks.tolist(), strict=True)
+            rows = self._fill(optimizer, rows_ND[part], results[part])
+            ranked = zip(rows, ranks.tolist(), strict=True)
             optimizer.tell([(self._build_solution(u_D), float(rank)) for u_D, rank in ranked])
             self._generations.append((key, optimizer))
         return optimizer
+
+    def _fill(
+        self, optimizer: Any, rows_ND: np.ndarray, results: Sequence[Observation]
+    ) -> np.ndarray:
+        """Return rows with draws of the distribution where they are not active.
+
+        These leave the distribution as it is on average.
+        """
+        if not self.cube.conditions:
+            return rows_ND
+        drawn = []
+        for seen in results:
+            drawer = copy.deepcopy(optimizer)
+            seed = build_numpy_generator(self.seed, seen.number, 3).integers(2**32)
+            drawer.reseed_rng(int(seed))
+            drawn.append(self._read_solution(drawer.ask()))
+        return np.where(self.cube.find_active(rows_ND), rows_ND, drawn)
 
     def _build_optimizer(self) -> Any:
         domains = list(self.cube.free.values())

@@ -1,12 +1,29 @@
 """The unit cube of a space, in which the algorithms work, and their random generators."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from raytune_yesno.errors import InputError
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Choice, Domain, Float, Int, Point, Space, decode_point, encode_point
+from raytune_yesno.space import (
+    Choice,
+    Domain,
+    Float,
+    Point,
+    Space,
+    as_tree,
+    complete_point,
+    decode_point,
+    encode_point,
+)
+
+INACTIVE = 0.5
+"""The coordinate of a dimension that is not active."""
+_MAX_DRAWS = 10_000
+_MAX_LISTED = 100_000
 
 
 def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
@@ -20,18 +37,34 @@ def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
 
 
 class UnitCube:
-    """A map between points and rows of the unit cube, over domains with more than one value.
+    """A map between points and rows of the unit cube, over dimensions with more than one value.
 
-    Axes: N observations, C candidates, D domains with more than one value. Rows are cached: a long
-    history is not encoded again for every suggestion.
+    A dimension is active if the options and list lengths that it depends on are those of the row.
+    Its coordinate is :data:`INACTIVE` otherwise, so that rows of equal points are equal and a
+    parameter that is not active has no influence on a model.
+
+    Axes: N observations, C candidates, D dimensions with more than one value. Rows are cached: a
+    long history is not encoded again for every suggestion.
 
     Args:
         space: the search space.
     """
 
     def __init__(self, space: Space) -> None:
-        self.space = space
-        self.free: Space = {k: domain for k, domain in space.items() if domain.num_values > 1}
+        self.space = as_tree(space)
+        dimensions = self.space.dimensions
+        self._free = [i for i, dim in enumerate(dimensions) if dim.domain.num_values > 1]
+        self.free: dict[str, Domain] = {dimensions[i].key: dimensions[i].domain for i in self._free}
+        """The domains of the dimensions, by their keys."""
+        self.is_choice_D = np.array([isinstance(d, Choice) for d in self.free.values()], dtype=bool)
+        order = {index: column for column, index in enumerate(self._free)}
+        self.conditions: dict[int, tuple[int, frozenset[int]]] = {
+            order[i]: (order[condition.parent], condition.cells)
+            for i in self._free
+            if (condition := dimensions[i].condition)
+        }
+        """For each dimension that is not always active: the dimension that decides, and under
+        which of its values."""
         self._rows: dict[int, tuple[Point, list[float]]] = {}
 
     @property
@@ -49,16 +82,47 @@ class UnitCube:
         known = self._rows.get(seen.number)
         if known is not None and known[0] is seen.point:  # identity, since 1 == True
             return known[1]
-        row = encode_point(self.free, seen.point)
+        row = self.encode_point(seen.point)
         self._rows[seen.number] = (seen.point, row)
         return row
 
+    def encode_point(self, point: Mapping[str, object]) -> list[float]:
+        """Return the row of a point."""
+        position = encode_point(self.space, point)
+        return [position[index] for index in self._free]
+
+    def find_active(self, u_CD: np.ndarray) -> np.ndarray:
+        """Return for each coordinate of candidates u_CD whether its dimension is active."""
+        active_CD = np.ones(u_CD.shape, dtype=bool)
+        domains = list(self.free.values())
+        for column, (parent, cells) in self.conditions.items():  # parents precede
+            count = int(domains[parent].num_values)
+            index_C = np.minimum(np.floor(u_CD[:, parent] * count), count - 1)
+            active_CD[:, column] = active_CD[:, parent] & np.isin(index_C, list(cells))
+        return active_CD
+
+    def fill(self, seed: int, seen: Observation) -> np.ndarray:
+        """Return the row u_D of an observation with random coordinates where it is not active.
+
+        For algorithms that move whole rows: on average, these coordinates pull nowhere.
+        """
+        u_D = np.array(self.encode_row(seen))
+        if self.conditions:
+            any_D = build_numpy_generator(seed, seen.number, 3).random(self.dim)
+            u_D = np.where(self.find_active(u_D[None])[0], u_D, any_D)
+        return u_D
+
     def cell_widths(self, u_D: np.ndarray) -> np.ndarray:
-        """Return the width of each coordinate's cell of equal values; 0 for floats."""
+        """Return the width of each coordinate's cell of equal values; 0 for floats.
+
+        All values of a dimension that is not active are equal: its cell has width 1.
+        """
         widths = [
-            0.0 if isinstance(domain, Float) else domain.cell_width(domain.decode(float(u)))
+            domain.cell_width(domain.decode(float(u)))
             for domain, u in zip(self.free.values(), u_D, strict=True)
         ]
+        if self.conditions:
+            return np.where(self.find_active(u_D[None])[0], widths, 1.0)
         return np.array(widths)
 
     def snap(self, u_CD: np.ndarray) -> np.ndarray:
@@ -66,41 +130,84 @@ class UnitCube:
         columns = [
             _snap(domain, u_C) for domain, u_C in zip(self.free.values(), u_CD.T, strict=True)
         ]
-        return np.stack(columns, axis=1)
+        u_CD = np.stack(columns, axis=1)
+        return np.where(self.find_active(u_CD), u_CD, INACTIVE) if self.conditions else u_CD
+
+    def satisfies(self, u_CD: np.ndarray) -> np.ndarray:
+        """Return for each candidate whether its point satisfies the constraints."""
+        if not self.space.constraints:
+            return np.ones(len(u_CD), dtype=bool)
+        return np.array([self.space.satisfies(self.decode(u_D)) for u_D in u_CD], dtype=bool)
 
     def list_rows(self) -> Iterator[np.ndarray]:
-        """Yield the row of each point of a space without floats; nothing if there is one."""
-        columns = []
-        for domain in self.free.values():
-            if isinstance(domain, Float):
-                return
-            first = 0 if isinstance(domain, Choice) else domain.low
-            columns.append((domain, range(first, first + int(domain.num_values))))
-        for row in itertools.product(*(values for _, values in columns)):
-            yield np.array(
-                [
-                    domain.encode(domain.options[v] if isinstance(domain, Choice) else v)
-                    for (domain, _), v in zip(columns, row, strict=True)
-                ]
-            )
+        """Yield the row of each point of a space without floats; nothing if there is one.
+
+        Nothing either if there are more than 100,000 combinations of values.
+        """
+        domains = list(self.free.values())
+        if math.prod(domain.num_values for domain in domains) > _MAX_LISTED:
+            return
+        columns = [
+            [domain.encode(value) for value in domain.grid(int(domain.num_values))]
+            for domain in domains
+        ]
+        known: set[bytes] = set()
+        for values in itertools.product(*columns):
+            row = np.array(values)
+            if self.conditions:
+                (row,) = self.snap(row[None])
+                if row.tobytes() in known:
+                    continue
+                known.add(row.tobytes())
+            if self.satisfies(row[None])[0]:
+                yield row
 
     def decode(self, u_D: Iterable[float]) -> Point:
         """Return the point at a row u_D, constants included, in the order of the space."""
-        chosen = decode_point(self.free, u_D)
-        return {
-            name: chosen[name] if name in chosen else domain.decode(0.5)
-            for name, domain in self.space.items()
-        }
+        position = [0.5] * len(self.space.dimensions)
+        for index, u in zip(self._free, u_D, strict=True):
+            position[index] = float(u)
+        return decode_point(self.space, position)
+
+    def complete(self, known: Mapping[str, object], base: Point, number: int) -> Point:
+        """Return a point with known values, and those of another point or random ones for the rest.
+
+        Args:
+            known: the known values, see :func:`raytune_yesno.space.check_point`.
+            base: a point of the space.
+            number: the number of the known point, which seeds the draws.
+
+        Raises:
+            InputError: no values of the rest satisfy the constraints.
+        """
+        for attempt in range(_MAX_DRAWS):
+            point = complete_point(self.space, known, base)
+            if self.space.satisfies(point):
+                return point
+            base = self.decode(build_numpy_generator(number, attempt).random(self.dim))
+        raise InputError(f"point {number}: no values of its other keys satisfy all constraints")
 
     def draw(self, seed: int, number: int) -> Point:
-        """Return the point that random search proposes for a trial number."""
-        return self.decode(build_numpy_generator(seed, number).random(self.dim))
+        """Return the point that random search proposes for a trial number.
+
+        Raises:
+            InputError: no random point satisfies the constraints.
+        """
+        generator = build_numpy_generator(seed, number)
+        for _ in range(_MAX_DRAWS):
+            point = self.decode(generator.random(self.dim))
+            if self.space.satisfies(point):
+                return point
+        raise InputError(
+            f"search space: none of {_MAX_DRAWS:,} random points satisfies all constraints; "
+            "loosen them, or narrow the ranges"
+        )
 
 
 def _snap(domain: Domain, u_C: np.ndarray) -> np.ndarray:
-    if isinstance(domain, Float):
+    if isinstance(domain, Float) and domain.step is None:
         return u_C
-    if isinstance(domain, Int) and domain.log:
+    if not isinstance(domain, Choice) and (domain.scale.log or domain.scale.prior):
         return np.array([domain.encode(domain.decode(u)) for u in u_C.tolist()])
     count = domain.num_values
     return np.asarray((np.minimum(np.floor(u_C * count), count - 1) + 0.5) / count)

@@ -1,4 +1,4 @@
-"""No point twice while others remain."""
+"""Valid points only, and no point twice while others remain."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from raytune_yesno.search.candidates import draw_near
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Point, Space, encode_point
+from raytune_yesno.space import Point, Space
 
 if TYPE_CHECKING:
     from raytune_yesno.search.algorithm import Algorithm
@@ -19,9 +19,10 @@ _NUM_ANYWHERE = 256
 
 
 class Distinct:
-    """A search that proposes no point twice while there are others.
+    """A search that proposes valid points, and none twice while there are others.
 
-    In place of a point that the history contains, it proposes one close to it, else any other.
+    In place of a point that the history contains, or that violates a constraint, it proposes one
+    close to it, else any other.
 
     Args:
         algorithm: the search that proposes the points.
@@ -39,8 +40,8 @@ class Distinct:
         point = self.algorithm.suggest(number, history)
         if point is None or not self.cube.dim:
             return point
-        row = encode_point(self.cube.free, point)
-        if not any(self.cube.encode_row(seen) == row for seen in history):
+        row, is_valid = self.cube.encode_point(point), self.cube.space.satisfies(point)
+        if is_valid and not any(self.cube.encode_row(seen) == row for seen in history):
             return point
         known = {row.tobytes() for row in self.cube.encode(history)}
         centre_D = np.array(row)
@@ -49,6 +50,6 @@ class Distinct:
         near_CD = near_CD[np.argsort(np.abs(near_CD - centre_D).sum(axis=1), kind="stable")]
         any_CD = self.cube.snap(generator.random((_NUM_ANYWHERE, self.cube.dim)))
         for row in itertools.chain(near_CD, any_CD, self.cube.list_rows()):
-            if row.tobytes() not in known:
+            if row.tobytes() not in known and self.cube.satisfies(row[None])[0]:
                 return self.cube.decode(row)
-        return point
+        return point if is_valid else self.cube.draw(self.seed, number)

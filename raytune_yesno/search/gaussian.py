@@ -1,8 +1,11 @@
 """A Gaussian process over rows of the unit cube, with numbers and choices."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 _MIN_NOISE = 1e-6
+_ARC = 0.5  # the part of a half circle that a conditional number covers
 
 
 class GaussianProcess:
@@ -14,15 +17,28 @@ class GaussianProcess:
     priors are log-normal; the length scales' grows with the square root of the number of
     dimensions, so that distances keep their size (Hvarfner et al., 2024).
 
+    Between two rows in which a dimension is not active, that dimension adds nothing; if it is
+    active in one of them, it adds a constant. This is the arc kernel (Swersky et al., 2014; Hutter
+    & Osborne, 2013): a number that is not always active lies on an arc, and its value where it is
+    not active is the centre of the circle. Options are corners of a simplex around that value.
+
     Axes: N rows, C candidates, D dimensions.
 
     Args:
         is_choice_D: which dimensions are choices.
+        conditional: the indices of the dimensions that are not always active.
+        find_active: returns which coordinates of rows are active.
     """
 
-    def __init__(self, is_choice_D: np.ndarray) -> None:
+    def __init__(
+        self,
+        is_choice_D: np.ndarray,
+        conditional: Sequence[int] = (),
+        find_active: Callable[[np.ndarray], np.ndarray] = np.ones_like,
+    ) -> None:
         num_dims = len(is_choice_D)
         self.is_choice_D = is_choice_D
+        self.conditional, self.find_active = conditional, find_active
         scale_D = np.full(num_dims, np.log(0.5) + 0.5 * np.log(num_dims))
         self.prior_mean = np.concatenate([scale_D, [0.0, np.log(1e-2)]])
         self.prior_std = np.concatenate([np.full(num_dims, 1.0), [1.0, 2.0]])
@@ -82,7 +98,18 @@ class GaussianProcess:
         """Return the squared distance of each pair in each dimension, as [D, M, N]."""
         apart_DMN = a_MD.T[:, :, None] - b_ND.T[:, None, :]
         apart_DMN[self.is_choice_D] = np.abs(apart_DMN[self.is_choice_D]) > 1e-9
-        return np.square(apart_DMN)
+        square_DMN = np.square(apart_DMN)
+        if self.conditional:
+            a_MD, b_ND = self.find_active(a_MD), self.find_active(b_ND)
+        for dim in self.conditional:
+            both_MN = a_MD[:, None, dim] & b_ND[None, :, dim]
+            one_MN = a_MD[:, None, dim] ^ b_ND[None, :, dim]
+            square_MN, radius = square_DMN[dim], np.sqrt(0.5)
+            if not self.is_choice_D[dim]:
+                radius = 1 / (_ARC * np.pi)
+                square_MN = np.square(2 * radius * np.sin(_ARC * np.pi / 2 * apart_DMN[dim]))
+            square_DMN[dim] = np.where(both_MN, square_MN, radius**2 * one_MN)
+        return square_DMN
 
     def _kernel(self, square_DMN: np.ndarray) -> np.ndarray:
         weight_D = np.exp(-2 * self.theta[:-2])

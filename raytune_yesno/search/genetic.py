@@ -71,7 +71,8 @@ class Genetic:
             )
         study = optuna.create_study(sampler=sampler)
         distributions = self._build_distributions()
-        for row, loss in zip(self.cube.encode(parents).tolist(), losses, strict=True):
+        rows = [self.cube.fill(self.seed, seen).tolist() for seen in parents]
+        for row, loss in zip(rows, losses, strict=True):
             params = {
                 name: int(u * domain.num_values) if isinstance(domain, Choice) else u
                 for (name, domain), u in zip(self.cube.free.items(), row, strict=True)

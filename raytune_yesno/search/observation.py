@@ -33,6 +33,9 @@ class Observation:
         losses: the losses of epochs 1, 2, ..., as far as they are known; only ``bohb`` reads them.
         repeat_of: the number of the first trial of the same point; None for that trial itself. A
             search never sees a repeat, see :mod:`raytune_yesno.search.repeats`.
+        costs: one cost for each objective at its best epoch, the first one is ``loss``; empty for a
+            study of one objective.
+        excesses: by how much it exceeds each limit, at most 0 if it keeps it; empty if unknown.
     """
 
     number: int
@@ -42,6 +45,18 @@ class Observation:
     status: Status = "running"
     losses: tuple[float, ...] = ()
     repeat_of: int | None = None
+    costs: tuple[float, ...] = ()
+    excesses: tuple[float, ...] = ()
+
+    @property
+    def all_costs(self) -> tuple[float, ...]:
+        """One cost for each objective; empty without a result."""
+        return self.costs or (() if self.loss is None else (self.loss,))
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it exceeds no limit."""
+        return all(excess <= 0 for excess in self.excesses)
 
 
 class History(Sequence[Observation]):

@@ -15,7 +15,9 @@ class Parzen:
     2011, sec. 4), at least 1 / min(100, N + 2). For an integer, it is the mass of that distribution
     in the integer's cell. For a choice, it is the option of the row, mixed with a uniform
     distribution by the weight of the prior. The prior is one more kernel: a normal distribution
-    around the centre of the cube with width 1, and uniform over options.
+    around the centre of the cube with width 1, and uniform over options. The factor of a dimension
+    that is not active in the candidate is 1, and that of one that is not active in the row is the
+    prior's.
 
     Axes: N rows, M = N + 1 kernels, C candidates, D dimensions.
 
@@ -34,7 +36,14 @@ class Parzen:
         self.weight_M = np.append(np.ones(num_rows), prior_weight) / (num_rows + prior_weight)
         self.anything = prior_weight / (num_rows + prior_weight)
         self.centre_MD = np.concatenate([rows_ND, np.full((1, num_dims), 0.5)])
-        self.width_MD = np.concatenate([_neighbour_widths(rows_ND), np.ones((1, num_dims))])
+        active_ND = cube.find_active(rows_ND)
+        self.is_prior_MD = np.concatenate([~active_ND, np.ones((1, num_dims), dtype=bool)])
+        widths_ND = _neighbour_widths(rows_ND)
+        for dim in cube.conditions:
+            known_N = active_ND[:, dim]
+            widths_ND[known_N, dim] = _neighbour_widths(rows_ND[known_N][:, [dim]])[:, 0]
+            widths_ND[~known_N, dim] = 1.0
+        self.width_MD = np.concatenate([widths_ND, np.ones((1, num_dims))])
 
     def draw(self, generator: np.random.Generator, num: int) -> np.ndarray:
         """Return ``num`` rows u_CD drawn from the density."""
@@ -45,8 +54,7 @@ class Parzen:
         u_CD, any_CD, lot_CD = generator.random((3, *centre_CD.shape))
         low_CD, high_CD = ndtr(-centre_CD / width_CD), ndtr((1 - centre_CD) / width_CD)
         drawn_CD = centre_CD + width_CD * ndtri(low_CD + u_CD * (high_CD - low_CD))
-        is_prior_C1 = (picked_C == len(self.rows_ND))[:, None]
-        kept_CD = np.where(is_prior_C1 | (lot_CD < self.anything), any_CD, centre_CD)
+        kept_CD = np.where(self.is_prior_MD[picked_C] | (lot_CD < self.anything), any_CD, centre_CD)
         return np.where(self.num_options_D > 0, kept_CD, np.clip(drawn_CD, 0, 1))
 
     def log_density(self, candidates_CD: np.ndarray) -> np.ndarray:
@@ -66,9 +74,10 @@ class Parzen:
         options_D = np.maximum(self.num_options_D, 1)
         same_CMD = np.floor(u_CMD * options_D) == np.floor(centre_MD * options_D)
         own_CMD = np.where(same_CMD, (1 - self.anything) * options_D, 0.0) + self.anything
-        own_CMD[:, -1] = 1.0
+        own_CMD = np.where(self.is_prior_MD, 1.0, own_CMD)
         choice_CMD = np.log(np.maximum(own_CMD, 1e-300))
         kernel_CMD = np.where(self.num_options_D > 0, choice_CMD, number_CMD)
+        kernel_CMD *= self.cube.find_active(candidates_CD)[:, None]
         total = logsumexp(
             kernel_CMD.sum(axis=2) + np.log(np.maximum(self.weight_M, 1e-300)), axis=1
         )

@@ -10,9 +10,12 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import COSTS, EXCESSES
 from raytune_yesno.search.algorithm import Algorithm
+from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
-from raytune_yesno.space import Choice, Int, Point, build_space
+from raytune_yesno.space import Choice, Int, List, Point, Space, build_space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -27,6 +30,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         mode: ``min`` or ``max``.
         history: trials of earlier runs.
         points: known points, tried first; the algorithm chooses the values that they lack.
+        space: the search space, by which known points are completed.
         offset: the number of the trial that tries the first of them.
     """
 
@@ -38,12 +42,14 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         mode: str,
         history: Iterable[Observation] = (),
         points: Sequence[Point] = (),
+        space: Space | None = None,
         offset: int = 0,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
         self.algorithm = algorithm
         self.history = History(history)
         self.points = points
+        self.cube = UnitCube(space) if space and points else None
         self.offset = offset
         self.num_requested = 0
         """Trials from ``offset`` on whose points another source has added."""
@@ -89,7 +95,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         point = self.algorithm.suggest(self.count_proposals(number), history)
         index = number - self.num_requested - self.offset
         if point is not None and index < len(self.points):
-            point = point | self.points[index]
+            known = self.points[index]
+            return self.cube.complete(known, point, index) if self.cube else point | known
         return point
 
     def count_proposals(self, number: int) -> int:
@@ -110,12 +117,11 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         if epochs <= seen.epochs:  # reported twice, or resumed from an earlier checkpoint
             return
         loss = float(value) if self.mode == "min" else -float(value)
-        best = seen.loss
-        if math.isfinite(loss) and (best is None or loss < best):
-            best = loss
-        self.history.observe(
-            dataclasses.replace(seen, loss=best, epochs=epochs, losses=(*seen.losses, loss))
-        )
+        seen = dataclasses.replace(seen, epochs=epochs, losses=(*seen.losses, loss))
+        if math.isfinite(loss) and (seen.loss is None or loss <= seen.loss):
+            costs, excesses = (tuple(result.get(key, ())) for key in (COSTS, EXCESSES))
+            seen = dataclasses.replace(seen, loss=loss, costs=costs, excesses=excesses)
+        self.history.observe(seen)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -144,17 +150,27 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Read a file written by :meth:`save`; the algorithm needs no other state."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
+        vectors = ("losses", "costs", "excesses")
         self.history = History(
-            Observation(**record | {"losses": tuple(record["losses"])})
+            Observation(**record | {key: tuple(record.get(key, ())) for key in vectors})
             for record in state["history"]
         )
         self.numbers = state["numbers"]
 
 
 def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``."""
+    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``.
+
+    Raises:
+        InputError: Ray has nothing of the kind: parameters of options, lists, priors, constraints.
+    """
     ray_domains: dict[str, Any] = {}
-    for name, domain in build_space(space).items():
+    tree = build_space(space)
+    if tree.has_conditions or tree.constraints:
+        raise InputError("Ray's domains have no conditions or constraints; use build_searcher")
+    for name, domain in tree.items():
+        if isinstance(domain, List) or (not isinstance(domain, Choice) and domain.prior):
+            raise InputError(f"{name}: Ray has no lists and priors; use build_searcher")
         if domain.num_values == 1:
             ray_domains[name] = domain.decode(0.5)
         elif isinstance(domain, Choice):
@@ -162,6 +178,10 @@ def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(domain, Int):  # Ray excludes the upper end
             draw = tune.lograndint if domain.log else tune.randint
             ray_domains[name] = draw(domain.low, domain.high + 1)
+            if domain.step > 1:
+                ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
+        elif domain.step is not None:
+            ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
         else:
             draw = tune.loguniform if domain.log else tune.uniform
             ray_domains[name] = draw(domain.low, domain.high)

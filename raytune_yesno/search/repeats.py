@@ -141,7 +141,16 @@ def pool(trials: Sequence[Observation], number: int) -> Observation:
         epochs=max(seen.epochs for seen in results),
         status="diverged" if diverged else results[0].status,
         losses=tuple(math.fsum(column) / len(column) for column in losses),
+        costs=_mean_vector([seen.costs for seen in results]),
+        excesses=_mean_vector([seen.excesses for seen in results]),
     )
+
+
+def _mean_vector(vectors: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the means of vectors by their elements; empty if one of them is."""
+    if not all(vectors):
+        return ()
+    return tuple(math.fsum(column) / len(column) for column in zip(*vectors, strict=True))
 
 
 def _finite_losses(trials: Iterable[Observation]) -> list[float]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.candidates import drop_invalid
+from raytune_yesno.search.cube import INACTIVE, UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -39,7 +40,8 @@ class TPE:
         prior_weight: weight of the prior in both densities; a result has weight 1.
         max_results: results in the model: the 25 best and the latest of the others.
         model: ``hyperopt`` for HyperOpt's ``tpe.suggest``, which chooses the value of each
-            dimension independently, or ``joint``.
+            dimension independently, those of an option from the trials with that option, or
+            ``joint``.
 
     Raises:
         InputError: the model is unknown.
@@ -69,6 +71,12 @@ class TPE:
         self.prior_weight = prior_weight
         self.max_results = max_results
         self.model = model
+        deciding = {parent for parent, _ in self.cube.conditions.values()}
+        self.num_options = [
+            int(domain.num_values) if isinstance(domain, Choice) or dim in deciding else 0
+            for dim, domain in enumerate(self.cube.free.values())
+        ]
+        """Values of a dimension that HyperOpt sees as a choice, such as a list's length; else 0."""
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
@@ -97,6 +105,7 @@ class TPE:
         bad = Parzen(self.cube, bad_ND, self.prior_weight)
         generator = build_numpy_generator(self.seed, number, 1)
         candidates_CD = self.cube.snap(good.draw(generator, self.num_candidates))
+        candidates_CD = drop_invalid(self.cube, candidates_CD)
         ratio_C = good.log_density(candidates_CD) - bad.log_density(candidates_CD)
         return self.cube.decode(candidates_CD[int(np.argmax(ratio_C))])
 
@@ -109,11 +118,12 @@ class TPE:
     ) -> Point:
         import hyperopt
 
-        rows = self.cube.encode(results + pending).tolist()
+        rows_ND = self.cube.encode(results + pending)
+        rows, active = rows_ND.tolist(), self.cube.find_active(rows_ND).tolist()
         loss_or_none: list[float | None] = [*losses, *[None] * len(pending)]
         documents = [
-            self._document(seen.number, row, loss)
-            for seen, row, loss in zip(results + pending, rows, loss_or_none, strict=True)
+            self._document(seen.number, *known)
+            for seen, *known in zip(results + pending, rows, active, loss_or_none, strict=True)
         ]
         documents.sort(key=lambda document: int(document["tid"]))
         (proposal,) = hyperopt.tpe.suggest(
@@ -127,35 +137,52 @@ class TPE:
             gamma=self.gamma,
             prior_weight=self.prior_weight,
         )
-        values = {name: value for name, (value,) in proposal["misc"]["vals"].items()}
+        found = proposal["misc"]["vals"]  # an empty list for what is not active
+        values = [found[name][0] if found[name] else None for name in self.cube.free]
         return self.cube.decode(
-            (values[name] + 0.5) / domain.num_values if isinstance(domain, Choice) else values[name]
-            for name, domain in self.cube.free.items()
+            INACTIVE if value is None else (value + 0.5) / num_options if num_options else value
+            for value, num_options in zip(values, self.num_options, strict=True)
         )
 
     def _build_domain(self) -> Any:
+        """Return HyperOpt's form of the space; it knows parameters of options itself."""
         from hyperopt import hp
         from hyperopt.base import Domain
 
+        nodes: dict[int, Any] = {}
+        for dim, name in reversed(list(enumerate(self.cube.free))):  # what others contain first
+            inner = {
+                d: cells for d, (parent, cells) in self.cube.conditions.items() if parent == dim
+            }
+            num_options = self.num_options[dim]
+            if inner:
+                options = [
+                    [nodes[d] for d, cells in inner.items() if option in cells]
+                    for option in range(num_options)
+                ]
+                nodes[dim] = hp.choice(name, options)
+            else:
+                nodes[dim] = (
+                    hp.randint(name, num_options) if num_options else hp.uniform(name, 0, 1)
+                )
+        names = enumerate(self.cube.free)
         return Domain(
-            None,
-            {
-                name: hp.randint(name, int(domain.num_values))
-                if isinstance(domain, Choice)
-                else hp.uniform(name, 0, 1)
-                for name, domain in self.cube.free.items()
-            },
+            None, {name: nodes[dim] for dim, name in names if dim not in self.cube.conditions}
         )
 
-    def _document(self, number: int, row: Sequence[float], loss: float | None) -> dict[str, Any]:
+    def _document(
+        self, number: int, row: Sequence[float], active: Sequence[bool], loss: float | None
+    ) -> dict[str, Any]:
+        columns = zip(self.cube.free, row, active, self.num_options, strict=True)
         values = {
-            name: [int(u * domain.num_values) if isinstance(domain, Choice) else u]
-            for (name, domain), u in zip(self.cube.free.items(), row, strict=True)
+            name: [int(u * num_options) if num_options else u] if is_active else []
+            for name, u, is_active, num_options in columns
         }
+        known = {name: [number] * len(value) for name, value in values.items()}
         return {
             "tid": number,
             "state": 2,  # JOB_STATE_DONE
             "result": {"status": "ok", "loss": loss},
-            "misc": {"tid": number, "idxs": {name: [number] for name in values}, "vals": values},
+            "misc": {"tid": number, "idxs": known, "vals": values},
             "exp_key": None,
         }

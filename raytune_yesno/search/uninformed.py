@@ -1,5 +1,7 @@
 """Searches that ignore results: a list of points, a grid, and random search."""
 
+import bisect
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +9,9 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Point, Space, check_point, read_point
+from raytune_yesno.space import Node, Point, Space, as_tree, check_point, read_point
+
+_MAX_CHECKED = 1_000_000
 
 
 class Manual:
@@ -66,31 +70,84 @@ def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
 class Grid:
     """The product of all domains' grids; the last domain of the space changes fastest.
 
+    Each option of a choice is combined with the grids of its own parameters only. Combinations
+    that violate a constraint are left out.
+
     Args:
         space: the search space.
         seed: not used.
         levels: values of a continuous domain, ends included, equally spaced on its own scale. An
             integer domain has all its values if there are at most ``levels``; a choice always has
-            all its options.
+            all its options, a list all lengths.
+
+    Raises:
+        InputError: constraints have to be checked for too many combinations.
     """
 
     def __init__(self, space: Space, *, seed: int, levels: int = 5) -> None:
-        self.values = {name: domain.grid(levels) for name, domain in space.items()}
+        self.grid = _Combinations(as_tree(space), levels)
+        self.valid: list[int] | None = None
+        """The numbers of the combinations that satisfy the constraints; None for all."""
+        if constraints := as_tree(space).constraints:
+            if self.grid.count > _MAX_CHECKED:
+                raise InputError(
+                    f"search grid: {self.grid.count:,} combinations are too many to check "
+                    f"{len(constraints)} constraints; give fewer levels, or choose search random"
+                )
+            self.valid = [
+                number
+                for number in range(self.grid.count)
+                if as_tree(space).satisfies(self.grid.build(number))
+            ]
+            if not self.valid:
+                raise InputError(
+                    "search grid: no combination satisfies all constraints; give more levels, "
+                    "or loosen the constraints"
+                )
 
     @property
     def num_points(self) -> int:
         """The number of points of the grid."""
-        return math.prod(len(values) for values in self.values.values())
+        return self.grid.count if self.valid is None else len(self.valid)
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return the point of trial ``number``, or None after the last one."""
         if number >= self.num_points:
             return None
-        point: Point = {}
-        for name, values in reversed(self.values.items()):
-            number, digit = divmod(number, len(values))
-            point[name] = values[digit]
-        return dict(reversed(point.items()))
+        return self.grid.build(number if self.valid is None else self.valid[number])
+
+
+class _Combinations:
+    """The combinations of some domains' grids, by number."""
+
+    def __init__(self, nodes: Mapping[str, Node], levels: int) -> None:
+        self.columns: dict[str, list[tuple[Any, _Combinations | None]]] = {}
+        """By name, the values, and the combinations of the parameters that come with them."""
+        for name, node in nodes.items():
+            branches = [_Combinations(b, levels) for b in getattr(node, "branches", ())]
+            values: list[Any] = list(node.grid(levels))
+            rest = branches or itertools.repeat(None, len(values))
+            self.columns[name] = list(zip(values, rest, strict=True))
+        self.counts = {
+            name: [below.count if below else 1 for _, below in column]
+            for name, column in self.columns.items()
+        }
+        self.count: int = math.prod(sum(counts) for counts in self.counts.values())
+
+    def build(self, number: int) -> Point:
+        """Return the point of a number below :attr:`count`."""
+        parts: list[Point] = []
+        for name, column in reversed(self.columns.items()):
+            counts = self.counts[name]
+            number, rest = divmod(number, sum(counts))
+            index = rest  # plain values count once each
+            if sum(counts) != len(counts):
+                ends = list(itertools.accumulate(counts))
+                index = bisect.bisect_right(ends, rest)
+                rest -= ends[index] - counts[index]
+            value, below = column[index]
+            parts.append({name: value} | (below.build(rest) if below else {}))
+        return {name: value for part in reversed(parts) for name, value in part.items()}
 
 
 class Random:

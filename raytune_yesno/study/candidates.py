@@ -48,6 +48,20 @@ class Candidate:
         """The mean of :attr:`results`."""
         return math.fsum(self.results) / len(self.results)
 
+    @cached_property
+    def costs(self) -> tuple[float, ...]:
+        """The mean of the results in each objective, as costs; the first one is :attr:`mean`."""
+        if len(self.trial.objective.objectives) == 1:
+            return (self.mean,)
+        return _mean_columns([find_costs(trial) for trial in self.judged])
+
+    @cached_property
+    def excess(self) -> float:
+        """By how much the mean of the results exceeds the limits in all; 0 if it keeps them."""
+        objective = self.trial.objective
+        rows = [objective.excesses(trial.best_epoch or {}) for trial in self.judged]
+        return math.fsum(max(each, 0.0) for each in _mean_columns(rows))
+
     @property
     def value(self) -> float:
         """The mean as a value of the deciding metric, not as a cost."""
@@ -74,7 +88,8 @@ class Candidate:
     def sort_key(self) -> tuple[Any, ...]:
         """A sort key; the smallest is best.
 
-        Points of the final round precede the others. Equal means are ordered by the other metrics;
+        Points that keep all limits precede the others, which are ordered by their excess. Points of
+        the final round precede the others. Equal means are ordered by the other metrics;
         then the cheaper point, of fewer epochs, wins.
         """
         records = [best for trial in self.judged if (best := trial.best_epoch)]
@@ -84,7 +99,7 @@ class Candidate:
             if records
         ]
         is_finalist = any(map(_has_result, self.finals))
-        return not is_finalist, self.mean, *ties, self.epochs, self.trial.number
+        return self.excess, not is_finalist, self.mean, *ties, self.epochs, self.trial.number
 
 
 def list_candidates(
@@ -118,6 +133,19 @@ def find_result(trial: "Trial") -> float:
     if trial.status == "diverged" or best is None:
         return math.inf
     return trial.objective.metric.cost(best)
+
+
+def find_costs(trial: "Trial") -> tuple[float, ...]:
+    """Return the costs of a trial in each objective; infinity if it diverged."""
+    best = trial.best_epoch
+    is_lost = trial.status == "diverged" or best is None
+    return tuple(
+        math.inf if is_lost else metric.cost(best or {}) for metric in trial.objective.objectives
+    )
+
+
+def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
 
 
 def _has_result(trial: "Trial") -> bool:

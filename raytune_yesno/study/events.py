@@ -118,6 +118,8 @@ class Settings(Event):
     space: Mapped | None = None
     epochs: Count | None = None
     final_round: Mapped | None = None
+    prefer: Text | None = None
+    refit: Text | None = None
 
 
 class Study(Settings):

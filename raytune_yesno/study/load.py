@@ -9,11 +9,13 @@ from typing import Any
 
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.files.remote import is_remote, name_uri
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
+from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -48,17 +50,33 @@ def load(
         InputError: there is no study, or its metric or mode is ambiguous.
     """
     if "://" in str(path):
-        with ray_experiment.copy_texts(str(path)) as folder:
-            study = load(folder, metric=metric, mode=mode, progress=progress)
-        return replace(study, path=Path(str(path).split("?")[0]))  # a query may hold a password
+        with copy_texts(str(path)) as folder:
+            uri = str(path).split("?")[0]  # a query may hold a password
+            with name_uri(uri, folder):
+                study = load(folder, metric=metric, mode=mode, progress=progress)
+        return replace(study, path=Path(uri))
     folder = Path(path)
     if not (folder / STORE).is_file() and ray_experiment.is_experiment(folder):
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = _build_study(folder, correct_times(events), problems, objective)
+    events = [find_moved(event, folder) for event in correct_times(events)]
+    study = _build_study(folder, events, problems, objective)
     source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
+
+
+def find_moved(event: Event, folder: Path) -> Event:
+    """Return an event whose checkpoint lies below the study's present folder, if it is there.
+
+    The record holds absolute paths; a study may have been moved or copied since.
+    """
+    recorded = event.get("checkpoint")
+    if not isinstance(recorded, str) or is_remote(recorded):
+        return event
+    parts = 2 if event["event"] == "refitted" else 3  # refit/last, or trials/TRIAL/CHECKPOINT
+    here = folder.absolute().joinpath(*Path(recorded).parts[-parts:])
+    return {**event, "checkpoint": str(here)} if here.is_dir() else event
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
@@ -71,6 +89,7 @@ def _build_study(
 ) -> Study:
     trials: dict[int, Trial] = {}
     refit = reason = None
+    refits: list[Event] = []
     searched = False
     final: Event = {}
     asked = events[0]
@@ -111,6 +130,7 @@ def _build_study(
             if event.get("epochs") and "config" in asked:
                 asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
             refit = reason = None
+            refits = []
         elif kind == "final":
             final, reason = event, event.get("reason")
             is_stop_requested = False
@@ -119,6 +139,7 @@ def _build_study(
             is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
+            refits.append(event)
         elif kind == "damaged":
             problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
         elif (trial := trials.get(event.get("trial", -1))) is not None:
@@ -142,6 +163,7 @@ def _build_study(
         asked=asked,
         trial_list=[trials[number] for number in sorted(trials)],
         refit=refit,
+        refits=refits,
         reason=reason,
         searched=searched,
         end_time=max(ends, default=events[0]["time"]),
@@ -194,7 +216,11 @@ def _read_objective(
             source = "implied by its name"
         elif not mode and any(name in event for event in events if event["event"] == "epoch"):
             raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
-    objective = build_objective(declared, name or "", mode or "")
+    config = events[0].get("config") or {}
+    several = {key: config.get(key) or () for key in ("objectives", "limits")}
+    if name or mode:
+        several = {}
+    objective = build_objective(declared, name or "", mode or "", **several)
     return replace(objective, smooth=asked.smooth), source
 
 

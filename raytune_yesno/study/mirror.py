@@ -14,7 +14,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError, quote
 from raytune_yesno.files.lock import hold
-from raytune_yesno.files.remote import first_line, open_filesystem, write_whole
+from raytune_yesno.files.remote import first_line, name_uri, open_filesystem, write_whole
 from raytune_yesno.study.store import STORE
 
 COPY_EVERY_S = 1.0
@@ -93,7 +93,8 @@ def _keep(
     thread = threading.Thread(target=copy_records, daemon=True)
     thread.start()
     try:
-        yield folder
+        with name_uri(uri, folder):
+            yield folder
     finally:
         ended.set()
         thread.join()

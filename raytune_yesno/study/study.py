@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates
 from raytune_yesno.study.display import show_study, show_trial, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
@@ -138,6 +139,7 @@ class Study:
             corpus, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
+        refits: the events of all refits since the search ended; more than one with ``refit: all``.
         searched: whether the search has ended.
         end_time: when the search ended, else the time of its last event; seconds since 1970.
         pauses: start and end of each interruption, in seconds since 1970.
@@ -171,6 +173,7 @@ class Study:
     final_from: int | None = None
     begun_with: Event = field(default_factory=dict)
     requests: list[Event] = field(default_factory=list)
+    refits: list[Event] = field(default_factory=list)
     is_stop_requested: bool = False
 
     def __repr__(self) -> str:
@@ -218,9 +221,33 @@ class Study:
     def candidates(self) -> list[Candidate]:
         """The points with a result, each with all its trainings, the best first.
 
-        Without repeats these are the trials of :attr:`ranking`, in the same order.
+        Without repeats these are the trials of :attr:`ranking`, in the same order. With several
+        objectives, the chosen point is first, and the rest of the front follows.
         """
-        return list_candidates([t for t in self.trial_list if not t.outside], self.ranked)
+        found = list_candidates([t for t in self.trial_list if not t.outside], self.ranked)
+        return front.arrange(found, self.prefer) if self.objective.others else found
+
+    @property
+    def prefer(self) -> str | None:
+        """The limit by which a point is chosen from the front; None for the knee."""
+        prefer = self.asked.get("prefer")
+        return prefer if isinstance(prefer, str) and prefer else None
+
+    @cached_property
+    def front(self) -> list[Trial]:
+        """The trials that no other one dominates, the best in the first objective first.
+
+        With one objective this is the best trial alone. Repeats of a point are not among them.
+        """
+        if not self.objective.others:
+            return [self.best] if self.best else []
+        members = front.find_members(self.candidates) if self.candidates else []
+        return [member.trial for member in members]
+
+    @cached_property
+    def hypervolume(self) -> tuple[float, tuple[float, ...]]:
+        """The hypervolume of the front and its reference point, in costs to minimise."""
+        return front.measure_hypervolume(self)
 
     @cached_property
     def ranking(self) -> list[Trial]:
@@ -229,7 +256,7 @@ class Study:
         Repeats are not among them.
         """
         scored = [
-            (trial.objective.score(best), trial)
+            ((not trial.objective.is_feasible(best), *trial.objective.score(best)), trial)
             for trial in self.trial_list
             if trial.repeat_of is None
             and trial.status in self.ranked
@@ -272,6 +299,8 @@ class Study:
     def trial_rows(self) -> list[dict[str, Any]]:
         """The rows of :attr:`trials`, with each value as it was recorded."""
         rows = []
+        several, members = bool(self.objective.others), {trial.number for trial in self.front}
+        limited = bool(self.objective.limits)
         repeated = any(trial.repeat_of is not None for trial in self.trial_list)
         for trial in self.trial_list:
             metrics = dict(trial.metrics)
@@ -289,11 +318,16 @@ class Study:
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
                     "error": trial.error,
+                    **({"front": trial.number in members} if several else {}),
+                    **({"feasible": self._is_feasible(trial)} if limited else {}),
                     **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )
         return rows
+
+    def _is_feasible(self, trial: Trial) -> bool:
+        return bool(trial.best_epoch) and self.objective.is_feasible(trial.best_epoch or {})
 
     @cached_property
     def epochs(self) -> "pd.DataFrame":

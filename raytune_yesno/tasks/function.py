@@ -21,9 +21,24 @@ from typing import Any
 
 from raytune_yesno.config import EngineConfig, setting
 from raytune_yesno.errors import InputError
-from raytune_yesno.metrics import Metric, known_mode
+from raytune_yesno.metrics import (
+    COST_METRICS,
+    Metric,
+    known_mode,
+    split_limit,
+    split_objective,
+)
 from raytune_yesno.numerals import read_if_number
-from raytune_yesno.space import Float, Int, format_space, parse_space
+from raytune_yesno.space import (
+    Float,
+    Int,
+    List,
+    as_tree,
+    build_space,
+    find_extremes,
+    format_space,
+    parse_space,
+)
 from raytune_yesno.user_code import find_parameters
 
 OBJECTIVE = Metric("objective")
@@ -91,21 +106,26 @@ class FunctionTask:
     def space(self) -> Mapping[str, Any]:
         """The function's attribute ``space``, unless a study has another one."""
         declared = self.declared["space"]
-        return parse_space(declared) if declared else dict(getattr(self.function, "space", {}))
+        own = getattr(self.function, "space", {})
+        return parse_space(declared) if declared else build_space(own) if own else {}
 
     @cached_property
     def Settings(self) -> type:  # noqa: N802 - as in other tasks
         """The settings: keys of the space, and other keys that the user sets."""
         engine = {field.name for field in dataclasses.fields(EngineConfig)}
         fields: list[tuple[str, Any, Any]] = []
+        help = "from the search space"
         for key, domain in self.space.items():
             if key in engine:  # the plan refuses it with what to do
                 continue
             kind: Any = {Float: float, Int: int}.get(type(domain), object)
-            help = "from the search space"
-            fields.append((key, kind, setting(domain.grid(1)[0], help, inherited=False)))
+            value = find_extremes(domain)[0] if isinstance(domain, List) else domain.grid(1)[0]
+            fields.append((key, kind, setting(value, help, inherited=False)))
+        inner = sorted(as_tree(self.space).names - self.space.keys() - engine)
+        # None where the option that they belong to is not chosen
+        fields += [(key, object, setting(None, help, inherited=False)) for key in inner]
         for key, value in self.declared["config"].items():
-            if key not in engine and key not in self.space:
+            if key not in engine and key not in as_tree(self.space).names:
                 value = _read(value)
                 known = type(value) in (bool, int, float, str)
                 kind = type(value) if known else object
@@ -116,7 +136,7 @@ class FunctionTask:
         self, space: Mapping[str, Any], config: Mapping[str, Any], metrics: Sequence[Metric]
     ) -> "FunctionTask":
         """Return the task with a study's search space, config keys and metrics."""
-        for key in (*space, *config):
+        for key in (*as_tree(space).names, *config):
             if not str(key).isidentifier():
                 raise InputError(f"{key!r} is not a name for a key of a config; use an identifier")
         declared = {
@@ -128,19 +148,50 @@ class FunctionTask:
         }
         return FunctionTask(self.given, self.name, declared)
 
+    def costs(self, config: EngineConfig, data: Any) -> Mapping[str, Any]:
+        """Return what the function's attribute ``costs`` says of a config; nothing without it."""
+        own = getattr(self.function, "costs", None)
+        return own(config.as_dict()) if own else {}
+
     def _choose_metric(self, config: Mapping[str, Any]) -> list[Metric]:
-        """Return the metric that the config names, or nothing for the function's own first."""
+        """Return the metrics that the config names and the function does not declare.
+
+        The objectives are first. Nothing is returned if the function's own first metric decides.
+        """
+        objectives = [split_objective(each) for each in _read_list(config.get("objectives"))]
+        limits = [split_limit(each) for each in _read_list(config.get("limits"))]
         name, mode = config.get("metric") or "", config.get("mode") or ""
         own = {metric.name: metric for metric in getattr(self.function, "metrics", ())}
         own |= {metric.label: metric for metric in own.values() if metric.label}
-        if name in own or (own and not name):
-            return []
-        if not name:
+        if not (name or objectives or own):
             raise InputError(f"{self.name}: name the metric that decides: --metric NAME")
-        mode = mode or known_mode(name) or ""
-        if not mode:
-            raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
-        return [Metric(name, mode=mode)]  # type: ignore[arg-type]  # validated with the config
+        first = objectives or ([(name, mode)] if name else [])
+        found = []
+        for name, mode in first:
+            if name in own:
+                continue
+            cost = next((metric for metric in COST_METRICS if metric.name == name), None)
+            direction = mode or (cost.mode if cost else known_mode(name)) or ""
+            if not direction:
+                flag = (
+                    f"--objective {name}:min or {name}:max" if objectives else "--mode min or max"
+                )
+                asked = "--objective" if objectives else "--metric"
+                raise InputError(f"{asked} {name}: unknown direction; give {flag}")
+            found.append(cost or Metric(name, mode=direction))  # type: ignore[arg-type]
+        known = {*own, *(metric.name for metric in found)}
+        for name, relation, _ in limits:
+            if name not in known:
+                found.append(Metric(name, mode="min" if relation == "<=" else "max"))
+        if found and own and (not first or first[0][0] in own):  # one of the function's decides
+            found.insert(0, own[first[0][0]] if first else next(iter(own.values())))
+        return found
+
+
+def _read_list(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
+    return list(value or ())
 
 
 def _read(value: Any) -> Any:

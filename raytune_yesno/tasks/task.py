@@ -14,7 +14,7 @@ from raytune_yesno.config import Config, EngineConfig, find_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
-from raytune_yesno.space import Space
+from raytune_yesno.space import Space, build_space
 
 Item = TypeVar("Item")
 DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
@@ -69,6 +69,10 @@ class Task(Protocol):
     * ``loop``, ``module:function`` that runs the task instead of the training loop, see
       :func:`open_records`; ``config_base``, the config keys that this loop needs; and ``refits``,
       whether the best config is trained again at the end of a study [true];
+    * ``cost_metrics``, the costs that it can report beside its metrics: they become objectives or
+      limits only if they are named. ``costs(config, data)`` returns those that are known without
+      training, such as ``num_parameters``, as a dict; ``measure_costs(config, data)`` returns those
+      that the process of a trial measures once, before it trains;
     * ``declare(space, config, metrics)``, see :func:`~raytune_yesno.config.declare_task`;
     * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
     * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
@@ -137,7 +141,8 @@ class Task(Protocol):
 def find_space(config: Config) -> Space:
     """Return the default search space of the config's task; empty if the task has none."""
     space: Any = getattr(find_task(config.task), "space", {})
-    return dict(space(config) if callable(space) else space)
+    found = space(config) if callable(space) else space
+    return build_space(found) if found else {}
 
 
 def load_data(config: Config, source: str, **options: Any) -> Data | None:

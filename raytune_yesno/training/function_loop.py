@@ -23,8 +23,10 @@ from raytune_yesno.config import EngineConfig, find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
+from raytune_yesno.space import as_tree
 from raytune_yesno.tasks.function import FunctionTask
 from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.loop import Record
 
 _ARRAY, _FILE = "__array__", "__file__"
@@ -60,6 +62,7 @@ def run_function(
     has_state = resume is not None and bool(resume.optimizer)
     if len(history) >= config.epochs:
         return
+    costs = Costs(config, data)
     _reseed(config, len(history) + 1 if has_state else 1)
     reports = _prepare(task, config, state)
     if not has_state:
@@ -75,8 +78,9 @@ def run_function(
             return
         reported, state, has_state = _split(task, reported, epoch)
         metrics = read_metrics(reported, epoch)
-        check_reported(config.objective, metrics, epoch)
         seconds = time.perf_counter() - began
+        metrics = {**costs.after(history, seconds), **metrics}
+        check_reported(config.objective, metrics, epoch)
         history.append({"epoch": epoch, **metrics, "world_size": 1, "seconds": seconds})
         diverged = not config.objective.reached(metrics)
         yield Record(
@@ -118,8 +122,11 @@ class _Reports:
 
 def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
     values = copy.deepcopy(config.as_dict())  # the function may change its copy
-    values.update({key: getattr(config, key) for key in task.space if hasattr(config, key)})
-    for key in ("task", "metric", "mode", "num_workers"):
+    tree = as_tree(task.space)
+    values.update({key: getattr(config, key) for key in tree.names if hasattr(config, key)})
+    for key in tree.names - tree.select(values).keys():
+        del values[key]  # its option was not chosen
+    for key in ("task", "metric", "mode", "objectives", "limits", "num_workers"):
         del values[key]
     given = (values, state) if task.takes_checkpoint else (values,)
     return _Reports(partial(task.function, *given))

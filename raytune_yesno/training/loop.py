@@ -30,6 +30,7 @@ from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
+from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
 
@@ -92,6 +93,7 @@ def fit(
         The record of each epoch after ``resume``, up to ``config.epochs`` or divergence.
     """
     keep_freed_memory()
+    costs = Costs(config, data) if not refit else None
     device = torch.device(device)
     rank, world_size = process_rank()
     with flush_subnormal():  # torch's other threads start here and inherit the mode
@@ -115,11 +117,12 @@ def fit(
             with mixed_precision(config, device):
                 found = read_metrics(validate(task, model, device), epoch)
             metrics = {"epoch": epoch, "train_loss": train_loss, **found}
-        if not refit:
-            check_reported(config.objective, metrics, epoch)
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
         metrics["world_size"] = world_size
         metrics["seconds"] = time.perf_counter() - started
+        if costs:
+            metrics |= costs.after(history, metrics["seconds"])
+            check_reported(config.objective, metrics, epoch)
         history.append(metrics)
         diverged = not is_finite(metrics)
         yield Record(

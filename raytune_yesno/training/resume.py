@@ -15,9 +15,9 @@ from raytune_yesno.checkpoint import (
     UnusableCheckpoint,
     copy_checkpoint,
     load_checkpoint,
-    recover_folder,
 )
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import recover_folder
 from raytune_yesno.files.remote import list_siblings, local_copy
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, one_line, suggest_name
-from raytune_yesno.space import Point, check_point
+from raytune_yesno.space import Point, as_tree, check_point, express_point, imply_options
 from raytune_yesno.study import Study
 from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Inbox, Request
 
@@ -89,13 +89,15 @@ def complete_point(plan: "Plan", point: Mapping[str, Any]) -> Point:
         raise InputError("an ordered study takes no points: its results would depend on timing")
     if plan.scheduler == "pbt":
         raise InputError("scheduler pbt takes no points: its population is complete")
+    names = as_tree(plan.space).names
     for name in point:
-        if name not in plan.space:
-            raise InputError(f"{name!r} is not searched; {suggest_name(name, plan.space)}")
+        if name not in names:
+            raise InputError(f"{name!r} is not searched; {suggest_name(name, sorted(names))}")
+    point = imply_options(plan.space, point)
     config = build_config(plan.config.as_dict(), point).as_dict()
-    complete = {key: config[key] for key in plan.space}
     try:
-        check_point(plan.space, complete)
+        complete = express_point(plan.space, {}, config)
+        check_point(plan.space, {**complete, **{key: config[key] for key in point}})
     except InputError as error:
         missing = sorted(plan.space.keys() - point.keys())
         hint = f"; also give {', '.join(missing)}" if missing else ""

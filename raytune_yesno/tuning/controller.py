@@ -14,27 +14,35 @@ It works around these properties of Ray 2.60:
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
 * Tune restarts a trial after any error; an error of the user's own code would occur again.
+* Tune ignores that Ray will take a node away. A trial there continues until the node is gone, and
+  repeats the epochs since its last checkpoint.
 * A snapshot contains all trials and the search. Tune writes one every ten seconds and with every
   other checkpoint of a trial, so the cost of a study would grow with the square of its trials.
   Snapshots exist for resuming; a study resumes from its own record instead.
 """
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import NodeDiedError, RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import TrialScheduler
+from ray.util import placement_group_table
 
+from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.ray_private import (
     RayActorManager,
     TrackedActorTask,
     TuneController,
     tune_module,
 )
-from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, classify
+from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, OUT_OF_MEMORY, classify
 from raytune_yesno.user_code import TaskError
+
+_DRAIN_INTERVAL_S = 1.0  # between looks for nodes that Ray will take away
 
 
 class ActorLost(RayActorError):  # type: ignore[misc]
@@ -58,7 +66,12 @@ class ActorManager(RayActorManager):  # type: ignore[misc]
 
 
 class Controller(TuneController):  # type: ignore[misc]
-    """Ignores duplicate failure events, keeps starting actors, writes no snapshots."""
+    """Ignores duplicate failures, keeps starting actors, leaves nodes in time, writes no snapshots.
+
+    A trial on a node that is being drained saves a checkpoint at the end of its epoch and moves to
+    another node, as after the loss of the node. A trial that ran out of memory is restarted alone:
+    it waits until no other trial runs, and the others wait until it has ended.
+    """
 
     last_failure: Exception | None = None
     on_step: Callable[[Any], None] | None = None
@@ -69,12 +82,42 @@ class Controller(TuneController):  # type: ignore[misc]
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
         self._restarts: Counter[tuple[str, str]] = Counter()
+        self._draining: frozenset[str] = frozenset()
+        self._next_look = 0.0
+        self._alone: list[RayTrial] = []
 
     def step(self) -> None:
-        """Carry out requests from outside, then handle one event."""
+        """Carry out requests from outside, look for draining nodes, then handle one event."""
         if self.on_step:
             self.on_step(self)
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _DRAIN_INTERVAL_S
+            before, self._draining = self._draining, find_draining()
+            if self._draining - before:
+                self._cleanup_cached_actors(force_all=True)  # they may be on such a node
         super().step()
+
+    def _execute_action(self, trial: RayTrial, decision: str, after_save: bool = False) -> None:
+        """Let a trial on a draining node save and move instead of training another epoch."""
+        if decision != TrialScheduler.CONTINUE or not self._must_move(trial):
+            super()._execute_action(trial, decision, after_save=after_save)
+        elif after_save:
+            self._process_trial_failure(trial, NodeDiedError("its node was drained"))
+        else:
+            self._cached_trial_decisions[trial.trial_id] = decision  # made again after the save
+            self._schedule_trial_save(trial)
+
+    def _maybe_cache_trial_actor(self, trial: RayTrial) -> bool:
+        return not self._must_move(trial) and bool(super()._maybe_cache_trial_actor(trial))
+
+    def _must_move(self, trial: RayTrial) -> bool:
+        """Return whether a process of a trial runs on a node that is being drained."""
+        actor = self._trial_to_actor.get(trial)
+        if not self._draining or actor not in self._started_actors:
+            return False
+        _, resources = self._actor_manager._live_actors_to_ray_actors_resources[actor]
+        nodes = placement_group_table(resources.placement_group)["bundles_to_node_id"]
+        return not self._draining.isdisjoint(nodes.values())
 
     def _cleanup_cached_actors(self, force_all: bool = False) -> None:
         # The search is not finished before its last trial has ended: a request may add one.
@@ -108,6 +151,20 @@ class Controller(TuneController):  # type: ignore[misc]
         trial.failure = failure
         trial.task_error = find_task_error(exception)
         super()._process_trial_failure(trial, exception)
+        if failure.cause == OUT_OF_MEMORY:
+            self._alone.append(trial)
+
+    def _maybe_add_actors(self) -> None:
+        # A trial that pauses waits for others, so these may run.
+        while self._alone and self._alone[0].status not in (RayTrial.PENDING, RayTrial.RUNNING):
+            self._alone.pop(0)
+        if not self._alone:
+            super()._maybe_add_actors()
+        elif not self._trial_to_actor:  # no trial runs, is starting or ends
+            self._cleanup_cached_actors(force_all=True)
+            self._staged_trials.add(self._alone[0])
+            self._actor_cache.increase_max(self._alone[0].placement_group_factory)
+            self._schedule_trial_actor(self._alone[0])
 
     def _maybe_reuse_cached_actor(self, trial: RayTrial) -> bool:
         # At the end of the search, no other trial would use the cached actor.

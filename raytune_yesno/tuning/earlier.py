@@ -76,6 +76,11 @@ def resume_trials(
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
     if extend:
         changes["epochs"] = plan.config.epochs
+    changes |= {
+        name: getattr(plan, name)
+        for name in ("prefer", "refit")
+        if getattr(plan, name) != before.asked.get(name)
+    }
     if plan.final_round:
         changes["final_round"] = dict(plan.final_round)
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)

@@ -3,10 +3,10 @@
 ================ ======================================================== =====================
 cause            how it shows                                             restarts
 ================ ======================================================== =====================
-lost node        its node died or was taken away                          not counted
+lost node        its node died, was drained or was taken away             not counted
 lost process     its process died, or its ranks lost their connection     counted
 storage          a file could not be read or written                      counted
-out of memory    Ray or the system killed it, or an allocation failed     one
+out of memory    Ray or the system killed it, or an allocation failed     one, alone
 user error       the task's own code raised                               none
 ================ ======================================================== =====================
 """

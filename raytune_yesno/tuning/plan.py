@@ -9,10 +9,22 @@ from raytune_yesno.config import Config, build_config, declare_task, upgrade_con
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, build_scheduler
 from raytune_yesno.search import build_algorithm
+from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.search.uninformed import read_points
-from raytune_yesno.space import Point, Space, format_space, parse_space
+from raytune_yesno.space import (
+    List,
+    Point,
+    Space,
+    as_tree,
+    build_space,
+    find_extremes,
+    format_space,
+    parse_space,
+    walk,
+)
 from raytune_yesno.study import Study
+from raytune_yesno.study.front import read_preference
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
@@ -74,6 +86,8 @@ class Plan:
             with so many new seeds each, in addition to ``trials``; empty for no final round.
         keep_checkpoints: of how many of the best finished trials to keep the last checkpoint, from
             which they can train on.
+        prefer: the limit by which a point is chosen from the front; None for its knee.
+        refit: ``best``, or ``all`` to train every point of the front again.
     """
 
     config: Config
@@ -92,8 +106,11 @@ class Plan:
     repeats: Mapping[str, int] = field(default_factory=dict)
     final_round: Mapping[str, int] = field(default_factory=dict)
     keep_checkpoints: int = 0
+    prefer: str | None = None
+    refit: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "space", build_space(self.space) if self.space else {})
         if not self.scheduler:
             object.__setattr__(self, "scheduler", "fifo" if self.search == "manual" else "asha")
 
@@ -139,6 +156,7 @@ class Plan:
             raise InputError(f"W: {self.window} is out of range; it must be at least 1")
         if self.keep_checkpoints < 0:
             raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
+        self._check_choice()
         self.stop.check(self.config.objective.metrics)
         if self.ordered and self.stop.time_budget is not None:
             raise InputError(
@@ -171,19 +189,25 @@ class Plan:
         Raises:
             InputError: a name is unknown, or a value is invalid alone or with others.
         """
-        for key in self.space:
+        tree, config = as_tree(self.space), self.config.as_dict()
+        for key, domain, options in walk(tree):
             if self._is(key, "shared"):
                 raise InputError(
                     f"search space: {key!r} is the same for all trials; use --set {key}=…"
                 )
-        for key, domain in self.space.items():
-            for value in domain.grid(2):
-                build_config(self.config.as_dict(), {key: value}, where=f"search space: {key}")
+            for value in find_extremes(domain):
+                build_config(config, {**options, key: value}, where=f"search space: {key}")
         # Values of these can be valid alone but invalid in combination.
-        coupled = [key for key in self.space if self._is(key, "coupled")]
-        for values in itertools.product(*(self.space[key].grid(100) for key in coupled)):
-            point = dict(zip(coupled, values, strict=True))
-            build_config(self.config.as_dict(), point, where="search space")
+        coupled: dict[str, list[Any]] = {}
+        for key, domain, _ in walk(tree):
+            if self._is(key, "coupled"):
+                is_list = isinstance(domain, List)
+                values = find_extremes(domain) if is_list else domain.grid(100)
+                coupled.setdefault(key, []).extend(values)
+        for combination in itertools.product(*coupled.values()):
+            point = dict(zip(coupled, combination, strict=True))
+            if tree.satisfies(point):
+                build_config(config, point, where="search space")
 
     @property
     def num_trials(self) -> int:
@@ -224,6 +248,10 @@ class Plan:
 
     def _check_points(self) -> None:
         num_points = len(self.known_points)
+        if num_points and as_tree(self.space).constraints and self.search != "manual":
+            cube = UnitCube(self.space)
+            for number, known in enumerate(self.known_points):
+                cube.complete(known, cube.draw(self.config.seed, number), number)
         if num_points and self.search in ("manual", "grid"):
             raise InputError(
                 f"points: search {self.search} tries exactly its own points; choose another search"
@@ -233,6 +261,16 @@ class Plan:
                 f"trials: only the first {self.trials} of the {num_points} known points would be "
                 "tried; omit --trials, or remove points"
             )
+
+    def _check_choice(self) -> None:
+        """Check how a point is chosen from the front."""
+        if self.refit not in (None, "best", "all"):
+            raise InputError(f"refit: {self.refit!r} is not valid; choose best or all")
+        for name in ("prefer", "refit"):
+            if getattr(self, name) not in (None, "best") and not self.config.objective.others:
+                raise InputError(f"{name}: a study of one objective has no front; omit it")
+        if self.prefer:
+            read_preference(self.prefer, self.config.objective)
 
     def _check_pair(self) -> None:
         for scheduler, searches, reason in INCOMPATIBLE:
@@ -246,20 +284,32 @@ class Plan:
 
     def build_scheduler(self) -> Any:
         """Return a new scheduler for this plan."""
+        tree = as_tree(self.space)
         return build_scheduler(
             self.scheduler,
             self.config.epochs,
-            space={key: self.space[key] for key in self.space if not self._is(key, "inherited")},
+            space=tree.restrict([key for key in tree.names if not self._is(key, "inherited")]),
             seed=self.config.seed,
             ordered=self.ordered,
+            num_objectives=len(self.config.objective.objectives),
             **self.scheduler_options,
         )
 
     def build_algorithm(self) -> Any:
         """Return a new search algorithm for this plan."""
         return build_algorithm(
-            self.search, self.space, seed=self.config.seed, **self.search_options
+            self.search,
+            self.space,
+            seed=self.config.seed,
+            several=self.is_several,
+            **self.search_options,
         )
+
+    @property
+    def is_several(self) -> bool:
+        """Whether there are several objectives, or limits."""
+        objective = self.config.objective
+        return bool(objective.others or objective.limits)
 
     def limit_slots(self, fitting: int) -> int:
         """Return how many trials run at a time where ``fitting`` of them fit."""

@@ -208,7 +208,10 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any
     ) -> None:
-        self.recorder.lost(trial.config["number"])
+        number, failure = trial.config["number"], getattr(trial, "failure", None)
+        self.recorder.lost(number)
+        if failure and failure.cause == OUT_OF_MEMORY:
+            self.recorder.note(f"trial {number} is restarted alone: {failure.text}")
 
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: Any

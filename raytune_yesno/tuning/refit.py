@@ -10,6 +10,7 @@ from raytune_yesno.errors import WorkError, quote
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Data
 
@@ -23,6 +24,7 @@ def run_refit(
     study: Study,
     data: Data | None,
     *,
+    candidate: Candidate | None = None,
     storage: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
@@ -38,6 +40,8 @@ def run_refit(
     Args:
         study: the study with the finished search.
         data: the task's data; None for a task without data.
+        candidate: the point to train. Defaults to the best one; another one has a folder of its
+            own, ``refit-`` and the number of its trial.
         storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
             it. Defaults to the study's folder.
         on_epoch: called with the metrics at the end of every epoch.
@@ -55,11 +59,11 @@ def run_refit(
     from raytune_yesno.training.resume import find_resumable
     from raytune_yesno.training.run import run_training
 
-    best = study.best
-    if best is None or best.best_epoch is None:
+    if not study.candidates:
         raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
+    chosen = candidate or study.candidates[0]
+    best, epochs = chosen.trial, chosen.epochs
     config = best_config(study, best)
-    epochs = study.candidates[0].epochs
     task = find_task(config.task)
 
     def record(refit: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +76,12 @@ def run_refit(
 
     if not getattr(task, "refits", True):
         return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
-    folder = study.path / REFIT
+    name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
+    folder = study.path / name
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
-    checkpoints = f"{storage or study.path}/{REFIT}"
+    checkpoints = f"{storage or study.path}/{name}"
     configs = [
         build_config(config.as_dict(), {"seed": config.seed + number})
         for number in range(MAX_REFITS)
@@ -115,6 +120,16 @@ def run_refit(
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
     return record(refit)
+
+
+def list_refits(study: Study) -> list[Candidate]:
+    """Return the points that a study is to train again and has not yet, the best one last."""
+    if study.asked.get("refit") != "all" or not study.objective.others:
+        return study.candidates[:1]
+    members = {trial.number for trial in study.front}
+    done = {event.get("trial") for event in study.refits}
+    front = [each for each in study.candidates if each.trial.number in members]
+    return [each for each in front[1:] if each.trial.number not in done] + front[:1]
 
 
 def find_shortfall(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:

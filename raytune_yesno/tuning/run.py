@@ -29,6 +29,7 @@ from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pendin
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.earlier import load_resumable, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
+from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload, seal
@@ -104,6 +105,7 @@ def run_search(
     plan.check()
     if not resume:
         plan.check_all_points()
+    algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
@@ -148,7 +150,9 @@ def run_search(
         on_wait=recorder.waits,
     )
     enqueued = list_pending(before) if before else []
-    searcher = StudySearcher(plan, store, finished, unfinished, monitor, scheduler, enqueued)
+    searcher = StudySearcher(
+        plan, store, finished, unfinished, monitor, scheduler, enqueued, algorithm=algorithm
+    )
     keep_last = plan.keep_checkpoints > 0
     payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s, keep_last)
     # A search that a stop condition ended continues only if trials were added.

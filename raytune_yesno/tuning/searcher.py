@@ -10,7 +10,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.protocol import StudyScheduler
 from raytune_yesno.search import Observation
 from raytune_yesno.search.ray_searcher import AlgorithmSearcher
-from raytune_yesno.space import Point
+from raytune_yesno.space import Point, as_tree
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import MODEL_FREE, Plan
@@ -34,23 +34,25 @@ class StudySearcher(AlgorithmSearcher):
         scheduler: StudyScheduler,
         enqueued: Iterable[tuple[str, Point]] = (),
         num_left: int | None = None,
+        algorithm: Any = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
         trials = (*finished, *unfinished)
-        config = plan.config.as_dict()
+        config, space = plan.config.as_dict(), as_tree(plan.space)
         for trial in trials:
             if not trial.outside:
                 # A hyperparameter that was not searched before had the config's value.
                 known = {**config, **trial.point}
-                point = {name: known[name] for name in plan.space}
+                point = space.select(known)
                 earlier.append(replace(shift(observe(trial), offset), point=point))
         super().__init__(
-            plan.build_algorithm(),
+            algorithm or plan.build_algorithm(),
             metric=COST,
             mode="min",
             history=earlier,
             points=plan.known_points,
+            space=space,
             offset=offset,
         )
         self.racing, self.seed = plan.racing, plan.config.seed
@@ -191,6 +193,7 @@ def draw_seeds(seed: int, used: Collection[int]) -> Iterator[int]:
 def observe(trial: Trial) -> Observation:
     """Return a recorded trial as an observation for a search algorithm."""
     losses = tuple(cost for _, cost in trial.costs)
+    best, objective = trial.best_epoch, trial.objective
     return Observation(
         number=trial.number,
         point=trial.point,
@@ -199,4 +202,6 @@ def observe(trial: Trial) -> Observation:
         status=trial.status,  # type: ignore[arg-type]
         losses=losses,
         repeat_of=trial.repeat_of,
+        costs=objective.costs(best) if best and objective.others else (),
+        excesses=objective.excesses(best) if best else (),
     )

@@ -23,7 +23,7 @@ from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from raytune_yesno.metrics import COST
+from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import find_latest
@@ -121,9 +121,15 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def report(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Return what searches and schedulers see of an epoch."""
-        cost = self.payload.config.objective.cost(metrics)
+        objective = self.payload.config.objective
+        cost = objective.cost(metrics)
         # Ray's quantiles ignore NaN.
-        return {"epoch": metrics["epoch"], COST: cost if math.isfinite(cost) else math.nan}
+        report = {"epoch": metrics["epoch"], COST: cost if math.isfinite(cost) else math.nan}
+        if objective.others:
+            report[COSTS] = objective.costs(metrics)
+        if objective.limits:
+            report[EXCESSES] = objective.excesses(metrics)
+        return report
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save the trial when Tune requests it."""

@@ -15,6 +15,7 @@ session = onnxruntime.InferenceSession(model)
 about = session.get_modelmeta().custom_metadata_map
 words = json.loads(about["vocabulary"])  # the first one is blank
 calibration = json.loads(about["calibration"]) or {"slope": 1, "offset": 0, "threshold": 0}
+reach = int(calibration.get("reach", 0))  # positions around a word that its score depends on
 for file in files:
     samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     if rate != int(about["sample_rate"]):
@@ -26,8 +27,10 @@ for file in files:
     begins = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one class
     heard = []
     for begin, end in zip(begins, [*begins[1:], len(best)], strict=True):
-        p = np.clip(np.exp(logp[begin:end, best[begin]]).mean(dtype=np.float64), 1e-9, 1 - 1e-9)
-        odds = np.clip(np.log(p / (1 - p)), -3, 9)
+        p = np.exp(logp[max(0, begin - reach) : end + reach, best[begin]], dtype=np.float64)
+        score = p.sum() ** 4 / (1 + p.sum() ** 4) if reach else p.mean()
+        score = np.clip(score, 1e-9, 1 - 1e-9)
+        odds = np.clip(np.log(score / (1 - score)), -3, 9)
         confidence = 1 / (1 + np.exp(-(calibration["slope"] * odds + calibration["offset"])))
         if best[begin] and confidence >= calibration["threshold"]:
             heard.append(words[best[begin]])

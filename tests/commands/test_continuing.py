@@ -1,7 +1,6 @@
 """Begin or continue with one command: `train` and `tune` on a folder that holds earlier work."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +152,10 @@ class TestTune:
     ) -> None:
         StudyStore(finished).append("resumed", trials=5, slots=1)
         study = load(finished)
-        options = Namespace(warm_start=None)
         for trials, differs in ((2, False), (5, False), (4, True)):
             plan = Plan.from_study(study)
             asked: Any = Plan(**{**vars(plan), "trials": trials})
-            found = list(compare_plans(asked, study, options, "yesno"))
+            found = list(compare_plans(asked, study, "yesno"))
             assert bool(found) == differs, found
 
     def test_fresh_keeps_the_earlier_study(

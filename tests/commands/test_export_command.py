@@ -36,7 +36,7 @@ def make_checkpoint(folder: Path, **settings: object) -> Path:
     state_dict[last] *= 20
     state_dict[last.replace("weight", "bias")][0] -= 2  # blank does not always win
     corpus = {"source": "here", "fingerprint": "f00d", "vocabulary": " ".join(WORDS)}
-    calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3}
+    calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3, "reach": 2.0}
     made = Checkpoint(config, corpus, 1, [{"epoch": 1}], False, state_dict, calibration=calibration)
     save_checkpoint(made, folder)
     return folder
@@ -49,7 +49,7 @@ def expected(recognizer: Recognizer, waveform: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("features", FEATURES)
-@pytest.mark.parametrize("model", ["tdnn", "cnn", "mlp"])
+@pytest.mark.parametrize("model", ["tdnn", "dstdnn", "bcresnet", "cnn", "mlp"])
 def test_torchscript_gives_the_same_probabilities_at_any_length(
     tmp_path: Path, model: str, features: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_torchscript_gives_the_same_probabilities_at_any_length(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", ["tdnn", "cnn"])
+@pytest.mark.parametrize("model", ["tdnn", "bcresnet", "cnn"])
 def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -18,12 +18,14 @@ from helpers.readme import DOCUMENTS, ROOT, TEXT, Block, read_blocks, read_prose
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
-from raytune_yesno.config import build_config, parse_assignments
+from raytune_yesno.config import build_config
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation
 from raytune_yesno.space import check_point, parse_space
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tasks.speech.settings import MODEL_DEFAULTS
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.training.loop import fit
@@ -32,7 +34,7 @@ from raytune_yesno.tuning.plan import Plan
 TUTORIAL, PYTHON = "docs/tutorial.md", "docs/python.md"
 BLOCKS = read_blocks()
 KEYS = set(build_config({}).as_dict())
-CONFIGS = [build_config({"model": model}) for model in ("tdnn", "cnn", "mlp")]
+CONFIGS = [build_config({"model": model}) for model in MODEL_DEFAULTS]
 CONFIGS.append(build_config({"task": "sine"}))
 COMMANDS = [
     words[1:]

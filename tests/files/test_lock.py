@@ -14,6 +14,8 @@ from helpers.holding import BEAT_S, SETTLE_S, STALE_S, ask, holder, read_line
 
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files import lock
+from raytune_yesno.files.claim import parse_claim
+from raytune_yesno.files.claim_storage import open_storage
 from raytune_yesno.files.remote import LOCK
 
 
@@ -161,7 +163,7 @@ def test_a_claim_shows_no_control_characters_and_no_password(
     monkeypatch.setattr("sys.argv", ["raytune-yesno", "tune", log, "--out", "\x1b[2J\n"])
     with lock.hold(tmp_path, quiet):
         (path,) = read_claims(tmp_path)
-        claim = lock.parse_claim(path.read_bytes())
+        claim = parse_claim(path.read_bytes())
     assert "secret" not in str(claim)
     assert "hidden" not in str(claim)
     assert "http://host/x" in str(claim)
@@ -228,6 +230,4 @@ def test_a_claim_that_is_being_written_counts(place: str) -> None:
     folder = Path(place.removeprefix("file://")) / LOCK
     folder.mkdir(parents=True)
     (folder / "0.json").write_bytes(b"")  # what a reader sees between opening and writing
-    is_uri = "://" in place
-    storage = lock.RemoteStorage(place) if is_uri else lock.LocalStorage(Path(place))
-    assert lock.Lock(place, storage)._others() == {"0.json": b""}
+    assert lock.Lock(place, open_storage(place))._others() == {"0.json": b""}

@@ -12,9 +12,9 @@ from raytune_yesno.config import (
     Config,
     build_config,
     config_help,
-    parse_assignments,
     upgrade_config,
 )
+from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 
 # Every range: key, minimum, maximum (None: none), and a step beyond them.
@@ -32,6 +32,7 @@ BOUNDS = [
     ("hidden_units", 1, None, 1),
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
+    ("min_context_s", 0, 1.6, 1e-9),
     ("min_examples", 1, 1_000_000, 1),
     ("max_examples", 0, 100_000_000, 1),
     ("alignment", 0, 1, 1e-9),
@@ -48,9 +49,10 @@ BOUNDS = [
     ("memory_per_worker", 0.0, 1e6, 1e-3),
     ("gpus_per_worker", 0.01, 64, 1e-9),
     ("seed", 0, 2**31 - 1, 1),
+    ("folds", 0, 100, 1),
 ]
 OPTIONS = {
-    "model": ["tdnn", "cnn", "mlp"],
+    "model": ["tdnn", "dstdnn", "bcresnet", "cnn", "mlp"],
     "features": ["local", "recording"],
     "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
     "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
@@ -86,7 +88,9 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
 class TestRange:
     def test_every_key_is_covered_here(self) -> None:
         keys = {key for key, *_ in BOUNDS} | OPTIONS.keys() | {"channels", *SWITCHES}
-        assert keys | {"task", "metric", "mode", "test_speakers"} == set(build_config().as_dict())
+        assert keys | {"task", "metric", "mode", "objectives", "limits", "test_speakers"} == set(
+            build_config().as_dict()
+        )
 
     @pytest.mark.parametrize(("key", "low", "high", "step"), BOUNDS)
     def test_includes_its_ends_and_nothing_beyond(
@@ -283,9 +287,11 @@ class TestLayers:
         recorded = {
             key: value
             for key, value in build_config({"model": "cnn"}).as_dict().items()
-            if key not in ("features", "min_examples", "alignment", "augment_scenes")
+            if key
+            not in ("features", "min_context_s", "min_examples", "alignment", "augment_scenes")
         }
         config = build_config(upgrade_config(recorded)).as_dict()
+        assert config["min_context_s"] == 0.0
         assert (config["features"], config["augment_scenes"]) == ("recording", 0.0)
 
     def test_a_task_adds_its_own_keys(self) -> None:

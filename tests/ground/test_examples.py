@@ -13,6 +13,10 @@ MODULES = (
     "search.algorithm",
     "search.observation",
     "space",
+    "space.choice",
+    "space.constraints",
+    "space.numeric",
+    "space.text_form",
 )
 
 

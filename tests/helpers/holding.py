@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files import lock
+from raytune_yesno.files import claim, lock
 
 # In the same proportions as the lock's own, and quicker.
 STALE_S, BEAT_S, SETTLE_S = 3.0, 0.3, 0.3
@@ -50,7 +50,7 @@ def ask(process: "subprocess.Popen[str]") -> str:
 def main(place: str, kernel: str) -> None:
     lock.STALE_S, lock.BEAT_S, lock._SETTLE_S = STALE_S, BEAT_S, SETTLE_S
     if kernel:
-        lock._kernel = lambda: kernel
+        lock.read_kernel = claim.read_kernel = lambda: kernel
     try:
         with lock.hold(place, lambda line: None) as held:
             print("held", flush=True)

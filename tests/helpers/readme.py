@@ -7,7 +7,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GUIDES = (
-    *("tutorial", "corpora", "vocabularies", "own_tasks", "settings", "repeats", "reports"),
+    *(
+        "installation",
+        "tutorial",
+        "corpora",
+        "vocabularies",
+        "own_tasks",
+        "settings",
+        "repeats",
+        "reports",
+    ),
     *("reliability", "living_studies", "clusters", "security", "recogniser"),
 )
 DOCUMENTS = {

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from raytune_yesno.report.luck import describe_luck, measure_luck
+from raytune_yesno.report.luck import describe_luck, find_half_width, measure_luck
+from raytune_yesno.search.repeats import estimate_variance
 from raytune_yesno.study import Study, Trial
 
 
@@ -43,8 +45,8 @@ def test_the_search_s_best_is_compared_with_its_repeats() -> None:
     assert (luck.trial, luck.chosen, luck.repeats) == (1, 2, 3)
     assert luck.flattery == pytest.approx(0.22)
     assert luck.low < luck.flattery < luck.high
-    # Pooled variance 2.5e-4 with 4 degrees of freedom, t = 2.132.
-    assert luck.high - luck.flattery == pytest.approx(2.132 * (2.5e-4 / 3) ** 0.5, rel=1e-3)
+    # Own variance 4e-4, pooled 2.5e-4, both of weight 2; 4 degrees of freedom, t = 2.132.
+    assert luck.high - luck.flattery == pytest.approx(2.132 * (3.25e-4 / 3) ** 0.5, rel=1e-3)
     assert luck.probability > 0.95
     for figure in ("trial 1", "0.22", "Trial 2"):
         assert figure in describe_luck(study)
@@ -67,3 +69,19 @@ def test_repeats_of_the_search_count_in_its_mean() -> None:
     study = build_study([trial(0, 0.2), trial(1, 0.1), trial(2, 0.5, 1, final=False)])
     assert [each.trial.number for each in study.candidates] == [0, 1]
     assert study.candidates[1].mean == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0], ids=["equal noise", "different noise"])
+def test_an_interval_of_90_percent_contains_the_mean_in_90_percent_of_cases(
+    seeds: int, spread: float
+) -> None:
+    draw = np.random.default_rng(7)
+    hits = 0
+    for _ in range(1500):
+        noise = np.exp(draw.normal(0, spread, size=4))
+        results = noise[:, None] * draw.normal(size=(4, seeds))  # the true means are 0
+        pooled = estimate_variance(results.tolist())
+        assert pooled
+        hits += abs(results[0].mean()) <= find_half_width(results[0].tolist(), pooled)
+    assert 0.87 <= hits / 1500 <= 0.96

@@ -74,11 +74,19 @@ def compare(folder: Path, name: str) -> None:
             assert trial.error
         if of_ray["status"] == "TERMINATED":
             assert trial.attempts == of_ray["failures"] + 1
-        assert plain(trial.point) == plain(of_ray["config"])
+        point, config = plain(trial.point), plain(of_ray["config"])
+        if not of_ray["rows"]:
+            # Ray did not copy the trial's folder. Its state file has the config, NumPy's numbers
+            # pickled, and nothing is unpickled.
+            config = {
+                key: value for key, value in config.items() if point.get(key) != "'(pickled)'"
+            }
+            point = {key: point[key] for key in config}
+        assert point == config, (of_ray["status"], study.problems)
     # Ray loses reports of trials that it pauses and resumes; the study reports that.
     lost = any(loses_best(trial, expected) for trial in expected["trials"])
     # Otherwise only trials that Ray ignores too are left out; the study reports that as well.
-    assert bool(study.problems) == (lost or name in ("restarted", "twice"))
+    assert bool(study.problems) == (lost or name in ("restarted", "twice")), study.problems
     if not lost:
         compare_best(study, expected)
 

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raytune_yesno.seeding import build_torch_generator
-from raytune_yesno.tasks.speech.augment import Augmentation, change_speed, shift_in_time
+from raytune_yesno.tasks.speech.augment import (
+    Augmentation,
+    change_speed,
+    shift_in_time,
+    warp_bands,
+)
+from raytune_yesno.tasks.speech.features import LogMel
 from raytune_yesno.tasks.speech.noise import speech_power
 from raytune_yesno.tasks.speech.synthetic import synthesize_with_times
 
@@ -337,3 +343,22 @@ def test_masks_grow_in_number_with_the_recording() -> None:
 def test_a_plain_mapping_makes_one() -> None:
     augmentation = Augmentation(**WAVEFORM_PARTS, **MASK_PARTS, snr_db=-5.0)
     assert Augmentation(**dataclasses.asdict(augmentation)) == augmentation
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_warped_bands_are_those_of_a_sound_with_other_frequencies(factor: float) -> None:
+    def bands(hz: float) -> Tensor:
+        time_S = torch.arange(8000) / 8000
+        beep = torch.sin(2 * math.pi * hz * time_S) * (time_S > 0.5)
+        return LogMel()(beep)[:, 40]
+
+    warped = warp_bands(bands(1500)[:, None], factor)[:, 0]
+    assert int(warped.argmax()) == pytest.approx(int(bands(1500 * factor).argmax()), abs=1)
+    if factor == 1.0:
+        assert torch.allclose(warped, bands(1500), atol=1e-5)
+
+
+def test_frequencies_that_were_not_recorded_are_silent() -> None:
+    warped_FT = warp_bands(FEATURE_FT, 0.7)
+    assert (warped_FT[-3:] == 0).all()
+    assert (warped_FT[:20] > 0).all()

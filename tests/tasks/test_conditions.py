@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech import conditions
-from raytune_yesno.tasks.speech.conditions import UNSEEN, UnseenCondition, changed_copies
+from raytune_yesno.tasks.speech.evaluation import effects
+from raytune_yesno.tasks.speech.evaluation.conditions import UNSEEN, UnseenCondition, changed_copies
+from raytune_yesno.tasks.speech.evaluation.wordless import SOUNDS
 from raytune_yesno.tasks.speech.noise import speech_power
 from raytune_yesno.tasks.speech.synthetic import synthesize, synthesize_with_times
-from raytune_yesno.tasks.speech.wordless import SOUNDS
 
 BY_NAME = {condition.name: condition for condition in UNSEEN}
 CORPUS = synthesize(3)
@@ -208,7 +208,7 @@ def test_a_pause_is_between_words() -> None:
     corpus, times = synthesize_with_times(5)
     for number in range(5):
         waveform = torch.tensor(corpus.waveform(number))
-        gap_s = conditions.find_gap(waveform) / 8000
+        gap_s = effects.find_gap(waveform) / 8000
         assert not any(begin + 0.02 < gap_s < end - 0.02 for begin, end in times[number])
         changed = apply("pause 8 s silent", waveform)
         assert len(changed) == len(waveform) + 64_000
@@ -219,7 +219,7 @@ def test_room_noise_sounds_like_the_recordings_background() -> None:
     background = 0.01 * torch.randn(40_000, generator=generator)
     recording = background.clone()
     recording[10_000:30_000] += tone(300, 2.5)
-    room = conditions.draw_room(recording, 80_000, generator)
+    room = effects.draw_room(recording, 80_000, generator)
     assert 10 * math.log10(power(room) / power(background)) == pytest.approx(0, abs=1)
     pieces = room.unfold(0, 8000, 8000)
     assert np.abs(np.corrcoef(pieces.numpy()) - np.eye(10)).max() < 0.2  # nothing repeats

@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import pickle
 import struct
@@ -16,6 +17,7 @@ from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.recording import decode, read_recording
+from raytune_yesno.tuning.searcher import draw_seeds
 
 needs_yesno = pytest.mark.skipif(
     not os.environ.get("YESNO_ROOT"), reason="YESNO_ROOT does not say where the recordings are"
@@ -125,6 +127,12 @@ class TestSplit:
     def test_seed_chooses_the_validation_part_once_and_for_all(self) -> None:
         assert split_corpus(60, seed=0).valid == (4, 6, 14, 34, 38, 44)
         assert len({split_corpus(60, seed=seed).valid for seed in range(20)}) == 20
+
+    def test_consecutive_repeats_have_all_folds_in_turn(self) -> None:
+        seeds = [3, *itertools.islice(draw_seeds(3, ()), 9)]
+        parts = [split_corpus(60, seed=seed, folds=5).valid for seed in seeds]
+        assert parts[:5] == parts[5:]
+        assert sorted(n for part in parts[:5] for n in part) == list(range(0, 60, 2))
 
     def test_takes_a_corpus_or_its_size(self, folder: Path) -> None:
         for name in ("0_0", "1_0"):

@@ -45,6 +45,20 @@ class TestGreedyDecode:
         p_PC = torch.tensor([[0.1, 0.1, 0.8], [0.3, 0.1, 0.6], [0.9, 0.1, 0.0]])
         assert greedy_decode(p_PC.log()) == [Word(1, 0, 1, pytest.approx(0.7))]
 
+    def test_with_a_reach_a_word_heard_for_longer_scores_higher(self) -> None:
+        short, long = logp_of([BLANK, YES, BLANK, BLANK]), logp_of([BLANK, YES, YES, BLANK])
+        [brief], [held] = greedy_decode(short, 1), greedy_decode(long, 1)
+        assert 0 < brief.confidence < held.confidence < 1
+        # 0.1 before, 0.8 and 0.8 during, 0.1 after the word
+        assert held.confidence == pytest.approx(1.8**4 / (1 + 1.8**4))
+
+    def test_a_part_is_decoded_as_in_the_whole(self) -> None:
+        logp_PC = logp_of([YES, BLANK, NO, NO, BLANK, YES])
+        whole = greedy_decode(logp_PC, 2)
+        parts = [*greedy_decode(logp_PC, 2, end=2), *greedy_decode(logp_PC, 2, begin=2)]
+        assert parts == whole
+        assert len(whole) == 3
+
     @given(WORDS, st.data())
     def test_reads_back_any_words_however_long_they_are_held(
         self, words: list[int], data: st.DataObject

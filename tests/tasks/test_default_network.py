@@ -1,5 +1,6 @@
 """The default network and its training on composed scenes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.corpus import build_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
+from raytune_yesno.tasks.speech.features import build_extract
 from raytune_yesno.tasks.speech.networks import STRIDE, TDNN, WINDOW, num_positions
 from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.settings import as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import YesNo
 from raytune_yesno.training.loop import fit
@@ -78,3 +82,18 @@ def test_few_recordings_are_remarked_on(recordings: int, remarks: int) -> None:
     lines = SpeechTask.remarks(build_config(), corpus)  # type: ignore[arg-type]
     assert len(lines) == remarks
     assert all("few recordings" in line for line in lines)
+
+
+@pytest.mark.parametrize(("seconds", "min_blocks"), [(0.5, 20), (4.0, 0)])
+def test_silence_surrounds_short_recordings_only_if_training_had_such(
+    seconds: float, min_blocks: int
+) -> None:
+    waveforms = {
+        name: CORPUS.waveform(n)[: int(8000 * seconds)] for n, name in enumerate(CORPUS.names)
+    }
+    corpus = build_corpus(waveforms, source="cut")
+    config = build_config({**SMALL, "epochs": 1, "augment_scenes": 0.0, "valid_noise": False})
+    checkpoint = next(fit(config, corpus)).checkpoint()
+    assert Recognizer(checkpoint).extract.min_blocks == min_blocks
+    old = replace(checkpoint, config=build_config({"features": "local", "min_context_s": 0.0}))
+    assert build_extract(as_speech(old.config), old.corpus).min_blocks == 0

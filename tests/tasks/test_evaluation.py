@@ -8,9 +8,9 @@ from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import evaluation
-from raytune_yesno.tasks.speech.conditions import UNSEEN
 from raytune_yesno.tasks.speech.decode import ErrorCount, Word
 from raytune_yesno.tasks.speech.evaluation import Reading
+from raytune_yesno.tasks.speech.evaluation.conditions import UNSEEN
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.noise import LADDER
 from raytune_yesno.tasks.speech.recognizer import Recognizer

@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def examples(small_corpus: Corpus) -> list[Example]:
-    return list(clean_examples(small_corpus, "float64", "local"))
+    return list(clean_examples(small_corpus, LogMel(torch.float64)))
 
 
 def tone(seconds: float = 1.0, hz: float = 440.0) -> Tensor:
@@ -91,6 +91,19 @@ class TestLocalFeatures:
         padded_FT = LogMel()(torch.cat([padding, small_corpus[3][0], padding], 1))
         assert padded_FT[:, :48].abs().max() < 0.01
         assert padded_FT[:, -48:].abs().max() < 0.01
+
+    def test_a_short_recording_looks_as_if_silence_surrounded_it(self) -> None:
+        word, silence = tone(0.4), torch.zeros(16_000)
+        among_FT = LogMel()(torch.cat([silence, word, silence]))[:, 100:121]
+        assert (LogMel()(word) - among_FT)[:, 2:-2].abs().max() > 1
+        assert (LogMel(min_context_s=1.6)(word) - among_FT)[:, 2:-2].abs().max() < 0.01
+
+    def test_a_longer_recording_has_the_same_features_to_the_bit(
+        self, small_corpus: Corpus
+    ) -> None:
+        for seconds in (1.6, 6.0):
+            waveform = small_corpus[3][0][:, : int(8000 * seconds)]
+            assert torch.equal(LogMel(min_context_s=1.6)(waveform), LogMel()(waveform))
 
     def test_a_lasting_tone_fades_from_view(self) -> None:
         feature_FT = LogMel()(tone(6.0))
@@ -208,9 +221,9 @@ def test_the_window_at_a_time_holds_what_sounds_then(frame: int) -> None:
 
 
 def test_examples_of_a_corpus_are_made_once_for_a_dtype(small_corpus: Corpus) -> None:
-    first = clean_examples(small_corpus, "float32", "local")
-    assert clean_examples(small_corpus, "float32", "local") is first
+    first = clean_examples(small_corpus, LogMel(torch.float32))
+    assert clean_examples(small_corpus, LogMel(torch.float32)) is first
     assert first[0].feature_FT.dtype == torch.float32
-    double = clean_examples(small_corpus, "float64", "local")
+    double = clean_examples(small_corpus, LogMel(torch.float64))
     assert double[0].feature_FT.dtype == torch.float64
     assert [example.words for example in double] == list(small_corpus.labels)

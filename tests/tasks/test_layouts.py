@@ -15,6 +15,7 @@ from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.tasks.speech.recognizer import Recognizer
 
 
 def record(path: Path, number: int = 0, seconds: float = 0.5) -> None:
@@ -206,6 +207,16 @@ class TestSplit:
         other = [split_corpus(speakers, seed=s, split_by="speaker").test for s in (1, 2)]
         assert other[0] == other[1]
 
+    def test_folds_leave_no_speaker_on_both_sides(self, speakers: Corpus) -> None:
+        parts = [
+            split_corpus(speakers, seed=seed, split_by="speaker", folds=3) for seed in range(3)
+        ]
+        assert all(heard(speakers, p.valid).isdisjoint(heard(speakers, p.train)) for p in parts)
+        validated = [n for part in parts for n in part.valid]
+        assert sorted(validated) == sorted({*parts[0].train, *parts[0].valid})
+        with pytest.raises(InputError, match="speakers"):
+            split_corpus(speakers, seed=0, split_by="speaker", folds=50)
+
     def test_of_few_speakers_validates_on_those_of_training(self, speakers: Corpus) -> None:
         split = split_corpus(speakers, seed=1, split_by="speaker", test_speakers="a,b,c,d")
         assert heard(speakers, split.valid) | heard(speakers, split.train) == {"e", "f"}
@@ -295,3 +306,22 @@ def test_the_example_writes_a_table_of_spoken_digits(tmp_path: Path) -> None:
         ("anna", "train", "seven"),
         ("ben", "train", "zero"),
     ]
+
+
+def test_the_example_reads_digits_alone_and_in_strings(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(__file__).parents[2] / "scripts" / "examples" / "spoken_digits.py"
+    for take in range(8):
+        for digit in range(2):
+            file = tmp_path / "recordings" / f"{digit}_anna_{take}.wav"
+            record(file, 2 * take + digit)
+    settings = ("epochs=1", "min_examples=1", "max_examples=4", "hidden_units=4", "valid_noise=no")
+    example = runpy.run_path(str(path))
+    example["main"](str(tmp_path / "recordings"), str(tmp_path / "out"), *settings)
+    printed = capfd.readouterr().out
+    assert "zero   " in printed
+    assert "connected" in printed
+    recognizer = Recognizer.load(tmp_path / "out" / "checkpoint")
+    strings = example["read_strings"](recognizer, load_corpus(str(tmp_path / "out")), 3)
+    assert [len(string.reference) for string in strings] == [3, 3, 3]

@@ -5,7 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from raytune_yesno.tasks.speech.networks import ACTIVATIONS, MLP, STRIDE, WINDOW, Net, num_positions
+from raytune_yesno.config import build_config
+from raytune_yesno.space import Int
+from raytune_yesno.tasks.speech.networks import (
+    ACTIVATIONS,
+    MLP,
+    STRIDE,
+    TDNN,
+    WINDOW,
+    BCResNet,
+    Net,
+    num_positions,
+)
+from raytune_yesno.tasks.speech.settings import as_speech, default_space
 
 
 def read_windows(model: nn.Module, x_B1FT: Tensor) -> Tensor:
@@ -95,6 +107,35 @@ class TestNet:
         logp_BPC = Net(3, (2, 2)).eval()(torch.randn(2, 1, 28, 61))
         assert logp_BPC.shape == (2, 9, 3)
         torch.testing.assert_close(logp_BPC.exp().sum(-1), torch.ones(2, 9))
+
+
+SMALL = {
+    "dstdnn": lambda width: TDNN(3, width, separable=True),
+    "bcresnet": lambda width: BCResNet(3, width),
+}
+
+
+@pytest.mark.parametrize("model", SMALL)
+class TestSmallNetworks:
+    @pytest.mark.parametrize("num_frames", [28, 31, 32, 75])
+    def test_read_a_spectrogram_as_its_windows(self, model: str, num_frames: int) -> None:
+        torch.manual_seed(0)
+        assert_reads_as_windows(SMALL[model](4).double().eval(), num_frames, 1e-10)
+
+    def test_give_a_distribution_at_each_position(self, model: str) -> None:
+        logp_BPC = SMALL[model](2).eval()(torch.randn(2, 1, 28, 61))
+        assert logp_BPC.shape == (2, 9, 3)
+        torch.testing.assert_close(logp_BPC.exp().sum(-1), torch.ones(2, 9))
+
+    def test_span_some_hundred_to_some_hundred_thousand_parameters(self, model: str) -> None:
+        space = default_space(as_speech(build_config({"model": model})))["hidden_units"]
+        assert isinstance(space, Int)
+        sizes = [
+            sum(weights.numel() for weights in SMALL[model](width).parameters())
+            for width in (space.low, space.high)
+        ]
+        assert sizes[0] < 1000
+        assert sizes[1] > 100_000
 
 
 class TestMLP:

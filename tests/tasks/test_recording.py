@@ -19,7 +19,8 @@ import soundfile
 from raytune_yesno import cli
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.recording import Resampler, decode, read_blocks, read_recording
+from raytune_yesno.tasks.speech.recording import decode, read_blocks, read_recording
+from raytune_yesno.tasks.speech.resampler import Resampler
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,16 @@ def test_there_is_sound_where_a_word_is_and_none_in_the_pauses() -> None:
 def test_some_scenes_say_nothing(scenes: Scenes) -> None:
     said = [bool(scenes.compose(0, np.random.default_rng(seed)).words) for seed in range(200)]
     assert 0.75 < np.mean(said) < 0.97
+
+
+def test_noise_decides_how_many_other_sounds_there_are() -> None:
+    def said(noise: float) -> list[bool]:
+        settings = replace(PLAIN, other=1, other_in_noise=0, noise=noise, snr_db=(0, 0))
+        scenes = Scenes(WAVEFORMS, CORPUS.labels, settings)
+        return [scenes.compose(0, np.random.default_rng(seed)).words != () for seed in range(5)]
+
+    assert all(said(noise=1))
+    assert not any(said(noise=0))
 
 
 def test_a_recording_that_cannot_be_cut_is_used_whole() -> None:

@@ -19,11 +19,11 @@ from raytune_yesno.checkpoint import (
     copy_checkpoint,
     library_versions,
     load_checkpoint,
-    replace_folder,
     save_checkpoint,
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.training.loop import fit
 
@@ -219,7 +219,10 @@ class TestDamage:
         assert f"did you mean {folder}?" in refusal(tmp_path)
         assert "no checkpoint here" in refusal(tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
-        assert "give the folder that `train` printed" in refusal(tmp_path / "empty")
+        assert "give the folder" in refusal(tmp_path / "empty")
+        refit = tmp_path / "study/refit/last"
+        copy_checkpoint(folder, refit)
+        assert f"did you mean {refit}?" in refusal(tmp_path / "study")
 
 
 @pytest.mark.parametrize("name", [STATE_DICT, RESUME])

@@ -1,6 +1,7 @@
 """Studies of functions and generators, from Python: early stopping, resuming, errors."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,40 @@ def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
         )
     events, _ = read_events(tmp_path / "study")
     assert sum(event["event"] == "epoch" for event in events) == 0
+
+
+def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> None:
+    running = tmp_path / "running"
+    asked = tmp_path / "asked"  # whether memory has been asked for
+    running.mkdir()
+
+    def greedy(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
+        mine = running / f"{config['size']}"
+        mine.touch()
+        for epoch in range(1 + (checkpoint or 0), 11):
+            others = len(list(running.iterdir())) - 1
+            if config["size"] == 3 and not asked.exists():
+                asked.touch()
+                mine.unlink()
+                raise MemoryError("cannot allocate 9 GB")
+            time.sleep(0.02)
+            if epoch == 10:
+                mine.unlink()
+            yield {"loss": 1.0 / epoch, "others": others}, epoch
+
+    study = tune(
+        greedy,
+        {"size": Choice(2, 3, 1)},
+        metric="loss",
+        epochs=10,
+        trials=3,
+        search="grid",
+        scheduler="fifo",
+        max_concurrent=2,
+        out=tmp_path / "study",
+        quiet=True,
+    )
+    assert [trial.status for trial in study.trial_list] == ["done"] * 3
+    (alone,) = (trial for trial in study.trial_list if trial.point["size"] == 3)
+    assert alone.attempts == 2
+    assert all(epoch["others"] == 0 for epoch in alone.epochs)

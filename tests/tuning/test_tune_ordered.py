@@ -47,7 +47,10 @@ def ranking(study: Study) -> list[int]:
     return [trial.number for trial in study.ranking]
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "median", "fifo"])
+@pytest.mark.parametrize(
+    "scheduler",
+    ["asha", *(pytest.param(name, marks=pytest.mark.slow) for name in ("median", "fifo"))],
+)
 def test_is_the_same_on_any_number_of_slots(scheduler: str, corpus: Corpus, tmp_path: Path) -> None:
     studies = [
         run_search(build_plan(scheduler, slots), corpus, tmp_path / str(slots)) for slots in (1, 3)

@@ -27,13 +27,15 @@ import functools
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.transforms import Resample
 
 from raytune_yesno.tasks.speech.noise import FRAME_SAMPLES, NOISES, draw_noise, frame_power, mix
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 SNR_RANGE_DB = 20.0  # width of the range that ratios are drawn from
 FRAMES_PER_MASK = 100  # one time mask per 2 s
@@ -169,6 +171,35 @@ def shift_in_time(waveform: Tensor, num_samples: int) -> Tensor:
     quiet = max(0, waveform.shape[1] - speech_end * FRAME_SAMPLES)
     kept = waveform[:, : waveform.shape[1] - min(quiet, num_samples)]
     return torch.cat([_extend(_find_background(waveform, power_T), num_samples), kept], 1)
+
+
+def warp_bands(feature_FT: Tensor, factor: float) -> Tensor:
+    """Scale the frequencies of (28, T) features, as a vocal tract of another length does.
+
+    This is vocal tract length perturbation (Jaitly and Hinton, 2013) on mel bands. Bands whose
+    frequencies were not recorded are zero.
+
+    Args:
+        feature_FT: (28, T) mel features in which zero is silence.
+        factor: factor on frequencies; a child's voice is about 1.2 times an adult's.
+    """
+    mel_F = np.linspace(0, _to_mel(SAMPLE_RATE / 2), len(feature_FT) + 2)[1:-1]
+    source_F = _to_mel(_to_hz(mel_F) / factor) / mel_F[0] - 1  # in bands
+    left_F = np.floor(source_F).astype(np.int64)
+    share_F1 = torch.from_numpy(source_F - left_F).to(feature_FT.dtype)[:, None]
+    padded_FT = F.pad(feature_FT, (0, 0, 0, 1))
+    left_F, right_F = (np.clip(index, 0, len(feature_FT)) for index in (left_F, left_F + 1))
+    return torch.lerp(
+        padded_FT[torch.from_numpy(left_F)], padded_FT[torch.from_numpy(right_F)], share_F1
+    )
+
+
+def _to_mel(hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return 2595 * np.log10(1 + np.asarray(hz, dtype=np.float64) / 700)
+
+
+def _to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 700 * (10 ** (mel / 2595) - 1)
 
 
 def _find_background(waveform: Tensor, power_T: Tensor) -> Tensor:

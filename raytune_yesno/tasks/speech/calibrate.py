@@ -17,7 +17,7 @@ from raytune_yesno.errors import InputError
 
 LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # range of the bins, log-odds
 PRIOR_WORDS = 4.0  # pseudo-counts, half of them right, that regularise every fit
-MAX_LOST = 0.004  # share of the right words that the threshold may reject
+MAX_LOST = 0.008  # share of the right words that the threshold may reject
 MAX_THRESHOLD = 0.9
 
 
@@ -52,11 +52,14 @@ class Calibration:
             ``slope * log-odds + offset``.
         offset: offset of the curve.
         threshold: minimum confidence of an accepted word.
+        reach: of :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`, which computes the
+            probabilities that the curve was fitted to.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     threshold: float = 0.0
+    reach: int = 0
 
     def confidence(self, probability: float) -> float:
         """Return the probability that a word is right."""
@@ -64,38 +67,40 @@ class Calibration:
 
     def as_dict(self) -> dict[str, float]:
         """Return the attributes by name."""
-        return asdict(self)
+        return {**asdict(self), "reach": float(self.reach)}
 
 
 def read_calibration(plain: dict[str, float] | None) -> Calibration:
     """Read the result of :meth:`Calibration.as_dict`.
 
     Args:
-        plain: the attributes by name. None gives the uncalibrated probabilities and accepts every
-            word.
+        plain: the attributes by name; older versions have no ``reach``. None gives the uncalibrated
+            probabilities and accepts every word.
 
     Raises:
         InputError: ``plain`` has other keys, or values that are not finite.
     """
     if plain is None:
         return Calibration()
+    plain = {"reach": 0, **plain}
     names = Calibration.__dataclass_fields__
     if plain.keys() != names.keys() or not all(map(math.isfinite, plain.values())):
         raise InputError("the checkpoint's calibration is damaged; use another checkpoint")
-    return Calibration(**plain)
+    return Calibration(plain["slope"], plain["offset"], plain["threshold"], int(plain["reach"]))
 
 
-def fit_calibration(counts_2N: Tensor) -> Calibration:
+def fit_calibration(counts_2N: Tensor, reach: int = 0) -> Calibration:
     """Fit the curve and the threshold to counts.
 
     The threshold is the highest that rejects at most :data:`MAX_LOST` of the right words.
 
     Args:
         counts_2N: (2, NUM_BINS), from :func:`count_words`.
+        reach: as for :class:`Calibration`.
     """
     wrong_N, right_N = counts_2N.numpy()
     if not counts_2N.sum():
-        return Calibration()
+        return Calibration(reach=reach)
     middle_N = LOWEST + (np.arange(NUM_BINS) + 0.5) * (HIGHEST - LOWEST) / NUM_BINS
     # Pseudo-counts around the mean keep the curve finite if no words, or all, are right.
     total_N = wrong_N + right_N
@@ -123,7 +128,7 @@ def fit_calibration(counts_2N: Tensor) -> Calibration:
     lost_N = np.concatenate([[0.0], np.cumsum(right_N)[:-1]])  # below each bin's lower edge
     kept = np.flatnonzero(lost_N <= MAX_LOST * right_N.sum()).max()
     threshold = _logistic(slope * float(edges_N[kept]) + float(offset)) if kept else 0.0
-    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD))
+    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD), reach)
 
 
 def _logistic(x: float) -> float:

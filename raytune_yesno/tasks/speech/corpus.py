@@ -16,10 +16,11 @@ import torch
 from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 YESNO_WORDS = ("no", "yes")
 """Vocabulary of YESNO, whose file names spell them 0 and 1."""
+SHORT_S = 1.6
 PARTS = ("train", "valid", "test")
 MAX_VALIDATION = 250
 """Maximum number of validation recordings: a larger part costs time and decides nothing more."""
@@ -82,7 +83,13 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     @property
     def recorded(self) -> dict[str, str]:
         """Texts that checkpoints and studies record with the source and the fingerprint."""
-        return {"vocabulary": " ".join(self.vocabulary)}
+        short = {"short": "yes"} if self.is_short else {}
+        return {"vocabulary": " ".join(self.vocabulary), **short}
+
+    @property
+    def is_short(self) -> bool:
+        """Whether most recordings are too short to contain a pause: under 1.6 s."""
+        return bool(np.median(np.diff(self.offsets)) < SHORT_S * self.sample_rate)
 
     @property
     def num_words(self) -> int:
@@ -224,6 +231,7 @@ def split_corpus(
     swap_halves: bool = False,
     split_by: str = "auto",
     test_speakers: str = "",
+    folds: int = 0,
 ) -> Split:
     """Split a corpus into training, validation and test parts.
 
@@ -237,6 +245,10 @@ def split_corpus(
     are the same on every machine. With ``speaker`` and at least :data:`SPEAKERS_TO_VALIDATE`
     training speakers, it is a fifth of these speakers.
 
+    With ``folds``, it is instead fold ``seed % folds`` of a fixed division into that many folds, of
+    speakers with ``speaker``, else of recordings. Repeats of a point have other seeds, and
+    consecutive ones all folds in turn.
+
     Args:
         corpus: the corpus, or its number of recordings.
         seed: seed for the choice of the validation part.
@@ -244,10 +256,13 @@ def split_corpus(
         split_by: ``auto``, ``position``, ``column`` or ``speaker``.
         test_speakers: by speaker, the names of the test part's speakers, joined by commas; empty
             for a fifth of the speakers.
+        folds: number of cross-validation folds; below 2 for a part that the seed draws.
 
     Raises:
-        InputError: a part would be empty, or the corpus does not know what to split by.
+        InputError: a part would be empty, folds are asked for but the corpus names its validation
+            part or has fewer speakers, or the corpus does not know what to split by.
     """
+    folds = folds if folds > 1 else 0
     size = corpus if isinstance(corpus, int) else len(corpus)
     parts = () if isinstance(corpus, int) else corpus.parts
     speakers = () if isinstance(corpus, int) else corpus.speakers
@@ -255,7 +270,14 @@ def split_corpus(
     if split_by == "speaker":
         learn, test = _split_speakers(speakers, test_speakers)
         names = sorted({speakers[n] for n in learn})
-        if len(names) >= SPEAKERS_TO_VALIDATE:
+        if folds:
+            if len(names) < folds:
+                raise InputError(
+                    f"folds: {folds} folds need as many speakers to train on, not {len(names)}"
+                )
+            chosen = _choose_fold(names, folds, seed)
+            valid = [n for n in learn if speakers[n] in chosen]
+        elif len(names) >= SPEAKERS_TO_VALIDATE:
             chosen = _shuffle(names, seed)[: len(names) // 5 or 1]
             valid = [n for n in learn if speakers[n] in chosen]
     elif split_by == "column" or (split_by == "auto" and parts):
@@ -265,13 +287,22 @@ def split_corpus(
     else:
         learn, test = list(range(0, size, 2)), list(range(1, size, 2))
         learn, test = (test, learn) if swap_halves else (learn, test)
-    if not valid:
+    if valid and folds and split_by != "speaker":
+        raise InputError("folds: the corpus names its validation part; omit folds")
+    if not valid and folds:
+        valid = _choose_fold(learn, folds, seed)
+    elif not valid:
         valid = _shuffle(learn, seed)[: min(MAX_VALIDATION, max(1, len(learn) // 5))]
     held_out = {*valid}
     train = [n for n in learn if n not in held_out]
     if not (train and valid and test):
         raise InputError(f"too few recordings for training, validation and test parts: {size}")
     return Split(tuple(train), tuple(sorted(valid)), tuple(test))
+
+
+def _choose_fold(items: Sequence[Any], folds: int, seed: int) -> list[Any]:
+    """Return the items of fold ``seed % folds``. The folds depend only on the items."""
+    return _shuffle(items, "folds")[seed % folds :: folds]
 
 
 def _split_speakers(speakers: Sequence[str], chosen: str) -> tuple[list[int], list[int]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from raytune_yesno.metrics import Metric
 from raytune_yesno.tasks.speech.settings import (
+    COST_METRICS,
     FEW_VALIDATION,
     FEW_WORDS,
     LEGACY,
@@ -30,6 +31,7 @@ class SpeechTask:
 
     implementation = "raytune_yesno.tasks.speech.task:YesNo"
     metrics: ClassVar[Sequence[Metric]] = METRICS
+    cost_metrics: ClassVar[Sequence[Metric]] = COST_METRICS
     Settings = SpeechSettings
     model_defaults = MODEL_DEFAULTS
     legacy = LEGACY
@@ -80,6 +82,20 @@ class SpeechTask:
                 f"few recordings: {len(split.valid)} for validation; validation figures are rough"
             )
         return lines
+
+    @staticmethod
+    def costs(config: SpeechConfig, data: "Corpus") -> dict[str, float]:
+        """Return the size and the arithmetic of the network."""
+        from raytune_yesno.tasks.speech.costs import count_costs
+
+        return count_costs(config, len(data.vocabulary))
+
+    @staticmethod
+    def measure_costs(config: SpeechConfig, data: "Corpus") -> dict[str, float]:
+        """Return the measured real-time factor of the network."""
+        from raytune_yesno.tasks.speech.costs import measure_speed
+
+        return measure_speed(config, len(data.vocabulary))
 
     @staticmethod
     def test(checkpoint: "Checkpoint", data: "Corpus") -> dict[str, Any]:

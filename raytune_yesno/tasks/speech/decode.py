@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+REACH = 2
+"""Positions on each side of a word, 0.16 s, that the score of new checkpoints depends on."""
+SHARPNESS = 4
+"""Exponent of the sum of probabilities: spreads the scores over the bins of the calibration."""
+
 
 @dataclass(frozen=True)
 class Word:
@@ -17,7 +22,7 @@ class Word:
         label: 1 yes, 0 no.
         first: first window position.
         last: last window position.
-        confidence: mean probability over the positions, or its calibrated value.
+        confidence: score of the word between 0 and 1, or its calibrated value.
     """
 
     label: int
@@ -26,24 +31,37 @@ class Word:
     confidence: float
 
 
-def greedy_decode(logp_PC: Tensor) -> list[Word]:
+def greedy_decode(
+    logp_PC: Tensor, reach: int = 0, *, begin: int = 0, end: int | None = None
+) -> list[Word]:
     """Decode the best CTC path: collapse repeats, then drop blanks.
 
     This is best path decoding (Graves et al., "Connectionist temporal classification", 2006,
     section 3.2).
 
+    The score of a word is its mean probability if ``reach`` is 0. Otherwise the word's
+    probabilities are added up over its positions and ``reach`` more on each side, and the fourth
+    power of the sum is the odds. A word is heard at several positions; a sound that resembles one
+    is often heard as it at one position, where its probability can be as high.
+
     Args:
         logp_PC: (P, C) log-probabilities.
+        reach: number of positions before and after a word that its score depends on.
+        begin: first position to decode.
+        end: position after the last to decode; None for all.
     """
-    best_P = logp_PC.argmax(-1).tolist()
+    best_P = logp_PC[begin:end].argmax(-1).tolist()
     words: list[Word] = []
     first = 0
     for position in range(1, len(best_P) + 1):
         if position < len(best_P) and best_P[position] == best_P[first]:
             continue
         if (symbol := best_P[first]) != 0:
-            confidence = logp_PC[first:position, symbol].exp().mean().item()
-            words.append(Word(symbol - 1, first, position - 1, confidence))
+            start, stop = begin + first, begin + position
+            p_P = logp_PC[max(0, start - reach) : stop + reach, symbol].exp()
+            odds = p_P.sum().item() ** SHARPNESS
+            score = odds / (1 + odds) if reach else p_P.mean().item()
+            words.append(Word(symbol - 1, start, stop - 1, score))
         first = position
     return words
 

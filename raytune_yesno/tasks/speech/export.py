@@ -33,7 +33,7 @@ from raytune_yesno.tasks.speech.features import (
 )
 from raytune_yesno.tasks.speech.networks import STRIDE
 from raytune_yesno.tasks.speech.recognizer import Recognizer
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 BLANK = "<blank>"
 MIN_SAMPLES = 640
@@ -60,6 +60,7 @@ class Listener(nn.Module):
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()
         self.model, self._kind = recognizer.model, recognizer.extract.kind
+        self._min_blocks = recognizer.extract.min_blocks
         window, bands = recognizer.extract.weights
         angle = 2 * math.pi / FFT_SAMPLES * torch.arange(FFT_SAMPLES, dtype=torch.float64)
         angle_BS = torch.arange(FFT_SAMPLES // 2 + 1, dtype=torch.float64)[:, None] * angle
@@ -97,9 +98,12 @@ class Listener(nn.Module):
         width = block_FN.shape[1]
         shifted = [padded_FN[:, k : k + width] for k in range(2 * NOISE_BLOCKS + 1)]
         sorted_FNW = torch.stack(shifted, 2).sort(dim=2).values
-        quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
-        loud_NW = self.columns >= quiet_N[:, None]
-        noise_FN = sorted_FNW.masked_fill(loud_NW, 0.0).sum(2) / quiet_N
+        known_N = sorted_FNW[0].isfinite().sum(1)
+        quiet_N = torch.ceil(known_N.clamp(min=self._min_blocks) / QUIET_SHARE)
+        silent_N = torch.minimum((self._min_blocks - known_N).clamp(min=0), quiet_N)
+        loud_NW = self.columns >= (quiet_N - silent_N)[:, None]
+        sum_FN = sorted_FNW.masked_fill(loud_NW, 0.0).sum(2) + silent_N * math.log(LEAST_POWER)
+        noise_FN = sum_FN / quiet_N
         noise_FN = (noise_FN.exp() - LEAST_POWER).clamp(min=0)
         return noise_FN[:, torch.arange(power_FT.shape[1]) // STRIDE]
 

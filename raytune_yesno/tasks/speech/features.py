@@ -4,9 +4,9 @@ Axes in names: B batch, F mel bands, T frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.settings import SpeechConfig
 
 HOP_S = 0.020
 FFT_SAMPLES = 256
@@ -52,7 +55,8 @@ class LogMel:
       silence, a quiet room and a steady hum are near zero at every level. A frame depends on at
       most :data:`CONTEXT_FRAMES` frames on each side. There is no state: a part of a recording
       that is cut at a multiple of :data:`STRIDE` frames, with that much context, has the features
-      of the whole recording.
+      of the whole recording. A recording shorter than ``min_context_s`` counts as surrounded by
+      silence, because one that is cut at the word has no quiet moment of its own.
     - ``recording``: the logarithm minus each band's mean over the recording, divided by one
       standard deviation for all bands. It depends on the amount of silence around the words.
       Checkpoints of older versions need it.
@@ -60,10 +64,15 @@ class LogMel:
     Args:
         dtype: type of the features.
         kind: one of :data:`FEATURES`.
+        min_context_s: length of sound, in seconds, up to which ``local`` adds silence to the noise
+            estimate; at most 1.6.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.float32, kind: str = "local") -> None:
+    def __init__(
+        self, dtype: torch.dtype = torch.float32, kind: str = "local", min_context_s: float = 0.0
+    ) -> None:
         self.dtype, self.kind = dtype, kind
+        self.min_blocks = round(min_context_s / (STRIDE * HOP_S))
         self._mel = MelSpectrogram(
             sample_rate=SAMPLE_RATE,
             n_fft=FFT_SAMPLES,
@@ -71,6 +80,11 @@ class LogMel:
             n_mels=WINDOW,
             pad_mode="constant" if kind == "local" else "reflect",
         ).to(dtype)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the features of a waveform depend on."""
+        return str(self.dtype), self.kind, self.min_blocks
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
@@ -81,7 +95,7 @@ class LogMel:
         """Return (28, T) features of a (1, samples) or (samples,) waveform in [-1, 1] at 8 kHz."""
         power_FT = self._mel(waveform.reshape(-1).to(self.dtype))
         if self.kind == "local":
-            noise_FT = find_noise(power_FT)
+            noise_FT = find_noise(power_FT, self.min_blocks)
             floor_FT = NOISE_FLOOR * noise_FT + PEAK_FLOOR * find_peak(power_FT) + LEAST_POWER
             return torch.log((power_FT + floor_FT) / (NOISE_BIAS * noise_FT + floor_FT)) / 2
         log_FT = torch.log(power_FT + 1e-8)
@@ -89,7 +103,19 @@ class LogMel:
         return centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
 
 
-def find_noise(power_FT: Tensor) -> Tensor:
+def build_extract(config: "SpeechConfig", trained_on: Mapping[str, str]) -> LogMel:
+    """Return what computes the features of a model.
+
+    Args:
+        config: the config.
+        trained_on: the ``recorded`` texts of the corpus that trains, or trained, the model. Silence
+            surrounds short recordings only if that corpus consists of such.
+    """
+    min_context_s = config.min_context_s if trained_on.get("short") else 0.0
+    return LogMel(getattr(torch, config.stored_dtype), config.features, min_context_s)
+
+
+def find_noise(power_FT: Tensor, min_blocks: int = 0) -> Tensor:
     """Estimate the power of the noise nearby, band by band.
 
     The estimate is the geometric mean of the quietest third of the blocks within 1.5 s. Minimum
@@ -97,6 +123,7 @@ def find_noise(power_FT: Tensor) -> Tensor:
 
     Args:
         power_FT: (F, T) mel power.
+        min_blocks: blocks that are silent if the sound nearby has fewer.
 
     Returns:
         (F, T) noise power.
@@ -108,9 +135,12 @@ def find_noise(power_FT: Tensor) -> Tensor:
     windows_FNW = padded_FN.unfold(1, 2 * NOISE_BLOCKS + 1, 1)
     # numpy sorts short rows about ten times faster than torch.
     sorted_FNW = torch.from_numpy(np.sort(windows_FNW.numpy(), axis=2))
-    quiet_N = torch.ceil(sorted_FNW[0].isfinite().sum(1) / QUIET_SHARE)
-    counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < quiet_N[:, None]
-    noise_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) / quiet_N
+    known_N = sorted_FNW[0].isfinite().sum(1)
+    quiet_N = torch.ceil(known_N.clamp(min=min_blocks) / QUIET_SHARE)
+    silent_N = torch.minimum((min_blocks - known_N).clamp(min=0), quiet_N)
+    counted_NW = torch.arange(2 * NOISE_BLOCKS + 1) < (quiet_N - silent_N)[:, None]
+    sum_FN = sorted_FNW.masked_fill(~counted_NW, 0.0).sum(2) + silent_N * math.log(LEAST_POWER)
+    noise_FN = sum_FN / quiet_N
     noise_FN = (noise_FN.exp() - LEAST_POWER).clamp(min=0)
     return noise_FN.repeat_interleave(STRIDE, dim=1)[:, :frames]
 

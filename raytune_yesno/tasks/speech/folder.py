@@ -8,7 +8,8 @@ from pathlib import Path
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, Recording, decode
+from raytune_yesno.tasks.speech.recording import Recording, decode
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 FOLDER = "waves_yesno"  # its name in the published archive and in torchaudio
 LEAST_WORD_S = 0.12  # shorter than any spoken word; YESNO's take 0.6 s with their pauses

@@ -35,11 +35,20 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
         return synthesize(*map(int, numbers))
     if data == "yesno":
         return read_folder(find_yesno(progress), skip_bad=skip_bad, num_expected=YESNO_RECORDINGS)
+    return read_folder(find_folder(data), skip_bad=skip_bad)
+
+
+def find_folder(data: str) -> Path:
+    """Return the folder of a corpus that is not built in.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     folder = Path(data).expanduser()
     if not folder.is_dir():
         hint = suggest_name(data, ["yesno", "synthetic"])
         raise InputError(f"{data!r} is not a folder or a known corpus: {hint}")
-    return read_folder(folder, skip_bad=skip_bad)
+    return folder
 
 
 def find_corpus(trained_on: Mapping[str, str]) -> str:

@@ -1,8 +1,9 @@
-"""The networks: the convolutional ``Net`` of PyTorch's recipe, a TDNN and an MLP.
+"""The networks: ``Net`` of PyTorch's recipe, a TDNN, a small residual network and an MLP.
 
 Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,8 @@ class TDNN(nn.Module):
         hidden_units: channels of each layer.
         activation: one of :data:`ACTIVATIONS`.
         dropout: rate before the last layer.
+        separable: split each convolution into one over time per channel and one over channels, as
+            MobileNet does (Howard et al., 2017): a third of the parameters.
     """
 
     LAYERS = ((4, 2), (3, 1), (3, 2), (5, 1))  # kernel, stride: together 28 frames and STRIDE
@@ -118,11 +121,17 @@ class TDNN(nn.Module):
         hidden_units: int = 128,
         activation: str = "relu",
         dropout: float = 0.1,
+        *,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         inputs = WINDOW
         for number, (kernel, stride) in enumerate(self.LAYERS, start=1):
-            self.add_module(f"conv{number}", nn.Conv1d(inputs, hidden_units, kernel, stride))
+            conv: nn.Module = nn.Conv1d(inputs, hidden_units, kernel, stride)
+            if separable:
+                over_time = nn.Conv1d(inputs, inputs, kernel, stride, groups=inputs, bias=False)
+                conv = nn.Sequential(over_time, nn.Conv1d(inputs, hidden_units, 1))
+            self.add_module(f"conv{number}", conv)
             self.add_module(f"norm{number}", nn.LayerNorm(hidden_units))
             inputs = hidden_units
         self.activation = ACTIVATIONS[activation]()
@@ -136,6 +145,126 @@ class TDNN(nn.Module):
             x_BTF = self.get_submodule(f"conv{number}")(x_BFT).transpose(1, 2)
             x_BFT = self.activation(self.get_submodule(f"norm{number}")(x_BTF)).transpose(1, 2)
         logp_BPC = F.log_softmax(self.fc(self.dropout(x_BFT.transpose(1, 2))), dim=-1)
+        return logp_BPC.squeeze(1) if x_B1FT.shape[-1] == WINDOW else logp_BPC
+
+
+class FrameNorm(nn.Module):
+    """Normalise each frame over channels and bands, with a scale and an offset for each of both.
+
+    Like layer normalisation, and unlike batch normalisation, a frame depends on itself only: not on
+    the padding, the other examples of a batch, or how these are distributed over ranks.
+
+    Args:
+        channels: number of channels.
+        bands: number of frequency bands.
+    """
+
+    def __init__(self, channels: int, bands: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, bands, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, bands, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, channels, bands, T)."""
+        centred = x - x.mean((1, 2), keepdim=True)
+        scale = torch.rsqrt(centred.square().mean((1, 2), keepdim=True) + 1e-5)
+        return centred * scale * self.weight + self.bias
+
+
+class BroadcastBlock(nn.Module):
+    """A block of :class:`BCResNet`: convolve over bands in 2-D and, after a mean, over time in 1-D.
+
+    The 1-D result is added to every band. Frames at both ends that lack a neighbour are dropped.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels. If they differ, there is no identity path.
+        bands: input bands.
+        stride: input bands for each output band.
+        activation: one of :data:`ACTIVATIONS`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bands: int, stride: int, activation: str) -> None:
+        super().__init__()
+        self.residual = inputs == outputs and stride == 1
+        self.widen: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.widen = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                FrameNorm(outputs, bands),
+                ACTIVATIONS[activation](),
+            )
+        self.over_bands = nn.Sequential(
+            nn.Conv2d(outputs, outputs, (3, 1), (stride, 1), (1, 0), groups=outputs, bias=False),
+            FrameNorm(outputs, -(-bands // stride)),
+        )
+        self.over_time = nn.Sequential(
+            nn.Conv2d(outputs, outputs, (1, 3), groups=outputs, bias=False),
+            FrameNorm(outputs, 1),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 1),
+        )
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outputs, ⌈bands / stride⌉, T - 2) of a (B, inputs, bands, T) map."""
+        wide = self.over_bands(self.widen(x))
+        narrow = self.over_time(wide.mean(2, keepdim=True))
+        y = wide[..., 1:-1] + narrow
+        output: Tensor = self.activation(y + x[..., 1:-1] if self.residual else y)
+        return output
+
+
+class BCResNet(nn.Module):
+    """A broadcasted residual network: few parameters for its accuracy.
+
+    See Kim et al., "Broadcasted residual learning for efficient keyword spotting" (2021). It reads
+    the same 28x28 windows at the same positions as :class:`Net`. Unlike in the paper, convolutions
+    over time add no padding and normalisation is frame by frame, so that a position depends on its
+    window only.
+
+    Args:
+        num_classes: classes of the output.
+        width: channels of the first stage; those of the others are 1.5, 2 and 2.5 times as many.
+        activation: one of :data:`ACTIVATIONS`.
+        dropout: rate before the last layer.
+    """
+
+    STAGES = ((1.0, 1), (1.5, 2), (2.0, 2), (2.5, 1))  # channels relative to the width, stride
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        width: int = 8,
+        activation: str = "relu",
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        bands, channels = WINDOW // 2, 2 * width
+        # Frames that an output depends on: 4, then 4 more for each stage, then 8 more: WINDOW.
+        layers: list[nn.Module] = [
+            nn.Conv2d(1, channels, (5, 4), (2, STRIDE // 2), (2, 0), bias=False),
+            FrameNorm(channels, bands),
+            ACTIVATIONS[activation](),
+        ]
+        for share, stride in self.STAGES:
+            outputs = math.ceil(share * width)
+            layers.append(BroadcastBlock(channels, outputs, bands, stride, activation))
+            bands, channels = -(-bands // stride), outputs
+        layers += [
+            nn.Conv2d(channels, channels, (bands, 5), (1, 2), groups=channels, bias=False),
+            nn.Conv2d(channels, 4 * width, 1, bias=False),
+            FrameNorm(4 * width, 1),
+            ACTIVATIONS[activation](),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.dropout = ExampleDropout(dropout)
+        self.fc = nn.Linear(4 * width, num_classes)
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        """Return log-probabilities: (B, C) of a 28x28 image, (B, P, C) of a 28xT spectrogram."""
+        x = self.layers(x_B1FT).squeeze(2).transpose(1, 2)
+        logp_BPC = F.log_softmax(self.fc(self.dropout(x)), dim=-1)
         return logp_BPC.squeeze(1) if x_B1FT.shape[-1] == WINDOW else logp_BPC
 
 
@@ -201,8 +330,10 @@ def build_network(config: "SpeechConfig", num_words: int = 2) -> nn.Module:
     model: nn.Module
     if config.model == "cnn":
         model = Net(classes, config.channels, config.kernel_size, **shared)
-    elif config.model == "tdnn":
-        model = TDNN(classes, **shared)
+    elif config.model in ("tdnn", "dstdnn"):
+        model = TDNN(classes, separable=config.model == "dstdnn", **shared)
+    elif config.model == "bcresnet":
+        model = BCResNet(classes, config.hidden_units, config.activation, config.dropout)
     else:
         model = MLP(out_features=classes, hidden_layers=config.hidden_layers, **shared)
     return model.to(getattr(torch, config.stored_dtype))

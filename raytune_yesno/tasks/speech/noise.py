@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raytune_yesno.seeding import build_torch_generator
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.synthetic import WORD_SAMPLES, Words, speak
 
 NUM_INVENTED = 600

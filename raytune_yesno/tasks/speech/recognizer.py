@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
@@ -14,9 +13,9 @@ from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
-from raytune_yesno.tasks.speech.features import LogMel, position_time_s
+from raytune_yesno.tasks.speech.features import build_extract, position_time_s
 from raytune_yesno.tasks.speech.networks import build_network
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech, split_options
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
 
@@ -63,8 +62,8 @@ class Recognizer:
         self.vocabulary = read_vocabulary(checkpoint)
         self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
         self.model.eval()
-        self._calibration = read_calibration(checkpoint.calibration)
-        self.extract = LogMel(getattr(torch, config.stored_dtype), config.features)
+        self.calibration = read_calibration(checkpoint.calibration)
+        self.extract = build_extract(config, checkpoint.corpus)
 
     @classmethod
     def load(cls, folder: str | Path, min_confidence: float | None = None) -> "Recognizer":
@@ -108,12 +107,12 @@ class Recognizer:
         Returns:
             Words with window positions and calibrated confidences.
         """
-        stream = WordStream(self.model, self.extract)
+        stream = WordStream(self.model, self.extract, reach=self.calibration.reach)
         return [*map(self.calibrate, [*stream.push(waveform.reshape(-1)), *stream.finish()])]
 
     def calibrate(self, word: Word) -> Word:
         """Return a copy of a decoded word with a calibrated confidence."""
-        return replace(word, confidence=self._calibration.confidence(word.confidence))
+        return replace(word, confidence=self.calibration.confidence(word.confidence))
 
     def decode(self, waveform: Tensor) -> list[Word]:
         """Return the accepted words of a (samples,) or (1, samples) waveform at 8 kHz."""
@@ -134,7 +133,8 @@ class TimedWordStream:
 
     def __init__(self, recognizer: Recognizer, block_s: float) -> None:
         self._recognizer = recognizer
-        self._words = WordStream(recognizer.model, recognizer.extract, block_s)
+        reach = recognizer.calibration.reach
+        self._words = WordStream(recognizer.model, recognizer.extract, block_s, reach=reach)
 
     @property
     def length_s(self) -> float:

@@ -16,14 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from raytune_yesno.tasks.speech.augment import change_speed
+from raytune_yesno.tasks.speech.augment import change_speed, warp_bands
 from raytune_yesno.tasks.speech.noise import mix
 from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, invent
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
 
-FAST = 1.6  # factor on the largest change of speed, in three of ten scenes
+CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
@@ -58,6 +58,8 @@ class SceneSettings:
         seconds: minimum and maximum length.
         empty: probability of a scene without words.
         other: probability that a sound without words replaces a word.
+        other_in_noise: the same below :data:`CLEAR_DB`, where words and other sounds differ less.
+            The more other sounds there, the more words in noise are missed.
         speed: largest relative change of speed.
         noise: probability of a background.
         snr_db: minimum and maximum signal-to-noise ratio of the background, dB.
@@ -65,6 +67,8 @@ class SceneSettings:
         colour: probability of another frequency response.
         distort: probability of clipping or coarse quantisation.
         steps: probability of a change of level within the scene.
+        warp: probability that all frequencies are scaled, as by another length of the vocal tract.
+        warp_range: minimum and maximum factor on frequencies.
         mask: probability that mel bands are masked.
         mask_bands: maximum number of masked bands.
     """
@@ -72,6 +76,7 @@ class SceneSettings:
     seconds: tuple[float, float] = (2.5, 6.5)
     empty: float = 0.12
     other: float = 0.3
+    other_in_noise: float = 0.1
     speed: float = 0.15
     noise: float = 0.7
     snr_db: tuple[float, float] = (-2.0, 25.0)
@@ -79,8 +84,20 @@ class SceneSettings:
     colour: float = 0.4
     distort: float = 0.12
     steps: float = 0.15
+    warp: float = 0.5
+    warp_range: tuple[float, float] = (0.85, 1.2)
     mask: float = 0.15
     mask_bands: int = 12
+
+
+def settings_for(num_words: int) -> SceneSettings:
+    """Return the settings for a vocabulary.
+
+    The more words there are, the fewer other sounds a scene needs: each word is what the model must
+    tell from the others.
+    """
+    share = min(1.0, math.sqrt(2 / num_words))
+    return SceneSettings(empty=0.12 * share, other=0.3 * share, other_in_noise=0.1 * share)
 
 
 class Scenes:
@@ -117,15 +134,25 @@ class Scenes:
 
     def compose(self, index: int, random: np.random.Generator) -> Scene:
         """Return a scene with at least one word of recording ``index``, unless it is empty."""
-        pieces, words, centres_s = self._arrange(index, random)
-        waveform = torch.cat(pieces)
-        return Scene(self._play(waveform, words != [], random), tuple(words), tuple(centres_s))
+        settings, snrs_db = self.settings, list[float]()
+        if random.random() < settings.noise:
+            num_backgrounds = 1 + (random.random() < 0.25)
+            snrs_db = [random.uniform(*settings.snr_db) for _ in range(num_backgrounds)]
+        clear = min(snrs_db, default=math.inf) >= CLEAR_DB
+        other = settings.other if clear else settings.other_in_noise
+        pieces, words, centres_s = self._arrange(index, other, random)
+        waveform = self._play(torch.cat(pieces), words != [], snrs_db, random)
+        return Scene(waveform, tuple(words), tuple(centres_s))
 
-    def hide_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
-        """Return a copy of (F, T) features with a random band mask, or the features themselves.
+    def change_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
+        """Return (F, T) features with scaled frequencies or a band mask, or as they are.
 
-        The model learns to use other bands when a sound hides some.
+        Other voices have other frequencies; behind a band mask the model learns to use other bands
+        when a sound hides some.
         """
+        if random.random() < self.settings.warp:
+            low, high = map(math.log, self.settings.warp_range)
+            feature_FT = warp_bands(feature_FT, math.exp(random.uniform(low, high)))
         if random.random() >= self.settings.mask:
             return feature_FT
         count = int(random.integers(1, self.settings.mask_bands + 1))
@@ -135,18 +162,23 @@ class Scenes:
         return feature_FT
 
     def _arrange(
-        self, index: int, random: np.random.Generator
+        self, index: int, other: float, random: np.random.Generator
     ) -> tuple[list[Tensor], list[int], list[float]]:
-        """Return consecutive pieces of waveform, the words and their centres in seconds."""
+        """Return consecutive pieces of waveform, the words and their centres in seconds.
+
+        Args:
+            index: recording of the first word.
+            other: probability that a sound without words replaces a word.
+            random: source of randomness.
+        """
         settings = self.settings
         seconds = random.uniform(*settings.seconds)
         pieces, words, centres_s = [_draw_pause(random)], list[int](), list[float]()
         length = len(pieces[0])
         empty = random.random() < settings.empty
-        fast = 1 if random.random() < 0.7 else FAST
-        base_speed = random.uniform(-fast, fast) * settings.speed
+        base_speed = random.uniform(-settings.speed, settings.speed)
         while length < seconds * SAMPLE_RATE:
-            if empty or random.random() < settings.other:
+            if empty or random.random() < other:
                 piece = self._draw_other(empty, random)
             else:
                 unit = self._draw_unit(index if not words else None, base_speed, random)
@@ -210,8 +242,14 @@ class Scenes:
             words.append(self._cut((index, number, 1, percent)).waveform)
         return alter(words[0], words[1], words[2], random)
 
-    def _play(self, waveform: Tensor, spoken: bool, random: np.random.Generator) -> Tensor:
-        """Add a room, a background and the effects of a microphone to a waveform."""
+    def _play(
+        self,
+        waveform: Tensor,
+        spoken: bool,
+        snrs_db: Sequence[float],
+        random: np.random.Generator,
+    ) -> Tensor:
+        """Add a room, backgrounds and the effects of a microphone to a waveform."""
         settings = self.settings
         if random.random() < 0.7:  # otherwise the pauses are digital silence
             level = 10 ** (random.uniform(-95, -45) / 20)
@@ -220,8 +258,8 @@ class Scenes:
         room, colour = random.random() < settings.room, random.random() < settings.colour
         if room or colour:
             waveform = _filter(waveform, room, colour, random)
-        if random.random() < settings.noise:
-            waveform = self._add_background(waveform, spoken, random)
+        for snr_db in snrs_db:
+            waveform = self._add_background(waveform, spoken, snr_db, random)
         if random.random() < settings.steps:
             waveform = _change_level(waveform, random)
         peak = float(waveform.abs().max())
@@ -234,26 +272,18 @@ class Scenes:
         return waveform
 
     def _add_background(
-        self, waveform: Tensor, spoken: bool, random: np.random.Generator
+        self, waveform: Tensor, spoken: bool, snr_db: float, random: np.random.Generator
     ) -> Tensor:
-        """Add noise of one or two kinds, to the whole waveform or to a part of it."""
-        for _ in range(1 + (random.random() < 0.25)):
-            kind = DRAWN_BACKGROUNDS[int(random.integers(len(DRAWN_BACKGROUNDS)))]
-            noise = draw_sound(kind, len(waveform), random)
-            if random.random() < 0.25:
-                begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
-                noise = torch.cat(
-                    [
-                        torch.zeros(begin),
-                        fade(noise[begin:end], FADE_SAMPLES),
-                        torch.zeros(len(noise) - end),
-                    ]
-                )
-            if spoken:
-                waveform = mix(waveform, noise, random.uniform(*self.settings.snr_db))
-            else:
-                waveform = waveform + 10 ** (random.uniform(-60, -10) / 20) * noise
-        return waveform
+        """Add noise of one kind, to the whole waveform or to a part of it."""
+        kind = DRAWN_BACKGROUNDS[int(random.integers(len(DRAWN_BACKGROUNDS)))]
+        noise = draw_sound(kind, len(waveform), random)
+        if random.random() < 0.25:
+            begin, end = np.sort(random.integers(0, len(waveform), 2)).tolist()
+            part = fade(noise[begin:end], FADE_SAMPLES)
+            noise = torch.cat([torch.zeros(begin), part, torch.zeros(len(noise) - end)])
+        if spoken:
+            return mix(waveform, noise, snr_db)
+        return waveform + 10 ** (random.uniform(-60, -10) / 20) * noise
 
 
 class Cuts:

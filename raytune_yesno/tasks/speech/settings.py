@@ -15,18 +15,37 @@ METRICS = (
     TRAIN_LOSS,
 )
 
+COST_METRICS = (
+    Metric("num_parameters", format="count", label="parameters"),
+    Metric("multiply_adds_per_s", format="count", label="multiply-adds per second of sound"),
+    Metric("model_bytes", format="count", label="bytes of weights"),
+    Metric("real_time_factor", label="real-time factor"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechSettings:
     """Config keys of the speech task. :data:`MODEL_DEFAULTS` overrides defaults by network."""
 
     model: str = setting(
-        "tdnn", "the network", options=("tdnn", "cnn", "mlp"), coupled=True, inherited=True
+        "tdnn",
+        "the network",
+        options=("tdnn", "dstdnn", "bcresnet", "cnn", "mlp"),
+        coupled=True,
+        inherited=True,
     )
     features: str = setting(
         "local",
         "reference of the features: the noise nearby, or the recording's mean",
         options=("local", "recording"),
+        inherited=True,
+    )
+    min_context_s: float = setting(
+        1.6,
+        "with features=local and a corpus whose recordings are mostly under 1.6 s: a recording "
+        "shorter than this counts as surrounded by silence, s",
+        low=0.0,
+        high=1.6,
         inherited=True,
     )
     min_examples: int = setting(
@@ -63,7 +82,11 @@ class SpeechSettings:
         3, "width and height of each convolution", low=1, high=9, coupled=True, inherited=True
     )
     hidden_units: int = setting(
-        128, "units of each hidden layer", low=1, high=65_536, inherited=True
+        128,
+        "units of each hidden layer; for bcresnet, channels of its first stage",
+        low=1,
+        high=65_536,
+        inherited=True,
     )
     hidden_layers: int = setting(1, "hidden layers of the MLP", low=0, high=8, inherited=True)
     activation: str = setting(
@@ -114,6 +137,13 @@ class SpeechSettings:
     swap_halves: bool = setting(
         False, "by position: train on the odd recordings, test on the even ones", shared=True
     )
+    folds: int = setting(
+        0,
+        "cross-validation folds: fold seed modulo folds validates; below 2: the seed draws a fifth",
+        low=0,
+        high=100,
+        shared=True,
+    )
 
     def check(self) -> None:
         """Check combinations of settings.
@@ -134,7 +164,8 @@ class SpeechConfig(SpeechSettings, Config):
 
 def split_options(config: SpeechConfig) -> dict[str, Any]:
     """Return the arguments of ``split_corpus`` that a config determines, except the seed."""
-    return {key: getattr(config, key) for key in ("split_by", "test_speakers", "swap_halves")}
+    names = ("split_by", "test_speakers", "swap_halves", "folds")
+    return {key: getattr(config, key) for key in names}
 
 
 def as_speech(config: Config) -> SpeechConfig:
@@ -148,19 +179,23 @@ def as_speech(config: Config) -> SpeechConfig:
     return cast(SpeechConfig, config)
 
 
+_SCENES: Mapping[str, Any] = {
+    "min_examples": 300,
+    "max_examples": 1000,
+    "alignment": 0.7,
+    "dropout": 0.1,
+    "augment_scenes": 0.8,
+    "augment_noise": 0.7,
+    "augment_snr_db": -3.0,
+    "augment_gain_db": 6.0,
+    "augment_shift_s": 0.3,
+    "augment_speed": 0.1,
+}
+
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "tdnn": {
-        "min_examples": 300,
-        "max_examples": 1000,
-        "alignment": 0.7,
-        "dropout": 0.1,
-        "augment_scenes": 0.8,
-        "augment_noise": 0.7,
-        "augment_snr_db": -3.0,
-        "augment_gain_db": 6.0,
-        "augment_shift_s": 0.3,
-        "augment_speed": 0.1,
-    },
+    "tdnn": _SCENES,
+    "dstdnn": {**_SCENES, "hidden_units": 48},
+    "bcresnet": {**_SCENES, "hidden_units": 10},
     "cnn": {},
     "mlp": {"hidden_layers": 2, "learning_rate": 1e-3},
 }
@@ -174,6 +209,7 @@ LEGACY: Mapping[str, Any] = {
     "metric": "valid_loss",
     "model": "cnn",
     "features": "recording",
+    "min_context_s": 0.0,
     "min_examples": 1,
     "max_examples": 0,
     "alignment": 0.0,
@@ -203,6 +239,16 @@ _AUGMENTATION: Space = {
 _NETWORKS: dict[str, Space] = {
     "tdnn": {
         "hidden_units": Int(64, 192, log=True),
+        "activation": Choice("relu", "gelu", "silu"),
+        "dropout": Float(0.0, 0.4),
+    },
+    "dstdnn": {
+        "hidden_units": Int(6, 256, log=True),
+        "activation": Choice("relu", "gelu", "silu"),
+        "dropout": Float(0.0, 0.4),
+    },
+    "bcresnet": {
+        "hidden_units": Int(1, 64, log=True),
         "activation": Choice("relu", "gelu", "silu"),
         "dropout": Float(0.0, 0.4),
     },

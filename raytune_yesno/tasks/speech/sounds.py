@@ -4,8 +4,8 @@ Each kind has a bank of 24 to 96 s, which is built once per process from random 
 fixed names. A draw is a part of the bank with a random start.
 
 Kinds beside those of :mod:`raytune_yesno.tasks.speech.noise`: ``brown`` (1/f², rumble), ``hiss``
-(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (steady, gliding and
-beeping), ``music`` (chords of struck and held notes over a bass), ``drums`` (decaying bursts),
+(rising with frequency), ``hum`` (50 and 60 Hz and harmonics), ``tones`` (steady, gliding, wavering
+and beeping), ``music`` (chords of struck and held notes over a bass), ``drums`` (decaying bursts),
 ``clicks``, ``crowd`` (three talkers), ``talk`` (one talker without words) and ``engine``
 (noise in bands, steady or modulated).
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.speech.noise import draw_noise, monologues
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 BANK_S = 24
 BANK_SAMPLES = BANK_S * SAMPLE_RATE
@@ -95,9 +95,12 @@ def _draw_coloured(power: float, random: np.random.Generator) -> Tensor:
 
 
 def _draw_hum(random: np.random.Generator) -> Tensor:
-    """Return mains hum: 24 mixtures of few or many harmonics, 2 s each, some only of odd ones."""
+    """Return mains hum: 24 mixtures of few or many harmonics, 4 s each, some only of odd ones.
+
+    Most scenes contain one mixture: hum is steady, and the features adapt to it.
+    """
     pieces = []
-    time_S = np.arange(BANK_SAMPLES // 12) / SAMPLE_RATE
+    time_S = np.arange(BANK_SAMPLES // 6) / SAMPLE_RATE
     for number in range(24):
         mains_hz = (50.0, 60.0)[number % 2] * (1 + 0.01 * random.uniform(-1, 1))
         slope, highest = random.uniform(0.2, 1.5), int(3 * 13 ** random.uniform())
@@ -112,22 +115,45 @@ def _draw_hum(random: np.random.Generator) -> Tensor:
 
 
 def _draw_tones(random: np.random.Generator) -> Tensor:
-    """Return consecutive tones: steady, gliding, beeping or trilling."""
+    """Return 48 s of consecutive tones with few or many harmonics.
+
+    They are steady, gliding, or waver by up to an octave; a third of them beep.
+    """
     pieces: list[np.ndarray] = []
-    while sum(map(len, pieces)) < BANK_SAMPLES:
-        time_S = np.arange(int(random.uniform(0.3, 2.0) * SAMPLE_RATE)) / SAMPLE_RATE
-        begin_hz = 100 * 30 ** random.uniform()
-        end_hz = begin_hz * 2 ** (random.uniform(-1, 1) * (random.uniform() < 0.4))
-        hz_S = np.linspace(begin_hz, min(end_hz, 3800.0), len(time_S))
-        tone = np.sin(2 * math.pi * np.cumsum(hz_S) / SAMPLE_RATE)
-        if random.uniform() < 0.3:  # a buzz instead of a pure tone
+    while sum(map(len, pieces)) < 2 * BANK_SAMPLES:
+        time_S = np.arange(int(random.uniform(0.3, 4.0) * SAMPLE_RATE)) / SAMPLE_RATE
+        octaves_S = _draw_glide(time_S, random)
+        hz_S = np.clip(100 * 30 ** random.uniform() * 2**octaves_S, 60, 3800)
+        phase_S = 2 * math.pi * np.cumsum(hz_S) / SAMPLE_RATE
+        tone = np.sin(phase_S)
+        for harmonic in range(2, 1 + int(random.choice([1, 2, 3, 5, 8]))):
+            level = random.uniform() / harmonic ** random.uniform(0, 1.5)
+            shift = random.uniform(0, 2 * math.pi)
+            audible_S = harmonic * hz_S < 3900
+            tone = tone + level * audible_S * np.sin(harmonic * phase_S + shift)
+        if random.uniform() < 0.2:
             tone = np.tanh(random.uniform(2, 10) * tone)
-        if random.uniform() < 0.5:
+        if random.uniform() < 0.35:
             rate_hz, duty = random.uniform(1, 8), random.uniform(0.2, 0.8)
             gate_S = (time_S * rate_hz) % 1 < duty
             tone = tone * np.convolve(gate_S, np.hanning(160) / 80, "same")
-        pieces.append(tone * random.uniform(0.3, 1.0))
-    return _tensor(np.concatenate(pieces)[:BANK_SAMPLES])
+        pieces.append(tone / max(tone.std(), 1e-3) * random.uniform(0.3, 1.0))
+    return _tensor(np.concatenate(pieces))
+
+
+def _draw_glide(time_S: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the course of a tone's frequency, in octaves."""
+    kind = random.uniform()
+    if kind < 0.4:
+        return np.zeros_like(time_S)
+    if kind < 0.65:
+        return np.linspace(0, random.uniform(-1.5, 1.5), len(time_S))
+    rate_hz = 0.15 * 40 ** random.uniform()
+    octaves = random.uniform(0.02, 1.0) * min(1.0, 1.5 / math.sqrt(rate_hz))
+    phase = random.uniform()
+    if random.uniform() < 0.3:  # upwards again and again
+        return octaves * (2 * ((time_S * rate_hz + phase) % 1) - 1)
+    return octaves * np.sin(2 * math.pi * (rate_hz * time_S + phase))
 
 
 def _draw_music(num_voices: int, random: np.random.Generator) -> Tensor:

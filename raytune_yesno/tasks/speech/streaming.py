@@ -10,6 +10,7 @@ Axes in names: C classes, F mel bands, P window positions, T frames.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +26,7 @@ from raytune_yesno.tasks.speech.features import (
     LogMel,
 )
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,16 +94,21 @@ class WordStream:
         model: network for (B, 1, 28, T) features.
         extract: computes the features.
         block_s: as for :class:`FrameStream`.
+        reach: as for :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`.
     """
 
-    def __init__(self, model: "nn.Module", extract: LogMel, block_s: float = BLOCK_S) -> None:
-        self._model = model
+    def __init__(
+        self, model: "nn.Module", extract: LogMel, block_s: float = BLOCK_S, reach: int = 0
+    ) -> None:
+        self._model, self._reach = model, reach
         self._frames = FrameStream(extract, block_s)
         # Silence is added before and after the recording, as in training.
         self._feature_FT = torch.zeros(WINDOW, EDGE_FRAMES, dtype=extract.dtype)
         self._network_frames = max(WINDOW, round(BLOCK_S / HOP_S))
-        self._logp_PC = torch.zeros(0, 1)  # positions not yet decoded
-        self._first = 0  # number of the first of them
+        # Positions not yet decoded, after those decoded that the next score depends on.
+        self._logp_PC = torch.zeros(0, 1)
+        self._first = 0  # number of the first row of ``_logp_PC``
+        self._done = 0  # number of its rows already decoded
 
     @property
     def num_samples(self) -> int:
@@ -137,15 +143,20 @@ class WordStream:
         # A block begins at a multiple of the stride, which is even as pooling by two requires.
         self._feature_FT = self._feature_FT[:, positions * STRIDE :]
         self._logp_PC = torch.cat([self._logp_PC, logp_PC]) if len(self._logp_PC) else logp_PC
-        blanks = (self._logp_PC.argmax(-1) == 0).nonzero()
-        return self._decode(int(blanks[-1]) + 1) if len(blanks) else []
+        # A word that ends before a blank is complete once ``reach`` positions after it are known.
+        ready_PC = self._logp_PC[self._done : len(self._logp_PC) - max(0, self._reach - 1)]
+        blanks = (ready_PC.argmax(-1) == 0).nonzero() if len(ready_PC) else []
+        return self._decode(self._done + int(blanks[-1]) + 1) if len(blanks) else []
 
-    def _decode(self, num_positions: int) -> list[Word]:
-        """Decode the next positions. No word may continue after the last of them."""
-        first, done_PC = self._first, self._logp_PC[:num_positions]
-        self._logp_PC = self._logp_PC[num_positions:]
-        self._first += num_positions
-        return [
-            Word(word.label, first + word.first, first + word.last, word.confidence)
-            for word in greedy_decode(done_PC)
+    def _decode(self, end: int) -> list[Word]:
+        """Decode the rows before ``end``. No word may continue after the last of them."""
+        found = greedy_decode(self._logp_PC, self._reach, begin=self._done, end=end)
+        words = [
+            replace(word, first=self._first + word.first, last=self._first + word.last)
+            for word in found
         ]
+        drop = max(0, end - self._reach)
+        self._logp_PC = self._logp_PC[drop:]
+        self._first += drop
+        self._done = end - drop
+        return words

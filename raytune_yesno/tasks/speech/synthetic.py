@@ -23,7 +23,7 @@ import numpy.typing as npt
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
 Array = npt.NDArray[np.float64]
 WordTimes = tuple[tuple[float, float], ...]

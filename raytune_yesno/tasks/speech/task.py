@@ -16,11 +16,12 @@ from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
-from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode, match_words
+from raytune_yesno.tasks.speech.decode import REACH, count_errors, greedy_decode, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
     LogMel,
+    build_extract,
     collate,
     flat_alignment,
     known_alignment,
@@ -28,7 +29,7 @@ from raytune_yesno.tasks.speech.features import (
 )
 from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
-from raytune_yesno.tasks.speech.scenes import Scenes
+from raytune_yesno.tasks.speech.scenes import Scenes, settings_for
 from raytune_yesno.tasks.speech.settings import SpeechConfig, split_options
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
@@ -66,19 +67,20 @@ class YesNo(SpeechTask):
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
         valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
-        self._clean = clean_examples(corpus, config.stored_dtype, config.features)
+        self._extract = build_extract(config, corpus.recorded)
+        self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
             changed = thin(valid, MAX_CHANGED)
-            self._valid += noisy_examples(corpus, changed, config.stored_dtype, config.features)
+            self._valid += noisy_examples(corpus, changed, self._extract)
             if config.augment_scenes:
-                self._valid += scene_examples(corpus, changed, config.stored_dtype, config.features)
-        self._extract = LogMel(getattr(torch, config.stored_dtype), config.features)
+                self._valid += scene_examples(corpus, changed, self._extract)
         self._scenes = None
         if config.augment_scenes:
             self._scenes = Scenes(
                 [corpus.waveform(index) for index in self._train],
                 [corpus.labels[index] for index in self._train],
+                settings_for(self._classes - 1),
             )
         self._augmentation = Augmentation(
             noise=config.augment_noise,
@@ -156,7 +158,7 @@ class YesNo(SpeechTask):
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
-                words = greedy_decode(logp_PC[:positions])
+                words = greedy_decode(logp_PC[:positions], REACH)
                 heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
@@ -170,7 +172,8 @@ class YesNo(SpeechTask):
         loss, recordings, errors, words = sums[:4].tolist()
         if not recordings:
             return {}
-        self.calibration = fit_calibration(sums[4:].cpu().unflatten(0, (2, -1))).as_dict()
+        counts_2N = sums[4:].cpu().unflatten(0, (2, -1))
+        self.calibration = fit_calibration(counts_2N, REACH).as_dict()
         if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}
@@ -194,7 +197,7 @@ class YesNo(SpeechTask):
             random = np.random.default_rng(derive_seed("scene", *name))
             if random.random() < self._config.augment_scenes:
                 scene = self._scenes.compose(number, random)
-                feature_FT = self._scenes.hide_bands(self._extract(scene.waveform), random)
+                feature_FT = self._scenes.change_bands(self._extract(scene.waveform), random)
                 flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s, self._classes)
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
@@ -246,17 +249,10 @@ def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Ex
     return _cache[key]
 
 
-def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
-    """Return all recordings of a corpus as examples, without augmentation.
-
-    Args:
-        corpus: the corpus.
-        dtype: type of the features, such as ``float32``.
-        kind: one of :data:`raytune_yesno.tasks.speech.features.FEATURES`.
-    """
+def clean_examples(corpus: "Corpus", extract: LogMel) -> list[Example]:
+    """Return all recordings of a corpus as examples, without augmentation."""
 
     def build() -> list[Example]:
-        extract = LogMel(getattr(torch, dtype), kind)
         classes = 1 + len(corpus.vocabulary)
         features = [extract(corpus[index][0]) for index in range(len(corpus))]
         return [
@@ -264,16 +260,13 @@ def clean_examples(corpus: "Corpus", dtype: str, kind: str) -> list[Example]:
             for feature, words in zip(features, corpus.labels, strict=True)
         ]
 
-    return keep(("clean", corpus.fingerprint, dtype, kind), build)
+    return keep(("clean", corpus.fingerprint, extract.key), build)
 
 
-def noisy_examples(
-    corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
-) -> list[Example]:
+def noisy_examples(corpus: "Corpus", indices: Sequence[int], extract: LogMel) -> list[Example]:
     """Return recordings with fixed noise: each with every kind, the ratios in rotation."""
 
     def build() -> list[Example]:
-        extract = LogMel(getattr(torch, dtype), kind)
         examples = []
         for number, index in enumerate(indices):
             for turn, noise in enumerate(NOISES):
@@ -284,19 +277,17 @@ def noisy_examples(
                     examples.append(Example(feature, words, flat_PC))
         return examples
 
-    return keep(("noisy", corpus.fingerprint, dtype, kind, tuple(indices)), build)
+    return keep(("noisy", corpus.fingerprint, extract.key, tuple(indices)), build)
 
 
-def scene_examples(
-    corpus: "Corpus", indices: Sequence[int], dtype: str, kind: str
-) -> list[Example]:
+def scene_examples(corpus: "Corpus", indices: Sequence[int], extract: LogMel) -> list[Example]:
     """Return fixed scenes of recordings, with other pauses, rooms, backgrounds and sounds."""
 
     def build() -> list[Example]:
-        extract = LogMel(getattr(torch, dtype), kind)
         scenes = Scenes(
             [corpus.waveform(index) for index in indices],
             [corpus.labels[index] for index in indices],
+            settings_for(len(corpus.vocabulary)),
         )
         examples = []
         for number, index in enumerate(indices):
@@ -308,7 +299,7 @@ def scene_examples(
                 examples.append(Example(feature_FT, scene.words, flat_PC))
         return examples
 
-    return keep(("scenes", corpus.fingerprint, dtype, kind, tuple(indices)), build)
+    return keep(("scenes", corpus.fingerprint, extract.key, tuple(indices)), build)
 
 
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:

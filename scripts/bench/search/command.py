@@ -6,13 +6,14 @@
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Four parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Five parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
 `digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
-tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight; only if named,
-since it needs scripts/bench/search/requirements.txt in an environment of its own. Peers on the same
-runs: Optuna's TPE, CMA-ES and Gaussian process.
+tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight. `repeats`: what
+`--repeats` and `--final-round` bring on such tables. The last two run only if named, since they
+need scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
+Optuna's TPE, CMA-ES and Gaussian process.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
@@ -24,13 +25,14 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.search.cost import tell_cost
 from bench.search.pictures import draw_functions, draw_table
 from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
+from bench.search.repeats import tell_repeats
 from bench.search.results import tell_digits, tell_functions, tell_table
 from bench.search.runs import Kept, list_runs
 from bench.search.suites import check_installed
@@ -41,9 +43,10 @@ PARTS = {
     "table": "Real results, replayed",
     "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
+    "repeats": "Repeats and the final round",
 }
-SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20}
-IN_PACKAGE = tuple(part for part in PARTS if part != "suites")
+SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20, "repeats": 200}
+IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "repeats"))
 QUICK_SEEDS = 3
 
 
@@ -60,9 +63,9 @@ def main(words: Sequence[str], prog: str) -> int:
         help="where to write [%(default)s]",
     )
     parser.add_argument(
-        "--part", choices=PARTS, action="append", help="repeatable [all but suites]"
+        "--part", choices=PARTS, action="append", help="repeatable [the first three]"
     )
-    parser.add_argument("--seeds", type=int, help="repeats [30; digits: 10; suites: 20]")
+    parser.add_argument("--seeds", type=int, help="[30; digits: 10; suites: 20; repeats: 200]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
@@ -86,8 +89,8 @@ def main(words: Sequence[str], prog: str) -> int:
         return 0
 
     kept = Kept(options.out / "runs.jsonl")
-    if "suites" in (options.part or ()) and not options.report:
-        check_installed()
+    for part in (options.part or ()) if not options.report else ():
+        check_installed(part)
     end = time.monotonic() + options.time_limit
     for part in options.part or IN_PACKAGE if not options.report else ():
         seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS[part])
@@ -104,11 +107,12 @@ def main(words: Sequence[str], prog: str) -> int:
 def write_results(kept: Kept, out: Path) -> str:
     """Write results.md, results.json and the pictures, and return the Markdown."""
     records, table = kept.records, load_table()
-    tell = {
+    tell: dict[str, Callable[[], Iterable[str]]] = {
         "functions": lambda: tell_functions(records),
         "table": lambda: tell_table(records, table),
         "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
+        "repeats": lambda: tell_repeats(records),
     }
     parts = {run.part for run in records if run.search == "random"}
     lines = [
@@ -126,6 +130,8 @@ def write_results(kept: Kept, out: Path) -> str:
     figures = [
         {**dataclasses.asdict(run), "best": min(r["ended"]), "epochs": r["epochs"]}
         if "ended" in r
+        else {**dataclasses.asdict(run), "best": r["score"]}
+        if "score" in r
         else {**dataclasses.asdict(run), "best": r["regrets"][-1], "cpu": r["cpu"]}
         for run, r in records.items()
     ]

@@ -14,6 +14,7 @@ from typing import Any
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
+from bench.search.repeats import FIRST_SEED, STRATEGIES, TABLES, play
 from bench.search.searches import OURS, PEERS, SUITE_SEARCHES, Metered, build_search
 from bench.search.simulator import Curve, Outcome, simulate
 from bench.search.suites import IN_FLIGHT, build_problem, list_all_problems
@@ -54,6 +55,13 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for slots in IN_FLIGHT
             for search in wanted or SUITE_SEARCHES
         ]
+    if part == "repeats":
+        return [
+            Run(part, table, strategy, "fifo", seed)
+            for seed in range(FIRST_SEED, FIRST_SEED + seeds)
+            for table in TABLES
+            for strategy in wanted or STRATEGIES
+        ]
     runs = [
         Run(part, problem, search, scheduler, seed)
         for seed in range(seeds)
@@ -92,6 +100,8 @@ def make_run(run: Run) -> dict[str, Any]:
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
     if run.part == "suites":
         return _make_suite_run(run)
+    if run.part == "repeats":
+        return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     outcome = _simulate(run)
     return {
         **dataclasses.asdict(run),

@@ -7,16 +7,10 @@ from typing import Any
 
 import optuna
 import yaml
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from bench.search.simulator import Searching
 from raytune_yesno.search import History, Observation, build_algorithm
-from raytune_yesno.space import Choice, Domain, Float, Point, Space
+from raytune_yesno.space import Choice, Float, Int, Point, Space, as_tree
 
 OURS = ("random", "auto", "tpe", "tpe:model=joint", "bayesian", "pso", "genetic", "cmaes", "bohb")
 PEERS = ("optuna-tpe", "optuna-gp")
@@ -47,18 +41,33 @@ class _Optuna:
             "optuna-cmaes": optuna.samplers.CmaEsSampler,
         }
         self.study = optuna.create_study(sampler=samplers[name](seed=seed))
-        self.space = space
-        self.distributions = {key: _distribution(domain) for key, domain in space.items()}
+        self.space = as_tree(space)
         self.asked: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int, history: History) -> Point:
-        trial = self.asked[number] = self.study.ask(self.distributions)
-        return {
-            key: domain.options[trial.params[key]]
-            if isinstance(domain, Choice)
-            else trial.params[key]
-            for key, domain in self.space.items()
-        }
+        trial = self.asked[number] = self.study.ask()
+        return self._define(trial, self.space)
+
+    def _define(self, trial: optuna.Trial, nodes: Space, prefix: str = "") -> Point:
+        """Define a trial by running through the space: only parameters that are active."""
+        point: Point = {}
+        for name, domain in nodes.items():
+            if isinstance(domain, Choice):
+                options = list(range(len(domain.options)))
+                index = trial.suggest_categorical(f"{prefix}{name}", options)
+                point[name] = domain.options[index]
+                if domain.branches:
+                    inner = f"{prefix}{name}={index}."
+                    point |= self._define(trial, domain.branches[index], inner)
+            elif isinstance(domain, Float):
+                point[name] = trial.suggest_float(
+                    f"{prefix}{name}", domain.low, domain.high, log=domain.log
+                )
+            elif isinstance(domain, Int):
+                point[name] = trial.suggest_int(
+                    f"{prefix}{name}", domain.low, domain.high, log=domain.log
+                )
+        return point
 
     def tell(self, seen: Observation) -> None:
         loss = seen.loss if seen.loss is not None and math.isfinite(seen.loss) else None
@@ -87,14 +96,6 @@ class Metered:
         self.search.tell(seen)
         self.seconds += time.process_time() - began
         self.ended.append(seen)
-
-
-def _distribution(domain: Domain) -> BaseDistribution:
-    if isinstance(domain, Choice):
-        return CategoricalDistribution(list(range(len(domain.options))))
-    if isinstance(domain, Float):
-        return FloatDistribution(domain.low, domain.high, log=domain.log)
-    return IntDistribution(domain.low, domain.high, log=domain.log)
 
 
 def build_search(name: str, space: Space, seed: int) -> Searching:

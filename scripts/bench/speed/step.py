@@ -19,7 +19,7 @@ from bench.speed.case import Case, run_apart
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
-from raytune_yesno.tasks.speech.features import Batch, Example, collate
+from raytune_yesno.tasks.speech.features import Batch, Example, build_extract, collate
 from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
@@ -123,9 +123,10 @@ class Data:
         corpus = synthesize()
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
-        clean = clean_examples(corpus, config.dtype, config.features)
+        extract = build_extract(config, corpus.recorded)
+        clean = clean_examples(corpus, extract)
         self.validation = [clean[index] for index in split.valid]
-        self.validation += noisy_examples(corpus, split.valid, config.dtype, config.features)
+        self.validation += noisy_examples(corpus, split.valid, extract)
 
     def train(
         self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int

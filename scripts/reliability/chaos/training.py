@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.commands.settings import SETTINGS_FILE
+from raytune_yesno.commands.recorded import SETTINGS_FILE
 from reliability.chaos.cluster import Cluster
 from reliability.chaos.compare import HISTORY, LAST, find_lost_epochs
 from reliability.chaos.runs import count_lines, read_lines

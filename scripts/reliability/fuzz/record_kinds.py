@@ -196,6 +196,6 @@ KINDS: tuple[Kind, ...] = (
         good_experiments,
         damage_experiment,
         try_experiment,
-        ("raytune_yesno.study.ray_experiment", *OURS),
+        (*(f"raytune_yesno.study.ray_{name}" for name in ("experiment", "state", "trial")), *OURS),
     ),
 )

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from raytune_yesno.cli import build_parser
-from raytune_yesno.commands.settings import build_plan, read_point, read_settings, resume_settings
+from raytune_yesno.commands.recorded import resume_settings
+from raytune_yesno.commands.settings import build_plan, read_point, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
@@ -27,6 +28,8 @@ WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 
 def find_otherwise(key: str, given: Any, taken: Any) -> str | None:
     """Say how a config key took a value otherwise than it was given; text is read as decimals."""
+    if isinstance(DEFAULTS[key], str) and taken == given:
+        return None  # also text that is all white space: it is not trimmed
     if key == "num_workers" and isinstance(given, list | tuple):
         given = ":".join(map(str, given)) if len(set(given)) > 1 else given[0]  # a range
     meant = _read(given, isinstance(DEFAULTS[key], list))

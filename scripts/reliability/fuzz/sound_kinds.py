@@ -15,7 +15,8 @@ import soundfile
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.download import fetch
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
-from raytune_yesno.tasks.speech.recording import SAMPLE_RATE, read_recording
+from raytune_yesno.tasks.speech.recording import read_recording
+from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from reliability.fuzz.kind import Kind, find_untidy
 from reliability.fuzz.mutations import mutate_bytes, mutate_head
 

@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+from typing import Any
+
+from raytune_yesno.commands.options.parser import integer
+
+
+def add_data(parser: Any, default: str | None = "yesno", shown: str | None = None) -> None:
+    """Add ``--data`` and ``--skip-bad``; help shows the default as ``shown``."""
+    shown = shown or default
+    parser.add_argument(
+        "--data",
+        metavar="yesno|synthetic|DIR",
+        default=default,
+        help="the data: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
+        "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out bad recordings instead of refusing the corpus",
+    )
+
+
+def add_run_options(parser: Any) -> None:
+    """Add the options of ``train`` and ``tune``."""
+    add_data(parser, default=None)
+    parser.add_argument("--config", metavar="FILE", help="read settings from a YAML file")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="assignments",
+        help="set one config key; repeatable (`train --help-config` lists them)",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="NAME",
+        help="yesno, sine, or your own class or function: file.py:Name [yesno]",
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
+    )
+    parser.add_argument(
+        "--mode", choices=("min", "max"), help="whether the metric is minimised or maximised"
+    )
+    parser.add_argument("--epochs", type=integer, metavar="N", help="short for --set epochs=N")
+    parser.add_argument("--seed", type=integer, metavar="N", help="short for --set seed=N")
+    parser.add_argument(
+        "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="output folder or URI; work there with the same settings is resumed "
+        "[a new folder, named by the time]",
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start again in --out; earlier work there is renamed to DIR-1",
+    )
+    parser.add_argument(
+        "--address",
+        help="Ray cluster to use; auto: the one on this machine [$RAY_ADDRESS, or a new one]",
+    )
+    parser.add_argument(
+        "--num-cpus", type=integer, metavar="N", help="logical CPUs of a new cluster"
+    )
+    parser.add_argument(
+        "--num-gpus", type=integer, metavar="N", help="logical GPUs of a new cluster"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")

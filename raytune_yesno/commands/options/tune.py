@@ -1,0 +1,122 @@
+"""The options of ``tune``."""
+
+from typing import Any
+
+from raytune_yesno.commands.options.parser import add_command, integer, number
+from raytune_yesno.commands.options.shared import add_run_options
+from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
+
+
+def add_tune(commands: Any) -> None:
+    """Add the command ``tune``."""
+    parser = add_command(
+        commands,
+        "tune",
+        "tune.tune",
+        "search for the best config, refit it, test it once",
+        "Trials run in parallel on a Ray cluster. The best config is selected on the\n"
+        "validation part and trained again on the training and validation parts. The\n"
+        "test part is read once, at the end.",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--objective",
+        metavar="NAME",
+        action="append",
+        dest="objectives",
+        help="a metric to optimise beside others, such as valid_wer or num_parameters; repeatable, "
+        "in place of --metric; NAME:max sets its direction",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="NAME<=X",
+        action="append",
+        dest="limits",
+        help="a bound that the result must keep, such as num_parameters<=20000 or accuracy>=0.9; "
+        "repeatable",
+    )
+    for setting in STUDY_SETTINGS:
+        _add_setting(parser, setting)
+    parser.add_argument(
+        "--point",
+        metavar="KEY=VALUE,…",
+        action="append",
+        help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
+        "without --search, only these points are tried",
+    )
+    parser.add_argument(
+        "--space",
+        metavar="FILE",
+        help="read the search space from a YAML file; with --resume: replace the space",
+    )
+    parser.add_argument(
+        "--workers-per-trial",
+        type=integer,
+        metavar="N",
+        help="data-parallel workers per trial [1]",
+    )
+    parser.add_argument(
+        "--resume", metavar="STUDY", help="resume an interrupted study, a folder or URI"
+    )
+    parser.add_argument(
+        "--add-trials",
+        type=integer,
+        metavar="N",
+        help="with --resume: run N more trials, then refit again; works for finished studies",
+    )
+    parser.add_argument(
+        "--retry",
+        metavar="failed|N,…",
+        help="with --resume: train failed, diverged or stopped trials again",
+    )
+    parser.add_argument(
+        "--top",
+        type=integer,
+        metavar="K",
+        help="with --resume and --epochs N: continue only the best K finished trials up to epoch N",
+    )
+    parser.add_argument(
+        "--replay",
+        nargs=2,
+        metavar=("STUDY", "TRIAL"),
+        help="no search: train one trial of a study again and compare its metrics",
+    )
+    parser.add_argument(
+        "--warm-start",
+        nargs="+",
+        metavar="STUDY",
+        help="start the search with the results of other studies",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=number,
+        default=10.0,
+        metavar="S",
+        help="save each trial every S seconds of its training: the most that a crash loses [10]",
+    )
+    parser.add_argument(
+        "--log",
+        metavar="tensorboard|mlflow=URI",
+        action="append",
+        default=[],
+        dest="logs",
+        help="also log the trials to this tool while they run; repeatable",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan, time and disk space; run nothing"
+    )
+    parser.add_argument(
+        "--no-report", action="store_true", help="do not write report.html at the end"
+    )
+
+
+def _add_setting(parser: Any, setting: StudySetting) -> None:
+    """Add the flag of a setting of studies, if it has one."""
+    if not setting.help:
+        return
+    flag = "--" + setting.name.replace("_", "-")
+    if setting.kind is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=setting.help)
+    else:
+        kind = {int: integer, float: number}.get(setting.kind, str)
+        parser.add_argument(flag, type=kind, metavar=setting.metavar, help=setting.help)

@@ -1,0 +1,69 @@
+"""``tune --replay``: train one trial of a study again and compare its metrics with the record."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, TextIO
+
+from raytune_yesno.commands.common import open_folder, read_data, say
+from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.settings import refuse_flags
+from raytune_yesno.errors import InputError, WorkError, one_line
+
+_ALLOWED = {
+    *("replay", "out", "fresh", "data", "skip_bad", "address", "num_cpus", "num_gpus", "dry_run"),
+    *("checkpoint_every", "no_report", "quiet", "json", "debug", "run", "command"),
+}
+"""Options that may be given; those not named here set what the record of the study holds."""
+
+
+def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Train one trial of a study again and compare its metrics with the record."""
+    from raytune_yesno.cluster.session import count_fitting, ray_session
+    from raytune_yesno.study import load
+    from raytune_yesno.tuning.earlier import check_data
+    from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
+
+    given = set(vars(options)) - _ALLOWED
+    refuse_flags(options, *sorted(given), because="--replay uses the settings of the study")
+    folder, text = options.replay
+    try:
+        number = int(text)
+    except ValueError:
+        raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
+    study = load(Path(folder))
+    trial, config = find_replayable(study, number)
+    data = read_data({"data": options.data or study.asked["data"]}, options, config)
+    check_data(study, data)
+    display = Display(quiet=options.quiet)
+    try:
+        with (
+            open_folder(options.out, "runs") as (out, _),
+            ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
+        ):
+            count_fitting(config)
+            outcome = run_replay(
+                study,
+                number,
+                data,
+                out,
+                on_epoch=lambda metrics: display.show_epoch(
+                    metrics, len(trial.epochs), config.objective
+                ),
+            )
+    finally:
+        display.close()
+    if outcome.difference:
+        versions = describe_versions(study)
+        raise WorkError(
+            f"trial {number} of {study.path} was not reproduced: {outcome.difference}"
+            + (f" ({versions})" if versions else "")
+            + f"; its checkpoint: {outcome.run.best}"
+        )
+    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs reproduced")
+    say(options, results, one_line(f"checkpoint: {outcome.run.best}"))
+    return {
+        "study": str(study.path.absolute()),
+        "trial": number,
+        "checkpoint": str(outcome.run.best),
+        "history": outcome.run.history,
+    }

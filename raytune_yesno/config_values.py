@@ -1,0 +1,103 @@
+"""Values of a config: from text, as typed on a command line or in a file, to their types."""
+
+import dataclasses
+import math
+from typing import Any, get_args, get_origin
+
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import read_number
+
+Texts = tuple[str, ...]
+NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
+
+
+def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str, Any]:
+    """Parse ``key=value`` texts to a layer for :func:`build_config`.
+
+    Raises:
+        InputError: one has another form.
+    """
+    layer: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise InputError(f"{where} {assignment!r}: expected key=value")
+        layer[key.strip()] = value.strip()
+    return layer
+
+
+def convert(key: str, kind: Any, value: Any, where: str) -> Any:
+    """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
+    try:
+        if kind == NumWorkers:
+            return _num_workers(value)
+        if get_origin(kind) is tuple:
+            items = _split(value) if isinstance(value, str) else value
+            items = items if isinstance(items, list | tuple) else [items]
+            if kind == Texts:
+                return tuple(str(item).strip() for item in items)
+            return tuple(read_number(item, get_args(kind)[0]) for item in items)
+        if kind in (int, float):
+            return read_number(value, kind)
+        if kind is object:
+            return tuple(value) if isinstance(value, list) else value
+        if kind is bool and isinstance(value, str):
+            return _BOOLEANS[value.strip().lower()]
+    except (ValueError, TypeError, OverflowError, KeyError):
+        pass
+    else:
+        if isinstance(value, kind):
+            return value
+    name = "a list of whole numbers" if get_origin(kind) is tuple else _KIND_NAMES[kind]
+    raise InputError(f"{where}: {key} takes {name}, not {value!r}")
+
+
+_KIND_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    object: "a value",
+    NumWorkers: "a whole number or a range LOW:HIGH",
+}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def _split(text: str) -> list[str]:
+    """Split a list given as text, ``16,32`` or ``[16, 32]``."""
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    return inner.split(",") if inner.strip() else []
+
+
+def _num_workers(value: Any) -> NumWorkers:
+    """Parse ``2`` or ``1:4``; a range of equal limits is a number."""
+    if isinstance(value, str) and ":" in value:
+        value = value.split(":")
+    if not isinstance(value, list | tuple):
+        return read_number(value, int)
+    low, high = (read_number(limit, int) for limit in value)
+    return low if low == high else (low, high)
+
+
+def check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
+    """Check a value against the limits and options of its setting.
+
+    Raises:
+        InputError: it is out of range, or not an option.
+    """
+    low, high, options = (key.metadata[name] for name in ("low", "high", "options"))
+    if options and value not in options:
+        raise InputError(f"{key.name}: {value!r} is not valid; {suggest_name(str(value), options)}")
+    if low is None:
+        return
+    for number in value if isinstance(value, tuple) else (value,):
+        finite = isinstance(number, int) or math.isfinite(number)
+        if not finite or number < low or (high is not None and number > high):
+            limits = f"at least {low:,.12g}"
+            if high is not None:
+                limits = f"between {low:,.12g} and {high:,.12g}"
+            raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
+    if value == ():
+        raise InputError(f"{key.name}: the list is empty; give at least one number")

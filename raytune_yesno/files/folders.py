@@ -1,0 +1,40 @@
+"""Replace a folder as a whole, so that a reader never finds half of one."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill, and on success rename it to ``folder``.
+
+    An existing folder is replaced; on failure it is restored.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = scratch.with_name(scratch.name + "-old")
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if folder.exists():
+            folder.rename(old)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if old.exists():
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(folder)
+
+
+def recover_folder(folder: Path) -> None:
+    """Clean up after a killed :func:`replace_folder`; no other process may be writing."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if left.name.endswith("-old") and not folder.exists():
+            left.rename(folder)
+        else:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,204 @@
+"""Several costs at once: domination, fronts, hypervolume, and the choice of one compromise.
+
+A vector of costs dominates another one if it is nowhere larger and somewhere smaller. The front is
+the set of vectors that no other one dominates. Vectors with a value that is not finite belong to no
+front. With a single cost, all functions say what the order of the numbers says.
+"""
+
+import math
+from collections.abc import Sequence
+
+Costs = Sequence[float]
+
+
+def dominates(one: Costs, other: Costs) -> bool:
+    """Return whether a vector is nowhere larger than another one and somewhere smaller."""
+    return weakly_dominates(one, other) and tuple(one) != tuple(other)
+
+
+def weakly_dominates(one: Costs, other: Costs) -> bool:
+    """Return whether a vector is nowhere larger than another one."""
+    return all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def find_front(vectors: Sequence[Costs]) -> list[int]:
+    """Return the indices of the vectors that no other one dominates; of equal ones, the first.
+
+    Example:
+        >>> find_front([(1, 3), (2, 2), (3, 3), (2, 2)])
+        [0, 1]
+    """
+    kept: list[int] = []
+    # In lexicographic order, a vector is dominated only by earlier ones.
+    finite = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
+    for index in sorted(finite, key=lambda i: (*vectors[i], i)):
+        vector = vectors[index]
+        if not any(weakly_dominates(vectors[k], vector) for k in kept):
+            kept.append(index)
+    return sorted(kept)
+
+
+def rank(vectors: Sequence[Costs]) -> list[int]:
+    """Return the rank of each vector: 0 on the front, 1 on the front of the others, and so on.
+
+    Deb et al. (2002), "A fast and elitist multiobjective genetic algorithm: NSGA-II". Equal vectors
+    have equal ranks. Vectors that are not finite have the last rank.
+    """
+    ranks = [-1] * len(vectors)
+    rest = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
+    number = 0
+    while rest:
+        front = {tuple(vectors[rest[k]]) for k in find_front([vectors[i] for i in rest])}
+        for index in rest:
+            if tuple(vectors[index]) in front:
+                ranks[index] = number
+        rest = [index for index in rest if ranks[index] < 0]
+        number += 1
+    return [number if each < 0 else each for each in ranks]
+
+
+def order(vectors: Sequence[Costs]) -> list[int]:
+    """Return the indices from the best vector to the worst: by rank, and spread within a rank.
+
+    Within a rank the order is an epsilon-net (Salinas et al., 2021; Schmucker et al., 2021): it
+    begins with the best vector in the first cost, and the next one is always the vector that is
+    farthest from those before it, in costs scaled to the range of the rank. Any number of vectors
+    from the beginning of the order is therefore spread over the front. With a single cost this is
+    the order of the costs.
+
+    Example:
+        >>> order([(4, 0), (2, 2), (0, 4), (5, 5)])
+        [2, 0, 1, 3]
+    """
+    if vectors and len(vectors[0]) == 1:  # many ranks, each of one vector
+        infinite = [not math.isfinite(vector[0]) for vector in vectors]
+        keys = [(away, 0.0 if away else v[0]) for away, v in zip(infinite, vectors, strict=True)]
+        return sorted(range(len(vectors)), key=keys.__getitem__)
+    ranks = rank(vectors)
+    groups: dict[int, list[int]] = {}
+    for index, number in enumerate(ranks):
+        groups.setdefault(number, []).append(index)
+    return [index for number in sorted(groups) for index in _spread(vectors, groups[number])]
+
+
+def positions(vectors: Sequence[Costs]) -> list[int]:
+    """Return the position of each vector in :func:`order`; 0 is the best."""
+    places = [0] * len(vectors)
+    for position, index in enumerate(order(vectors)):
+        places[index] = position
+    return places
+
+
+def _spread(vectors: Sequence[Costs], group: list[int]) -> list[int]:
+    group = sorted(group, key=lambda index: (*vectors[index], index))
+    if len(group) < 3 or not all(map(math.isfinite, vectors[group[0]])):
+        return group
+    lows, spans = _find_scale([vectors[index] for index in group])
+    scaled = {
+        index: [(c - low) / span for c, low, span in zip(vectors[index], lows, spans, strict=True)]
+        for index in group
+    }
+    chosen, rest = [group[0]], group[1:]
+    apart = {index: math.dist(scaled[index], scaled[group[0]]) for index in rest}
+    while rest:
+        farthest = max(rest, key=lambda index: apart[index])
+        chosen.append(farthest)
+        rest.remove(farthest)
+        for index in rest:
+            apart[index] = min(apart[index], math.dist(scaled[index], scaled[farthest]))
+    return chosen
+
+
+def _find_scale(vectors: Sequence[Costs]) -> tuple[list[float], list[float]]:
+    """Return the smallest value and the range of each cost; 1 for a range of 0."""
+    columns = list(zip(*vectors, strict=True))
+    lows = [min(column) for column in columns]
+    return lows, [(max(column) - low) or 1.0 for column, low in zip(columns, lows, strict=True)]
+
+
+def hypervolume(vectors: Sequence[Costs], reference: Costs) -> float:
+    """Return the volume that is dominated by some vector and bounded by a reference point.
+
+    Example:
+        >>> hypervolume([(1, 3), (2, 2)], (4, 4))
+        5.0
+
+    Args:
+        vectors: vectors of costs; those that do not dominate the reference point add nothing.
+        reference: the reference point.
+    """
+    inside = [v for v in vectors if all(c < r for c, r in zip(v, reference, strict=True))]
+    front = [tuple(inside[index]) for index in find_front(inside)]
+    return float(_measure(front, tuple(reference)))
+
+
+def _measure(front: list[tuple[float, ...]], reference: tuple[float, ...]) -> float:
+    """Slice the last cost: between two values, the volume is that of the slice's base."""
+    if not front:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(front)[0]
+    volume = 0.0
+    if len(reference) == 2:
+        bound = reference[1]
+        for first, second in sorted(front):
+            volume += (reference[0] - first) * max(bound - second, 0.0)
+            bound = min(bound, second)
+        return volume
+    levels = sorted({vector[-1] for vector in front})
+    for low, high in zip(levels, [*levels[1:], reference[-1]], strict=True):
+        base = [vector[:-1] for vector in front if vector[-1] <= low]
+        base = [base[index] for index in find_front(base)]
+        volume += _measure(base, reference[:-1]) * (high - low)
+    return volume
+
+
+def choose_reference(vectors: Sequence[Costs]) -> tuple[float, ...]:
+    """Return the usual reference point: the worst finite value of each cost, and 10 % of the range.
+
+    Args:
+        vectors: all results, not only the front.
+    """
+    finite = [vector for vector in vectors if all(map(math.isfinite, vector))]
+    if not finite:
+        return ()
+    lows, spans = _find_scale(finite)
+    highs = [max(column) for column in zip(*finite, strict=True)]
+    return tuple(
+        high + 0.1 * (high - low if high > low else span)
+        for low, high, span in zip(lows, highs, spans, strict=True)
+    )
+
+
+def find_knee(vectors: Sequence[Costs]) -> int:
+    """Return the index of the knee of a front: the vector nearest to the ideal point.
+
+    The ideal point has the smallest value of each cost. Costs are scaled to the range of the front.
+    A cost whose values are positive and span more than a factor of 10, such as a number of
+    parameters, is scaled by its logarithm.
+
+    Example:
+        >>> find_knee([(0.9, 100), (0.2, 1000), (0.19, 100000)])
+        1
+
+    Args:
+        vectors: the vectors of the front, at least one.
+    """
+    columns = [
+        [math.log(value) for value in column]
+        if min(column) > 0 and max(column) > 10 * min(column)
+        else list(column)
+        for column in zip(*vectors, strict=True)
+    ]
+    rows = list(zip(*columns, strict=True))
+    lows, spans = _find_scale(rows)
+    return min(
+        range(len(rows)),
+        key=lambda index: (
+            math.fsum(
+                ((value - low) / span) ** 2
+                for value, low, span in zip(rows[index], lows, spans, strict=True)
+            ),
+            tuple(vectors[index]),
+        ),
+    )

@@ -1,0 +1,207 @@
+"""Points of a search space: checked, read from text, expressed in another space, completed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import read_if_number
+from raytune_yesno.space.choice import Choice, List, Node, freeze, same, thaw
+from raytune_yesno.space.numeric import Float, Int, is_number
+from raytune_yesno.space.text_form import format_node
+from raytune_yesno.space.tree import Point, Space, as_tree, find_cell, walk
+
+
+def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
+    """Check that a point lies inside a space.
+
+    Args:
+        space: the space.
+        point: the point.
+        partial: whether the point may lack some of the names.
+
+    Raises:
+        InputError: a name is unknown or missing, or belongs to an option that the point does not
+            have, a value lies outside its domain, or a constraint is violated.
+    """
+    tree = as_tree(space)
+    for name in point:
+        if name not in tree.names:
+            known = sorted(tree.names) if tree.has_conditions else list(tree)
+            raise InputError(f"{name!r} is not in the search space; {suggest_name(name, known)}")
+    checked: set[str] = set()
+    missing: list[str] = []
+    unresolved = _check_nodes(tree, point, checked, missing)
+    for name, value in point.items():
+        if name in checked:
+            continue
+        places = [(node, context) for known, node, context in walk(tree) if known == name]
+        if unresolved and any(context.keys() & unresolved for _, context in places):
+            if not any(node.contains(value) for node, _ in places):
+                raise InputError(f"{name}: {value!r} lies outside {format_node(places[0][0])}")
+            continue
+        options = " or ".join(
+            " and ".join(f"{key}={option}" for key, option in context.items())
+            for _, context in places
+        )
+        raise InputError(f"{name}: it belongs to {options}, which the point does not have; omit it")
+    if missing and not partial:
+        raise InputError(f"the point lacks a value for {', '.join(missing)}")
+    for constraint in tree.constraints:
+        if not constraint.holds(point):
+            values = ", ".join(f"{name}={point[name]!r}" for name in sorted(constraint.names))
+            raise InputError(f"{values} violates the constraint {constraint.text!r}")
+
+
+def _check_nodes(
+    nodes: Mapping[str, Node], point: Mapping[str, Any], checked: set[str], missing: list[str]
+) -> set[str]:
+    """Check the values of active parameters; return the choices that the point lacks."""
+    unresolved: set[str] = set()
+    for name, node in nodes.items():
+        if name not in point:
+            missing.append(name)
+            unresolved.add(name)
+            continue
+        if not node.contains(point[name]):
+            raise InputError(f"{name}: {point[name]!r} lies outside {format_node(node)}")
+        checked.add(name)
+        if isinstance(node, Choice) and node.branches:
+            branch = node.branches[node.find(point[name])]
+            unresolved |= _check_nodes(branch, point, checked, missing)
+    return unresolved
+
+
+def express_point(space: Space, point: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
+    """Return a point of another space as a point of this one.
+
+    Args:
+        space: the space.
+        point: values that were searched. Names that this space lacks, or that are not active in
+            it, are dropped.
+        config: the settings that the point overrode, for names that were not searched then.
+
+    Raises:
+        InputError: a value is unknown, or lies outside its domain.
+    """
+    known = {**config, **point}
+    tree = as_tree(space)
+    expressed: Point = {}
+    _express(tree, known, expressed)
+    check_point(tree, expressed)
+    return expressed
+
+
+def _express(nodes: Mapping[str, Node], known: Mapping[str, Any], found: Point) -> None:
+    for name, node in nodes.items():
+        if name in known:
+            found[name] = known[name]
+            if isinstance(node, Choice) and node.branches and node.contains(known[name]):
+                _express(node.branches[node.find(known[name])], known, found)
+
+
+def complete_point(space: Space, known: Mapping[str, Any], base: Point) -> Point:
+    """Return a point with some known values, and those of another point for the rest.
+
+    A known value of an option's parameter implies the option. A parameter that is active, but not
+    in either point, has the middle of its domain.
+
+    Args:
+        space: the space.
+        known: the known values; they are valid, see :func:`check_point`.
+        base: a point of the space.
+    """
+    tree = as_tree(space)
+    merged = {**base, **imply_options(tree, known)}
+    point: Point = {}
+    cells: list[int] = []
+    for dim in tree.dimensions:
+        if dim.condition and cells[dim.condition.parent] not in dim.condition.cells:
+            cells.append(-1)
+            continue
+        value = None
+        try:
+            value = dim.read(merged)
+        except LookupError:
+            value = dim.domain.decode(0.5)
+        if not dim.domain.contains(value):  # of a parameter of the same name under another option
+            value = dim.domain.decode(0.5)
+        cells.append(find_cell(dim.domain, value))
+        if dim.element is None:
+            point[dim.name] = value
+        else:
+            point[dim.name] = () if dim.element < 0 else (*point[dim.name], value)
+    return point
+
+
+def has_options(point: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Return whether a point has all of some options, see :func:`raytune_yesno.space.walk`."""
+    return all(
+        name in point and same(freeze(point[name]), option) for name, option in options.items()
+    )
+
+
+def imply_options(space: Space, known: Mapping[str, Any]) -> Point:
+    """Return some values of a point, and the options that the parameters among them belong to.
+
+    Args:
+        space: the space.
+        known: the values; they are valid, see :func:`check_point`.
+    """
+    implied: Point = {}
+    for name, _, context in walk(space):
+        if name in known and not any(
+            parent in known and not same(freeze(known[parent]), option)
+            for parent, option in context.items()
+        ):
+            for parent, option in context.items():
+                implied.setdefault(parent, option)
+    return {**implied, **known}
+
+
+def read_point(space: Space, point: Mapping[str, Any]) -> Point:
+    """Convert the values of a point from a file to the types of their domains.
+
+    A number may be given as text, an integer as ``32.0``, and an option as any number equal to it.
+    Values that do not fit are returned unchanged; see :func:`check_point`.
+    """
+    nodes: dict[str, list[Node]] = {}
+    for name, node, _ in walk(space):
+        nodes.setdefault(name, []).append(node)
+    read: Point = {}
+    for name, value in point.items():
+        read[name] = value
+        for node in nodes.get(name, []):
+            typed = _read_value(node, value)
+            if len(nodes[name]) == 1 or node.contains(typed):
+                read[name] = typed
+                break
+    return read
+
+
+def _read_value(node: Node, value: Any) -> Any:
+    if isinstance(node, Float):
+        return read_if_number(value, float)
+    if isinstance(node, Int):
+        return read_if_number(value, int)
+    if isinstance(node, List):
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(_read_value(node.element, each) for each in value)
+    if node.contains(value):
+        return value
+    equal = [option for option in node.options if _is_meant(option, value)]
+    return thaw(equal[0]) if len(equal) == 1 else value
+
+
+def _is_meant(option: Any, value: Any) -> bool:
+    """Return whether a value of another type stands for an option."""
+    if isinstance(option, tuple):
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(option)
+            and all(map(_is_meant, option, value))
+        )
+    if is_number(option):
+        number = read_if_number(value, float)
+        return is_number(number) and number == option
+    return type(option) is type(value) and bool(option == value)

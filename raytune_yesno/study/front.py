@@ -1,0 +1,129 @@
+"""The front of a study with several objectives: its members, its hypervolume, one choice from it.
+
+The front holds the points that no other one dominates, of those that keep the limits. A point's
+costs are those of its best epoch, or the means over its trainings.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from raytune_yesno import pareto
+from raytune_yesno.metrics import Limit, Objective, read_limit
+from raytune_yesno.study.candidates import Candidate, find_costs
+
+if TYPE_CHECKING:
+    from raytune_yesno.study.study import Study
+
+
+def find_members(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the members of the front, in the order of the first objective.
+
+    If no point keeps the limits, these are the points of the least excess. If there was a final
+    round, only its points count.
+
+    Args:
+        candidates: the points of a study, ordered by :attr:`Candidate.sort_key`.
+    """
+    leading = [each for each in candidates if each.sort_key[:2] == candidates[0].sort_key[:2]]
+    front = pareto.find_front([each.costs for each in leading])
+    return sorted((leading[index] for index in front), key=lambda each: each.costs)
+
+
+def choose(front: Sequence[Candidate], prefer: str | None) -> Candidate:
+    """Return the member of a front to train again.
+
+    Args:
+        front: the members, at least one.
+        prefer: a limit, ``NAME<=VALUE``: the best member in the first objective that keeps it, or
+            the one nearest to it; None for the knee, see :func:`raytune_yesno.pareto.find_knee`.
+    """
+    if not prefer:
+        return front[pareto.find_knee([each.costs for each in front])]
+    limit = read_preference(prefer, front[0].trial.objective)
+    return min(front, key=lambda each: (max(_excess(each, limit), 0.0), each.costs))
+
+
+def read_preference(text: str, objective: Objective) -> Limit:
+    """Read the limit of ``prefer``.
+
+    Raises:
+        InputError: it is no limit, or its metric is unknown.
+    """
+    return read_limit(text, objective.metrics, where="prefer")
+
+
+def _excess(candidate: Candidate, limit: Limit) -> float:
+    records = [trial.best_epoch or {} for trial in candidate.judged]
+    return math.fsum(limit.excess(record) for record in records) / len(records)
+
+
+def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candidate]:
+    """Return candidates with the chosen one first, then the rest of the front, then the others."""
+    front = find_members(candidates)
+    if not front:
+        return list(candidates)
+    chosen = choose(front, prefer)
+    members = {id(each) for each in front}
+    return [
+        chosen,
+        *(each for each in front if each is not chosen),
+        *(each for each in candidates if id(each) not in members),
+    ]
+
+
+def describe_choice(study: "Study") -> str:
+    """Return the rule by which the best trial was chosen from the front, in a few words."""
+    objective = study.objective
+    if prefer := study.prefer:
+        limit = read_preference(prefer, objective)
+        best = study.best
+        kept = best is not None and limit.excess(best.metrics) <= 0
+        which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
+        return f"{which} {limit}"
+    return "knee of the front: nearest to the best value of every objective"
+
+
+def list_vectors(study: "Study") -> list[tuple[float, ...]]:
+    """Return the costs of all trials with a result that keep the limits, by trial number."""
+    return [
+        find_costs(trial)
+        for trial in study.trial_list
+        if trial.best_epoch
+        and not trial.outside
+        and trial.status != "failed"
+        and study.objective.is_feasible(trial.best_epoch)
+    ]
+
+
+def measure_hypervolume(study: "Study") -> tuple[float, tuple[float, ...]]:
+    """Return the hypervolume of the front, and the reference point, both in costs.
+
+    The reference point is the worst result of each objective and 10 % of the range of the results,
+    see :func:`raytune_yesno.pareto.choose_reference`. Two studies are compared at one reference
+    point only.
+    """
+    vectors = list_vectors(study)
+    reference = pareto.choose_reference(vectors)
+    return pareto.hypervolume(vectors, reference) if reference else 0.0, reference
+
+
+def trace_hypervolume(study: "Study") -> list[tuple[int, int, float]]:
+    """Return the number of ended trials, the epochs trained in all, and the hypervolume so far.
+
+    There is one row for each trial with a result, in the order in which they ended. A trial's
+    epochs count up to its end; those of trials that were still running do not.
+    """
+    _, reference = measure_hypervolume(study)
+    ended = [t for t in study.trial_list if t.epochs and t.status in ("done", "stopped")]
+    ended.sort(key=lambda trial: (trial.epochs[-1]["ended"], trial.number))
+    front: list[tuple[float, ...]] = []
+    rows, epochs = [], 0
+    for count, trial in enumerate(ended, start=1):
+        epochs += len(trial.epochs)
+        if reference and trial.best_epoch and study.objective.is_feasible(trial.best_epoch):
+            front.append(find_costs(trial))
+            front = [front[index] for index in pareto.find_front(front)]
+        volume = pareto.hypervolume(front, reference) if reference else 0.0
+        rows.append((count, epochs, volume))
+    return rows

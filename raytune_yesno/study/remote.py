@@ -1,0 +1,49 @@
+"""Copy what analysis reads of a study or an experiment from a URI."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from raytune_yesno.errors import InputError
+from raytune_yesno.files.remote import copy_files
+from raytune_yesno.study.ray_experiment import is_read
+from raytune_yesno.study.store import STORE
+
+
+@contextlib.contextmanager
+def copy_texts(uri: str) -> Iterator[Path]:
+    """Copy the files that analysis reads from a URI to a temporary folder.
+
+    Args:
+        uri: URI of a study or an experiment, of a scheme that pyarrow knows.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        InputError: there is neither at the URI, or it cannot be reached.
+    """
+    from pyarrow import fs
+
+    with tempfile.TemporaryDirectory() as kept:
+        try:
+            system, root = fs.FileSystem.from_uri(uri)
+            root = root.rstrip("/")
+            if not root:
+                raise ValueError("the URI has no path")
+            store = system.get_file_info(f"{root}/{STORE}")
+            if store.type == fs.FileType.File:
+                wanted = [store]
+            else:
+                listed = system.get_file_info(fs.FileSelector(root, recursive=True))
+                wanted = [file for file in listed if is_read(file.base_name)]
+            copy_files(system, wanted, root, Path(kept))
+        except (OSError, ValueError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
+        if not wanted:
+            raise InputError(
+                f"{uri.split('?')[0]}: no study here and no Ray Tune experiment; check the URI"
+            )
+        yield Path(kept)

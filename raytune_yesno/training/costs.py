@@ -1,0 +1,70 @@
+"""What a model costs beside its errors: size, arithmetic, time.
+
+Nothing is measured unless the objective of the run, or one of its limits, needs it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from raytune_yesno.config import EngineConfig, find_task
+from raytune_yesno.metrics import read_metrics
+from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
+
+TRAIN_SECONDS = "train_seconds"
+
+
+class Costs:
+    """The costs of one run.
+
+    Args:
+        config: the config of the run.
+        data: the data of the task.
+    """
+
+    def __init__(self, config: EngineConfig, data: Data | None) -> None:
+        objective = config.objective
+        bounded = (limit.metric for limit in objective.limits)
+        names = {metric.name for metric in (*objective.objectives, *bounded)}
+        names -= {metric.name for metric in find_task(config.task).metrics}
+        self.fixed: dict[str, float] = {}
+        self.is_timed = TRAIN_SECONDS in names
+        if names - {TRAIN_SECONDS}:
+            self.fixed = find_costs(config, data)
+            measure = getattr(find_task(config.task), "measure_costs", None)
+            if measure and names - {TRAIN_SECONDS, *self.fixed}:
+                self.fixed |= read_metrics(measure(config, data), 0)
+
+    def after(self, history: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, float]:
+        """Return the costs after an epoch.
+
+        Args:
+            history: the epochs before it.
+            seconds: the duration of the epoch.
+        """
+        if not self.is_timed:
+            return self.fixed
+        earlier = sum(epoch["seconds"] for epoch in history)
+        return {**self.fixed, TRAIN_SECONDS: earlier + seconds}
+
+
+def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
+    """Return the costs of a config that are known without training.
+
+    These are what the task's ``costs(config, data)`` returns. A PyTorch task without it has the
+    number of parameters of its model; another task has none. The state of torch's generators is
+    kept.
+
+    Args:
+        config: the config.
+        data: the data of the task.
+    """
+    task = find_task(config.task)
+    with torch.random.fork_rng():
+        if hasattr(task, "costs"):
+            return read_metrics(task.costs(config, data), 0)
+        if getattr(task, "loop", DEFAULT_LOOP) != DEFAULT_LOOP:
+            return {}
+        model = build_task(config, data, torch.device("cpu")).build_model()  # type: ignore[arg-type]
+        return {"num_parameters": sum(each.numel() for each in model.parameters())}

@@ -1,0 +1,52 @@
+"""Limits that are known without training: a point that exceeds one costs no trial."""
+
+from typing import Any
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.search.several import Limited, LimitedGrid
+from raytune_yesno.space import Point
+from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.costs import find_costs
+from raytune_yesno.tuning.plan import Plan
+
+_CHECKED = 256
+
+
+def build_limited(plan: Plan, data: Data | None) -> Any:
+    """Return the search of a plan, which proposes no point that exceeds a known limit.
+
+    Points that the user gives are not refused.
+
+    Args:
+        plan: the plan of a study.
+        data: the data of its task.
+
+    Raises:
+        InputError: no point of a large sample of the space keeps the limits.
+    """
+    algorithm = plan.build_algorithm()
+    limits = plan.config.objective.limits
+    names = {limit.metric.name for limit in limits}
+    if plan.search == "manual" or not names or not names & find_costs(plan.config, data).keys():
+        return algorithm
+
+    def excess(point: Point) -> tuple[float, ...]:
+        costs = find_costs(build_config(plan.config.as_dict(), point), data)
+        return tuple(
+            limit.excess(costs) if limit.metric.name in costs else float("nan") for limit in limits
+        )
+
+    kind = LimitedGrid if hasattr(algorithm, "num_points") else Limited
+    limited = kind(algorithm, plan.space, plan.config.seed, excess)
+    if limited.num_allowed(_CHECKED) == 0:
+        closest = [
+            f"{limit} by {worst:.0%}"
+            for limit, worst in zip(limits, limited.least_excess, strict=True)
+            if worst > 0
+        ]
+        raise InputError(
+            f"limits: none of {_CHECKED} points drawn from the search space keeps them; the "
+            f"nearest exceeds {', '.join(closest)}; raise the limit or widen the space"
+        )
+    return limited

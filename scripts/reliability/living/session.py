@@ -1,0 +1,216 @@
+"""One study through all steps of its life."""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from raytune_yesno.study import Study, load
+from raytune_yesno.study.requests import ENQUEUE, STOP, Request, name_request, send
+from raytune_yesno.study.store import STORE, read_events
+from reliability.chaos.cluster import Cluster
+
+STEPS = ("begin", "retry", "change the space", "extend")
+TRIALS, ADDED, EPOCHS, LONGER, TOP = 12, 4, 6, 9, 3
+_PATIENCE_S = 300.0
+_TASK = """\
+import os
+import time
+
+
+def objective(config, checkpoint=None):
+    if config["x"] > 0.8 and not os.path.exists({marker!r}):
+        raise ValueError("x is too large today")
+    for epoch in range(1 + (checkpoint or 0), config["epochs"] + 1):
+        time.sleep(0.03)
+        yield {{"loss": config["x"] + 1 / epoch}}, epoch
+"""
+
+
+class Session:
+    """A study in a temporary folder, on a cluster of two slots.
+
+    Args:
+        draw: draws the moments of the kills.
+    """
+
+    def __init__(self, draw: random.Random) -> None:
+        self.draw = draw
+        self.temporary = tempfile.TemporaryDirectory(prefix="living-")
+        self.folder = Path(self.temporary.name)
+        self.out = self.folder / "study"
+        self.cluster = Cluster(1, 2)
+        self.kills: Counter[str] = Counter()
+        self.problems: list[str] = []
+
+    def __enter__(self) -> "Session":
+        self.cluster.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.cluster.__exit__(*exception)
+        self.temporary.cleanup()
+
+    def run(self, kills: int) -> dict[str, Any]:
+        """Run all steps, killed ``kills`` times in all, and return what was found."""
+        marker = self.folder / "mended"
+        (self.folder / "task.py").write_text(_TASK.format(marker=str(marker)))
+        (self.folder / "space.yaml").write_text("x: {float: [0, 1]}\n")
+        (self.folder / "wider.yaml").write_text("x: {float: [0, 2]}\n")
+        for index, step in enumerate(STEPS):
+            share = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
+            self.take(step, share)
+            marker.touch()  # the user has mended what made trials fail
+        self.problems += list(self.check())
+        return {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
+
+    def take(self, step: str, kills: int) -> None:
+        """Run a step until it has ended well; kill its command the given number of times first."""
+        while True:
+            process = self.start(self.list_words(step))
+            kept = self.read_record()
+            if kills and self.kill(process, len(kept.splitlines())):
+                kills -= 1
+                self.kills[step] += 1
+                print(
+                    f"{step}: killed after {len(self.read_record().splitlines())} events",
+                    flush=True,
+                )
+            elif code := process.wait(_PATIENCE_S):
+                self.problems.append(f"{step}: exit code {code}: {self.read_last_line()}")
+                return
+            if not self.read_record().startswith(kept):
+                self.problems.append(f"{step}: the record does not continue the earlier one")
+            if process.returncode == 0:
+                return
+            if step == "begin":
+                self.steer()
+
+    def start(self, words: list[str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "raytune_yesno", "tune", *words, "--quiet", "--no-report"]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, "--address", self.cluster.address, "--checkpoint-every", "0"],
+                env={**os.environ, **self.cluster.environment, "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, process: subprocess.Popen[bytes], before: int) -> bool:
+        """Kill a command after a random number of new events; return False if it ended first."""
+        events, seconds = self.draw.randrange(25), self.draw.uniform(0, 0.3)
+        deadline = time.monotonic() + _PATIENCE_S
+        while len(self.read_record().splitlines()) < before + events:
+            if process.poll() is not None:
+                return False
+            if time.monotonic() > deadline:
+                self.problems.append("no progress")
+                break
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.kill()
+        return process.wait() < 0
+
+    def list_words(self, step: str) -> list[str]:
+        """Return the words of a step's command: to resume it, if the record holds it."""
+        if step == "begin":
+            task = ["--task", f"{self.folder}/task.py:objective", "--metric", "loss"]
+            plan = [
+                "--trials",
+                str(TRIALS),
+                "--epochs",
+                str(EPOCHS),
+                "--keep-checkpoints",
+                str(TOP),
+            ]
+            plan += ["--search", "random", "--scheduler", "fifo", "--mode", "min"]
+            return [*task, *plan, "--space", f"{self.folder}/space.yaml", "--out", str(self.out)]
+        resume = ["--resume", str(self.out)]
+        study = load(self.out)
+        events = {event["event"] for event in read_events(self.out)[0]}
+        if step == "retry" and "retried" not in events:
+            return [*resume, "--retry", "failed"]
+        if step == "change the space" and study.asked["trials"] == TRIALS:
+            more = ["--space", f"{self.folder}/wider.yaml", "--add-trials", str(ADDED)]
+            return [*resume, *more]
+        if step == "extend" and "extended" not in events:
+            return [*resume, "--epochs", str(LONGER), "--top", str(TOP)]
+        # A finished study has nothing to resume; the same `tune --out` prints its result.
+        return resume if not study.refit else self.list_words("begin")
+
+    def steer(self) -> None:
+        """Once, ask from outside for another trial, and for the end of one that runs."""
+        if not self.read_record() or (self.folder / "steered").exists():
+            return
+        running = [trial for trial in load(self.out).trial_list if trial.status == "running"]
+        if running:
+            send(str(self.out), Request(name_request(), STOP, trial=running[0].number))
+            send(str(self.out), Request(name_request(), ENQUEUE, point={"x": 0.5}))
+            (self.folder / "steered").touch()
+
+    def read_record(self) -> str:
+        """Return the complete lines of the record."""
+        file = self.out / STORE
+        text = file.read_text() if file.exists() else ""
+        return text[: text.rfind("\n") + 1]
+
+    def read_last_line(self) -> str:
+        return (self.folder / "log").read_text().splitlines()[-1]
+
+    @property
+    def repeated(self) -> int:
+        """How many epochs were trained again after a kill."""
+        events, _ = read_events(self.out)
+        seen: Counter[tuple[int, int]] = Counter()
+        repeated = 0
+        for event in events:
+            if event["event"] == "retried":
+                for key in [key for key in seen if key[0] == event["trial"]]:
+                    del seen[key]
+            elif event["event"] == "epoch":
+                repeated += seen[event["trial"], event["epoch"]] > 0
+                seen[event["trial"], event["epoch"]] += 1
+        return repeated
+
+    def check(self) -> Iterator[str]:
+        """Yield what was lost, came twice, or has another value."""
+        study = load(self.out)
+        events, problems = read_events(self.out)
+        yield from problems
+        asked = Counter(event["trial"] for event in events if event["event"] == "asked")
+        requests = [event for event in events if event["event"] == "requested"]
+        enqueued = sum(event["action"] == ENQUEUE for event in requests)
+        steered = (self.folder / "steered").exists()
+        if sorted(asked) != list(range(TRIALS + ADDED + enqueued)) or set(asked.values()) != {1}:
+            yield f"trials asked for: {dict(asked)}"
+        if [event["action"] for event in requests] != ([STOP, ENQUEUE] if steered else []):
+            yield f"requests: {[event['action'] for event in requests]}"
+        if sum(trial.request is not None for trial in study.trial_list) != enqueued:
+            yield "an enqueued point was not tried once"
+        if study.refit is None:
+            yield "no end of the study"
+        yield from self.check_trials(study)
+
+    def check_trials(self, study: Study) -> Iterator[str]:
+        stopped = {trial.number for trial in study.trial_list if trial.status == "stopped"}
+        for trial in study.trial_list:
+            epochs = [epoch["epoch"] for epoch in trial.epochs]
+            if trial.number not in stopped and trial.status != "done":
+                yield f"trial {trial.number} is {trial.status}"
+            wanted = len(epochs) if trial.number in stopped else max(EPOCHS, len(epochs))
+            if epochs != list(range(1, wanted + 1)) or len(epochs) not in (EPOCHS, LONGER, wanted):
+                yield f"trial {trial.number} has the epochs {epochs}"
+            for epoch in trial.epochs:
+                if epoch["loss"] != trial.point["x"] + 1 / epoch["epoch"]:
+                    yield f"trial {trial.number}: another loss in epoch {epoch['epoch']}"
+        longer = sum(len(trial.epochs) == LONGER for trial in study.trial_list)
+        if longer != TOP:
+            yield f"{longer} trials were extended"
+        if len(stopped) > 1:
+            yield f"trials {sorted(stopped)} were stopped"

@@ -1,0 +1,65 @@
+"""Domination, fronts and hypervolume, against their definitions."""
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raytune_yesno import pareto
+
+VECTORS = st.integers(1, 4).flatmap(
+    lambda m: st.lists(st.tuples(*[st.integers(0, 6)] * m), min_size=1, max_size=12)
+)
+
+
+@given(VECTORS)
+def test_front_holds_what_nothing_dominates(vectors):
+    front = pareto.find_front(vectors)
+    for index, vector in enumerate(vectors):
+        is_beaten = any(pareto.dominates(other, vector) for other in vectors)
+        is_repeated = vector in vectors[:index]
+        assert (index in front) == (not is_beaten and not is_repeated)
+
+
+@given(VECTORS)
+def test_order_follows_ranks_and_each_rank_is_beaten_by_the_one_before(vectors):
+    ranks = pareto.rank(vectors)
+    for index, number in enumerate(ranks):
+        beaten_by = [ranks[k] for k, v in enumerate(vectors) if pareto.dominates(v, vectors[index])]
+        assert number == max(beaten_by, default=-1) + 1
+    ordered = pareto.order(vectors)
+    assert sorted(ordered) == list(range(len(vectors)))
+    assert [ranks[index] for index in ordered] == sorted(ranks)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_one_cost_is_ordered_as_a_number(costs):
+    assert pareto.order([(c,) for c in costs]) == sorted(range(len(costs)), key=lambda i: costs[i])
+
+
+@given(VECTORS)
+def test_hypervolume_counts_the_dominated_cells_of_a_grid(vectors):
+    num = len(vectors[0])
+    cells = itertools.product(range(8), repeat=num)
+    covered = sum(
+        any(map(pareto.weakly_dominates, vectors, [cell] * len(vectors))) for cell in cells
+    )
+    assert pareto.hypervolume(vectors, (8,) * num) == covered
+
+
+def test_vectors_that_are_not_finite_are_last_and_on_no_front():
+    vectors = [(math.inf, 0.0), (1.0, 1.0), (math.nan, -1.0), (2.0, 2.0)]
+    assert pareto.find_front(vectors) == [1]
+    assert pareto.order(vectors)[:2] == [1, 3]
+    assert pareto.choose_reference(vectors) == pytest.approx((2.1, 2.1))
+
+
+def test_the_beginning_of_an_order_is_spread_over_the_front():
+    draw = random.Random(0)
+    angles = [draw.random() * math.pi / 2 for _ in range(40)]
+    front = [(1 - math.cos(a), 1 - math.sin(a)) for a in angles]
+    first = sorted(angles[index] for index in pareto.order(front)[:5])
+    assert max(b - a for a, b in itertools.pairwise(first)) < 0.6  # of pi/2

@@ -1,0 +1,160 @@
+"""The contract of searches for several objectives and limits, without Ray."""
+
+import math
+
+import numpy as np
+import pytest
+
+from raytune_yesno import pareto
+from raytune_yesno.errors import InputError
+from raytune_yesno.search import Observation, build_algorithm
+from raytune_yesno.search.algorithm import ONE_ONLY, SEVERAL
+from raytune_yesno.search.improvement import build_boxes, score_hypervolume
+from raytune_yesno.search.several import Limited, LimitedGrid, order_losses
+from raytune_yesno.space import Choice, Float, Int, check_point
+
+SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}
+LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic")
+REFERENCE = (2.5, 2.5)
+
+
+def costs_of(point):
+    """Return two costs whose front has y = 0, kind a and one layer, for any x."""
+    away = point["y"] + 0.5 * (point["kind"] == "b") + 0.2 * (point["layers"] - 1)
+    return point["x"] + away, 1 - point["x"] + away
+
+
+def run(name, num, seed=0, in_flight=1, limit=None, **options):
+    """Run ``num`` trials, ``in_flight`` at a time, and return them."""
+    algorithm = build_algorithm(name, SPACE, seed=seed, several=True, **options)
+    history = []
+    for number in range(num):
+        point = algorithm.suggest(number, history)
+        check_point(SPACE, point)
+        history.append(Observation(number, point))
+        ready = number - in_flight + 1
+        if ready >= 0:
+            point = history[ready].point
+            costs = costs_of(point)
+            excesses = () if limit is None else (limit(point),)
+            failed = ready % 7 == 3
+            history[ready] = Observation(
+                ready,
+                point,
+                None if failed else costs[0],
+                epochs=0 if failed else 1,
+                status="failed" if failed else "done",
+                costs=() if failed else costs,
+                excesses=() if failed else excesses,
+            )
+    return history
+
+
+def volume(history):
+    return pareto.hypervolume([seen.costs for seen in history if seen.costs], REFERENCE)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_learning_searches_find_a_larger_front_than_random_search(name):
+    num, seeds = (90, range(6)) if name == "genetic" else (30, range(2))  # it needs generations
+    ours = [volume(run(name, num, seed)) for seed in seeds]
+    random = [volume(run("random", num, seed)) for seed in range(6)]
+    assert np.mean(ours) > np.mean(random)
+
+
+@pytest.mark.parametrize("name", ["random", *LEARNING])
+def test_points_depend_on_the_records_alone_and_trials_run_in_parallel(name):
+    history = run(name, 20, in_flight=4)
+    fresh = build_algorithm(name, SPACE, seed=0, several=True)
+    known = [
+        seen if seen.number <= 15 else Observation(seen.number, seen.point) for seen in history[:19]
+    ]
+    assert fresh.suggest(19, known) == history[19].point
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_limit_that_is_known_after_training_is_learnt(name):
+    history = run(name, 40, limit=lambda point: 0.6 - point["x"])  # x >= 0.6
+    late = [seen for seen in history[20:] if seen.costs]
+    early = [seen for seen in history[:8] if seen.costs]
+    share = [np.mean([seen.is_feasible for seen in part]) for part in (early, late)]
+    assert share[1] >= max(share[0], 0.5)
+
+
+@pytest.mark.parametrize("name", ["random", "auto", "tpe", "pso", "genetic"])
+def test_a_limit_that_is_known_before_costs_no_trial(name):
+    def excess(point):
+        return (point["x"] + point["y"] - 0.3, math.nan)  # a twentieth of the space
+
+    algorithm = build_algorithm(name, SPACE, seed=3, several=True)
+    limited = Limited(algorithm, SPACE, 3, excess)
+    history = []
+    for number in range(20):
+        point = limited.suggest(number, history)
+        assert point["x"] + point["y"] <= 0.3
+        costs = costs_of(point)
+        told = {"costs": costs, "excesses": (excess(point)[0], -1.0)}
+        history.append(Observation(number, point, costs[0], 1, "done", **told))
+    again = Limited(build_algorithm(name, SPACE, seed=3, several=True), SPACE, 3, excess)
+    assert again.suggest(19, history[:19]) == history[19].point
+
+
+def test_a_grid_keeps_only_the_points_within_its_limits():
+    grid = build_algorithm("grid", {"layers": Int(1, 4)}, several=True)
+    limited = LimitedGrid(grid, {"layers": Int(1, 4)}, 0, lambda point: (point["layers"] - 2.5,))
+    points = [limited.suggest(number, []) for number in range(limited.num_points)]
+    assert points == [{"layers": 1}, {"layers": 2}]
+    assert limited.suggest(2, []) is None
+
+
+def test_no_point_within_the_limits_ends_the_search():
+    algorithm = build_algorithm("random", SPACE, several=True)
+    limited = Limited(algorithm, SPACE, 0, lambda point: (1.0,))
+    assert limited.suggest(0, []) is None
+
+
+@pytest.mark.parametrize("name", ONE_ONLY)
+def test_searches_for_one_point_are_refused_with_the_reason(name):
+    with pytest.raises(InputError, match="one objective"):
+        build_algorithm(name, SPACE, several=True)
+
+
+def test_every_search_is_decided():
+    from raytune_yesno.search import ALGORITHMS
+
+    assert {*SEVERAL, *ONE_ONLY} == {*ALGORITHMS}
+
+
+def test_feasible_trials_precede_the_others():
+    known = [
+        Observation(0, {}, 1.0, costs=(1, 1), excesses=(0.2,)),
+        Observation(1, {}, 5.0, costs=(5, 5), excesses=(0.0,)),
+        Observation(2, {}, 0.0, costs=(0, 0), excesses=(0.1,)),
+    ]
+    assert order_losses(known, 0) == [2.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+def test_expected_hypervolume_improvement_is_that_of_samples(num):
+    generator = np.random.default_rng(num)
+    front = generator.random((6, num))
+    front = front[pareto.find_front(front.tolist())]
+    mean, std = generator.random((3, num)), np.full((3, num), 0.3)
+    reference = np.ones(num)
+    score = np.exp(score_hypervolume(mean, std, front, reference))
+    before = pareto.hypervolume(front.tolist(), reference)
+    for candidate in range(3):
+        draws = mean[candidate] + 0.3 * generator.standard_normal((1500, num))
+        gains = [pareto.hypervolume([*front.tolist(), y], reference) - before for y in draws]
+        error = np.std(gains) / math.sqrt(len(gains))
+        assert score[candidate] == pytest.approx(np.mean(gains), abs=4 * error)
+
+
+def test_boxes_are_what_the_front_does_not_dominate():
+    front, reference = [(0.2, 0.7, 0.5), (0.6, 0.1, 0.4), (0.3, 0.3, 0.8)], (1.0, 1.0, 1.0)
+    boxes = build_boxes(front, reference)
+    for y in np.random.default_rng(0).random((200, 3)):
+        inside = sum(
+            all(low <= c < high for c, low, high in zip(y, *box, strict=True)) for box in boxes
+        )
+        assert inside == (not any(pareto.weakly_dominates(v, y) for v in front))

@@ -1,0 +1,62 @@
+"""Costs beside the error: what a run reports of size, arithmetic and time."""
+
+import pytest
+import torch
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.networks import build_network
+from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.costs import find_costs
+from raytune_yesno.training.loop import fit
+
+SMALL = {"model": "mlp", "hidden_units": 8, "hidden_layers": 1, "epochs": 1, "max_examples": 4}
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return synthesize(20)
+
+
+def test_costs_are_counted_exactly(corpus):
+    config = build_config(SMALL)
+    costs = find_costs(config, corpus)
+    sizes = [each.numel() for each in build_network(config, len(corpus.vocabulary)).parameters()]
+    assert costs["num_parameters"] == sum(sizes) == 8 * 784 + 8 + 3 * 8 + 3
+    assert costs["model_bytes"] == 4 * sum(sizes)
+    # 12.5 window positions a second, less the ends of 10 s
+    assert costs["multiply_adds_per_s"] == pytest.approx(12.5 * (8 * 784 + 3 * 8), rel=0.05)
+
+
+def test_a_run_reports_the_costs_that_its_objectives_name(corpus):
+    objectives = ["valid_wer", "num_parameters", "real_time_factor", "train_seconds"]
+    (record,) = fit(build_config(SMALL, {"objectives": objectives}), corpus)
+    assert record.metrics["num_parameters"] == 6307
+    assert 0 < record.metrics["real_time_factor"] < 1
+    assert record.metrics["train_seconds"] == record.metrics["seconds"]
+    (plain,) = fit(build_config(SMALL), corpus)
+    assert "num_parameters" not in plain.metrics
+    assert plain.metrics["valid_loss"] == record.metrics["valid_loss"]  # measuring draws nothing
+
+
+def test_any_torch_task_knows_its_parameters():
+    config = build_config({"task": "sine", "hidden_layers": 1, "hidden_units": 5})
+    state = torch.get_rng_state()
+    assert find_costs(config, None) == {"num_parameters": 3 * 5 + 5 + 5 + 1}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"objectives": ["valid_wer", "num_params"]}, "num_parameters"),
+        ({"objectives": ["valid_wer", "wer"]}, "twice"),
+        ({"objectives": ["valid_wer"], "metric": "valid_loss"}, "objectives"),
+        ({"limits": ["num_parameters<20000"]}, "<="),
+        ({"limits": ["num_parameters<=many"]}, "<="),
+        ({"limits": ["size<=3"]}, "size"),
+    ],
+)
+def test_wrong_objectives_and_limits_are_explained(changes, word):
+    with pytest.raises(InputError, match=word):
+        build_config(changes)
