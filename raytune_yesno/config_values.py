@@ -35,7 +35,7 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
             items = _split(value) if isinstance(value, str) else value
             items = items if isinstance(items, list | tuple) else [items]
             if kind == Texts:
-                return tuple(str(item).strip() for item in items)
+                return tuple(str(item).strip(" '\"") for item in items)
             return tuple(read_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return read_number(value, kind)

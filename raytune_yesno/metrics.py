@@ -51,6 +51,8 @@ class Metric:
             return ""
         if self.format == "count" and math.isfinite(value):
             return f"{value:,.0f}"
+        if type(value) is int and abs(value) < 10**7:
+            return str(value)
         return f"{value:.1%}" if self.format == "percent" else f"{value:.4g}"
 
     @property

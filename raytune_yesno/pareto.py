@@ -33,7 +33,8 @@ def find_front(vectors: Sequence[Costs]) -> list[int]:
     finite = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
     for index in sorted(finite, key=lambda i: (*vectors[i], i)):
         vector = vectors[index]
-        if not any(weakly_dominates(vectors[k], vector) for k in kept):
+        rivals = kept[-1:] if len(vector) < 3 else kept  # of two costs, the second falls
+        if not any(weakly_dominates(vectors[k], vector) for k in rivals):
             kept.append(index)
     return sorted(kept)
 

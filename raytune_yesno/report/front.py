@@ -1,10 +1,16 @@
 """The front of a study with several objectives, for the terminal, JSON and the page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from raytune_yesno.report.tables import Table
 from raytune_yesno.study import Study, Trial
-from raytune_yesno.study.front import describe_choice, list_vectors
+from raytune_yesno.study.front import (
+    describe_choice,
+    list_vectors,
+    share_reference,
+    trace_hypervolume,
+)
 from raytune_yesno.text import format_value
 
 _MAX_SHOWN = 20
@@ -12,26 +18,98 @@ _MAX_SHOWN = 20
 
 def describe_front(study: Study) -> Iterator[str]:
     """Yield the lines that print the front: a table, its hypervolume, and the choice from it."""
-    objectives = study.objective.objectives
-    members, keys = study.front, list_keys(study)
-    yield f"\nfront: {len(members)} of {len(list_vectors(study))} trials are not dominated"
-    rows = [["trial", *(metric.title for metric in objectives), *keys]]
-    for trial in members[:_MAX_SHOWN]:
-        mark = "*" if study.best and trial.number == study.best.number else ""
-        shown = [metric.show(trial.metrics.get(metric.name)) for metric in objectives]
-        values = [format_value(trial.best_point.get(key)) for key in keys]
-        rows.append([f"{trial.number}{mark}", *shown, *values])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        yield "  " + "  ".join(text.rjust(width) for text, width in cells).rstrip()
-    if len(members) > _MAX_SHOWN:
-        yield f"  and {len(members) - _MAX_SHOWN} more; `report` shows them all"
-    volume, reference = study.hypervolume
-    if reference:
-        yield f"hypervolume: {volume:.4g}, up to {describe_reference(study)}"
+    yield f"\n{count_members(study)}:"
+    table = tabulate_front(study)
+    rows = [table.heads, *table.rows[:_MAX_SHOWN]]
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        pairs = zip(row, widths, strict=True)
+        yield "  " + "  ".join(text.rjust(width) for text, width in pairs).rstrip()
+    if len(table.rows) > _MAX_SHOWN:
+        yield f"  and {len(table.rows) - _MAX_SHOWN} more; `report` shows them all"
+    if volume := describe_volume(study):
+        yield volume
     if study.best:
         yield f"* chosen: trial {study.best.number} ({describe_choice(study)})"
+
+
+def count_members(study: Study) -> str:
+    """Return how many trials are on the front."""
+    objectives = " and ".join(metric.title for metric in study.objective.objectives)
+    return (
+        f"front of {objectives}: {len(study.front)} of {len(list_vectors(study))} trials, which no "
+        "other one dominates"
+    )
+
+
+def describe_volume(study: Study) -> str:
+    """Return the hypervolume and its reference point; empty without a result."""
+    volume, reference = study.hypervolume
+    return f"hypervolume: {volume:.4g}, up to {describe_reference(study)}" if reference else ""
+
+
+def tabulate_front(study: Study) -> Table:
+    """Return a row for each member of the front; the chosen one is marked by an asterisk."""
+    objectives, keys = study.objective.objectives, list_keys(study)
+    rows = []
+    for trial in study.front:
+        mark = "*" if study.best and trial.number == study.best.number else ""
+        shown = (metric.show(trial.metrics.get(metric.name)) for metric in objectives)
+        values = (format_value(trial.best_point.get(key)) for key in keys)
+        rows.append((f"{trial.number}{mark}", *shown, *values))
+    return Table(("trial", *(metric.title for metric in objectives), *keys), rows)
+
+
+def view_front(study: Study) -> dict[str, Any] | None:
+    """Return the values of the page's section on the front; None for one objective."""
+    if not study.objective.others:
+        return None
+    if not study.front or not study.best:
+        return {"text": "No trial has a result yet.", "table": None}
+    text = count_members(study)
+    parts = [f"{text[:1].upper()}{text[1:]}."]
+    parts.append(f"Trial {study.best.number} was chosen: {describe_choice(study)}.")
+    if volume := describe_volume(study):
+        parts.append(f"{volume[:1].upper()}{volume[1:]}.")
+    if limits := describe_limits(study):
+        parts.append(f"{limits[:1].upper()}{limits[1:]}.")
+    return {"text": " ".join(parts), "table": tabulate_front(study)}
+
+
+def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]:
+    """Return the data of the plots of the front, for each study; None for one objective.
+
+    The hypervolumes have one reference point, so that studies can be compared.
+    """
+    several = [study for study in studies if study.objective.others]
+    objectives = {tuple(m.name for m in study.objective.objectives) for study in several}
+    shared = share_reference(several) if len(objectives) == 1 else ()
+    found: list[dict[str, Any] | None] = []
+    for study in studies:
+        if not study.objective.others:
+            found.append(None)
+            continue
+        index = {trial.number: position for position, trial in enumerate(study.trial_list)}
+        rows = trace_hypervolume(study, shared)
+        found.append(
+            {
+                "objectives": [
+                    {"name": metric.name, "mode": metric.mode}
+                    for metric in study.objective.objectives
+                ],
+                "members": [index[trial.number] for trial in study.front],
+                "feasible": [
+                    bool(trial.best_epoch and study.objective.is_feasible(trial.best_epoch))
+                    for trial in study.trial_list
+                ],
+                "volume": {
+                    "trials": [(count, volume) for count, _, volume in rows],
+                    "epochs": [(epochs, volume) for _, epochs, volume in rows],
+                },
+            }
+        )
+    return found
 
 
 def list_keys(study: Study, most: int = 3) -> list[str]:

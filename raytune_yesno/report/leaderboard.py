@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.compare import compare_groups, group_studies
 from raytune_yesno.report.edges import find_edges
+from raytune_yesno.report.front import count_members, describe_limits, describe_volume
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
+from raytune_yesno.study.front import describe_choice
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MAX_CELL = 14  # characters of a config value
@@ -35,6 +37,7 @@ def format_leaderboard(
         return "\n".join([*lines, "no trial has a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
     names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
+    several, members = study.objective.others, {trial.number for trial in study.front}
     others = [
         metric
         for metric in study.metrics
@@ -47,8 +50,9 @@ def format_leaderboard(
         [_cut(study.metric), *(_show(study, trial, study.metric) for trial in ranking)],
         *(
             [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
-            for metric in others[:1]  # so that hyperparameters fit
+            for metric in others[: max(1, len(study.objective.others))]  # so that others fit
         ),
+        *([["front", *("yes" if t.number in members else "" for t in ranking)]] if several else []),
         ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
     ]
     fixed = len(columns)
@@ -68,6 +72,11 @@ def format_leaderboard(
     epochs = f"{best.metrics['epoch']}/{best.last_epoch}"
     lines.append(f"epochs {epochs}: best at epoch {best.metrics['epoch']} of {best.last_epoch}")
     lines += objective
+    if several:
+        chosen = f"first row: {describe_choice(study)}"
+        about = (count_members(study), describe_volume(study), chosen)
+        lines += [line for text in about for line in _wrap(text, width)]
+    lines += _wrap(describe_limits(study), width)
     lines += textwrap.wrap(describe_luck(study), width)
     for edge in find_edges(study):
         lines += _wrap(str(edge), width)

@@ -19,7 +19,7 @@ from raytune_yesno.report.view import view_comparison, view_study
 from raytune_yesno.study import Study, name_studies
 
 MAX_NAMES_IN_TITLE = 3
-_SCRIPTS = ("core.js", "plots.js", "params.js", "table.js", "start.js")
+_SCRIPTS = ("core.js", "plots.js", "front.js", "params.js", "table.js", "start.js")
 
 
 def build_page(
@@ -50,6 +50,7 @@ def build_page(
             script=Markup("\n").join(map(_read_asset, _SCRIPTS)),
             data=Markup(embed({**payload, "first": first})),  # noqa: S704 (embed escapes)
             names=names,
+            several=any(study.objective.others for study in studies),
             first=first,
             views=[
                 view_study(study, importance)

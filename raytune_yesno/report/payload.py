@@ -11,6 +11,7 @@ from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
+from raytune_yesno.report.front import build_front_payload
 from raytune_yesno.report.timeline import build_timeline, list_pauses
 from raytune_yesno.study import Study, Trial
 
@@ -33,7 +34,9 @@ def build_payload(
         orders: for each study, the hyperparameters by importance.
     """
     traces = [trace_best(study) for study in studies]
+    fronts = build_front_payload(studies)
     return {
+        "fronts": fronts,
         "statuses": STATUSES,
         "studies": [
             _describe(study, name, trace, order)

@@ -43,6 +43,10 @@ def count_statuses(study: Study) -> str:
 
 def describe_objective(study: Study) -> list[str]:
     """Return the metric and the direction that judge trials, and where both come from."""
+    if study.objective.others:
+        names = (f"{metric.name} ({metric.mode})" for metric in study.objective.objectives)
+        limits = [f"limits: {', '.join(map(str, study.objective.limits))}"]
+        return [f"objectives: {', '.join(names)}", *limits * bool(study.objective.limits)]
     metric = f"metric: {study.metric}" + f" ({study.metric_source})" * bool(study.metric_source)
     best = f"{study.mode} is best" + f" ({study.mode_source})" * bool(study.mode_source)
     return [metric, best] if study.metric_source else [f"{metric}, {best}"]

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy.stats import norm
 
+from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, count_corpora, name_mean
 from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
@@ -13,8 +15,10 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import CAUSES, NO_RESULT, join_names
 from raytune_yesno.study import Study
+from raytune_yesno.study.front import list_vectors
 
 MIN_TRIALS_TO_EXTRAPOLATE = 8
+_HALVES = 50  # random halves of the trials
 MAX_P = 0.05
 """The largest p-value at which chance is an unlikely explanation."""
 
@@ -85,6 +89,8 @@ def answer_more_trials(study: Study) -> Answer:
     trial is the best of the half with the probability of a draw without replacement.
     """
     question, section = "Would more trials help?", "progress"
+    if study.objective.others:
+        return Answer(question, answer_more(study), "front")
     ranking = study.ranking
     total, half = len(ranking), len(ranking) // 2
     if total < MIN_TRIALS_TO_EXTRAPOLATE:
@@ -120,6 +126,36 @@ def answer_more_trials(study: Study) -> Answer:
         "The next doubling rarely brings more than the last one did."
     )
     return Answer(question, text, section)
+
+
+def answer_more(study: Study) -> str:
+    """Return what the last doubling of the number of trials brought to the front."""
+    vectors = list_vectors(study)
+    whole, reference = study.hypervolume
+    if len(vectors) < MIN_TRIALS_TO_EXTRAPOLATE or not whole:
+        return (
+            f"Cannot tell: {len(vectors)} trials with a result are too few. Run at least "
+            f"{MIN_TRIALS_TO_EXTRAPOLATE}."
+        )
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(len(vectors))[: len(vectors) // 2] for _ in range(_HALVES)]
+    halves = [[vectors[index] for index in order] for order in orders]
+    shares = sorted(pareto.hypervolume(half, reference) / whole for half in halves)
+    typical, low = shares[_HALVES // 2], shares[_HALVES // 10]
+    verdict = "Likely." if typical < 0.97 else "Perhaps." if low < 0.95 else "Unlikely."
+    return (
+        f"{verdict} A random half of the trials has {typical:.0%} of the hypervolume in half of "
+        f"all cases, and {low:.0%} or less in one case of ten. The next doubling rarely brings "
+        "more than the last one did."
+    )
+
+
+def name_objective(study: Study, *answers: Answer) -> list[Answer]:
+    """Return answers that are about one objective; with several, they name it, the first one."""
+    if not study.objective.others:
+        return list(answers)
+    name = study.objective.metric.title
+    return [answer._replace(text=f"For {name}: {answer.text}") for answer in answers]
 
 
 def answer_luck(study: Study) -> list[Answer]:

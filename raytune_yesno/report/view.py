@@ -8,6 +8,7 @@ from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import Difference, Group
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.edges import find_edges
+from raytune_yesno.report.front import view_front
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.study import Study
 from raytune_yesno.text import format_value
@@ -25,12 +26,16 @@ def view_study(
     versions = study.asked.get("versions", {}).items()
     return {
         "answers": [
-            summary.answer_importance(importance),
-            summary.answer_early_stopping(stopping),
+            *summary.name_objective(
+                study,
+                summary.answer_importance(importance),
+                summary.answer_early_stopping(stopping),
+            ),
             summary.answer_more_trials(study),
             summary.answer_time(study),
             *summary.answer_luck(study),
         ],
+        "front": view_front(study),
         "state": sentences.describe_state(study),
         "cards": _list_cards(study),
         "best_config": (

@@ -81,7 +81,7 @@ def describe_choice(study: "Study") -> str:
         kept = best is not None and limit.excess(best.metrics) <= 0
         which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
         return f"{which} {limit}"
-    return "knee of the front: nearest to the best value of every objective"
+    return "knee of the front, nearest to the best value of every objective"
 
 
 def list_vectors(study: "Study") -> list[tuple[float, ...]]:
@@ -108,22 +108,35 @@ def measure_hypervolume(study: "Study") -> tuple[float, tuple[float, ...]]:
     return pareto.hypervolume(vectors, reference) if reference else 0.0, reference
 
 
-def trace_hypervolume(study: "Study") -> list[tuple[int, int, float]]:
+def trace_hypervolume(
+    study: "Study", reference: Sequence[float] = ()
+) -> list[tuple[int, int, float]]:
     """Return the number of ended trials, the epochs trained in all, and the hypervolume so far.
 
     There is one row for each trial with a result, in the order in which they ended. A trial's
     epochs count up to its end; those of trials that were still running do not.
+
+    Args:
+        study: the study.
+        reference: the reference point; the study's own by default.
     """
-    _, reference = measure_hypervolume(study)
+    reference = reference or measure_hypervolume(study)[1]
     ended = [t for t in study.trial_list if t.epochs and t.status in ("done", "stopped")]
     ended.sort(key=lambda trial: (trial.epochs[-1]["ended"], trial.number))
     front: list[tuple[float, ...]] = []
-    rows, epochs = [], 0
+    rows, epochs, volume = [], 0, 0.0
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
         if reference and trial.best_epoch and study.objective.is_feasible(trial.best_epoch):
+            before = list(front)
             front.append(find_costs(trial))
             front = [front[index] for index in pareto.find_front(front)]
-        volume = pareto.hypervolume(front, reference) if reference else 0.0
+            if front != before:
+                volume = pareto.hypervolume(front, reference)
         rows.append((count, epochs, volume))
     return rows
+
+
+def share_reference(studies: Sequence["Study"]) -> tuple[float, ...]:
+    """Return one reference point for studies of the same objectives, so that they compare."""
+    return pareto.choose_reference([row for study in studies for row in list_vectors(study)])

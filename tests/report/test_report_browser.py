@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers.builders import EVIL, write_study
+from helpers.fronts import write_front
 
 from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, load_all
@@ -220,6 +221,29 @@ def test_several_studies_can_be_selected(study: Study, tmp_path: Path) -> None:
     )
     assert result["seen"] == [["study", "30", 30, 1], ["other1", "6", 6, 1], ["other2", "6", 6, 1]]
     assert result["overlaid"] == "3"
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_front_is_drawn_and_explained(tmp_path: Path, width: int) -> None:
+    study = write_front(tmp_path / "study", limits=["size<=5000"])
+    page = write_report([study], tmp_path / "report").html
+    script = """
+      const drawn = ["plot-front", "plot-volume"].map((id) => find(id).dataset.drawn);
+      document.querySelector('[data-volume="epochs"]').click();
+      find("front-x").value = "0"; find("front-y").value = "1";
+      find("front-x").dispatchEvent(new Event("change"));
+      find("plot-front").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+      return { drawn, tip: find("tip").textContent, corner: find("front-corner").textContent,
+               wide: document.documentElement.scrollWidth <= innerWidth };
+    """
+    dom, result = open_page(page, script, width=width)
+    assert result["drawn"] == ["6", "1"]
+    assert "accuracy" in result["tip"]
+    assert "size" in result["tip"]
+    assert result["corner"] == "bottom right"
+    assert result["wide"]
+    assert "3 of 5 trials" in dom
+    run_browser(page, f"--screenshot={tmp_path / 'front.png'}", width=width)
 
 
 def test_a_study_without_a_result_opens(tmp_path: Path) -> None:

@@ -1,38 +1,11 @@
 """The front of a recorded study: its members, its hypervolume, the choice from it."""
 
-from pathlib import Path
-
 import pytest
+from helpers.fronts import write_front
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.front import trace_hypervolume
-from raytune_yesno.study.store import StudyStore
-
-# Accuracy (to maximise) and size of each trial.
-RESULTS = ((0.5, 10), (0.9, 1000), (0.8, 100), (0.7, 100), (0.91, 9000), (0.6, 500))
-
-
-def write(folder: Path, results=RESULTS, repeats=(), limits=(), **settings) -> Study:
-    store = StudyStore(folder)
-    metrics = [{"name": "accuracy", "mode": "max"}, {"name": "size", "mode": "min"}]
-    config = {"epochs": 2, "objectives": ["accuracy", "size"], "limits": list(limits)}
-    given = {"search": "auto", "trials": len(results), "slots": 1, **settings}
-    store.append("study", time=0.0, metrics=metrics, config=config, space={}, data="", **given)
-    everything = [*((result, None) for result in results), *repeats]
-    for number, ((accuracy, size), first) in enumerate(everything):
-        again = {} if first is None else {"repeat_of": first, "seed": number}
-        store.append("asked", time=1.0, trial=number, point={"x": number}, **again)
-        store.append("started", time=1.0, trial=number, attempt=1)
-        for epoch, value in ((1, accuracy - 0.1), (2, accuracy)):
-            times = {"time": 2.0, "began": 1.0, "ended": 2.0 + number, "seconds": 1.0}
-            where = {"host": "here", "pid": 1, "attempt": 1}
-            store.append(
-                "epoch", trial=number, epoch=epoch, accuracy=value, size=size, **times, **where
-            )
-        store.append("ended", time=3.0 + number, trial=number, status="done")
-    store.append("searched", time=99.0)
-    return load(folder)
 
 
 def numbers(study: Study) -> list[int]:
@@ -40,7 +13,7 @@ def numbers(study: Study) -> list[int]:
 
 
 def test_the_front_holds_the_trials_that_none_dominates(tmp_path):
-    study = write(tmp_path)
+    study = write_front(tmp_path)
     assert numbers(study) == [4, 1, 2, 0]
     rows = {row["trial"]: row["front"] for row in study.trial_rows}
     assert [number for number in rows if rows[number]] == [0, 1, 2, 4]
@@ -50,7 +23,7 @@ def test_the_front_holds_the_trials_that_none_dominates(tmp_path):
 
 
 def test_hypervolume_grows_with_the_trials_and_states_its_reference(tmp_path):
-    study = write(tmp_path)
+    study = write_front(tmp_path)
     volume, reference = study.hypervolume
     assert reference == pytest.approx((-0.5 + 0.041, 9000 + 899))
     # (0.8, 100) adds to (0.5, 10); each slab between two accuracies has its own smallest size
@@ -67,29 +40,29 @@ def test_hypervolume_grows_with_the_trials_and_states_its_reference(tmp_path):
     ("prefer", "number"), [("size<=1000", 1), ("size<=5", 0), ("accuracy>=0.75", 4)]
 )
 def test_a_preference_chooses_from_the_front(tmp_path, prefer, number):
-    assert write(tmp_path, prefer=prefer).best.number == number
+    assert write_front(tmp_path, prefer=prefer).best.number == number
 
 
 def test_limits_keep_trials_off_the_front(tmp_path):
-    study = write(tmp_path, limits=["size<=500"])
+    study = write_front(tmp_path, limits=["size<=500"])
     assert numbers(study) == [2, 0]
     assert [row["feasible"] for row in study.trial_rows] == [True, False, True, True, False, True]
 
 
 def test_without_a_feasible_trial_the_nearest_one_is_best(tmp_path):
-    study = write(tmp_path, limits=["accuracy>=0.95"])
+    study = write_front(tmp_path, limits=["accuracy>=0.95"])
     assert study.best.number == 4
     assert not study.objective.is_feasible(study.best.metrics)
 
 
 def test_repeats_are_judged_by_their_means(tmp_path):
-    study = write(tmp_path, repeats=[((0.3, 100), 2)])  # trial 2 was lucky: its mean is 0.55
+    study = write_front(tmp_path, repeats=[((0.3, 100), 2)])  # trial 2 was lucky: its mean is 0.55
     assert 2 not in numbers(study)
     assert 3 in numbers(study)
 
 
 def test_a_report_by_one_metric_has_no_front(tmp_path):
-    write(tmp_path)
+    write_front(tmp_path)
     study = load(tmp_path, metric="accuracy")
     assert numbers(study) == [4]
     assert "front" not in study.trial_rows[0]
@@ -97,4 +70,4 @@ def test_a_report_by_one_metric_has_no_front(tmp_path):
 
 def test_a_preference_needs_a_known_metric(tmp_path):
     with pytest.raises(InputError, match="prefer"):
-        write(tmp_path, prefer="speed<=3").best  # noqa: B018
+        write_front(tmp_path, prefer="speed<=3").best  # noqa: B018

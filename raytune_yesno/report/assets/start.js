@@ -76,6 +76,7 @@ readColours();
 chooseStudy(DATA.first);
 buildCurves();
 buildProgress();
+buildFront();
 buildParallel();
 buildPair();
 buildTimeline();

@@ -6,14 +6,15 @@
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Five parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Six parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
 `digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
 tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight. `repeats`: what
-`--repeats` and `--final-round` bring on such tables. The last two run only if named, since they
-need scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
-Optuna's TPE, CMA-ES and Gaussian process.
+`--repeats` and `--final-round` bring on such tables. `fronts`: several objectives, ZDT1 to 3, DTLZ2
+and pairs of COCO's functions. The last three run only if named; all but ZDT and DTLZ2 need
+scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
+Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.search.cost import tell_cost
+from bench.search.fronts import tell_fronts
 from bench.search.pictures import draw_functions, draw_table
 from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
@@ -44,9 +46,17 @@ PARTS = {
     "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
     "repeats": "Repeats and the final round",
+    "fronts": "Several objectives",
 }
-SEEDS = {"functions": 30, "table": 30, "digits": 10, "suites": 20, "repeats": 200}
-IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "repeats"))
+SEEDS = {
+    "functions": 30,
+    "table": 30,
+    "digits": 10,
+    "suites": 20,
+    "repeats": 200,
+    "fronts": 20,
+}
+IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "repeats", "fronts"))
 QUICK_SEEDS = 3
 
 
@@ -65,7 +75,9 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument(
         "--part", choices=PARTS, action="append", help="repeatable [the first three]"
     )
-    parser.add_argument("--seeds", type=int, help="[30; digits: 10; suites: 20; repeats: 200]")
+    parser.add_argument(
+        "--seeds", type=int, help="[30; digits: 10; suites, fronts: 20; repeats: 200]"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
@@ -113,6 +125,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
         "repeats": lambda: tell_repeats(records),
+        "fronts": lambda: tell_fronts(records),
     }
     parts = {run.part for run in records if run.search == "random"}
     lines = [
@@ -132,6 +145,8 @@ def write_results(kept: Kept, out: Path) -> str:
         if "ended" in r
         else {**dataclasses.asdict(run), "best": r["score"]}
         if "score" in r
+        else {**dataclasses.asdict(run), "cpu": r["cpu"]}
+        if "costs" in r
         else {**dataclasses.asdict(run), "best": r["regrets"][-1], "cpu": r["cpu"]}
         for run, r in records.items()
     ]

@@ -1,6 +1,7 @@
 """The runs to make, and a file that keeps their results."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 import time
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.search import fronts
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
@@ -55,6 +57,13 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for slots in IN_FLIGHT
             for search in wanted or SUITE_SEARCHES
         ]
+    if part == "fronts":
+        return [
+            Run(part, problem, search, "fifo", seed)
+            for seed in range(FIRST_SUITE_SEED, FIRST_SUITE_SEED + seeds)
+            for problem in list_fronts()
+            for search in wanted or fronts.SEARCHES
+        ]
     if part == "repeats":
         return [
             Run(part, table, strategy, "fifo", seed)
@@ -69,6 +78,12 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
     ]
     # What is slow comes last, so that the rest is there if the time is not.
     return sorted(runs, key=lambda run: (_SLOW.get(run.search, 0), run.scheduler != "fifo"))
+
+
+def list_fronts() -> list[str]:
+    """Return the problems of several objectives; COCO's only if the package is there."""
+    coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
+    return [*fronts.SYNTHETIC, *coco]
 
 
 def _list_pairs(part: str, wanted: tuple[str, ...]) -> list[tuple[str, str, str]]:
@@ -100,6 +115,12 @@ def make_run(run: Run) -> dict[str, Any]:
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
     if run.part == "suites":
         return _make_suite_run(run)
+    if run.part == "fronts":
+        began = time.process_time()
+        costs = fronts.run_front(run.problem, run.search, run.seed)
+        rounded = [[float(f"{cost:.7g}") for cost in row] for row in costs]
+        cpu = round(time.process_time() - began, 3)
+        return {**dataclasses.asdict(run), "costs": rounded, "cpu": cpu}
     if run.part == "repeats":
         return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     outcome = _simulate(run)
