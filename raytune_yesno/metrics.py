@@ -67,7 +67,7 @@ TRAIN_LOSS = Metric("train_loss", label="train loss")
 
 COST_METRICS = (
     Metric("num_parameters", format="count", label="parameters"),
-    Metric("train_seconds", label="seconds of training"),
+    Metric("train_seconds", label="train seconds"),
 )
 """Costs that the engine can report for every PyTorch task; a task adds its ``cost_metrics``."""
 
@@ -171,7 +171,10 @@ class Objective:
     def metrics(self) -> tuple[Metric, ...]:
         """All metrics, the objectives first."""
         known = (*self.objectives, *self.ties, *(limit.metric for limit in self.limits))
-        return tuple({metric.name: metric for metric in reversed(known)}.values())[::-1]
+        first: dict[str, Metric] = {}
+        for metric in known:
+            first.setdefault(metric.name, metric)
+        return tuple(first.values())
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
