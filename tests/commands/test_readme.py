@@ -265,22 +265,6 @@ def test_the_guide_to_python_runs(
     assert len(names["tuner"].fit()) == 4
 
 
-@pytest.mark.ray
-def test_the_guide_to_objectives_runs(
-    here: Path, ray_cluster: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(here))
-    module, script = (
-        block.text
-        for block in BLOCKS
-        if block.document == "docs/objectives.md" and block.language == "python"
-    )
-    (here / "tradeoff.py").write_text(module)
-    names: dict[str, Any] = {}
-    run_python(script.replace("trials=24", "trials=6, quiet=True"), names)
-    assert names["study"].best in names["study"].front
-
-
 def write_run(out: Path) -> None:
     config = build_config({"channels": (4, 8), "hidden_units": 8, "epochs": 1})
     next(fit(config, synthesize(10, seed=0))).save(out / "best")
