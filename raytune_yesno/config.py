@@ -267,7 +267,7 @@ def find_task(name: str) -> Any:
             found = import_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")
-        elif missing := [part for part in _PARTS if not hasattr(found, part)]:
+        elif missing := [part for part in _PARTS if not getattr(found, part, None)]:
             raise InputError(
                 f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
             )

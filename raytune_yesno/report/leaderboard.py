@@ -12,6 +12,7 @@ from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.front import describe_choice
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
@@ -32,7 +33,8 @@ def format_leaderboard(
     """
     lines = [_headline(study, width)]
     objective = [_cut(line, width) for line in describe_objective(study)]
-    ranking = [candidate.trial for candidate in study.candidates[:top]]
+    candidates = study.candidates[:top]
+    ranking = [candidate.trial for candidate in candidates]
     if not ranking:
         return "\n".join([*lines, "no trial has a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
@@ -52,6 +54,7 @@ def format_leaderboard(
             [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
             for metric in others[: max(1, len(study.objective.others))]  # so that others fit
         ),
+        *([["mean of seeds", *means]] if any(means := _show_means(study, candidates)) else []),
         *([["front", *("yes" if t.number in members else "" for t in ranking)]] if several else []),
         ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
     ]
@@ -129,6 +132,15 @@ def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int
         rows = [[cell for k, cell in enumerate(row) if k != gone] for row in rows]
     lines = [line for text in texts for line in _wrap(text, width)]
     return "\n".join([*lines, *(_cut(line, width) for line in _align(rows, left=1))])
+
+
+def _show_means(study: Study, candidates: Sequence[Candidate]) -> list[str]:
+    """Return the mean result of each point and its number of seeds; empty for one training."""
+    show = study.objective.metric.show
+    return [
+        f"{show(each.value)} ({len(each.results)})" if len(each.results) > 1 else ""
+        for each in candidates
+    ]
 
 
 def _align(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:

@@ -37,6 +37,8 @@ class Luck:
         high: upper end.
         chosen: the first training of the point with the best mean, which is refitted.
         probability: the probability that it is the best of the finalists.
+        ties: the first trainings of the finalists that cannot be told from it: the interval of the
+            difference of their means, at :data:`LEVEL`, includes 0.
     """
 
     trial: int
@@ -48,6 +50,7 @@ class Luck:
     high: float
     chosen: int
     probability: float
+    ties: tuple[int, ...] = ()
 
 
 def measure_luck(study: Study) -> Luck | None:
@@ -67,6 +70,7 @@ def measure_luck(study: Study) -> Luck | None:
     half = find_half_width(own, variance)
     sign = 1 if study.mode == "min" else -1
     chosen = searched[0].trial.number
+    others = [number for number in finalists if number != chosen]
     return Luck(
         trial=best.trial.number,
         result=sign * cost,
@@ -77,6 +81,11 @@ def measure_luck(study: Study) -> Luck | None:
         high=mean - cost + half,
         chosen=chosen,
         probability=_find_probability(list(finalists), finalists, variance, chosen),
+        ties=tuple(
+            number
+            for number in sorted(others)
+            if is_tie(finalists[number], finalists[chosen], variance)
+        ),
     )
 
 
@@ -99,19 +108,34 @@ def find_half_width(results: Sequence[float], pooled: float) -> float:
     return error * float(student.ppf((1 + LEVEL) / 2, freedom))
 
 
+def is_tie(one: Sequence[float], other: Sequence[float], pooled: float) -> bool:
+    """Return whether the interval of the difference of two means includes 0 (Welch 1947)."""
+    (error, freedom), (error_2, freedom_2) = (find_error(each, pooled) for each in (one, other))
+    gap = abs(math.fsum(one) / len(one) - math.fsum(other) / len(other))
+    total = math.hypot(error, error_2)
+    if not total:
+        return gap == 0
+    together = total**4 / (error**4 / freedom + error_2**4 / freedom_2)
+    return gap <= total * float(student.ppf((1 + LEVEL) / 2, together))
+
+
 def describe_luck(study: Study) -> str:
-    """Return the final round's outcome in two sentences; empty without one."""
+    """Return the final round's outcome in sentences; empty without one."""
     luck = measure_luck(study)
     if luck is None:
         return ""
     show = study.objective.metric.show
     worse = "worse" if luck.flattery >= 0 else "better"
     same = "It was chosen" if luck.chosen == luck.trial else f"Trial {luck.chosen} was chosen"
+    ties = ""
+    if luck.ties:
+        verb = "trial" if len(luck.ties) == 1 else "trials"
+        ties = f" It cannot be told from {verb} {', '.join(map(str, luck.ties))}."
     return (
         f"The search's best, trial {luck.trial}, reached {study.metric} {show(luck.result)}; its "
         f"mean over {luck.repeats} new seeds is {show(luck.mean)}, {abs(luck.flattery):.3g} "
         f"{worse} ({LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse). {same}; "
-        f"it is the best of the finalists with a probability of {luck.probability:.0%}."
+        f"it is the best of the finalists with a probability of {luck.probability:.0%}.{ties}"
     )
 
 

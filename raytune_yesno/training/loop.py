@@ -8,7 +8,7 @@ Ray; it learns about other ranks only through ``torch.distributed``.
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,7 @@ def fit(
         task = build_task(config, data, device, refit=refit)
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
+        check_returned("build_model", model, nn.Module, "a torch.nn.Module")
         replica = prepare(model)
         if world_size > 2:  # with two ranks the order of the sum cannot change the result
             fix_reduction_order(task, replica)
@@ -185,7 +186,9 @@ def train_epoch(
     model.train()
     device = optimizer.param_groups[0]["params"][0].device
     losses: list[Tensor] = []
-    for number, step in enumerate(task.steps(epoch, rank, world_size), start=1):
+    steps = task.steps(epoch, rank, world_size)
+    check_returned("steps", steps, Iterable, "the steps of an epoch")
+    for number, step in enumerate(steps, start=1):
         progress = (epoch - 1 + number / task.steps_per_epoch) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, config)
@@ -193,6 +196,8 @@ def train_epoch(
         begin_step(model, rank, world_size, config.seed, epoch, number)
         with mixed_precision(config, device):
             loss = task.loss(model, step.shard, progress)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            check_returned("loss", loss, (), "a scalar tensor, the sum over its shard")
         # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
         (loss * (step.scale * world_size)).backward()
         if config.clip_norm:
@@ -207,8 +212,22 @@ def train_epoch(
 def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, float]:
     """Return the validation metrics. They are equal on all ranks."""
     model.eval()
-    sums = task.validate(model, *process_rank()).to(device)
-    return task.metrics_of(sum_over_ranks(sums))
+    sums = task.validate(model, *process_rank())
+    check_returned("validate", sums, Tensor, "a tensor of sums")
+    return task.metrics_of(sum_over_ranks(sums.to(device)))
+
+
+def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:
+    """Check what a method of a task has returned.
+
+    Raises:
+        InputError: it is not a ``kind``.
+    """
+    if not isinstance(value, kind):
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise InputError(
+            f"{method} of the task has to return {wanted}, not a {type(value).__name__}{shape}"
+        )
 
 
 def learning_rate_at(progress: float, config: Config) -> float:

@@ -5,7 +5,7 @@ folder of a training run) and, during the search, ``trials`` (Ray's files and ch
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from raytune_yesno.files.remote import delete_tree, list_siblings
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
+from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
@@ -41,6 +42,7 @@ from raytune_yesno.tuning.stop_conditions import (
     StopMonitor,
 )
 from raytune_yesno.tuning.trial import Trial
+from raytune_yesno.user_code import Code
 
 TRIALS = "trials"
 MAX_FAILURES = 3
@@ -111,16 +113,7 @@ def run_search(
     code = TASKS.pack(plan.config.task)
     earlier = before.trial_list if before else []
     if before is None:
-        store.append(
-            "study",
-            format=1,
-            slots=slots,
-            data=source,
-            corpus=describe_data(data),
-            versions=library_versions(),
-            **({"code": code.digest} if code else {}),
-            **plan.as_dict(),
-        )
+        record_settings(plan, store, slots, source, data, code)
     else:
         resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
     finished = [trial for trial in earlier if trial.status != "running"]
@@ -173,21 +166,43 @@ def run_search(
     store.listeners.remove(monitor.listen)
     if plan.num_final:
         ask_final_round(load(out), plan, store, **reason)
-        trials = load(out).trial_list
-        unfinished = [trial for trial in trials if trial.status == "running"]
-        finished = [trial for trial in trials if trial.status != "running"]
-        recorder.monitor = monitor = StopMonitor(StopConditions(), objective)
-        scheduler = build_scheduler("fifo", plan.config.epochs)
-        count = len(unfinished)
-        searcher = StudySearcher(
-            plan, store, finished, unfinished, monitor, scheduler, num_left=count
-        )
-        if count:
-            tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count))
+        run_final_round(plan, payload, recorder, load(out).trial_list, slots)
     store.append("searched", **reason)
     study = load(out)
     delete_checkpoints(study, f"{store.storage}/{TRIALS}", plan.keep_checkpoints)
     return study
+
+
+def record_settings(
+    plan: Plan, store: StudyStore, slots: int, source: str, data: Data | None, code: Code | None
+) -> None:
+    """Write the first event of a study: all its settings."""
+    store.append(
+        "study",
+        format=1,
+        slots=slots,
+        data=source,
+        corpus=describe_data(data),
+        versions=library_versions(),
+        **({"code": code.digest} if code else {}),
+        **plan.as_dict(),
+    )
+
+
+def run_final_round(
+    plan: Plan, payload: Payload, recorder: Recorder, trials: Sequence[StudyTrial], slots: int
+) -> None:
+    """Train the unfinished trials of a final round, without early stopping."""
+    unfinished = [trial for trial in trials if trial.status == "running"]
+    finished = [trial for trial in trials if trial.status != "running"]
+    count = len(unfinished)
+    recorder.monitor = monitor = StopMonitor(StopConditions(), plan.config.objective)
+    scheduler = build_scheduler("fifo", plan.config.epochs)
+    searcher = StudySearcher(
+        plan, recorder.store, finished, unfinished, monitor, scheduler, num_left=count
+    )
+    if count:
+        tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count))
 
 
 def tune_trials(
@@ -253,10 +268,10 @@ def tune_trials(
 def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
     """Delete the folders of all trials except those of the best finished ones."""
     finished = [trial for trial in study.ranking if trial.status == "done" and trial.checkpoint]
-    kept = {trial.checkpoint[0].rpartition("/")[0] for trial in finished[:keep] if trial.checkpoint}
+    kept = {Path(trial.checkpoint[0]).parent.name for trial in finished[:keep] if trial.checkpoint}
     if not kept:
         delete_tree(folder)
         return
     for each in list_siblings(f"{folder}/-"):
-        if each not in kept:
+        if Path(each).name not in kept:
             delete_tree(each)

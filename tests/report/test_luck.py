@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raytune_yesno.report.leaderboard import format_leaderboard
 from raytune_yesno.report.luck import describe_luck, find_half_width, measure_luck
 from raytune_yesno.search.repeats import estimate_variance
 from raytune_yesno.study import Study, Trial
@@ -50,6 +51,24 @@ def test_the_search_s_best_is_compared_with_its_repeats() -> None:
     assert luck.probability > 0.95
     for figure in ("trial 1", "0.22", "Trial 2"):
         assert figure in describe_luck(study)
+
+
+def test_the_leaderboard_shows_means_in_its_order_and_ties_are_named() -> None:
+    rows = format_leaderboard(lucky_study()).splitlines()
+    (head,) = (row for row in rows if "mean of seeds" in row)
+    first = rows[rows.index(head) + 1]
+    assert first.split()[0] == "2"
+    assert "(3)" in first
+    close = [(1, 0.30), (2, 0.21), (1, 0.20), (2, 0.25)]
+    trials = [trial(0, 0.9), trial(1, 0.1), trial(2, 0.2)]
+    study = build_study([*trials, *(trial(3 + n, y, of) for n, (of, y) in enumerate(close))])
+    luck = measure_luck(study)
+    assert luck
+    assert (luck.chosen, luck.ties) == (2, (1,))
+    assert "told from trial 1" in describe_luck(study)
+    clear = measure_luck(lucky_study())
+    assert clear
+    assert clear.ties == ()
 
 
 def test_without_a_final_round_nothing_is_said() -> None:

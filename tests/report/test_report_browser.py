@@ -272,10 +272,12 @@ def test_a_thousand_trials_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("width", "dark"), [(1200, False), (1200, True), (400, False), (400, True)]
 )
 def test_screenshots_are_kept(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    """Leave screenshots in pytest's folder for inspection."""
-    name = f"{width}-{'dark' if dark else 'light'}.png"
-    run_browser(page, f"--screenshot={tmp_path / name}", width=width, dark=dark)
-    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    """Leave screenshots in the folder ``$ARTIFACTS``, or in pytest's, for inspection."""
+    folder = Path(os.environ.get("ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / f"report-{width}-{'dark' if dark else 'light'}.png"
+    run_browser(page, f"--screenshot={picture}", width=width, dark=dark)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_reloaded_page_keeps_its_state(page: Path) -> None:

@@ -47,7 +47,7 @@ def add_tune(commands: Any) -> None:
     parser.add_argument(
         "--space",
         metavar="FILE",
-        help="read the search space from a YAML file; with --resume: replace the space",
+        help="read the search space from a YAML file (docs/spaces.md); with --resume: replace it",
     )
     parser.add_argument(
         "--workers-per-trial",

@@ -21,7 +21,7 @@ from raytune_yesno.tasks.speech.noise import mix
 from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, invent
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
-from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, SOUNDS, draw_sound
+from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, DRAWN_SOUNDS, draw_sound
 
 CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
@@ -218,7 +218,7 @@ class Scenes:
         kind = random.random()
         cuts = self._cuts[int(random.integers(len(self._cuts)))]
         if kind < (0.4 if long else 0.15):
-            sound = SOUNDS[int(random.integers(len(SOUNDS)))]
+            sound = DRAWN_SOUNDS[int(random.integers(len(DRAWN_SOUNDS)))]
             seconds = random.uniform(0.5, 4.0) if long else 0.15 * 10 ** random.random()
             piece = draw_sound(sound, int(seconds * SAMPLE_RATE), random)
         elif kind < 0.65:

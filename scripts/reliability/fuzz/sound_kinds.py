@@ -27,6 +27,7 @@ CHUNKS = (
     *(b"data\xff\xff\xff\xff", b"fmt \x10\0\0\0\1\0\1\0", b"LIST\4\0\0\0INFO", b"\0" * 16),
     *((code).to_bytes(2, "little") for code in (1, 2, 3, 6, 7, 17, 49, 85, 0xFFFE)),
 )
+_STREAM = 0x7FFF_0000  # bytes
 
 
 def make_recording(
@@ -78,6 +79,8 @@ def try_recording(data: bytes, folder: Path) -> str | None:
             present = len(other.readframes(frames)) // (width * channels)
     except (wave.Error, EOFError, ValueError, ZeroDivisionError, RuntimeError):
         return None
+    if frames * width * channels >= _STREAM:
+        return None  # the size that a program writes into a stream, whose length it does not know
     wanted = frames * SAMPLE_RATE / rate
     whole = int.from_bytes(data[4:8], "little") == len(data) - 8
     if abs(len(waveform) - wanted) > 2 + 0.002 * wanted or (whole and present < frames):

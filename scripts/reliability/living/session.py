@@ -119,19 +119,13 @@ class Session:
 
     def list_words(self, step: str) -> list[str]:
         """Return the words of a step's command: to resume it, if the record holds it."""
+        task = ["--task", f"{self.folder}/task.py:objective"]
         if step == "begin":
-            task = ["--task", f"{self.folder}/task.py:objective", "--metric", "loss"]
-            plan = [
-                "--trials",
-                str(TRIALS),
-                "--epochs",
-                str(EPOCHS),
-                "--keep-checkpoints",
-                str(TOP),
-            ]
-            plan += ["--search", "random", "--scheduler", "fifo", "--mode", "min"]
-            return [*task, *plan, "--space", f"{self.folder}/space.yaml", "--out", str(self.out)]
-        resume = ["--resume", str(self.out)]
+            goal = ["--metric", "loss", "--mode", "min", "--space", f"{self.folder}/space.yaml"]
+            plan = ["--trials", str(TRIALS), "--epochs", str(EPOCHS), "--search", "random"]
+            plan += ["--scheduler", "fifo", "--keep-checkpoints", str(TOP)]
+            return [*task, *goal, *plan, "--out", str(self.out)]
+        resume = ["--resume", str(self.out), *task]
         study = load(self.out)
         events = {event["event"] for event in read_events(self.out)[0]}
         if step == "retry" and "retried" not in events:
