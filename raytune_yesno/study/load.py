@@ -79,11 +79,9 @@ def find_moved(study: Study) -> Study:
                 trial.checkpoint = _move(path, folder, 3), epoch  # trials/TRIAL/CHECKPOINT
 
     def locate(refit: Event) -> Event:
-        recorded = refit.get("checkpoint")
-        is_path = isinstance(recorded, str)
-        return (
-            {**refit, "checkpoint": _move(recorded, folder, 2)} if is_path else refit
-        )  # refit/last
+        if not isinstance(recorded := refit.get("checkpoint"), str):
+            return refit
+        return {**refit, "checkpoint": _move(recorded, folder, 2)}  # refit/last
 
     return replace(
         study,
