@@ -36,13 +36,14 @@ def objective(config, checkpoint=None):
 
 
 study = tune(objective, SPACE, metric="loss", trials=TRIALS, epochs=9, out=STUDY)
-print("best:", study.best.best_point, study.best.metrics["loss"])
+print("best:", study.best.best_point, study.best.metrics[study.metric])
 
 # %% [markdown]
 # ## 2. Read the study: a table, and a page. ## 3. Extend it: the same call with more trials.
 
 # %%
-print(study.trials[["trial", "status", "loss", "rate", "shape"]].sort_values("loss").head())
+columns = ["trial", "status", study.metric, "config.rate", "config.shape"]
+print(study.trials[columns].sort_values(study.metric).head())
 print("page:", write_report([study], STUDY).html)
 study = tune(objective, SPACE, metric="loss", trials=TRIALS + 4, epochs=9, out=STUDY)
 

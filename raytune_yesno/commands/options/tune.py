@@ -39,7 +39,7 @@ def add_tune(commands: Any) -> None:
     study.add_argument(
         "--space",
         metavar="FILE",
-        help="read the search space from a YAML file; with --resume: replace the space",
+        help="read the search space from a YAML file (docs/spaces.md); with --resume: replace it",
     )
     study.add_argument(
         "--point",
