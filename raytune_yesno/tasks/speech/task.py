@@ -217,7 +217,7 @@ class YesNo(SpeechTask):
         return example._replace(feature_FT=feature_FT)
 
     def _collate(self, examples: Sequence[Example]) -> Batch:
-        return collate(examples, getattr(torch, self._config.dtype), self._device)
+        return collate(examples, getattr(torch, self._config.stored_dtype), self._device)
 
 
 def thin(items: Sequence[int], most: int) -> tuple[int, ...]:
