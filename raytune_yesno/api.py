@@ -218,7 +218,7 @@ def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
     """
     recorded = replace(plan, trials=before.asked["trials"])
     same = replace(recorded, final_round=before.asked.get("final_round") or {})
-    for difference in compare_plans(same, before, data):
+    for difference in compare_plans(same, before, data or before.asked.get("data", "")):
         raise InputError(
             f"{before.path}: the study there has other settings ({difference}); give the same "
             "arguments to resume it, or another out"

@@ -67,7 +67,7 @@ TRAIN_LOSS = Metric("train_loss", label="train loss")
 
 COST_METRICS = (
     Metric("num_parameters", format="count", label="parameters"),
-    Metric("train_seconds", label="seconds of training"),
+    Metric("train_seconds", label="train seconds"),
 )
 """Costs that the engine can report for every PyTorch task; a task adds its ``cost_metrics``."""
 
@@ -171,7 +171,10 @@ class Objective:
     def metrics(self) -> tuple[Metric, ...]:
         """All metrics, the objectives first."""
         known = (*self.objectives, *self.ties, *(limit.metric for limit in self.limits))
-        return tuple({metric.name: metric for metric in reversed(known)}.values())[::-1]
+        first: dict[str, Metric] = {}
+        for metric in known:
+            first.setdefault(metric.name, metric)
+        return tuple(first.values())
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
@@ -307,7 +310,7 @@ def split_objective(text: str) -> tuple[str, str]:
 _LIMIT = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<relation><=|>=)\s*(?P<bound>\S+)\s*")
 
 
-def split_limit(text: str) -> tuple[str, str, float]:
+def split_limit(text: str, where: str = "limits") -> tuple[str, str, float]:
     """Return the name, the relation and the bound of a limit.
 
     Example:
@@ -324,7 +327,7 @@ def split_limit(text: str) -> tuple[str, str, float]:
         bound = math.nan
     if not found or not math.isfinite(bound):
         raise InputError(
-            f"limits: {text!r} is not NAME<=VALUE or NAME>=VALUE, as in num_parameters<=20000"
+            f"{where}: {text!r} is not NAME<=VALUE or NAME>=VALUE, as in num_parameters<=20000"
         )
     return found["name"], found["relation"], bound
 
@@ -335,7 +338,7 @@ def read_limit(text: str, known: Sequence[Metric], where: str = "limits") -> Lim
     Raises:
         InputError: the text is no limit, or the metric is unknown.
     """
-    name, relation, bound = split_limit(text)
+    name, relation, bound = split_limit(text, where)
     return Limit(find_metric(name, known, where), relation, bound)  # type: ignore[arg-type]
 
 

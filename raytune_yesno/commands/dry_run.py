@@ -12,6 +12,7 @@ from raytune_yesno.commands.settings import build_plan, read_settings, refuse_fl
 from raytune_yesno.config import build_config
 from raytune_yesno.cpus import count_cpus
 from raytune_yesno.errors import InputError
+from raytune_yesno.space import walk
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
         * (slots + 1 + min(plan.keep_checkpoints, num_trials))
     )
     final = f" and {plan.num_final} of the final round" if plan.num_final else ""
+    names = list(dict.fromkeys(name for name, _, _ in walk(plan.space)))
     lines = [
         f"trials: {plan.num_trials}{final}, search {plan.search}, scheduler {plan.scheduler}",
-        f"space: {len(plan.space)} hyperparameters ({', '.join(plan.space)})",
+        f"space: {len(names)} hyperparameters ({', '.join(names)})",
         f"slots: {slots}, workers per trial: {plan.config.min_workers}",
         f"epochs: {epochs} per trial, at most {num_trials * epochs} in all",
         f"time: at most {format_seconds(total_s)} at {epoch_s:.2g} s per epoch of the "

@@ -106,9 +106,10 @@ def compare_plans(
 
     now, before = plan.as_dict(), Plan.from_study(study).as_dict()
     begun = study.begun_with or study.asked
-    yield from compare(now["config"], {**before["config"], "epochs": begun["config"]["epochs"]})
     if now["space"] not in (before["space"], begun["space"]):
-        yield from compare(now["space"], before["space"])
+        for difference in compare(now["space"], before["space"]):
+            yield f"space: {difference}"
+    yield from compare(now["config"], {**before["config"], "epochs": begun["config"]["epochs"]})
     if now["trials"] not in (before["trials"], begun["trials"]):
         yield from compare({"trials": now["trials"]}, {"trials": before["trials"]})
     names = [each.name for each in STUDY_SETTINGS if not each.stops and each.name != "trials"]

@@ -1,6 +1,6 @@
 """The hyperparameters as axes of plots: the kind of scale and its range."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,8 +55,8 @@ def build_axes(study: Study) -> list[Axis]:
     axes = []
     for name in names:
         values = [trial.best_point[name] for trial in study.trial_list if name in trial.best_point]
-        domain = study.asked.get("space", {}).get(name)
-        axis = read_domain(name, domain) or _guess(name, values)
+        domains = [each for key, each in list_domains(study.asked.get("space")) if key == name]
+        axis = _merge(name, [read_domain(name, each) for each in domains]) or _guess(name, values)
         if axis.kind == "choice":
             for value in values:
                 axis.encode(value)
@@ -69,14 +69,37 @@ def read_domain(name: str, domain: Any) -> Axis | None:
     """Return the axis of a search space's domain as it is recorded; None if it is not valid."""
     if not isinstance(domain, Mapping):
         return None
-    kind = "log" if domain.get("log") else "linear"
+    kind = "log" if domain.get("log") or domain.get("prior") == "lognormal" else "linear"
     for key in ("float", "int"):
         if isinstance(domain.get(key), list) and len(domain[key]) == 2:
             low, high = domain[key]
             return Axis(name, kind, low, high, whole=key == "int")
-    if isinstance(domain.get("choice"), list):
+    if isinstance(domain.get("choice"), list | Mapping):
         return Axis(name, "choice", options=[format_value(value) for value in domain["choice"]])
     return None
+
+
+def list_domains(space: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each name of a recorded search space with its domain, those of options included."""
+    for name, domain in space.items() if isinstance(space, Mapping) else ():
+        yield name, domain
+        if isinstance(domain, Mapping):
+            options, branches = domain.get("choice"), domain.get("with")
+            if isinstance(options, Mapping):
+                branches = list(options.values())
+            for branch in branches if isinstance(branches, list) else ():
+                yield from list_domains(branch)
+
+
+def _merge(name: str, axes: Sequence[Axis | None]) -> Axis | None:
+    """Return one axis for the parameters of one name that several options have."""
+    known = [axis for axis in axes if axis is not None]
+    if len(known) < 2 or any(axis.kind == "choice" for axis in known):
+        return known[0] if len(known) == 1 else None
+    low, high = min(axis.low for axis in known), max(axis.high for axis in known)
+    is_log = low > 0 and any(axis.kind == "log" for axis in known)
+    whole = all(axis.whole for axis in known)
+    return Axis(name, "log" if is_log else "linear", low, high, whole)
 
 
 def _guess(name: str, values: Sequence[Any]) -> Axis:

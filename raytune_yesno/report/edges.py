@@ -1,6 +1,7 @@
 """Best values at the edge of their range: a wider range may hold better ones."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from raytune_yesno.config import TASKS, config_class
 from raytune_yesno.errors import InputError
-from raytune_yesno.report.axes import Axis, read_domain
+from raytune_yesno.report.axes import Axis, list_domains, read_domain
 from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
 from raytune_yesno.text import format_value
@@ -57,9 +58,11 @@ def find_edges(study: Study) -> list[Edge]:
     best = ranking[: max(3, len(ranking) // 10)]
     limits = _find_limits(study.task)
     edges = []
-    for name, domain in study.asked.get("space", {}).items():
+    domains = list(list_domains(study.asked.get("space")))
+    repeated = Counter(name for name, _ in domains)
+    for name, domain in domains:
         axis = read_domain(name, domain)
-        if axis is None or axis.kind == "choice":
+        if axis is None or axis.kind == "choice" or repeated[name] > 1:
             continue
         shares = [_locate(axis, trial.best_point.get(name)) for trial in best]
         for upper, bound in ((False, axis.low), (True, axis.high)):

@@ -2,7 +2,9 @@
 
 Breiman (2001), "Random forests", section 10. The forest predicts a trial's rank from its config.
 In cross-validation, one hyperparameter at a time is shuffled among the held-out trials. Its
-importance is the increase of the prediction error.
+importance is the increase of the prediction error. The values of a hyperparameter that belongs to
+an option are shuffled among the trials with that option: its importance is that of its value, and
+the importance of the option is that of the choice.
 
 The level of chance comes from the same fits on permuted results (Altmann et al. 2010, "Permutation
 importance: a corrected feature importance measure"). A hyperparameter is significant if its
@@ -157,6 +159,8 @@ def _cross_validate(
     seed = int(generator.integers(2**31))
     folds = RepeatedKFold(n_splits=_FOLDS, n_repeats=repeats, random_state=seed)
     num_columns, variance = features.shape[1], target.var()
+    is_known = np.isfinite(features)
+    features = _fill(features)
     errors, increases = [], []
     for fit, held_out in folds.split(features):
         forest = RandomForestRegressor(trees, max_features=0.5, random_state=seed, n_jobs=1)
@@ -164,8 +168,9 @@ def _cross_validate(
         x, y = features[held_out], target[held_out]
         shuffled = np.repeat(x[None], num_columns * _SHUFFLES, axis=0)
         for column in range(num_columns):
+            known = is_known[held_out, column]
             for block in shuffled[column * _SHUFFLES : (column + 1) * _SHUFFLES]:
-                block[:, column] = generator.permutation(block[:, column])
+                block[known, column] = generator.permutation(block[known, column])
         predicted = forest.predict(np.concatenate([x, shuffled.reshape(-1, num_columns)]))
         losses = ((predicted.reshape(-1, len(y)) - y) ** 2).mean(axis=1) / variance
         errors.append(float(losses[0]))
@@ -174,10 +179,20 @@ def _cross_validate(
 
 
 def _encode(axis: Axis, trials: Sequence[Trial]) -> Any:
-    """Return the column of an axis; missing values are below all others."""
+    """Return the column of an axis; not a number for missing values."""
     values = [axis.encode(trial.best_point.get(axis.name)) for trial in trials]
     column = np.array([np.nan if value is None else value for value in values], dtype=float)
     if axis.kind == "log":
         column = np.log(np.where(column > 0, column, np.nan))
-    lowest = np.nanmin(column) if np.isfinite(column).any() else 0.0
-    return np.where(np.isfinite(column), column, lowest - 1.0)
+    return np.where(np.isfinite(column), column, np.nan)
+
+
+def _fill(features: Any) -> Any:
+    """Return the columns with the median of the known values in place of missing ones.
+
+    A value of its own would tell which option a trial has, and take the importance of the choice.
+    """
+    known = np.where(np.isfinite(features), features, np.nan)
+    empty = np.isnan(known).all(axis=0)
+    medians = np.nanmedian(np.where(empty, 0.0, known), axis=0)
+    return np.where(np.isfinite(features), features, medians)

@@ -9,6 +9,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective, find_metric
 from raytune_yesno.numerals import read_number
+from raytune_yesno.pareto import weakly_dominates
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import Event
 
@@ -20,7 +21,8 @@ class StopConditions:
     Attributes:
         time_budget: seconds to search. The time before an interruption does not count.
         target: end once an epoch reaches ``METRIC=VALUE`` or better, as in ``wer=0``.
-        patience: end once this many trials have ended without an improvement of the objective.
+        patience: end once this many trials have ended without an improvement of the objective; with
+            several, without an epoch that no earlier one dominates.
         max_failures: end once more than this many trials have failed.
     """
 
@@ -75,7 +77,9 @@ class StopMonitor:
         self.conditions, self.objective = conditions, objective
         self.target = conditions.parse_target(objective.metrics)
         self.deadline = time.monotonic() + (conditions.time_budget or math.inf)
-        self.best, self.best_trial = math.inf, -1
+        self.front: list[tuple[float, ...]] = []
+        """The costs of the epochs that no other one dominates; the best one of one objective."""
+        self.best_trial = -1
         self.since_best = self.failures = 0
         self.found: str | None = None
         happened: list[tuple[float, int, int, Any]] = []
@@ -108,9 +112,12 @@ class StopMonitor:
         """Update the best result and check the target."""
         if self.found:
             return
-        cost = self.objective.cost(metrics)
-        if cost < self.best:
-            self.best, self.best_trial, self.since_best = cost, trial, 0
+        costs = self.objective.costs(metrics)
+        beaten = any(weakly_dominates(known, costs) for known in self.front)
+        if not beaten and all(map(math.isfinite, costs)):
+            self.front = [known for known in self.front if not weakly_dominates(costs, known)]
+            self.front.append(costs)
+            self.best_trial, self.since_best = trial, 0
         if self.target:
             metric, value = self.target
             if metric.cost(metrics) <= metric.cost({metric.name: value}):

@@ -14,6 +14,7 @@ GUIDES = (
         "vocabularies",
         "own_tasks",
         "settings",
+        "objectives",
         "repeats",
         "reports",
     ),

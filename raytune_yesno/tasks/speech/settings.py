@@ -17,9 +17,9 @@ METRICS = (
 
 COST_METRICS = (
     Metric("num_parameters", format="count", label="parameters"),
-    Metric("multiply_adds_per_s", format="count", label="multiply-adds per second of sound"),
-    Metric("model_bytes", format="count", label="bytes of weights"),
-    Metric("real_time_factor", label="real-time factor"),
+    Metric("multiply_adds_per_s", format="count", label="multiply-adds/s"),
+    Metric("model_bytes", format="count", label="model bytes"),
+    Metric("real_time_factor", label="RTF"),
 )
 
 

@@ -6,10 +6,11 @@
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Six parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
+Seven parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
 CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
 that suits it (except `pbt`, which changes a trial during training: that was not recorded).
-`digits`: scikit-learn's digits, as in Yang & Shami (2020). `suites`: benchmarks that others made,
+`digits`: scikit-learn's digits, as in Yang & Shami (2020). `branches`: a space whose parameters
+depend on choices, and the same parameters in a flat space. `suites`: benchmarks that others made,
 tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight. `repeats`: what
 `--repeats` and `--final-round` bring on such tables. `fronts`: several objectives, ZDT1 to 3, DTLZ2
 and pairs of COCO's functions. The last three run only if named; all but ZDT and DTLZ2 need
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bench.search.branches import tell_branches
 from bench.search.cost import tell_cost
 from bench.search.fronts import tell_fronts
 from bench.search.pictures import draw_functions, draw_table
@@ -46,6 +48,7 @@ PARTS = {
     "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
     "repeats": "Repeats and the final round",
+    "branches": "Parameters of options",
     "fronts": "Several objectives",
 }
 SEEDS = {
@@ -54,6 +57,7 @@ SEEDS = {
     "digits": 10,
     "suites": 20,
     "repeats": 200,
+    "branches": 20,
     "fronts": 20,
 }
 IN_PACKAGE = tuple(part for part in PARTS if part not in ("suites", "repeats", "fronts"))
@@ -73,10 +77,13 @@ def main(words: Sequence[str], prog: str) -> int:
         help="where to write [%(default)s]",
     )
     parser.add_argument(
-        "--part", choices=PARTS, action="append", help="repeatable [the first three]"
+        "--part",
+        choices=PARTS,
+        action="append",
+        help="repeatable [functions, table, digits and branches]",
     )
     parser.add_argument(
-        "--seeds", type=int, help="[30; digits: 10; suites, fronts: 20; repeats: 200]"
+        "--seeds", type=int, help="[30; digits: 10; suites, branches, fronts: 20; repeats: 200]"
     )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
@@ -125,6 +132,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
         "repeats": lambda: tell_repeats(records),
+        "branches": lambda: tell_branches(records),
         "fronts": lambda: tell_fronts(records),
     }
     parts = {run.part for run in records if run.search == "random"}

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.search import fronts
+from bench.search import branches, fronts
 from bench.search.digits import NUM_EVALUATIONS, measure_error
 from bench.search.digits import SPACES as DIGITS
 from bench.search.functions import FUNCTIONS
@@ -56,6 +56,13 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for problem in list_all_problems()
             for slots in IN_FLIGHT
             for search in wanted or SUITE_SEARCHES
+        ]
+    if part == "branches":
+        return [
+            Run(part, form, search, "fifo", seed)
+            for seed in range(branches.FIRST_SEED, branches.FIRST_SEED + seeds)
+            for search in wanted or branches.SEARCHES
+            for form in branches.FORMS
         ]
     if part == "fronts":
         return [
@@ -115,6 +122,9 @@ def make_run(run: Run) -> dict[str, Any]:
     torch.set_num_threads(1)  # Optuna's Gaussian process; the rest sees to it itself
     if run.part == "suites":
         return _make_suite_run(run)
+    if run.part == "branches":
+        found = branches.search_branches(run.problem, run.search, run.seed)
+        return {**dataclasses.asdict(run), **found}
     if run.part == "fronts":
         began = time.process_time()
         costs = fronts.run_front(run.problem, run.search, run.seed)

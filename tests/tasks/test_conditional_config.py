@@ -1,0 +1,42 @@
+"""What a function's config has of a space whose parameters depend on each other."""
+
+from raytune_yesno.config import build_config, declare_task, register_task
+from raytune_yesno.space import Choice, Float, Int, List, build_space
+from raytune_yesno.tasks.task import open_records
+
+SPACE = build_space(
+    {
+        "method": Choice(
+            {
+                "a": {"rate": Float(0, 1), "inner": Choice({"x": {}, "y": {"depth": Int(1, 4)}})},
+                "b": {"rate": Int(5, 9)},
+            }
+        ),
+        "widths": List(Int(1, 9), 0, 3),
+    }
+)
+
+
+def test_a_function_gets_the_parameters_that_are_active():
+    seen = []
+
+    def function(config):
+        seen.append({key: config.get(key, "absent") for key in SPACE.names})
+        return {"loss": 1.0}
+
+    register_task("test:conditional", function)
+    config = {"metric": "loss", "mode": "min"}
+    declare_task("test:conditional", space=SPACE, config=config)
+    points = [
+        {"method": "a", "rate": 0.5, "inner": "y", "depth": 2, "widths": [3, 4]},
+        {"method": "a", "rate": 0.5, "inner": "x", "widths": ()},
+        {"method": "b", "rate": 6, "widths": [1]},
+    ]
+    for point in points:
+        built = build_config({"task": "test:conditional"}, config, point)
+        assert [record.metrics["loss"] for record in open_records(built, None)] == [1.0]
+        expected = {**dict.fromkeys(SPACE.names, "absent"), **point}
+        assert {**seen[-1], "widths": list(seen[-1]["widths"])} == {
+            **expected,
+            "widths": list(point["widths"]),
+        }
