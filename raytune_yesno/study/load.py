@@ -77,10 +77,17 @@ def find_moved(study: Study) -> Study:
             if trial.checkpoint:
                 path, epoch = trial.checkpoint
                 trial.checkpoint = _move(path, folder, 3), epoch  # trials/TRIAL/CHECKPOINT
-    if study.refit and isinstance(recorded := study.refit.get("checkpoint"), str):
-        refit = {**study.refit, "checkpoint": _move(recorded, folder, 2)}  # refit/last
-        study = replace(study, refit=refit)
-    return study
+
+    def locate(refit: Event) -> Event:
+        if not isinstance(recorded := refit.get("checkpoint"), str):
+            return refit
+        return {**refit, "checkpoint": _move(recorded, folder, 2)}  # refit/last
+
+    return replace(
+        study,
+        refit=study.refit and locate(study.refit),
+        refits=[locate(refit) for refit in study.refits],
+    )
 
 
 def _move(recorded: str, folder: Path, parts: int) -> str:
