@@ -219,8 +219,15 @@ class Config(EngineConfig):
     )
     clip_norm: float = setting(5.0, "maximum gradient norm; 0 for no clipping", low=0.0)
     dtype: str = setting(
-        "float32", "floating-point type of the arithmetic", options=("float32", "float64")
+        "float32",
+        "floating-point type of the arithmetic; bfloat16: of products alone (autocast)",
+        options=("float32", "bfloat16", "float64"),
     )
+
+    @property
+    def stored_dtype(self) -> str:
+        """The type of weights and data, ``float32`` or ``float64``."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
 
 TASKS = Registry(

@@ -40,6 +40,15 @@ _PARTS = {
         "ray.train.v2.api.exceptions:TrainingFailedError",
         "TorchTrainer.fit raises it when workers fail; it has no public name",
     ),
+    "DatasetsCallback": _Part(
+        "ray.train.v2._internal.callbacks:DatasetsCallback",
+        "a run without datasets starts a process for them all the same",
+    ),
+    "PlacementGroupCleanerCallback": _Part(
+        "ray.train.v2._internal.callbacks.placement_group_callback:PlacementGroupCleanerCallback",
+        "its process outlives a lost controller to release its workers, which a cluster that ends "
+        "with its driver does not need",
+    ),
     "PlacementGroupID": _Part(
         "ray._raylet:PlacementGroupID",
         "if workers are killed for memory, Ray Train keeps their placement group; removing it by "
@@ -57,6 +66,11 @@ _PARTS = {
     "state": _Part(
         "ray._private.state:state",
         "the public state API needs the dashboard, which a local cluster does not start",
+    ),
+    "Node": _Part(
+        "ray._private.node:Node",
+        "ray.init has no option to start a cluster without autoscaler, log monitor and API server, "
+        "which one of a single node does not use",
     ),
     "raylet": _Part(
         "ray._raylet", "no public function tells whether the cluster asks for a token (compiled)"

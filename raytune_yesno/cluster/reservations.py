@@ -34,6 +34,14 @@ def release_reserved(ids: Iterable[str]) -> None:
         remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(id)))
 
 
+def start_coordinator() -> None:
+    """Begin to start the process at which a training run requests resources.
+
+    A run's controller would start it only when it runs itself, and wait for it.
+    """
+    get_or_create_autoscaling_coordinator()
+
+
 def cancel_request(run_id: str) -> None:
     """Withdraw the resource request of a training run.
 

@@ -29,6 +29,8 @@ _SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
+_started: list[str] = []  # "local" while a cluster started by this process runs
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
@@ -159,10 +161,17 @@ def ray_session(
             local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
             local |= {"_temp_dir": folder} if folder else {}
         _connect(address, source, is_local, local)
+        _started[:] = ["local"] * is_local
         try:
             yield
         finally:
+            _started.clear()
             ray.shutdown()
+
+
+def ends_with_driver() -> bool:
+    """Return whether this process has started the cluster in use, which then ends with it."""
+    return bool(_started)
 
 
 def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:
@@ -171,7 +180,11 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _bypass_proxies(address)
-        with on_loopback(is_local or is_on_loopback(address)), _local_environment(is_local):
+        with (
+            on_loopback(is_local or is_on_loopback(address)),
+            _local_environment(is_local),
+            _without_services(is_local),
+        ):
             ray.init(
                 address=address,
                 job_config=_describe_job(),
@@ -230,6 +243,28 @@ def _local_environment(is_local: bool) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_services(is_local: bool) -> Iterator[None]:
+    """Start a local cluster without autoscaler, log monitor and API server.
+
+    It has one node, its logs are not forwarded, and it has no dashboard. Each of these processes
+    takes 0.5 to 1 s of a core to start, and runs beside the training after that.
+    """
+    if not is_local:
+        yield
+        return
+    from raytune_yesno.cluster.ray_private import Node
+
+    before = {name: getattr(Node, name) for name in _SERVICES}
+    for name in before:
+        setattr(Node, name, lambda self, **options: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
 
 
 def asks_for_token() -> bool:

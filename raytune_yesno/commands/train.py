@@ -73,7 +73,7 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
             announce(options, "connecting to Ray" if options.address else "starting Ray")
             resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
             closing.enter_context(ray_session(options.address, **resources))
-        run = _run_training(config, data, out, saved, display)
+        run = _run_training(config, data, out, saved, display, options)
     if run.diverged:
         raise WorkError(
             f"{out}: the loss is not finite after epoch {len(run.history)}; try a smaller "
@@ -106,6 +106,7 @@ def _run_training(
     out: Path,
     settings: dict[str, Any],
     display: Display,
+    options: Namespace,
 ) -> Any:
     from raytune_yesno.cluster.session import count_fitting
     from raytune_yesno.training.loop import require_accelerator
@@ -128,6 +129,7 @@ def _run_training(
     written.write_text(yaml.safe_dump(settings, sort_keys=False))
     written.replace(out / SETTINGS_FILE)
     remark_on_data(data, config)
+    announce(options, "starting the workers" if config.num_workers else "training")
     return run_training(
         config,
         data,

@@ -114,6 +114,7 @@ def _tune(
                 f"({share:.0%} of all), {plan.final_round['seeds']} new seeds for each of the best "
                 f"{plan.final_round['points']} points"
             )
+        announce(options, "starting the trials' processes")
         study, refit = _search_and_refit(
             plan, data, out, storage, settings, options, logs, check, resume=begun
         )
@@ -216,6 +217,7 @@ def _search_and_refit(
         epochs = best.metrics["epoch"]
         if getattr(find_task(plan.config.task), "refits", True):
             note(f"refitting trial {best.number} for {epochs} epochs")
+            announce(options, "starting the refit's workers")
         display = Display(quiet=options.quiet)
         try:
             refit = run_refit(

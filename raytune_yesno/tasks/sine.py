@@ -85,7 +85,9 @@ class Sine:
         self, config: SineConfig, data: None, device: torch.device, *, refit: bool = False
     ) -> None:
         self._config = config
-        move = functools.partial(torch.Tensor.to, device=device, dtype=getattr(torch, config.dtype))
+        move = functools.partial(
+            torch.Tensor.to, device=device, dtype=getattr(torch, config.stored_dtype)
+        )
         x = torch.linspace(-math.pi, math.pi, POINTS)
         # Validation points lie halfway between training points. There are as many of them, so that
         # the two sums are comparable.
@@ -108,7 +110,7 @@ class Sine:
             activation=config.activation,
             dropout=config.dropout,
         )
-        return model.to(getattr(torch, config.dtype))
+        return model.to(getattr(torch, config.stored_dtype))
 
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
         """Yield one rank's share of :data:`STEPS_PER_EPOCH` steps."""

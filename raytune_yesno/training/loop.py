@@ -31,6 +31,7 @@ from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.costs import Costs
+from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
@@ -114,7 +115,8 @@ def fit(
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
         with flush_subnormal():
             train_loss = train_epoch(config, task, replica, optimizer, epoch)
-            found = read_metrics(validate(task, model, device), epoch)
+            with mixed_precision(config, device):
+                found = read_metrics(validate(task, model, device), epoch)
             metrics = {"epoch": epoch, "train_loss": train_loss, **found}
         metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
         metrics["world_size"] = world_size
@@ -159,6 +161,11 @@ def flush_subnormal() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+def mixed_precision(config: Config, device: torch.device) -> torch.autocast:
+    """Return a context in which products are computed in bfloat16 if the config says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == "bfloat16")
+
+
 def fix_reduction_order(task: Task, replica: nn.Module) -> None:
     """Run one discarded backward pass so that ``DistributedDataParallel`` fixes its buckets.
 
@@ -177,6 +184,7 @@ def train_epoch(
     """Train one epoch and return the training loss of its last pass over the data."""
     rank, world_size = process_rank()
     model.train()
+    device = optimizer.param_groups[0]["params"][0].device
     losses: list[Tensor] = []
     steps = task.steps(epoch, rank, world_size)
     check_returned("steps", steps, Iterable, "the steps of an epoch")
@@ -186,7 +194,8 @@ def train_epoch(
             group["lr"] = learning_rate_at(progress, config)
         optimizer.zero_grad()
         begin_step(model, rank, world_size, config.seed, epoch, number)
-        loss = task.loss(model, step.shard, progress)
+        with mixed_precision(config, device):
+            loss = task.loss(model, step.shard, progress)
         if not isinstance(loss, Tensor) or loss.ndim:
             check_returned("loss", loss, (), "a scalar tensor, the sum over its shard")
         # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
@@ -232,17 +241,16 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser named by ``config`` for the model's parameters."""
-    rate: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    fused = {**rate, "fused": True}  # one kernel per step; RMSprop has no fused version
-    match config.optimizer:
-        case "sgd":
-            return torch.optim.SGD(model.parameters(), momentum=config.momentum, **fused)
-        case "rmsprop":
-            return torch.optim.RMSprop(model.parameters(), momentum=config.momentum, **rate)
-        case "adam":
-            return torch.optim.Adam(model.parameters(), betas=(config.momentum, 0.999), **fused)
-        case _:
-            return torch.optim.AdamW(model.parameters(), betas=(config.momentum, 0.999), **fused)
+    kinds = {"sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
+    kind = kinds.get(config.optimizer, torch.optim.AdamW)
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer in ("sgd", "rmsprop"):
+        options["momentum"] = config.momentum
+    else:
+        options["betas"] = (config.momentum, 0.999)
+    if config.optimizer != "rmsprop":  # it has no fused version
+        options["fused"] = True  # one kernel per step
+    return without_compiler(kind)(model.parameters(), **options)
 
 
 def find_device(config: Config) -> torch.device:

@@ -15,7 +15,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import find_device, is_finite, require_accelerator
-from raytune_yesno.training.ray_workers import Payload, forget_request, run_on_workers
+from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import (
     BEST,
     HISTORY,
@@ -114,10 +114,14 @@ def _train(
         keep_last(out, payload.config.objective)  # the run may have ended before it did this
     if len(history) < payload.epochs and (not history or is_finite(history[-1])):
         if payload.config.num_workers:
+            from raytune_yesno.training.ray_workers import run_on_workers
+
             run_on_workers(payload, out, on_epoch, note)
         else:
             run_here(payload, out, on_epoch)
     elif payload.config.num_workers:
+        from raytune_yesno.training.ray_workers import forget_request
+
         forget_request(out)  # left by a run interrupted after its last epoch
     last = load_checkpoint(out / LAST)
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))

@@ -56,7 +56,7 @@ OPTIONS = {
     "features": ["local", "recording"],
     "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
     "activation": ["relu", "gelu", "silu", "tanh", "sigmoid"],
-    "dtype": ["float32", "float64"],
+    "dtype": ["float32", "bfloat16", "float64"],
     "split_by": ["auto", "position", "column", "speaker"],
 }
 SWITCHES = ["use_gpu", "swap_halves", "valid_noise"]

@@ -265,7 +265,7 @@ class TestEveryOption:
         settings = {"learning_rate": 0.3, "momentum": 0.7, "weight_decay": 0.01}
         config = build_config(settings, {"optimizer": optimizer})
         built = build_optimizer(config, torch.nn.Linear(1, 1))
-        assert type(built) is kind
+        assert isinstance(built, kind)
         group = built.param_groups[0]
         momentum = group["betas"][0] if "betas" in group else group["momentum"]
         assert (group["lr"], momentum, group["weight_decay"]) == (0.3, 0.7, 0.01)
@@ -311,3 +311,15 @@ def test_seeds_differ_by_every_part_of_their_name_and_stay_as_they_are() -> None
     assert len({derive_seed(*name) for name in names}) == len(names)
     # Pinned: with another value, runs resumed from older checkpoints would train differently.
     assert derive_seed("order", 0, 1) == 5646508524910586312
+
+
+def test_bfloat16_is_of_products_alone(small_corpus: Corpus) -> None:
+    quick = {"epochs": 1, "min_examples": 8, "augment_scenes": 0.0, "valid_noise": False}
+    exact, rounded = (
+        next(fit(build_config({**quick, "dtype": kind}), small_corpus))
+        for kind in ("float32", "bfloat16")
+    )
+    weights = rounded.checkpoint().state_dict.values()
+    assert all(weight.dtype == torch.float32 for weight in weights if weight.is_floating_point())
+    assert rounded.metrics["train_loss"] == pytest.approx(exact.metrics["train_loss"], rel=0.1)
+    assert rounded.metrics["train_loss"] != exact.metrics["train_loss"]

@@ -13,6 +13,7 @@ import torch
 from helpers.processes import find_processes
 
 from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
+from raytune_yesno.cluster.ray_private import state
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError
@@ -291,3 +292,11 @@ class TestWorkers:
         assert str(failed.value) == (
             "training failed: index 8 is out of bounds for dimension 1 with size 3"
         )
+
+    @pytest.mark.usefixtures("two")
+    def test_have_no_processes_beside_them_that_they_do_not_use(self) -> None:
+        actors = state.actor_table(None).values()
+        started = " ".join(sorted(actor["ActorClassName"] for actor in actors))
+        assert "TrainController" in started
+        assert "DatasetManager" not in started
+        assert "PlacementGroupCleaner" not in started

@@ -341,6 +341,11 @@ class TestResources:
             ({"num_workers": "2:9"}, [{"CPU": 1.0}] * 2, 2),
             ({"num_workers": 1, "use_gpu": True}, [{"CPU": 1.0, "GPU": 1.0}], 2),
             ({"num_workers": 2, "use_gpu": True}, [{"CPU": 1.0, "GPU": 1.0}] * 2, 1),
+            (
+                {"use_gpu": True, "gpus_per_worker": 0.125, "cpus_per_worker": 0.25},
+                [{"CPU": 0.25, "GPU": 0.125}],
+                16,
+            ),
         ],
     )
     def test_are_counted_a_worker(

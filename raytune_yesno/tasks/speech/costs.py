@@ -68,4 +68,4 @@ def measure_speed(config: SpeechConfig, num_words: int) -> dict[str, float]:
 def _build_input(config: SpeechConfig) -> Tensor:
     """Return a silent spectrogram (1, 1, F, T)."""
     frames = round(_INPUT_S / HOP_S)
-    return torch.zeros(1, 1, _BANDS, frames, dtype=getattr(torch, config.dtype))
+    return torch.zeros(1, 1, _BANDS, frames, dtype=getattr(torch, config.stored_dtype))

@@ -112,7 +112,7 @@ def build_extract(config: "SpeechConfig", trained_on: Mapping[str, str]) -> LogM
             surrounds short recordings only if that corpus consists of such.
     """
     min_context_s = config.min_context_s if trained_on.get("short") else 0.0
-    return LogMel(getattr(torch, config.dtype), config.features, min_context_s)
+    return LogMel(getattr(torch, config.stored_dtype), config.features, min_context_s)
 
 
 def find_noise(power_FT: Tensor, min_blocks: int = 0) -> Tensor:

@@ -336,4 +336,4 @@ def build_network(config: "SpeechConfig", num_words: int = 2) -> nn.Module:
         model = BCResNet(classes, config.hidden_units, config.activation, config.dropout)
     else:
         model = MLP(out_features=classes, hidden_layers=config.hidden_layers, **shared)
-    return model.to(getattr(torch, config.dtype))
+    return model.to(getattr(torch, config.stored_dtype))
