@@ -143,7 +143,8 @@ class Auto:
             for m in range(num_costs)
         ]
         limits = self._model_limits(history, pending_PD)
-        fits = [self._fit(rows_ND, np.array(column), pending_PD) for column in columns]
+        # On its own scale: hypervolumes of logarithms or ranks favour the ends of the front.
+        fits = [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
         mean_NM = np.stack([mean_N for _, mean_N in fits], axis=1)
         is_feasible_N = np.array([seen.is_feasible for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
@@ -192,18 +193,22 @@ class Auto:
         )
 
     def _fit(
-        self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
+        self,
+        rows_ND: np.ndarray,
+        losses_N: np.ndarray,
+        pending_PD: np.ndarray,
+        num_scales: int | None = None,
     ) -> tuple[GaussianProcess, np.ndarray]:
         """Return the model, and its means at the rows.
 
-        Of the scales of the losses, that one is used on which the model predicts the order of the
-        results best, each from the others.
+        Of the first ``num_scales`` scales of the losses (None for all), that one is used on which
+        the model predicts the order of the results best, each from the others.
         """
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
         best, chosen = -np.inf, self._build_process()
-        for y_N in warp(losses_N):
+        for y_N in warp(losses_N)[:num_scales]:
             process = self._build_process()
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])

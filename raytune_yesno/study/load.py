@@ -20,6 +20,7 @@ from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study, Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
+_TRIALS = "trials"
 _EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
 _MAY_CHANGE = {"space", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
@@ -60,23 +61,39 @@ def load(
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    events = [find_moved(event, folder) for event in correct_times(events)]
-    study = _build_study(folder, events, problems, objective)
+    study = find_moved(_build_study(folder, correct_times(events), problems, objective))
     source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
 
-def find_moved(event: Event, folder: Path) -> Event:
-    """Return an event whose checkpoint lies below the study's present folder, if it is there.
+def find_moved(study: Study) -> Study:
+    """Return a study whose checkpoints lie in its present folder, where they are there.
 
     The record holds absolute paths; a study may have been moved or copied since.
     """
-    recorded = event.get("checkpoint")
-    if not isinstance(recorded, str) or is_remote(recorded):
-        return event
-    parts = 2 if event["event"] == "refitted" else 3  # refit/last, or trials/TRIAL/CHECKPOINT
-    here = folder.absolute().joinpath(*Path(recorded).parts[-parts:])
-    return {**event, "checkpoint": str(here)} if here.is_dir() else event
+    folder = study.path.absolute()
+    if (folder / _TRIALS).is_dir():  # a finished study rarely has any
+        for trial in study.trial_list:
+            if trial.checkpoint:
+                path, epoch = trial.checkpoint
+                trial.checkpoint = _move(path, folder, 3), epoch  # trials/TRIAL/CHECKPOINT
+
+    def locate(refit: Event) -> Event:
+        if not isinstance(recorded := refit.get("checkpoint"), str):
+            return refit
+        return {**refit, "checkpoint": _move(recorded, folder, 2)}  # refit/last
+
+    return replace(
+        study,
+        refit=study.refit and locate(study.refit),
+        refits=[locate(refit) for refit in study.refits],
+    )
+
+
+def _move(recorded: str, folder: Path, parts: int) -> str:
+    """Return the folder with the same last parts below another one, if it exists."""
+    here = folder.joinpath(*Path(recorded).parts[-parts:])
+    return recorded if is_remote(recorded) or not here.is_dir() else str(here)
 
 
 def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:

@@ -332,6 +332,8 @@ def test_every_file_named_is_there() -> None:
 def test_the_index_names_every_document() -> None:
     index = set(list_links(ROOT / "docs/README.md"))
     assert {path.name for path in ROOT.glob("docs/*.md")} - index == {"README.md"}
+    site = (ROOT / "docs/site/mkdocs.yml").read_text()
+    assert all(f" docs/{path.name}\n" in site for path in ROOT.glob("docs/*.md"))
 
 
 def test_the_scripts_named_can_be_run() -> None:

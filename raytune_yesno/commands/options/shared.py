@@ -24,9 +24,21 @@ def add_data(parser: Any, default: str | None = "yesno", shown: str | None = Non
 
 def add_run_options(parser: Any) -> None:
     """Add the options of ``train`` and ``tune``."""
-    add_data(parser, default=None)
-    parser.add_argument("--config", metavar="FILE", help="read settings from a YAML file")
-    parser.add_argument(
+    work = parser.add_argument_group("task, data and config")
+    add_data(work, default=None)
+    work.add_argument(
+        "--task",
+        metavar="NAME",
+        help="yesno, sine, or your own class or function: file.py:Name [yesno]",
+    )
+    work.add_argument(
+        "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
+    )
+    work.add_argument(
+        "--mode", choices=("min", "max"), help="whether the metric is minimised or maximised"
+    )
+    work.add_argument("--config", metavar="FILE", help="read settings from a YAML file")
+    work.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
@@ -34,41 +46,32 @@ def add_run_options(parser: Any) -> None:
         dest="assignments",
         help="set one config key; repeatable (`train --help-config` lists them)",
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="yesno, sine, or your own class or function: file.py:Name [yesno]",
-    )
-    parser.add_argument(
-        "--metric", metavar="NAME", help="metric to optimise, by name or label [the task's own]"
-    )
-    parser.add_argument(
-        "--mode", choices=("min", "max"), help="whether the metric is minimised or maximised"
-    )
-    parser.add_argument("--epochs", type=integer, metavar="N", help="short for --set epochs=N")
-    parser.add_argument("--seed", type=integer, metavar="N", help="short for --set seed=N")
-    parser.add_argument(
-        "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
-    )
-    parser.add_argument(
+    work.add_argument("--epochs", type=integer, metavar="N", help="short for --set epochs=N")
+    work.add_argument("--seed", type=integer, metavar="N", help="short for --set seed=N")
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--out",
         metavar="DIR",
         help="output folder or URI; work there with the same settings is resumed "
         "[a new folder, named by the time]",
     )
-    parser.add_argument(
+    output.add_argument(
         "--fresh",
         action="store_true",
         help="start again in --out; earlier work there is renamed to DIR-1",
     )
-    parser.add_argument(
+    output.add_argument("--quiet", action="store_true", help="show no progress")
+    cluster = parser.add_argument_group("cluster")
+    cluster.add_argument(
+        "--use-gpu", action="store_true", default=None, help="give every worker a GPU"
+    )
+    cluster.add_argument(
         "--address",
         help="Ray cluster to use; auto: the one on this machine [$RAY_ADDRESS, or a new one]",
     )
-    parser.add_argument(
+    cluster.add_argument(
         "--num-cpus", type=integer, metavar="N", help="logical CPUs of a new cluster"
     )
-    parser.add_argument(
+    cluster.add_argument(
         "--num-gpus", type=integer, metavar="N", help="logical GPUs of a new cluster"
     )
-    parser.add_argument("--quiet", action="store_true", help="show no progress")

@@ -19,7 +19,8 @@ def add_tune(commands: Any) -> None:
         "test part is read once, at the end.",
     )
     add_run_options(parser)
-    parser.add_argument(
+    study = parser.add_argument_group("study")
+    study.add_argument(
         "--objective",
         metavar="NAME",
         action="append",
@@ -27,7 +28,7 @@ def add_tune(commands: Any) -> None:
         help="a metric to optimise beside others, such as valid_wer or num_parameters; repeatable, "
         "in place of --metric; NAME:max sets its direction",
     )
-    parser.add_argument(
+    study.add_argument(
         "--limit",
         metavar="NAME<=X",
         action="append",
@@ -35,78 +36,80 @@ def add_tune(commands: Any) -> None:
         help="a bound that the result must keep, such as num_parameters<=20000 or accuracy>=0.9; "
         "repeatable",
     )
-    for setting in STUDY_SETTINGS:
-        _add_setting(parser, setting)
-    parser.add_argument(
+    study.add_argument(
+        "--space",
+        metavar="FILE",
+        help="read the search space from a YAML file (docs/spaces.md); with --resume: replace it",
+    )
+    study.add_argument(
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
         help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
         "without --search, only these points are tried",
     )
-    parser.add_argument(
-        "--space",
-        metavar="FILE",
-        help="read the search space from a YAML file (docs/spaces.md); with --resume: replace it",
-    )
-    parser.add_argument(
+    for setting in STUDY_SETTINGS:
+        _add_setting(study, setting)
+    study.add_argument(
         "--workers-per-trial",
         type=integer,
         metavar="N",
         help="data-parallel workers per trial [1]",
     )
-    parser.add_argument(
-        "--resume", metavar="STUDY", help="resume an interrupted study, a folder or URI"
-    )
-    parser.add_argument(
-        "--add-trials",
-        type=integer,
-        metavar="N",
-        help="with --resume: run N more trials, then refit again; works for finished studies",
-    )
-    parser.add_argument(
-        "--retry",
-        metavar="failed|N,…",
-        help="with --resume: train failed, diverged or stopped trials again",
-    )
-    parser.add_argument(
-        "--top",
-        type=integer,
-        metavar="K",
-        help="with --resume and --epochs N: continue only the best K finished trials up to epoch N",
-    )
-    parser.add_argument(
-        "--replay",
-        nargs=2,
-        metavar=("STUDY", "TRIAL"),
-        help="no search: train one trial of a study again and compare its metrics",
-    )
-    parser.add_argument(
+    study.add_argument(
         "--warm-start",
         nargs="+",
         metavar="STUDY",
         help="start the search with the results of other studies",
     )
-    parser.add_argument(
+    change = parser.add_argument_group("resume, extend and replay")
+    change.add_argument(
+        "--resume", metavar="STUDY", help="resume an interrupted study, a folder or URI"
+    )
+    change.add_argument(
+        "--add-trials",
+        type=integer,
+        metavar="N",
+        help="with --resume: run N more trials, then refit again; works for finished studies",
+    )
+    change.add_argument(
+        "--retry",
+        metavar="failed|N,…",
+        help="with --resume: train failed, diverged or stopped trials again",
+    )
+    change.add_argument(
+        "--top",
+        type=integer,
+        metavar="K",
+        help="with --resume and --epochs N: continue only the best K finished trials up to epoch N",
+    )
+    change.add_argument(
+        "--replay",
+        nargs=2,
+        metavar=("STUDY", "TRIAL"),
+        help="no search: train one trial of a study again and compare its metrics",
+    )
+    change.add_argument(
         "--checkpoint-every",
         type=number,
         default=10.0,
         metavar="S",
         help="save each trial every S seconds of its training: the most that a crash loses [10]",
     )
-    parser.add_argument(
+    report = parser.add_argument_group("plan, report and logs")
+    report.add_argument(
+        "--dry-run", action="store_true", help="print the plan, time and disk space; run nothing"
+    )
+    report.add_argument(
+        "--no-report", action="store_true", help="do not write report.html at the end"
+    )
+    report.add_argument(
         "--log",
         metavar="tensorboard|mlflow=URI",
         action="append",
         default=[],
         dest="logs",
         help="also log the trials to this tool while they run; repeatable",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the plan, time and disk space; run nothing"
-    )
-    parser.add_argument(
-        "--no-report", action="store_true", help="do not write report.html at the end"
     )
 
 

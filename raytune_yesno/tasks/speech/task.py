@@ -66,7 +66,10 @@ class YesNo(SpeechTask):
         self._train = tuple(sorted((*split.train, *split.valid))) if refit else split.train
         # A refit has no validation part, but its confidences still need a calibration.
         self._reported = not refit
-        valid = thin(self._train, 6) if refit else thin(split.valid, MAX_VALIDATION)
+        if refit:  # a short recording is one word: six would say nothing of confidences
+            valid = thin(self._train, MAX_VALIDATION if corpus.is_short else 6)
+        else:
+            valid = thin(split.valid, MAX_VALIDATION)
         self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]

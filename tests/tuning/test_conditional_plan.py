@@ -1,0 +1,73 @@
+"""Plan, record, warm start, change of space and requests with parameters of options."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.space import Choice, Float, Int, build_space, check_point, parse_space
+from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.load import mark_outside
+from raytune_yesno.tuning import warm_start
+from raytune_yesno.tuning.control import complete_point
+from raytune_yesno.tuning.plan import Plan
+
+SPACE = build_space(
+    {
+        "optimizer": Choice({"adamw": {}, "sgd": {"momentum": Float(0.5, 0.99)}}),
+        "batch_size": Int(1, 8),
+        "constraints": ["momentum * batch_size <= 7"],
+    }
+)
+PLAN = Plan(build_config({"model": "cnn"}), SPACE, points=({"momentum": 0.95},))
+TRIALS = [
+    {"optimizer": "adamw", "batch_size": 2},
+    {"optimizer": "sgd", "momentum": 0.9, "batch_size": 4},
+    {"optimizer": "sgd", "momentum": 0.6, "batch_size": 8},
+]
+
+
+def build_study():
+    epochs = [{"epoch": 1, "valid_loss": 0.5, "seconds": 1.0}]
+    trials = [Trial(number, point, "done", epochs) for number, point in enumerate(TRIALS)]
+    asked = {"time": 0.0, **PLAN.as_dict()}
+    return Study(Path("study"), asked, trials, None, True, 9.0, [], [])
+
+
+def test_a_plan_survives_its_record():
+    PLAN.check()
+    recorded = PLAN.as_dict()
+    read = Plan.from_settings(PLAN.config, parse_space(recorded["space"]), recorded)
+    assert read.space == PLAN.space
+    assert read.as_dict() == recorded
+    wide = {"optimizer": Choice({"sgd": {"momentum": Float(0.5, 7)}})}
+    impossible = [{"momentum": 0.95, "batch_size": 8}]
+    for plan, message in (
+        (replace(PLAN, space=wide, points=()), "momentum"),
+        (replace(PLAN, points=impossible), "point 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            plan.check()
+
+
+def test_warm_start_and_a_changed_space_take_the_active_values():
+    known = warm_start.gather([build_study()], SPACE)
+    assert [seen["point"] for seen in known["observations"]] == TRIALS
+    flat = build_space({"momentum": Float(0, 0.99), "batch_size": Int(1, 8)})
+    points = [seen["point"] for seen in warm_start.gather([build_study()], flat)["observations"]]
+    assert [point["momentum"] for point in points[1:]] == [0.9, 0.6]
+    narrow = build_space({**SPACE, "constraints": ["momentum * batch_size <= 4"]})
+    trials = build_study().trial_list
+    mark_outside(trials, narrow, PLAN.config.as_dict())
+    assert [bool(trial.outside) for trial in trials] == [False, False, True]
+
+
+def test_a_requested_point_is_completed_from_the_config():
+    point = complete_point(PLAN, {"momentum": 0.9, "batch_size": 2})
+    check_point(SPACE, point)
+    assert point == {"optimizer": "sgd", "momentum": 0.9, "batch_size": 2}
+    assert "momentum" not in complete_point(PLAN, {"optimizer": "adamw", "batch_size": 2})
+    with pytest.raises(InputError, match="belongs to optimizer=sgd"):
+        complete_point(PLAN, {"optimizer": "adamw", "momentum": 0.9})
