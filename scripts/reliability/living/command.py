@@ -12,6 +12,8 @@ there as often as it was asked for, with the value that it has in a study that i
 import argparse
 import json
 import random
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +38,7 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument("--table", action="store_true", help="run nothing: print the table")
     options = parser.parse_args(words)
     if not options.table:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the cluster
         options.out.mkdir(parents=True, exist_ok=True)
         name = f"{time.strftime('%Y-%m-%d')}-{options.kills}-kills-seed-{options.seed}.jsonl"
         commit = find_commit()
