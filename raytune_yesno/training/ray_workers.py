@@ -35,6 +35,7 @@ from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.training.loop import REPLICA, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
+from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import (
     BEST,
@@ -120,9 +121,11 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         The cause of the last failure, in one line; empty if training finished.
     """
     start_coordinator()
+    with sent_by_content(payload.config.task):
+        shared = ray.put(payload)
     trainer = LeanTrainer(
         train_worker,
-        train_loop_config={"payload": ray.put(payload)},
+        train_loop_config={"payload": shared},
         torch_config=InterfaceConfig(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,

@@ -4,7 +4,6 @@ This module is separate from the trial because these actors do not need Ray Tune
 """
 
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cluster.network import choose_interface
-from raytune_yesno.config import TASKS, Config, build_config
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, find_device
-from raytune_yesno.user_code import TaskError, describe_error, is_own, report_errors
+from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.user_code import TaskError, describe_error, report_errors
 
 Step = TypeVar("Step")
 TrialSpec = dict[str, Any]
@@ -79,31 +79,9 @@ class Payload:
 
 
 def seal(config: Config) -> bytes:
-    """Return a config with the user's code, for the workers of this driver.
-
-    A function given in Python is sent by its content, unless it is installed: other nodes need not
-    have the module in which it was written.
-    """
-    value = getattr(TASKS.pack(config.task), "value", None)
-    modules = {
-        module
-        for part in (value if isinstance(value, tuple) else (value,))
-        if (module := sys.modules.get(getattr(part, "__module__", None) or ""))
-        and module.__name__ != "__main__"
-        and is_own(getattr(module, "__file__", None) or "<none>")
-    }
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
+    """Return a config with the user's code, for the workers of this driver."""
+    with sent_by_content(config.task):
         return bytes(cloudpickle.dumps(config))
-    except Exception as error:
-        raise InputError(
-            f"{config.task}: it cannot be sent to the workers: {describe_error(error)[0]}; create "
-            "what cannot be pickled inside the function"
-        ) from error
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
 
 
 class RankGroup:

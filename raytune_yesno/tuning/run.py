@@ -26,6 +26,7 @@ from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
+from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.earlier import load_resumable, resume_trials
@@ -147,7 +148,9 @@ def run_search(
         plan, store, finished, unfinished, monitor, scheduler, enqueued, algorithm=algorithm
     )
     keep_last = plan.keep_checkpoints > 0
-    payload = Payload(seal(plan.config), ray.put(data), checkpoint_every_s, keep_last)
+    with sent_by_content(plan.config.task):
+        shared = ray.put(data)
+    payload = Payload(seal(plan.config), shared, checkpoint_every_s, keep_last)
     # A search that a stop condition ended continues only if trials were added.
     more = add_trials or retry or extend
     over = before and (before.searched or before.finalists is not None) and not more

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.digits import Digits
 
 from raytune_yesno import tune
 from raytune_yesno.errors import InputError, WorkError
@@ -153,3 +154,9 @@ def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> Non
     (alone,) = (trial for trial in study.trial_list if trial.point["size"] == 3)
     assert alone.attempts == 2
     assert all(epoch["others"] == 0 for epoch in alone.epochs)
+
+
+def test_a_task_of_a_module_that_workers_do_not_have(tmp_path: Path) -> None:
+    study = tune(Digits, trials=2, epochs=1, search="random", out=tmp_path / "study", quiet=True)
+    assert {trial.status for trial in study.trial_list} == {"done"}
+    assert study.refit

@@ -1,0 +1,46 @@
+"""Send objects of the user's own modules to workers that do not have these modules."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray import cloudpickle
+
+from raytune_yesno.config import TASKS
+from raytune_yesno.errors import InputError
+from raytune_yesno.user_code import describe_error, is_own
+
+
+@contextmanager
+def sent_by_content(task: str) -> Iterator[None]:
+    """Let Ray pickle what is defined in the module of a task that was given in Python by content.
+
+    Installed modules are still sent by name. A task that was named by its file is sent as text, see
+    :mod:`raytune_yesno.user_code`.
+
+    Args:
+        task: the name of the task.
+
+    Raises:
+        InputError: something in it cannot be pickled.
+    """
+    value = getattr(TASKS.pack(task), "value", None)
+    modules = {
+        module
+        for part in (value if isinstance(value, tuple) else (value,))
+        if (module := sys.modules.get(getattr(part, "__module__", None) or ""))
+        and module.__name__ != "__main__"
+        and is_own(getattr(module, "__file__", None) or "<none>")
+    }
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"{task}: it cannot be sent to the workers: {describe_error(error)[0]}; create "
+            "what cannot be pickled inside the function"
+        ) from error
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
