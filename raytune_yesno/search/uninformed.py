@@ -9,7 +9,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Node, Point, Space, as_tree, check_point, read_point
+from raytune_yesno.space import Node, Point, Space, as_tree, check_point, imply_options, read_point
 
 _MAX_CHECKED = 1_000_000
 
@@ -64,7 +64,7 @@ def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
         check_point(space, point, partial=True)
     except InputError as error:
         raise InputError(f"point {number}: {error}") from error
-    return point
+    return imply_options(space, point)
 
 
 class Grid:

@@ -40,3 +40,14 @@ def test_a_function_gets_the_parameters_that_are_active():
             **expected,
             "widths": list(point["widths"]),
         }
+
+
+def test_a_parameter_that_nobody_gives_has_a_value_of_its_domain():
+    def function(config):
+        return {"loss": float(SPACE["method"].branches[0]["rate"].contains(config["rate"]))}
+
+    register_task("test:given", function)
+    config = {"metric": "loss", "mode": "min"}
+    declare_task("test:given", space=SPACE, config=config)
+    built = build_config({"task": "test:given"}, config, {"method": "a"})
+    assert [record.metrics["loss"] for record in open_records(built, None)] == [1.0]

@@ -1,50 +1,18 @@
-"""Tasks, generators and functions with every kind of search, with and without early stopping."""
+"""Generators and functions with every kind of search, with and without early stopping."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 from raytune_yesno import tune
-from raytune_yesno.metrics import Metric
 from raytune_yesno.space import Float
-from raytune_yesno.tasks.task import Step
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 SPACE = {"learning_rate": Float(1e-3, 1.0, log=True)}
 TRIALS, EPOCHS = 16, 4
-
-
-class Line:
-    """Fits the weight of a line."""
-
-    metrics: Any = (Metric("loss", mode="min"),)
-    steps_per_epoch = steps_per_pass = 2
-    train_scale = 1.0
-
-    def __init__(self, config: Any, data: Any, device: Any, *, refit: bool = False) -> None:
-        self.refit = refit
-
-    def build_model(self) -> nn.Module:
-        return nn.Linear(1, 1)
-
-    def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
-        for _ in range(2):
-            yield Step(torch.ones(4, 1), 0.25)
-
-    def loss(self, model: nn.Module, shard: Tensor, progress: float) -> Tensor:
-        return (model(shard) - 2).pow(2).sum()
-
-    def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
-        with torch.no_grad():
-            return (model(torch.ones(1, 1)) - 2).pow(2).double().sum().reshape(1)
-
-    def metrics_of(self, sums: Tensor) -> dict[str, float]:
-        return {} if self.refit else {"loss": float(sums[0])}
 
 
 def descend(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
@@ -61,7 +29,7 @@ def parabola(config: dict[str, Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("scheduler", ["asha", "fifo"])
 @pytest.mark.parametrize("search", ["tpe", "bayesian", "random"])
-@pytest.mark.parametrize("kind", [Line, descend, parabola])
+@pytest.mark.parametrize("kind", [descend, parabola])
 def test_a_study_has_all_its_trials_and_is_the_same_again(
     kind: Any, search: str, scheduler: str, tmp_path: Path
 ) -> None:
