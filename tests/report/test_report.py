@@ -26,7 +26,7 @@ from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import Group, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import measure_early_stopping
-from raytune_yesno.report.importance import MIN_TRIALS, measure_importance
+from raytune_yesno.report.importance import MIN_TRIALS, Importance, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
@@ -181,14 +181,19 @@ class TestEscaping:
 
 
 class TestImportance:
-    def test_finds_the_hyperparameter_that_mattered(self, study: Study) -> None:
-        found = measure_importance(study)
+    @pytest.fixture(scope="class")
+    def found(self, study: Study) -> Importance:
+        return measure_importance(study)
+
+    def test_is_the_same_again(self, study: Study, found: Importance) -> None:
+        assert measure_importance(study) == found
+
+    def test_finds_the_hyperparameter_that_mattered(self, study: Study, found: Importance) -> None:
         assert not found.refused
         assert found.names[0] == "learning_rate"
         assert found.means[0] > 5 * max(found.means[1:])
         assert found.num_trials == len(study.ranking) == 29
         assert found.score > 0.5 > 2 * found.score_error
-        assert measure_importance(study) == found
 
     def test_is_refused_for_few_trials(self, tmp_path: Path) -> None:
         found = measure_importance(write_study(tmp_path, 5))
