@@ -8,7 +8,7 @@ from raytune_yesno.numerals import read_if_number
 from raytune_yesno.space.choice import Choice, List, Node, freeze, same, thaw
 from raytune_yesno.space.numeric import Float, Int, is_number
 from raytune_yesno.space.text_form import format_node
-from raytune_yesno.space.tree import Point, Space, as_tree, find_cell, walk
+from raytune_yesno.space.tree import Dimension, Point, Space, as_tree, build_point, walk
 
 
 def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
@@ -112,25 +112,16 @@ def complete_point(space: Space, known: Mapping[str, Any], base: Point) -> Point
     """
     tree = as_tree(space)
     merged = {**base, **imply_options(tree, known)}
-    point: Point = {}
-    cells: list[int] = []
-    for dim in tree.dimensions:
-        if dim.condition and cells[dim.condition.parent] not in dim.condition.cells:
-            cells.append(-1)
-            continue
-        value = None
+
+    def choose(dim: Dimension) -> Any:
         try:
             value = dim.read(merged)
         except LookupError:
-            value = dim.domain.decode(0.5)
-        if not dim.domain.contains(value):  # of a parameter of the same name under another option
-            value = dim.domain.decode(0.5)
-        cells.append(find_cell(dim.domain, value))
-        if dim.element is None:
-            point[dim.name] = value
-        else:
-            point[dim.name] = () if dim.element < 0 else (*point[dim.name], value)
-    return point
+            return dim.domain.decode(0.5)
+        # It may be of a parameter of the same name under another option.
+        return value if dim.domain.contains(value) else dim.domain.decode(0.5)
+
+    return build_point(tree, choose)
 
 
 def has_options(point: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

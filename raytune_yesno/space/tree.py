@@ -1,6 +1,6 @@
 """A search space as a tree of parameters, and its dimensions."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -205,15 +205,20 @@ def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
 
 def decode_point(space: Space, position: Sequence[float]) -> Point:
     """Return the point at a position of the unit cube, with one coordinate per dimension."""
+    keys = (dim.key for dim in as_tree(space).dimensions)
+    coordinates = dict(zip(keys, position, strict=True))
+    return build_point(space, lambda dim: dim.domain.decode(float(coordinates[dim.key])))
+
+
+def build_point(space: Space, choose: Callable[[Dimension], Any]) -> Point:
+    """Return the point whose active dimensions have the values that ``choose`` returns."""
     point: Point = {}
     cells: list[int] = []
-    dimensions = as_tree(space).dimensions
-    for dim, u in zip(dimensions, position, strict=True):
-        active = dim.condition is None or cells[dim.condition.parent] in dim.condition.cells
-        if not active:
+    for dim in as_tree(space).dimensions:
+        if dim.condition and cells[dim.condition.parent] not in dim.condition.cells:
             cells.append(-1)
             continue
-        value = dim.domain.decode(float(u))
+        value = choose(dim)
         cells.append(find_cell(dim.domain, value))
         if dim.element is None:
             point[dim.name] = value
