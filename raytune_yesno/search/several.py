@@ -132,16 +132,13 @@ class Limited:
         self.algorithm, self.excess, self.seed = algorithm, excess, seed
         self.cube = UnitCube(space)
         self._known: dict[str, tuple[float, ...]] = {}
-        self._sample: list[Observation] | None = None
 
-    @property
+    @cached_property
     def sample(self) -> list[Observation]:
         """A fixed sample of points with their limits."""
-        if self._sample is None:
-            generator = build_numpy_generator(self.seed, 4)
-            rows_CD = generator.random((_SAMPLES, self.cube.dim))
-            self._sample = [self._refuse(self.cube.decode(row), k) for k, row in enumerate(rows_CD)]
-        return self._sample
+        generator = build_numpy_generator(self.seed, 4)
+        rows_CD = generator.random((_SAMPLES, self.cube.dim))
+        return [self._refuse(self.cube.decode(row), k) for k, row in enumerate(rows_CD)]
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return a point that keeps the known limits, or None if none was found."""

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from ray import cloudpickle
 
 from raytune_yesno.config import TASKS
-from raytune_yesno.errors import InputError
-from raytune_yesno.user_code import describe_error, is_own
+from raytune_yesno.user_code import is_own
 
 
 @contextmanager
@@ -20,9 +19,6 @@ def sent_by_content(task: str) -> Iterator[None]:
 
     Args:
         task: the name of the task.
-
-    Raises:
-        InputError: something in it cannot be pickled.
     """
     value = getattr(TASKS.pack(task), "value", None)
     modules = {
@@ -36,11 +32,6 @@ def sent_by_content(task: str) -> Iterator[None]:
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
-    except Exception as error:
-        raise InputError(
-            f"{task}: it cannot be sent to the workers: {describe_error(error)[0]}; create "
-            "what cannot be pickled inside the function"
-        ) from error
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

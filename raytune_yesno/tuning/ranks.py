@@ -79,9 +79,19 @@ class Payload:
 
 
 def seal(config: Config) -> bytes:
-    """Return a config with the user's code, for the workers of this driver."""
+    """Return a config with the user's code, for the workers of this driver.
+
+    Raises:
+        InputError: something in the code cannot be pickled.
+    """
     with sent_by_content(config.task):
-        return bytes(cloudpickle.dumps(config))
+        try:
+            return bytes(cloudpickle.dumps(config))
+        except Exception as error:
+            raise InputError(
+                f"{config.task}: it cannot be sent to the workers: {describe_error(error)[0]}; "
+                "create what cannot be pickled inside the function"
+            ) from error
 
 
 class RankGroup:
