@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from raytune_yesno.commands.options.parser import Formatter, add_command, integer
+from raytune_yesno.commands.options.parser import add_command, add_group, integer
 
 
 def add_cluster(commands: Any) -> None:
     """Add the command ``cluster``."""
-    cluster = commands.add_parser(
-        "cluster",
-        help="start or end a cluster of several nodes on this machine",
-        description="Start or end a cluster of several nodes on this machine.",
-        formatter_class=Formatter,
+    cluster = add_group(
+        commands, "cluster", "start or end a cluster of several nodes on this machine"
     )
     actions = cluster.add_subparsers(metavar="ACTION", required=True)
     up = add_command(actions, "up", "cluster.up", "start the cluster")

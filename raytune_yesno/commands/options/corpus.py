@@ -2,18 +2,13 @@
 
 from typing import Any
 
-from raytune_yesno.commands.options.parser import Formatter, add_command, integer
+from raytune_yesno.commands.options.parser import add_command, add_group, integer
 from raytune_yesno.commands.options.shared import add_data
 
 
 def add_corpus(commands: Any) -> None:
     """Add the command ``corpus``."""
-    corpus = commands.add_parser(
-        "corpus",
-        help="download, generate, check and show corpora",
-        description="Download, generate, check and show corpora.",
-        formatter_class=Formatter,
-    )
+    corpus = add_group(commands, "corpus", "download, generate, check and show corpora")
     actions = corpus.add_subparsers(metavar="ACTION", required=True)
     fetch = add_command(actions, "fetch", "corpus.fetch", "download, verify and unpack YESNO")
     fetch.add_argument("folder", nargs="?", metavar="DIR", help="output folder [the user's cache]")

@@ -1,7 +1,6 @@
 """The parser of every command: its errors, its help, and the types of values."""
 
 import argparse
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -36,14 +35,12 @@ def _read(text: str, kind: type[Number], what: str) -> Number:
 
 def number_between(low: float, high: float) -> Callable[[str], float]:
     """Return an argparse type: a number from ``low`` to ``high``."""
+    what = f"a number from {low:g} to {high:g}"
 
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = _read(text, float, what)
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
         return value
 
     return read
@@ -105,6 +102,23 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=80)
+
+
+def add_group(commands: Any, name: str, help: str, description: str = "") -> Any:
+    """Add a command that has actions, and return its parser.
+
+    Args:
+        commands: the subparsers of the program.
+        name: the name of the command.
+        help: the line in the help of the program.
+        description: the beginning of the command's own help; ``help`` as a sentence by default.
+    """
+    return commands.add_parser(
+        name,
+        help=help,
+        description=description or f"{help[0].upper()}{help[1:]}.",
+        formatter_class=Formatter,
+    )
 
 
 def add_command(commands: Any, name: str, run: str, help: str, details: str = "") -> Any:

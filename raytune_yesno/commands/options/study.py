@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raytune_yesno.commands.options.parser import Formatter, add_command
+from raytune_yesno.commands.options.parser import add_command, add_group
 
 _STUDY_DETAILS = """\
 Requests reach the study through its folder or URI, from any machine. The
@@ -18,11 +18,11 @@ examples:
 
 def add_study(commands: Any) -> None:
     """Add the command ``study``."""
-    study = commands.add_parser(
+    study = add_group(
+        commands,
         "study",
-        help="look at a running study, stop a trial or the search, add a trial",
-        description=f"Look at a running study, and act on it.\n\n{_STUDY_DETAILS}",
-        formatter_class=Formatter,
+        "look at a running study, stop a trial or the search, add a trial",
+        f"Look at a running study, and act on it.\n\n{_STUDY_DETAILS}",
     )
     study.add_argument("study", metavar="STUDY", help="a folder or URI that `tune` writes to")
     actions = study.add_subparsers(metavar="ACTION", required=True)
