@@ -9,6 +9,7 @@ import numpy as np
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import (
+    INACTIVE,
     Choice,
     Domain,
     Float,
@@ -20,8 +21,6 @@ from raytune_yesno.space import (
     encode_point,
 )
 
-INACTIVE = 0.5
-"""The coordinate of a dimension that is not active."""
 _MAX_DRAWS = 10_000
 _MAX_LISTED = 100_000
 

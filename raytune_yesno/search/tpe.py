@@ -8,7 +8,7 @@ import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.candidates import drop_invalid
-from raytune_yesno.search.cube import INACTIVE, UnitCube, build_numpy_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -16,7 +16,7 @@ from raytune_yesno.search.observation import (
     select_subset,
 )
 from raytune_yesno.search.parzen import Parzen
-from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.space import INACTIVE, Choice, Point, Space
 
 
 class TPE:

@@ -27,6 +27,7 @@ from raytune_yesno.space.points import (
 )
 from raytune_yesno.space.text_form import format_space, parse_space
 from raytune_yesno.space.tree import (
+    INACTIVE,
     Dimension,
     Point,
     Space,
@@ -39,6 +40,7 @@ from raytune_yesno.space.tree import (
 )
 
 __all__ = [
+    "INACTIVE",
     "Choice",
     "Constraint",
     "Dimension",

@@ -20,7 +20,8 @@ Space: TypeAlias = Mapping[str, Node]
 CONSTRAINTS = "constraints"
 """The key of a space whose value, if it is a list, holds constraints."""
 
-_INACTIVE = 0.5
+INACTIVE = 0.5
+"""The coordinate of a dimension that is not active."""
 
 
 class Condition(NamedTuple):
@@ -199,7 +200,7 @@ def encode_point(space: Space, point: Mapping[str, Any]) -> list[float]:
         active = dim.condition is None or cells[dim.condition.parent] in dim.condition.cells
         value = dim.domain.decode(0.5) if not active else dim.read(point)
         cells.append(find_cell(dim.domain, value) if active else -1)
-        position.append(dim.domain.encode(value) if active else _INACTIVE)
+        position.append(dim.domain.encode(value) if active else INACTIVE)
     return position
 
 
