@@ -181,6 +181,11 @@ class Objective:
         """The objectives, the deciding one first."""
         return (self.metric, *self.others)
 
+    @property
+    def required(self) -> tuple[Metric, ...]:
+        """The metrics that every result must have: the objectives, then those with a limit."""
+        return (*self.objectives, *(limit.metric for limit in self.limits))
+
     def costs(self, record: Mapping[str, Any]) -> tuple[float, ...]:
         """Return one cost for each objective; the first one is that of :meth:`cost`."""
         return (self.cost(record), *(metric.cost(record) for metric in self.others))
@@ -398,8 +403,7 @@ def check_reported(objective: "Objective", metrics: Mapping[str, Any], epoch: in
     """
     if not metrics:
         raise MissingMetric(f"epoch {epoch}: no metrics were reported")
-    bounded = (limit.metric for limit in objective.limits)
-    for metric in (*objective.objectives, *bounded):
+    for metric in objective.required:
         if metric.name not in metrics:
             raise MissingMetric(
                 f"epoch {epoch}: metric {metric.name!r} was not reported, only "

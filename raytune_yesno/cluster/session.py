@@ -30,7 +30,7 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
-_started: list[str] = []  # "local" while a cluster started by this process runs
+_is_own = False  # whether the cluster in use was started by this process
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
@@ -160,18 +160,19 @@ def ray_session(
             folder = closing.enter_context(short_temp_folder())
             local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
             local |= {"_temp_dir": folder} if folder else {}
+        global _is_own
         _connect(address, source, is_local, local)
-        _started[:] = ["local"] * is_local
+        _is_own = is_local
         try:
             yield
         finally:
-            _started.clear()
+            _is_own = False
             ray.shutdown()
 
 
 def ends_with_driver() -> bool:
     """Return whether this process has started the cluster in use, which then ends with it."""
-    return bool(_started)
+    return _is_own
 
 
 def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:

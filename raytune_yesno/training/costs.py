@@ -24,9 +24,7 @@ class Costs:
     """
 
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
-        objective = config.objective
-        bounded = (limit.metric for limit in objective.limits)
-        names = {metric.name for metric in (*objective.objectives, *bounded)}
+        names = {metric.name for metric in config.objective.required}
         names -= {metric.name for metric in find_task(config.task).metrics}
         self.fixed: dict[str, float] = {}
         self.is_timed = TRAIN_SECONDS in names
