@@ -2,6 +2,8 @@
 
 import statistics
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +30,19 @@ def count_costs(config: SpeechConfig, num_words: int) -> dict[str, float]:
         ``model_bytes``, the bytes of its weights in an exported file, whose fixed part (features,
         graph) is the same for all networks.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     with torch.device("meta"):
         model = build_network(config, num_words).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(_build_input(config))
+        multiply_adds = count_multiply_adds(model, _build_input(config))
     weights = [*model.parameters(), *model.buffers()]
     return {
         "num_parameters": sum(each.numel() for each in model.parameters()),
-        "multiply_adds_per_s": round(counter.get_total_flops() / 2 / _INPUT_S),
+        "multiply_adds_per_s": round(multiply_adds / _INPUT_S),
         "model_bytes": sum(each.numel() * each.element_size() for each in weights),
     }
 
 
 def measure_speed(config: SpeechConfig, num_words: int) -> dict[str, float]:
-    """Return ``real_time_factor``: seconds of one core for a second of sound, a median.
+    """Return ``real_time_factor``: seconds of one core that the network takes for one of sound.
 
     Args:
         config: the config of the network.
@@ -51,18 +50,40 @@ def measure_speed(config: SpeechConfig, num_words: int) -> dict[str, float]:
     """
     model: nn.Module = build_network(config, num_words).eval()
     sound = _build_input(config)
+    with torch.no_grad():
+        seconds = time_on_one_core(lambda: model(sound))
+    return {"real_time_factor": seconds / _INPUT_S}
+
+
+def count_multiply_adds(model: nn.Module, sound: Tensor) -> float:
+    """Return the multiply-adds of a network for an input."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(sound)
+    return counter.get_total_flops() / 2
+
+
+def time_on_one_core(run: Callable[[], object]) -> float:
+    """Return the seconds that a function takes on one core, the median of five runs."""
+    times_s = []
+    with one_thread():
+        for _ in range(1 + _RUNS):  # the first one prepares memory
+            began = time.perf_counter()
+            run()
+            times_s.append(time.perf_counter() - began)
+    return statistics.median(times_s[1:])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times_s = []
-        with torch.no_grad():
-            for _ in range(1 + _RUNS):  # the first one prepares memory
-                began = time.perf_counter()
-                model(sound)
-                times_s.append(time.perf_counter() - began)
+        yield
     finally:
         torch.set_num_threads(threads)
-    return {"real_time_factor": statistics.median(times_s[1:]) / _INPUT_S}
 
 
 def _build_input(config: SpeechConfig) -> Tensor:

@@ -1,7 +1,7 @@
 """False alarms: words that are heard where none are said."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from raytune_yesno.tasks.speech.evaluation.wordless import SOUNDS
 from raytune_yesno.tasks.speech.noise import NOISES, draw_noise
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    pass
 
 Report = Callable[[int, int], None]
 

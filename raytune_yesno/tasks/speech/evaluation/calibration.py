@@ -1,16 +1,13 @@
 """How well confidences match the share of words that are right."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from raytune_yesno.tasks.speech.decode import match_words
 from raytune_yesno.tasks.speech.evaluation.readings import Reading
-
-if TYPE_CHECKING:
-    pass
 
 BINS = 10
 _RESAMPLES = 1000
