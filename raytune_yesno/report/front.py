@@ -99,10 +99,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
                     for metric in study.objective.objectives
                 ],
                 "members": [index[trial.number] for trial in study.front],
-                "feasible": [
-                    bool(trial.best_epoch and study.objective.is_feasible(trial.best_epoch))
-                    for trial in study.trial_list
-                ],
+                "feasible": [trial.is_feasible for trial in study.trial_list],
                 "volume": {
                     "trials": [(count, volume) for count, _, volume in rows],
                     "epochs": [(epochs, volume) for _, epochs, volume in rows],

@@ -159,7 +159,7 @@ def _cross_validate(
     seed = int(generator.integers(2**31))
     folds = RepeatedKFold(n_splits=_FOLDS, n_repeats=repeats, random_state=seed)
     num_columns, variance = features.shape[1], target.var()
-    is_known = np.isfinite(features)
+    is_known = ~np.isnan(features)
     features = _fill(features)
     errors, increases = [], []
     for fit, held_out in folds.split(features):
@@ -192,7 +192,6 @@ def _fill(features: Any) -> Any:
 
     A value of its own would tell which option a trial has, and take the importance of the choice.
     """
-    known = np.where(np.isfinite(features), features, np.nan)
-    empty = np.isnan(known).all(axis=0)
-    medians = np.nanmedian(np.where(empty, 0.0, known), axis=0)
-    return np.where(np.isfinite(features), features, medians)
+    missing = np.isnan(features)
+    medians = np.nanmedian(np.where(missing.all(axis=0), 0.0, features), axis=0)
+    return np.where(missing, medians, features)

@@ -89,10 +89,7 @@ def list_vectors(study: "Study") -> list[tuple[float, ...]]:
     return [
         find_costs(trial)
         for trial in study.trial_list
-        if trial.best_epoch
-        and not trial.outside
-        and trial.status != "failed"
-        and study.objective.is_feasible(trial.best_epoch)
+        if not trial.outside and trial.status != "failed" and trial.is_feasible
     ]
 
 
@@ -127,7 +124,7 @@ def trace_hypervolume(
     rows, epochs, volume = [], 0, 0.0
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
-        if reference and trial.best_epoch and study.objective.is_feasible(trial.best_epoch):
+        if reference and trial.is_feasible:
             before = list(front)
             front.append(find_costs(trial))
             front = [front[index] for index in pareto.find_front(front)]

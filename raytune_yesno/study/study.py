@@ -88,6 +88,12 @@ class Trial:
         scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
         return min(scored, key=self.score, default=None)
 
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the trial has a result, and it keeps all limits."""
+        best = self.best_epoch
+        return best is not None and self.objective.is_feasible(best)
+
     def planned_at(self, epoch: int, default: int) -> int:
         """Return the number of epochs that the trial was to train when it trained an epoch."""
         earlier = [epochs for after, epochs in self.planned if after < epoch]
@@ -319,15 +325,12 @@ class Study:
                     "attempts": trial.attempts,
                     "error": trial.error,
                     **({"front": trial.number in members} if several else {}),
-                    **({"feasible": self._is_feasible(trial)} if limited else {}),
+                    **({"feasible": trial.is_feasible} if limited else {}),
                     **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )
         return rows
-
-    def _is_feasible(self, trial: Trial) -> bool:
-        return bool(trial.best_epoch) and self.objective.is_feasible(trial.best_epoch or {})
 
     @cached_property
     def epochs(self) -> "pd.DataFrame":
