@@ -3,14 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from raytune_yesno import pareto
 from raytune_yesno.report.tables import Table
 from raytune_yesno.study import Study, Trial
-from raytune_yesno.study.front import (
-    describe_choice,
-    list_vectors,
-    share_reference,
-    trace_hypervolume,
-)
+from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
 from raytune_yesno.text import format_value
 
 _MAX_SHOWN = 20
@@ -37,9 +33,10 @@ def describe_front(study: Study) -> Iterator[str]:
 def count_members(study: Study) -> str:
     """Return how many trials are on the front."""
     objectives = " and ".join(metric.title for metric in study.objective.objectives)
+    compared = len(list_vectors(study.trial_list))
     return (
-        f"front of {objectives}: {len(study.front)} of {len(list_vectors(study))} trials, which no "
-        "other one dominates"
+        f"front of {objectives}: {len(study.front)} of {compared} trials, which no other one "
+        "dominates"
     )
 
 
@@ -91,7 +88,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
             found.append(None)
             continue
         index = {trial.number: position for position, trial in enumerate(study.trial_list)}
-        rows = trace_hypervolume(study, shared)
+        rows = trace_hypervolume(study.trial_list, shared)
         found.append(
             {
                 "objectives": [
@@ -165,3 +162,22 @@ def summarise_front(study: Study) -> Mapping[str, Any]:
 
 def _summarise(trial: Trial) -> dict[str, Any]:
     return {"trial": trial.number, "config": trial.best_point, "metrics": trial.metrics}
+
+
+def describe_choice(study: Study) -> str:
+    """Return the rule by which the best trial was chosen from the front, in a few words."""
+    objective = study.objective
+    if prefer := study.prefer:
+        limit = read_preference(prefer, objective)
+        best = study.best
+        kept = best is not None and limit.excess(best.metrics) <= 0
+        which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
+        return f"{which} {limit}"
+    return "knee of the front, nearest to the best value of every objective"
+
+
+def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
+    """Return one reference point for studies of the same objectives, so that they compare."""
+    return pareto.choose_reference(
+        [row for study in studies for row in list_vectors(study.trial_list)]
+    )

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.compare import compare_groups, group_studies
 from raytune_yesno.report.edges import find_edges
-from raytune_yesno.report.front import count_members, describe_limits, describe_volume
+from raytune_yesno.report.front import (
+    count_members,
+    describe_choice,
+    describe_limits,
+    describe_volume,
+)
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.study.candidates import Candidate
-from raytune_yesno.study.front import describe_choice
 from raytune_yesno.text import WIDTH, format_seconds, format_value
 
 _MAX_CELL = 14  # characters of a config value

@@ -130,7 +130,7 @@ def answer_more_trials(study: Study) -> Answer:
 
 def answer_more(study: Study) -> str:
     """Return what the last doubling of the number of trials brought to the front."""
-    vectors = list_vectors(study)
+    vectors = list_vectors(study.trial_list)
     whole, reference = study.hypervolume
     if len(vectors) < MIN_TRIALS_TO_EXTRAPOLATE or not whole:
         return (

@@ -6,8 +6,9 @@ Importing this package imports neither Ray nor a search library.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.search.algorithm import ALGORITHMS, Algorithm, build_algorithm
+from raytune_yesno.search.algorithm import ALGORITHMS, build_algorithm
 from raytune_yesno.search.observation import History, Observation, Status
+from raytune_yesno.search.protocol import Algorithm
 
 if TYPE_CHECKING:
     from raytune_yesno.search.ray_searcher import AlgorithmSearcher

@@ -2,17 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raytune_yesno.search.candidates import draw_near
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.space import Point, Space
-
-if TYPE_CHECKING:
-    from raytune_yesno.search.algorithm import Algorithm
 
 _NUM_NEAR = 64
 _NUM_ANYWHERE = 256
@@ -30,7 +27,7 @@ class Distinct:
         seed: seed of all draws.
     """
 
-    def __init__(self, algorithm: "Algorithm", space: Space, seed: int) -> None:
+    def __init__(self, algorithm: Algorithm, space: Space, seed: int) -> None:
         self.algorithm = algorithm
         self.cube = UnitCube(space)
         self.seed = seed

@@ -12,9 +12,9 @@ from ray.tune.search import Searcher
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import COSTS, EXCESSES
-from raytune_yesno.search.algorithm import Algorithm
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
+from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.space import Choice, Int, List, Point, Space, build_space
 
 

@@ -9,12 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_yesno.metrics import find_best_epoch
-
-if TYPE_CHECKING:
-    from raytune_yesno.study.study import Trial
+from raytune_yesno.study.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,12 @@ class Candidate:
         finals: trainings of the final round.
     """
 
-    trial: "Trial"
-    repeats: tuple["Trial", ...] = ()
-    finals: tuple["Trial", ...] = ()
+    trial: Trial
+    repeats: tuple[Trial, ...] = ()
+    finals: tuple[Trial, ...] = ()
 
     @cached_property
-    def judged(self) -> tuple["Trial", ...]:
+    def judged(self) -> tuple[Trial, ...]:
         """The trainings that decide; those that failed are omitted."""
         known = [trial for trial in self.finals if _has_result(trial)]
         known = known or [trial for trial in (self.trial, *self.repeats) if _has_result(trial)]
@@ -103,7 +101,7 @@ class Candidate:
 
 
 def list_candidates(
-    trials: Sequence["Trial"], ranked: Sequence[str] = ("done", "stopped")
+    trials: Sequence[Trial], ranked: Sequence[str] = ("done", "stopped")
 ) -> list[Candidate]:
     """Return the points whose first training has a result, the best first.
 
@@ -127,7 +125,7 @@ def list_candidates(
     return sorted(candidates, key=lambda candidate: candidate.sort_key)
 
 
-def find_result(trial: "Trial") -> float:
+def find_result(trial: Trial) -> float:
     """Return the cost of a trial: that of its best epoch; infinity if it diverged."""
     best = trial.best_epoch
     if trial.status == "diverged" or best is None:
@@ -135,7 +133,7 @@ def find_result(trial: "Trial") -> float:
     return trial.objective.metric.cost(best)
 
 
-def find_costs(trial: "Trial") -> tuple[float, ...]:
+def find_costs(trial: Trial) -> tuple[float, ...]:
     """Return the costs of a trial in each objective; infinity if it diverged."""
     best = trial.best_epoch
     is_lost = trial.status == "diverged" or best is None
@@ -148,7 +146,7 @@ def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
 
 
-def _has_result(trial: "Trial") -> bool:
+def _has_result(trial: Trial) -> bool:
     return trial.status == "diverged" or (
         trial.status in ("done", "stopped") and trial.best_epoch is not None
     )

@@ -1,4 +1,4 @@
-"""How studies and trials show themselves in a Python session and in a notebook."""
+"""How studies show themselves in a Python session and in a notebook."""
 
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -7,18 +7,9 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.text import format_seconds, format_value
 
 if TYPE_CHECKING:
-    from raytune_yesno.study.study import Study, Trial
+    from raytune_yesno.study.study import Study
 
 MAX_ROWS = 5  # trials in a notebook's table
-
-
-def show_trial(trial: "Trial") -> str:
-    """Return a line on a trial: its status, epochs, best result and point."""
-    best = f", {trial.metric} {_result(trial)}" if trial.best_epoch else ""
-    point = ", ".join(f"{name}={format_value(value)}" for name, value in trial.best_point.items())
-    return one_line(
-        f"Trial({trial.number}: {trial.status}, epochs {len(trial.epochs)}{best}; {point})"
-    )
 
 
 def show_study(study: "Study") -> str:
@@ -33,7 +24,7 @@ def study_to_html(study: "Study") -> str:
     names = list(dict.fromkeys(name for point in points for name in point))
     heads = ["trial", "status", "epochs", study.metric, *names]
     rows = [
-        [trial.number, trial.status, len(trial.epochs), _result(trial)]
+        [trial.number, trial.status, len(trial.epochs), trial.result]
         + [format_value(point[name]) if name in point else "" for name in names]
         for trial, point in zip(ranking, points, strict=True)
     ]
@@ -46,7 +37,7 @@ def _facts(study: "Study") -> dict[str, str]:
     asked = (study.asked.get("search"), study.asked.get("scheduler"))
     count = len(study.trial_list)
     best = study.best
-    result = f"best {study.metric} {_result(best)} (trial {best.number})" if best else "no result"
+    result = f"best {study.metric} {best.result} (trial {best.number})" if best else "no result"
     facts = {
         "search": " + ".join(str(name) for name in asked if name),
         "trials": f"{count} trial{'s' * (count != 1)}",
@@ -55,10 +46,6 @@ def _facts(study: "Study") -> dict[str, str]:
         "time": format_seconds(study.end_time - study.asked["time"]),
     }
     return {name: fact for name, fact in facts.items() if fact}
-
-
-def _result(trial: "Trial") -> str:
-    return trial.objective.metric.show(trial.metrics.get(trial.metric))
 
 
 def _row(cell: str, values: list[Any]) -> str:

@@ -5,15 +5,12 @@ costs are those of its best epoch, or the means over its trainings.
 """
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Limit, Objective, read_limit
 from raytune_yesno.study.candidates import Candidate, find_costs
-
-if TYPE_CHECKING:
-    from raytune_yesno.study.study import Study
+from raytune_yesno.study.trial import Trial
 
 
 def find_members(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -72,41 +69,29 @@ def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candida
     ]
 
 
-def describe_choice(study: "Study") -> str:
-    """Return the rule by which the best trial was chosen from the front, in a few words."""
-    objective = study.objective
-    if prefer := study.prefer:
-        limit = read_preference(prefer, objective)
-        best = study.best
-        kept = best is not None and limit.excess(best.metrics) <= 0
-        which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
-        return f"{which} {limit}"
-    return "knee of the front, nearest to the best value of every objective"
-
-
-def list_vectors(study: "Study") -> list[tuple[float, ...]]:
-    """Return the costs of all trials with a result that keep the limits, by trial number."""
+def list_vectors(trials: Iterable[Trial]) -> list[tuple[float, ...]]:
+    """Return the costs of the trials with a result that keep the limits, in their order."""
     return [
         find_costs(trial)
-        for trial in study.trial_list
+        for trial in trials
         if not trial.outside and trial.status != "failed" and trial.is_feasible
     ]
 
 
-def measure_hypervolume(study: "Study") -> tuple[float, tuple[float, ...]]:
+def measure_hypervolume(trials: Iterable[Trial]) -> tuple[float, tuple[float, ...]]:
     """Return the hypervolume of the front, and the reference point, both in costs.
 
     The reference point is the worst result of each objective and 10 % of the range of the results,
     see :func:`raytune_yesno.pareto.choose_reference`. Two studies are compared at one reference
     point only.
     """
-    vectors = list_vectors(study)
+    vectors = list_vectors(trials)
     reference = pareto.choose_reference(vectors)
     return pareto.hypervolume(vectors, reference) if reference else 0.0, reference
 
 
 def trace_hypervolume(
-    study: "Study", reference: Sequence[float] = ()
+    trials: Sequence[Trial], reference: Sequence[float] = ()
 ) -> list[tuple[int, int, float]]:
     """Return the number of ended trials, the epochs trained in all, and the hypervolume so far.
 
@@ -114,11 +99,11 @@ def trace_hypervolume(
     epochs count up to its end; those of trials that were still running do not.
 
     Args:
-        study: the study.
-        reference: the reference point; the study's own by default.
+        trials: the trials of a study.
+        reference: the reference point; that of :func:`measure_hypervolume` by default.
     """
-    reference = reference or measure_hypervolume(study)[1]
-    ended = [t for t in study.trial_list if t.epochs and t.status in ("done", "stopped")]
+    reference = reference or measure_hypervolume(trials)[1]
+    ended = [t for t in trials if t.epochs and t.status in ("done", "stopped")]
     ended.sort(key=lambda trial: (trial.epochs[-1]["ended"], trial.number))
     front: list[tuple[float, ...]] = []
     rows, epochs, volume = [], 0, 0.0
@@ -132,8 +117,3 @@ def trace_hypervolume(
                 volume = pareto.hypervolume(front, reference)
         rows.append((count, epochs, volume))
     return rows
-
-
-def share_reference(studies: Sequence["Study"]) -> tuple[float, ...]:
-    """Return one reference point for studies of the same objectives, so that they compare."""
-    return pareto.choose_reference([row for study in studies for row in list_vectors(study)])

@@ -17,7 +17,8 @@ from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
-from raytune_yesno.study.study import Study, Trial
+from raytune_yesno.study.study import Study
+from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _TRIALS = "trials"

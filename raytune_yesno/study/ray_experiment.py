@@ -38,7 +38,8 @@ from raytune_yesno.study.ray_trial import (
     FoundTrial,
     read_trial,
 )
-from raytune_yesno.study.study import METRIC, Study, Trial
+from raytune_yesno.study.study import Study
+from raytune_yesno.study.trial import METRIC, Trial
 
 _RANKED = ("done", "stopped", "failed", "running")  # Ray ranks trials of every status
 

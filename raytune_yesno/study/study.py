@@ -11,128 +11,13 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates
-from raytune_yesno.study.display import show_study, show_trial, study_to_html
+from raytune_yesno.study.display import show_study, study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
-
-METRIC = LEGACY_OBJECTIVE.metric.name
+from raytune_yesno.study.trial import METRIC, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass
-class Trial:
-    """A trial.
-
-    Attributes:
-        number: from 0, in the order of sampling.
-        point: the sampled hyperparameters; the latest ones if a scheduler changed them.
-        status: ``running`` (or interrupted), ``done``, ``stopped``, ``diverged`` or ``failed``.
-        epochs: one event per epoch, of the latest attempt that trained it.
-        attempts: number of starts.
-        checkpoint: folder or URI of the latest checkpoint, and its epoch.
-        error: one line, for a failed trial.
-        objective: the metric and direction that judge the trial.
-        mutations: events that copied another trial over this one, each with the previous point
-            as ``before``.
-        repeat_of: the number of the first trial of the same point; None for that trial itself.
-        seed: the seed of a repeat; None for the study's own.
-        final: whether the repeat belongs to a final round.
-        replaced: epochs that a later attempt trained again; they count nowhere else.
-        request: the name of the request that gave the point; None if the search proposed it.
-        is_stop_requested: whether a request to stop the trial was taken.
-        planned: pairs of an epoch and the number of epochs planned after it; more than one pair
-            if the trial was extended.
-        outside: why the trial does not count since the space was changed; None if it counts.
-    """
-
-    number: int
-    point: dict[str, Any]
-    status: str = "running"
-    epochs: list[Event] = field(default_factory=list)
-    attempts: int = 0
-    checkpoint: tuple[str, int] | None = None
-    error: str | None = None
-    objective: Objective = LEGACY_OBJECTIVE
-    mutations: list[Event] = field(default_factory=list)
-    repeat_of: int | None = None
-    seed: int | None = None
-    final: bool = False
-    replaced: list[Event] = field(default_factory=list)
-    request: str | None = None
-    is_stop_requested: bool = False
-    outside: str | None = None
-    planned: list[tuple[int, int]] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return show_trial(self)
-
-    @property
-    def best_point(self) -> dict[str, Any]:
-        """The point with which the best epoch was trained."""
-        if self.best_epoch and "point" in self.best_epoch:
-            return dict(self.best_epoch["point"])
-        best = (self.best_epoch or {}).get("epoch", 0)
-        after = (event["before"] for event in self.mutations if event["epoch"] >= best)
-        return next(after, self.point) if best else self.point
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The config values in which this trial differs from the study's config."""
-        return self.point if self.seed is None else {**self.point, "seed": self.seed}
-
-    @property
-    def best_epoch(self) -> Event | None:
-        """The event of the best epoch, the later one of equals; None without any."""
-        scored = [epoch for epoch in self.epochs if epoch.get(self.metric) is not None]
-        return min(scored, key=self.score, default=None)
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether the trial has a result, and it keeps all limits."""
-        best = self.best_epoch
-        return best is not None and self.objective.is_feasible(best)
-
-    def planned_at(self, epoch: int, default: int) -> int:
-        """Return the number of epochs that the trial was to train when it trained an epoch."""
-        earlier = [epochs for after, epochs in self.planned if after < epoch]
-        return earlier[-1] if earlier else default
-
-    @property
-    def last_epoch(self) -> int:
-        """The largest epoch number; 0 without any."""
-        return max((int(epoch["epoch"]) for epoch in self.epochs), default=0)
-
-    def score(self, epoch: Event) -> tuple[float, ...]:
-        """Return a sort key of an epoch; the smallest is the best."""
-        return self.objective.epoch_score(epoch)
-
-    @property
-    def metric(self) -> str:
-        """The name of the objective's metric."""
-        return self.objective.metric.name
-
-    @property
-    def costs(self) -> list[tuple[int, float]]:
-        """Epoch numbers and costs (see :meth:`Metric.cost`) of epochs that report the metric."""
-        metric = self.objective.metric
-        return [
-            (epoch["epoch"], self.objective.cost(epoch))
-            for epoch in self.epochs
-            if epoch.get(metric.name) is not None
-        ]
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of the best epoch; empty without any."""
-        best = self.best_epoch
-        return {key: best[key] for key in best if key not in _BOOKKEEPING} if best else {}
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, measured on rank 0."""
-        return float(sum(epoch["seconds"] for epoch in self.epochs))
 
 
 @dataclass(frozen=True, repr=False)
@@ -253,7 +138,7 @@ class Study:
     @cached_property
     def hypervolume(self) -> tuple[float, tuple[float, ...]]:
         """The hypervolume of the front and its reference point, in costs to minimise."""
-        return front.measure_hypervolume(self)
+        return front.measure_hypervolume(self.trial_list)
 
     @cached_property
     def ranking(self) -> list[Trial]:
@@ -391,23 +276,6 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
         unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return unique
 
-
-_BOOKKEEPING = frozenset(
-    (
-        "event",
-        "time",
-        "trial",
-        "attempt",
-        "host",
-        "node",
-        "pid",
-        "device",
-        "began",
-        "ended",
-        "diverged",
-        "point",
-    )
-)
 
 _UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch without a column
 

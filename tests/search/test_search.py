@@ -276,7 +276,10 @@ def test_no_point_is_tried_twice_while_others_remain(name):
     assert len(set(points[:36])) == 36
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long) if n == "auto" else n for n in LEARNING],
+)
 def test_models_beat_random_search(name):
     """The median over seeds of the best of 50 losses is at most half that of random search."""
 

@@ -29,7 +29,7 @@ def test_hypervolume_grows_with_the_trials_and_states_its_reference(tmp_path):
     # (0.8, 100) adds to (0.5, 10); each slab between two accuracies has its own smallest size
     slabs = [(0.041, 10), (0.3, 100), (0.1, 1000), (0.01, 9000)]
     assert volume == pytest.approx(sum(width * (9899 - size) for width, size in slabs))
-    rows = trace_hypervolume(study)
+    rows = trace_hypervolume(study.trial_list)
     assert [row[:2] for row in rows] == [(n, 2 * n) for n in range(1, 7)]
     volumes = [row[2] for row in rows]
     assert volumes == sorted(volumes)
