@@ -23,7 +23,7 @@ from raytune_yesno.commands.common import (
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.existing import is_begun, set_aside
-from raytune_yesno.commands.plans import plan_continued, plan_new, plan_resumed
+from raytune_yesno.commands.plans import add_warm_start, plan_continued, plan_new, plan_resumed
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
 from raytune_yesno.config import find_task
@@ -61,6 +61,9 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             return _finish(finished, storage, options, results, began)
         logs = open_logs(options.logs, out)
         data = read_data(settings, options, plan.config)
+        if options.warm_start and not begun:
+            plan = add_warm_start(plan, options.warm_start, data)
+            plan.check()
         announce(options, "connecting to Ray" if options.address else "starting Ray")
         with (
             with_resume_hint("tune", out / STORE, storage, plan.config.task),
