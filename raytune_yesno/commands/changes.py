@@ -25,6 +25,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     from raytune_yesno.space import parse_space
 
     space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
+    if space == plan.space:
+        return plan
     if plan.search in ("grid", "manual"):
         raise InputError(
             f"--space: search {plan.search} has a fixed list of points; begin a new study"

@@ -189,3 +189,6 @@ def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
     StudyStore(study.path).append("searched")
     with pytest.raises(InputError, match="--add-trials"):
         change_space(plan, load(study.path), options)
+    # The same command again, after a kill, changes nothing.
+    changed = change_space(plan, study, options)
+    assert change_space(changed, load(study.path), options) == changed
