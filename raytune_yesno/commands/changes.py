@@ -57,8 +57,11 @@ def select_retried(asked: str, out: Path) -> list[int]:
         raise InputError("--retry: scheduler pbt cannot: its population has trained on")
     if asked == "failed":
         numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
-        if not numbers and study.refit:
-            raise InputError(f"--retry failed: {study.path} has no failed or diverged trial")
+        if not numbers:
+            line = f"--retry failed: {study.path} has no failed or diverged trial"
+            if study.refit:
+                raise InputError(line)
+            note(f"{line}; the study continues")
         return numbers
     trials = {trial.number: trial for trial in study.trial_list}
     try:

@@ -98,6 +98,7 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
 )
 def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None:
     write_study(tmp_path, [1e-8])
+    StudyStore(tmp_path).append("refitted", epochs=1, trial=0)
     with pytest.raises(InputError, match=says):
         select_retried(asked, tmp_path)
 
