@@ -61,7 +61,7 @@ SEVERAL: Mapping[str, str] = {
     "random": "as it is",
     "auto": "as it is",
     "tpe": "order",
-    "genetic": "order",
+    "genetic": "as it is",
     "bayesian": "weights",
     "pso": "weights",
 }

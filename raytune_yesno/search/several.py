@@ -73,6 +73,14 @@ def order_losses(known: Sequence[Observation], number: int) -> list[float]:
     return [losses[index] for index in range(len(known))]
 
 
+def order_results(results: Sequence[Observation]) -> list[float]:
+    """Return :func:`order_losses` of ended trials; those without a vector of costs are last."""
+    known = [index for index, seen in enumerate(results) if has_vector(seen)]
+    places = order_losses([results[index] for index in known], 0)
+    losses = dict(zip(known, places, strict=True))
+    return [losses.get(index, float(len(results))) for index in range(len(results))]
+
+
 def weighted_losses(seed: int, num_cycle: int = 0) -> Losses:
     """Return the augmented Chebyshev distance to the ideal point (Knowles, 2006, "ParEGO").
 

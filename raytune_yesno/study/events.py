@@ -87,6 +87,8 @@ class WarmObservation(_Model):
     point: Point
     status: str
     losses: Annotated[list[Number], Field(min_length=1)]
+    costs: Annotated[list[Number], Field(description="a list of numbers")] = []
+    excesses: Annotated[list[Number], Field(description="a list of numbers")] = []
 
 
 class WarmStart(_Model):

@@ -165,11 +165,6 @@ class Plan:
             )
         if self.warm_start and self.search in MODEL_FREE:
             raise InputError(f"warm_start: search {self.search} does not use results")
-        if self.warm_start and self.config.objective.others:
-            raise InputError(
-                "warm_start: it carries one loss for each trial, and this study has several "
-                "objectives; omit it, or give good points with --point"
-            )
         for options, reserved in (
             (self.search_options, {"name", "space", "seed"}),
             (self.scheduler_options, {"name", *RESERVED}),

@@ -14,7 +14,7 @@ from raytune_yesno.search.several import Limited, LimitedGrid, order_losses
 from raytune_yesno.space import Choice, Float, Int, check_point
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}
-LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic")
+LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic", "genetic:nsga3")
 REFERENCE = (2.5, 2.5)
 
 
@@ -24,9 +24,16 @@ def costs_of(point):
     return point["x"] + away, 1 - point["x"] + away
 
 
-def run(name, num, seed=0, in_flight=1, limit=None, **options):
+def build(name, seed, space=SPACE):
+    """Build a search for several objectives; ``NAME:SELECTION`` sets its selection."""
+    name, _, selection = name.partition(":")
+    options = {"selection": selection} if selection else {}
+    return build_algorithm(name, space, seed=seed, several=True, **options)
+
+
+def run(name, num, seed=0, in_flight=1, limit=None):
     """Run ``num`` trials, ``in_flight`` at a time, and return them."""
-    algorithm = build_algorithm(name, SPACE, seed=seed, several=True, **options)
+    algorithm = build(name, seed)
     history = []
     for number in range(num):
         point = algorithm.suggest(number, history)
@@ -54,7 +61,7 @@ def volume(history):
     return pareto.hypervolume([seen.costs for seen in history if seen.costs], REFERENCE)
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "genetic:nsga3"])
 def test_learning_searches_find_a_larger_front_than_random_search(name):
     num, seeds = (90, range(6)) if name == "genetic" else (30, range(2))  # it needs generations
     ours = [volume(run(name, num, seed)) for seed in seeds]
@@ -65,7 +72,7 @@ def test_learning_searches_find_a_larger_front_than_random_search(name):
 @pytest.mark.parametrize("name", ["random", *LEARNING])
 def test_points_depend_on_the_records_alone_and_trials_run_in_parallel(name):
     history = run(name, 20, in_flight=4)
-    fresh = build_algorithm(name, SPACE, seed=0, several=True)
+    fresh = build(name, 0)
     known = [
         seen if seen.number <= 15 else Observation(seen.number, seen.point) for seen in history[:19]
     ]
@@ -81,12 +88,12 @@ def test_a_limit_that_is_known_after_training_is_learnt(name):
     assert share[1] >= max(share[0], 0.5)
 
 
-@pytest.mark.parametrize("name", ["random", "auto", "tpe", "pso", "genetic"])
+@pytest.mark.parametrize("name", ["random", "auto", "tpe", "pso", "genetic", "genetic:nsga3"])
 def test_a_limit_that_is_known_before_costs_no_trial(name):
     def excess(point):
         return (point["x"] + point["y"] - 0.3, math.nan)  # a twentieth of the space
 
-    algorithm = build_algorithm(name, SPACE, seed=3, several=True)
+    algorithm = build(name, 3)
     limited = Limited(algorithm, SPACE, 3, excess)
     history = []
     for number in range(20):
@@ -95,8 +102,32 @@ def test_a_limit_that_is_known_before_costs_no_trial(name):
         costs = costs_of(point)
         told = {"costs": costs, "excesses": (excess(point)[0], -1.0)}
         history.append(Observation(number, point, costs[0], 1, "done", **told))
-    again = Limited(build_algorithm(name, SPACE, seed=3, several=True), SPACE, 3, excess)
+    again = Limited(build(name, 3), SPACE, 3, excess)
     assert again.suggest(19, history[:19]) == history[19].point
+
+
+def test_nsga3_finds_a_larger_front_of_three_objectives_than_random_search():
+    space = {name: Float(0, 1) for name in ("x", "y", "a", "b", "c", "d")}
+
+    def measure(name, seed):
+        algorithm, history = build(name, seed, space), []
+        for number in range(40):
+            point = algorithm.suggest(number, history)
+            away = sum(point[key] for key in "abcd")
+            low, high = sorted((point["x"], point["y"]))
+            costs = (low + away, high - low + away, 1 - high + away)
+            history.append(Observation(number, point, costs[0], 1, "done", costs=costs))
+        return pareto.hypervolume([seen.costs for seen in history], (3, 3, 3))
+
+    ours, random = (
+        np.mean([measure(name, seed) for seed in range(5)]) for name in ("genetic:nsga3", "random")
+    )
+    assert ours > random
+
+
+def test_an_unknown_selection_is_refused():
+    with pytest.raises(InputError, match="nsga3"):
+        build_algorithm("genetic", SPACE, several=True, selection="nsga4")
 
 
 def test_a_grid_keeps_only_the_points_within_its_limits():

@@ -86,7 +86,8 @@ def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
 
 
 def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
-    known = warm_start.gather([write_study(tmp_path, [1e-8, 1e-7])], WIDE)
+    study = write_study(tmp_path, [1e-8, 1e-7])
+    known = warm_start.gather([study], WIDE, study.objective)
     assert [seen["point"] for seen in known["observations"]] == [
         {"learning_rate": 1e-8, "momentum": 0.0},
         {"learning_rate": 1e-7, "momentum": 0.0},

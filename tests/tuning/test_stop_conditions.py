@@ -131,7 +131,7 @@ class TestWarmStart:
                 build_trial(5, [0.8, 0.9], "stopped", batch_size=4),
             ]
         )
-        known = warm_start.gather([study], SPACE)
+        known = warm_start.gather([study], SPACE, OBJECTIVE)
         assert known["used"] == {"other": 2}
         assert known["left_out"].pop("without a result") == 2
         ((reason, count),) = known["left_out"].items()
@@ -146,7 +146,7 @@ class TestWarmStart:
 
     def test_without_any_is_an_error(self) -> None:
         with pytest.raises(InputError, match="no trial could be used"):
-            warm_start.gather([build_study([])], SPACE)
+            warm_start.gather([build_study([])], SPACE, OBJECTIVE)
 
     @pytest.mark.parametrize("search", sorted(set(ALGORITHMS) - MODEL_FREE))
     def test_is_known_to_the_search_and_trials_count_from_zero(
@@ -156,7 +156,7 @@ class TestWarmStart:
             build_trial(number, [abs(rate - 3e-3)], learning_rate=rate)
             for number, rate in enumerate([2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3, 6e-3, 9e-3] * 2)
         ]
-        known = warm_start.gather([build_study(others)], SPACE)
+        known = warm_start.gather([build_study(others)], SPACE, OBJECTIVE)
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
         searcher = StudySearcher(

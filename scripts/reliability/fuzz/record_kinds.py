@@ -108,7 +108,7 @@ def resume_study(study: Study) -> None:
     for trial in study.trial_list[:2]:
         with contextlib.suppress(InputError):
             find_replayable(study, trial.number)
-    known = warm_start.gather([study], plan.space)
+    known = warm_start.gather([study], plan.space, plan.config.objective)
     warm_start.describe(known)
     warm_start.build_observations(known)
 
