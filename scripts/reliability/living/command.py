@@ -4,7 +4,7 @@
     python scripts/reliability living --table              # of the results so far
 
 Each step is a command that is killed (SIGKILL) after a random number of events, and run again as a
-user would: the same command, or `tune --resume` once the record holds the step. After each kill
+user would: the same command, or `tune --resume` once trials have been added. After each kill
 the record must continue what was there before. At the end every trial, request and epoch must be
 recorded as often as it was requested, with the value that it has in an undisturbed study.
 """
