@@ -25,6 +25,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     from raytune_yesno.space import parse_space
 
     space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
+    if space == plan.space:
+        return plan
     if plan.search in ("grid", "manual"):
         raise InputError(
             f"--space: search {plan.search} has a fixed list of points; begin a new study"
@@ -39,7 +41,7 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
 
 
 def select_retried(asked: str, out: Path) -> list[int]:
-    """Return the numbers of the trials to train again.
+    """Return the numbers of the trials to train again; none if the study already trains them again.
 
     Args:
         asked: ``failed``, for all trials that failed or diverged, or numbers: ``3,5``.
@@ -56,7 +58,10 @@ def select_retried(asked: str, out: Path) -> list[int]:
     if asked == "failed":
         numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
         if not numbers:
-            raise InputError(f"--retry failed: {study.path} has no failed or diverged trial")
+            line = f"--retry failed: {study.path} has no failed or diverged trial"
+            if study.refit:
+                raise InputError(line)
+            note(f"{line}; the study continues")
         return numbers
     trials = {trial.number: trial for trial in study.trial_list}
     try:
@@ -69,21 +74,25 @@ def select_retried(asked: str, out: Path) -> list[int]:
         if number not in trials:
             raise InputError(f"--retry: {study.path} has no trial {number}")
         status = trials[number].status
-        if status not in (*_RETRIED, "stopped"):
+        if status not in (*_RETRIED, "stopped", "running"):
             raise InputError(
                 f"--retry: trial {number} is {status}; only ended trials without a "
                 "complete result are trained again"
             )
-    return numbers
+    return [number for number in numbers if trials[number].status != "running"]
 
 
 def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     """Return the plan of a study with the number of epochs of ``--epochs``.
 
+    The study may already have it, if it is not finished.
+
     Raises:
         InputError: the study cannot train its trials on now.
     """
     before = plan.config.epochs
+    if options.epochs == before != study.begun_with["config"].get("epochs") and not study.refit:
+        return plan  # the command is repeated after a kill
     if options.epochs <= before:
         raise InputError(f"--epochs: {options.epochs} must be more than the study's {before}")
     if options.add_trials is not None or options.retry is not None:
@@ -98,6 +107,8 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
 def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
 
+    None if the study already trains them on.
+
     Raises:
         InputError: no trial has finished.
     """
@@ -106,7 +117,10 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
 
     if options.epochs is None:
         return []
-    finished = [trial for trial in load(out).ranking if trial.status == "done"]
+    study = load(out)
+    if study.asked["config"].get("epochs") == options.epochs:
+        return []
+    finished = [trial for trial in study.ranking if trial.status == "done"]
     numbers = [trial.number for trial in finished[: options.top]]
     if not numbers:
         raise InputError(f"--epochs: {out} has no finished trial to train on")

@@ -78,6 +78,7 @@ class StudySearcher(AlgorithmSearcher):
     def enqueue(self, name: str, point: Point) -> None:
         """Add a trial of a requested point. It is the next one to start."""
         self.enqueued.append((name, point))
+        self.scheduler.expect_trial()
         self.num_left += 1
 
     def withdraw(self, number: int) -> bool:
@@ -85,7 +86,9 @@ class StudySearcher(AlgorithmSearcher):
         kept = [trial for trial in self.unfinished if trial.number != number]
         is_there = len(kept) < len(self.unfinished)
         self.unfinished = kept
-        self.num_left -= is_there
+        if is_there:
+            self.scheduler.end(number)
+            self.num_left -= 1
         return is_there
 
     def suggest(self, trial_id: str) -> TrialSpec | str | None:

@@ -56,7 +56,8 @@ def write_study(folder: Path, scheduler: str = "asha") -> None:
             store.append("mutated", **mutated, point={**point, "hidden_units": 16})
         if trial == 3:
             store.append("paused")
-            store.append("resumed", slots=2, trials=6, patience=3)
+            changes = {"retry": [2], "extend": {"0": 1, "1": 0}, "epochs": 4}
+            store.append("resumed", slots=2, trials=6, patience=3, **changes)
         status = ("done", "stopped", "failed", "diverged", "done", "done")[trial]
         error = {"error": "ValueError: no"} if status == "failed" else {}
         store.append("ended", trial=trial, status=status, **error)
