@@ -253,7 +253,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         *asked.pop("points", []),
         *(read_point(text, config.task) for text in options.point or []),
     ]
-    # More trials than points are a search that begins with the points; no others are asked for else.
+    # More trials than points are a search that begins with them.
     searches = (getattr(options, "trials", None) or asked.get("trials") or 0) > len(points)
     usual = Plan.search if searches else "manual"
     if points and (options.search or asked.get("search", usual)) == "manual":
