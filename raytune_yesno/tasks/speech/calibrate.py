@@ -88,7 +88,8 @@ def read_calibration(plain: dict[str, float] | None) -> Calibration:
     names = Calibration.__dataclass_fields__
     if plain.keys() != names.keys() or not all(map(math.isfinite, plain.values())):
         raise InputError("the checkpoint's calibration is damaged; use another checkpoint")
-    return Calibration(**{**plain, "reach": int(plain["reach"])})
+    slope, offset, threshold = (plain[key] for key in ("slope", "offset", "threshold"))
+    return Calibration(slope, offset, threshold, int(plain["reach"]), plain["level_weight"])
 
 
 def fit_calibration(counts_2N: Tensor, reach: int = 0, level_weight: float = 0.0) -> Calibration:
