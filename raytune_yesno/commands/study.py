@@ -28,7 +28,7 @@ def study(options: Namespace, results: TextIO) -> dict[str, Any]:
     holder = find_holder(location)
     if options.action == "status":
         return _show(found, holder, location, options, results)
-    if found.searched:
+    if found.searched or found.finalists is not None:
         raise InputError(
             f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
             f"--resume {quote(location)}"

@@ -17,7 +17,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
-from raytune_yesno.search.several import has_vector, order_losses
+from raytune_yesno.search.several import order_results
 from raytune_yesno.space import Point, Space
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -80,7 +80,7 @@ class Auto:
         if len(results) < self.num_initial:
             return self.cube.decode(draw_sobol(self.cube, self.seed, number))
         if any(seen.costs or seen.excesses for seen in results):
-            losses = _order_all(results)
+            losses = order_results(results)
         # One thread: with more, the order of sums, and so the points, would depend on the number
         # of cores. At these sizes one thread is as fast.
         with threadpool_limits(limits=1):
@@ -234,14 +234,6 @@ class Auto:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))
-
-
-def _order_all(results: list[Observation]) -> list[float]:
-    """Return the order of results by domination and limits; those without a result are last."""
-    known = [index for index, seen in enumerate(results) if has_vector(seen)]
-    places = order_losses([results[index] for index in known], 0)
-    losses = dict(zip(known, places, strict=True))
-    return [losses.get(index, float(len(results))) for index in range(len(results))]
 
 
 def score_limits(limits: Sequence[tuple[GaussianProcess, float]], u_CD: np.ndarray) -> np.ndarray:

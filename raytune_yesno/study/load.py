@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,12 @@ def load(
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = find_moved(_build_study(folder, correct_times(events), problems, objective))
+    events = list(itertools.chain.from_iterable(map(_split, correct_times(events))))
+    study = find_moved(_build_study(folder, events, problems, objective))
+    if study.asked.get("refit") == "all" and study.refit and study.best:
+        # The best point is refitted last; before, the refit has been interrupted.
+        is_complete = study.refit.get("trial") == study.best.number
+        study = study if is_complete or not study.objective.others else replace(study, refit=None)
     source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
@@ -102,6 +107,17 @@ def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
     return [load(path, **options) for path in paths]
 
 
+def _split(event: Event) -> Iterator[Event]:
+    """Yield an event, and after a resumption an event of each trial that it changes."""
+    yield event
+    if event["event"] == "resumed":
+        for number in event.get("retry") or ():
+            yield {"event": "retried", "time": event["time"], "trial": number}
+        for number, after in (event.get("extend") or {}).items():
+            changed = {"trial": int(number), "after": after, "epochs": event.get("epochs", after)}
+            yield {"event": "extended", "time": event["time"], **changed}
+
+
 def _build_study(
     folder: Path, events: list[Event], problems: list[str], objective: Objective
 ) -> Study:
@@ -134,6 +150,8 @@ def _build_study(
             if epochs := asked.get("config", {}).get("epochs"):
                 trials[event["trial"]].planned.append((0, epochs))
         elif kind == "requested":  # may have a trial number, but is not an event of the trial
+            # A later event of a request replaces the earlier one.
+            requests = [each for each in requests if each["request"] != event["request"]]
             requests.append(event)
             if event["action"] == "stop search":
                 is_stop_requested = True
@@ -147,13 +165,14 @@ def _build_study(
             is_space_changed |= "space" in event
             if event.get("epochs") and "config" in asked:
                 asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
-            refit = reason = None
-            refits = []
+            refit, searched = None, searched and bool(event.get("searched"))
+            if not searched:
+                reason, refits = None, []
         elif kind == "final":
             final, reason = event, event.get("reason")
             is_stop_requested = False
         elif kind == "searched":
-            reason = event.get("reason", reason)
+            reason, searched = event.get("reason", reason), True
             is_stop_requested = False
         elif kind == "refitted":  # has a trial number, but is not an event of the trial
             refit = event
@@ -166,7 +185,6 @@ def _build_study(
                 trial.planned = [(0, epochs)]
         elif "trial" in event:
             unknown += 1
-        searched = kind == "searched" or (searched and kind != "resumed")
     if is_space_changed:
         with contextlib.suppress(InputError):  # a damaged space: all trials count
             mark_outside(trials.values(), parse_space(asked["space"]), asked.get("config", {}))

@@ -1,6 +1,6 @@
 """Carry out the requests that reach a running study from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import build_config
@@ -8,6 +8,7 @@ from raytune_yesno.errors import InputError, one_line, suggest_name
 from raytune_yesno.space import Point, as_tree, check_point, express_point, imply_options
 from raytune_yesno.study import Study
 from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Inbox, Request
+from raytune_yesno.study.store import Event, StudyStore
 
 if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
@@ -40,8 +41,8 @@ class RequestHandler:
             if not refused:
                 self._carry_out(request, controller)
 
-    def refuse_rest(self) -> None:
-        """Refuse requests that arrived after the last trial had ended."""
+    def refuse(self, controller: Any = None) -> None:
+        """Refuse the requests that have arrived since the search ended."""
         for request in self.inbox.take():
             self._record(request, "the search has ended")
 
@@ -87,8 +88,8 @@ def complete_point(plan: "Plan", point: Mapping[str, Any]) -> Point:
     """
     if plan.ordered:
         raise InputError("an ordered study takes no points: its results would depend on timing")
-    if plan.scheduler == "pbt":
-        raise InputError("scheduler pbt takes no points: its population is complete")
+    if plan.changes_points:
+        raise InputError(f"scheduler {plan.scheduler} takes no points: its population is complete")
     names = as_tree(plan.space).names
     for name in point:
         if name not in names:
@@ -113,11 +114,37 @@ def describe(request: Request) -> str:
     return f"requested: {request.action}" + (f" {request.trial}" if request.action == STOP else "")
 
 
-def list_pending(study: Study) -> list[tuple[str, Point]]:
-    """Return the names and points of enqueued requests that no trial was launched for."""
-    launched = {trial.request for trial in study.trial_list}
+def list_pending(study: Study, plan: "Plan") -> list[tuple[str, Point]]:
+    """Return the names and points of enqueued requests that no trial was launched for.
+
+    A point from before a change of the space counts under the rule for earlier trials.
+
+    Raises:
+        InputError: one lies outside the space.
+    """
     return [
-        (event["request"], event["point"])
-        for event in study.enqueued
-        if event["request"] not in launched
+        (event["request"], express_point(plan.space, event["point"], plan.config.as_dict()))
+        for event in find_pending(study)
     ]
+
+
+def refuse_outside(
+    study: Study, plan: "Plan", store: StudyStore, note: Callable[[str], None]
+) -> bool:
+    """Refuse enqueued points that lie outside a changed space; return whether there were any."""
+    is_refused = False
+    for event in find_pending(study):
+        try:
+            express_point(plan.space, event["point"], plan.config.as_dict())
+        except InputError as error:
+            is_refused = True
+            request = Request.from_event(event)
+            store.append("requested", **request.as_dict(), refused=str(error))
+            note(f"{describe(request)}: refused, {error}")
+    return is_refused
+
+
+def find_pending(study: Study) -> Iterator[Event]:
+    """Yield the requests for points that no trial was launched for."""
+    launched = {trial.request for trial in study.trial_list}
+    return (event for event in study.enqueued if event["request"] not in launched)

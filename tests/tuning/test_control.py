@@ -124,7 +124,7 @@ class TestRunning:
         store.append("requested", request="1.json", action=STOP, trial=stopped)
         point = {"learning_rate": 2e-7, "hidden_units": 16}
         store.append("requested", request="2.json", action=ENQUEUE, point=point)
-        assert list_pending(load(tmp_path)) == [("2.json", point)]
+        assert list_pending(load(tmp_path), plan) == [("2.json", point)]
         study = run_search(plan, None, tmp_path, resume=True)
         assert study.trial_list[stopped].status == "stopped"
         points = [trial.point for trial in study.trial_list]

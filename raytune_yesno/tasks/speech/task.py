@@ -38,7 +38,7 @@ from raytune_yesno.tasks.speech.features import (
 from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes, settings_for
-from raytune_yesno.tasks.speech.settings import SpeechConfig, split_options
+from raytune_yesno.tasks.speech.settings import SpeechConfig, examples_per_epoch, split_options
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -103,10 +103,7 @@ class YesNo(SpeechTask):
             freq_mask=config.augment_freq_mask,
         )
         self.calibration: dict[str, float] | None = None
-        size = len(self._train)
-        self._num_examples = math.ceil(config.min_examples / size) * size
-        if config.max_examples:
-            self._num_examples = min(self._num_examples, config.max_examples)
+        self._num_examples = examples_per_epoch(config, self._classes - 1, len(self._train))
         num_steps = math.ceil(self._num_examples / config.batch_size)
         self.steps_per_pass = self.steps_per_epoch = num_steps
         self.train_scale = 1 / self._num_examples

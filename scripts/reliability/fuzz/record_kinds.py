@@ -56,7 +56,8 @@ def write_study(folder: Path, scheduler: str = "asha") -> None:
             store.append("mutated", **mutated, point={**point, "hidden_units": 16})
         if trial == 3:
             store.append("paused")
-            store.append("resumed", slots=2, trials=6, patience=3)
+            changes = {"retry": [2], "extend": {"0": 1, "1": 0}, "epochs": 4}
+            store.append("resumed", slots=2, trials=6, patience=3, **changes)
         status = ("done", "stopped", "failed", "diverged", "done", "done")[trial]
         error = {"error": "ValueError: no"} if status == "failed" else {}
         store.append("ended", trial=trial, status=status, **error)
@@ -107,7 +108,7 @@ def resume_study(study: Study) -> None:
     for trial in study.trial_list[:2]:
         with contextlib.suppress(InputError):
             find_replayable(study, trial.number)
-    known = warm_start.gather([study], plan.space)
+    known = warm_start.gather([study], plan.space, plan.config.objective)
     warm_start.describe(known)
     warm_start.build_observations(known)
 

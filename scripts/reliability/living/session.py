@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.requests import ENQUEUE, STOP, Request, name_request, send
+from raytune_yesno.study.requests import ENQUEUE, REQUESTS, STOP, Request, name_request, send
 from raytune_yesno.study.store import STORE, read_events
 from reliability.chaos.cluster import Cluster
 
 STEPS = ("begin", "retry", "change the space", "extend")
+STEERED = ("begin", "change the space")  # during which requests are sent
 TRIALS, ADDED, EPOCHS, LONGER, TOP = 12, 4, 6, 9, 3
 _PATIENCE_S = 300.0
 _TASK = """\
@@ -48,6 +49,7 @@ class Session:
         self.cluster = Cluster(1, 2)
         self.kills: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.steered: set[str] = set()
 
     def __enter__(self) -> "Session":
         self.cluster.__enter__()
@@ -89,8 +91,8 @@ class Session:
                 self.problems.append(f"{step}: the record does not continue the earlier one")
             if process.returncode == 0:
                 return
-            if step == "begin":
-                self.steer()
+            if step in STEERED:
+                self.steer(step)
 
     def start(self, words: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "raytune_yesno", "tune", *words, "--quiet", "--no-report"]
@@ -118,7 +120,7 @@ class Session:
         return process.wait() < 0
 
     def list_words(self, step: str) -> list[str]:
-        """Return the words of a step's command: to resume it, if the record holds it."""
+        """Return the words of a step's command: the same again, but `--add-trials` only once."""
         task = ["--task", f"{self.folder}/task.py:objective"]
         if step == "begin":
             goal = ["--metric", "loss", "--mode", "min", "--space", f"{self.folder}/space.yaml"]
@@ -127,26 +129,30 @@ class Session:
             return [*task, *goal, *plan, "--out", str(self.out)]
         resume = ["--resume", str(self.out), *task]
         study = load(self.out)
-        events = {event["event"] for event in read_events(self.out)[0]}
-        if step == "retry" and "retried" not in events:
+        if step == "retry" and not (study.refit and self.list_resumed("retry")):
             return [*resume, "--retry", "failed"]
-        if step == "change the space" and study.asked["trials"] == TRIALS:
+        if step == "change the space" and not self.list_resumed("space"):
             more = ["--space", f"{self.folder}/wider.yaml", "--add-trials", str(ADDED)]
             return [*resume, *more]
-        if step == "extend" and "extended" not in events:
+        if step == "extend" and not (study.refit and self.list_resumed("extend")):
             return [*resume, "--epochs", str(LONGER), "--top", str(TOP)]
         # A finished study has nothing to resume; the same `tune --out` prints its result.
         return resume if not study.refit else self.list_words("begin")
 
-    def steer(self) -> None:
-        """Once, ask from outside for another trial, and for the end of one that runs."""
-        if not self.read_record() or (self.folder / "steered").exists():
+    def steer(self, step: str) -> None:
+        """Once in a step, ask from outside for another trial, and for the end of one that runs."""
+        if not self.read_record() or step in self.steered:
             return
         running = [trial for trial in load(self.out).trial_list if trial.status == "running"]
         if running:
             send(str(self.out), Request(name_request(), STOP, trial=running[0].number))
             send(str(self.out), Request(name_request(), ENQUEUE, point={"x": 0.5}))
-            (self.folder / "steered").touch()
+            self.steered.add(step)
+
+    def list_resumed(self, change: str) -> list[dict[str, Any]]:
+        """Return the resumptions that recorded a change."""
+        events, _ = read_events(self.out)
+        return [event for event in events if event["event"] == "resumed" and event.get(change)]
 
     def read_record(self) -> str:
         """Return the complete lines of the record."""
@@ -164,10 +170,10 @@ class Session:
         seen: Counter[tuple[int, int]] = Counter()
         repeated = 0
         for event in events:
-            if event["event"] == "retried":
-                for key in [key for key in seen if key[0] == event["trial"]]:
+            for number in event.get("retry", ()):
+                for key in [key for key in seen if key[0] == number]:
                     del seen[key]
-            elif event["event"] == "epoch":
+            if event["event"] == "epoch":
                 repeated += seen[event["trial"], event["epoch"]] > 0
                 seen[event["trial"], event["epoch"]] += 1
         return repeated
@@ -180,15 +186,19 @@ class Session:
         asked = Counter(event["trial"] for event in events if event["event"] == "asked")
         requests = [event for event in events if event["event"] == "requested"]
         enqueued = sum(event["action"] == ENQUEUE for event in requests)
-        steered = (self.folder / "steered").exists()
         if sorted(asked) != list(range(TRIALS + ADDED + enqueued)) or set(asked.values()) != {1}:
             yield f"trials asked for: {dict(asked)}"
-        if [event["action"] for event in requests] != ([STOP, ENQUEUE] if steered else []):
+        if [event["action"] for event in requests] != [STOP, ENQUEUE] * len(self.steered):
             yield f"requests: {[event['action'] for event in requests]}"
         if sum(trial.request is not None for trial in study.trial_list) != enqueued:
             yield "an enqueued point was not tried once"
+        if any((self.out / REQUESTS).glob("*.json")):
+            yield "files of requests are left"
         if study.refit is None:
             yield "no end of the study"
+        for change in ("retry", "extend", "space"):
+            if len(found := self.list_resumed(change)) != 1:
+                yield f"recorded {len(found)} times: {change}"
         yield from self.check_trials(study)
 
     def check_trials(self, study: Study) -> Iterator[str]:
@@ -206,5 +216,5 @@ class Session:
         longer = sum(len(trial.epochs) == LONGER for trial in study.trial_list)
         if longer != TOP:
             yield f"{longer} trials were extended"
-        if len(stopped) > 1:
+        if len(stopped) > len(self.steered):
             yield f"trials {sorted(stopped)} were stopped"
