@@ -88,8 +88,8 @@ def complete_point(plan: "Plan", point: Mapping[str, Any]) -> Point:
     """
     if plan.ordered:
         raise InputError("an ordered study takes no points: its results would depend on timing")
-    if plan.scheduler == "pbt":
-        raise InputError("scheduler pbt takes no points: its population is complete")
+    if plan.changes_points:
+        raise InputError(f"scheduler {plan.scheduler} takes no points: its population is complete")
     names = as_tree(plan.space).names
     for name in point:
         if name not in names:

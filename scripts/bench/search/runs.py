@@ -105,7 +105,7 @@ def _list_pairs(part: str, wanted: tuple[str, ...]) -> list[tuple[str, str, str]
     if wanted:
         return [("table", search, "fifo") for search in wanted]
     pairs = [("table", search, "fifo") for search in (*OURS, *PEERS)]
-    # `plan.INCOMPATIBLE` refuses bohb with median, as with fifo; under fifo its model is on trial
+    # The plan refuses bohb with median, as with fifo; under fifo its model is on trial
     pairs += [("table", s, k) for k in SCHEDULERS for s in without_budgets]
     return [*pairs, ("table", "bohb", "asha"), ("table", "bohb", "hyperband")]
 
