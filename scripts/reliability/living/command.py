@@ -20,6 +20,7 @@ from pathlib import Path
 
 from shared import find_commit, read_results
 
+from reliability.chaos.cluster import Cluster
 from reliability.living.session import STEPS, Session
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,10 +44,10 @@ def main(words: Sequence[str], prog: str) -> int:
         name = f"{time.strftime('%Y-%m-%d')}-{options.kills}-kills-seed-{options.seed}.jsonl"
         commit = find_commit()
         draw = random.Random(options.seed)
-        with (options.out / name).open("w") as lines:
+        with (options.out / name).open("w") as lines, Cluster(1, 2) as cluster:
             left = options.kills
             while left > 0:
-                with Session(draw) as session:
+                with Session(draw, cluster) as session:
                     result = session.run(min(left, 2 * len(STEPS)))
                 left -= max(1, sum(result["kills"].values()))
                 lines.write(json.dumps({**result, "commit": commit}) + "\n")

@@ -1,9 +1,7 @@
 """One study through all steps of its life."""
 
-import os
 import random
-import subprocess
-import sys
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -15,6 +13,7 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import ENQUEUE, REQUESTS, STOP, Request, name_request, send
 from raytune_yesno.study.store import STORE, read_events
 from reliability.chaos.cluster import Cluster
+from reliability.chaos.runs import Command
 
 STEPS = ("begin", "retry", "change the space", "extend")
 STEERED = ("begin", "change the space")  # during which requests are sent
@@ -35,28 +34,26 @@ def objective(config, checkpoint=None):
 
 
 class Session:
-    """A study in a temporary folder, on a cluster of two slots.
+    """A study in a temporary folder.
 
     Args:
         draw: draws the moments of the kills.
+        cluster: where its trials run.
     """
 
-    def __init__(self, draw: random.Random) -> None:
-        self.draw = draw
+    def __init__(self, draw: random.Random, cluster: Cluster) -> None:
+        self.draw, self.cluster = draw, cluster
         self.temporary = tempfile.TemporaryDirectory(prefix="living-")
         self.folder = Path(self.temporary.name)
         self.out = self.folder / "study"
-        self.cluster = Cluster(1, 2)
         self.kills: Counter[str] = Counter()
         self.problems: list[str] = []
         self.steered: set[str] = set()
 
     def __enter__(self) -> "Session":
-        self.cluster.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.cluster.__exit__(*exception)
         self.temporary.cleanup()
 
     def run(self, kills: int) -> dict[str, Any]:
@@ -75,49 +72,42 @@ class Session:
     def take(self, step: str, kills: int) -> None:
         """Run a step until it has ended well; kill its command the given number of times first."""
         while True:
-            process = self.start(self.list_words(step))
             kept = self.read_record()
-            if kills and self.kill(process, len(kept.splitlines())):
+            command = self.start(self.list_words(step))
+            if kills and self.kill(command, len(kept.splitlines())):
                 kills -= 1
                 self.kills[step] += 1
                 print(
                     f"{step}: killed after {len(self.read_record().splitlines())} events",
                     flush=True,
                 )
-            elif code := process.wait(_PATIENCE_S):
+            elif code := command.wait(_PATIENCE_S):
                 self.problems.append(f"{step}: exit code {code}: {self.read_last_line()}")
                 return
             if not self.read_record().startswith(kept):
                 self.problems.append(f"{step}: the record does not continue the earlier one")
-            if process.returncode == 0:
+            if command.wait(_PATIENCE_S) == 0:
                 return
             if step in STEERED:
                 self.steer(step)
 
-    def start(self, words: list[str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "raytune_yesno", "tune", *words, "--quiet", "--no-report"]
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*command, "--address", self.cluster.address, "--checkpoint-every", "0"],
-                env={**os.environ, **self.cluster.environment, "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-            )
+    def start(self, words: list[str]) -> Command:
+        more = ["--quiet", "--no-report", "--checkpoint-every", "0"]
+        arguments = ["tune", *words, *more, "--address", self.cluster.address]
+        return Command(arguments, self.folder / "log", self.cluster.environment)
 
-    def kill(self, process: subprocess.Popen[bytes], before: int) -> bool:
+    def kill(self, command: Command, before: int) -> bool:
         """Kill a command after a random number of new events; return False if it ended first."""
         events, seconds = self.draw.randrange(25), self.draw.uniform(0, 0.3)
-        deadline = time.monotonic() + _PATIENCE_S
-        while len(self.read_record().splitlines()) < before + events:
-            if process.poll() is not None:
-                return False
-            if time.monotonic() > deadline:
-                self.problems.append("no progress")
-                break
-            time.sleep(0.005)
+
+        def has_happened() -> bool:
+            return len(self.read_record().splitlines()) >= before + events
+
+        if not command.wait_until(has_happened, _PATIENCE_S):
+            return False
         time.sleep(seconds)
-        process.kill()
-        return process.wait() < 0
+        command.signal(signal.SIGKILL)
+        return command.wait(_PATIENCE_S) < 0
 
     def list_words(self, step: str) -> list[str]:
         """Return the words of a step's command: the same again, but `--add-trials` only once."""
