@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno import pareto
+from raytune_yesno.report.compare import have_common_front, share_reference
 from raytune_yesno.report.tables import Table
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
@@ -80,8 +80,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
     The hypervolumes have one reference point, so that studies can be compared.
     """
     several = [study for study in studies if study.objective.others]
-    objectives = {tuple(m.name for m in study.objective.objectives) for study in several}
-    shared = share_reference(several) if len(objectives) == 1 else ()
+    shared = share_reference(several) if several and have_common_front(several) else ()
     found: list[dict[str, Any] | None] = []
     for study in studies:
         if not study.objective.others:
@@ -174,10 +173,3 @@ def describe_choice(study: Study) -> str:
         which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
         return f"{which} {limit}"
     return "knee of the front, nearest to the best value of every objective"
-
-
-def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
-    """Return one reference point for studies of the same objectives, so that they compare."""
-    return pareto.choose_reference(
-        [row for study in studies for row in list_vectors(study.trial_list)]
-    )

@@ -133,9 +133,22 @@ def test_an_unknown_selection_is_refused():
 def test_a_grid_keeps_only_the_points_within_its_limits():
     grid = build_algorithm("grid", {"layers": Int(1, 4)}, several=True)
     limited = LimitedGrid(grid, {"layers": Int(1, 4)}, 0, lambda point: (point["layers"] - 2.5,))
-    points = [limited.suggest(number, []) for number in range(limited.num_points)]
-    assert points == [{"layers": 1}, {"layers": 2}]
-    assert limited.suggest(2, []) is None
+    points = [limited.suggest(number, []) for number in range(3)]
+    assert points == [{"layers": 1}, {"layers": 2}, None]
+
+
+def test_a_grid_checks_no_more_points_than_are_needed():
+    space = {"layers": Int(1, 10**6), "units": Int(1, 10**6)}
+    checked = []
+
+    def exceed(point):
+        checked.append(point)
+        return (point["units"] % 2 - 0.5,)
+
+    limited = LimitedGrid(build_algorithm("grid", space, levels=100), space, 0, exceed)
+    points = [limited.suggest(number, []) for number in (2, 0)]
+    assert all(point and point["units"] % 2 == 0 for point in points)
+    assert len(checked) < 20
 
 
 def test_no_point_within_the_limits_ends_the_search():

@@ -6,19 +6,16 @@
 Each step is a command that is killed (SIGKILL) after a random number of events, and run again as a
 user would: the same command, or `tune --resume` once trials have been added. After each kill
 the record must continue what was there before. At the end every trial, request and epoch must be
-there as often as it was asked for, with the value that it has in a study that is left alone.
+recorded as often as it was requested, with the value that it has in an undisturbed study.
 """
 
-import argparse
-import json
 import random
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import find_commit, read_results
+from shared import add_results, build_parser, read_results
 
 from reliability.chaos.cluster import Cluster
 from reliability.living.session import STEPS, Session
@@ -28,30 +25,20 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run the campaign, or print its table; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(prog, __doc__, RESULTS)
     parser.add_argument("--kills", type=int, default=40, metavar="N", help="in all [40]")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments [0]")
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
-    )
-    parser.add_argument("--table", action="store_true", help="run nothing: print the table")
     options = parser.parse_args(words)
     if not options.table:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the cluster
-        options.out.mkdir(parents=True, exist_ok=True)
-        name = f"{time.strftime('%Y-%m-%d')}-{options.kills}-kills-seed-{options.seed}.jsonl"
-        commit = find_commit()
         draw = random.Random(options.seed)
-        with (options.out / name).open("w") as lines, Cluster(1, 2) as cluster:
+        name = f"{options.kills}-kills-seed-{options.seed}"
+        with add_results(options.out, name) as add, Cluster(1, 2) as cluster:
             left = options.kills
             while left > 0:
                 with Session(draw, cluster) as session:
                     result = session.run(min(left, 2 * len(STEPS)))
                 left -= max(1, sum(result["kills"].values()))
-                lines.write(json.dumps({**result, "commit": commit}) + "\n")
-                lines.flush()
+                add(result)
     results = read_results(options.out)
     print("| step | kills |")
     print("|---|---|")
