@@ -114,6 +114,9 @@ def _show(
     study: "Study", holder: "Claim | None", location: str, options: Namespace, results: TextIO
 ) -> dict[str, Any]:
     """Print the state of a study and return the JSON object."""
+    from raytune_yesno.study.requests import Inbox
+    from raytune_yesno.tuning.control import describe as describe_request
+
     running = [trial for trial in study.trial_list if trial.status == "running"]
     statuses = [trial.status for trial in study.trial_list]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
@@ -142,6 +145,9 @@ def _show(
         )
     for event in study.requests:
         say(options, results, describe_event(event))
+    waiting = Inbox(location, [event["request"] for event in study.requests]).list_waiting()
+    for request in waiting:
+        say(options, results, f"waiting: {describe_request(request).removeprefix('requested: ')}")
     if study.reason:
         say(options, results, one_line(f"search ended: {study.reason}"))
     return {
@@ -153,6 +159,7 @@ def _show(
         "running": [{"trial": each.number, "epoch": each.last_epoch} for each in running],
         "best": {"trial": best.number, "metrics": best.metrics} if best else None,
         "requests": study.requests,
+        "waiting": [request.as_dict() for request in waiting],
     }
 
 

@@ -58,6 +58,7 @@ def test_stop_and_status(study: Path, capfd: pytest.CaptureFixture[str]) -> None
     shown = capfd.readouterr().out
     assert "interrupted" in shown
     assert "1 unfinished" in shown
+    assert "waiting: stop 0" in shown
 
 
 def test_a_search_that_has_ended_takes_no_requests(
