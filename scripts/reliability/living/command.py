@@ -10,18 +10,24 @@ the record must continue what was there before. At the end every trial, request 
 recorded as often as it was requested, with the value that it has in an undisturbed study.
 """
 
+import contextlib
+import math
 import random
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared import add_results, build_parser, read_results
 
 from reliability.chaos.cluster import Cluster
 from reliability.living.pairs import Pairs
-from reliability.living.session import STEPS, Session
+from reliability.living.session import STEPS, Session, TimeUp
 
+Add = Callable[[dict[str, Any]], None]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -32,23 +38,23 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument(
         "--pairs", type=int, default=0, metavar="N", help="instead: two commands on one study [0]"
     )
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, metavar="S", help="the same command continues"
+    )
     options = parser.parse_args(words)
     if not options.table:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the cluster
-        draw = random.Random(options.seed)
+        deadline = time.monotonic() + options.seconds
         name = f"{options.pairs or options.kills}-{'pairs' if options.pairs else 'kills'}"
-        name += f"-seed-{options.seed}"
-        with add_results(options.out, name) as add, Cluster(1, 2) as cluster:
+        with (
+            add_results(options.out, f"{name}-seed-{options.seed}") as add,
+            Cluster(1, 2) as cluster,
+            contextlib.suppress(TimeUp),
+        ):
             if options.pairs:
-                with Pairs(draw, cluster) as pairs:
-                    for number in range(options.pairs):
-                        add(pairs.run(number))
-            left = 0 if options.pairs else options.kills
-            while left > 0:
-                with Session(draw, cluster) as session:
-                    result = session.run(min(left, 2 * len(STEPS)))
-                left -= max(1, sum(result["kills"].values()))
-                add(result)
+                add_pairs(options, cluster, add, deadline)
+            else:
+                add_kills(options, cluster, add, deadline)
     results = read_results(options.out)
     problems = [problem for result in results for problem in result["problems"]]
     num_pairs = sum("codes" in result for result in results)
@@ -64,3 +70,34 @@ def main(words: Sequence[str], prog: str) -> int:
     print(f"{num_pairs} pairs of commands on one study")
     print(*(problems or ["nothing lost, nothing twice"]), sep="\n")
     return int(bool(problems))
+
+
+def add_kills(options: Namespace, cluster: Cluster, add: Add, deadline: float) -> None:
+    """Run sessions until the folder of results has enough kills.
+
+    Raises:
+        TimeUp: the deadline has passed; the next call continues the session.
+    """
+    while (left := options.kills - count_kills(options.out)) > 0:
+        number = len(read_results(options.out))
+        folder = options.out.absolute() / "unfinished"
+        session = Session(f"{options.seed} {number}", cluster, folder, 1 + number % 2)
+        add(session.run(min(left, 2 * len(STEPS)), deadline))
+
+
+def count_kills(folder: Path) -> int:
+    return sum(sum(result.get("kills", {}).values()) for result in read_results(folder))
+
+
+def add_pairs(options: Namespace, cluster: Cluster, add: Add, deadline: float) -> None:
+    """Try pairs of commands until the folder of results has enough.
+
+    Raises:
+        TimeUp: the deadline has passed.
+    """
+    number = sum("codes" in result for result in read_results(options.out))
+    with Pairs(random.Random(f"{options.seed} {number}"), cluster) as pairs:
+        for each in range(number, options.pairs):
+            if time.monotonic() > deadline:
+                raise TimeUp
+            add(pairs.run(each))

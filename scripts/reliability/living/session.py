@@ -1,8 +1,9 @@
 """One study through all steps of its life."""
 
+import json
 import random
+import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -33,49 +34,74 @@ def objective(config, checkpoint=None):
 """
 
 
+class TimeUp(Exception):
+    """The session is to be continued later."""
+
+
 class Session:
-    """A study in a temporary folder.
+    """A study in a folder, which a later session of the same folder continues.
 
     Args:
-        draw: draws the moments of the kills.
+        seed: of the moments of the kills.
         cluster: where its trials run.
+        folder: what it writes to; it is deleted at the end.
+        max_concurrent: the most trials at a time.
     """
 
-    def __init__(self, draw: random.Random, cluster: Cluster) -> None:
-        self.draw, self.cluster = draw, cluster
-        self.temporary = tempfile.TemporaryDirectory(prefix="living-")
-        self.folder = Path(self.temporary.name)
-        self.out = self.folder / "study"
-        self.kills: Counter[str] = Counter()
-        self.problems: list[str] = []
-        self.steered: set[str] = set()
+    def __init__(self, seed: str, cluster: Cluster, folder: Path, max_concurrent: int) -> None:
+        self.cluster, self.folder, self.max_concurrent = cluster, folder, max_concurrent
+        folder.mkdir(exist_ok=True)
+        self.out, self.state = folder / "study", folder / "state.json"
+        known = json.loads(self.state.read_text()) if self.state.exists() else {}
+        self.step: int = known.get("step", 0)
+        self.left: int | None = known.get("left")
+        self.kills: Counter[str] = Counter(known.get("kills", {}))
+        self.problems: list[str] = known.get("problems", [])
+        self.steered: set[str] = set(known.get("steered", ()))
+        self.draw = random.Random(f"{seed} {self.kills.total()}")
 
-    def __enter__(self) -> "Session":
-        return self
+    def save(self) -> None:
+        """Write how far the session is."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "left": self.left,
+            "steered": sorted(self.steered),
+        }
+        state |= {"kills": dict(self.kills), "problems": self.problems}
+        self.state.write_text(json.dumps(state))
 
-    def __exit__(self, *exception: object) -> None:
-        self.temporary.cleanup()
+    def run(self, kills: int, deadline: float) -> dict[str, Any]:
+        """Run all steps, killed ``kills`` times in all, and return what was found.
 
-    def run(self, kills: int) -> dict[str, Any]:
-        """Run all steps, killed ``kills`` times in all, and return what was found."""
+        Raises:
+            TimeUp: the deadline has passed; a new session of the same folder continues.
+        """
         marker = self.folder / "mended"
         (self.folder / "task.py").write_text(_TASK.format(marker=str(marker)))
         (self.folder / "space.yaml").write_text("x: {float: [0, 1]}\n")
         (self.folder / "wider.yaml").write_text("x: {float: [0, 2]}\n")
-        for index, step in enumerate(STEPS):
-            share = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
-            self.take(step, share)
+        for index, step in list(enumerate(STEPS))[self.step :]:
+            if self.left is None:
+                self.left = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
+            self.take(step, deadline)
             marker.touch()  # the user has mended what made trials fail
+            self.step, self.left = index + 1, None
+            self.save()
         self.problems += list(self.check())
-        return {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
+        result = {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
+        shutil.rmtree(self.folder)
+        return result
 
-    def take(self, step: str, kills: int) -> None:
-        """Run a step until it has ended well; kill its command the given number of times first."""
+    def take(self, step: str, deadline: float) -> None:
+        """Run a step until it has ended well; first kill its command ``left`` times."""
         while True:
+            self.save()
+            if time.monotonic() > deadline:
+                raise TimeUp
             kept = self.read_record()
             command = self.start(self.list_words(step))
-            if kills and self.kill(command, len(kept.splitlines())):
-                kills -= 1
+            if self.left and self.kill(command, len(kept.splitlines())):
+                self.left -= 1
                 self.kills[step] += 1
                 print(
                     f"{step}: killed after {len(self.read_record().splitlines())} events",
@@ -116,6 +142,7 @@ class Session:
             goal = ["--metric", "loss", "--mode", "min", "--space", f"{self.folder}/space.yaml"]
             plan = ["--trials", str(TRIALS), "--epochs", str(EPOCHS), "--search", "random"]
             plan += ["--scheduler", "fifo", "--keep-checkpoints", str(TOP)]
+            plan += ["--max-concurrent", str(self.max_concurrent)]
             return [*task, *goal, *plan, "--out", str(self.out)]
         resume = ["--resume", str(self.out), *task]
         study = load(self.out)
