@@ -27,12 +27,14 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
     if space == plan.space:
         return plan
-    if plan.search in ("grid", "manual"):
+    if plan.entry.is_finite:
         raise InputError(
             f"--space: search {plan.search} has a fixed list of points; begin a new study"
         )
-    if plan.scheduler == "pbt":
-        raise InputError("--space: scheduler pbt has changed the points; begin a new study")
+    if plan.changes_points:
+        raise InputError(
+            f"--space: scheduler {plan.scheduler} has changed the points; begin a new study"
+        )
     if study.searched and options.add_trials is None:
         raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
     if len(study.trial_list) < len(plan.points):
@@ -50,11 +52,12 @@ def select_retried(asked: str, out: Path) -> list[int]:
     Raises:
         InputError: a trial does not exist, or cannot be trained again.
     """
+    from raytune_yesno.schedulers.build import CHANGING
     from raytune_yesno.study import load
 
     study = load(out)
-    if study.asked.get("scheduler") == "pbt":
-        raise InputError("--retry: scheduler pbt cannot: its population has trained on")
+    if (scheduler := study.asked.get("scheduler")) in CHANGING:
+        raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
         numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
         if not numbers:
@@ -99,8 +102,8 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
         raise InputError("--epochs: omit --add-trials and --retry; do one after the other")
     if not study.searched:
         raise InputError(f"--epochs: {study.path} is unfinished; resume it without --epochs first")
-    if plan.scheduler == "pbt":
-        raise InputError("--epochs: scheduler pbt cannot: its population has ended")
+    if plan.changes_points:
+        raise InputError(f"--epochs: scheduler {plan.scheduler} cannot: its population has ended")
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 

@@ -105,10 +105,12 @@ def check_takes_points(*, ordered: bool, scheduler: str) -> None:
     Raises:
         InputError: it takes none.
     """
+    from raytune_yesno.schedulers.build import CHANGING  # imports Ray, which `status` does without
+
     if ordered:
         raise InputError("an ordered study takes no points: its results would depend on timing")
-    if scheduler == "pbt":
-        raise InputError("scheduler pbt takes no points: its population is complete")
+    if scheduler in CHANGING:
+        raise InputError(f"scheduler {scheduler} takes no points: its population is complete")
 
 
 def complete_point(space: Space, config: Mapping[str, Any], point: Mapping[str, Any]) -> Point:

@@ -277,6 +277,19 @@ def pad_silence(feature_FT: Tensor) -> Tensor:
     return F.pad(feature_FT, (EDGE_FRAMES, EDGE_FRAMES))
 
 
+def find_levels(feature_FT: Tensor) -> Tensor:
+    """Return the level of the sound at each window position, (P,), in nepers.
+
+    The level is the mean of the features over bands and 5 frames, at the loudest moment in the
+    middle of the window. With ``features=local`` it is the level above the noise nearby.
+
+    Args:
+        feature_FT: (28, T) features, at least :data:`WINDOW` frames.
+    """
+    smooth_1T = F.avg_pool1d(feature_FT.mean(0, keepdim=True), 5, stride=1)
+    return F.max_pool1d(smooth_1T[:, 6:-6], WINDOW - 16, STRIDE)[0]
+
+
 def position_time_s(position: float) -> float:
     """Return the time of the centre of a window position, in seconds from the start."""
     return (position * STRIDE + WINDOW / 2 - EDGE_FRAMES) * HOP_S
