@@ -35,6 +35,8 @@ def plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     plan = build_plan(settings, options)
     plan.check()
     plan.check_all_points()
+    if options.point and plan.search == "manual" and not options.search:
+        note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:
         note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
     return plan

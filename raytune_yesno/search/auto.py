@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from raytune_yesno import pareto
+from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.gaussian import GaussianProcess
@@ -25,6 +26,7 @@ Score = Callable[[np.ndarray], np.ndarray]
 _MAX_LISTED = 1500  # a space with at most so many points is searched whole
 _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
+_BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
 
 
@@ -41,6 +43,9 @@ class Auto:
     of the model, not the best result, which may be luck. A running trial counts as a result with
     the model's mean (kriging believer, Ginsbourger et al., 2010). No point is proposed twice while
     there are others among the candidates.
+
+    If options have parameters of their own, every second proposal explores a branch of the space
+    that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
     largest expected hypervolume improvement. A limit that is only known after training has a model,
@@ -65,6 +70,7 @@ class Auto:
         max_results: int = 300,
     ) -> None:
         self.cube = UnitCube(space)
+        self.branches = Branches(self.cube, seed)
         self.seed = seed
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
@@ -104,13 +110,23 @@ class Auto:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD)
         generator = build_numpy_generator(self.seed, number)
         seen = {row.tobytes() for row in self.cube.encode(history)}
+        branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
+        if branch is not None:
+            is_in_N = [each == branch for each in self.branches.find(best_ND)]
+            best_ND = best_ND[is_in_N] if any(is_in_N) else best_ND
+
+        def select(*parts: np.ndarray) -> np.ndarray:
+            u_CD = np.concatenate(parts)
+            if branch is not None:
+                u_CD = self.branches.move(u_CD, branch, generator)
+            return drop_seen(self.cube, u_CD, seen)
+
         near_CD = draw_near(self.cube, generator, best_ND[:5], _NUM_LOCAL)
-        u_CD = drop_seen(self.cube, np.concatenate([self._explore(generator), near_CD]), seen)
+        u_CD = select(self._explore(generator), near_CD)
         for _ in range(_NUM_ROUNDS):
             score_C = score(u_CD)
             first_CD = u_CD[np.argsort(-score_C, kind="stable")[:4]]
-            near_CD = draw_near(self.cube, generator, first_CD, _NUM_LOCAL)
-            u_CD = drop_seen(self.cube, np.concatenate([first_CD, near_CD]), seen)
+            u_CD = select(first_CD, draw_near(self.cube, generator, first_CD, _NUM_LOCAL))
         return self.cube.decode(u_CD[np.argmax(score(u_CD))])
 
     def _model_one(

@@ -1,5 +1,6 @@
 """What several studies of the same objectives say together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from raytune_yesno.commands.report import _summarize
 from raytune_yesno.report import write_report
 from raytune_yesno.report.attainment import attain, measure_attainment, tabulate_attainment
 from raytune_yesno.report.compare import choose_figure, group_studies, measure_figures
+from raytune_yesno.report.front import tabulate_front
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.study import Study
 
@@ -88,10 +90,28 @@ def test_terminal_page_and_json_show_it(studies: list[Study], tmp_path: Path) ->
 
 
 def test_other_objectives_are_compared_as_before(studies: list[Study], tmp_path: Path) -> None:
-    from dataclasses import replace
-
     one = replace(studies[0].objective, others=())
     alone = [replace(study, objective=one) for study in studies]
     assert choose_figure(alone).name == "accuracy"
     assert measure_attainment(alone, group_studies(alone)) == []
     assert "plot-attained" not in write_report(alone, tmp_path).html.read_text().split("<script")[0]
+
+
+def test_the_front_shows_the_refits_of_all_members(studies: list[Study]) -> None:
+    study = studies[0]
+    assert tabulate_front(study).heads == ("trial", "accuracy", "size", "x")
+    refits = [
+        {
+            "trial": trial.number,
+            "checkpoint": f"/s/refit-{trial.number}/last",
+            "test": {"wer": 0.25},
+        }
+        for trial in study.front
+    ]
+    table = tabulate_front(replace(study, refits=refits))
+    assert table.heads[-2:] == ("test", "checkpoint in the study")
+    assert [row[-2:] for row in table.rows] == [
+        ("wer 0.25", "refit-1/last"),
+        ("wer 0.25", "refit-0/last"),
+    ]
+    assert tabulate_front(replace(study, refits=refits[:1])) == tabulate_front(study)

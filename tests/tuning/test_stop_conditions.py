@@ -265,6 +265,14 @@ class TestTheCommandLine:
         assert (plan.search, plan.num_trials) == ("manual", 2)
         assert [algorithm.suggest(number, []) for number in range(3)] == [*points, None]
 
+    def test_more_trials_than_points_are_a_search_that_begins_with_them(self) -> None:
+        point = ("--point", "dropout=0.1")
+        plan = self.plan(*point, "--trials", "5")
+        plan.check()
+        assert (plan.search, plan.num_trials, plan.known_points) == ("auto", 5, [{"dropout": 0.1}])
+        assert self.plan(*point, "--trials", "1").search == "manual"
+        assert self.plan(*point, "--trials", "5", "--search", "manual").num_trials == 1
+
     def test_another_search_tries_known_points_first(self, tmp_path: Path) -> None:
         file = tmp_path / "study.yaml"
         file.write_text("search: tpe\npoints: [{dropout: 0.25}]\n")
