@@ -78,7 +78,9 @@ def test_a_kill_leaves_all_retries_and_extensions_or_none(tmp_path: Path) -> Non
     write_study(tmp_path, plan, "failed", "done", "failed", "done").append("searched")
     before = len((tmp_path / STORE).read_text().splitlines())
     longer = replace(plan, config=replace(plan.config, epochs=5))
-    resume(tmp_path, longer, retry=(0, 2), extend=(1, 3))
+    *_, line = resume(tmp_path, longer, retry=(0, 2), extend=(1, 3))
+    assert "again: 0, 2" in line
+    assert "epoch 5: 1, 3" in line
     prefixes = list_prefixes(tmp_path, before)
     for prefix in prefixes:
         (tmp_path / STORE).write_text("".join(prefix))
