@@ -172,7 +172,7 @@ class Campaign:
         """Return what a round left behind: processes, what Ray holds for it, temporary files."""
         problems = []
         deadline = time.monotonic() + 30
-        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker")
+        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker", "ray::TrainWorker")
         while found := self.cluster.find(*names):
             if time.monotonic() > deadline:
                 problems.append(f"left running: {len(found)} processes")
