@@ -11,7 +11,7 @@ from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.existing import compare_plans, is_begun
 from raytune_yesno.config import build_config, declare_task, register_task
-from raytune_yesno.errors import InputError, Interrupted, WorkError, suggest_name
+from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
@@ -153,7 +153,7 @@ def _run(
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
     from raytune_yesno.study import load as load_study
-    from raytune_yesno.tuning.refit import list_refits, run_refit
+    from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
     add_trials = 0
@@ -182,10 +182,7 @@ def _run(
         )
     finally:
         display.close()
-    if study.best is None:
-        failed = [trial for trial in study.trial_list if trial.status == "failed"]
-        cause = f"; first failure: {failed[0].error}" if failed else ""
-        raise WorkError(f"{folder}: no trial has a result{cause}")
+    check_result(study, str(folder))
     for candidate in list_refits(study):
         run_refit(study, data, candidate=candidate, note=display.remark, check=check)
     return load_study(folder)

@@ -72,41 +72,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options = build_parser().parse_args(arguments)
             debug = options.debug
             with result_stream() as results:
-                return _run(options, results)
-        except Interrupted as stop:
-            hint = f"; progress is saved, resume with: {stop.resume}" if stop.resume else ""
-            print(f"\nstopped{hint}", file=sys.stderr)
-            return 128 + stop.signum
-        except ReaderGone:
-            return 128 + signal.SIGPIPE
-        except (InputError, WorkError) as error:
-            if debug:
-                raise
-            clear_progress()
-            print(f"raytune-yesno: {error}", file=sys.stderr)
-            return 2 if isinstance(error, InputError) else 1
+                # SIGTERM ends the work as Ctrl-C does: progress is already saved.
+                for number in _STOP_SIGNALS:
+                    signal.signal(number, _raise_interrupted)
+                result = _find_command(options.run)(options, results)
+                exit_code = int(result.pop("exit_code", 0))
+                if options.json:
+                    print(dump_json(result), file=results, flush=True)
+                return exit_code
         except Exception as error:
-            if debug:
+            if debug and not isinstance(error, Interrupted | ReaderGone):
                 raise
-            clear_progress()
-            if isinstance(error, OSError) and error.errno in _BAD_PATH and error.filename:
-                path = one_line(str(error.filename))
-                print(f"raytune-yesno: {path}: {error.strerror}", file=sys.stderr)
-                return 2
+            return _report_error(error)
+
+
+def _report_error(error: Exception) -> int:
+    """Print the line that tells of an error, and return the exit code."""
+    match error:
+        case Interrupted():
+            hint = f"; progress is saved, resume with: {error.resume}" if error.resume else ""
+            line, code = f"\nstopped{hint}", 128 + error.signum
+        case ReaderGone():
+            return 128 + signal.SIGPIPE
+        case InputError() | WorkError():
+            line, code = f"raytune-yesno: {error}", 2 if isinstance(error, InputError) else 1
+        case OSError(errno=number, filename=path) if number in _BAD_PATH and path:
+            line, code = f"raytune-yesno: {one_line(str(path))}: {error.strerror}", 2
+        case _:
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
-            print(f"raytune-yesno: {reason} (--debug shows the traceback)", file=sys.stderr)
-            return 1
-
-
-def _run(options: argparse.Namespace, results: TextIO) -> int:
-    # SIGTERM ends the work as Ctrl-C does: progress is already saved.
-    for number in _STOP_SIGNALS:
-        signal.signal(number, _raise_interrupted)
-    result: dict[str, Any] = _find_command(options.run)(options, results)
-    exit_code = int(result.pop("exit_code", 0))
-    if options.json:
-        print(dump_json(result), file=results, flush=True)
-    return exit_code
+            line, code = f"raytune-yesno: {reason} (--debug shows the traceback)", 1
+    clear_progress()
+    print(line, file=sys.stderr)
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:

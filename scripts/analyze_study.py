@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import compare_groups, group_studies, name_mean
+from raytune_yesno.report.compare import choose_figure, compare_groups, group_studies, name_mean
 from raytune_yesno.report.export import format_markdown
 from raytune_yesno.report.importance import measure_importance
 from raytune_yesno.study import Study, join_trials, load_all, name_studies
@@ -58,7 +58,11 @@ def print_searches(studies: Sequence[Study]) -> None:
         rows.append([group.label, len(group.members), group.mean, interval])
     print("\n## Searches\n")
     print_markdown(
-        ["search", "studies", f"best {studies[0].metric}, {name_mean(groups)}", "95% interval"],
+        [
+            *("search", "studies"),
+            f"best {choose_figure(studies).name}, {name_mean(groups)}",
+            "95% interval",
+        ],
         rows,
     )
     differences = compare_groups(groups)

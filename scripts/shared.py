@@ -1,10 +1,13 @@
-"""Shared by benchmarks and campaigns: the entry point, result files (JSON lines), text tables."""
+"""Shared by benchmarks and campaigns: commands, result files (JSON lines) and text tables."""
 
+import argparse
+import contextlib
 import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,47 @@ def run_command(package: str, usage: str, names: Sequence[str]) -> int:
     module = importlib.import_module(f"{package}.{name}.command")
     code: int = module.main(sys.argv[2:], f"python scripts/{package} {name}")
     return code
+
+
+def build_parser(
+    prog: str, usage: str | None, results: Path, *, seeded: bool = True
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that all commands with results have.
+
+    Args:
+        prog: how the command is called.
+        usage: the docstring of its module.
+        results: the default of ``--out``.
+        seeded: whether the command has a ``--seed``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description=usage, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if seeded:
+        parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws [0]")
+    parser.add_argument(
+        "--out", type=Path, default=results, metavar="DIR", help="result files [%(default)s]"
+    )
+    parser.add_argument("--table", action="store_true", help="run nothing: print the tables so far")
+    return parser
+
+
+@contextlib.contextmanager
+def add_results(folder: Path, name: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Add results to today's file of a folder, ``DATE-name.jsonl``.
+
+    Yields:
+        A function that writes one result as a line, with the commit that is tried.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    commit = find_commit()
+    with (folder / f"{time.strftime('%Y-%m-%d')}-{name}.jsonl").open("a") as lines:
+
+        def add(result: dict[str, Any]) -> None:
+            lines.write(json.dumps({**result, "commit": commit}) + "\n")
+            lines.flush()
+
+        yield add
 
 
 def find_commit() -> str:

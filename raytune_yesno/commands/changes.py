@@ -25,12 +25,16 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     from raytune_yesno.space import parse_space
 
     space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
-    if plan.search in ("grid", "manual"):
+    if space == plan.space:
+        return plan
+    if plan.entry.is_finite:
         raise InputError(
             f"--space: search {plan.search} has a fixed list of points; begin a new study"
         )
-    if plan.scheduler == "pbt":
-        raise InputError("--space: scheduler pbt has changed the points; begin a new study")
+    if plan.changes_points:
+        raise InputError(
+            f"--space: scheduler {plan.scheduler} has changed the points; begin a new study"
+        )
     if study.searched and options.add_trials is None:
         raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
     if len(study.trial_list) < len(plan.points):
@@ -39,7 +43,7 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
 
 
 def select_retried(asked: str, out: Path) -> list[int]:
-    """Return the numbers of the trials to train again.
+    """Return the numbers of the trials to train again; none if the study already trains them again.
 
     Args:
         asked: ``failed``, for all trials that failed or diverged, or numbers: ``3,5``.
@@ -48,15 +52,19 @@ def select_retried(asked: str, out: Path) -> list[int]:
     Raises:
         InputError: a trial does not exist, or cannot be trained again.
     """
+    from raytune_yesno.schedulers.build import CHANGING
     from raytune_yesno.study import load
 
     study = load(out)
-    if study.asked.get("scheduler") == "pbt":
-        raise InputError("--retry: scheduler pbt cannot: its population has trained on")
+    if (scheduler := study.asked.get("scheduler")) in CHANGING:
+        raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
         numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
         if not numbers:
-            raise InputError(f"--retry failed: {study.path} has no failed or diverged trial")
+            line = f"--retry failed: {study.path} has no failed or diverged trial"
+            if study.refit:
+                raise InputError(line)
+            note(f"{line}; the study continues")
         return numbers
     trials = {trial.number: trial for trial in study.trial_list}
     try:
@@ -69,34 +77,40 @@ def select_retried(asked: str, out: Path) -> list[int]:
         if number not in trials:
             raise InputError(f"--retry: {study.path} has no trial {number}")
         status = trials[number].status
-        if status not in (*_RETRIED, "stopped"):
+        if status not in (*_RETRIED, "stopped", "running"):
             raise InputError(
                 f"--retry: trial {number} is {status}; only ended trials without a "
                 "complete result are trained again"
             )
-    return numbers
+    return [number for number in numbers if trials[number].status != "running"]
 
 
 def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     """Return the plan of a study with the number of epochs of ``--epochs``.
 
+    The study may already have it, if it is not finished.
+
     Raises:
         InputError: the study cannot train its trials on now.
     """
     before = plan.config.epochs
+    if options.epochs == before != study.begun_with["config"].get("epochs") and not study.refit:
+        return plan  # the command is repeated after a kill
     if options.epochs <= before:
         raise InputError(f"--epochs: {options.epochs} must be more than the study's {before}")
     if options.add_trials is not None or options.retry is not None:
         raise InputError("--epochs: omit --add-trials and --retry; do one after the other")
     if not study.searched:
         raise InputError(f"--epochs: {study.path} is unfinished; resume it without --epochs first")
-    if plan.scheduler == "pbt":
-        raise InputError("--epochs: scheduler pbt cannot: its population has ended")
+    if plan.changes_points:
+        raise InputError(f"--epochs: scheduler {plan.scheduler} cannot: its population has ended")
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 
 def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
+
+    None if the study already trains them on.
 
     Raises:
         InputError: no trial has finished.
@@ -106,7 +120,10 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
 
     if options.epochs is None:
         return []
-    finished = [trial for trial in load(out).ranking if trial.status == "done"]
+    study = load(out)
+    if study.asked["config"].get("epochs") == options.epochs:
+        return []
+    finished = [trial for trial in study.ranking if trial.status == "done"]
     numbers = [trial.number for trial in finished[: options.top]]
     if not numbers:
         raise InputError(f"--epochs: {out} has no finished trial to train on")

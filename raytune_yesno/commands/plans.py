@@ -14,10 +14,12 @@ from raytune_yesno.commands.settings import (
     given_stop_conditions,
     refuse_flags,
 )
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
+    from raytune_yesno.tasks.task import Data
     from raytune_yesno.tuning.plan import Plan
 
 
@@ -27,23 +29,39 @@ def plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     Raises:
         InputError: a setting is wrong, or settings do not fit each other.
     """
-    from raytune_yesno.study import load_all
-    from raytune_yesno.tuning import warm_start
-
     for flag in ("add_trials", "retry", "top"):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
     plan.check()
     plan.check_all_points()
+    if options.point and plan.search == "manual" and not options.search:
+        note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:
         note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
-    if options.warm_start:
-        known = warm_start.gather(load_all(options.warm_start), plan.space)
-        plan = replace(plan, warm_start=known)
-        for line in warm_start.describe(known):
-            note(f"--warm-start: {line}")
     return plan
+
+
+def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Plan":
+    """Return a plan that begins with the results of other studies.
+
+    Raises:
+        InputError: a study cannot be read, or no trial can be used.
+    """
+    from raytune_yesno.study import load_all
+    from raytune_yesno.training.costs import find_costs
+    from raytune_yesno.tuning import warm_start
+
+    config = plan.config.as_dict()
+    known = warm_start.gather(
+        load_all(studies),
+        plan.space,
+        plan.config.objective,
+        lambda point: find_costs(build_config(config, point), data),
+    )
+    for line in warm_start.describe(known):
+        note(f"--warm-start: {line}")
+    return replace(plan, warm_start=known)
 
 
 def plan_continued(

@@ -13,6 +13,7 @@ from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
 from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.report import Report, write_report
+from raytune_yesno.report.compare import have_common_front, measure_figures
 from raytune_yesno.report.export import (
     check_exports,
     collect_epochs,
@@ -214,6 +215,7 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         "final_rounds": [
             asdict(luck) if (luck := measure_luck(study)) else None for study in studies
         ],
+        "hypervolumes": measure_figures(studies) if have_common_front(studies) else None,
         "left_out": sum(len(study.problems) for study in studies),
     }
 

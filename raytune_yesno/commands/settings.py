@@ -253,7 +253,10 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         *asked.pop("points", []),
         *(read_point(text, config.task) for text in options.point or []),
     ]
-    if points and (options.search or asked.get("search", "manual")) == "manual":
+    # More trials than points are a search that begins with them.
+    searches = (getattr(options, "trials", None) or asked.get("trials") or 0) > len(points)
+    usual = Plan.search if searches else "manual"
+    if points and (options.search or asked.get("search", usual)) == "manual":
         asked |= {"search": "manual", "search_options": {"points": points}}
     elif points:
         asked["points"] = points

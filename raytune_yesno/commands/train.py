@@ -3,6 +3,7 @@
 import contextlib
 import time
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,7 +35,7 @@ from raytune_yesno.config import Config, build_config, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls
 
 if TYPE_CHECKING:
-    from raytune_yesno.tasks.task import Data
+    from raytune_yesno.training.run import Run
 
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -44,43 +45,106 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         refuse_flags(options, "out", "fresh")
     folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
     with open_folder(options.out, "runs", **folder) as (out, _):
-        return _train(options, results, out)
+        settings, config = _read_config(options, out)
+        data = read_data(settings, options, config)
+        from raytune_yesno.training.run import run_training
+
+        began = time.monotonic()
+        display = Display(quiet=options.quiet)
+        with (
+            contextlib.closing(display),
+            with_resume_hint("train", out / SETTINGS_FILE, task=config.task),
+            _workers(config, out, options),
+        ):
+            resume = _has_checkpoint(config, out)
+            _record_settings(out, settings, config)
+            remark_on_data(data, config)
+            announce(options, "starting the workers" if config.num_workers else "training")
+            run = run_training(
+                config,
+                data,
+                out,
+                resume=resume,
+                on_epoch=lambda epoch: display.show_epoch(epoch, config.epochs, config.objective),
+                note=display.remark,
+            )
+        return _finish(run, config, out, options, results, began)
 
 
-def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
-    from raytune_yesno.cluster.session import check_utf8, ray_session
-
+def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
+    """Return the settings and the config of a run: new ones, or those recorded in its folder."""
     settings = read_settings(options)
     flags = given_flags(options, num_workers=options.num_workers)
     if options.resume:
-        settings, config = resume_settings(out, settings, flags)
-    else:
-        config = build_config(settings["config"], flags)
-        if is_begun(out, SETTINGS_FILE):
-            recorded, before = read_recorded(out)
-            now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
-            begun_with = {"data": recorded["data"], **select_fixed(before)}
-            check_same_settings(compare(now, begun_with), "train", str(out))
-    data = read_data(settings, options, config)
+        return resume_settings(out, settings, flags)
+    config = build_config(settings["config"], flags)
+    if is_begun(out, SETTINGS_FILE):
+        recorded, before = read_recorded(out)
+        now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
+        begun_with = {"data": recorded["data"], **select_fixed(before)}
+        check_same_settings(compare(now, begun_with), "train", str(out))
+    return settings, config
+
+
+@contextlib.contextmanager
+def _workers(config: Config, out: Path, options: Namespace) -> Iterator[None]:
+    """Use the Ray cluster of a run with workers; check that they fit.
+
+    Raises:
+        InputError: the cluster has no room for them, or without workers, there is no GPU here.
+    """
+    from raytune_yesno.cluster.session import check_utf8, count_fitting, ray_session
+    from raytune_yesno.training.loop import require_accelerator
+
+    if not config.num_workers:
+        require_accelerator(config)
+        yield
+        return
+    check_utf8(str(out))
+    announce(options, "connecting to Ray" if options.address else "starting Ray")
+    with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
+        count_fitting(config)
+        yield
+
+
+def _has_checkpoint(config: Config, out: Path) -> bool:
+    """Return whether a run has a checkpoint; one interrupted in its first epoch has none.
+
+    Raises:
+        InputError: it has trained more epochs than the config asks for.
+    """
+    from raytune_yesno.training.resume import BEST, LAST, count_epochs, find_resumable
+
+    if not any((out / name).exists() for name in (LAST, BEST)):
+        return False
+    if config.epochs < (trained := count_epochs(find_resumable(out)[0])):
+        raise InputError(
+            f"epochs: {out} has trained {trained} epochs, more than {config.epochs}; give at "
+            f"least {trained}, or start a new run"
+        )
+    return True
+
+
+def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> None:
+    """Write the settings of a run into its folder, from which it is resumed."""
+    out.mkdir(parents=True, exist_ok=True)
     saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
-    began = time.monotonic()
-    display = Display(quiet=options.quiet)
-    with contextlib.ExitStack() as closing:
-        closing.callback(display.close)
-        closing.enter_context(with_resume_hint("train", out / SETTINGS_FILE, task=config.task))
-        if config.num_workers:
-            check_utf8(str(out))
-            announce(options, "connecting to Ray" if options.address else "starting Ray")
-            resources = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
-            closing.enter_context(ray_session(options.address, **resources))
-        run = _run_training(config, data, out, saved, display, options)
+    written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
+    written.write_text(yaml.safe_dump(saved, sort_keys=False))
+    written.replace(out / SETTINGS_FILE)
+
+
+def _finish(
+    run: "Run", config: Config, out: Path, options: Namespace, results: TextIO, began: float
+) -> dict[str, Any]:
+    """Print the result of a run and return the JSON object."""
+    from raytune_yesno.training.resume import find_best
+
     if run.diverged:
         raise WorkError(
             f"{out}: the loss is not finite after epoch {len(run.history)}; try a smaller "
             "learning_rate or a clip_norm"
         )
-    from raytune_yesno.training.resume import find_best
-
     best = find_best(config.objective, run.history)
     result: dict[str, Any] = {
         "checkpoint": str(run.best),
@@ -98,46 +162,6 @@ def _train(options: Namespace, results: TextIO, out: Path) -> dict[str, Any]:
         result["result"] = "\n".join(lines)
         say(options, results, result["result"])
     return result
-
-
-def _run_training(
-    config: Config,
-    data: "Data | None",
-    out: Path,
-    settings: dict[str, Any],
-    display: Display,
-    options: Namespace,
-) -> Any:
-    from raytune_yesno.cluster.session import count_fitting
-    from raytune_yesno.training.loop import require_accelerator
-    from raytune_yesno.training.resume import BEST, LAST, count_epochs, find_resumable
-    from raytune_yesno.training.run import run_training
-
-    if config.num_workers:
-        count_fitting(config)
-    else:
-        require_accelerator(config)
-    # A run interrupted in its first epoch has no checkpoint.
-    resume = any((out / name).exists() for name in (LAST, BEST))
-    if resume and config.epochs < (trained := count_epochs(find_resumable(out)[0])):
-        raise InputError(
-            f"epochs: {out} has trained {trained} epochs, more than {config.epochs}; give at "
-            f"least {trained}, or start a new run"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
-    written.write_text(yaml.safe_dump(settings, sort_keys=False))
-    written.replace(out / SETTINGS_FILE)
-    remark_on_data(data, config)
-    announce(options, "starting the workers" if config.num_workers else "training")
-    return run_training(
-        config,
-        data,
-        out,
-        resume=resume,
-        on_epoch=lambda metrics: display.show_epoch(metrics, config.epochs, config.objective),
-        note=display.remark,
-    )
 
 
 def _describe_model(config: Config, checkpoint: Path) -> list[str]:

@@ -1,9 +1,11 @@
 """The command ``tune``: search, refit and test."""
 
+import contextlib
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,11 +23,11 @@ from raytune_yesno.commands.common import (
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.existing import is_begun, set_aside
-from raytune_yesno.commands.plans import plan_continued, plan_new, plan_resumed
+from raytune_yesno.commands.plans import add_warm_start, plan_continued, plan_new, plan_resumed
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
 from raytune_yesno.config import find_task
-from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.text import format_value
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from raytune_yesno.study import Study
     from raytune_yesno.tasks.task import Data
     from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.trackers import Log
 
 
 def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -43,98 +44,161 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         return dry_run(options, results)
     if options.replay:
         return replay(options, results)
+    from raytune_yesno.cluster.session import check_utf8, ray_session
+    from raytune_yesno.cluster.shared_storage import check_shared
+    from raytune_yesno.study.store import STORE
+    from raytune_yesno.tuning.run import run_search
+    from raytune_yesno.tuning.trackers import follow_study, open_logs
+
+    with _open_study(options) as (out, storage, check):
+        began = time.monotonic()
+        check_utf8(storage)
+        settings = read_settings(options)
+        begun = bool(options.resume) or is_begun(out, STORE)
+        plan, finished = _read_plan(settings, options, out, storage, begun=begun)
+        if finished:
+            note(f"{storage}: this study is finished; --resume {quote(storage)} extends it")
+            return _finish(finished, storage, options, results, began)
+        logs = open_logs(options.logs, out)
+        data = read_data(settings, options, plan.config)
+        if options.warm_start and not begun:
+            plan = add_warm_start(plan, options.warm_start, data)
+            plan.check()
+        announce(options, "connecting to Ray" if options.address else "starting Ray")
+        with (
+            with_resume_hint("tune", out / STORE, storage, plan.config.task),
+            ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
+        ):
+            check_shared(storage)
+            _remark_on_plan(plan, data)
+            announce(options, "starting the trials' processes")
+            with (
+                contextlib.closing(Display(quiet=options.quiet)) as display,
+                follow_study(logs, out, note) as listen,
+            ):
+                study = run_search(
+                    plan,
+                    data,
+                    out,
+                    storage=storage,
+                    source=settings.get("data", DEFAULT_DATA),
+                    resume=begun,
+                    add_trials=options.add_trials or 0,
+                    retry=select_retried(options.retry, out) if options.retry else (),
+                    extend=select_extended(options, plan, out) if options.resume else (),
+                    checkpoint_every_s=options.checkpoint_every,
+                    on_progress=display.show_search,
+                    note=display.remark,
+                    listen=listen,
+                    check=check,
+                )
+            study = _refit(study, data, storage, options, check)
+        return _finish(study, storage, options, results, began)
+
+
+@contextlib.contextmanager
+def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], None] | None]]:
+    """Lock the folder or URI of a study.
+
+    Yields:
+        The folder that this process writes to; the folder or URI where users find the study, which
+        mirrors it; and a function to call before each write (see :meth:`Lock.check`), if any.
+    """
     from raytune_yesno.study.mirror import mirror_to_uri
     from raytune_yesno.study.store import STORE
 
     storage = options.resume or options.out
-    if is_remote(storage):
-        if options.resume:
-            refuse_flags(options, "out", "fresh")
-        if options.fresh:
-            set_aside(storage, STORE, note)
-        with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
-            return _tune(options, results, out, storage.rstrip("/"))
-    folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
-    with open_folder(options.out, "studies", **folder) as (out, check):
-        return _tune(options, results, out, str(out), check)
+    if not is_remote(storage):
+        folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
+        with open_folder(options.out, "studies", **folder) as (out, check):
+            yield out, str(out), check
+        return
+    if options.resume:
+        refuse_flags(options, "out", "fresh")
+    if options.fresh:
+        set_aside(storage, STORE, note)
+    with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
+        yield out, storage.rstrip("/"), None
 
 
-def _tune(
-    options: Namespace,
-    results: TextIO,
-    out: Path,
-    storage: str,
-    check: Callable[[], None] | None = None,
-) -> dict[str, Any]:
-    """Run a study.
-
-    Args:
-        options: the parsed options.
-        results: the result stream.
-        out: the folder that this process writes to.
-        storage: the folder or URI where users find the study; ``out``, or a URI that mirrors it.
-        check: called before each write, see :meth:`Lock.check`.
-    """
-    from raytune_yesno.cluster.session import check_utf8, ray_session
-    from raytune_yesno.cluster.shared_storage import check_shared
-    from raytune_yesno.study.store import STORE
-    from raytune_yesno.tuning.trackers import open_logs
-
-    began = time.monotonic()
-    check_utf8(storage)
-    settings = read_settings(options)
-    begun = bool(options.resume) or is_begun(out, STORE)
+def _read_plan(
+    settings: dict[str, Any], options: Namespace, out: Path, storage: str, *, begun: bool
+) -> "tuple[Plan, Study | None]":
+    """Return the plan of a study, and the study if there is nothing left to do."""
     if options.resume:
         plan = plan_resumed(settings, options, out, storage)
     elif begun:
         plan, study = plan_continued(settings, options, out, storage)
         if study.refit:
-            note(f"{storage}: this study is finished; --resume {quote(storage)} extends it")
-            return _finish(study, study.refit, storage, options, results, began)
+            return plan, study
     else:
         plan = plan_new(settings, options)
     if not options.checkpoint_every >= 0:
         raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
     plan.check()
-    logs = open_logs(options.logs, out)
-    data = read_data(settings, options, plan.config)
-    announce(options, "connecting to Ray" if options.address else "starting Ray")
-    with (
-        with_resume_hint("tune", out / STORE, storage, plan.config.task),
-        ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
-    ):
-        check_shared(storage)
-        remark_on_data(data, plan.config)
-        if not plan.ordered and plan.num_trials > 1:
-            note("results depend on timing and may differ from run to run; --ordered prevents this")
-        if plan.num_final:
-            share = plan.num_final / (plan.num_trials + plan.num_final)
-            note(
-                f"final round: {plan.num_final} trials after the {plan.num_trials} of the search "
-                f"({share:.0%} of all), {plan.final_round['seeds']} new seeds for each of the best "
-                f"{plan.final_round['points']} points"
-            )
-        announce(options, "starting the trials' processes")
-        study, refit = _search_and_refit(
-            plan, data, out, storage, settings, options, logs, check, resume=begun
+    return plan, None
+
+
+def _remark_on_plan(plan: "Plan", data: "Data | None") -> None:
+    """Print what a user should know before the search starts."""
+    remark_on_data(data, plan.config)
+    if not plan.ordered and plan.num_trials > 1:
+        note("results depend on timing and may differ from run to run; --ordered prevents this")
+    if plan.num_final:
+        share = plan.num_final / (plan.num_trials + plan.num_final)
+        note(
+            f"final round: {plan.num_final} trials after the {plan.num_trials} of the search "
+            f"({share:.0%} of all), {plan.final_round['seeds']} new seeds for each of the best "
+            f"{plan.final_round['points']} points"
         )
-    if plan.config.use_gpu and "cpu" in set(study.epochs.get("device", ())):
+
+
+def _refit(
+    study: "Study",
+    data: "Data | None",
+    storage: str,
+    options: Namespace,
+    check: Callable[[], None] | None,
+) -> "Study":
+    """Refit the best config of a study whose search has ended; return the study with it."""
+    from raytune_yesno.study import load
+    from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
+
+    if study.reason:
+        note(f"search ended: {study.reason}")
+    check_result(study, storage)
+    for candidate in list_refits(study):
+        best = candidate.trial
+        if getattr(find_task(study.task), "refits", True):
+            note(f"refitting trial {best.number} for {candidate.epochs} epochs")
+            announce(options, "starting the refit's workers")
+        with contextlib.closing(Display(quiet=options.quiet)) as display:
+            show = partial(display.show_epoch, epochs=candidate.epochs, objective=study.objective)
+            run_refit(
+                study,
+                data,
+                candidate=candidate,
+                storage=storage,
+                on_epoch=show,
+                note=display.remark,
+                check=check,
+            )
+    if study.asked["config"].get("use_gpu") and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU; trials were trained on CPUs")
-    return _finish(study, refit, storage, options, results, began)
+    return load(study.path)
 
 
 def _finish(
-    study: "Study",
-    refit: Mapping[str, Any],
-    storage: str,
-    options: Namespace,
-    results: TextIO,
-    began: float,
+    study: "Study", storage: str, options: Namespace, results: TextIO, began: float
 ) -> dict[str, Any]:
-    """Print the result of a study and return the JSON object."""
-    best, efficiency = study.best, study.efficiency
-    if not best or not efficiency:
-        raise WorkError(_explain_no_result(study, storage))
+    """Print the result of a refitted study and return the JSON object."""
+    from raytune_yesno.report.front import summarise_front
+    from raytune_yesno.report.luck import measure_luck
+
+    best, efficiency, refit = study.best, study.efficiency, study.refit
+    assert best
+    assert efficiency
+    assert refit
     for line in _describe_study(study, refit, storage):
         say(options, results, line)
     page = None
@@ -145,9 +209,6 @@ def _finish(
     say(options, results, "next:")
     for command in suggest_next(study, refit, storage):
         say(options, results, f"  {command}")
-    from raytune_yesno.report.front import summarise_front
-    from raytune_yesno.report.luck import measure_luck
-
     luck = measure_luck(study)
     return {
         "study": storage,
@@ -167,74 +228,6 @@ def _finish(
         "efficiency_split": vars(efficiency),
         "seconds": time.monotonic() - began,
     }
-
-
-def _search_and_refit(
-    plan: "Plan",
-    data: "Data | None",
-    out: Path,
-    storage: str,
-    settings: Mapping[str, Any],
-    options: Namespace,
-    logs: "Sequence[Log]",
-    check: Callable[[], None] | None,
-    *,
-    resume: bool,
-) -> tuple["Study", dict[str, Any]]:
-    from raytune_yesno.tuning.refit import list_refits, run_refit
-    from raytune_yesno.tuning.run import run_search
-    from raytune_yesno.tuning.trackers import follow_study
-
-    display = Display(quiet=options.quiet)
-    try:
-        with follow_study(logs, out, note) as listen:
-            study = run_search(
-                plan,
-                data,
-                out,
-                storage=storage,
-                source=settings.get("data", DEFAULT_DATA),
-                resume=resume,
-                add_trials=options.add_trials or 0,
-                retry=select_retried(options.retry, out) if options.retry else (),
-                extend=select_extended(options, plan, out) if options.resume else (),
-                checkpoint_every_s=options.checkpoint_every,
-                on_progress=display.show_search,
-                note=display.remark,
-                listen=listen,
-                check=check,
-            )
-    finally:
-        display.close()
-    if study.reason:
-        note(f"search ended: {study.reason}")
-    if study.best is None:
-        raise WorkError(_explain_no_result(study, storage))
-    refit: dict[str, Any] = {}
-    refits = list(study.refits)
-    for candidate in list_refits(study):
-        best = candidate.trial
-        epochs = best.metrics["epoch"]
-        if getattr(find_task(plan.config.task), "refits", True):
-            note(f"refitting trial {best.number} for {epochs} epochs")
-            announce(options, "starting the refit's workers")
-        display = Display(quiet=options.quiet)
-        try:
-            refit = run_refit(
-                study,
-                data,
-                candidate=candidate,
-                storage=storage,
-                on_epoch=lambda metrics, display=display, epochs=epochs: display.show_epoch(  # type: ignore[misc]
-                    metrics, epochs, plan.config.objective
-                ),
-                note=display.remark,
-                check=check,
-            )
-        finally:
-            display.close()
-        refits.append(refit)
-    return replace(study, refits=refits), refit
 
 
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
@@ -265,9 +258,3 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     yield one_line(f"study: {storage}")
     if "checkpoint" in refit:
         yield one_line(f"checkpoint: {refit['checkpoint']}")
-
-
-def _explain_no_result(study: "Study", storage: str) -> str:
-    failed = [trial for trial in study.trial_list if trial.status == "failed"]
-    cause = f"; first failure: {failed[0].error}" if failed else ""
-    return f"{storage}: no trial has a result{cause}"

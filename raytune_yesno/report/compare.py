@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from raytune_yesno import pareto
+from raytune_yesno.metrics import Metric
 from raytune_yesno.study import Study
+from raytune_yesno.study.front import list_vectors
 
 MIN_REPEATS = 5
 """Studies of a search that an interval or a test needs; fewer say too little."""
@@ -24,7 +27,7 @@ class Group:
     Attributes:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
-        bests: the best metric of each study that has one.
+        bests: the figure of each study that has a result, see :func:`choose_figure`.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the
             interval around an arithmetic mean of a few losses could extend below zero.
     """
@@ -90,24 +93,58 @@ def name_mean(groups: Sequence[Group]) -> str:
     return "geometric mean" if any(group.log for group in groups) else "mean"
 
 
+HYPERVOLUME = Metric("hypervolume", mode="max")
+
+
+def have_common_front(studies: Sequence[Study]) -> bool:
+    """Return whether all studies have the same objectives, more than one."""
+    sets = {tuple((m.name, m.mode) for m in study.objective.objectives) for study in studies}
+    return len(sets) == 1 and bool(studies[0].objective.others)
+
+
+def choose_figure(studies: Sequence[Study]) -> Metric:
+    """Return by what searches are compared: the objective, or the hypervolume of several."""
+    return HYPERVOLUME if have_common_front(studies) else studies[0].objective.metric
+
+
+def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
+    """Return one reference point for studies of the same objectives, so that they compare."""
+    return pareto.choose_reference(
+        [row for study in studies for row in list_vectors(study.trial_list)]
+    )
+
+
+def measure_figures(studies: Sequence[Study]) -> list[float | None]:
+    """Return the value of :func:`choose_figure` for each study; None without a result.
+
+    Hypervolumes have one reference point, so they can be compared.
+    """
+    if have_common_front(studies):
+        reference = share_reference(studies)
+        vectors = [list_vectors(study.trial_list) for study in studies]
+        return [pareto.hypervolume(each, reference) if each else None for each in vectors]
+    return [
+        float(best.best_epoch[study.metric]) if (best := study.best) and best.best_epoch else None
+        for study in studies
+    ]
+
+
 def group_studies(studies: Sequence[Study]) -> list[Group]:
     """Group studies with settings that differ only in the seed, in the given order.
 
-    If all bests are positive, as losses are, their logarithms are compared.
+    If all bests are positive, as losses are, their logarithms are compared; hypervolumes are not.
     """
     by_settings: dict[str, list[int]] = {}
     for index, study in enumerate(studies):
         by_settings.setdefault(_settings_key(study), []).append(index)
     labels = _label([studies[members[0]] for members in by_settings.values()])
-    groups = []
+    figures, groups = measure_figures(studies), []
     for label, members in zip(labels, by_settings.values(), strict=True):
-        bests = [
-            float(epoch[studies[index].metric])
-            for index in members
-            if (best := studies[index].best) and (epoch := best.best_epoch)
-        ]
+        bests = [figure for index in members if (figure := figures[index]) is not None]
         groups.append(Group(label, tuple(members), tuple(bests)))
-    log = all(best > 0 for group in groups for best in group.bests)
+    log = not have_common_front(studies) and all(
+        best > 0 for group in groups for best in group.bests
+    )
     return [replace(group, log=log) for group in groups]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno import pareto
+from raytune_yesno.report.compare import have_common_front, share_reference
+from raytune_yesno.report.sentences import describe_test_briefly
 from raytune_yesno.report.tables import Table
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
@@ -47,15 +48,30 @@ def describe_volume(study: Study) -> str:
 
 
 def tabulate_front(study: Study) -> Table:
-    """Return a row for each member of the front; the chosen one is marked by an asterisk."""
-    objectives, keys = study.objective.objectives, list_keys(study)
-    rows = []
-    for trial in study.front:
-        mark = "*" if study.best and trial.number == study.best.number else ""
-        shown = (metric.show(trial.metrics.get(metric.name)) for metric in objectives)
-        values = (format_value(trial.best_point.get(key)) for key in keys)
-        rows.append((f"{trial.number}{mark}", *shown, *values))
-    return Table(("trial", *(metric.title for metric in objectives), *keys), rows)
+    """Return a row for each member of the front; the chosen one is marked by an asterisk.
+
+    If several members were trained again, their test figures and checkpoints are shown, too.
+    """
+    front, best = study.front, study.best
+    refits = {event.get("trial"): event for event in study.refits}
+    told = [refits.get(trial.number) if len(refits) > 1 else None for trial in front]
+    chosen = best.number if best else None
+    columns: list[list[str]] = [
+        ["trial", *(f"{t.number}{'*' if t.number == chosen else ''}" for t in front)],
+        *(
+            [metric.title, *(metric.show(t.metrics.get(metric.name)) for t in front)]
+            for metric in study.objective.objectives
+        ),
+        *([key, *(format_value(t.best_point.get(key)) for t in front)] for key in list_keys(study)),
+        ["test", *map(describe_test_briefly, told)],
+        ["checkpoint in the study", *map(_name_checkpoint, told)],
+    ]
+    heads, *rows = zip(*(each for each in columns if not front or any(each[1:])), strict=True)
+    return Table(heads, rows)
+
+
+def _name_checkpoint(refit: Mapping[str, Any] | None) -> str:
+    return "/".join(str((refit or {}).get("checkpoint") or "").split("/")[-2:])
 
 
 def view_front(study: Study) -> dict[str, Any] | None:
@@ -80,8 +96,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
     The hypervolumes have one reference point, so that studies can be compared.
     """
     several = [study for study in studies if study.objective.others]
-    objectives = {tuple(m.name for m in study.objective.objectives) for study in several}
-    shared = share_reference(several) if len(objectives) == 1 else ()
+    shared = share_reference(several) if several and have_common_front(several) else ()
     found: list[dict[str, Any] | None] = []
     for study in studies:
         if not study.objective.others:
@@ -174,10 +189,3 @@ def describe_choice(study: Study) -> str:
         which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
         return f"{which} {limit}"
     return "knee of the front, nearest to the best value of every objective"
-
-
-def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
-    """Return one reference point for studies of the same objectives, so that they compare."""
-    return pareto.choose_reference(
-        [row for study in studies for row in list_vectors(study.trial_list)]
-    )

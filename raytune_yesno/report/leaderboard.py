@@ -3,6 +3,11 @@
 import textwrap
 from collections.abc import Sequence
 
+from raytune_yesno.report.attainment import (
+    describe_attainment,
+    measure_attainment,
+    tabulate_attainment,
+)
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.compare import compare_groups, group_studies
 from raytune_yesno.report.edges import find_edges
@@ -135,7 +140,14 @@ def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int
         gone = rows[0].index(droppable.pop(0))
         rows = [[cell for k, cell in enumerate(row) if k != gone] for row in rows]
     lines = [line for text in texts for line in _wrap(text, width)]
-    return "\n".join([*lines, *(_cut(line, width) for line in _align(rows, left=1))])
+    lines += [_cut(line, width) for line in _align(rows, left=1)]
+    objectives = studies[0].objective.objectives
+    if attained := measure_attainment(studies, groups):
+        lines += ["", *_wrap(describe_attainment(attained, objectives), width)]
+        attainment = tabulate_attainment(attained, objectives)
+        rows = [[str(cell) for cell in row] for row in (attainment.heads, *attainment.rows)]
+        lines += [_cut(line, width) for line in _align(rows)]
+    return "\n".join(lines)
 
 
 def _show_means(study: Study, candidates: Sequence[Candidate]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
+from raytune_yesno.report.attainment import build_attainment_payload, measure_attainment
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
@@ -35,7 +36,9 @@ def build_payload(
     """
     traces = [trace_best(study) for study in studies]
     fronts = build_front_payload(studies)
+    attained = measure_attainment(studies, groups) if len(studies) > 1 else []
     return {
+        "attainment": build_attainment_payload(attained, studies[0].objective.objectives),
         "fronts": fronts,
         "statuses": STATUSES,
         "studies": [

@@ -1,6 +1,7 @@
 """Common questions about a study, each with a short answer and its uncertainty."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,15 @@ from scipy.stats import norm
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, count_corpora, name_mean
+from raytune_yesno.report.compare import (
+    MIN_REPEATS,
+    Difference,
+    Group,
+    choose_figure,
+    count_corpora,
+    have_common_front,
+    name_mean,
+)
 from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
@@ -209,15 +218,35 @@ def describe_studies(
         assert best
         value = metric.show(best.metrics[metric.name])
         texts = [
-            f"{len(studies)} studies with {trials} trials. The best trial of all is trial "
-            f"{best.number} of {names[first]}: {metric.title} {value}."
+            f"{len(studies)} studies with {trials} trials. "
+            + (
+                describe_common_front(studies, names)
+                if have_common_front(studies)
+                else f"The best trial of all is trial {best.number} of {names[first]}: "
+                f"{metric.title} {value}."
+            )
         ]
-        texts.append(describe_comparison(groups, differences, metric))
+        texts.append(describe_comparison(groups, differences, choose_figure(studies)))
     if (corpora := count_corpora(studies)) > 1:
         texts.append(
             f"The studies used {corpora} different corpora, so their figures are not comparable."
         )
     return texts
+
+
+def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str:
+    """Return how many trials of each study are on the front of all studies together."""
+    rows = [
+        (vector, name)
+        for study, name in zip(studies, names, strict=True)
+        for vector in list_vectors(study.trial_list)
+    ]
+    front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
+    return (
+        f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "
+        "here have one reference point."
+    )
 
 
 def describe_comparison(

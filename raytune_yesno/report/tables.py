@@ -5,14 +5,23 @@ from typing import NamedTuple
 
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import sentences, summary
-from raytune_yesno.report.compare import MIN_REPEATS, Difference, Group, name_mean
+from raytune_yesno.report.compare import (
+    HYPERVOLUME,
+    MIN_REPEATS,
+    Difference,
+    Group,
+    have_common_front,
+    measure_figures,
+    name_mean,
+)
 from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.study import Study
 from raytune_yesno.text import format_seconds
 
 MAX_CAUSES = 50
 MAX_FAILED_TRIALS = 12  # numbers listed for one cause
-_MISSING = "–"
+MISSING = "–"
+"""A cell without a value."""
 
 
 class Table(NamedTuple):
@@ -25,9 +34,11 @@ class Table(NamedTuple):
 def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     """Return a row per study; columns that are empty for all studies are left out."""
     metric = studies[0].objective.metric
+    several = have_common_front(studies)
+    volumes = measure_figures(studies) if several else [None] * len(studies)
     heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
     rows = []
-    for study, name in zip(studies, names, strict=True):
+    for study, name, volume in zip(studies, names, volumes, strict=True):
         best, asked = study.best, study.asked
         failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
         rows.append(
@@ -40,13 +51,16 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 str(failed or ""),
                 str(sum(len(trial.epochs) for trial in study.trial_list)),
                 format_seconds(study.end_time - asked["time"]),
+                str(len(study.front)) if several else "",
+                HYPERVOLUME.show(volume),
                 metric.show(best.metrics[study.metric]) if best else "",
                 sentences.describe_test_briefly(study.refit),
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
-    named = (*heads, f"best {metric.title}", "test")
-    return Table([named[k] for k in shown], [[row[k] or _MISSING for k in shown] for row in rows])
+    chosen = "chosen" if several else "best"
+    named = (*heads, "on front", "hypervolume", f"{chosen} {metric.title}", "test")
+    return Table([named[k] for k in shown], [[row[k] or MISSING for k in shown] for row in rows])
 
 
 def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
@@ -56,7 +70,7 @@ def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
         (
             group.label,
             len(group.members),
-            metric.show(group.mean) or _MISSING,
+            metric.show(group.mean) or MISSING,
             (
                 " to ".join(map(metric.show, group.interval))
                 if group.interval
@@ -102,9 +116,9 @@ def tabulate_rungs(metric: Metric, stopping: EarlyStopping) -> Table:
             rung.reached,
             rung.stopped,
             rung.reached - rung.stopped,
-            metric.show(rung.best) or _MISSING,
-            metric.show(rung.worst_kept) or _MISSING,
-            _MISSING if rung.agreement is None else f"{rung.agreement:.2f} ({rung.judged})",
+            metric.show(rung.best) or MISSING,
+            metric.show(rung.worst_kept) or MISSING,
+            MISSING if rung.agreement is None else f"{rung.agreement:.2f} ({rung.judged})",
         )
         for rung in stopping.rungs
     ]

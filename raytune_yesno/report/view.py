@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_yesno.report import sentences, summary, tables
+from raytune_yesno.report.attainment import (
+    describe_attainment,
+    measure_attainment,
+    tabulate_attainment,
+)
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Difference, Group
+from raytune_yesno.report.compare import Difference, Group, choose_figure
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
@@ -112,13 +117,16 @@ def view_comparison(
     differences: Sequence[Difference],
 ) -> dict[str, Any]:
     """Return the values of the comparison's section."""
-    metric = studies[0].objective.metric
+    figure, objectives = choose_figure(studies), studies[0].objective.objectives
     repeated = any(len(group.members) > 1 for group in groups)
+    attained = measure_attainment(studies, groups)
     return {
         "texts": summary.describe_studies(studies, names, groups, differences),
-        "groups": tables.tabulate_groups(groups, metric) if repeated else None,
-        "pairs": tables.tabulate_pairs(differences, metric) if differences else None,
+        "groups": tables.tabulate_groups(groups, figure) if repeated else None,
+        "pairs": tables.tabulate_pairs(differences, figure) if differences else None,
         "studies": tables.tabulate_studies(studies, names),
+        "attainment": describe_attainment(attained, objectives) if attained else None,
+        "attained": tabulate_attainment(attained, objectives) if attained else None,
     }
 
 

@@ -1,7 +1,8 @@
 """The registry of trial schedulers."""
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
@@ -90,8 +91,14 @@ def _pbt(
     quantile: float = 0.25,
     resample_probability: float = 0.25,
     step: float = 0.1,
+    several: bool = False,
 ) -> TrialScheduler:
     """Run PBT, see :class:`~raytune_yesno.schedulers.pbt.PBT`; ``interval`` 0: epochs / 5."""
+    if several:
+        raise InputError(
+            "it takes one objective: it copies good trials over bad ones, which moves all of them "
+            "to one point of the front; choose scheduler asha, hyperband or median"
+        )
     return PBT(
         epochs,
         space,
@@ -101,6 +108,10 @@ def _pbt(
         resample_probability=resample_probability,
         step=step,
     )
+
+
+def _parameters(build: Callable[..., TrialScheduler]) -> Collection[str]:
+    return inspect.signature(build).parameters.keys()
 
 
 SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
@@ -115,8 +126,14 @@ SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {
 RESERVED = ("epochs", "space", "seed", "ordered", "several")
 """Parameters that :func:`build_scheduler` sets itself; they are not options of the user's."""
 
-DETERMINISTIC = ("fifo", "asha", "median")
+DETERMINISTIC = tuple(name for name, build in SCHEDULERS.items() if "ordered" in _parameters(build))
 """Schedulers with a deterministic form, for ``build_scheduler(ordered=True)``."""
+
+CHANGING = frozenset({"pbt"})
+"""Schedulers that change the points of trials while they train."""
+
+WITHOUT_RUNGS = frozenset({"fifo", "median"})
+"""Schedulers under which trials do not end at the same few numbers of epochs."""
 
 
 def build_scheduler(
@@ -151,21 +168,14 @@ def build_scheduler(
     if name not in SCHEDULERS:
         raise InputError(f"unknown scheduler {name!r}; {suggest_name(name, SCHEDULERS)}")
     options = check_options(f"scheduler {name}", SCHEDULERS[name], options, reserved=RESERVED)
-    about: dict[str, Any] = {"space": space or {}, "seed": seed} if name == "pbt" else {}
-    if name == "pbt" and num_objectives > 1:
-        raise InputError(
-            "scheduler pbt takes one objective: it copies good trials over bad ones, which moves "
-            "all of them to one point of the front; choose scheduler asha, hyperband or median"
-        )
-    if name in ("asha", "median"):
-        about["several"] = num_objectives > 1
-    if name in DETERMINISTIC:
-        about["ordered"] = ordered
-    elif ordered:
+    if ordered and name not in DETERMINISTIC:
         raise InputError(
             f"scheduler {name} cannot run ordered: it compares trials of a group with each other; "
             f"choose scheduler {', '.join(DETERMINISTIC[:-1])} or {DETERMINISTIC[-1]}"
         )
+    several = num_objectives > 1
+    about = {"space": space or {}, "seed": seed, "ordered": ordered, "several": several}
+    about = {key: about[key] for key in about.keys() & _parameters(SCHEDULERS[name])}
     try:
         return SCHEDULERS[name](epochs, **about, **options)
     except InputError as error:

@@ -40,6 +40,12 @@ class StudyScheduler(Protocol):
     def has_live_trials(self) -> bool:
         """Whether a trial has not ended."""
 
+    def expect_trial(self) -> None:
+        """Expect one more trial than :meth:`prepare` announced."""
+
+    def end(self, number: int) -> None:
+        """Note that an earlier trial has ended that Ray Tune was not given again."""
+
 
 class Asynchronous:
     """Base class of asynchronous schedulers: no trial waits, and Ray Tune limits how many run."""
@@ -50,3 +56,9 @@ class Asynchronous:
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Ignore the records: decisions do not depend on earlier trials."""
+
+    def expect_trial(self) -> None:
+        """Ignore the number of trials."""
+
+    def end(self, number: int) -> None:
+        """Ignore the end of a trial."""

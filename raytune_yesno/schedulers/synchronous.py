@@ -110,6 +110,16 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
         """Whether any trial has not ended."""
         return any(not trial.is_finished() for trial in self.trials.values())
 
+    def expect_trial(self) -> None:
+        """Expect one more trial."""
+        self.num_trials += 1
+        self._cached = None
+
+    def end(self, number: int) -> None:
+        """Note that a trial has ended: others do not wait for it."""
+        self.states[number].ended = True
+        self._cached = None
+
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
         """Add a trial; it is paused at once if it has already reached its milestone."""
         number = trial.config["number"]
@@ -137,16 +147,16 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
     ) -> None:
         """Record the end of a running trial."""
         self._note(trial, result)
-        self._end(trial)
+        self.end(trial.config["number"])
         self.trials.pop(trial.config["number"], None)
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
         """Record a failure; Tune adds the trial again if it is retried."""
-        self._end(trial)
+        self.end(trial.config["number"])
 
     def on_trial_remove(self, tune_controller: Any, trial: RayTrial) -> None:
         """Record the end of a paused trial."""
-        self._end(trial)
+        self.end(trial.config["number"])
         self.trials.pop(trial.config["number"], None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
@@ -180,7 +190,3 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
             costs = result.get(COSTS) or (result.get(self._metric),)
             self.states[trial.config["number"]].note(result["epoch"], *costs)
             self._cached = None
-
-    def _end(self, trial: RayTrial) -> None:
-        self.states[trial.config["number"]].ended = True
-        self._cached = None

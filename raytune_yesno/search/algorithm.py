@@ -2,28 +2,75 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_install, suggest_name
-from raytune_yesno.registry import check_options
+from raytune_yesno.registry import check_options, import_name
 from raytune_yesno.search.distinct import Distinct
 from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.search.several import Scalarised, order_losses, weighted_losses
 from raytune_yesno.space import build_space
 
-ALGORITHMS: dict[str, tuple[str, str]] = {
-    "manual": ("uninformed", "Manual"),
-    "grid": ("uninformed", "Grid"),
-    "random": ("uninformed", "Random"),
-    "auto": ("auto", "Auto"),
-    "tpe": ("tpe", "TPE"),
-    "bayesian": ("bayesian", "Bayesian"),
-    "pso": ("pso", "PSO"),
-    "bohb": ("bohb", "BOHB"),
-    "genetic": ("genetic", "Genetic"),
-    "cmaes": ("cmaes", "CMAES"),
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a search before it is imported; its library may be large.
+
+    Attributes:
+        source: ``module:Class`` in this package.
+        several: how it takes several objectives or limits: ``as it is``, or through the ``order``
+            or the ``weights`` of :mod:`raytune_yesno.search.several`; empty if it does not.
+        one_only: why it takes one objective only.
+        learns: whether it uses results.
+        is_finite: whether it tries exactly the points of a list, which no scheduler may change.
+        is_given: whether the user gives this list.
+        needs_equal_epochs: whether it compares losses of equal numbers of epochs only, so that it
+            needs a scheduler with fixed rungs.
+    """
+
+    source: str
+    several: str = "as it is"
+    one_only: str = ""
+    learns: bool = True
+    is_finite: bool = False
+    is_given: bool = False
+    needs_equal_epochs: bool = False
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "manual": Entry("uninformed:Manual", learns=False, is_finite=True, is_given=True),
+    "grid": Entry("uninformed:Grid", learns=False, is_finite=True),
+    "random": Entry("uninformed:Random", learns=False),
+    "auto": Entry("auto:Auto"),
+    "tpe": Entry("tpe:TPE", several="order"),
+    "bayesian": Entry("bayesian:Bayesian", several="weights"),
+    "pso": Entry("pso:PSO", several="weights"),
+    "bohb": Entry(
+        "bohb:BOHB",
+        several="",
+        one_only="it compares losses of equal epochs, and a front has no such order",
+        needs_equal_epochs=True,
+    ),
+    "genetic": Entry("genetic:Genetic"),
+    "cmaes": Entry(
+        "cmaes:CMAES",
+        several="",
+        one_only="its distribution shrinks to one point, not to a front",
+    ),
 }
-"""Module and class by name, as text: a library is imported only when its search is used."""
+"""The searches by name."""
+
+
+def find_entry(name: str) -> Entry:
+    """Return what is known of a search.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in ALGORITHMS:
+        raise InputError(f"unknown search {name!r}; {suggest_name(name, ALGORITHMS)}")
+    return ALGORITHMS[name]
 
 
 def load_algorithm(name: str) -> type[Algorithm]:
@@ -32,12 +79,7 @@ def load_algorithm(name: str) -> type[Algorithm]:
     Raises:
         InputError: the name is unknown.
     """
-    if name not in ALGORITHMS:
-        raise InputError(f"unknown search {name!r}; {suggest_name(name, ALGORITHMS)}")
-    module, attribute = ALGORITHMS[name]
-    found: type[Algorithm] = getattr(
-        importlib.import_module(f"raytune_yesno.search.{module}"), attribute
-    )
+    found: type[Algorithm] = import_name(f"raytune_yesno.search.{find_entry(name).source}")
     return found
 
 
@@ -53,38 +95,6 @@ def import_library(name: str) -> Any:
         raise InputError(
             f"this search needs {name}, which is not installed: {suggest_install('search')}"
         ) from error
-
-
-SEVERAL: Mapping[str, str] = {
-    "manual": "as it is",
-    "grid": "as it is",
-    "random": "as it is",
-    "auto": "as it is",
-    "tpe": "order",
-    "genetic": "order",
-    "bayesian": "weights",
-    "pso": "weights",
-}
-"""How a search takes several objectives or limits, see :mod:`raytune_yesno.search.several`."""
-
-ONE_ONLY: Mapping[str, str] = {
-    "cmaes": "its distribution shrinks to one point, not to a front",
-    "bohb": "it compares losses of equal epochs, and a front has no such order",
-}
-"""Why a search has one objective only, and no limits."""
-
-
-def refuse_several(name: str) -> None:
-    """Check that a search takes several objectives or limits.
-
-    Raises:
-        InputError: it does not; the message says why.
-    """
-    if reason := ONE_ONLY.get(name):
-        raise InputError(
-            f"search {name} takes one objective and no limits: {reason}; choose search "
-            "auto, tpe, genetic, bayesian, pso or random"
-        )
 
 
 def build_algorithm(
@@ -122,10 +132,16 @@ def build_algorithm(
     domains = build_space(space)
     built: Algorithm = algorithm(domains, seed=seed, **options)
     if several:
-        refuse_several(name)
-        if SEVERAL[name] == "order":
+        entry = ALGORITHMS[name]
+        if entry.one_only:
+            others = [each for each, known in ALGORITHMS.items() if known.several]
+            raise InputError(
+                f"search {name} takes one objective and no limits: {entry.one_only}; choose from "
+                f"{', '.join(others)}"
+            )
+        if entry.several == "order":
             built = Scalarised(built, order_losses)
-        elif SEVERAL[name] == "weights":
+        elif entry.several == "weights":
             cycle = getattr(built, "num_particles", 0)
             built = Scalarised(built, weighted_losses(seed, cycle))
     return built if hasattr(built, "num_points") else Distinct(built, domains, seed)

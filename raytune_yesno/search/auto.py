@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from raytune_yesno import pareto
+from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.gaussian import GaussianProcess
@@ -17,7 +18,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
-from raytune_yesno.search.several import has_vector, order_losses
+from raytune_yesno.search.several import order_results
 from raytune_yesno.space import Point, Space
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -25,6 +26,7 @@ Score = Callable[[np.ndarray], np.ndarray]
 _MAX_LISTED = 1500  # a space with at most so many points is searched whole
 _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
+_BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
 
 
@@ -41,6 +43,9 @@ class Auto:
     of the model, not the best result, which may be luck. A running trial counts as a result with
     the model's mean (kriging believer, Ginsbourger et al., 2010). No point is proposed twice while
     there are others among the candidates.
+
+    If options have parameters of their own, every second proposal explores a branch of the space
+    that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
     largest expected hypervolume improvement. A limit that is only known after training has a model,
@@ -65,6 +70,7 @@ class Auto:
         max_results: int = 300,
     ) -> None:
         self.cube = UnitCube(space)
+        self.branches = Branches(self.cube, seed)
         self.seed = seed
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
@@ -80,7 +86,7 @@ class Auto:
         if len(results) < self.num_initial:
             return self.cube.decode(draw_sobol(self.cube, self.seed, number))
         if any(seen.costs or seen.excesses for seen in results):
-            losses = _order_all(results)
+            losses = order_results(results)
         # One thread: with more, the order of sums, and so the points, would depend on the number
         # of cores. At these sizes one thread is as fast.
         with threadpool_limits(limits=1):
@@ -104,13 +110,23 @@ class Auto:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD)
         generator = build_numpy_generator(self.seed, number)
         seen = {row.tobytes() for row in self.cube.encode(history)}
+        branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
+        if branch is not None:
+            is_in_N = [each == branch for each in self.branches.find(best_ND)]
+            best_ND = best_ND[is_in_N] if any(is_in_N) else best_ND
+
+        def select(*parts: np.ndarray) -> np.ndarray:
+            u_CD = np.concatenate(parts)
+            if branch is not None:
+                u_CD = self.branches.move(u_CD, branch, generator)
+            return drop_seen(self.cube, u_CD, seen)
+
         near_CD = draw_near(self.cube, generator, best_ND[:5], _NUM_LOCAL)
-        u_CD = drop_seen(self.cube, np.concatenate([self._explore(generator), near_CD]), seen)
+        u_CD = select(self._explore(generator), near_CD)
         for _ in range(_NUM_ROUNDS):
             score_C = score(u_CD)
             first_CD = u_CD[np.argsort(-score_C, kind="stable")[:4]]
-            near_CD = draw_near(self.cube, generator, first_CD, _NUM_LOCAL)
-            u_CD = drop_seen(self.cube, np.concatenate([first_CD, near_CD]), seen)
+            u_CD = select(first_CD, draw_near(self.cube, generator, first_CD, _NUM_LOCAL))
         return self.cube.decode(u_CD[np.argmax(score(u_CD))])
 
     def _model_one(
@@ -234,14 +250,6 @@ class Auto:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))
-
-
-def _order_all(results: list[Observation]) -> list[float]:
-    """Return the order of results by domination and limits; those without a result are last."""
-    known = [index for index, seen in enumerate(results) if has_vector(seen)]
-    places = order_losses([results[index] for index in known], 0)
-    losses = dict(zip(known, places, strict=True))
-    return [losses.get(index, float(len(results))) for index in range(len(results))]
 
 
 def score_limits(limits: Sequence[tuple[GaussianProcess, float]], u_CD: np.ndarray) -> np.ndarray:

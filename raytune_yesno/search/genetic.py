@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
+from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Choice, Point, Space
+
+SELECTIONS = ("nsga2", "nsga3")
+_MAX_SELECTED = 100  # results among which NSGA-III selects the parents
 
 
 class Genetic:
@@ -22,33 +26,45 @@ class Genetic:
     choices are swapped and redrawn. Until the population is full, points are random;
     while results no longer improve, every third is.
 
+    With several objectives, the order of domination selects the parents. ``selection="nsga3"``
+    selects them as NSGA-III does (Deb & Jain, 2014), which suits three or more objectives: parents
+    of the last rank that still fits are those nearest to reference lines, which spread evenly over
+    the directions of the front.
+
     Args:
         space: the search space.
         seed: seed of all draws.
         population_size: parents, at least 2.
+        selection: ``nsga2`` or ``nsga3``, which are the same with one objective.
 
     Raises:
-        InputError: the population is too small, or Optuna is not installed.
+        InputError: an option is out of range, or Optuna is not installed.
     """
 
-    def __init__(self, space: Space, *, seed: int, population_size: int = 10) -> None:
+    def __init__(
+        self, space: Space, *, seed: int, population_size: int = 10, selection: str = "nsga2"
+    ) -> None:
         if population_size < 2:
             raise InputError(f"population_size: {population_size} must be at least 2")
+        if selection not in SELECTIONS:
+            raise InputError(
+                f"selection: {selection!r} is not valid; {suggest_name(selection, SELECTIONS)}"
+            )
         optuna = import_library("optuna")
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise it logs every suggestion
         self.cube = UnitCube(space)
         self.seed = seed
-        self.population_size = population_size
+        self.population_size, self.selection = population_size, selection
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
+        if any(seen.costs or seen.excesses for seen in results):
+            losses = order_results(results)
         waits = len(results) < self.population_size or not self.cube.dim
         if waits or (number % 3 == 0 and has_stalled(losses)):
             return self.cube.draw(self.seed, number)
-        order = np.argsort(losses, kind="stable")[: self.population_size]
-        parents = [results[index] for index in order]
-        study = self._build_study(parents, [losses[index] for index in order], number)
+        study = self._build_study(results, losses, number)
         child = study.ask(self._build_distributions()).params
         return self.cube.decode(
             (child[name] + 0.5) / domain.num_values if isinstance(domain, Choice) else child[name]
@@ -56,23 +72,32 @@ class Genetic:
         )
 
     def _build_study(
-        self, parents: Sequence[Observation], losses: Sequence[float], number: int
+        self, results: Sequence[Observation], losses: Sequence[float], number: int
     ) -> Any:
-        """Return an Optuna study with one generation, the parents, on record."""
+        """Return an Optuna study with one generation, from which it selects the parents."""
         optuna = import_library("optuna")
+        order = np.argsort(losses, kind="stable").tolist()
+        parents = [results[index] for index in order[: self.population_size]]
+        values = [[losses[index]] for index in order[: self.population_size]]
+        sampler = optuna.samplers.NSGAIISampler
+        selected = [results[index] for index in order if _has_costs(results[index])]
+        if self.selection == "nsga3" and len(selected) >= self.population_size:
+            parents = selected[:_MAX_SELECTED]
+            values = [list(seen.costs) for seen in parents]
+            sampler = optuna.samplers.NSGAIIISampler
         seed = int(build_numpy_generator(self.seed, number).integers(2**32))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.NSGAIISampler(
+            built = sampler(
                 population_size=self.population_size,
                 crossover=optuna.samplers.nsgaii.SBXCrossover(),
                 mutation=optuna.samplers.nsgaii.PolynomialMutation(),
                 seed=seed,
             )
-        study = optuna.create_study(sampler=sampler)
+        study = optuna.create_study(sampler=built, directions=["minimize"] * len(values[0]))
         distributions = self._build_distributions()
-        rows = [self.cube.fill(self.seed, seen).tolist() for seen in parents]
-        for row, loss in zip(rows, losses, strict=True):
+        for seen, costs in zip(parents, values, strict=True):
+            row = self.cube.fill(self.seed, seen).tolist()
             params = {
                 name: int(u * domain.num_values) if isinstance(domain, Choice) else u
                 for (name, domain), u in zip(self.cube.free.items(), row, strict=True)
@@ -81,8 +106,8 @@ class Genetic:
                 optuna.create_trial(
                     params=params,
                     distributions=distributions,
-                    value=loss,
-                    system_attrs={"NSGAIISampler:generation": 0},
+                    values=costs,
+                    system_attrs={f"{sampler.__name__}:generation": 0},
                 )
             )
         return study
@@ -96,3 +121,7 @@ class Genetic:
             else FloatDistribution(0, 1)
             for name, domain in self.cube.free.items()
         }
+
+
+def _has_costs(seen: Observation) -> bool:
+    return bool(seen.costs) and has_vector(seen) and seen.is_feasible

@@ -8,8 +8,9 @@ the ideal point, whose weights differ from proposal to proposal, as in ParEGO.
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -71,6 +72,14 @@ def order_losses(known: Sequence[Observation], number: int) -> list[float]:
     rest.sort(key=lambda index: (sum_excess(known[index]), index))
     losses |= {index: float(place) for place, index in enumerate(rest, start=len(feasible))}
     return [losses[index] for index in range(len(known))]
+
+
+def order_results(results: Sequence[Observation]) -> list[float]:
+    """Return :func:`order_losses` of ended trials; those without a vector of costs are last."""
+    known = [index for index, seen in enumerate(results) if has_vector(seen)]
+    places = order_losses([results[index] for index in known], 0)
+    losses = dict(zip(known, places, strict=True))
+    return [losses.get(index, float(len(results))) for index in range(len(results))]
 
 
 def weighted_losses(seed: int, num_cycle: int = 0) -> Losses:
@@ -180,21 +189,23 @@ class Limited:
 
 
 class LimitedGrid(Limited):
-    """A grid without the points that exceed a known limit."""
+    """A grid without the points that exceed a known limit.
+
+    Points are checked as they are needed: a grid may be much larger than a study.
+    """
 
     @cached_property
-    def _allowed(self) -> list[int]:
+    def _allowed(self) -> Iterator[Point]:
         grid: Any = self.algorithm
-        numbers = range(grid.num_points)
-        return [number for number in numbers if self.allows(grid.suggest(number, []))]
+        points = (grid.suggest(number, []) for number in range(grid.num_points))
+        return filter(self.allows, points)
 
-    @property
-    def num_points(self) -> int:
-        """The number of points that are left."""
-        return len(self._allowed)
+    @cached_property
+    def _found(self) -> list[Point]:
+        return []
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return the point of trial ``number``, or None after the last one."""
-        if number >= self.num_points:
-            return None
-        return super().suggest(self._allowed[number], history)
+        missing = max(0, number + 1 - len(self._found))
+        self._found.extend(itertools.islice(self._allowed, missing))
+        return dict(self._found[number]) if number < len(self._found) else None

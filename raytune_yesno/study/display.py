@@ -1,54 +1,40 @@
-"""How studies show themselves in a Python session and in a notebook."""
+"""How a study shows itself in a notebook."""
 
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_yesno.errors import one_line
-from raytune_yesno.text import format_seconds, format_value
+from raytune_yesno.study.trial import Trial
+from raytune_yesno.text import format_value
 
-if TYPE_CHECKING:
-    from raytune_yesno.study.study import Study
-
-MAX_ROWS = 5  # trials in a notebook's table
+MAX_ROWS = 5
 
 
-def show_study(study: "Study") -> str:
-    """Return a line on a study: its folder, number of trials and best result."""
-    return one_line(f"Study({str(study.path)!r}: {', '.join(_facts(study).values())})")
+def study_to_html(name: str, facts: Sequence[str], ranking: Sequence[Trial]) -> str:
+    """Return a study's facts and a table of its best trials as HTML; every text is escaped.
 
-
-def study_to_html(study: "Study") -> str:
-    """Return a study's facts and its best trials as HTML; every text is escaped."""
-    ranking = study.ranking[:MAX_ROWS]
-    points = [trial.best_point for trial in ranking]
+    Args:
+        name: the name of the study.
+        facts: short texts that describe it.
+        ranking: its trials, the best first; the table has the first :data:`MAX_ROWS`.
+    """
+    trials = ranking[:MAX_ROWS]
+    points = [trial.best_point for trial in trials]
     names = list(dict.fromkeys(name for point in points for name in point))
-    heads = ["trial", "status", "epochs", study.metric, *names]
     rows = [
         [trial.number, trial.status, len(trial.epochs), trial.result]
         + [format_value(point[name]) if name in point else "" for name in names]
-        for trial, point in zip(ranking, points, strict=True)
+        for trial, point in zip(trials, points, strict=True)
     ]
-    facts = " · ".join(_facts(study).values())
-    table = f"<table>{_row('th', heads)}{''.join(_row('td', row) for row in rows)}</table>"
-    return f"<p><b>{_safe(study.name)}</b>: {_safe(facts)}</p>" + table * bool(rows)
+    title = f"<p><b>{_safe(name)}</b>: {_safe(' · '.join(facts))}</p>"
+    if not rows:
+        return title
+    heads = ["trial", "status", "epochs", trials[0].objective.metric.name, *names]
+    return f"{title}<table>{_row('th', heads)}{''.join(_row('td', row) for row in rows)}</table>"
 
 
-def _facts(study: "Study") -> dict[str, str]:
-    asked = (study.asked.get("search"), study.asked.get("scheduler"))
-    count = len(study.trial_list)
-    best = study.best
-    result = f"best {study.metric} {best.result} (trial {best.number})" if best else "no result"
-    facts = {
-        "search": " + ".join(str(name) for name in asked if name),
-        "trials": f"{count} trial{'s' * (count != 1)}",
-        "state": "" if study.searched else "not finished",
-        "best": result,
-        "time": format_seconds(study.end_time - study.asked["time"]),
-    }
-    return {name: fact for name, fact in facts.items() if fact}
-
-
-def _row(cell: str, values: list[Any]) -> str:
+def _row(cell: str, values: Sequence[Any]) -> str:
     return "<tr>" + "".join(f"<{cell}>{_safe(value)}</{cell}>" for value in values) + "</tr>"
 
 

@@ -62,6 +62,7 @@ Seconds: TypeAlias = Annotated[
 Text: TypeAlias = Annotated[str, Field(description="text")]
 Flag: TypeAlias = Annotated[bool, Field(description="true or false")]
 Mapped: TypeAlias = Annotated[dict[str, Any], Field(description="a mapping")]
+Digits: TypeAlias = Annotated[str, Field(pattern="^[0-9]{1,15}$")]
 Texts: TypeAlias = Annotated[dict[str, str], Field(description="a mapping of strings")]
 Point: TypeAlias = Annotated[
     dict[str, Any], AfterValidator(_check_shown), Field(description="a point")
@@ -86,6 +87,8 @@ class WarmObservation(_Model):
     point: Point
     status: str
     losses: Annotated[list[Number], Field(min_length=1)]
+    costs: Annotated[list[Number], Field(description="a list of numbers")] = []
+    excesses: Annotated[list[Number], Field(description="a list of numbers")] = []
 
 
 class WarmStart(_Model):
@@ -107,7 +110,7 @@ class Event(_Model):
 
 
 class Settings(Event):
-    """The settings that may change on resume: ``resumed``, the search was resumed."""
+    """The settings that may change on resume."""
 
     slots: Slots | None = None
     trials: Count | None = None
@@ -120,6 +123,19 @@ class Settings(Event):
     final_round: Mapped | None = None
     prefer: Text | None = None
     refit: Text | None = None
+
+
+class Resumed(Settings):
+    """``resumed``: the study was resumed, with what changes for its earlier trials.
+
+    It is one event, so that a kill leaves all of the change or nothing. ``retry`` lists trials to
+    train again. ``extend`` maps trials to the epoch from which they train on to ``epochs``.
+    ``searched`` says that the search stays ended.
+    """
+
+    retry: Annotated[list[Count] | None, Field(description="a list of counts")] = None
+    extend: Annotated[dict[Digits, Count] | None, Field(description="a mapping of counts")] = None
+    searched: Flag | None = None
 
 
 class Study(Settings):
@@ -240,7 +256,7 @@ class Requested(Event):
 
 
 class Retried(Event):
-    """``retried``: an ended trial is trained again, from its beginning."""
+    """``retried``: an ended trial is trained again, from its beginning; see :class:`Resumed`."""
 
     trial: Count
 
@@ -299,7 +315,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "retried": Retried,
     "extended": Extended,
     "paused": Paused,
-    "resumed": Settings,
+    "resumed": Resumed,
     "final": Final,
     "searched": Searched,
     "refitted": Refitted,

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,12 @@ def load(
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
     events, problems = read_events(folder, progress)
     objective, mode_source = _read_objective(events, metric, mode)
-    study = find_moved(_build_study(folder, correct_times(events), problems, objective))
+    events = list(itertools.chain.from_iterable(map(_split, correct_times(events))))
+    study = find_moved(_build_study(folder, events, problems, objective))
+    if study.asked.get("refit") == "all" and study.refit and study.best:
+        # The best point is refitted last; before, the refit has been interrupted.
+        is_complete = study.refit.get("trial") == study.best.number
+        study = study if is_complete or not study.objective.others else replace(study, refit=None)
     source = "given by the user" if metric else ""
     return replace(study, metric_source=source, mode_source=mode_source)
 
@@ -102,98 +107,139 @@ def load_all(paths: Iterable[str | Path], **options: Any) -> list[Study]:
     return [load(path, **options) for path in paths]
 
 
+def _split(event: Event) -> Iterator[Event]:
+    """Yield an event, and after a resumption an event of each trial that it changes."""
+    yield event
+    if event["event"] == "resumed":
+        for number in event.get("retry") or ():
+            yield {"event": "retried", "time": event["time"], "trial": number}
+        for number, after in (event.get("extend") or {}).items():
+            changed = {"trial": int(number), "after": after, "epochs": event.get("epochs", after)}
+            yield {"event": "extended", "time": event["time"], **changed}
+
+
 def _build_study(
     folder: Path, events: list[Event], problems: list[str], objective: Objective
 ) -> Study:
-    trials: dict[int, Trial] = {}
-    refit = reason = None
-    refits: list[Event] = []
-    searched = False
-    final: Event = {}
-    asked = events[0]
-    requests: list[Event] = []
-    is_stop_requested = is_space_changed = False
-    unknown = 0
+    state = _State(events[0], problems, objective)
     for event in events:
-        kind = event["event"]
-        if kind == "asked" and event["trial"] in trials:
-            problems = [
-                *problems,
-                f"trial {event['trial']}: sampled twice, the second one is left out",
-            ]
-        elif kind == "asked":
-            trials[event["trial"]] = Trial(
-                event["trial"],
-                event["point"],
-                objective=objective,
-                request=event.get("request"),
-                repeat_of=event.get("repeat_of"),
-                seed=event.get("seed"),
-                final=bool(event.get("final")),
-            )
-            if epochs := asked.get("config", {}).get("epochs"):
-                trials[event["trial"]].planned.append((0, epochs))
-        elif kind == "requested":  # may have a trial number, but is not an event of the trial
-            requests.append(event)
-            if event["action"] == "stop search":
-                is_stop_requested = True
-            elif event["action"] == "stop" and event.get("trial") in trials:
-                trials[event["trial"]].is_stop_requested = not event.get("refused")
-        elif kind == "resumed":
-            changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
-            if any(changed.get(key) != asked.get(key) for key in _EXTENDING & changed.keys()):
-                final = {}
-            asked = {**asked, **changed}
-            is_space_changed |= "space" in event
-            if event.get("epochs") and "config" in asked:
-                asked = {**asked, "config": {**asked["config"], "epochs": event["epochs"]}}
-            refit = reason = None
-            refits = []
-        elif kind == "final":
-            final, reason = event, event.get("reason")
-            is_stop_requested = False
-        elif kind == "searched":
-            reason = event.get("reason", reason)
-            is_stop_requested = False
-        elif kind == "refitted":  # has a trial number, but is not an event of the trial
-            refit = event
-            refits.append(event)
-        elif kind == "damaged":
-            problems = [*problems, one_line(f"trial {event['trial']}: {event['reason']}")]
-        elif (trial := trials.get(event.get("trial", -1))) is not None:
-            apply_event(trial, event)
-            if kind == "retried" and (epochs := asked.get("config", {}).get("epochs")):
-                trial.planned = [(0, epochs)]
-        elif "trial" in event:
-            unknown += 1
-        searched = kind == "searched" or (searched and kind != "resumed")
-    if is_space_changed:
+        state.take(event)
+    trials = [state.trials[number] for number in sorted(state.trials)]
+    if state.is_space_changed:
         with contextlib.suppress(InputError):  # a damaged space: all trials count
-            mark_outside(trials.values(), parse_space(asked["space"]), asked.get("config", {}))
-    if unknown:
-        problems = [
-            *problems,
-            f"{unknown} events left out: their trials' 'asked' events are missing",
-        ]
+            space = parse_space(state.asked["space"])
+            mark_outside(trials, space, state.asked.get("config", {}))
+    if state.num_unknown:
+        state.problems.append(
+            f"{state.num_unknown} events left out: their trials' 'asked' events are missing"
+        )
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
-        asked=asked,
-        trial_list=[trials[number] for number in sorted(trials)],
-        refit=refit,
-        refits=refits,
-        reason=reason,
-        searched=searched,
+        asked=state.asked,
+        trial_list=trials,
+        refit=state.refit,
+        refits=state.refits,
+        reason=state.reason,
+        searched=state.searched,
         end_time=max(ends, default=events[0]["time"]),
         pauses=_find_pauses(events),
-        problems=problems,
+        problems=state.problems,
         objective=objective,
-        finalists=final.get("points"),
-        final_from=final.get("first"),
+        finalists=state.final.get("points"),
+        final_from=state.final.get("first"),
         begun_with=events[0],
-        requests=requests,
-        is_stop_requested=is_stop_requested,
+        requests=state.requests,
+        is_stop_requested=state.is_stop_requested,
     )
+
+
+class _State:
+    """What is known of a study after some of its events; see :class:`Study` for the attributes."""
+
+    def __init__(self, first: Event, problems: Sequence[str], objective: Objective) -> None:
+        self.asked, self.objective = first, objective
+        self.problems = list(problems)
+        self.trials: dict[int, Trial] = {}
+        self.requests: list[Event] = []
+        self.refits: list[Event] = []
+        self.refit: Event | None = None
+        self.final: Event = {}
+        self.reason: str | None = None
+        self.searched = self.is_stop_requested = self.is_space_changed = False
+        self.num_unknown = 0
+
+    def take(self, event: Event) -> None:
+        """Update the state from the next event."""
+        trial = self.trials.get(event.get("trial", -1))
+        match event["event"]:
+            case "asked":
+                self._add_trial(event)
+            case "requested":
+                self._add_request(event, trial)
+            case "resumed":
+                self._resume(event)
+            case "final":
+                self.final, self.reason = event, event.get("reason")
+                self.is_stop_requested = False
+            case "searched":
+                self.searched, self.is_stop_requested = True, False
+                self.reason = event.get("reason", self.reason)
+            case "refitted":
+                self.refit = event
+                self.refits.append(event)
+            case "damaged":
+                self.problems.append(one_line(f"trial {event['trial']}: {event['reason']}"))
+            case kind if trial is not None:
+                apply_event(trial, event)
+                if kind == "retried" and self._epochs:
+                    trial.planned = [(0, self._epochs)]
+            case _:
+                self.num_unknown += "trial" in event
+
+    @property
+    def _epochs(self) -> int:
+        """The number of epochs that a trial is to train now; 0 if it is not recorded."""
+        found = self.asked.get("config", {}).get("epochs")
+        return found if isinstance(found, int) else 0
+
+    def _add_trial(self, event: Event) -> None:
+        number = event["trial"]
+        if number in self.trials:
+            self.problems.append(f"trial {number}: sampled twice, the second one is left out")
+            return
+        self.trials[number] = Trial(
+            number,
+            event["point"],
+            objective=self.objective,
+            request=event.get("request"),
+            repeat_of=event.get("repeat_of"),
+            seed=event.get("seed"),
+            final=bool(event.get("final")),
+            planned=[(0, self._epochs)] if self._epochs else [],
+        )
+
+    def _add_request(self, event: Event, trial: Trial | None) -> None:
+        # A later event of a request replaces the earlier one.
+        self.requests = [each for each in self.requests if each["request"] != event["request"]]
+        self.requests.append(event)
+        if event["action"] == "stop search":
+            self.is_stop_requested = True
+        elif event["action"] == "stop" and trial:
+            trial.is_stop_requested = not event.get("refused")
+
+    def _resume(self, event: Event) -> None:
+        changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
+        if any(changed.get(key) != self.asked.get(key) for key in _EXTENDING & changed.keys()):
+            self.final = {}
+        self.asked = {**self.asked, **changed}
+        if event.get("epochs") and "config" in self.asked:
+            config = {**self.asked["config"], "epochs": event["epochs"]}
+            self.asked = {**self.asked, "config": config}
+        self.is_space_changed |= "space" in event
+        self.refit, self.searched = None, self.searched and bool(event.get("searched"))
+        if not self.searched:
+            self.reason, self.refits = None, []
 
 
 def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:

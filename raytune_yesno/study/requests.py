@@ -4,7 +4,7 @@ A request is a small JSON file in the subfolder ``requests`` of the study's fold
 appears there whole, by a rename. The command that writes the study's record takes it within
 seconds: it records the request (event ``requested``), carries it out, and deletes the file. A file
 whose request is in the record has been taken, so that a kill in between neither loses nor repeats
-it.
+it. At a URI, the file is deleted once the copy of the record there holds the request.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import first_line, is_remote, open_filesystem, write_whole
 from raytune_yesno.study.events import find_fault
+from raytune_yesno.study.store import STORE
 
 REQUESTS = "requests"
 """The subfolder of a study that holds requests."""
@@ -31,7 +32,7 @@ ACTIONS = (STOP, STOP_SEARCH, ENQUEUE)
 
 _SUFFIX = ".json"
 _MAX_BYTES = 1 << 16
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _PATIENCE_S = 1.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class Inbox:
 
     def __init__(self, location: str, seen: Iterable[str] = ()) -> None:
         self.location = location
-        self._seen = set(seen)
+        self._seen = frozenset(seen)
+        self._known = set(self._seen)
         self._found: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._taken: set[str] = set()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -113,32 +116,54 @@ class Inbox:
         """Stop looking."""
         self._closed.set()
 
-    def take(self) -> Iterator[Request]:
-        """Yield the requests that were found, and delete each when the next one is asked for.
+    def close(self) -> None:
+        """Look a last time, unless the storage does not answer."""
+        self._closed.set()
+        self._thread.join(_PATIENCE_S)
+        if not self._thread.is_alive():
+            with contextlib.suppress(OSError, InputError):
+                self.look()
 
-        The caller has recorded a request by then.
-        """
+    def take(self) -> Iterator[Request]:
+        """Yield the requests that were found. The caller records each before it takes the next."""
         while True:
             try:
                 request = self._found.get_nowait()
             except queue.Empty:
                 return
             yield request
-            with contextlib.suppress(OSError, InputError):
-                self._delete(request.name)
+            self._taken.add(request.name)
+            if not is_remote(self.location):
+                with contextlib.suppress(OSError):
+                    self._delete(request.name)
 
     def look(self) -> None:
-        """Look for new requests once."""
+        """Look for new requests once, and delete the files of recorded ones."""
         for name, content in sorted(self._read()):
-            if name in self._seen:
+            if name not in self._known:
+                self._known.add(name)
+                request = parse(name, content)
+                if request:
+                    self._found.put(request)
+                else:
+                    self._delete(name)
+            elif self._is_recorded(name):
                 self._delete(name)
-                continue
-            self._seen.add(name)
-            request = parse(name, content)
-            if request:
-                self._found.put(request)
-            else:
-                self._delete(name)
+
+    def _is_recorded(self, name: str) -> bool:
+        """Return whether the record from which the study would be resumed holds a request."""
+        if name in self._seen or name not in self._taken:
+            return name in self._seen
+        if not is_remote(self.location):
+            return True
+        filesystem, root = open_filesystem(self.location)
+        with filesystem.open_input_stream(f"{root}/{STORE}") as source:
+            return name.encode() in source.read()
+
+    def list_waiting(self) -> list[Request]:
+        """Return the requests that no command has taken yet."""
+        found = (parse(name, content) for name, content in sorted(self._read()))
+        return [request for request in found if request and request.name not in self._seen]
 
     def _look(self) -> None:
         while not self._closed.is_set():

@@ -11,10 +11,11 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates
-from raytune_yesno.study.display import show_study, study_to_html
+from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import METRIC, Trial
+from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,10 +69,23 @@ class Study:
     is_stop_requested: bool = False
 
     def __repr__(self) -> str:
-        return show_study(self)
+        return one_line(f"Study({str(self.path)!r}: {', '.join(self._facts)})")
 
     def _repr_html_(self) -> str:
-        return study_to_html(self)
+        return study_to_html(self.name, self._facts, self.ranking)
+
+    @property
+    def _facts(self) -> list[str]:
+        asked = (self.asked.get("search"), self.asked.get("scheduler"))
+        count, best = len(self.trial_list), self.best
+        facts = [
+            " + ".join(str(name) for name in asked if name),
+            f"{count} trial{'s' * (count != 1)}",
+            "" if self.searched else "not finished",
+            f"best {self.metric} {best.result} (trial {best.number})" if best else "no result",
+            format_seconds(self.end_time - self.asked["time"]),
+        ]
+        return [fact for fact in facts if fact]
 
     @property
     def metric(self) -> str:

@@ -1,21 +1,22 @@
 """Resume a study: what becomes of its earlier trials, recorded before the search continues."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import list_siblings
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
-from raytune_yesno.study.load import apply_event, mark_outside
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Data
+from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.user_code import Code
 
-_MAX_REASONS = 5
+_MAX_REASONS, _MAX_SHOWN = 5, 8
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
@@ -54,18 +55,23 @@ def resume_trials(
     *,
     retry: Collection[int],
     extend: Collection[int],
-) -> None:
-    """Record that a study is resumed, and what becomes of its earlier trials.
+) -> Study:
+    """Record that a study is resumed, and the end of trials that do not continue.
+
+    What changes is one event: a kill leaves all of it or nothing.
 
     Args:
-        before: the study; its trials are updated.
+        before: the study.
         plan: the plan of the resumed study.
         store: the study's record.
         slots: the number of concurrent trials.
         code: the user's code of the task; None for a task of this package.
         note: called with a line on changed code and on trials outside a changed space.
         retry: numbers of ended trials to train again.
-        extend: numbers of finished trials to train on.
+        extend: numbers of finished trials to train on; from the beginning without a checkpoint.
+
+    Returns:
+        The study as it is now.
     """
     if code and before.asked.get("code") != code.digest:
         note(
@@ -75,79 +81,80 @@ def resume_trials(
     is_changed = plan.space != parse_space(before.asked["space"])
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
     if extend:
-        changes["epochs"] = plan.config.epochs
-    changes |= {
-        name: getattr(plan, name)
-        for name in ("prefer", "refit")
-        if getattr(plan, name) != before.asked.get(name)
-    }
+        trials = {trial.number: trial for trial in before.trial_list}
+        after = {
+            str(number): trials[number].last_epoch if has_last_checkpoint(trials[number]) else 0
+            for number in sorted(extend)
+        }
+        changes |= {"epochs": plan.config.epochs, "extend": after}
+    if retry:
+        changes["retry"] = sorted(retry)
     if plan.final_round:
         changes["final_round"] = dict(plan.final_round)
+    changes |= list_choice(before, plan)
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
-    trials, epochs = before.trial_list, plan.config.epochs
-    end_complete(trials, epochs, store)
-    end_requested(before, store)
+    study = load(before.path)
     if is_changed:
-        end_outside(trials, plan, store, note)
-    restart(trials, retry, epochs, store)
-    prolong(trials, extend, epochs, store)
+        describe_outside(study.trial_list, note)
+        if refuse_outside(study, plan, store, note):
+            study = load(before.path)
+    for trial, end in find_ended(study):
+        trial.status = end["status"]
+        store.append("ended", trial=trial.number, **end)
+    note(describe_resumption(study, retry, extend))
+    return study
 
 
-def end_complete(trials: Iterable[Trial], epochs: int, store: StudyStore) -> None:
-    """Record the end of trials that finished their last epoch before the study was killed."""
-    for trial in trials:
-        if trial.status == "running" and trial.epochs:
-            last = trial.epochs[-1]
-            if last.get("diverged") or last["epoch"] >= epochs:
-                trial.status = "diverged" if last.get("diverged") else "done"
-                store.append("ended", trial=trial.number, status=trial.status)
+def describe_resumption(study: Study, retry: Collection[int], extend: Collection[int]) -> str:
+    """Return a line on a study that is resumed: which trials have ended, and which continue."""
+    numbers = {trial.number for trial in study.trial_list if trial.status == "running"}
+    ended = len(study.trial_list) - len(numbers)
+    parts = [f"resuming the study; trials that have ended: {ended}"]
+    for chosen, action in (
+        (numbers - {*retry, *extend}, "continued"),
+        (retry, "trained again"),
+        (extend, f"trained on to epoch {study.asked['config'].get('epochs')}"),
+    ):
+        if chosen:
+            shown = ", ".join(map(str, sorted(chosen)[:_MAX_SHOWN]))
+            more = f" and {len(chosen) - _MAX_SHOWN} more" if len(chosen) > _MAX_SHOWN else ""
+            parts.append(f"{action}: {shown}{more}")
+    return "; ".join(parts)
 
 
-def end_requested(study: Study, store: StudyStore) -> None:
-    """Record the end of trials whose stop was requested before the study was killed."""
+def list_choice(before: Study, plan: Plan) -> dict[str, str | None]:
+    """Return the settings that choose from the front, if they have changed."""
+    now = {"prefer": plan.prefer, "refit": plan.refit}
+    return {name: value for name, value in now.items() if value != before.asked.get(name)}
+
+
+def find_ended(study: Study) -> Iterator[tuple[Trial, dict[str, str]]]:
+    """Yield unfinished trials that do not continue, and the fields of their ends.
+
+    The study was killed before it could record that they had trained their last epoch, or had been
+    stopped by request; or they lie outside a changed space.
+    """
     for trial in study.trial_list:
-        if trial.status == "running" and trial.is_stop_requested:
-            trial.status = "stopped"
-            store.append("ended", trial=trial.number, status=trial.status)
+        if trial.status != "running":
+            continue
+        if trial.epochs and trial.epochs[-1].get("diverged"):
+            yield trial, {"status": "diverged"}
+        elif trial.last_epoch >= study.asked["config"].get("epochs", Config.epochs):
+            yield trial, {"status": "done"}
+        elif trial.is_stop_requested:
+            yield trial, {"status": "stopped"}
+        elif trial.outside:
+            yield trial, {"status": "stopped", "reason": trial.outside}
 
 
-def end_outside(
-    trials: Sequence[Trial], plan: Plan, store: StudyStore, note: Callable[[str], None]
-) -> None:
-    """Mark the trials that do not count in a changed space, and end those that are unfinished."""
-    mark_outside(trials, plan.space, plan.config.as_dict())
-    outside = [trial for trial in trials if trial.outside]
-    for trial in outside:
-        if trial.status == "running":
-            trial.status = "stopped"
-            store.append("ended", trial=trial.number, status=trial.status, reason=trial.outside)
-    note(f"space changed: {len(trials) - len(outside)} of {len(trials)} earlier trials count")
-    reasons = Counter(str(trial.outside) for trial in outside)
+def describe_outside(trials: Sequence[Trial], note: Callable[[str], None]) -> None:
+    """Say how many trials count in a changed space, and why the others do not."""
+    reasons = Counter(trial.outside for trial in trials if trial.outside)
+    note(f"space changed: {len(trials) - reasons.total()} of {len(trials)} earlier trials count")
     for reason, count in reasons.most_common(_MAX_REASONS):
         note(f"  {count} outside: {reason}")
     if len(reasons) > _MAX_REASONS:
         note(f"  and {len(reasons) - _MAX_REASONS} more reasons")
-
-
-def restart(
-    trials: Sequence[Trial], numbers: Collection[int], epochs: int, store: StudyStore
-) -> None:
-    """Record that ended trials are trained again."""
-    for trial in trials:
-        if trial.number in numbers:
-            apply_event(trial, store.append("retried", trial=trial.number))
-            trial.planned = [(0, epochs)]
-
-
-def prolong(
-    trials: Sequence[Trial], numbers: Collection[int], epochs: int, store: StudyStore
-) -> None:
-    """Record that finished trials are trained on: from the beginning without a checkpoint."""
-    for trial in trials:
-        if trial.number in numbers:
-            after = trial.last_epoch if has_last_checkpoint(trial) else 0
-            event = store.append("extended", trial=trial.number, after=after, epochs=epochs)
-            apply_event(trial, event)
 
 
 def has_last_checkpoint(trial: Trial) -> bool:

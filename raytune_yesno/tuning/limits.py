@@ -28,7 +28,7 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
     algorithm = plan.build_algorithm()
     limits = plan.config.objective.limits
     names = {limit.metric.name for limit in limits}
-    if plan.search == "manual" or not names or not names & find_costs(plan.config, data).keys():
+    if plan.entry.is_given or not names or not names & find_costs(plan.config, data).keys():
         return algorithm
 
     def excess(point: Point) -> tuple[float, ...]:
@@ -37,7 +37,7 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
             limit.excess(costs) if limit.metric.name in costs else float("nan") for limit in limits
         )
 
-    kind = LimitedGrid if hasattr(algorithm, "num_points") else Limited
+    kind = LimitedGrid if plan.entry.is_finite else Limited
     limited = kind(algorithm, plan.space, plan.config.seed, excess)
     if limited.num_allowed(_CHECKED) == 0:
         closest = [

@@ -7,8 +7,8 @@ from typing import Any
 
 from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.build import RESERVED, build_scheduler
-from raytune_yesno.search import build_algorithm
+from raytune_yesno.schedulers.build import CHANGING, RESERVED, WITHOUT_RUNGS, build_scheduler
+from raytune_yesno.search.algorithm import ALGORITHMS, Entry, build_algorithm, find_entry
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.search.uninformed import read_points
@@ -31,29 +31,6 @@ from raytune_yesno.tuning.stop_conditions import StopConditions
 DEFAULT_TRIALS = 32
 MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
 _RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
-
-MODEL_FREE = frozenset({"manual", "grid", "random"})
-
-# Invalid combinations: a scheduler, the searches it cannot be used with, and the reason.
-_NO_BUDGETS = (
-    "it learns from the losses of trials that ended after different numbers of epochs; choose "
-    "scheduler asha or hyperband"
-)
-INCOMPATIBLE: tuple[tuple[str, frozenset[str], str], ...] = (
-    ("fifo", frozenset({"bohb"}), _NO_BUDGETS),
-    ("median", frozenset({"bohb"}), _NO_BUDGETS),
-    (
-        "pbt",
-        frozenset({"manual", "grid"}),
-        "the search tries exactly its points, but the scheduler changes them; choose search random",
-    ),
-    (
-        "pbt",
-        frozenset({"auto", "tpe", "bayesian", "pso", "bohb", "genetic", "cmaes"}),
-        "the scheduler requests all points before the first result and changes them later, "
-        "so the search cannot learn anything; choose search random",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +89,7 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", build_space(self.space) if self.space else {})
         if not self.scheduler:
-            object.__setattr__(self, "scheduler", "fifo" if self.search == "manual" else "asha")
+            object.__setattr__(self, "scheduler", "fifo" if self._tries_given_points else "asha")
 
     def check_all_points(self) -> None:
         """Check that a new study tries all points of a finite search.
@@ -123,16 +100,17 @@ class Plan:
         Raises:
             InputError: there are fewer trials than points.
         """
-        available = getattr(self.build_algorithm(), "num_points", None)
-        if available is not None:
-            available *= self.racing.least
-        if available is not None and self.trials is not None and self.trials < available:
-            advice = {
-                "grid": "omit --trials, give fewer levels or domains, or choose search random",
-            }.get(self.search, "omit --trials, or remove the extra points")
+        num_points = self.num_points
+        if num_points is None or self.trials is None:
+            return
+        needed = num_points * self.racing.least
+        if self.trials < needed:
+            fewer = "remove the extra points"
+            if not self._tries_given_points:
+                fewer = "give fewer levels or domains, or choose search random"
             raise InputError(
-                f"trials: only the first {self.trials} of the {available:,} points of search "
-                f"{self.search} would be tried; {advice}"
+                f"trials: only the first {self.trials} of the {needed:,} points of search "
+                f"{self.search} would be tried; omit --trials, or {fewer}"
             )
 
     def check(self) -> None:
@@ -163,13 +141,8 @@ class Plan:
                 "time_budget: the progress of an ordered study within a time differs from run to "
                 "run; omit it, or omit --ordered"
             )
-        if self.warm_start and self.search in MODEL_FREE:
+        if self.warm_start and not self.entry.learns:
             raise InputError(f"warm_start: search {self.search} does not use results")
-        if self.warm_start and self.config.objective.others:
-            raise InputError(
-                "warm_start: it carries one loss for each trial, and this study has several "
-                "objectives; omit it, or give good points with --point"
-            )
         for options, reserved in (
             (self.search_options, {"name", "space", "seed"}),
             (self.scheduler_options, {"name", *RESERVED}),
@@ -221,12 +194,32 @@ class Plan:
         It counts repeats, but not the final round. A finite search with repeats has by default
         enough trials for three points to be trained as often as allowed.
         """
-        available = getattr(self.build_algorithm(), "num_points", None)
-        if available is None:
+        num_points = self.num_points
+        if num_points is None:
             return self.trials or DEFAULT_TRIALS
         least, most = self.racing.least, self.racing.most
-        usual = available * least + min(available, _RACED) * (most - least)
-        return min(self.trials or usual, available * most)
+        usual = num_points * least + min(num_points, _RACED) * (most - least)
+        return min(self.trials or usual, num_points * most)
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of the search."""
+        return find_entry(self.search)
+
+    @property
+    def num_points(self) -> int | None:
+        """The number of points of a finite search; None for others."""
+        found: int | None = getattr(self.build_algorithm(), "num_points", None)
+        return found
+
+    @property
+    def changes_points(self) -> bool:
+        """Whether the scheduler changes the points of trials while they train."""
+        return self.scheduler in CHANGING
+
+    @property
+    def _tries_given_points(self) -> bool:
+        return self.search in ALGORITHMS and self.entry.is_given
 
     @property
     def racing(self) -> Repeats:
@@ -252,19 +245,21 @@ class Plan:
         return read_points(self.space, self.points)
 
     def _check_points(self) -> None:
-        num_points = len(self.known_points)
-        if num_points and as_tree(self.space).constraints and self.search != "manual":
-            cube = UnitCube(self.space)
-            for number, known in enumerate(self.known_points):
-                cube.complete(known, cube.draw(self.config.seed, number), number)
-        if num_points and self.search in ("manual", "grid"):
+        known_points = self.known_points
+        if not known_points:
+            return
+        if self.entry.is_finite:
             raise InputError(
                 f"points: search {self.search} tries exactly its own points; choose another search"
             )
-        if self.trials is not None and self.trials < num_points:
+        if as_tree(self.space).constraints:
+            cube = UnitCube(self.space)
+            for number, known in enumerate(known_points):
+                cube.complete(known, cube.draw(self.config.seed, number), number)
+        if self.trials is not None and self.trials < len(known_points):
             raise InputError(
-                f"trials: only the first {self.trials} of the {num_points} known points would be "
-                "tried; omit --trials, or remove points"
+                f"trials: only the first {self.trials} of the {len(known_points)} known points "
+                "would be tried; omit --trials, or remove points"
             )
 
     def _check_choice(self) -> None:
@@ -278,13 +273,29 @@ class Plan:
             read_preference(self.prefer, self.config.objective)
 
     def _check_pair(self) -> None:
-        for scheduler, searches, reason in INCOMPATIBLE:
-            if self.scheduler == scheduler and self.search in searches:
-                raise InputError(f"search {self.search} with scheduler {scheduler}: {reason}")
-        if self.scheduler == "pbt" and (self.racing.most > 1 or self.num_final):
+        """Check that the search and the scheduler fit each other."""
+        reason = ""
+        if self.entry.needs_equal_epochs and self.scheduler in WITHOUT_RUNGS:
+            reason = (
+                "it learns from the losses of trials that ended after different numbers of "
+                "epochs; choose scheduler asha or hyperband"
+            )
+        elif self.changes_points and self.entry.is_finite:
+            reason = (
+                "the search tries exactly its points, but the scheduler changes them; choose "
+                "search random"
+            )
+        elif self.changes_points and self.entry.learns:
+            reason = (
+                "the scheduler requests all points before the first result and changes them "
+                "later, so the search cannot learn anything; choose search random"
+            )
+        if reason:
+            raise InputError(f"search {self.search} with scheduler {self.scheduler}: {reason}")
+        if self.changes_points and (self.racing.most > 1 or self.num_final):
             raise InputError(
-                "scheduler pbt changes a trial's point during training, so there is no point to "
-                "repeat; omit repeats and final_round, or choose another scheduler"
+                f"scheduler {self.scheduler} changes a trial's point during training, so there is "
+                "no point to repeat; omit repeats and final_round, or choose another scheduler"
             )
 
     def build_scheduler(self) -> Any:
@@ -331,10 +342,11 @@ class Plan:
         """
         if add_trials < 1:
             raise InputError(f"add_trials: {add_trials} is out of range; it must be at least 1")
-        if self.scheduler == "pbt" and not study.searched:
+        if self.changes_points and not study.searched:
             raise InputError(
-                f"add_trials: {study.path} is unfinished, and scheduler pbt cannot add trials to a "
-                "running population; resume without --add-trials, and add trials once it has ended"
+                f"add_trials: {study.path} is unfinished, and scheduler {self.scheduler} cannot "
+                "add trials to a running population; resume without --add-trials, and add trials "
+                "once it has ended"
             )
         num_before = study.num_proposed if study.searched else self.num_trials
         extended = replace(self, trials=num_before + add_trials)

@@ -59,8 +59,7 @@ def run_refit(
     from raytune_yesno.training.resume import find_resumable
     from raytune_yesno.training.run import run_training
 
-    if not study.candidates:
-        raise WorkError(f"{study.path}: no trial has a result; see `report {study.path}`")
+    check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs
     config = best_config(study, best)
@@ -120,6 +119,22 @@ def run_refit(
         refit["test"] = task.test(load_checkpoint(run.last), data)
         refit["test_says"] = task.describe_test(refit["test"])
     return record(refit)
+
+
+def check_result(study: Study, where: str) -> None:
+    """Check that a trial of a study has a result.
+
+    Args:
+        study: the study.
+        where: the folder or URI where users find it, for the message.
+
+    Raises:
+        WorkError: none has; the message names the first failure.
+    """
+    if not study.candidates:
+        errors = [trial.error for trial in study.trial_list if trial.status == "failed"]
+        cause = f"; first failure: {errors[0]}" if errors else ""
+        raise WorkError(f"{where}: no trial has a result{cause}")
 
 
 def list_refits(study: Study) -> list[Candidate]:

@@ -29,7 +29,7 @@ from raytune_yesno.text import last_line
 from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
-from raytune_yesno.tuning.earlier import load_resumable, resume_trials
+from raytune_yesno.tuning.earlier import list_choice, load_resumable, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
@@ -108,6 +108,12 @@ def run_search(
     plan.check()
     if not resume:
         plan.check_all_points()
+    # A search that a stop condition ended continues only if there are more trials to train.
+    more = add_trials or retry or extend
+    if before and before.searched and not more:
+        if choice := list_choice(before, plan):
+            StudyStore(out, listen, storage, check=check).append("resumed", searched=True, **choice)
+        return end_search(out, storage, plan)
     algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
     store = StudyStore(out, listen, storage, check=check)
@@ -116,13 +122,16 @@ def run_search(
     if before is None:
         record_settings(plan, store, slots, source, data, code)
     else:
-        resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
+        options: dict[str, Any] = {"retry": retry, "extend": extend}
+        before = resume_trials(before, plan, store, slots, code, note, **options)
+        earlier = before.trial_list
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
     num_before = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     expected = plan.num_trials + max(num_before, plan.num_final)
-    expected += len(before.enqueued) if before else 0
+    num_enqueued = len(before.enqueued) if before else 0
+    expected += num_enqueued
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     for trial in earlier:
         for epoch in trial.epochs:
@@ -138,12 +147,12 @@ def run_search(
     scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
     scheduler.prepare(
         earlier,
-        num_trials=plan.num_trials + num_before,
+        num_trials=plan.num_trials + num_before + num_enqueued,
         slots=slots,
         store=store,
         on_wait=recorder.waits,
     )
-    enqueued = list_pending(before) if before else []
+    enqueued = list_pending(before, plan) if before else []
     searcher = StudySearcher(
         plan, store, finished, unfinished, monitor, scheduler, enqueued, algorithm=algorithm
     )
@@ -151,28 +160,32 @@ def run_search(
     with sent_by_content(plan.config.task):
         shared = ray.put(data)
     payload = Payload(seal(plan.config), shared, checkpoint_every_s, keep_last)
-    # A search that a stop condition ended continues only if trials were added.
-    more = add_trials or retry or extend
-    over = before and (before.searched or before.finalists is not None) and not more
-    if before and before.is_stop_requested:  # and its command was killed before it stopped
-        monitor.found = BY_REQUEST
-        recorder.cut_off(trial.number for trial in unfinished)
-    elif searcher.num_left > 0 and not over:
-        seen = [event["request"] for event in before.requests] if before else []
-        with Inbox(store.storage, seen) as inbox:
-            handler = RequestHandler(inbox, plan, searcher, recorder)
+    over = before and before.finalists is not None and not more
+    seen = [event["request"] for event in before.requests] if before else []
+    with Inbox(store.storage, seen) as inbox:
+        handler = RequestHandler(inbox, plan, searcher, recorder)
+        if before and before.is_stop_requested:  # and its command was killed before it stopped
+            monitor.found = BY_REQUEST
+        elif searcher.num_left > 0 and not over:
             tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
-            handler.refuse_rest()
-    if monitor.found:
-        recorder.cut_off(searcher.in_flight)
-    reason = {"reason": monitor.found} if monitor.found else {}
-    store.listeners.remove(monitor.listen)
-    if plan.num_final:
-        ask_final_round(load(out), plan, store, **reason)
-        run_final_round(plan, payload, recorder, load(out).trial_list, slots)
+        if monitor.found and not over:
+            recorder.cut_off(searcher.live)
+        reason = {"reason": monitor.found} if monitor.found else {}
+        store.listeners.remove(monitor.listen)
+        if plan.num_final:
+            ask_final_round(load(out), plan, store, **reason)
+            trials = load(out).trial_list
+            run_final_round(plan, payload, recorder, trials, slots, handler.refuse)
+        inbox.close()
+        handler.refuse()
     store.append("searched", **reason)
+    return end_search(out, storage, plan)
+
+
+def end_search(out: Path, storage: str | None, plan: Plan) -> Study:
+    """Return a study whose search has ended, and delete the checkpoints that it need not keep."""
     study = load(out)
-    delete_checkpoints(study, f"{store.storage}/{TRIALS}", plan.keep_checkpoints)
+    delete_checkpoints(study, f"{storage or out}/{TRIALS}", plan.keep_checkpoints)
     return study
 
 
@@ -193,7 +206,12 @@ def record_settings(
 
 
 def run_final_round(
-    plan: Plan, payload: Payload, recorder: Recorder, trials: Sequence[StudyTrial], slots: int
+    plan: Plan,
+    payload: Payload,
+    recorder: Recorder,
+    trials: Sequence[StudyTrial],
+    slots: int,
+    on_step: Callable[[Any], None],
 ) -> None:
     """Train the unfinished trials of a final round, without early stopping."""
     unfinished = [trial for trial in trials if trial.status == "running"]
@@ -205,7 +223,7 @@ def run_final_round(
         plan, recorder.store, finished, unfinished, monitor, scheduler, num_left=count
     )
     if count:
-        tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count))
+        tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count), on_step)
 
 
 def tune_trials(

@@ -13,7 +13,7 @@ from raytune_yesno.search.ray_searcher import AlgorithmSearcher
 from raytune_yesno.space import Point, as_tree
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.plan import MODEL_FREE, Plan
+from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.ranks import TrialSpec
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopMonitor
 from raytune_yesno.tuning.warm_start import build_observations
@@ -67,7 +67,7 @@ class StudySearcher(AlgorithmSearcher):
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
-        self.is_model_free = plan.search in MODEL_FREE
+        self.learns = plan.entry.learns
         self.enqueued = list(enqueued)
         self.num_requested = sum(trial.request is not None for trial in (*finished, *unfinished))
         num_extra = self.num_requested + len(self.enqueued)
@@ -78,6 +78,7 @@ class StudySearcher(AlgorithmSearcher):
     def enqueue(self, name: str, point: Point) -> None:
         """Add a trial of a requested point. It is the next one to start."""
         self.enqueued.append((name, point))
+        self.scheduler.expect_trial()
         self.num_left += 1
 
     def withdraw(self, number: int) -> bool:
@@ -85,7 +86,9 @@ class StudySearcher(AlgorithmSearcher):
         kept = [trial for trial in self.unfinished if trial.number != number]
         is_there = len(kept) < len(self.unfinished)
         self.unfinished = kept
-        self.num_left -= is_there
+        if is_there:
+            self.scheduler.end(number)
+            self.num_left -= 1
         return is_there
 
     def suggest(self, trial_id: str) -> TrialSpec | str | None:
@@ -136,7 +139,7 @@ class StudySearcher(AlgorithmSearcher):
 
     def count_proposals(self, number: int) -> int:
         """Return a point's number among the algorithm's own, for one that counts its points."""
-        return number - self.num_requested if self.is_model_free else number
+        return number if self.learns else number - self.num_requested
 
     def finish(self) -> str | None:
         """Return FINISHED once all trials have ended, else None: a request may add a trial.

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,12 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         began = read_clock()
         with report_errors(is_lost):
             try:
-                record = self.advance()
+                if self.ranks is None:
+                    self.ranks = RankGroup(self.payload)
+                if self.records is None:
+                    self.ranks.begin(self.spec, self.resume)
+                    self.records = self.payload.records(self.spec, self.resume)
+                record = self.ranks.step(partial(next, self.records, None))
             except RayTaskError as error:  # of another rank
                 raise error.cause if isinstance(error.cause, TaskError) else error from None
         damage, self.damage = self.damage, None
@@ -108,16 +114,6 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             if record.last
             else saved_s > self.payload.checkpoint_every_s,
         }
-
-    def advance(self) -> Record | None:
-        """Train one epoch on all ranks and return its record; None if the run has ended."""
-        if self.ranks is None:
-            self.ranks = RankGroup(self.payload)
-        if self.records is None:
-            self.ranks.begin(self.spec, self.resume)
-            self.records = self.payload.records(self.spec, self.resume)
-        records = self.records
-        return self.ranks.step(lambda: next(records, None))
 
     def report(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Return what searches and schedulers see of an epoch."""

@@ -2,24 +2,35 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Objective
 from raytune_yesno.search import Observation
 from raytune_yesno.space import Point, Space, express_point
-from raytune_yesno.study import Study
+from raytune_yesno.study import Study, Trial
 
 
-def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
+def gather(
+    studies: Iterable[Study],
+    space: Space,
+    objective: Objective,
+    find_costs: Callable[[Point], Mapping[str, Any]] = lambda point: {},
+) -> dict[str, Any]:
     """Return the trials of other studies that a search over ``space`` can use.
 
-    A hyperparameter that a study did not search has the value of the study's config.
+    A hyperparameter that a study did not search has the value of the study's config. A trial is
+    judged by the objectives and limits of the new study, so it must have reported their metrics,
+    except costs that are known without training.
 
     Args:
         studies: the other studies.
         space: the domains of the new study.
+        objective: the objective of the new study.
+        find_costs: returns the costs of a point that are known without training.
 
     Returns:
         ``observations``, the trials whose points lie in the space; ``used``, the number of these by
@@ -36,22 +47,60 @@ def gather(studies: Iterable[Study], space: Space) -> dict[str, Any]:
         used[str(study.path)] += 0
         config = upgrade_config(study.asked.get("config", {}))
         for trial in study.trial_list:
-            point: Point = {}
-            losses = [cost for _, cost in trial.costs if math.isfinite(cost)]
-            reason = "without a result" * (trial.status not in ("done", "stopped") or not losses)
             try:
+                if trial.status not in ("done", "stopped") or not trial.epochs:
+                    raise InputError("without a result")
                 point = express_point(space, trial.best_point, config)
+                told = _tell(_judge(trial, point, objective, find_costs))
             except InputError as error:
-                reason = reason or str(error)
-            if reason:
-                left_out[reason] += 1
+                left_out[str(error)] += 1
                 continue
             used[str(study.path)] += 1
-            observations.append({"point": point, "status": trial.status, "losses": losses})
+            observations.append({"point": point, "status": trial.status, **told})
     if not observations:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise InputError(f"--warm-start: no trial could be used ({reasons or 'there are none'})")
     return {"observations": observations, "used": dict(used), "left_out": dict(left_out)}
+
+
+def _judge(
+    trial: Trial,
+    point: Point,
+    objective: Objective,
+    find_costs: Callable[[Point], Mapping[str, Any]],
+) -> Trial:
+    """Return a trial as the new study would judge it.
+
+    Raises:
+        InputError: a metric of the objectives or limits is missing.
+    """
+    names = [metric.name for metric in objective.required]
+    reported = {name for name in names if any(name in epoch for epoch in trial.epochs)}
+    costs = {} if reported.issuperset(names) else find_costs(point)
+    if missing := [name for name in names if name not in reported and name not in costs]:
+        raise InputError(f"without {', '.join(dict.fromkeys(missing))}")
+    known = {name: costs[name] for name in names if name in costs}
+    epochs = [{**known, **epoch} for epoch in trial.epochs]
+    return replace(trial, objective=objective, epochs=epochs)
+
+
+def _tell(trial: Trial) -> dict[str, Any]:
+    """Return what a search is told of a trial, as it is recorded.
+
+    Raises:
+        InputError: it has no finite result in every objective and limit.
+    """
+    best, objective = trial.best_epoch, trial.objective
+    losses = [cost for _, cost in trial.costs if math.isfinite(cost)]
+    told: dict[str, Any] = {"losses": losses}
+    if best and objective.others:
+        told["costs"] = list(objective.costs(best))
+    if best and objective.limits:
+        told["excesses"] = list(objective.excesses(best))
+    numbers = (number for values in told.values() for number in values)
+    if not losses or not all(map(math.isfinite, numbers)):
+        raise InputError("without a result")
+    return told
 
 
 def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
@@ -64,6 +113,8 @@ def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
             epochs=len(seen["losses"]),
             status=seen["status"],
             losses=tuple(seen["losses"]),
+            costs=tuple(seen.get("costs", ())),
+            excesses=tuple(seen.get("excesses", ())),
         )
         for number, seen in enumerate(known["observations"] if known else ())
     ]

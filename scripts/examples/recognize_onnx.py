@@ -16,19 +16,21 @@ about = session.get_modelmeta().custom_metadata_map
 words = json.loads(about["vocabulary"])  # the first one is blank
 calibration = json.loads(about["calibration"]) or {"slope": 1, "offset": 0, "threshold": 0}
 reach = int(calibration.get("reach", 0))  # positions around a word that its score depends on
+weight = calibration.get("level_weight", 0.0)  # of the level in a word's log-odds
 for file in files:
     samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
     if rate != int(about["sample_rate"]):
         sys.exit(f"{file}: {rate} Hz; resample it to {about['sample_rate']} Hz")
     waveform = samples.mean(axis=1)[None]
     waveform = np.pad(waveform, ((0, 0), (0, max(0, int(about["min_samples"]) - samples.shape[0]))))
-    logp = session.run(None, {"waveform": waveform})[0]
+    logp, levels = session.run(None, {"waveform": waveform})
     best = logp.argmax(axis=1)
     begins = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one class
     heard = []
     for begin, end in zip(begins, [*begins[1:], len(best)], strict=True):
         p = np.exp(logp[max(0, begin - reach) : end + reach, best[begin]], dtype=np.float64)
-        score = p.sum() ** 4 / (1 + p.sum() ** 4) if reach else p.mean()
+        odds = p.sum() ** 4 * np.exp(-weight * levels[begin:end].max())
+        score = odds / (1 + odds) if reach else p.mean()
         score = np.clip(score, 1e-9, 1 - 1e-9)
         odds = np.clip(np.log(score / (1 - score)), -3, 9)
         confidence = 1 / (1 + np.exp(-(calibration["slope"] * odds + calibration["offset"])))

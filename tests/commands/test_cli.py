@@ -240,8 +240,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     ended = run(*arguments)
     assert ended.code == 2
     assert ended.out == ""
-    # Beside the error, remarks about a small corpus.
-    lines = [line for line in ended.err.splitlines() if not line.startswith("few recordings")]
+    # Beside the error, remarks about the corpus.
+    remarks = ("training:", "few recordings")
+    lines = [line for line in ended.err.splitlines() if not line.startswith(remarks)]
     (line,) = lines
     assert line.startswith("raytune-yesno: ")
     assert says in line

@@ -14,7 +14,7 @@ import torch
 from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech.features import FEATURES, pad_silence
+from raytune_yesno.tasks.speech.features import FEATURES, find_levels, pad_silence
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.settings import as_speech
@@ -36,16 +36,19 @@ def make_checkpoint(folder: Path, **settings: object) -> Path:
     state_dict[last] *= 20
     state_dict[last.replace("weight", "bias")][0] -= 2  # blank does not always win
     corpus = {"source": "here", "fingerprint": "f00d", "vocabulary": " ".join(WORDS)}
-    calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3, "reach": 2.0}
+    calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3}
+    calibration |= {"reach": 2.0, "level_weight": 0.7}
     made = Checkpoint(config, corpus, 1, [{"epoch": 1}], False, state_dict, calibration=calibration)
     save_checkpoint(made, folder)
     return folder
 
 
-def expected(recognizer: Recognizer, waveform: torch.Tensor) -> np.ndarray:
+def check(recognizer: Recognizer, waveform: torch.Tensor, logp: Any, levels: Any) -> None:
     with torch.no_grad():
         feature_FT = pad_silence(recognizer.extract(waveform))
-        return recognizer.model(feature_FT[None, None])[0].numpy()
+        expected_PC = recognizer.model(feature_FT[None, None])[0]
+    np.testing.assert_allclose(logp, expected_PC, atol=2e-3)
+    np.testing.assert_allclose(levels, find_levels(feature_FT), atol=1e-4)
 
 
 @pytest.mark.parametrize("features", FEATURES)
@@ -62,8 +65,7 @@ def test_torchscript_gives_the_same_probabilities_at_any_length(
     recognizer = Recognizer.load(folder)
     for length in LENGTHS:
         waveform = torch.from_numpy(CORPUS.samples[:length].copy())[None]
-        found = loaded(waveform).detach().numpy()
-        np.testing.assert_allclose(found, expected(recognizer, waveform), atol=2e-3)
+        check(recognizer, waveform, *(output.detach() for output in loaded(waveform)))
 
 
 @pytest.mark.long
@@ -80,8 +82,7 @@ def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str)
     recognizer = Recognizer.load(folder)
     for length in LENGTHS:
         waveform = torch.from_numpy(CORPUS.samples[:length].copy())[None]
-        found = session.run(None, {"waveform": waveform.numpy()})[0]
-        np.testing.assert_allclose(found, expected(recognizer, waveform), atol=2e-3)
+        check(recognizer, waveform, *session.run(None, {"waveform": waveform.numpy()}))
     files, words = [], []
     for n in range(len(CORPUS)):
         files.append(tmp_path / f"{n}.wav")

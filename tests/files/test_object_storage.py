@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.holding import BEAT_S, SETTLE_S, STALE_S, ask, holder, read_line
 from helpers.hosts import wait_until
 
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
+from raytune_yesno.files import lock
 from raytune_yesno.files.remote import download
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE
@@ -126,6 +129,42 @@ def test_a_name_that_leads_out_is_refused(kind: str, bucket: Any, tmp_path: Path
 def test_where_there_is_none_the_place_is_told(place: str, bucket: Any) -> None:
     with pytest.raises(InputError, match=f"s3://{place}"):
         load(f"s3://{place}")
+
+
+@pytest.mark.usefixtures("bucket")
+class TestTwoWriters:
+    place = "s3://studies/locked/first"
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let this process agree with the holders on when a lock is stale."""
+        monkeypatch.setattr(lock, "STALE_S", STALE_S)
+        monkeypatch.setattr(lock, "BEAT_S", BEAT_S)
+        monkeypatch.setattr(lock, "_SETTLE_S", SETTLE_S)
+
+    def test_a_second_one_is_refused_and_takes_over_from_one_that_was_killed(self) -> None:
+        with holder(self.place) as first:
+            assert read_line(first) == "held"
+            with pytest.raises(InputError, match=str(first.pid)), lock.hold(self.place, str):
+                pass
+            assert ask(first) == "held"
+            first.kill()
+            first.wait()
+            with lock.hold(self.place, lambda line: pytest.fail(line)) as held:
+                held.check()
+
+    def test_of_several_that_start_at_once_one_gets_it(self) -> None:
+        with ExitStack() as closing:
+            processes = [closing.enter_context(holder(self.place)) for _ in range(3)]
+            assert sorted(map(read_line, processes)) == ["held", "refused", "refused"]
+
+    def test_one_elsewhere_without_a_sign_of_life_is_taken_over(self) -> None:
+        with holder(self.place, kernel="elsewhere") as first:
+            assert read_line(first) == "held"
+            first.kill()
+            first.wait()
+        with lock.hold(self.place, str) as held:
+            held.check()
 
 
 @pytest.mark.cluster

@@ -33,7 +33,7 @@ BOUNDS = [
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
     ("min_context_s", 0, 1.6, 1e-9),
-    ("min_examples", 1, 1_000_000, 1),
+    ("min_examples", 0, 1_000_000, 1),
     ("max_examples", 0, 100_000_000, 1),
     ("alignment", 0, 1, 1e-9),
     ("augment_scenes", 0, 1, 1e-9),

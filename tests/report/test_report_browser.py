@@ -246,6 +246,25 @@ def test_a_front_is_drawn_and_explained(tmp_path: Path, width: int) -> None:
     run_browser(page, f"--screenshot={tmp_path / 'front.png'}", width=width)
 
 
+def test_the_attainment_of_several_studies_is_drawn(tmp_path: Path) -> None:
+    studies = [
+        write_front(tmp_path / "one", search="auto"),
+        write_front(tmp_path / "two", [(0.4, 20), (0.8, 700)], search="random"),
+    ]
+    page = write_report(studies, tmp_path / "report").html
+    script = """
+      const host = find("plot-attained"), box = host.getBoundingClientRect();
+      const event = { clientX: box.left + 0.75 * box.width, clientY: box.top + 50 };
+      host.dispatchEvent(new PointerEvent("pointermove", event));
+      return { drawn: host.dataset.drawn, tip: find("tip").textContent,
+               wide: document.documentElement.scrollWidth <= innerWidth };
+    """
+    _, result = open_page(page, script, width=390)
+    assert result["drawn"] == "2"
+    assert re.fullmatch(r"size ≤ \d+auto0\.9random0\.8", result["tip"])
+    assert result["wide"]
+
+
 def test_a_study_without_a_result_opens(tmp_path: Path) -> None:
     from raytune_yesno.study.store import StudyStore
 

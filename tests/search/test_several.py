@@ -7,14 +7,13 @@ import pytest
 
 from raytune_yesno import pareto
 from raytune_yesno.errors import InputError
-from raytune_yesno.search import Observation, build_algorithm
-from raytune_yesno.search.algorithm import ONE_ONLY, SEVERAL
+from raytune_yesno.search import ALGORITHMS, Observation, build_algorithm
 from raytune_yesno.search.improvement import build_boxes, score_hypervolume
 from raytune_yesno.search.several import Limited, LimitedGrid, order_losses
 from raytune_yesno.space import Choice, Float, Int, check_point
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}
-LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic")
+LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic", "genetic:nsga3")
 REFERENCE = (2.5, 2.5)
 
 
@@ -24,9 +23,16 @@ def costs_of(point):
     return point["x"] + away, 1 - point["x"] + away
 
 
-def run(name, num, seed=0, in_flight=1, limit=None, **options):
+def build(name, seed, space=SPACE):
+    """Build a search for several objectives; ``NAME:SELECTION`` sets its selection."""
+    name, _, selection = name.partition(":")
+    options = {"selection": selection} if selection else {}
+    return build_algorithm(name, space, seed=seed, several=True, **options)
+
+
+def run(name, num, seed=0, in_flight=1, limit=None):
     """Run ``num`` trials, ``in_flight`` at a time, and return them."""
-    algorithm = build_algorithm(name, SPACE, seed=seed, several=True, **options)
+    algorithm = build(name, seed)
     history = []
     for number in range(num):
         point = algorithm.suggest(number, history)
@@ -54,7 +60,7 @@ def volume(history):
     return pareto.hypervolume([seen.costs for seen in history if seen.costs], REFERENCE)
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "genetic:nsga3"])
 def test_learning_searches_find_a_larger_front_than_random_search(name):
     num, seeds = (90, range(6)) if name == "genetic" else (30, range(2))  # it needs generations
     ours = [volume(run(name, num, seed)) for seed in seeds]
@@ -65,7 +71,7 @@ def test_learning_searches_find_a_larger_front_than_random_search(name):
 @pytest.mark.parametrize("name", ["random", *LEARNING])
 def test_points_depend_on_the_records_alone_and_trials_run_in_parallel(name):
     history = run(name, 20, in_flight=4)
-    fresh = build_algorithm(name, SPACE, seed=0, several=True)
+    fresh = build(name, 0)
     known = [
         seen if seen.number <= 15 else Observation(seen.number, seen.point) for seen in history[:19]
     ]
@@ -81,12 +87,12 @@ def test_a_limit_that_is_known_after_training_is_learnt(name):
     assert share[1] >= max(share[0], 0.5)
 
 
-@pytest.mark.parametrize("name", ["random", "auto", "tpe", "pso", "genetic"])
+@pytest.mark.parametrize("name", ["random", "auto", "tpe", "pso", "genetic", "genetic:nsga3"])
 def test_a_limit_that_is_known_before_costs_no_trial(name):
     def excess(point):
         return (point["x"] + point["y"] - 0.3, math.nan)  # a twentieth of the space
 
-    algorithm = build_algorithm(name, SPACE, seed=3, several=True)
+    algorithm = build(name, 3)
     limited = Limited(algorithm, SPACE, 3, excess)
     history = []
     for number in range(20):
@@ -95,16 +101,53 @@ def test_a_limit_that_is_known_before_costs_no_trial(name):
         costs = costs_of(point)
         told = {"costs": costs, "excesses": (excess(point)[0], -1.0)}
         history.append(Observation(number, point, costs[0], 1, "done", **told))
-    again = Limited(build_algorithm(name, SPACE, seed=3, several=True), SPACE, 3, excess)
+    again = Limited(build(name, 3), SPACE, 3, excess)
     assert again.suggest(19, history[:19]) == history[19].point
+
+
+def test_nsga3_finds_a_larger_front_of_three_objectives_than_random_search():
+    space = {name: Float(0, 1) for name in ("x", "y", "a", "b", "c", "d")}
+
+    def measure(name, seed):
+        algorithm, history = build(name, seed, space), []
+        for number in range(40):
+            point = algorithm.suggest(number, history)
+            away = sum(point[key] for key in "abcd")
+            low, high = sorted((point["x"], point["y"]))
+            costs = (low + away, high - low + away, 1 - high + away)
+            history.append(Observation(number, point, costs[0], 1, "done", costs=costs))
+        return pareto.hypervolume([seen.costs for seen in history], (3, 3, 3))
+
+    ours, random = (
+        np.mean([measure(name, seed) for seed in range(5)]) for name in ("genetic:nsga3", "random")
+    )
+    assert ours > random
+
+
+def test_an_unknown_selection_is_refused():
+    with pytest.raises(InputError, match="nsga3"):
+        build_algorithm("genetic", SPACE, several=True, selection="nsga4")
 
 
 def test_a_grid_keeps_only_the_points_within_its_limits():
     grid = build_algorithm("grid", {"layers": Int(1, 4)}, several=True)
     limited = LimitedGrid(grid, {"layers": Int(1, 4)}, 0, lambda point: (point["layers"] - 2.5,))
-    points = [limited.suggest(number, []) for number in range(limited.num_points)]
-    assert points == [{"layers": 1}, {"layers": 2}]
-    assert limited.suggest(2, []) is None
+    points = [limited.suggest(number, []) for number in range(3)]
+    assert points == [{"layers": 1}, {"layers": 2}, None]
+
+
+def test_a_grid_checks_no_more_points_than_are_needed():
+    space = {"layers": Int(1, 10**6), "units": Int(1, 10**6)}
+    checked = []
+
+    def exceed(point):
+        checked.append(point)
+        return (point["units"] % 2 - 0.5,)
+
+    limited = LimitedGrid(build_algorithm("grid", space, levels=100), space, 0, exceed)
+    points = [limited.suggest(number, []) for number in (2, 0)]
+    assert all(point and point["units"] % 2 == 0 for point in points)
+    assert len(checked) < 20
 
 
 def test_no_point_within_the_limits_ends_the_search():
@@ -113,16 +156,14 @@ def test_no_point_within_the_limits_ends_the_search():
     assert limited.suggest(0, []) is None
 
 
-@pytest.mark.parametrize("name", ONE_ONLY)
+@pytest.mark.parametrize("name", [name for name, e in ALGORITHMS.items() if e.one_only])
 def test_searches_for_one_point_are_refused_with_the_reason(name):
     with pytest.raises(InputError, match="one objective"):
         build_algorithm(name, SPACE, several=True)
 
 
 def test_every_search_is_decided():
-    from raytune_yesno.search import ALGORITHMS
-
-    assert {*SEVERAL, *ONE_ONLY} == {*ALGORITHMS}
+    assert all(bool(entry.several) != bool(entry.one_only) for entry in ALGORITHMS.values())
 
 
 def test_feasible_trials_precede_the_others():

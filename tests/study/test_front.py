@@ -6,6 +6,8 @@ from helpers.fronts import write_front
 from raytune_yesno.errors import InputError
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.front import trace_hypervolume
+from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tuning.refit import list_refits
 
 
 def numbers(study: Study) -> list[int]:
@@ -71,3 +73,22 @@ def test_a_report_by_one_metric_has_no_front(tmp_path):
 def test_a_preference_needs_a_known_metric(tmp_path):
     with pytest.raises(InputError, match="prefer"):
         write_front(tmp_path, prefer="speed<=3").best  # noqa: B018
+
+
+def test_a_kill_between_the_refits_of_a_front_repeats_none_and_misses_none(tmp_path):
+    def list_missing():
+        return [each.trial.number for each in list_refits(load(tmp_path))]
+
+    write_front(tmp_path, refit="all")
+    missing = [4, 1, 0, 2]  # the chosen trial is the last
+    while missing:
+        assert list_missing() == missing
+        assert load(tmp_path).refit is None
+        StudyStore(tmp_path).append("refitted", trial=missing.pop(0))
+    assert load(tmp_path).refit["trial"] == 2
+    assert len(load(tmp_path).refits) == 4
+    # Another choice from the front needs its own refit, and no other one again.
+    StudyStore(tmp_path).append("resumed", searched=True, prefer="size<=1000")
+    assert load(tmp_path).searched
+    assert load(tmp_path).refit is None
+    assert list_missing() == [1]

@@ -16,6 +16,7 @@ from raytune_yesno.study.requests import (
     parse,
     send,
 )
+from raytune_yesno.study.store import STORE
 
 
 @pytest.mark.parametrize("kind", ["folder", "URI"])
@@ -33,6 +34,9 @@ def test_requests_are_taken_once_and_in_their_order(kind: str, tmp_path: Path) -
     inbox.look()
     assert list(inbox.take()) == sent
     assert list(inbox.take()) == []
+    record = "".join(request.name for request in sent)
+    (tmp_path / STORE).write_text(record)
+    inbox.look()
     assert list((tmp_path / REQUESTS).iterdir()) == []
 
 
@@ -41,6 +45,7 @@ def test_a_request_is_there_until_it_has_been_recorded(tmp_path: Path) -> None:
     send(str(tmp_path), request)
     inbox = Inbox(str(tmp_path))
     inbox.look()
+    inbox.look()  # the command may be busy for longer than the time between two looks
     taken = inbox.take()
     assert next(taken) == request
     assert (tmp_path / REQUESTS / request.name).exists()  # a kill here loses nothing
@@ -48,6 +53,26 @@ def test_a_request_is_there_until_it_has_been_recorded(tmp_path: Path) -> None:
     again.look()
     assert list(again.take()) == []
     assert not (tmp_path / REQUESTS / request.name).exists()
+
+
+def test_at_a_uri_a_request_is_there_until_the_record_there_holds_it(tmp_path: Path) -> None:
+    request = Request(name_request(), STOP, trial=3)
+    send(tmp_path.as_uri(), request)
+    inbox = Inbox(tmp_path.as_uri())
+    inbox.look()
+    assert list(inbox.take()) == [request]
+    for record, is_there in (("", True), (f'{{"request": "{request.name}"}}', False)):
+        (tmp_path / STORE).write_text(record)  # the copy of the record
+        inbox.look()
+        assert (tmp_path / REQUESTS / request.name).exists() is is_there
+
+
+def test_an_inbox_looks_a_last_time_when_it_is_closed(tmp_path: Path) -> None:
+    with Inbox(str(tmp_path)) as inbox:
+        request = Request(name_request(), STOP_SEARCH)
+        send(str(tmp_path), request)
+        inbox.close()
+        assert list(inbox.take()) == [request]
 
 
 @pytest.mark.parametrize(

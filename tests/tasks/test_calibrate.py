@@ -61,10 +61,10 @@ def test_log_odds_stay_in_range() -> None:
 
 
 def test_a_calibration_is_read_back_and_a_damaged_one_refused() -> None:
-    calibration = Calibration(0.7, -0.2, 0.4, 2)
+    calibration = Calibration(0.7, -0.2, 0.4, 2, 1.5)
     plain = calibration.as_dict()
     assert read_calibration(plain) == calibration
-    del plain["reach"]  # as in older versions
+    del plain["reach"], plain["level_weight"]  # as in older versions
     assert read_calibration(plain) == Calibration(0.7, -0.2, 0.4)
     assert read_calibration(None) == Calibration()
     for damaged in ({}, {"slope": 1.0}, {**calibration.as_dict(), "slope": math.nan}):

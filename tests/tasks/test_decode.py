@@ -52,6 +52,12 @@ class TestGreedyDecode:
         # 0.1 before, 0.8 and 0.8 during, 0.1 after the word
         assert held.confidence == pytest.approx(1.8**4 / (1 + 1.8**4))
 
+    def test_the_level_of_a_word_lowers_its_score(self) -> None:
+        logp_PC, level_P = logp_of([BLANK, YES, YES, BLANK]), torch.tensor([9.0, 1.0, 2.0, 9.0])
+        [word] = greedy_decode(logp_PC, 1, level_P)
+        odds = 1.8**4 / math.exp(2.0)
+        assert word.confidence == pytest.approx(odds / (1 + odds))
+
     def test_a_part_is_decoded_as_in_the_whole(self) -> None:
         logp_PC = logp_of([YES, BLANK, NO, NO, BLANK, YES])
         whole = greedy_decode(logp_PC, 2)

@@ -79,7 +79,8 @@ def test_the_threshold_and_the_calibration_come_with_the_checkpoint(tmp_path: Pa
 @pytest.mark.parametrize(("recordings", "remarks"), [(6, 2), (60, 0)])
 def test_few_recordings_are_remarked_on(recordings: int, remarks: int) -> None:
     corpus = synthesize(recordings)
-    lines = SpeechTask.remarks(build_config(), corpus)  # type: ignore[arg-type]
+    epoch, *lines = SpeechTask.remarks(build_config(), corpus)  # type: ignore[arg-type]
+    assert "examples per epoch" in epoch
     assert len(lines) == remarks
     assert all("few recordings" in line for line in lines)
 

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raytune_yesno.tasks.speech.decode import Word, greedy_decode
-from raytune_yesno.tasks.speech.features import CONTEXT_FRAMES, FEATURES, LogMel, pad_silence
+from raytune_yesno.tasks.speech.features import (
+    CONTEXT_FRAMES,
+    FEATURES,
+    LogMel,
+    find_levels,
+    pad_silence,
+)
 from raytune_yesno.tasks.speech.networks import Net
 from raytune_yesno.tasks.speech.streaming import FrameStream, WordStream
 from raytune_yesno.tasks.speech.synthetic import synthesize
@@ -18,6 +24,7 @@ SPEECH = torch.cat(
     [torch.cat([CORPUS[n][0][0], torch.zeros(1000 * n * n)]) for n in range(len(CORPUS))]
 )
 KINDS = FEATURES
+WEIGHT = 0.5
 EXTRACT = {kind: LogMel(torch.float32, kind, 1.6) for kind in KINDS}
 
 
@@ -33,9 +40,10 @@ def network() -> Net:
 
 
 def read_whole(network: Net, extract: LogMel, waveform: Tensor, reach: int) -> list[Word]:
+    feature_FT = pad_silence(extract(waveform))
     with torch.no_grad():
-        logp_BPC = network(pad_silence(extract(waveform))[None, None])
-    return greedy_decode(logp_BPC.reshape(-1, 3), reach)
+        logp_BPC = network(feature_FT[None, None])
+    return greedy_decode(logp_BPC.reshape(-1, 3), reach, WEIGHT * find_levels(feature_FT))
 
 
 def read(stream: WordStream, pieces: Iterable[Tensor]) -> list[Word]:
@@ -82,7 +90,9 @@ class TestWords:
         self, network: Net, kind: str, block_s: float, piece: int, reach: int
     ) -> None:
         expected = read_whole(network, EXTRACT[kind], SPEECH, reach)
-        words = read(WordStream(network, EXTRACT[kind], block_s, reach), SPEECH.split(piece))
+        words = read(
+            WordStream(network, EXTRACT[kind], block_s, reach, WEIGHT), SPEECH.split(piece)
+        )
         assert len(expected) > 10
         assert places(words) == places(expected)
         assert [word.confidence for word in words] == pytest.approx(
@@ -117,6 +127,7 @@ class TestWords:
     def test_what_is_kept_does_not_grow(self, network: Net, block_s: float) -> None:
         def kept(stream: WordStream) -> int:
             tensors = [*stream._frames._pieces, stream._feature_FT, stream._logp_PC]
+            tensors.append(stream._level_P)
             return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
         stream, sizes = WordStream(network, EXTRACT["local"], block_s), []

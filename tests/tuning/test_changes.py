@@ -86,7 +86,8 @@ def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
 
 
 def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
-    known = warm_start.gather([write_study(tmp_path, [1e-8, 1e-7])], WIDE)
+    study = write_study(tmp_path, [1e-8, 1e-7])
+    known = warm_start.gather([study], WIDE, study.objective)
     assert [seen["point"] for seen in known["observations"]] == [
         {"learning_rate": 1e-8, "momentum": 0.0},
         {"learning_rate": 1e-7, "momentum": 0.0},
@@ -98,6 +99,7 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
 )
 def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None:
     write_study(tmp_path, [1e-8])
+    StudyStore(tmp_path).append("refitted", epochs=1, trial=0)
     with pytest.raises(InputError, match=says):
         select_retried(asked, tmp_path)
 
@@ -189,3 +191,6 @@ def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
     StudyStore(study.path).append("searched")
     with pytest.raises(InputError, match="--add-trials"):
         change_space(plan, load(study.path), options)
+    # The same command again, after a kill, changes nothing.
+    changed = change_space(plan, study, options)
+    assert change_space(changed, load(study.path), options) == changed

@@ -7,6 +7,7 @@ import pytest
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import LEGACY_OBJECTIVE
 from raytune_yesno.space import Choice, Float, Int, build_space, check_point, parse_space
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.load import mark_outside
@@ -53,10 +54,11 @@ def test_a_plan_survives_its_record():
 
 
 def test_warm_start_and_a_changed_space_take_the_active_values():
-    known = warm_start.gather([build_study()], SPACE)
+    known = warm_start.gather([build_study()], SPACE, LEGACY_OBJECTIVE)
     assert [seen["point"] for seen in known["observations"]] == TRIALS
     flat = build_space({"momentum": Float(0, 0.99), "batch_size": Int(1, 8)})
-    points = [seen["point"] for seen in warm_start.gather([build_study()], flat)["observations"]]
+    known = warm_start.gather([build_study()], flat, LEGACY_OBJECTIVE)
+    points = [seen["point"] for seen in known["observations"]]
     assert [point["momentum"] for point in points[1:]] == [0.9, 0.6]
     narrow = build_space({**SPACE, "constraints": ["momentum * batch_size <= 4"]})
     trials = build_study().trial_list

@@ -1,6 +1,7 @@
 """Plans of several objectives: what is refused, what is known before training, when to stop."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Int
+from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.events import WarmStart
+from raytune_yesno.training.costs import find_costs
+from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
@@ -29,7 +34,6 @@ def plan(config: dict[str, Any] | None = None, **settings: Any) -> Plan:
         ({"prefer": "size<=3"}, "size"),
         ({"prefer": "num_parameters"}, "prefer"),
         ({"refit": "none"}, "all"),
-        ({"warm_start": {"observations": []} | {"of": "x"}}, "warm_start"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(settings, word):
@@ -46,7 +50,7 @@ def test_one_objective_has_no_front_to_choose_from():
 def test_parameters_are_limited_before_training(search):
     limited = build_limited(plan({"limits": ["num_parameters<=101"]}, search=search), None)
     points = [limited.suggest(number, []) for number in range(4)]
-    assert points
+    assert points[0]
     assert all(point is None or point["hidden_units"] <= 20 for point in points)
 
 
@@ -69,3 +73,45 @@ def test_patience_counts_trials_that_no_earlier_one_dominates():
         monitor.ended(number, "done")
         found.append(monitor.found is not None)
     assert found == [False, False, False, True, True]
+
+
+def build_study(reported: list[dict[str, float]], **config: Any) -> Study:
+    epochs = [{"epoch": 1, "seconds": 1.0, **metrics} for metrics in reported]
+    trials = [
+        Trial(number, {"hidden_units": 10 + number}, "done", [epoch])
+        for number, epoch in enumerate(epochs)
+    ]
+    return Study(Path("other"), {"time": 0.0, "config": config}, trials, None, True, 9.0, [], [])
+
+
+def test_a_warm_start_has_the_costs_and_excesses_of_this_study():
+    two = plan({"limits": ["valid_loss<=2"]}).config
+    known = warm_start.gather(
+        [
+            build_study([{"valid_loss": 3.0}, {"valid_loss": 1.0, "num_parameters": 7}]),
+            build_study([{"valid_wer": 0.5}, {"valid_loss": math.nan}]),
+        ],
+        SPACE,
+        two.objective,
+        lambda point: find_costs(build_config(two.as_dict(), point), None),
+    )
+    assert known["used"] == {"other": 2}
+    assert known["left_out"] == {"without valid_loss": 1, "without a result": 1}
+    seen = warm_start.build_observations(known)
+    assert [(one.costs, one.excesses) for one in seen] == [
+        ((3.0, 51.0), (0.5,)),  # 5 * 10 + 1 parameters, known without training
+        ((1.0, 7.0), (-0.5,)),
+    ]
+    assert WarmStart.model_validate(known).observations[0].costs == [3.0, 51.0]
+    warm = plan(search="genetic", warm_start=known)
+    warm.check()
+    assert warm.build_algorithm().suggest(2, seen)["hidden_units"] in range(1, 65)
+
+
+def test_a_warm_start_without_an_objective_is_refused_by_its_name():
+    with pytest.raises(InputError, match="2 without train_seconds"):
+        warm_start.gather(
+            [build_study([{"valid_loss": 3.0}, {"valid_loss": 2.0}])],
+            SPACE,
+            plan({"objectives": ["valid_loss", "train_seconds"]}).config.objective,
+        )

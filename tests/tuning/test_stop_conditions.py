@@ -16,11 +16,12 @@ from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.plan import MODEL_FREE, Plan
+from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
 OBJECTIVE = LEGACY_OBJECTIVE
+LEARNING = [name for name, entry in ALGORITHMS.items() if entry.learns]
 SPACE: Space = {"learning_rate": Float(1e-4, 1e-2, log=True), "batch_size": Choice(2, 4)}
 
 
@@ -131,7 +132,7 @@ class TestWarmStart:
                 build_trial(5, [0.8, 0.9], "stopped", batch_size=4),
             ]
         )
-        known = warm_start.gather([study], SPACE)
+        known = warm_start.gather([study], SPACE, OBJECTIVE)
         assert known["used"] == {"other": 2}
         assert known["left_out"].pop("without a result") == 2
         ((reason, count),) = known["left_out"].items()
@@ -146,9 +147,9 @@ class TestWarmStart:
 
     def test_without_any_is_an_error(self) -> None:
         with pytest.raises(InputError, match="no trial could be used"):
-            warm_start.gather([build_study([])], SPACE)
+            warm_start.gather([build_study([])], SPACE, OBJECTIVE)
 
-    @pytest.mark.parametrize("search", sorted(set(ALGORITHMS) - MODEL_FREE))
+    @pytest.mark.parametrize("search", LEARNING)
     def test_is_known_to_the_search_and_trials_count_from_zero(
         self, search: str, tmp_path: Path
     ) -> None:
@@ -156,7 +157,7 @@ class TestWarmStart:
             build_trial(number, [abs(rate - 3e-3)], learning_rate=rate)
             for number, rate in enumerate([2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3, 6e-3, 9e-3] * 2)
         ]
-        known = warm_start.gather([build_study(others)], SPACE)
+        known = warm_start.gather([build_study(others)], SPACE, OBJECTIVE)
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
         searcher = StudySearcher(
@@ -169,7 +170,7 @@ class TestWarmStart:
         assert isinstance(launches[0], dict)
         assert launches[0]["point"] == told
 
-    @pytest.mark.parametrize("search", sorted(MODEL_FREE))
+    @pytest.mark.parametrize("search", sorted({*ALGORITHMS} - {*LEARNING}))
     def test_is_refused_where_the_search_looks_at_no_result(self, search: str) -> None:
         known = {"observations": [{}], "used": {}, "left_out": {}}
         plan = Plan(build_config({}), SPACE, search=search, warm_start=known)
@@ -263,6 +264,14 @@ class TestTheCommandLine:
         algorithm = plan.build_algorithm()
         assert (plan.search, plan.num_trials) == ("manual", 2)
         assert [algorithm.suggest(number, []) for number in range(3)] == [*points, None]
+
+    def test_more_trials_than_points_are_a_search_that_begins_with_them(self) -> None:
+        point = ("--point", "dropout=0.1")
+        plan = self.plan(*point, "--trials", "5")
+        plan.check()
+        assert (plan.search, plan.num_trials, plan.known_points) == ("auto", 5, [{"dropout": 0.1}])
+        assert self.plan(*point, "--trials", "1").search == "manual"
+        assert self.plan(*point, "--trials", "5", "--search", "manual").num_trials == 1
 
     def test_another_search_tries_known_points_first(self, tmp_path: Path) -> None:
         file = tmp_path / "study.yaml"

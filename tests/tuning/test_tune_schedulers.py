@@ -248,10 +248,10 @@ class TestAStudyThatIsStoppedAndExtended:
         fitting = [point for point in points if point["batch_size"] == 2]
         if not fitting:
             with pytest.raises(InputError, match="no trial could be used"):
-                warm_start.gather([stopped], space)
+                warm_start.gather([stopped], space, stopped.objective)
             space = SPACE
             fitting = points
-        known = warm_start.gather([stopped], space)
+        known = warm_start.gather([stopped], space, stopped.objective)
         assert [seen["point"] for seen in known["observations"]] == fitting
         config = build_config({**SMALL, "epochs": 2})
         plan = Plan(config, space, search="tpe", trials=2, max_concurrent=2, warm_start=known)

@@ -46,7 +46,7 @@ def add_tune(commands: Any) -> None:
         metavar="KEY=VALUE,…",
         action="append",
         help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
-        "without --search, only these points are tried",
+        "the search follows with --search, or --trials above the number of points",
     )
     for setting in STUDY_SETTINGS:
         _add_setting(study, setting)

@@ -75,6 +75,63 @@ function buildFront() {
   buildVolume();
 }
 
+// What the studies of each search attain: half of them (thick), the best and the worst one (thin).
+function buildAttained() {
+  if (!find("plot-attained") || !DATA.attainment) return;
+  const { objectives: [up, across], searches } = DATA.attainment;
+  const levels = [["best", 1, []], ["worst", 1, [5, 4]], ["median", 2.8, []]];
+  // The worst value between two members holds on the side on which only one of them is allowed.
+  const reached = (pairs, x) => {
+    const inside = pairs.filter((pair) => across.mode === "min" ? pair[1] <= x : pair[1] >= x).map((pair) => pair[0]);
+    return inside.length ? Math[up.mode === "min" ? "min" : "max"](...inside) : null;
+  };
+  const text = (metric, value) => value === null ? "–" : metric.percent ? Number((100 * value).toFixed(1)) + "%" : show(Number(value.toPrecision(4)));
+  let xs;
+  new Plot(find("plot-attained"), {
+    height: 320,
+    draw(ctx, width, height) {
+      const all = searches.flatMap((search) => levels.flatMap(([level]) => search[level]));
+      const box = { left: 58, right: width - 12, top: 24, bottom: height - 44 };
+      xs = rawMetricScale(all.map((pair) => pair[1]), box.left, box.right);
+      const ys = Object.assign(rawMetricScale(all.map((pair) => pair[0]), box.bottom, box.top), { percent: up.percent });
+      frame(ctx, box, xs, ys, across.name + (xs.log ? ", logarithmic" : ""), up.name + (ys.log ? ", logarithmic" : ""));
+      const end = across.mode === "min" ? box.right : box.left;
+      searches.forEach((search, k) => {
+        ctx.strokeStyle = ctx.fillStyle = COLOUR.series[k % 8];
+        for (const [level, size, dashes] of levels) {
+          if (level !== "median" && search.studies < 2) continue;
+          const corners = search[level].map(([v, u]) => [xs(u), ys(v)]);
+          if (!corners.length) continue;
+          corners.sort((a, b) => across.mode === "min" ? a[0] - b[0] : b[0] - a[0]);
+          ctx.lineWidth = size;
+          ctx.setLineDash(dashes);
+          ctx.beginPath();
+          steps(ctx, [...corners, [end, corners[corners.length - 1][1]]]);
+          ctx.stroke();
+          ctx.setLineDash([]);
+          if (level === "median") for (const [x, y] of corners) { ctx.beginPath(); ctx.arc(x, y, 3, 0, 7); ctx.fill(); }
+        }
+      });
+      return searches.length;
+    },
+    tip(a) {
+      const share = (a - xs(xs.low)) / (xs(xs.high) - xs(xs.low));
+      if (share < 0 || share > 1) return null;
+      const x = xs.log ? xs.low * (xs.high / xs.low) ** share : xs.low + share * (xs.high - xs.low);
+      return [across.name + (across.mode === "min" ? " ≤ " : " ≥ ") + text(across, x), ...searches.map((search) => {
+        const [best, worst, median] = levels.map(([level]) => text(up, reached(search[level], x)));
+        return [search.label, search.studies > 1 ? `${median} (${best} – ${worst})` : median];
+      })];
+    },
+  });
+  find("attained-legend").replaceChildren(...searches.map((search, k) => {
+    const item = make("li", search.label + (search.studies > 1 ? `: half of ${search.studies} studies (thin: the best, dashed: all)` : "")), mark = make("i");
+    mark.style.background = `var(--c${k % 8})`;
+    item.prepend(mark);
+    return item;
+  }));
+}
+
 function buildVolume() {
   let xs, against = "trials";
   const lines = DATA.studies.map((study, k) => [study.name, DATA.fronts[k]?.volume, COLOUR.series[k % 8]]).filter(([, volume]) => volume);

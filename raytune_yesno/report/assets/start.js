@@ -77,6 +77,7 @@ chooseStudy(DATA.first);
 buildCurves();
 buildProgress();
 buildFront();
+buildAttained();
 buildParallel();
 buildPair();
 buildTimeline();

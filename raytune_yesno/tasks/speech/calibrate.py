@@ -54,12 +54,14 @@ class Calibration:
         threshold: minimum confidence of an accepted word.
         reach: of :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`, which computes the
             probabilities that the curve was fitted to.
+        level_weight: weight of the level of the sound in these probabilities' log-odds.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     threshold: float = 0.0
     reach: int = 0
+    level_weight: float = 0.0
 
     def confidence(self, probability: float) -> float:
         """Return the probability that a word is right."""
@@ -74,22 +76,23 @@ def read_calibration(plain: dict[str, float] | None) -> Calibration:
     """Read the result of :meth:`Calibration.as_dict`.
 
     Args:
-        plain: the attributes by name; older versions have no ``reach``. None gives the uncalibrated
-            probabilities and accepts every word.
+        plain: the attributes by name; older versions have no ``reach`` or ``level_weight``. None
+            gives the uncalibrated probabilities and accepts every word.
 
     Raises:
         InputError: ``plain`` has other keys, or values that are not finite.
     """
     if plain is None:
         return Calibration()
-    plain = {"reach": 0, **plain}
+    plain = {"reach": 0, "level_weight": 0.0, **plain}
     names = Calibration.__dataclass_fields__
     if plain.keys() != names.keys() or not all(map(math.isfinite, plain.values())):
         raise InputError("the checkpoint's calibration is damaged; use another checkpoint")
-    return Calibration(plain["slope"], plain["offset"], plain["threshold"], int(plain["reach"]))
+    slope, offset, threshold = (plain[key] for key in ("slope", "offset", "threshold"))
+    return Calibration(slope, offset, threshold, int(plain["reach"]), plain["level_weight"])
 
 
-def fit_calibration(counts_2N: Tensor, reach: int = 0) -> Calibration:
+def fit_calibration(counts_2N: Tensor, reach: int = 0, level_weight: float = 0.0) -> Calibration:
     """Fit the curve and the threshold to counts.
 
     The threshold is the highest that rejects at most :data:`MAX_LOST` of the right words.
@@ -97,10 +100,11 @@ def fit_calibration(counts_2N: Tensor, reach: int = 0) -> Calibration:
     Args:
         counts_2N: (2, NUM_BINS), from :func:`count_words`.
         reach: as for :class:`Calibration`.
+        level_weight: as for :class:`Calibration`.
     """
     wrong_N, right_N = counts_2N.numpy()
     if not counts_2N.sum():
-        return Calibration(reach=reach)
+        return Calibration(reach=reach, level_weight=level_weight)
     middle_N = LOWEST + (np.arange(NUM_BINS) + 0.5) * (HIGHEST - LOWEST) / NUM_BINS
     # Pseudo-counts around the mean keep the curve finite if no words, or all, are right.
     total_N = wrong_N + right_N
@@ -128,7 +132,7 @@ def fit_calibration(counts_2N: Tensor, reach: int = 0) -> Calibration:
     lost_N = np.concatenate([[0.0], np.cumsum(right_N)[:-1]])  # below each bin's lower edge
     kept = np.flatnonzero(lost_N <= MAX_LOST * right_N.sum()).max()
     threshold = _logistic(slope * float(edges_N[kept]) + float(offset)) if kept else 0.0
-    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD), reach)
+    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD), reach, level_weight)
 
 
 def _logistic(x: float) -> float:

@@ -15,6 +15,7 @@ from raytune_yesno.tasks.speech.settings import (
     SpeechConfig,
     SpeechSettings,
     default_space,
+    examples_per_epoch,
     split_options,
 )
 
@@ -63,11 +64,16 @@ class SpeechTask:
 
     @staticmethod
     def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
-        """Return a warning for each part of the corpus that is too small for reliable results."""
+        """Return the size of an epoch, and a warning for each part that is too small."""
         from raytune_yesno.tasks.speech.corpus import list_words, split_corpus
 
         split = split_corpus(data, seed=config.seed, **split_options(config))
-        lines = []
+        size, words = len(split.train), len(data.vocabulary)
+        epoch = examples_per_epoch(config, words, size)
+        lines = [
+            f"training: {epoch:,} examples per epoch, from {size:,} recordings of {words} words "
+            "(min_examples, max_examples)"
+        ]
         spoken = Counter(word for index in split.train for word in data.labels[index])
         counts = {word: spoken[label] for label, word in enumerate(data.vocabulary)}
         few = [word for word, count in counts.items() if count < FEW_WORDS]

@@ -3,6 +3,7 @@
 Axes in names: C classes (0 blank, 1 no, 2 yes), P window positions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ REACH = 2
 """Positions on each side of a word, 0.16 s, that the score of new checkpoints depends on."""
 SHARPNESS = 4
 """Exponent of the sum of probabilities: spreads the scores over the bins of the calibration."""
+LEVEL_WEIGHT = 1.0
+"""Weight of the level of the sound in the log-odds of new checkpoints.
+
+A clear word that the model knows scores high. In noise, words and other sounds score lower. Without
+the level, a threshold that keeps words in noise accepts other clear speech.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,12 @@ class Word:
 
 
 def greedy_decode(
-    logp_PC: Tensor, reach: int = 0, *, begin: int = 0, end: int | None = None
+    logp_PC: Tensor,
+    reach: int = 0,
+    level_P: Tensor | None = None,
+    *,
+    begin: int = 0,
+    end: int | None = None,
 ) -> list[Word]:
     """Decode the best CTC path: collapse repeats, then drop blanks.
 
@@ -42,11 +54,13 @@ def greedy_decode(
     The score of a word is its mean probability if ``reach`` is 0. Otherwise the word's
     probabilities are added up over its positions and ``reach`` more on each side, and the fourth
     power of the sum is the odds. A word is heard at several positions; a sound that resembles one
-    is often heard as it at one position, where its probability can be as high.
+    is often heard as it at one position, where its probability can be as high. If levels are
+    given, the largest level of the word's positions is subtracted from the log-odds.
 
     Args:
         logp_PC: (P, C) log-probabilities.
         reach: number of positions before and after a word that its score depends on.
+        level_P: (P,) levels in nepers, times the weight of the level; unused if ``reach`` is 0.
         begin: first position to decode.
         end: position after the last to decode; None for all.
     """
@@ -60,6 +74,8 @@ def greedy_decode(
             start, stop = begin + first, begin + position
             p_P = logp_PC[max(0, start - reach) : stop + reach, symbol].exp()
             odds = p_P.sum().item() ** SHARPNESS
+            if level_P is not None:
+                odds *= math.exp(-level_P[start:stop].max().item())
             score = odds / (1 + odds) if reach else p_P.mean().item()
             words.append(Word(symbol - 1, start, stop - 1, score))
         first = position

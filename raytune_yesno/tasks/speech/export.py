@@ -1,7 +1,7 @@
 """Write a recogniser as one ONNX or TorchScript file that runs without this package.
 
 The file computes features, network and normalisation: a waveform goes in, log-probabilities of
-blank and the words come out, one row for every 80 ms.
+blank and the words come out, one row for every 80 ms, and the level of the sound there.
 
 Axes in names: C classes, F mel bands, P window positions, T frames.
 """
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from raytune_yesno.errors import InputError, suggest_install
 from raytune_yesno.tasks.speech.features import (
-    EDGE_FRAMES,
     FFT_SAMPLES,
     HOP_S,
     LEAST_POWER,
@@ -28,7 +27,9 @@ from raytune_yesno.tasks.speech.features import (
     NOISE_FLOOR,
     PEAK_FLOOR,
     QUIET_SHARE,
+    find_levels,
     find_peak,
+    pad_silence,
     position_time_s,
 )
 from raytune_yesno.tasks.speech.networks import STRIDE
@@ -40,7 +41,7 @@ MIN_SAMPLES = 640
 """Minimum length of an exported recogniser's input; pad shorter recordings with zeros."""
 FORMATS = ("onnx", "torchscript")
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
-_INPUT, _OUTPUT = "waveform", "log_probabilities"
+_INPUT, _OUTPUTS = "waveform", ("log_probabilities", "levels")
 
 
 class Listener(nn.Module):
@@ -69,8 +70,8 @@ class Listener(nn.Module):
         self.register_buffer("bands", bands.T.contiguous())
         self.register_buffer("columns", torch.arange(2 * NOISE_BLOCKS + 1))
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Return (P, C) log-probabilities of a (1, samples) waveform in [-1, 1] at 8 kHz."""
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (P, C) log-probabilities and (P,) levels of a (1, samples) waveform at 8 kHz."""
         mode = "constant" if self._kind == "local" else "reflect"
         half = FFT_SAMPLES // 2
         padded = F.pad(waveform[None].to(self.dft.dtype), (half, half), mode=mode)
@@ -85,7 +86,8 @@ class Listener(nn.Module):
             log_FT = torch.log(power_FT + 1e-8)
             centred_FT = log_FT - log_FT.mean(dim=1, keepdim=True)
             feature_FT = centred_FT / (centred_FT.square().mean().sqrt() + 1e-3)
-        return self.model(F.pad(feature_FT, (EDGE_FRAMES, EDGE_FRAMES))[None, None])[0]
+        feature_FT = pad_silence(feature_FT)
+        return self.model(feature_FT[None, None])[0], find_levels(feature_FT)
 
     def _find_noise(self, power_FT: Tensor) -> Tensor:
         """Return the noise power, as :func:`~raytune_yesno.tasks.speech.features.find_noise`.
@@ -172,7 +174,7 @@ def _write_onnx(listener: Listener, about: dict[str, str], path: Path) -> None:
             dynamo=True,
             dynamic_shapes=({1: torch.export.Dim.DYNAMIC},),
             input_names=[_INPUT],
-            output_names=[_OUTPUT],
+            output_names=[*_OUTPUTS],
             verbose=False,
         )
     finally:

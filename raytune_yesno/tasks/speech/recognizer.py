@@ -107,8 +107,13 @@ class Recognizer:
         Returns:
             Words with window positions and calibrated confidences.
         """
-        stream = WordStream(self.model, self.extract, reach=self.calibration.reach)
+        stream = self.stream_words()
         return [*map(self.calibrate, [*stream.push(waveform.reshape(-1)), *stream.finish()])]
+
+    def stream_words(self, block_s: float = BLOCK_S) -> WordStream:
+        """Start to recognise a recording; the words have positions and uncalibrated scores."""
+        how = self.calibration
+        return WordStream(self.model, self.extract, block_s, how.reach, how.level_weight)
 
     def calibrate(self, word: Word) -> Word:
         """Return a copy of a decoded word with a calibrated confidence."""
@@ -133,8 +138,7 @@ class TimedWordStream:
 
     def __init__(self, recognizer: Recognizer, block_s: float) -> None:
         self._recognizer = recognizer
-        reach = recognizer.calibration.reach
-        self._words = WordStream(recognizer.model, recognizer.extract, block_s, reach=reach)
+        self._words = recognizer.stream_words(block_s)
 
     @property
     def length_s(self) -> float:

@@ -1,5 +1,6 @@
 """Settings, search spaces and metrics of the speech task."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -50,8 +51,9 @@ class SpeechSettings:
     )
     min_examples: int = setting(
         1,
-        "minimum number of examples per epoch; a smaller training part is repeated",
-        low=1,
+        "minimum number of examples per epoch, 0 for 150 for each word of the vocabulary; a "
+        "smaller training part is repeated",
+        low=0,
         high=1_000_000,
     )
     max_examples: int = setting(
@@ -168,6 +170,22 @@ def split_options(config: SpeechConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in names}
 
 
+def examples_per_epoch(config: SpeechConfig, num_words: int, num_recordings: int) -> int:
+    """Return the number of training examples per epoch.
+
+    A training part with fewer recordings than ``min_examples`` is repeated as a whole. One with
+    more recordings than ``max_examples`` takes several epochs. In between, an epoch is one pass.
+
+    Args:
+        config: the config.
+        num_words: number of words of the vocabulary.
+        num_recordings: number of recordings of the training part.
+    """
+    least = config.min_examples or EXAMPLES_PER_WORD * num_words
+    count = math.ceil(least / num_recordings) * num_recordings
+    return min(count, config.max_examples or count)
+
+
 def as_speech(config: Config) -> SpeechConfig:
     """Return a config with the type of the speech task's.
 
@@ -180,8 +198,8 @@ def as_speech(config: Config) -> SpeechConfig:
 
 
 _SCENES: Mapping[str, Any] = {
-    "min_examples": 300,
-    "max_examples": 1000,
+    "min_examples": 0,
+    "max_examples": 10_000,
     "alignment": 0.7,
     "dropout": 0.1,
     "augment_scenes": 0.8,
@@ -199,6 +217,10 @@ MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "cnn": {},
     "mlp": {"hidden_layers": 2, "learning_rate": 1e-3},
 }
+
+EXAMPLES_PER_WORD = 150
+"""Minimum number of examples per epoch for each word of the vocabulary, by default: the more words,
+the more there is to tell apart."""
 
 FEW_WORDS = 20
 """With fewer training utterances per word, expect an error rate of several percent."""

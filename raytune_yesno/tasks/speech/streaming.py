@@ -24,6 +24,7 @@ from raytune_yesno.tasks.speech.features import (
     FFT_SAMPLES,
     HOP_S,
     LogMel,
+    find_levels,
 )
 from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
@@ -95,18 +96,25 @@ class WordStream:
         extract: computes the features.
         block_s: as for :class:`FrameStream`.
         reach: as for :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`.
+        level_weight: weight of the level of the sound in the log-odds of a word.
     """
 
     def __init__(
-        self, model: "nn.Module", extract: LogMel, block_s: float = BLOCK_S, reach: int = 0
+        self,
+        model: "nn.Module",
+        extract: LogMel,
+        block_s: float = BLOCK_S,
+        reach: int = 0,
+        level_weight: float = 0.0,
     ) -> None:
-        self._model, self._reach = model, reach
+        self._model, self._reach, self._level_weight = model, reach, level_weight
         self._frames = FrameStream(extract, block_s)
         # Silence is added before and after the recording, as in training.
         self._feature_FT = torch.zeros(WINDOW, EDGE_FRAMES, dtype=extract.dtype)
         self._network_frames = max(WINDOW, round(BLOCK_S / HOP_S))
         # Positions not yet decoded, after those decoded that the next score depends on.
         self._logp_PC = torch.zeros(0, 1)
+        self._level_P = torch.zeros(0, dtype=extract.dtype)
         self._first = 0  # number of the first row of ``_logp_PC``
         self._done = 0  # number of its rows already decoded
 
@@ -140,6 +148,8 @@ class WordStream:
             return []
         logp_PC = self._model(self._feature_FT[None, None])
         logp_PC = logp_PC.reshape(-1, logp_PC.shape[-1])
+        level_P = self._level_weight * find_levels(self._feature_FT)
+        self._level_P = torch.cat([self._level_P, level_P])
         # A block begins at a multiple of the stride, which is even as pooling by two requires.
         self._feature_FT = self._feature_FT[:, positions * STRIDE :]
         self._logp_PC = torch.cat([self._logp_PC, logp_PC]) if len(self._logp_PC) else logp_PC
@@ -150,13 +160,13 @@ class WordStream:
 
     def _decode(self, end: int) -> list[Word]:
         """Decode the rows before ``end``. No word may continue after the last of them."""
-        found = greedy_decode(self._logp_PC, self._reach, begin=self._done, end=end)
+        found = greedy_decode(self._logp_PC, self._reach, self._level_P, begin=self._done, end=end)
         words = [
             replace(word, first=self._first + word.first, last=self._first + word.last)
             for word in found
         ]
         drop = max(0, end - self._reach)
-        self._logp_PC = self._logp_PC[drop:]
+        self._logp_PC, self._level_P = self._logp_PC[drop:], self._level_P[drop:]
         self._first += drop
         self._done = end - drop
         return words

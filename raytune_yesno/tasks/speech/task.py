@@ -16,21 +16,29 @@ from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
-from raytune_yesno.tasks.speech.decode import REACH, count_errors, greedy_decode, match_words
+from raytune_yesno.tasks.speech.decode import (
+    LEVEL_WEIGHT,
+    REACH,
+    count_errors,
+    greedy_decode,
+    match_words,
+)
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
     LogMel,
     build_extract,
     collate,
+    find_levels,
     flat_alignment,
     known_alignment,
     no_alignment,
+    pad_silence,
 )
 from raytune_yesno.tasks.speech.networks import WINDOW, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes, settings_for
-from raytune_yesno.tasks.speech.settings import SpeechConfig, split_options
+from raytune_yesno.tasks.speech.settings import SpeechConfig, examples_per_epoch, split_options
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -95,10 +103,7 @@ class YesNo(SpeechTask):
             freq_mask=config.augment_freq_mask,
         )
         self.calibration: dict[str, float] | None = None
-        size = len(self._train)
-        self._num_examples = math.ceil(config.min_examples / size) * size
-        if config.max_examples:
-            self._num_examples = min(self._num_examples, config.max_examples)
+        self._num_examples = examples_per_epoch(config, self._classes - 1, len(self._train))
         num_steps = math.ceil(self._num_examples / config.batch_size)
         self.steps_per_pass = self.steps_per_epoch = num_steps
         self.train_scale = 1 / self._num_examples
@@ -161,7 +166,8 @@ class YesNo(SpeechTask):
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
-                words = greedy_decode(logp_PC[:positions], REACH)
+                level_P = LEVEL_WEIGHT * find_levels(pad_silence(example.feature_FT))
+                words = greedy_decode(logp_PC[:positions], REACH, level_P)
                 heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
@@ -176,7 +182,7 @@ class YesNo(SpeechTask):
         if not recordings:
             return {}
         counts_2N = sums[4:].cpu().unflatten(0, (2, -1))
-        self.calibration = fit_calibration(counts_2N, REACH).as_dict()
+        self.calibration = fit_calibration(counts_2N, REACH, LEVEL_WEIGHT).as_dict()
         if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}

@@ -1,4 +1,4 @@
-"""Measure how fast the project is, beside what people would use instead and the machine's limit.
+"""Measure the speed of the project, of its alternatives, and the limit of the machine.
 
     python scripts/bench speed                                  # all parts; hours
     python scripts/bench speed --part overhead --case 1s --repeats 3
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import find_commit, read_results
+from shared import build_parser, find_commit, read_results
 
 from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
 from bench.speed.case import Case, describe_machine
@@ -38,21 +38,13 @@ PARTS = {
 
 def main(words: Sequence[str], prog: str) -> int:
     """Measure, or print the tables of what was measured; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = build_parser(prog, __doc__, RESULTS, seeded=False)
     parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
     parser.add_argument(
         "--case", action="append", metavar="TEXT", help="only cases whose name holds it; repeatable"
     )
     parser.add_argument("--quick", action="store_true", help="few trials: does all of it work?")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="[3]")
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
-    )
-    parser.add_argument("--table", action="store_true", help="measure nothing: print the tables")
     parser.add_argument(
         "--commit", action="append", help="only results of this one; repeatable [all]"
     )
@@ -80,7 +72,7 @@ def main(words: Sequence[str], prog: str) -> int:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run the cases that are asked for, in turn, and add a line each to the results."""
+    """Run the requested cases in turn, and add one line per case to the results."""
     machine = {**describe_machine(), "commit": find_commit()}
     options.out.mkdir(parents=True, exist_ok=True)
     before = [r for r in read_results(options.out) if r["commit"] == machine["commit"]]

@@ -1,26 +1,27 @@
-"""Throw damaged input at every reader, and count what is not refused in one line.
+"""Give damaged input to every reader, and count what is not refused in one line.
 
     python scripts/reliability fuzz --minutes 30 --seed 1     # all kinds, in equal shares of time
     python scripts/reliability fuzz --kind "WAV files" --count 5000
     python scripts/reliability fuzz --table                   # of all results so far
 
-Good inputs are damaged in one place or a few, those further that reach new lines of the reader. A
-try is refused (an InputError of one line; exit code 2), accepted, or a finding: any other
-exception, a longer message, more than 20 s or 1 GiB, a death of the process, or a value that was
-taken otherwise than it was given. The same seed throws the same inputs. Findings are kept in
---findings; a line a kind is added to --out. Exit code 1 if there was a finding.
+Good inputs are damaged at one or more positions. Inputs that reach new lines of the reader are
+damaged further. An input is refused (an InputError of one line; exit code 2), accepted, or a
+finding: any other exception, a longer message, more than 20 s or 1 GiB, the death of the process,
+or a value read as another one than was given. The same seed gives the same inputs. Findings are
+kept in --findings; each kind adds a line to --out. Exit code 1 if there was a finding.
 """
 
 import argparse
 import importlib.metadata
-import json
 import pickle
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from shared import find_commit, read_results
+from shared import add_results, build_parser, read_results
 
 from reliability.fuzz.kind import Verdict
 from reliability.fuzz.kinds import KINDS
@@ -28,21 +29,16 @@ from reliability.fuzz.runner import run_kind
 from reliability.fuzz.table import format_table
 
 RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "PyYAML", "soundfile", "ray")
 
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run the campaign, or print its table; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(prog, __doc__, RESULTS)
     parser.add_argument("--minutes", type=float, default=5.0, help="for all kinds together [5]")
     parser.add_argument("--count", type=int, default=10**9, metavar="N", help="of each kind")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the damage [0]")
     parser.add_argument(
         "--kind", choices=KINDS, action="append", metavar="NAME", help="repeatable [all]"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="DIR", help="result files [%(default)s]"
     )
     parser.add_argument(
         "--findings",
@@ -51,52 +47,48 @@ def main(words: Sequence[str], prog: str) -> int:
         metavar="DIR",
         help="[%(default)s]",
     )
-    parser.add_argument("--table", action="store_true", help="try nothing: print the table")
     options = parser.parse_args(words)
     if options.table:
         print(format_table(read_results(options.out)))
         return 0
-    options.out.mkdir(parents=True, exist_ok=True)
-    options.findings.mkdir(parents=True, exist_ok=True)
-    libraries = ("torch", "PyYAML", "soundfile", "ray")
-    versions = {name: importlib.metadata.version(name) for name in libraries}
-    results = []
-    commit = find_commit()
     names = options.kind or list(KINDS)
-    for name in names:
-        began = time.monotonic()
-        seen: dict[str, int] = {}
-
-        def keep(
-            damaged: object, verdict: Verdict, name: str = name, seen: dict[str, int] = seen
-        ) -> None:
-            seen[verdict.what] = seen.get(verdict.what, 0) + 1
-            if seen[verdict.what] == 1:
-                print(f"{name}: {verdict.outcome}: {verdict.what}", file=sys.stderr, flush=True)
-                file = options.findings / f"{name.replace(' ', '-')}-{len(seen)}.pickle"
-                file.write_bytes(pickle.dumps((verdict, damaged)))
-
-        ends = run_kind(
-            KINDS[name],
-            options.seed,
-            count=options.count,
-            deadline=began + 60 * options.minutes / len(names),
-            on_finding=keep,
-        )
-        result = {
-            "kind": name,
-            "seed": options.seed,
-            "date": time.strftime("%Y-%m-%d"),
-            "seconds": round(time.monotonic() - began, 1),
-            "ends": dict(ends),
-            "versions": versions,
-            "commit": commit,
-        }
-        file = options.out / f"{time.strftime('%Y-%m-%d')}-seed-{options.seed}.jsonl"
-        with file.open("a") as lines:
-            lines.write(json.dumps(result) + "\n")
-        results.append(result)
-        print(f"{name}: {dict(ends)}", file=sys.stderr, flush=True)
+    results = []
+    with add_results(options.out, f"seed-{options.seed}") as add:
+        for name in names:
+            result = try_kind(name, options, 60 * options.minutes / len(names))
+            add(result)
+            results.append(result)
     print(format_table(results))
     found = {"traceback", "hang", "silent default"}
     return int(any(found & result["ends"].keys() for result in results))
+
+
+def try_kind(name: str, options: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Try a kind of input for some seconds; keep the first finding of each message."""
+    options.findings.mkdir(parents=True, exist_ok=True)
+    seen: Counter[str] = Counter()
+
+    def keep(damaged: object, verdict: Verdict) -> None:
+        seen[verdict.what] += 1
+        if seen[verdict.what] == 1:
+            print(f"{name}: {verdict.outcome}: {verdict.what}", file=sys.stderr, flush=True)
+            file = options.findings / f"{name.replace(' ', '-')}-{len(seen)}.pickle"
+            file.write_bytes(pickle.dumps((verdict, damaged)))
+
+    began = time.monotonic()
+    ends = run_kind(
+        KINDS[name],
+        options.seed,
+        count=options.count,
+        deadline=began + seconds,
+        on_finding=keep,
+    )
+    print(f"{name}: {dict(ends)}", file=sys.stderr, flush=True)
+    return {
+        "kind": name,
+        "seed": options.seed,
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.monotonic() - began, 1),
+        "ends": dict(ends),
+        "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
+    }
