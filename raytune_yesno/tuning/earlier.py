@@ -96,8 +96,8 @@ def resume_trials(
     study = load(before.path)
     if is_changed:
         describe_outside(study.trial_list, note)
-        if refuse_outside(study, plan, store, note):
-            study = load(before.path)
+    if refuse_outside(study, plan, store, note):
+        study = load(before.path)
     for trial, end in find_ended(study):
         trial.status = end["status"]
         store.append("ended", trial=trial.number, **end)
