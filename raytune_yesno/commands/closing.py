@@ -42,6 +42,8 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
             yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
     yield f"raytune-yesno report {quote(shorten(storage))}"
     resume = f"raytune-yesno tune --resume {quote(shorten(storage))}"
+    if any(trial.status == "failed" for trial in study.trial_list):
+        yield f"{resume}{name_task(name)} --retry failed"
     yield f"{resume}{name_task(name)} --add-trials 8"
 
 

@@ -12,6 +12,7 @@ from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
     from raytune_yesno.files.claim import Claim
+    from raytune_yesno.space import Point
     from raytune_yesno.study import Study
     from raytune_yesno.study.requests import Request
 
@@ -43,13 +44,10 @@ def _read_request(options: Namespace, study: "Study") -> "Request":
         InputError: the study cannot carry it out.
     """
     from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Request, name_request
-    from raytune_yesno.tuning.control import complete_point
-    from raytune_yesno.tuning.plan import Plan
 
     name = name_request()
     if options.action == "enqueue":
-        point = complete_point(Plan.from_study(study), split_point(options.point, "enqueue"))
-        return Request(name, ENQUEUE, point=point)
+        return Request(name, ENQUEUE, point=_read_point(options.point, study))
     if options.target == "search":
         return Request(name, STOP_SEARCH)
     try:
@@ -64,6 +62,20 @@ def _read_request(options: Namespace, study: "Study") -> "Request":
     if trial.status != "running":
         raise InputError(f"stop: trial {number} has ended ({trial.status})")
     return Request(name, STOP, trial=number)
+
+
+def _read_point(text: str, study: "Study") -> "Point":
+    """Return a point of the study from its text."""
+    from raytune_yesno.config import upgrade_config
+    from raytune_yesno.space import parse_space
+    from raytune_yesno.tuning.control import check_takes_points, complete_point
+
+    asked = study.asked
+    check_takes_points(
+        ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
+    )
+    space, config = parse_space(asked.get("space", {})), upgrade_config(asked.get("config", {}))
+    return complete_point(space, config, split_point(text, "enqueue"))
 
 
 def _send(
@@ -102,6 +114,9 @@ def _show(
     study: "Study", holder: "Claim | None", location: str, options: Namespace, results: TextIO
 ) -> dict[str, Any]:
     """Print the state of a study and return the JSON object."""
+    from raytune_yesno.study.requests import Inbox
+    from raytune_yesno.tuning.control import describe as describe_request
+
     running = [trial for trial in study.trial_list if trial.status == "running"]
     statuses = [trial.status for trial in study.trial_list]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
@@ -112,7 +127,9 @@ def _show(
         state = "refitting" if study.searched else "running"
     num_trials = study.asked.get("trials", 0) + len(study.enqueued)
     say(options, results, one_line(f"study: {location}"))
-    say(options, results, f"state: {state}" + (f" ({holder})" if holder else ""))
+    say(options, results, f"state: {state}")
+    if holder:
+        say(options, results, one_line(f"writer: {holder}"))
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     say(options, results, f"trials: {len(study.trial_list)} of {num_trials} begun ({told or 0})")
     for trial in running:
@@ -128,6 +145,9 @@ def _show(
         )
     for event in study.requests:
         say(options, results, describe_event(event))
+    waiting = Inbox(location, [event["request"] for event in study.requests]).list_waiting()
+    for request in waiting:
+        say(options, results, f"waiting: {describe_request(request).removeprefix('requested: ')}")
     if study.reason:
         say(options, results, one_line(f"search ended: {study.reason}"))
     return {
@@ -139,6 +159,7 @@ def _show(
         "running": [{"trial": each.number, "epoch": each.last_epoch} for each in running],
         "best": {"trial": best.number, "metrics": best.metrics} if best else None,
         "requests": study.requests,
+        "waiting": [request.as_dict() for request in waiting],
     }
 
 

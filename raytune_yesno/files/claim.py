@@ -103,10 +103,12 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks of the kernel; empty if there is none."""
+    """Return when a process started, in ticks of the kernel; empty if it has ended."""
     try:
         # The name of the command, in parentheses, may contain anything.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        # A zombie has ended; in a container, nobody may ever ask for its exit code.
+        return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         if Path("/proc/self/stat").exists():
             return ""

@@ -138,7 +138,7 @@ def _build_study(
         path=folder,
         asked=state.asked,
         trial_list=trials,
-        refit=state.refits[-1] if state.refits else None,
+        refit=state.refit,
         refits=state.refits,
         reason=state.reason,
         searched=state.searched,
@@ -163,6 +163,7 @@ class _State:
         self.trials: dict[int, Trial] = {}
         self.requests: list[Event] = []
         self.refits: list[Event] = []
+        self.refit: Event | None = None
         self.final: Event = {}
         self.reason: str | None = None
         self.searched = self.is_stop_requested = self.is_space_changed = False
@@ -185,6 +186,7 @@ class _State:
                 self.searched, self.is_stop_requested = True, False
                 self.reason = event.get("reason", self.reason)
             case "refitted":
+                self.refit = event
                 self.refits.append(event)
             case "damaged":
                 self.problems.append(one_line(f"trial {event['trial']}: {event['reason']}"))
@@ -218,6 +220,8 @@ class _State:
         )
 
     def _add_request(self, event: Event, trial: Trial | None) -> None:
+        # A later event of a request replaces the earlier one.
+        self.requests = [each for each in self.requests if each["request"] != event["request"]]
         self.requests.append(event)
         if event["action"] == "stop search":
             self.is_stop_requested = True
@@ -233,7 +237,9 @@ class _State:
             config = {**self.asked["config"], "epochs": event["epochs"]}
             self.asked = {**self.asked, "config": config}
         self.is_space_changed |= "space" in event
-        self.searched, self.reason, self.refits = False, None, []
+        self.refit, self.searched = None, self.searched and bool(event.get("searched"))
+        if not self.searched:
+            self.reason, self.refits = None, []
 
 
 def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:

@@ -160,6 +160,11 @@ class Inbox:
         with filesystem.open_input_stream(f"{root}/{STORE}") as source:
             return name.encode() in source.read()
 
+    def list_waiting(self) -> list[Request]:
+        """Return the requests that no command has taken yet."""
+        found = (parse(name, content) for name, content in sorted(self._read()))
+        return [request for request in found if request and request.name not in self._seen]
+
     def _look(self) -> None:
         while not self._closed.is_set():
             with contextlib.suppress(OSError, InputError):  # storage that is temporarily away

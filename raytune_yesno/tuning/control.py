@@ -1,11 +1,20 @@
 """Carry out the requests that reach a running study from outside."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, one_line, suggest_name
-from raytune_yesno.space import Point, as_tree, check_point, express_point, imply_options
+from raytune_yesno.space import (
+    Point,
+    Space,
+    as_tree,
+    check_point,
+    express_point,
+    imply_options,
+    read_point,
+)
 from raytune_yesno.study import Study
 from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Inbox, Request
 from raytune_yesno.study.store import Event, StudyStore
@@ -36,7 +45,11 @@ class RequestHandler:
     def __call__(self, controller: Any) -> None:
         """Carry out the requests that have arrived."""
         for request in self.inbox.take():
-            refused = self._find_refusal(request)
+            refused = None
+            try:
+                request = self._check(request)
+            except InputError as error:
+                refused = str(error)
             self._record(request, refused)
             if not refused:
                 self._carry_out(request, controller)
@@ -51,22 +64,28 @@ class RequestHandler:
         self.recorder.store.append("requested", **request.as_dict(), **why)
         self.recorder.note(describe(request) + (f": refused, {refused}" if refused else ""))
 
-    def _find_refusal(self, request: Request) -> str | None:
+    def _check(self, request: Request) -> Request:
+        """Return a request with its complete point.
+
+        Raises:
+            InputError: it cannot be carried out.
+        """
         if request.action == STOP and request.trial not in self.searcher.live:
-            return f"trial {request.trial} is not running"
-        if request.action == ENQUEUE:
-            try:
-                complete_point(self.plan, request.point or {})
-            except InputError as error:
-                return str(error)
-        return None
+            raise InputError(f"trial {request.trial} is not running")
+        if request.action != ENQUEUE:
+            return request
+        plan, config = self.plan, self.plan.config.as_dict()
+        check_takes_points(ordered=plan.ordered, scheduler=plan.scheduler)
+        point = complete_point(plan.space, config, request.point or {})
+        build_config(config, point)
+        return replace(request, point=point)
 
     def _carry_out(self, request: Request, controller: Any) -> None:
         number = request.trial
         if request.action == STOP_SEARCH:
             self.recorder.monitor.found = self.recorder.monitor.found or BY_REQUEST
         elif request.action == ENQUEUE:
-            self.searcher.enqueue(request.name, complete_point(self.plan, request.point or {}))
+            self.searcher.enqueue(request.name, request.point or {})
             self.recorder.progress.asked_for += 1
         elif number is not None and self.searcher.withdraw(number):
             self.recorder.cut_off([number])
@@ -80,27 +99,43 @@ class RequestHandler:
                 controller.stop_trial(trial)
 
 
-def complete_point(plan: "Plan", point: Mapping[str, Any]) -> Point:
-    """Return a requested point with values of the config for keys that it lacks.
+def check_takes_points(*, ordered: bool, scheduler: str) -> None:
+    """Check that a study with these settings takes points.
 
     Raises:
-        InputError: it lies outside the space, or the study takes no points.
+        InputError: it takes none.
     """
-    if plan.ordered:
+    from raytune_yesno.schedulers.build import CHANGING  # imports Ray, which `status` does without
+
+    if ordered:
         raise InputError("an ordered study takes no points: its results would depend on timing")
-    if plan.changes_points:
-        raise InputError(f"scheduler {plan.scheduler} takes no points: its population is complete")
-    names = as_tree(plan.space).names
+    if scheduler in CHANGING:
+        raise InputError(f"scheduler {scheduler} takes no points: its population is complete")
+
+
+def complete_point(space: Space, config: Mapping[str, Any], point: Mapping[str, Any]) -> Point:
+    """Return a requested point with values of the config for keys that it lacks.
+
+    It needs no task, so that a request can be checked without running code of the user.
+
+    Args:
+        space: the space of the study.
+        config: the config of the study.
+        point: the values that are requested, as text or in the types of their domains.
+
+    Raises:
+        InputError: the point lies outside the space.
+    """
+    names = as_tree(space).names
     for name in point:
         if name not in names:
             raise InputError(f"{name!r} is not searched; {suggest_name(name, sorted(names))}")
-    point = imply_options(plan.space, point)
-    config = build_config(plan.config.as_dict(), point).as_dict()
+    point = imply_options(space, read_point(space, point))
     try:
-        complete = express_point(plan.space, {}, config)
-        check_point(plan.space, {**complete, **{key: config[key] for key in point}})
+        complete = express_point(space, point, config)
+        check_point(space, {**complete, **point})
     except InputError as error:
-        missing = sorted(plan.space.keys() - point.keys())
+        missing = sorted(space.keys() - point.keys())
         hint = f"; also give {', '.join(missing)}" if missing else ""
         raise InputError(f"{error}{hint}") from None
     return complete

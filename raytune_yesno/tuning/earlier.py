@@ -16,7 +16,7 @@ from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.user_code import Code
 
-_MAX_REASONS = 5
+_MAX_REASONS, _MAX_SHOWN = 5, 8
 
 
 def load_resumable(out: Path, data: Data | None) -> Study:
@@ -96,12 +96,30 @@ def resume_trials(
     study = load(before.path)
     if is_changed:
         describe_outside(study.trial_list, note)
-        if refuse_outside(study, plan, store, note):
-            study = load(before.path)
+    if refuse_outside(study, plan, store, note):
+        study = load(before.path)
     for trial, end in find_ended(study):
         trial.status = end["status"]
         store.append("ended", trial=trial.number, **end)
+    note(describe_resumption(study, retry, extend))
     return study
+
+
+def describe_resumption(study: Study, retry: Collection[int], extend: Collection[int]) -> str:
+    """Return a line on a study that is resumed: which trials have ended, and which continue."""
+    numbers = {trial.number for trial in study.trial_list if trial.status == "running"}
+    ended = len(study.trial_list) - len(numbers)
+    parts = [f"resuming the study; trials that have ended: {ended}"]
+    for chosen, action in (
+        (numbers - {*retry, *extend}, "continued"),
+        (retry, "trained again"),
+        (extend, f"trained on to epoch {study.asked['config'].get('epochs')}"),
+    ):
+        if chosen:
+            shown = ", ".join(map(str, sorted(chosen)[:_MAX_SHOWN]))
+            more = f" and {len(chosen) - _MAX_SHOWN} more" if len(chosen) > _MAX_SHOWN else ""
+            parts.append(f"{action}: {shown}{more}")
+    return "; ".join(parts)
 
 
 def list_choice(before: Study, plan: Plan) -> dict[str, str | None]:

@@ -87,3 +87,8 @@ def test_a_kill_between_the_refits_of_a_front_repeats_none_and_misses_none(tmp_p
         StudyStore(tmp_path).append("refitted", trial=missing.pop(0))
     assert load(tmp_path).refit["trial"] == 2
     assert len(load(tmp_path).refits) == 4
+    # Another choice from the front needs its own refit, and no other one again.
+    StudyStore(tmp_path).append("resumed", searched=True, prefer="size<=1000")
+    assert load(tmp_path).searched
+    assert load(tmp_path).refit is None
+    assert list_missing() == [1]

@@ -15,6 +15,7 @@ from raytune_yesno.tasks.speech.features import (
     Example,
     LogMel,
     collate,
+    find_levels,
     find_speech,
     flat_alignment,
     pad_silence,
@@ -227,3 +228,15 @@ def test_examples_of_a_corpus_are_made_once_for_a_dtype(small_corpus: Corpus) ->
     double = clean_examples(small_corpus, LogMel(torch.float64))
     assert double[0].feature_FT.dtype == torch.float64
     assert [example.words for example in double] == list(small_corpus.labels)
+
+
+@pytest.mark.parametrize("frames", [28, 29, 31, 32, 100, 103])
+def test_the_level_of_a_position_is_that_in_the_middle_of_its_window(frames: int) -> None:
+    feature_FT = torch.zeros(28, frames)
+    feature_FT[:14, 14] = math.log(7) / 2  # in half of the bands seven times the power
+    level_P = find_levels(feature_FT)
+    assert len(level_P) == num_positions(frames)
+    # The window of position p begins at frame 4 p, and its middle 16 frames are heard.
+    heard = [6 <= 14 - 4 * position < 22 for position in range(len(level_P))]
+    level = math.log((7 + 1) / 2) / 2 / 5  # of one frame, averaged over five
+    assert level_P.tolist() == pytest.approx([level * middle for middle in heard], abs=1e-6)

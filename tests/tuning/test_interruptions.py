@@ -78,7 +78,9 @@ def test_a_kill_leaves_all_retries_and_extensions_or_none(tmp_path: Path) -> Non
     write_study(tmp_path, plan, "failed", "done", "failed", "done").append("searched")
     before = len((tmp_path / STORE).read_text().splitlines())
     longer = replace(plan, config=replace(plan.config, epochs=5))
-    resume(tmp_path, longer, retry=(0, 2), extend=(1, 3))
+    *_, line = resume(tmp_path, longer, retry=(0, 2), extend=(1, 3))
+    assert "again: 0, 2" in line
+    assert "epoch 5: 1, 3" in line
     prefixes = list_prefixes(tmp_path, before)
     for prefix in prefixes:
         (tmp_path / STORE).write_text("".join(prefix))
@@ -109,7 +111,13 @@ def test_an_enqueued_point_follows_the_rule_of_a_changed_space(tmp_path: Path) -
     for number, name in ((1, "out.json"), (2, "in.json")):
         store.append("requested", request=name, action=ENQUEUE, point=build_point(number))
     plan = build_plan(space=NARROW)
-    assert any("refused" in line and "learning_rate" in line for line in resume(tmp_path, plan))
+    before = len((tmp_path / STORE).read_text().splitlines())
+    for _ in range(2):
+        assert any("refused" in line and "learning_rate" in line for line in resume(tmp_path, plan))
+        resumed, *_ = list_prefixes(tmp_path, before + 1)
+        after = (tmp_path / STORE).read_text()
+        (tmp_path / STORE).write_text("".join(resumed))  # killed before it was refused
+    (tmp_path / STORE).write_text(after)
     study = load(tmp_path)
     default = build_config({"task": "sine"}).as_dict()["momentum"]
     point = {"learning_rate": RATES[2], "momentum": default}

@@ -280,13 +280,16 @@ def pad_silence(feature_FT: Tensor) -> Tensor:
 def find_levels(feature_FT: Tensor) -> Tensor:
     """Return the level of the sound at each window position, (P,), in nepers.
 
-    The level is the mean of the features over bands and 5 frames, at the loudest moment in the
-    middle of the window. With ``features=local`` it is the level above the noise nearby.
+    The level of a frame is the mean over bands of the power relative to the reference, with
+    ``features=local`` the noise nearby. Levels are averaged over 5 frames, and that of a position
+    is the largest in the middle of its window.
 
     Args:
         feature_FT: (28, T) features, at least :data:`WINDOW` frames.
     """
-    smooth_1T = F.avg_pool1d(feature_FT.mean(0, keepdim=True), 5, stride=1)
+    # Features are half the logarithm of a power.
+    level_1T = (torch.logsumexp(2 * feature_FT, 0, keepdim=True) - math.log(WINDOW)) / 2
+    smooth_1T = F.avg_pool1d(level_1T, 5, stride=1)
     return F.max_pool1d(smooth_1T[:, 6:-6], WINDOW - 16, STRIDE)[0]
 
 

@@ -1,4 +1,4 @@
-"""What one suggestion costs, after so many results."""
+"""The CPU time of one suggestion, by the number of results."""
 
 import time
 from collections.abc import Sequence

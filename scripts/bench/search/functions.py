@@ -65,7 +65,7 @@ def rastrigin(point: Point) -> float:
     return sum(10 + z**2 - 10 * math.cos(2 * math.pi * z) for z in moved)
 
 
-# By optimiser: the log10 of its best learning rate, and what it loses at that.
+# By optimiser: the log10 of its best learning rate, and the loss there.
 _OPTIMISERS = {"sgd": (-1.2, 0.15), "adam": (-2.8, 0.0), "rmsprop": (-3.2, 0.1)}
 _WIDTHS = {(8,): 0.4, (8, 16): 0.1, (16, 32): 0.0, (32, 64): 0.2}
 

@@ -36,7 +36,7 @@ def take_median(values: Sequence[float]) -> Median:
 
 
 def best_after(ended: Sequence[float], num: int) -> float:
-    """Return the least of the first so many losses."""
+    """Return the least of the first ``num`` losses."""
     return min(ended[:num])
 
 
@@ -58,7 +58,7 @@ def trace_evaluations(ended: Sequence[float], num: int) -> np.ndarray:
 
 
 def trace_epochs(spent: Sequence[int], bests: Sequence[float], at: Sequence[int]) -> np.ndarray:
-    """Return the best loss when so many epochs were spent; not a number before the first."""
+    """Return the best loss after each number of epochs; NaN before the first result."""
     places = np.searchsorted(spent, at, side="right") - 1
     return np.where(places >= 0, np.array(bests)[places], np.nan)
 

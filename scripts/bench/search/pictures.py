@@ -14,7 +14,7 @@ from bench.search.table import Table
 
 
 def draw_functions(records: Records, path: Path) -> None:
-    """Draw a panel a function."""
+    """Draw one panel per function."""
     names = [name for name in FUNCTIONS if select(records, "functions", name, "random")]
     figure, panels = _build_figure(3, max(1, -(-len(names) // 3)))
     for axes, name in zip(panels, names, strict=False):
@@ -28,7 +28,7 @@ def draw_functions(records: Records, path: Path) -> None:
 
 
 def draw_table(records: Records, table: Table, path: Path) -> None:
-    """Draw whole trials against evaluations, and a panel a scheduler against epochs."""
+    """Draw whole trials against evaluations, and one panel per scheduler against epochs."""
     figure, panels = _build_figure(2, 2)
     at = np.unique(np.geomspace(20, NUM_EVALUATED * table.epochs, 80).astype(int))
     for search in list_searches(records, "table"):

@@ -1,4 +1,4 @@
-"""Ranks and regrets of searches on the benchmarks of others."""
+"""Ranks and regrets of searches on published benchmarks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Comparison:
         return rows
 
     def differences(self) -> str:
-        """Return what Friedman's test and Nemenyi's critical difference say."""
+        """Return a sentence with Friedman's test and Nemenyi's critical difference."""
         num_blocks, num = self.regrets_BS.shape
         if num < 3 or num_blocks < 3:
             return ""
@@ -119,7 +119,7 @@ HEADS = [
 
 
 def tell_suites(records: Records) -> list[str]:
-    """Return the section on the benchmarks of others."""
+    """Return the section on published benchmarks."""
     lines = [
         f"Regret after {NUM_EVALUATIONS} evaluations, {', '.join(map(str, IN_FLIGHT))} in flight. "
         "A search sees one seed of a table and is scored by the mean of its seeds. Intervals: 95 % "
@@ -141,7 +141,7 @@ def tell_suites(records: Records) -> list[str]:
 
 
 def draw_suites(records: Records, path: Path) -> None:
-    """Draw the mean ranks with their intervals, a panel a suite."""
+    """Draw the mean ranks with their intervals, one panel per suite."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""What repeats and a final round bring: random search on tables with several seeds a configuration.
+"""The gain from repeats and a final round: random search on tables with several seeds per point.
 
 A training draws one of the recorded seeds of a configuration. The truth is their mean. All
 strategies train equally often.

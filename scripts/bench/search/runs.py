@@ -24,7 +24,7 @@ from bench.search.suites import NUM_EVALUATIONS as NUM_EVALUATIONS_OF_SUITES
 from bench.search.table import Table, load_table
 
 SLOTS = 4
-"""Trials at a time on the table, and so results that a suggestion has to do without."""
+"""Trials in flight on the table; a suggestion does not know their results."""
 NUM_EVALUATED = 64
 NUM_BEGUN = 128
 """Trials under a scheduler that ends most of them early."""
@@ -83,12 +83,12 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
         for seed in range(seeds)
         for problem, search, scheduler in _list_pairs(part, wanted)
     ]
-    # What is slow comes last, so that the rest is there if the time is not.
+    # Slow runs are last, so that the others are complete if time runs out.
     return sorted(runs, key=lambda run: (_SLOW.get(run.search, 0), run.scheduler != "fifo"))
 
 
 def list_fronts() -> list[str]:
-    """Return the problems of several objectives; COCO's only if the package is there."""
+    """Return the problems of several objectives; COCO's only if its package is installed."""
     coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
     return [*fronts.SYNTHETIC, *coco]
 
@@ -144,7 +144,7 @@ def make_run(run: Run) -> dict[str, Any]:
 
 
 def _make_suite_run(run: Run) -> dict[str, Any]:
-    """Return the regret of the best trial so far, by what the search was told, and CPU seconds."""
+    """Return the regret of the best trial so far, from the reported losses, and the CPU seconds."""
     problem = build_problem(run.problem, run.seed)
     search = Metered(build_search(run.search, problem.space, run.seed))
     simulate(
@@ -199,7 +199,7 @@ def _make_until(run: Run, end: float) -> dict[str, Any] | None:
 
 
 class Kept:
-    """Results of runs, one JSON line each; a run that is there is not repeated."""
+    """Results of runs, one JSON line each; a recorded run is not repeated."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -217,7 +217,7 @@ class Kept:
         self.records[Run(**{name: record[name] for name in names})] = record
 
     def make(self, runs: Iterable[Run], jobs: int, time_limit_s: float = math.inf) -> Iterator[Run]:
-        """Make the runs that are missing, and yield each as it is kept. Begin none too late."""
+        """Make the missing runs; yield each once it is recorded. Begin none after the limit."""
         end = time.monotonic() + time_limit_s
         missing = [run for run in runs if run not in self.records]
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is compared: the project's algorithms, and Optuna's samplers as peers."""
+"""The compared searches: the project's algorithms, and Optuna's samplers as peers."""
 
 import math
 import time
@@ -26,11 +26,11 @@ class _Ours:
         return self.algorithm.suggest(number, history)
 
     def tell(self, seen: Observation) -> None:
-        """Do nothing: the history says it."""
+        """Do nothing: the history has the result."""
 
 
 class _Optuna:
-    """Optuna's sampler with its own defaults and domains; trials in flight are its own affair."""
+    """Optuna's sampler with its own defaults, domains and treatment of trials in flight."""
 
     def __init__(self, name: str, space: Space, seed: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -91,7 +91,7 @@ class Metered:
         return point
 
     def tell(self, seen: Observation) -> None:
-        """Take a trial that has ended."""
+        """Receive an ended trial."""
         began = time.process_time()
         self.search.tell(seen)
         self.seconds += time.process_time() - began

@@ -2,7 +2,7 @@
 
 What a trial would report is known beforehand; the time of each report is simulated. The schedulers
 are those of :mod:`raytune_yesno.schedulers.build`, called as Ray Tune's controller calls them.
-`pbt` cannot be simulated: it changes a trial's point during training, which nobody recorded.
+`pbt` cannot be simulated: it changes a trial's point during training, for which there is no record.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ from raytune_yesno.space import Point
 
 
 class Searching(Protocol):
-    """What proposes points: the project's algorithms, or a peer."""
+    """A source of points: an algorithm of the project, or a peer."""
 
     def ask(self, number: int, history: History) -> Point | None:
         """Return the point of a trial, None if there are no more."""
 
     def tell(self, seen: Observation) -> None:
-        """Take a trial that has ended."""
+        """Receive an ended trial."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a trial would report: a loss an epoch, and how long an epoch takes."""
+    """What a trial would report: one loss per epoch, and the duration of an epoch."""
 
     losses: Sequence[float]
     seconds: float = 1.0
@@ -57,7 +57,7 @@ class Outcome:
     epochs: int = 0
 
     def note(self, loss: float) -> None:
-        """Take an epoch's loss."""
+        """Receive the loss of an epoch."""
         self.epochs += 1
         if not self.bests or loss < self.bests[-1]:
             self.spent.append(self.epochs)
@@ -65,7 +65,7 @@ class Outcome:
 
 
 class _Trial:
-    """Stand for one of Ray's trials, as far as schedulers look at it."""
+    """Has the attributes of Ray's trials that schedulers read."""
 
     def __init__(self, number: int, curve: Curve) -> None:
         self.trial_id, self.config = str(number), {"number": number}
@@ -106,7 +106,7 @@ class _Simulation:
         return self.outcome
 
     def launch(self) -> None:
-        """Fill the free slots: with trials that waited and may go on, then with new ones."""
+        """Fill the free slots: first with paused trials that may continue, then with new ones."""
         waiting = isinstance(self.scheduler, SynchronousScheduler)
         while len(self.events) < self.slots:
             if self.num_left and (not waiting or self.scheduler.has_room):
@@ -133,7 +133,7 @@ class _Simulation:
         return next((t for t in reversed(self.trials) if t.status == RayTrial.PENDING), None)
 
     def take(self, trial: _Trial) -> None:
-        """Take an epoch of a trial, and do what the scheduler says."""
+        """Receive an epoch of a trial, and carry out the scheduler's decision."""
         trial.epoch += 1
         loss = trial.curve.losses[trial.epoch - 1]
         self.outcome.note(loss)
@@ -166,12 +166,12 @@ class _Simulation:
         self.outcome.ended.append(seen.loss)
 
     def stop_trial(self, trial: _Trial) -> None:
-        """End a trial that waits; schedulers call it."""
+        """End a paused trial; called by schedulers."""
         self.scheduler.on_trial_remove(self, trial)
         self.end(trial, "done")
 
     def get_live_trials(self) -> list[_Trial]:
-        """Return those that have not ended; schedulers call it."""
+        """Return the trials that have not ended; called by schedulers."""
         return [trial for trial in self.trials if not trial.is_finished()]
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks that others made: tables of trained networks, and COCO's functions.
+"""Published benchmarks: tables of trained networks, and COCO's functions.
 
 They come inside the packages of requirements.txt, beside this file. The tables are pickles, which
 run code when they are read: install them in an environment of their own.
@@ -70,14 +70,14 @@ SUITES = (*_TABLES, *_FUNCTIONS)
 
 
 def list_all_problems() -> list[str]:
-    """Return the problems of all suites, mixed, so that a run that is cut short has all kinds."""
+    """Return the problems of all suites, interleaved, so that an interrupted run has all kinds."""
     problems = [p for s in SUITES for h in (True, False) for p in list_problems(s, held_out=h)]
     random.Random(0).shuffle(problems)
     return problems
 
 
 def check_installed(part: str) -> None:
-    """Check that the packages of a part are there.
+    """Check that the packages of a part are installed.
 
     Raises:
         InputError: one is missing; the message contains the command to install it.

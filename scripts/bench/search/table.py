@@ -91,7 +91,7 @@ def load_table(path: Path = TABLE) -> Table:
 def save_table(study: Study, path: Path = TABLE) -> int:
     """Write the finished trials of a study as a table, and return how many there are.
 
-    The same study gives the same bytes. Trials that failed have no place in it.
+    The same study gives the same bytes. Failed trials are left out.
     """
     space = load_space()
     num_epochs = study.asked["config"]["epochs"]

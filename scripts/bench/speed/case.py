@@ -38,7 +38,7 @@ class Case:
 
 
 def run_program(words: list[str], folder: Path, **environment: str) -> None:
-    """Run a program to its end, in a folder, with more in its environment.
+    """Run a program to its end in a folder, with additional environment variables.
 
     Raises:
         RuntimeError: it failed; the message holds the end of what it printed.
@@ -65,7 +65,7 @@ def run_apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dic
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has held."""
+    """Return the peak memory of this process."""
     # Not getrusage's figure, which a process inherits from the one that it was forked from.
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
@@ -83,7 +83,7 @@ def ours(*arguments: str) -> list[str]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what figures depend on."""
+    """Return the properties of the machine that results depend on."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),

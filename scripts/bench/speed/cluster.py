@@ -1,4 +1,4 @@
-"""A cluster of this machine, for as long as something is measured on it."""
+"""A cluster on this machine, for the duration of a measurement."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from bench.speed.case import SLOTS
 from raytune_yesno.import_path import module_command
 
 TOKEN = {"RAY_AUTH_MODE": "token"}
-"""What the environment of a program holds that is to be let in."""
+"""The environment variables of a program that connects to the cluster."""
 
 
 @contextmanager

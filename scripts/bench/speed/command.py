@@ -1,4 +1,4 @@
-"""Measure how fast the project is, beside what people would use instead and the machine's limit.
+"""Measure the speed of the project, of its alternatives, and the limit of the machine.
 
     python scripts/bench speed                                  # all parts; hours
     python scripts/bench speed --part overhead --case 1s --repeats 3
@@ -72,7 +72,7 @@ def main(words: Sequence[str], prog: str) -> int:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run the cases that are asked for, in turn, and add a line each to the results."""
+    """Run the requested cases in turn, and add one line per case to the results."""
     machine = {**describe_machine(), "commit": find_commit()}
     options.out.mkdir(parents=True, exist_ok=True)
     before = [r for r in read_results(options.out) if r["commit"] == machine["commit"]]

@@ -26,7 +26,7 @@ PINS = (
 
 @cache
 def find_python() -> str:
-    """Return the peers' Python, installing them where they are not.
+    """Return the Python of the peers, and install them if they are missing.
 
     It sees this environment's packages behind its own, so that all train with the same torch.
     """
@@ -39,7 +39,7 @@ def find_python() -> str:
         borrowed = FOLDER / "lib" / name / "site-packages" / "borrowed.pth"
         seen = (sysconfig.get_path("purelib"), ROOT, ROOT / "scripts")
         borrowed.write_text("".join(f"{path}\n" for path in seen))
-        # All that they need is there but for these: what else they name is for other uses.
+        # Only these are missing; their other dependencies are for other uses.
         install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *PINS]
         subprocess.run(install, check=True)
         mark.write_text(wanted)

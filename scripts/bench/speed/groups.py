@@ -1,4 +1,4 @@
-"""Trials that are themselves distributed: what two workers a trial cost beside training."""
+"""Distributed trials: the overhead of two workers per trial."""
 
 import itertools
 import statistics
@@ -20,7 +20,7 @@ _VARIANTS = {
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a way to run them."""
+    """Return one case per way to run them."""
     cases = [
         Case(name, partial(run_ours, words, FEW if quick else TRIALS))
         for name, words in _VARIANTS.items()

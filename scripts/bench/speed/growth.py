@@ -1,4 +1,4 @@
-"""Growth: what more recordings, more trials and more nodes cost."""
+"""Growth: the cost of more recordings, more trials and more nodes."""
 
 import json
 import os

@@ -16,11 +16,11 @@ from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
 EPOCHS = {"1s": 4, "5s": 20, "20s": 80}
-"""About so long a trial takes on one thread."""
+"""Epochs of a trial, by its approximate duration on one thread."""
 TRIALS = {"1s": 100, "5s": 100, "20s": 40}
-"""Of each size; forty of the longest take longer than a hundred of the others."""
+"""Trials of each duration; forty of the longest take longer than a hundred of the others."""
 FEW = 8
-"""Trials of those that take half a minute to begin one."""
+"""Trials of programs that take half a minute to start one."""
 PEERS = {
     "with_optuna": "Optuna, processes and journal",
     "with_syne_tune": "Syne Tune, local backend",
@@ -31,7 +31,7 @@ _SLOW = {"ray_trainer": FEW}
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a size and program, the limit first."""
+    """Return one case per size and program, the limit first."""
     cases = []
     for size, epochs in EPOCHS.items():
         trials = FEW if quick else TRIALS[size]

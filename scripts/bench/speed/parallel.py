@@ -23,7 +23,7 @@ _PEERS = {
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a number of workers and program."""
+    """Return one case per number of workers and program."""
     cases = []
     config = {**_CONFIG, "epochs": 3 if quick else EPOCHS}
     for workers in (1, 2):

@@ -1,4 +1,4 @@
-"""Pictures of what was measured: where an epoch's time goes, and how things grow.
+"""Pictures of the results: the parts of an epoch, and growth.
 
 Needs the extra ``plot``: pip install '.[plot]'.
 """
@@ -43,7 +43,7 @@ def draw_pictures(results: Results, folder: Path) -> None:
 
 
 def _draw_step(results: Results) -> Any:
-    """Draw a panel a group, in it a bar a case and commit, of the parts of an epoch."""
+    """Draw the parts of an epoch: one panel per group, one bar per case and commit."""
     from matplotlib import pyplot as plt
 
     groups = dict.fromkeys(result["group"] for result in results)
@@ -89,7 +89,7 @@ def _draw_bars(axes: Any, group: str, medians: dict[tuple[str, str], dict[str, f
 
 
 def _first(case: str, medians: dict[tuple[str, str], dict[str, float]]) -> int:
-    """Return the place of a case, so that its commits stand together."""
+    """Return the sort key of a case, so that its commits are adjacent."""
     return [known for known, _ in medians].index(case)
 
 

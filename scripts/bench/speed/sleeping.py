@@ -1,6 +1,6 @@
-"""A study whose trials sleep, so that what they cost is what the driver and Ray cost.
+"""A study of trials that only sleep, so that all CPU time is that of the driver and Ray.
 
-It is all real but for the training: one epoch of a given length, and a loss made up.
+Everything but the training is real: an epoch has a given length, and its loss is invented.
 """
 
 import json

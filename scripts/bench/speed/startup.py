@@ -1,4 +1,4 @@
-"""Start-up: from Enter to the first epoch, and where each second goes."""
+"""Start-up: the time from the command to the first epoch, by step."""
 
 import time
 from functools import partial
@@ -13,7 +13,7 @@ _TUNE = ("tune", "--data", "synthetic:10", "--trials", "1", "--epochs", "1", "--
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case a way to begin."""
+    """Return one case per way to start."""
     return [
         Case("--help", partial(run_help, ())),
         Case("tune --help", partial(run_help, ("tune",))),

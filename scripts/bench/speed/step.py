@@ -1,4 +1,4 @@
-"""The step: where an epoch's time goes."""
+"""The parts of an epoch, and the time of each."""
 
 import math
 import statistics
@@ -55,7 +55,7 @@ _AS_IS = "the project's (as it is)"
 LARGE = {"channels": (32, 64), "batch_size": 8}
 """The recipe's network, in the largest batches of the default space."""
 FITTED = {"channels": (32, 32), "hidden_units": 512, "batch_size": 8, "num_workers": 0}
-"""A network, and recordings, that it has learnt by heart after some epochs."""
+"""A network that fits all of some recordings after some epochs, and their number."""
 _RECORDINGS = 240
 
 
@@ -81,7 +81,7 @@ def _run(settings: dict[str, Any], epochs: int, folder: Path) -> dict[str, float
 
 
 def measure(settings: dict[str, Any], epochs: int) -> dict[str, float]:
-    """Train epochs with a network, and return what the median one took."""
+    """Train epochs with a network, and return the seconds of the median one."""
     torch.set_num_threads(1)
     keep_freed_memory()
     torch.set_flush_denormal(True)
@@ -107,7 +107,7 @@ def _run_fitted(keep_subnormal: bool, epochs: int, folder: Path) -> dict[str, fl
 
 
 def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
-    """Train with the project's loop, and return what the last quarter's epochs took."""
+    """Train with the project's loop, and return the seconds of the last quarter's epochs."""
     torch.set_num_threads(1)
     if keep_subnormal:
         loop.flush_subnormal = nullcontext  # type: ignore[assignment]
@@ -117,7 +117,7 @@ def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
 
 
 class Data:
-    """The examples that an epoch goes through."""
+    """The examples of an epoch, and how to train one."""
 
     def __init__(self, config: SpeechConfig) -> None:
         corpus = synthesize()
@@ -131,7 +131,7 @@ class Data:
     def train(
         self, config: Config, model: Any, optimizer: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
-        """Train an epoch as the loop does, with a clock on each part; return seconds."""
+        """Train an epoch as the loop does, and return the seconds of each part."""
         clock: dict[str, float] = defaultdict(float)
         model.train()
         shards = (step.shard for step in self.task.steps(epoch, 0, 1))
@@ -179,7 +179,7 @@ def _timed(clock: dict[str, float], part: str) -> Iterator[None]:
 
 
 def _measure_core() -> float:
-    """Return the arithmetic that a core does in a second, of a convolution that suits it.
+    """Return the operations per second of one core, for a convolution that suits it.
 
     A product of matrices is no measure: on some processors MKL leaves half of the core unused.
     """

@@ -1,4 +1,4 @@
-"""The tables of what was measured."""
+"""Tables of the results."""
 
 import re
 import statistics
@@ -9,11 +9,11 @@ from typing import Any
 from shared import align_table
 
 _BASE = re.compile(r"\((limit|as it is)\)$")
-"""How the name of a case ends that the others of its group are compared with."""
+"""The end of the name of the case that the others of its group are compared with."""
 
 
 def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return a Markdown table a part, under its title; of several commits, a row for each."""
+    """Return one Markdown table per part, with its title, and one row per case and commit."""
     blocks = []
     for part, title in titles.items():
         found = [result for result in results if result["part"] == part]

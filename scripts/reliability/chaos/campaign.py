@@ -27,7 +27,7 @@ SLOW = {"head killed", "network cut", "node of an elastic run killed"}  # of the
 STUDY_SEEDS = 3
 WORKERS_PER_TRIAL = {"worker in a trial killed": 2}
 NUM_WORKERS = {"worker of a run killed": "2", "node of an elastic run killed": "1:4"}
-"""The faults that hit a training run, and its workers; the others hit a study."""
+"""Faults of training runs, with the number of workers; the others hit a study."""
 MEMORY_MARGIN = 8e9  # bytes that may be taken before Ray kills for it
 
 
@@ -104,14 +104,14 @@ class Campaign:
         return results
 
     def build_work(self, fault: str, out: Path, seed: int) -> Work:
-        """Return what a fault is to hit."""
+        """Return the study or run that a fault hits."""
         if num_workers := NUM_WORKERS.get(fault):
             return Training(self.cluster, out, seed, num_workers)
         workers = WORKERS_PER_TRIAL.get(fault, 1)
         return Study(self.cluster, out, seed, workers=workers, terminal=fault == "terminal closed")
 
     def undisturbed(self, work: Work) -> Path:
-        """Return the folder of the same, left alone."""
+        """Return the folder of the undisturbed work."""
         out = self.work / f"undisturbed-{work.name}"
         if not out.exists():
             alone = work.build_alone(out)
@@ -169,10 +169,10 @@ class Campaign:
             yield place
 
     def find_left(self, before: set[str]) -> list[str]:
-        """Return what a round left behind: processes, what Ray holds for it, temporary files."""
+        """Return the processes, Ray resources and temporary files that are left after a round."""
         problems = []
         deadline = time.monotonic() + 30
-        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker")
+        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker", "ray::TrainWorker")
         while found := self.cluster.find(*names):
             if time.monotonic() > deadline:
                 problems.append(f"left running: {len(found)} processes")
@@ -199,7 +199,7 @@ class Campaign:
 
 
 def _memory_threshold() -> float:
-    """Return the share of this machine's memory, used, beyond which Ray is to kill."""
+    """Return the share of used memory beyond which Ray kills a process."""
     sizes = {}
     for line in Path("/proc/meminfo").read_text().splitlines():
         name, _, rest = line.partition(":")

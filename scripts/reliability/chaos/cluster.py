@@ -102,12 +102,12 @@ class Cluster:
         wait_for_node(node, self.folder / f"node-{index}.log", self.address)
 
     def replace_lost(self) -> None:
-        """Let another node join for each that the head has given up."""
+        """Start a node for each one that the head has declared dead."""
         for _ in range(self.num_nodes - self.count_alive()):
             self.join()
 
     def count_alive(self) -> int:
-        """Return how many nodes the head takes for alive."""
+        """Return how many nodes are alive according to the head."""
         # Not before the token is set: see __init__.
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.core.generated.gcs_pb2 import GcsNodeInfo
@@ -117,7 +117,7 @@ class Cluster:
         return sum(node.state == GcsNodeInfo.ALIVE for node in nodes)
 
     def stop(self) -> None:
-        """End all of it; :meth:`start` begins another."""
+        """End the cluster; :meth:`start` begins another one."""
         end_processes(self.mark)
         for node in self.nodes:
             node.wait()

@@ -22,7 +22,7 @@ RUN_FILES = {*REFIT_FILES, "settings.yaml"}
 
 
 def find_losses(out: Path, undisturbed: Path, num_trials: int) -> tuple[int, list[str]]:
-    """Return how many trials were lost or came out otherwise, and a line on each difference."""
+    """Return how many trials were lost or differ, and a line on each difference."""
     try:
         study, other = load(out), load(undisturbed)
     except InputError as error:
@@ -37,7 +37,7 @@ def find_losses(out: Path, undisturbed: Path, num_trials: int) -> tuple[int, lis
 
 
 def find_differing(study: Study, other: Study, num_trials: int) -> tuple[int, list[str]]:
-    """Return how many of the first trials came out otherwise, and a line on each."""
+    """Return how many of the first trials differ, and a line on each."""
     problems = []
     for number in range(num_trials):
         ours, theirs = _describe(study, number), _describe(other, number)
@@ -47,7 +47,7 @@ def find_differing(study: Study, other: Study, num_trials: int) -> tuple[int, li
 
 
 def find_miscounted(out: Path, num_trials: int) -> list[str]:
-    """Return a line on each trial that was not asked for once and did not end once."""
+    """Return a line on each trial that was not sampled and ended exactly once."""
     counted = Counter(
         (event["event"], event["trial"])
         for event in read_lines(out / STORE)
@@ -64,7 +64,7 @@ def find_miscounted(out: Path, num_trials: int) -> list[str]:
 def find_lost_epochs(
     out: Path, undisturbed: Path, num_epochs: int, rounding: float
 ) -> tuple[int, list[str]]:
-    """Return how many epochs of a run were lost or came out otherwise, and a line on the first.
+    """Return how many epochs of a run were lost or differ, and a line on the first.
 
     Args:
         rounding: relative difference to be expected; with 0 the weights are to be the same bits.
@@ -91,8 +91,8 @@ def find_lost_epochs(
 
 
 def find_rewritten(records: Path, before: bytes) -> list[str]:
-    """Return a line if the records that were there before a fault are no longer."""
-    whole = before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1]  # but for the last one
+    """Return a line if a fault has changed earlier records."""
+    whole = before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1]  # without the last line
     return [] if records.read_bytes().startswith(whole) else ["earlier records changed"]
 
 

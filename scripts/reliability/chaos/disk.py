@@ -1,4 +1,4 @@
-"""A small disk of its own, to fill, freeze and take away (Linux, as root)."""
+"""A small file system to fill, freeze and unmount (Linux, as root)."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _SIZE = 64 * 2**20
 
 
 def why_not() -> str | None:
-    """Return why no such disk can be had here, or None."""
+    """Return why it cannot be mounted here, or None."""
     missing = [name for name in NEEDED if not shutil.which(name)]
     if missing:
         return f"{', '.join(missing)} missing"
@@ -31,7 +31,7 @@ class Disk:
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[None]:
-        """Make it, empty, for as long as the block runs."""
+        """Mount it, empty, within this context."""
         self.folder.mkdir()
         with self.image.open("wb") as image:
             image.truncate(_SIZE)
@@ -65,7 +65,7 @@ class Disk:
 
     @contextlib.contextmanager
     def read_only(self) -> Iterator[None]:
-        """Let nobody write to it. Who is writing is waited for."""
+        """Make it read-only, once writes in progress have ended."""
         deadline = time.monotonic() + 20
         while subprocess.run(
             ["mount", "-o", "remount,ro", str(self.folder)], capture_output=True
@@ -79,7 +79,7 @@ class Disk:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let everyone wait who writes."""
+        """Block all writes."""
         run_or_fail("fsfreeze", "-f", str(self.folder))
         try:
             yield
@@ -88,7 +88,7 @@ class Disk:
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:
-        """Take it away; an empty folder is where it was."""
+        """Unmount it, which leaves an empty folder."""
         run_or_fail("umount", "-l", str(self.folder))
         try:
             yield
@@ -97,7 +97,7 @@ class Disk:
 
 
 def run_or_fail(*command: str) -> None:
-    """Run a command; raise OSError with what it said if it fails."""
+    """Run a command; raise OSError with its output if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""The faults. Each is injected for real, and returns what tells that the work has recovered."""
+"""The faults. Each returns a function that tells whether the work has recovered."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from reliability.chaos.training import Training
 from reliability.chaos.work import Recovered
 
 Fault = Callable[[Any, random.Random], Recovered | None]
-"""Injects, into a study or a training run; None where nothing was there to be hit."""
+"""Injects a fault into a study or a training run; returns None if there was nothing to hit."""
 
 _STOP_CODES = {0, 130, 143, 129, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP}
 _HOG = """\
@@ -42,7 +42,7 @@ def kill_trial(study: Study, draw: random.Random) -> Recovered | None:
 
 
 def stop_trial(study: Study, draw: random.Random) -> Recovered | None:
-    """A trial's process stands still for up to 5 s (SIGSTOP)."""
+    """A trial's process is stopped for up to 5 s (SIGSTOP)."""
     if not (found := study.pick_trial(draw)):
         return None
     trial, pid = found
@@ -55,7 +55,7 @@ def stop_trial(study: Study, draw: random.Random) -> Recovered | None:
 
 
 def starve_trial(study: Study, draw: random.Random) -> Recovered | None:
-    """Another program takes the memory, and Ray kills a trial for it."""
+    """Another program takes the memory, and Ray kills a trial."""
     if not (found := study.pick_trial(draw)):
         return None
     recovered = study.next_epoch()
@@ -84,7 +84,7 @@ def kill_peer(study: Study, draw: random.Random) -> Recovered | None:
 
 def kill_worker(training: Training, draw: random.Random) -> Recovered | None:
     """One of the data-parallel workers of a run is killed."""
-    workers = training.cluster.find("ray::RayTrainWorker")
+    workers = training.cluster.find("ray::RayTrainWorker", "ray::TrainWorker")
     if not workers:
         return None
     recovered = training.next_epoch()
@@ -227,7 +227,7 @@ def protect_disk(study: Study, draw: random.Random) -> Recovered | None:
 
 
 def freeze_disk(study: Study, draw: random.Random) -> Recovered | None:
-    """The disk of the study takes up to 5 s to write."""
+    """Writes to the disk of the study take up to 5 s."""
     return _disturb_disk(study, draw, Disk.frozen)
 
 

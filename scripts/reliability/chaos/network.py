@@ -1,4 +1,4 @@
-"""A network of this campaign's own, to cut (Linux, as root).
+"""A network of this campaign that can be cut (Linux, as root).
 
 The campaign moves into network and mount namespaces of its own, where nothing else is seen or hurt,
 and which end with its last process. A node lives in another network namespace behind a bridge.
@@ -21,7 +21,7 @@ _MOVED = "RAYTUNE_YESNO_CHAOS"  # set where this process is in such namespaces
 
 
 def why_not() -> str | None:
-    """Return why no network can be had here, or None."""
+    """Return why it cannot be made here, or None."""
     if missing := [name for name in NEEDED if not shutil.which(name)]:
         return f"{', '.join(missing)} missing"
     if os.geteuid() != 0:
@@ -33,7 +33,7 @@ def why_not() -> str | None:
 
 
 def move_into_namespaces() -> None:
-    """Run this program again in namespaces of its own, if they are to be had."""
+    """Run this program again in its own namespaces, if the system allows it."""
     if why_not() is None and not os.environ.get(_MOVED):
         os.environ[_MOVED] = "1"
         command = ["unshare", "--net", "--mount", sys.executable, *sys.argv]
@@ -41,7 +41,7 @@ def move_into_namespaces() -> None:
 
 
 class Network:
-    """A bridge at ``HEAD``, and behind it a network namespace a node."""
+    """A bridge at ``HEAD``, and behind it one network namespace per node."""
 
     def __init__(self) -> None:
         self.cards: list[str] = []
@@ -68,7 +68,7 @@ class Network:
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
-        """Let no node reach the head, or another."""
+        """Cut the nodes off from the head and from each other."""
         for card in self.cards:  # were it the bridge, the head would not even reach itself
             _ip("link", "set", card, "down")
         try:

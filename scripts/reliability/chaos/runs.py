@@ -1,4 +1,4 @@
-"""A command of the project that runs in a process of its own, to be disturbed."""
+"""A command of the project in a separate process, to be disturbed."""
 
 import contextlib
 import ctypes
@@ -88,7 +88,7 @@ class Command:
         return int(self.process.exitcode)
 
     def wait_until(self, happened: Any, timeout_s: float) -> bool:
-        """Wait until something is so, or the command has ended; say whether it is so."""
+        """Wait until a condition holds or the command has ended; return whether it holds."""
         deadline = time.monotonic() + timeout_s
         while not happened():
             self._drain()
@@ -100,7 +100,7 @@ class Command:
         return True
 
     def _drain(self) -> None:
-        """Read the terminal, as a person does: what nobody reads blocks who writes."""
+        """Read the terminal: a full terminal would block the command."""
         if self.master is not None:
             os.set_blocking(self.master, False)
             with contextlib.suppress(OSError), self.log.open("ab") as log:
@@ -133,7 +133,7 @@ def _run(
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the whole JSON lines of a file that may be growing, or not be there."""
+    """Return the complete JSON lines of a file that may grow or be missing."""
     lines = []
     with contextlib.suppress(OSError):
         for line in file.read_bytes().splitlines():
@@ -143,9 +143,9 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 class Lines:
-    """The whole JSON lines of a file that grows, of which nothing is read twice.
+    """The complete JSON lines of a growing file, each read once.
 
-    A file that was cut short meanwhile, and went on otherwise, is read again from its beginning.
+    A file that was truncated meanwhile, and has other lines, is read again from its beginning.
     """
 
     def __init__(self, file: Path) -> None:
@@ -177,7 +177,7 @@ class Lines:
 
 
 def count_lines(*files: Path) -> int:
-    """Count the lines of files, some of which may not be there."""
+    """Count the lines of files; some may be missing."""
     total = 0
     for file in files:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The study that is disturbed: a real one, small, whose every figure is known beforehand."""
+"""The study that is disturbed: a small real one with results known beforehand."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from reliability.chaos.work import Recovered, Work
 TRIALS, EPOCHS = 8, 4
 MAX_FAILURES = 3  # as in `tune`, which would import Ray: see Cluster
 SMALL = ("--set", "channels=[4,8]", "--set", "hidden_units=16")
-# Ordered: a trial's place in the search depends on no timing, so the whole study can be compared.
+# Ordered: results do not depend on timing, so the whole study can be compared.
 SETTINGS = ("--data", "synthetic:40", "--ordered", "--search", "tpe", "--scheduler", "asha", *SMALL)
 
 
@@ -66,7 +66,7 @@ class Study(Work):
         return len(self.events()) + count_lines(self.out / "refit" / HISTORY)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return what it has recorded."""
+        """Return its recorded events."""
         return self.lines.read()
 
     def list_running(self) -> dict[int, int]:
@@ -80,13 +80,13 @@ class Study(Work):
         return found
 
     def pick_trial(self, draw: random.Random) -> tuple[int, int] | None:
-        """Return a trial in flight that was not hit too often already, and its process."""
+        """Return a trial in flight that has restarts left, and its process."""
         tired = self.find_tired()
         found = [(n, pid) for n, pid in self.list_running().items() if n not in tired]
         return draw.choice(found) if found else None
 
     def find_tired(self) -> set[int]:
-        """Return the trials in flight that might fail for good were they hit once more.
+        """Return the trials in flight that would fail for good if they were hit again.
 
         One failure may be unseen: a process that is killed as its trial ends, and is already the
         next one's, counts against that one before it has started.
@@ -95,7 +95,7 @@ class Study(Work):
         return {n for n in self.list_running() if attempts.get(n, 1) >= MAX_FAILURES}
 
     def next_epoch(self, trial: int | None = None) -> Recovered:
-        """Return what says whether since now an epoch ended: of a trial, or of any or the refit."""
+        """Return a function that tells whether an epoch of one or any trial has ended since now."""
         before = len(self.events())
         progress = self.count_progress()
 
@@ -117,5 +117,5 @@ class Study(Work):
 
 
 def wait_a_moment(draw: random.Random, most_s: float) -> None:
-    """Let a random time pass: a fault's length is part of the fault."""
+    """Wait for a random time: the duration of a fault is random too."""
     time.sleep(draw.uniform(0, most_s))

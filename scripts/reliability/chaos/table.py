@@ -1,4 +1,4 @@
-"""The table of what was injected, from the result files."""
+"""The table of injected faults, from the result files."""
 
 import statistics
 from collections import defaultdict
@@ -11,7 +11,7 @@ HEAD = ("fault", "injected", "recovered", "lost", "median s", "worst s")
 
 
 def format_table(results: Iterable[dict[str, Any]]) -> str:
-    """Return a Markdown table: a row a fault, and a sum."""
+    """Return a Markdown table: one row per fault, and a sum."""
     by_fault: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         by_fault[result["fault"]].append(result)

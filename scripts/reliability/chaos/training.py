@@ -1,4 +1,4 @@
-"""The training run that is disturbed, of workers whose number is fixed or follows the nodes."""
+"""The training run that is disturbed, with a fixed or an elastic number of workers."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ class Training(Work):
     """A run of `train`.
 
     Args:
-        num_workers: how many, as `train` takes it: 2, or 1:4. A range is held against one worker.
+        num_workers: how many, as `train` takes it: 2, or 1:4. A range is compared with one worker.
     """
 
     verb = "train"
@@ -67,7 +67,7 @@ class Training(Work):
         return lambda: self.is_finished() or self.count_progress() > before
 
     def next_epoch_of(self, world_size: int) -> Recovered:
-        """Return what says whether since now an epoch was trained by so many workers."""
+        """Return a function that tells whether so many workers have trained an epoch since now."""
         before = self.count_progress()
 
         def recovered() -> bool:

@@ -1,4 +1,4 @@
-"""What is disturbed: a command of the project on a cluster."""
+"""The disturbed work: a command of the project on a cluster."""
 
 import abc
 import contextlib
@@ -16,7 +16,7 @@ Recovered = Callable[[], bool]
 
 
 class Work(abc.ABC):
-    """A command, begun, disturbed and resumed until it is finished.
+    """A command that is started, disturbed and resumed until it has finished.
 
     Attributes:
         name: names the work; work of the same name has the same result when undisturbed.
@@ -39,15 +39,15 @@ class Work(abc.ABC):
 
     @abc.abstractmethod
     def resume(self) -> None:
-        """Go on with it, or begin it where nothing of it was written."""
+        """Resume it, or start it if nothing of it was written."""
 
     @abc.abstractmethod
     def build_alone(self, out: Path) -> "Work":
-        """Return what this is held against, to be left alone in another folder."""
+        """Return the undisturbed work to compare with, in another folder."""
 
     @abc.abstractmethod
     def find_losses(self, undisturbed: Path) -> tuple[int, list[str]]:
-        """Return how much was lost or came out otherwise, and a line on each difference."""
+        """Return how much was lost or differs, and a line on each difference."""
 
     @abc.abstractmethod
     def count_progress(self) -> int:
@@ -55,7 +55,7 @@ class Work(abc.ABC):
 
     @abc.abstractmethod
     def next_epoch(self) -> Recovered:
-        """Return what says whether since now an epoch ended."""
+        """Return a function that tells whether an epoch has ended since now."""
 
     def run(self, *arguments: str) -> None:
         """Start the command with arguments."""
@@ -67,7 +67,7 @@ class Work(abc.ABC):
         )
 
     def finish(self) -> list[str]:
-        """Wait for its end; return what went wrong."""
+        """Wait for its end; return the problems."""
         try:
             code = self.command.wait(PATIENCE_S)
         except TimeoutError as error:
@@ -75,7 +75,7 @@ class Work(abc.ABC):
         return [f"exit code {code}: {self.last_line()}"] if code else []
 
     def is_finished(self) -> bool:
-        """Say whether the command ended well."""
+        """Return whether the command succeeded."""
         return not self.command.is_running and self.command.process.exitcode == 0
 
     def last_line(self) -> str:
@@ -84,12 +84,12 @@ class Work(abc.ABC):
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def wait_for(self, moment: int) -> bool:
-        """Wait until it has come so far; say whether it still runs."""
+        """Wait until it has recorded that many events; return whether it still runs."""
         self.command.wait_until(lambda: self.count_progress() >= moment, PATIENCE_S)
         return self.command.is_running
 
     def await_recovery(self, recovered: Recovered) -> None:
-        """Wait until it has recovered; where it ends and says how to go on, go on.
+        """Wait until it has recovered; if it ends with a command to resume, run that.
 
         Raises:
             TimeoutError: it does not.
@@ -102,7 +102,7 @@ class Work(abc.ABC):
         self.command.wait_until(recovered, PATIENCE_S)
 
     def end(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         self.command.signal(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             self.command.wait(10)

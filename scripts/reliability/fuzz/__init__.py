@@ -1,1 +1,1 @@
-"""Damaged input for every reader: how it is made, and how the answers are judged."""
+"""Damaged input for every reader, and the verdict on each response."""

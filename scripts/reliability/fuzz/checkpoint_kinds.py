@@ -1,4 +1,4 @@
-"""Bad checkpoints, with digests that no longer hold and with such as hold."""
+"""Bad checkpoints, with wrong and with right digests."""
 
 import io
 import json
@@ -79,7 +79,7 @@ def damage_checkpoint(random: Random, whole: Input) -> Input:
 
 
 def _damage_tensors(random: Random, data: bytes) -> bytes:
-    """Put another value where a tensor, a number or a list is meant."""
+    """Replace a tensor, a number or a list by another value."""
     try:
         tree = torch.load(io.BytesIO(data), weights_only=True)
     except Exception:

@@ -15,7 +15,7 @@ DEFINITIONS = Path(__file__).parents[3] / "cluster"
 
 
 def good_definitions(folder: Path) -> list[bytes]:
-    """Return the definitions of this project, filled in, and one of no use."""
+    """Return the definitions of this project, filled in, and an invalid one."""
     texts = [
         re.sub(rb"EDIT-([a-z]+)", rb"my-\1", (DEFINITIONS / f"{name}.yaml").read_bytes())
         for name in ("onprem", "aws", "gcp", "azure", "kubernetes")
@@ -29,7 +29,7 @@ def damage_definition(random: Random, text: bytes) -> bytes:
 
 
 def try_definition(text: bytes, folder: Path) -> str | None:
-    """Check a definition; what is refused is refused by the command, too."""
+    """Check a definition; the command refuses the same ones."""
     file = folder / "cluster.yaml"
     file.write_bytes(text)
     problems = check_definition(file)
@@ -47,7 +47,7 @@ def try_definition(text: bytes, folder: Path) -> str | None:
 
 
 def find_unsafe(file: Path) -> str | None:
-    """Return what no definition that was passed may hold, read without the rules' help."""
+    """Return what an accepted definition must not contain, without using the rules."""
     for document in read_documents(file):
         for key, value in walk_values(document):
             if EDIT_MARK in str(value):

@@ -1,4 +1,4 @@
-"""Bad command lines: whole ones, through `main`, up to where work would begin."""
+"""Bad command lines, passed to `main`, which is stopped before the work."""
 
 import argparse
 import contextlib
@@ -71,12 +71,12 @@ PLACES: tuple[str, ...] = (
 )
 
 
-# They ask for a traceback, or to go on for ever.
+# These request a traceback, or run without end.
 _LEFT_OUT = ("help", "watch", "debug")
 
 
 def make_good_files(folder: Path) -> list[Words]:
-    """Write what good commands name."""
+    """Write the files that good commands name."""
     global GOOD
     GOOD = folder
     good_checkpoints(folder)
@@ -126,7 +126,7 @@ def _draw_option(random: Random, words: list[str]) -> list[str]:
 
 
 class _BegunError(BaseException):
-    """What was asked was taken: work would begin here."""
+    """The command was accepted: its work would begin here."""
 
 
 def _begin(*_: Any, **__: Any) -> Any:
@@ -180,7 +180,7 @@ def _look(folder: Path) -> set[tuple[str, int]]:
 
 @contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
-    """Work in a folder, and stop where a cluster would be started or a model trained."""
+    """Run in a folder, and stop before a cluster is started or a model trained."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -203,7 +203,7 @@ def _inside(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _said() -> Iterator[list[str]]:
-    """Give a list that will hold what was said to standard error meanwhile."""
+    """Yield a list that receives the lines written to standard error meanwhile."""
     said: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""What a kind of bad input is, and how one try of it is judged."""
+"""A kind of bad input, and the verdict on one input."""
 
 import shutil
 import signal
@@ -15,11 +15,11 @@ from typing import Any
 from raytune_yesno.errors import InputError
 
 LIMIT_S = 20.0
-"""Seconds that a try may take; of the clock, on a machine that does other things, too."""
+"""The most seconds that an input may take; wall time, on a machine that may be busy."""
 LIMIT_BYTES = 1 << 30
-"""Memory that a process of tries may take, beyond what its libraries took before the first."""
-LONGEST_LINE = 1000
-"""Characters that one line may have and still be read by a person."""
+"""The memory that a process may take, beyond that of its libraries before the first input."""
+MAX_LINE = 1000
+"""The most characters of a readable line."""
 
 OUTCOMES = ("refused", "accepted", "traceback", "hang", "silent default")
 
@@ -46,18 +46,18 @@ class Kind:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a try ended, and what is to be known of it."""
+    """The outcome of one input, and details of a finding."""
 
     outcome: str
     what: str = ""
 
 
 class TimeUp(BaseException):
-    """A try took longer than it may; no reader catches this."""
+    """An input took too long; a BaseException, so that no reader catches it."""
 
 
 def judge(attempt: Callable[[], str | None]) -> Verdict:
-    """Make one try: refused is an InputError of one line, in time and memory."""
+    """Try one input. Refused means an InputError of one line, within time and memory."""
     try:
         with _limited_time():
             taken_otherwise = attempt()
@@ -74,10 +74,10 @@ def judge(attempt: Callable[[], str | None]) -> Verdict:
 
 
 def find_untidy(message: str) -> str:
-    """Say what keeps a message from being one line that a terminal shows; empty if nothing."""
+    """Return why a message is not one line that a terminal shows; empty if it is."""
     if len(message.splitlines()) != 1:
         return "not one line"
-    if len(message) > LONGEST_LINE:
+    if len(message) > MAX_LINE:
         return f"a line of {len(message)} characters"
     try:
         message.encode()
@@ -109,7 +109,7 @@ def _limited_time() -> Iterator[None]:
 
 
 class Reached:
-    """Watch which lines of some modules are reached."""
+    """Records which lines of some modules are reached."""
 
     def __init__(self, modules: tuple[str, ...]) -> None:
         self.files = {sys.modules[name].__file__ for name in modules if name in sys.modules}
@@ -142,7 +142,7 @@ class Reached:
 
 
 def try_inputs(kind: Kind, random: Random, folder: Path) -> Iterator[tuple[Any, Verdict]]:
-    """Damage good inputs for ever, and those further that reach new lines; yield each verdict.
+    """Damage good inputs, and further those that reach new lines; yield each verdict, without end.
 
     The same random numbers give the same inputs.
     """
@@ -155,7 +155,7 @@ def try_inputs(kind: Kind, random: Random, folder: Path) -> Iterator[tuple[Any, 
     number = 0
     while True:
         number += 1
-        # As often a seed as one of those that were kept.
+        # Choose good inputs and kept ones equally often.
         pick = random.randrange(seeds) if random.random() < 0.5 else random.randrange(len(pool))
         damaged = pool[pick]
         for _ in range(random.choice((1, 1, 1, 2, 3, 5))):

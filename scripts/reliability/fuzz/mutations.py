@@ -1,4 +1,4 @@
-"""Damage to inputs that were good: to bytes, to text, to what JSON and YAML hold, to names."""
+"""Damage good inputs: bytes, text, values in JSON and YAML, names."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-# What stands where something else is meant. Text holds what other languages read into it.
+# Wrong values. Some texts are read as other types by other languages.
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**53 + 1, 2**63, -(2**63), 10**20, 10**400),
     *(0.0, -0.0, 0.5, 1.5, 3.7, -0.5, 1e-320, 1e308, -1e308, math.nan, math.inf, -math.inf),
@@ -34,7 +34,7 @@ def misspell(random: Random, name: str) -> str:
 
 
 def mutate_bytes(random: Random, data: bytes, dictionary: tuple[bytes, ...] = ()) -> bytes:
-    """Damage bytes in one place, or cut them."""
+    """Damage bytes at one position, or truncate them."""
     at = random.randrange(len(data) + 1)
     length = min(len(data) - at, random.choice((1, 1, 2, 4, 8, 64, 1024)))
     end = at + length
@@ -62,7 +62,7 @@ def mutate_bytes(random: Random, data: bytes, dictionary: tuple[bytes, ...] = ()
 
 
 def mutate_head(random: Random, data: bytes, size: int = 64) -> bytes:
-    """Damage bytes, mostly among the first ones, where formats keep their promises."""
+    """Damage bytes, mostly among the first ones, where formats have their headers."""
     if random.random() < 0.3:
         return mutate_bytes(random, data)
     return mutate_bytes(random, data[:size]) + data[size:]
@@ -87,7 +87,7 @@ def mutate_lines(random: Random, text: bytes, mutate: Callable[[Random, bytes], 
 
 
 def mutate_tree(random: Random, tree: Any) -> Any:
-    """Change one thing in nested lists and mappings: a value, a key, a place."""
+    """Change one item of nested lists and mappings: a value, a key or a position."""
     if not isinstance(tree, dict | list) or not tree or random.random() < 0.15:
         return random.choice(VALUES)
     if isinstance(tree, list):
@@ -117,7 +117,7 @@ def mutate_tree(random: Random, tree: Any) -> Any:
 
 
 def mutate_json(random: Random, text: bytes) -> bytes:
-    """Change one thing that a JSON text holds, or its bytes, or its depth."""
+    """Change one item of a JSON text, or its bytes, or its depth."""
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError):

@@ -28,7 +28,7 @@ SPACE: Space = {"learning_rate": Float(1e-4, 1e-1, log=True), "hidden_units": In
 
 
 def write_study(folder: Path, scheduler: str = "asha") -> None:
-    """Write a study of every kind of event."""
+    """Write a study with every kind of event."""
     config = build_config({"task": "sine", "epochs": 4})
     plan = Plan(
         config, {**SPACE, "activation": Choice("relu", "tanh")}, "random", scheduler=scheduler
@@ -86,8 +86,8 @@ def try_study(text: bytes, folder: Path) -> str | None:
     lines = [line for line in text.split(b"\n") if line.strip()]
     known = [_parse(line) for line in lines]
     if whole and any(not isinstance(event, dict) or "event" not in event for event in known):
-        return "a line that is no event was left out without a word"
-    # What recovery goes by is refused or taken whole.
+        return "an invalid line was left out silently"
+    # Events that recovery uses are refused or read completely.
     with contextlib.suppress(WorkError):
         resume_study(study)
     return None
@@ -114,7 +114,7 @@ def resume_study(study: Study) -> None:
 
 
 def use_study(study: Study, folder: Path, text: bytes) -> None:
-    """Do what analysis does; one time in ten the page, which takes longest."""
+    """Analyse a study; in one of ten cases also build the page, which takes longest."""
     for problem in study.problems:
         if untidy := find_untidy(problem):
             raise ValueError(f"{untidy}: {problem:.200}")

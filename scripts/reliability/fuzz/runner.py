@@ -1,4 +1,4 @@
-"""Make tries in processes of their own, whose memory is limited and whose death is a finding."""
+"""Try inputs in separate processes with limited memory; the death of one is a finding."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def run_kind(
     deadline: float,
     on_finding: Callable[[Any, Verdict], None],
 ) -> Counter[str]:
-    """Make up to so many tries of a kind, until a moment of the monotonic clock; count the ends."""
+    """Try up to ``count`` inputs of a kind, until a monotonic time; count the outcomes."""
     ends: Counter[str] = Counter()
     process = 0
     while sum(ends.values()) < count and time.monotonic() < deadline:
@@ -42,7 +42,7 @@ def run_kind(
 
 
 def _run_process(kind: Kind, seed: str, count: int, deadline: float) -> Any:
-    """Yield the verdicts of a process, with the input of each that is a finding."""
+    """Yield the verdicts of a process, and the input of each finding."""
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         sys.stdout.flush()

@@ -27,7 +27,7 @@ WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 
 
 def find_otherwise(key: str, given: Any, taken: Any) -> str | None:
-    """Say how a config key took a value otherwise than it was given; text is read as decimals."""
+    """Return how a config key has another value than was given; text is read as decimals."""
     if isinstance(DEFAULTS[key], str) and taken == given:
         return None  # also text that is all white space: it is not trimmed
     if key == "num_workers" and isinstance(given, list | tuple):
@@ -95,7 +95,7 @@ def try_config(layer: dict[Any, Any], folder: Path) -> str | None:
 
 
 def find_no_hint(layer: dict[Any, Any], message: str) -> str | None:
-    """Raise the refusal again, unless it is of a slip in a key and does not name the right one."""
+    """Raise the refusal again, unless a key is misspelt and it does not name the right one."""
     for key in layer:
         if f"unknown key {key!r}" in message and isinstance(key, str) and len(key) > 4:
             right = [name for name in KEYS if _is_slip(key, name)]
@@ -105,7 +105,7 @@ def find_no_hint(layer: dict[Any, Any], message: str) -> str | None:
 
 
 def _is_slip(one: str, other: str) -> bool:
-    """Say whether a letter more, less or changed tells two names apart."""
+    """Return whether two names differ by one letter added, removed or changed."""
     if abs(len(one) - len(other)) > 1 or one == other:
         return False
     start = next(
@@ -173,7 +173,7 @@ YAML_WORDS = (
 
 
 def damage_yaml(random: Random, text: bytes) -> bytes:
-    """Damage a YAML text: bytes, lines, what it holds, or by what YAML has and few know."""
+    """Damage a YAML text: its bytes, lines or values, or with rare features of YAML."""
     match random.randrange(4):
         case 0:
             return mutate_bytes(random, text, YAML_WORDS)
@@ -222,7 +222,7 @@ def try_settings(text: bytes, folder: Path) -> str | None:
 
 
 def find_twice(text: bytes) -> str | None:
-    """Return a key that stands twice in a mapping."""
+    """Return a key that a mapping has twice."""
     waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
     while waiting:
         node = waiting.pop()

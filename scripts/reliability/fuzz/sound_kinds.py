@@ -80,7 +80,7 @@ def try_recording(data: bytes, folder: Path) -> str | None:
     except (wave.Error, EOFError, ValueError, ZeroDivisionError, RuntimeError):
         return None
     if frames * width * channels >= _STREAM:
-        return None  # the size that a program writes into a stream, whose length it does not know
+        return None  # the size that programs write into streams of unknown length
     wanted = frames * SAMPLE_RATE / rate
     whole = int.from_bytes(data[4:8], "little") == len(data) - 8
     if abs(len(waveform) - wanted) > 2 + 0.002 * wanted or (whole and present < frames):
@@ -197,7 +197,7 @@ def damage_archive(random: Random, archive: tuple[bool, bytes]) -> tuple[bool, b
         head = head[:at] + word + head[at + len(word) :]
     else:
         head = mutate_bytes(random, head, HEADERS)
-    if random.random() < 0.8 and len(head) == 512:  # with the right checksum, as who means harm
+    if random.random() < 0.8 and len(head) == 512:  # with the right checksum, as an attacker would
         summed = sum(head[:148]) + 8 * 32 + sum(head[156:])
         head = head[:148] + b"%06o\0 " % summed + head[156:]
     return plain, data[:block] + head + data[block + 512 :]

@@ -1,4 +1,4 @@
-"""The table of what was tried, from the result files."""
+"""The table of results, from the result files."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ HEAD = ("kind", "tried", "refused", "accepted", "tracebacks", "hangs", "silent d
 
 
 def format_table(results: Iterable[dict[str, Any]]) -> str:
-    """Return a Markdown table: a row a kind, and a sum."""
+    """Return a Markdown table: one row per kind, and a sum."""
     by_kind: dict[str, Counter[str]] = defaultdict(Counter)
     for result in results:
         by_kind[result["kind"]].update(result["ends"])

@@ -1,10 +1,9 @@
 """One study through all steps of its life."""
 
-import os
+import json
 import random
-import subprocess
-import sys
-import tempfile
+import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import ENQUEUE, REQUESTS, STOP, Request, name_request, send
 from raytune_yesno.study.store import STORE, read_events
 from reliability.chaos.cluster import Cluster
+from reliability.chaos.runs import Command
 
 STEPS = ("begin", "retry", "change the space", "extend")
 STEERED = ("begin", "change the space")  # during which requests are sent
@@ -34,90 +34,106 @@ def objective(config, checkpoint=None):
 """
 
 
+class TimeUp(Exception):
+    """The session is to be continued later."""
+
+
 class Session:
-    """A study in a temporary folder, on a cluster of two slots.
+    """A study in a folder, which a later session of the same folder continues.
 
     Args:
-        draw: draws the moments of the kills.
+        seed: of the moments of the kills.
+        cluster: where its trials run.
+        folder: what it writes to; it is deleted at the end.
+        max_concurrent: the most trials at a time.
     """
 
-    def __init__(self, draw: random.Random) -> None:
-        self.draw = draw
-        self.temporary = tempfile.TemporaryDirectory(prefix="living-")
-        self.folder = Path(self.temporary.name)
-        self.out = self.folder / "study"
-        self.cluster = Cluster(1, 2)
-        self.kills: Counter[str] = Counter()
-        self.problems: list[str] = []
-        self.steered: set[str] = set()
+    def __init__(self, seed: str, cluster: Cluster, folder: Path, max_concurrent: int) -> None:
+        self.cluster, self.folder, self.max_concurrent = cluster, folder, max_concurrent
+        folder.mkdir(exist_ok=True)
+        self.out, self.state = folder / "study", folder / "state.json"
+        known = json.loads(self.state.read_text()) if self.state.exists() else {}
+        self.step: int = known.get("step", 0)
+        self.left: int | None = known.get("left")
+        self.kills: Counter[str] = Counter(known.get("kills", {}))
+        self.problems: list[str] = known.get("problems", [])
+        self.steered: set[str] = set(known.get("steered", ()))
+        self.draw = random.Random(f"{seed} {self.kills.total()}")
 
-    def __enter__(self) -> "Session":
-        self.cluster.__enter__()
-        return self
+    def save(self) -> None:
+        """Write how far the session is."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "left": self.left,
+            "steered": sorted(self.steered),
+        }
+        state |= {"kills": dict(self.kills), "problems": self.problems}
+        self.state.write_text(json.dumps(state))
 
-    def __exit__(self, *exception: object) -> None:
-        self.cluster.__exit__(*exception)
-        self.temporary.cleanup()
+    def run(self, kills: int, deadline: float) -> dict[str, Any]:
+        """Run all steps, killed ``kills`` times in all, and return what was found.
 
-    def run(self, kills: int) -> dict[str, Any]:
-        """Run all steps, killed ``kills`` times in all, and return what was found."""
+        Raises:
+            TimeUp: the deadline has passed; a new session of the same folder continues.
+        """
         marker = self.folder / "mended"
         (self.folder / "task.py").write_text(_TASK.format(marker=str(marker)))
         (self.folder / "space.yaml").write_text("x: {float: [0, 1]}\n")
         (self.folder / "wider.yaml").write_text("x: {float: [0, 2]}\n")
-        for index, step in enumerate(STEPS):
-            share = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
-            self.take(step, share)
+        for index, step in list(enumerate(STEPS))[self.step :]:
+            if self.left is None:
+                self.left = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
+            self.take(step, deadline)
             marker.touch()  # the user has mended what made trials fail
+            self.step, self.left = index + 1, None
+            self.save()
         self.problems += list(self.check())
-        return {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
+        result = {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
+        shutil.rmtree(self.folder)
+        return result
 
-    def take(self, step: str, kills: int) -> None:
-        """Run a step until it has ended well; kill its command the given number of times first."""
+    def take(self, step: str, deadline: float) -> None:
+        """Run a step until it has ended well; first kill its command ``left`` times."""
         while True:
-            process = self.start(self.list_words(step))
+            self.save()
+            if time.monotonic() > deadline:
+                raise TimeUp
             kept = self.read_record()
-            if kills and self.kill(process, len(kept.splitlines())):
-                kills -= 1
+            command = self.start(self.list_words(step))
+            if self.left and self.kill(command, len(kept.splitlines())):
+                self.left -= 1
                 self.kills[step] += 1
                 print(
                     f"{step}: killed after {len(self.read_record().splitlines())} events",
                     flush=True,
                 )
-            elif code := process.wait(_PATIENCE_S):
+            elif code := command.wait(_PATIENCE_S):
                 self.problems.append(f"{step}: exit code {code}: {self.read_last_line()}")
                 return
             if not self.read_record().startswith(kept):
                 self.problems.append(f"{step}: the record does not continue the earlier one")
-            if process.returncode == 0:
+            if command.wait(_PATIENCE_S) == 0:
                 return
             if step in STEERED:
                 self.steer(step)
 
-    def start(self, words: list[str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "raytune_yesno", "tune", *words, "--quiet", "--no-report"]
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*command, "--address", self.cluster.address, "--checkpoint-every", "0"],
-                env={**os.environ, **self.cluster.environment, "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-            )
+    def start(self, words: list[str]) -> Command:
+        more = ["--quiet", "--no-report", "--checkpoint-every", "0"]
+        arguments = ["tune", *words, *more, "--address", self.cluster.address]
+        return Command(arguments, self.folder / "log", self.cluster.environment)
 
-    def kill(self, process: subprocess.Popen[bytes], before: int) -> bool:
+    def kill(self, command: Command, before: int) -> bool:
         """Kill a command after a random number of new events; return False if it ended first."""
         events, seconds = self.draw.randrange(25), self.draw.uniform(0, 0.3)
-        deadline = time.monotonic() + _PATIENCE_S
-        while len(self.read_record().splitlines()) < before + events:
-            if process.poll() is not None:
-                return False
-            if time.monotonic() > deadline:
-                self.problems.append("no progress")
-                break
-            time.sleep(0.005)
+
+        def has_happened() -> bool:
+            return len(self.read_record().splitlines()) >= before + events
+
+        if not command.wait_until(has_happened, _PATIENCE_S):
+            return False
         time.sleep(seconds)
-        process.kill()
-        return process.wait() < 0
+        command.signal(signal.SIGKILL)
+        return command.wait(_PATIENCE_S) < 0
 
     def list_words(self, step: str) -> list[str]:
         """Return the words of a step's command: the same again, but `--add-trials` only once."""
@@ -126,6 +142,7 @@ class Session:
             goal = ["--metric", "loss", "--mode", "min", "--space", f"{self.folder}/space.yaml"]
             plan = ["--trials", str(TRIALS), "--epochs", str(EPOCHS), "--search", "random"]
             plan += ["--scheduler", "fifo", "--keep-checkpoints", str(TOP)]
+            plan += ["--max-concurrent", str(self.max_concurrent)]
             return [*task, *goal, *plan, "--out", str(self.out)]
         resume = ["--resume", str(self.out), *task]
         study = load(self.out)

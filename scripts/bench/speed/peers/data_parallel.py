@@ -1,4 +1,4 @@
-"""What the peers of data-parallel training share: the task, the steps, a note an epoch."""
+"""Shared by the peers of data-parallel training: the task, the steps, a line per epoch."""
 
 import json
 import os

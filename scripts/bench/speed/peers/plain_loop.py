@@ -1,4 +1,4 @@
-"""The limit: a process a core, warm, that takes one trial after another."""
+"""The limit: one warm process per core, which runs one trial after another."""
 
 import multiprocessing
 from typing import Any

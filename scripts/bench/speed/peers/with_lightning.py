@@ -17,7 +17,7 @@ RANK, WORLD_SIZE = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 class Steps(IterableDataset[Any]):
-    """The steps of one epoch after another."""
+    """The steps of all epochs."""
 
     def __init__(self) -> None:
         self.epoch = 0

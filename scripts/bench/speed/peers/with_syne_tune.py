@@ -1,4 +1,4 @@
-"""Syne Tune's local backend: a process a trial."""
+"""Syne Tune's local backend: one process per trial."""
 
 import sys
 from pathlib import Path

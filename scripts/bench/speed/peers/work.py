@@ -1,4 +1,4 @@
-"""What all peers train: a trial of the same config, epoch by epoch, and a note at its end."""
+"""The work of all peers: train a trial of the same config, and write a line at its end."""
 
 import json
 import os
