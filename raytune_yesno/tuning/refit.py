@@ -32,8 +32,8 @@ def run_refit(
 ) -> dict[str, Any]:
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
-    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
-    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
+    Training ends at the best epoch of the best trial or, if its point was trained several times, of
+    their mean curve (:attr:`Candidate.epochs`). A refit that learns
     much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
     all.
 
