@@ -142,7 +142,11 @@ def list_refits(study: Study) -> list[Candidate]:
     if study.asked.get("refit") != "all" or not study.objective.others:
         return study.candidates[:1]
     members = {trial.number for trial in study.front}
-    done = {event.get("trial") for event in study.refits}
+    done = {
+        event.get("trial")
+        for event in study.refits
+        if f"/{REFIT}/" not in str(event.get("checkpoint"))  # the next refit replaces that one
+    }
     front = [each for each in study.candidates if each.trial.number in members]
     return [each for each in front[1:] if each.trial.number not in done] + front[:1]
 
