@@ -168,10 +168,12 @@ def _refit(
     if study.reason:
         note(f"search ended: {study.reason}")
     check_result(study, storage)
-    for candidate in list_refits(study):
+    candidates = list_refits(study)
+    for index, candidate in enumerate(candidates, start=1):
         best = candidate.trial
         if getattr(find_task(study.task), "refits", True):
-            note(f"refitting trial {best.number} for {candidate.epochs} epochs")
+            which = f", {index} of {len(candidates)}" if len(candidates) > 1 else ""
+            note(f"refitting trial {best.number} for {candidate.epochs} epochs{which}")
             announce(options, "starting the refit's workers")
         with contextlib.closing(Display(quiet=options.quiet)) as display:
             show = partial(display.show_epoch, epochs=candidate.epochs, objective=study.objective)
