@@ -118,13 +118,11 @@ def run_search(
     slots = plan.limit_slots(count_fitting(plan.config))
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
-    earlier = before.trial_list if before else []
     if before is None:
         record_settings(plan, store, slots, source, data, code)
     else:
-        options: dict[str, Any] = {"retry": retry, "extend": extend}
-        before = resume_trials(before, plan, store, slots, code, note, **options)
-        earlier = before.trial_list
+        before = resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
+    earlier = before.trial_list if before else []
     finished = [trial for trial in earlier if trial.status != "running"]
     unfinished = [trial for trial in earlier if trial.status == "running"]
     objective = plan.config.objective
@@ -133,11 +131,7 @@ def run_search(
     num_enqueued = len(before.enqueued) if before else 0
     expected += num_enqueued
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
-    for trial in earlier:
-        for epoch in trial.epochs:
-            progress.take(trial.number, epoch)
-        if trial.status != "running":
-            progress.ended[trial.status] += 1
+    progress.recall(earlier)
     monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
     store.listeners += [progress.listen, monitor.listen]
     recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
