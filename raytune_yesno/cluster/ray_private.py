@@ -20,6 +20,10 @@ _PARTS = {
         "Tune offers no other way to change how actors are reused, how their loss is counted, and "
         "whether snapshots are written (ray#11233, ray#43689); see tuning/controller.py",
     ),
+    "ActorClassCache": _Part(
+        "ray.tune.execution.class_cache:_ActorClassCache",
+        "it gives actors an environment of their own, which needs new processes",
+    ),
     "RayActorManager": _Part(
         "ray.air.execution._internal:RayActorManager",
         "it ends the study if an actor is killed for memory, instead of counting a lost actor",

@@ -20,7 +20,7 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
-    from raytune_yesno.tuning.earlier import check_data
+    from raytune_yesno.tasks.task import check_same_data
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
 
     given = set(vars(options)) - _ALLOWED
@@ -33,7 +33,7 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
     data = read_data({"data": options.data or study.asked["data"]}, options, config)
-    check_data(study, data)
+    check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
     display = Display(quiet=options.quiet)
     try:
         with (

@@ -8,9 +8,8 @@ the ideal point, whose weights differ from proposal to proposal, as in ParEGO.
 """
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -194,11 +193,7 @@ class LimitedGrid(Limited):
     Points are checked as they are needed: a grid may be much larger than a study.
     """
 
-    @cached_property
-    def _allowed(self) -> Iterator[Point]:
-        grid: Any = self.algorithm
-        points = (grid.suggest(number, []) for number in range(grid.num_points))
-        return filter(self.allows, points)
+    _num_checked = 0
 
     @cached_property
     def _found(self) -> list[Point]:
@@ -206,6 +201,11 @@ class LimitedGrid(Limited):
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return the point of trial ``number``, or None after the last one."""
-        missing = max(0, number + 1 - len(self._found))
-        self._found.extend(itertools.islice(self._allowed, missing))
-        return dict(self._found[number]) if number < len(self._found) else None
+        while len(self._found) <= number:
+            point: Point | None = self.algorithm.suggest(self._num_checked, [])
+            if point is None:
+                return None
+            self._num_checked += 1
+            if self.allows(point):
+                self._found.append(point)
+        return dict(self._found[number])

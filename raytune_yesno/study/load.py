@@ -23,7 +23,7 @@ from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _TRIALS = "trials"
 _EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
-_MAY_CHANGE = {"space", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
+_MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
 def load(
@@ -187,7 +187,11 @@ class _State:
                 self.reason = event.get("reason", self.reason)
             case "refitted":
                 self.refit = event
-                self.refits.append(event)
+                folder = event.get("checkpoint")  # a later choice replaces the refit of an earlier
+                kept = [
+                    each for each in self.refits if not folder or each.get("checkpoint") != folder
+                ]
+                self.refits = [*kept, event]
             case "damaged":
                 self.problems.append(one_line(f"trial {event['trial']}: {event['reason']}"))
             case kind if trial is not None:

@@ -3,7 +3,7 @@
 The built-in tasks are :mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_yesno.tasks.sine`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raytune_yesno.config import Config, EngineConfig, find_task
+from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
@@ -175,6 +176,24 @@ def describe_data(data: Data | None) -> dict[str, str]:
         return {}
     recorded = getattr(data, "recorded", {})
     return {"source": data.source, "fingerprint": data.fingerprint, **recorded}
+
+
+def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str) -> None:
+    """Check that data are those of earlier work.
+
+    Args:
+        data: the task's data; None for a task without data.
+        trained_on: the description that the work has recorded, see :func:`describe_data`.
+        what: the work, for the message: a path, and whether it is a study or a run.
+
+    Raises:
+        InputError: the work used other data.
+    """
+    if data and data.fingerprint != trained_on.get("fingerprint"):
+        raise InputError(
+            f"{what} was trained on {trained_on.get('source')} ({trained_on.get('fingerprint')}), "
+            f"not on {data.source} ({data.fingerprint}); give the same --data"
+        )
 
 
 def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Iterator[Any]:

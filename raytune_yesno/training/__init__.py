@@ -1,1 +1,1 @@
-"""One training run: the loop, checkpoints, resuming, and the TorchTrainer around the loop."""
+"""One training run: the loop, checkpoints, resuming, and the workers around the loop."""

@@ -8,7 +8,7 @@ Ray; it learns about other ranks only through ``torch.distributed``.
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,14 +135,23 @@ def fit(
                 epoch=len(history),
                 history=list(history),
                 refit=refit,
-                state_dict={name: value.cpu() for name, value in model.state_dict().items()},
-                optimizer=optimizer.state_dict(),
+                state_dict=on_cpu(model.state_dict()),
+                optimizer=on_cpu(optimizer.state_dict()),
                 calibration=getattr(task, "calibration", None),
             ),
             last=diverged or epoch == config.epochs,
         )
         if diverged:
             return
+
+
+def on_cpu(state: Any) -> Any:
+    """Return a state dict with its tensors on the CPU, where every process can read them."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, Mapping):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
 
 
 @contextmanager

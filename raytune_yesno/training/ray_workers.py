@@ -33,6 +33,7 @@ from raytune_yesno.cluster.session import ends_with_driver, worker_bundles
 from raytune_yesno.errors import UnfinishedError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
+from raytune_yesno.text import last_line
 from raytune_yesno.training.loop import REPLICA, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import sent_by_content
@@ -254,8 +255,7 @@ def first_cause(error: BaseException) -> str:
     root = next(iter(failures.values())) if failures else error
     while root.__cause__ is not None:
         root = root.__cause__
-    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
-    return lines[-1] if lines else type(root).__name__
+    return last_line(str(root)) or type(root).__name__
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.files.folders import recover_folder
 from raytune_yesno.files.remote import list_siblings, local_copy
 from raytune_yesno.metrics import Objective
-from raytune_yesno.tasks.task import Data
+from raytune_yesno.tasks.task import Data, check_same_data
 from raytune_yesno.training.loop import is_finite
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
@@ -89,12 +89,7 @@ def load_resumable(
         raise InputError(f"{damage}; no checkpoint to resume from, train without --resume")
     if damage:
         note(damage)
-    trained_on = checkpoint.corpus.get("fingerprint")
-    if data and data.fingerprint != trained_on:
-        raise InputError(
-            f"{out}: this run was trained on {checkpoint.corpus.get('source')} ({trained_on}), "
-            f"not on {data.source} ({data.fingerprint}); give the same --data"
-        )
+    check_same_data(data, checkpoint.corpus, f"{out}: this run")
     if damage:
         copy_checkpoint(out / BEST, out / LAST)
     return checkpoint

@@ -113,13 +113,17 @@ def _train(
     if payload.resume:
         keep_last(out, payload.config.objective)  # the run may have ended before it did this
     if len(history) < payload.epochs and (not history or is_finite(history[-1])):
-        if payload.config.num_workers:
+        if payload.config.num_workers == 0:
+            run_here(payload, out, on_epoch)
+        elif payload.config.num_workers == 1:
+            from raytune_yesno.training.one_worker import run_on_one_worker
+
+            run_on_one_worker(payload, out, on_epoch)
+        else:
             from raytune_yesno.training.ray_workers import run_on_workers
 
             run_on_workers(payload, out, on_epoch, note)
-        else:
-            run_here(payload, out, on_epoch)
-    elif payload.config.num_workers:
+    elif payload.config.max_workers > 1:
         from raytune_yesno.training.ray_workers import forget_request
 
         forget_request(out)  # left by a run interrupted after its last epoch

@@ -2,6 +2,8 @@
 
 It works around these properties of Ray 2.60:
 
+* Tune gives its actors an environment of their own, with copies of the driver's variables. That
+  needs new processes, while those that Ray has started in advance end unused.
 * Ray reports a dead actor twice: as a failure of the actor and as a failure of its pending task.
   If the actor was just reassigned to another trial (``reuse_actors``), or its trial was paused, the
   first report makes the trial wait for a new actor. The second report then fails the waiting trial
@@ -27,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import ray
 from ray.exceptions import NodeDiedError, RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import TrialScheduler
@@ -34,11 +37,13 @@ from ray.util import placement_group_table
 
 from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.ray_private import (
+    ActorClassCache,
     RayActorManager,
     TrackedActorTask,
     TuneController,
     tune_module,
 )
+from raytune_yesno.cluster.session import ends_with_driver
 from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, OUT_OF_MEMORY, classify
 from raytune_yesno.user_code import TaskError
 
@@ -65,6 +70,16 @@ class ActorManager(RayActorManager):  # type: ignore[misc]
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
+class ActorClasses(ActorClassCache):  # type: ignore[misc]
+    """Lets actors use processes that Ray has started in advance, if these have our environment."""
+
+    def get(self, trainable: type[Any]) -> Any:
+        """Return the actor class of a trainable."""
+        if ends_with_driver() and trainable not in self._cache:
+            self._cache[trainable] = ray.remote(trainable)
+        return super().get(trainable)
+
+
 class Controller(TuneController):  # type: ignore[misc]
     """Ignores duplicate failures, keeps starting actors, leaves nodes in time, writes no snapshots.
 
@@ -79,6 +94,7 @@ class Controller(TuneController):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._class_cache = ActorClasses()
         resource_manager = self._actor_manager._resource_manager
         self._actor_manager = ActorManager(resource_manager=resource_manager)
         self._restarts: Counter[tuple[str, str]] = Counter()

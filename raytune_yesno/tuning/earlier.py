@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import list_siblings
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tasks.task import Data
+from raytune_yesno.tasks.task import Data, check_same_data
 from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.user_code import Code
@@ -26,23 +25,8 @@ def load_resumable(out: Path, data: Data | None) -> Study:
         InputError: there is none, or its trials were trained on other data.
     """
     study = load(out)
-    check_data(study, data)
+    check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
     return study
-
-
-def check_data(study: Study, data: Data | None) -> None:
-    """Check that a study's trials were trained on these data.
-
-    Raises:
-        InputError: they were trained on other data.
-    """
-    trained_on = study.asked.get("corpus", {})
-    if data and data.fingerprint != trained_on.get("fingerprint"):
-        raise InputError(
-            f"{study.path}: this study was trained on {trained_on.get('source')} "
-            f"({trained_on.get('fingerprint')}), not on {data.source} ({data.fingerprint}); "
-            "give the same --data"
-        )
 
 
 def resume_trials(
@@ -73,13 +57,14 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    if code and before.asked.get("code") != code.digest:
-        note(
-            f"{plan.config.task}: the code has changed since the study began; trials from now "
-            "on run the new code, and are compared with the earlier ones"
-        )
     is_changed = plan.space != parse_space(before.asked["space"])
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
+    if code and before.asked.get("code") != code.digest:
+        changes["code"] = code.digest
+        note(
+            f"{plan.config.task}: the code has changed; trials from now on run the new code, and "
+            "are compared with the earlier ones"
+        )
     if extend:
         trials = {trial.number: trial for trial in before.trial_list}
         after = {

@@ -1,10 +1,11 @@
 """The progress of a search, derived from the study's events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_yesno.metrics import Objective
+from raytune_yesno.study import Trial
 from raytune_yesno.study.store import Event
 
 
@@ -39,6 +40,14 @@ class Progress:
     best_trial: int | None = None
     running: dict[int, dict[str, Any] | None] = field(default_factory=dict)
     _last: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def recall(self, earlier: Iterable[Trial]) -> None:
+        """Count the trials of a study that is resumed."""
+        for trial in earlier:
+            for epoch in trial.epochs:
+                self.take(trial.number, epoch)
+            if trial.status != "running":
+                self.ended[trial.status] += 1
 
     def listen(self, event: Event) -> None:
         """Update the progress from an event of the study."""

@@ -32,8 +32,8 @@ def run_refit(
 ) -> dict[str, Any]:
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
-    Training runs on the TorchTrainer up to the best epoch of the best trial or, if its point was
-    trained several times, of their mean curve (:attr:`Candidate.epochs`). A refit that learns
+    Training ends at the best epoch of the best trial or, if its point was trained several times, of
+    their mean curve (:attr:`Candidate.epochs`). A refit that learns
     much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
     all.
 
@@ -142,7 +142,11 @@ def list_refits(study: Study) -> list[Candidate]:
     if study.asked.get("refit") != "all" or not study.objective.others:
         return study.candidates[:1]
     members = {trial.number for trial in study.front}
-    done = {event.get("trial") for event in study.refits}
+    done = {
+        event.get("trial")
+        for event in study.refits
+        if f"/{REFIT}/" not in str(event.get("checkpoint"))  # the next refit replaces that one
+    }
     front = [each for each in study.candidates if each.trial.number in members]
     return [each for each in front[1:] if each.trial.number not in done] + front[:1]
 

@@ -131,11 +131,7 @@ def run_search(
     num_enqueued = len(before.enqueued) if before else 0
     expected += num_enqueued
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
-    for trial in earlier:
-        for epoch in trial.epochs:
-            progress.take(trial.number, epoch)
-        if trial.status != "running":
-            progress.ended[trial.status] += 1
+    progress.recall(earlier)
     monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
     store.listeners += [progress.listen, monitor.listen]
     recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)

@@ -122,5 +122,12 @@ def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
 
 def describe(known: Mapping[str, Any]) -> list[str]:
     """Return lines to print: how many trials are used, and how many are left out and why."""
-    lines = [f"{count} trials of {path} are used" for path, count in known["used"].items()]
-    return lines + [f"{count} trials left out: {why}" for why, count in known["left_out"].items()]
+    lines = [
+        f"{_count(count)} of {path} {'is' if count == 1 else 'are'} used"
+        for path, count in known["used"].items()
+    ]
+    return lines + [f"{_count(count)} left out: {why}" for why, count in known["left_out"].items()]
+
+
+def _count(count: int) -> str:
+    return f"{count} trial" + "s" * (count != 1)

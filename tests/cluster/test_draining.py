@@ -1,5 +1,6 @@
-"""A study on two nodes, one of which Ray takes away: its trial moves in time and loses nothing."""
+"""Two nodes, one of which Ray takes away: a trial or a run moves in time and loses nothing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,24 @@ def objective(config, checkpoint=None):
         yield {"loss": config["x"] / epoch}, epoch
 """
 EPOCHS = 60
+HOLD = """\
+import sys
+import ray
+from raytune_yesno.cluster.session import ray_session
+
+
+@ray.remote(num_cpus=1)
+class Holder:
+    pass
+
+
+with ray_session(sys.argv[1]):
+    (head,) = (n["NodeID"] for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
+    holder = Holder.options(label_selector={"ray.io/node-id": head}).remote()
+    ray.get(holder.__ray_ready__.remote())
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 DRAIN = """\
 import sys, time
 from ray._raylet import GcsClient
@@ -116,3 +135,49 @@ def check(out: Path, moved: int, lost_node: str) -> None:
     nodes = [event["node"] for event in events if event["trial"] == moved]
     assert nodes[0] == lost_node
     assert nodes[-1] != lost_node
+
+
+@pytest.mark.cluster
+def test_a_run_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path) -> None:
+    """Its worker starts on the node beside the head, whose only CPU is held at first."""
+    environment = {**os.environ, **cluster.environment, "OMP_NUM_THREADS": "1"}
+    (tmp_path / "task.py").write_text(OBJECTIVE.replace('config["x"]', "1"))
+    out = tmp_path / "run"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, cluster.address],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "raytune_yesno", "train", "--address", cluster.address),
+            *("--task", f"{tmp_path}/task.py:objective", "--metric", "loss", "--mode", "min"),
+            *("--num-workers", "1", "--epochs", str(EPOCHS), "--out", str(out)),
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    history = out / "history.jsonl"
+    try:
+        wait_until(process, lambda: history.exists() and bool(history.read_text()))
+        holder.stdin.close()
+        holder.wait()
+        drain_one(cluster)
+        trained = len(history.read_text().splitlines())
+        log, _ = process.communicate()
+    finally:
+        process.kill()
+        process.wait()
+        holder.kill()
+        holder.wait()
+    assert process.returncode == 0, log
+    assert trained < EPOCHS
+    epochs = [json.loads(line)["epoch"] for line in history.read_text().splitlines()]
+    assert epochs == list(range(1, EPOCHS + 1))

@@ -20,6 +20,7 @@ def test_a_study_is_tuned_reported_and_used(tmp_path: Path) -> None:
     assert tuned.json["trials"] == 3
     assert tuned.json["errors"] == 0
     assert tuned.json["refit"]["test"]["words"] == 40
+    assert tuned.json["refit"]["test_says"] in Path(tuned.json["report"]).read_text()
     checkpoint = tuned.json["refit"]["checkpoint"]
     assert Path(checkpoint).is_dir()
 

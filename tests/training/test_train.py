@@ -15,8 +15,8 @@ from helpers.processes import find_processes
 from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.cluster.ray_private import state
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved
-from raytune_yesno.config import Config, build_config
-from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.config import TASKS, Config, build_config
+from raytune_yesno.errors import InputError, UnfinishedError, WorkError
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.resume import HISTORY, find_best
@@ -206,6 +206,57 @@ class TestResuming:
             run_training(here(), small_corpus, tmp_path, resume=True)
 
 
+def break_labels(corpus: Corpus) -> Corpus:
+    return dataclasses.replace(corpus, labels=((7,) * 8,) * len(corpus))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+class TestOneWorker:
+    def test_ends_in_the_bits_of_the_calling_process(
+        self, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        told: list[int] = []
+        run = run_training(
+            build_config(SMALL),
+            small_corpus,
+            tmp_path,
+            on_epoch=lambda metrics: told.append(metrics["epoch"]),
+        )
+        assert told == [1, 2, 3, 4]
+        assert_same_run(run, undisturbed)
+        assert {path.name for path in tmp_path.iterdir()} == {"best", "last", HISTORY}
+
+    def test_lost_twice_then_cut_off_then_resumed_ends_in_the_same_bits(
+        self, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        killed: list[int] = []
+
+        def kill(metrics: dict[str, Any]) -> None:
+            if len(killed) < 2:
+                killed.extend(find_processes("ray::TrainWorker"))
+                os.kill(killed[-1], signal.SIGKILL)
+
+        config = build_config(SMALL)
+        cut = run_training(config, small_corpus, tmp_path, epochs=3, on_epoch=kill)
+        assert len(set(killed)) == 2
+        assert len(cut.history) == 3
+        run = run_training(config, small_corpus, tmp_path, resume=True)
+        assert_same_run(run, undisturbed)
+
+    def test_that_dies_in_every_epoch_ends_the_run(self, tmp_path: Path) -> None:
+        task = tmp_path / "task.py"
+        task.write_text("import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n")
+        TASKS.trust(f"{task}:die")
+        config = build_config({"task": f"{task}:die", "metric": "objective"})
+        with pytest.raises(UnfinishedError, match=r"^training failed: \S.*$"):
+            run_training(config, None, tmp_path / "run")
+
+    def test_failing_ends_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
+        with pytest.raises(UnfinishedError, match=r"^training failed: IndexError: index 8 is .*$"):
+            run_training(build_config(SMALL), break_labels(small_corpus), tmp_path)
+
+
 @pytest.fixture(scope="module")
 def two(ray_cluster: str, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("two")
@@ -286,12 +337,8 @@ class TestWorkers:
 
     @pytest.mark.slow  # Ray Train restarts the workers three times
     def test_failing_end_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
-        broken = dataclasses.replace(small_corpus, labels=((7,) * 8,) * len(small_corpus))
-        with pytest.raises(WorkError) as failed:
-            run_training(build_config(SMALL), broken, tmp_path)
-        assert str(failed.value) == (
-            "training failed: index 8 is out of bounds for dimension 1 with size 3"
-        )
+        with pytest.raises(WorkError, match=r"^training failed: index 8 is out of bounds.*$"):
+            run_training(build_config(TWO_WORKERS), break_labels(small_corpus), tmp_path)
 
     @pytest.mark.usefixtures("two")
     def test_have_no_processes_beside_them_that_they_do_not_use(self) -> None:

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.fronts import write_front
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Int
-from raytune_yesno.study import Study, Trial
+from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.events import WarmStart
+from raytune_yesno.study.store import StudyStore
 from raytune_yesno.training.costs import find_costs
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.refit import list_refits
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
 TWO = {"task": "sine", "objectives": ["valid_loss", "num_parameters"], "hidden_layers": 1}
@@ -115,3 +118,26 @@ def test_a_warm_start_without_an_objective_is_refused_by_its_name():
             SPACE,
             plan({"objectives": ["valid_loss", "train_seconds"]}).config.objective,
         )
+
+
+def test_another_choice_replaces_the_refit_of_the_earlier_one(tmp_path: Path) -> None:
+    write_front(tmp_path, refit="all")
+    store = StudyStore(tmp_path)
+
+    def refit() -> list[int]:
+        study = load(tmp_path)
+        numbers = [candidate.trial.number for candidate in list_refits(study)]
+        for number in numbers:
+            name = "refit" if study.best and number == study.best.number else f"refit-{number}"
+            store.append("refitted", trial=number, epochs=2, checkpoint=f"{tmp_path}/{name}/last")
+        return numbers
+
+    first = refit()
+    knee = first[-1]
+    store.append("resumed", searched=True, slots=1, trials=6, prefer="size<=10")
+    second = refit()
+    assert second == [knee, 0]  # the knee's checkpoint was where that of trial 0 is now
+    found = {event["trial"]: event["checkpoint"] for event in load(tmp_path).refits}
+    assert found.keys() == set(first)
+    assert len(set(found.values())) == len(first)
+    assert found[0].endswith("/refit/last")

@@ -172,7 +172,7 @@ class Campaign:
         """Return the processes, Ray resources and temporary files that are left after a round."""
         problems = []
         deadline = time.monotonic() + 30
-        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker")
+        names = (TRIAL, "ray::RankActor", "ray::RayTrainWorker", "ray::TrainWorker")
         while found := self.cluster.find(*names):
             if time.monotonic() > deadline:
                 problems.append(f"left running: {len(found)} processes")

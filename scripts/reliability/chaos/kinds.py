@@ -84,7 +84,7 @@ def kill_peer(study: Study, draw: random.Random) -> Recovered | None:
 
 def kill_worker(training: Training, draw: random.Random) -> Recovered | None:
     """One of the data-parallel workers of a run is killed."""
-    workers = training.cluster.find("ray::RayTrainWorker")
+    workers = training.cluster.find("ray::RayTrainWorker", "ray::TrainWorker")
     if not workers:
         return None
     recovered = training.next_epoch()

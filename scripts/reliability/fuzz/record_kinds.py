@@ -16,8 +16,8 @@ from raytune_yesno.schedulers.asha_median import ASHA, MedianRule, recorded_resu
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.tasks.task import check_same_data
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.earlier import check_data
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.refit import best_config
 from raytune_yesno.tuning.replay import find_replayable
@@ -97,7 +97,7 @@ def resume_study(study: Study) -> None:
     """Read a study as `tune --resume`, `--replay` and `--warm-start` do."""
     plan = Plan.from_study(study)
     plan.check()
-    check_data(study, None)
+    check_same_data(None, study.asked.get("corpus", {}), "the study")
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, ASHA | MedianRule):
         scheduler.prepare(study.trial_list)

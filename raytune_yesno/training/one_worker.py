@@ -1,0 +1,107 @@
+"""A training run on one Ray worker: an actor that sends each epoch's checkpoint to the driver.
+
+One worker needs no process group, so it needs no TorchTrainer either, whose controller and helpers
+take longer to start than many a run takes to train.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
+from raytune_yesno.cluster.nodes import find_draining
+from raytune_yesno.cluster.session import worker_bundles
+from raytune_yesno.config import Config
+from raytune_yesno.errors import UnfinishedError, one_line
+from raytune_yesno.training.loop import find_device
+from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.training.payload import Payload
+from raytune_yesno.training.resume import LAST, keep_last
+from raytune_yesno.user_code import report_errors
+
+_MAX_LOSSES = 3  # in a row, without an epoch between them
+
+
+def run_on_one_worker(
+    payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]
+) -> None:
+    """Train on one worker. If its process or node is lost, continue with another one.
+
+    Raises:
+        UnfinishedError: the task failed, or workers were lost without finishing an epoch.
+    """
+    resume, losses = payload.resume, 0
+    with sent_by_content(payload.config.task):
+        shared = ray.put(dataclasses.replace(payload, resume=None))
+    while True:
+        try:
+            for checkpoint in train_elsewhere(payload.config, shared, resume):
+                save_checkpoint(checkpoint, out / LAST)
+                keep_last(out, payload.config.objective)
+                on_epoch(checkpoint.metrics)
+                resume, losses = checkpoint, 0
+            return
+        except RayTaskError as error:
+            raise UnfinishedError(f"training failed: {error.cause}") from None
+        except RayError as error:
+            losses += 1
+            if losses > _MAX_LOSSES:
+                reason = one_line(str(error).strip().partition("\n")[0])
+                raise UnfinishedError(f"training failed: {reason}") from None
+
+
+def train_elsewhere(
+    config: Config, shared: "ray.ObjectRef[Payload]", resume: Checkpoint | None
+) -> Iterator[Checkpoint]:
+    """Start a worker and yield the checkpoint of every epoch that it trains.
+
+    The worker trains the next epoch meanwhile. If Ray announces that it will take the worker's node
+    away, the worker moves: it is started again elsewhere, from the last checkpoint.
+
+    Raises:
+        RayTaskError: the task failed.
+        RayError: the worker was lost.
+    """
+    needs = worker_bundles(config)[0]
+    create = ray.remote(TrainWorker).options(
+        num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0), memory=needs.get("memory")
+    )
+    while True:
+        worker = create.remote()
+        try:
+            node = ray.get(worker.begin.remote(shared, resume))
+            pending = worker.train_epoch.remote()
+            while node not in find_draining():
+                checkpoint = ray.get(pending)
+                if checkpoint is None:
+                    return
+                pending = worker.train_epoch.remote()
+                yield checkpoint
+                resume = checkpoint
+        finally:
+            ray.kill(worker)
+
+
+class TrainWorker:
+    """The actor that trains."""
+
+    def begin(self, payload: Payload, resume: Checkpoint | None) -> str:
+        """Prepare for the first epoch and return the id of the actor's node."""
+        device = find_device(payload.config)
+        options = {"device": device, "prepare": lambda model: model.to(device)}
+        self._records = payload.records(resume, **options)
+        return str(ray.get_runtime_context().get_node_id())
+
+    def train_epoch(self) -> Checkpoint | None:
+        """Train an epoch and return its checkpoint; None after the last one.
+
+        Raises:
+            TaskError: the task failed.
+        """
+        with report_errors(lambda error: isinstance(error, RayError)):
+            record = next(self._records, None)
+            return record.checkpoint() if record else None
