@@ -13,7 +13,7 @@ from raytune_yesno.space import Choice
 
 _NUM_DRAWN = 1000  # random points among which the branches are found
 _MAX_BRANCHES = 20  # of more, a study could not try each a few times
-_TRIALS_PER_PARAMETER = 2
+_TRIALS_PER_PARAMETER = 3
 
 Branch: TypeAlias = tuple[int, ...]
 """For each choice whose options have parameters: the option's index, -1 if it is not active."""
@@ -24,7 +24,7 @@ class Branches:
 
     The best point may lie in a branch whose first few trials were bad, while a model learns ever
     more about the branch that it already prefers. So a branch with P parameters of its own is due
-    until it has had 2 (P + 1) trials.
+    until it has had 3 (P + 1) trials.
 
     Args:
         cube: the unit cube of the space.

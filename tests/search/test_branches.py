@@ -28,7 +28,7 @@ FLAT, ROUND = (2, 0), (2, 1)  # of the kernel; its shape is not active in the ot
 
 def test_a_branch_needs_trials_by_its_own_parameters():
     needed = Branches(UnitCube(SPACE), 0).needed
-    assert needed == {(0, -1): 2, (1, -1): 6, FLAT: 2, ROUND: 4}
+    assert needed == {(0, -1): 3, (1, -1): 9, FLAT: 3, ROUND: 6}
 
 
 def test_branches_that_no_valid_point_has_need_nothing():
@@ -64,5 +64,5 @@ def test_auto_tries_every_branch_although_one_is_best_from_the_beginning():
     cube = UnitCube(SPACE)
     branches = Branches(cube, 0)
     tried = Counter(branches.find(cube.encode(history)))
-    assert all(tried[branch] >= min(needed, 2) for branch, needed in branches.needed.items())
+    assert all(tried[branch] >= min(needed, 3) for branch, needed in branches.needed.items())
     assert tried[1, -1] > 24 / 3
