@@ -25,6 +25,8 @@ class StudySetting:
         stops: whether the setting is a stop condition, see ``StopConditions``.
         read: converts what the user may write, on the command line or in a file, to ``kind``;
             None if only values of ``kind`` are valid.
+        changes: whether the setting may change on resume, as stop conditions may.
+        attribute: the field of ``Plan``, if it has another name.
     """
 
     name: str
@@ -33,11 +35,18 @@ class StudySetting:
     metavar: str = "N"
     stops: bool = False
     read: Callable[[Any], Any] | None = None
+    changes: bool = False
+    attribute: str = ""
 
     @property
     def on_resume(self) -> bool:
         """Whether the setting may change when a study is resumed."""
-        return self.stops or self.name in ("trials", "final_round", "prefer", "refit")
+        return self.stops or self.changes
+
+    @property
+    def field(self) -> str:
+        """The name of the field of ``Plan`` or ``StopConditions``."""
+        return self.attribute or self.name
 
 
 def read_repeats(value: Any) -> dict[str, int]:
@@ -102,7 +111,7 @@ MAX_FINAL_POINTS = 1000
 MAX_REPEATS = 100
 
 STUDY_SETTINGS = (
-    StudySetting("trials", int, "number of trials [32]"),
+    StudySetting("trials", int, "number of trials [32]", changes=True),
     StudySetting(
         "search",
         str,
@@ -132,7 +141,7 @@ STUDY_SETTINGS = (
     StudySetting(
         "ordered", bool, "make results independent of timing and slot count; trials may wait"
     ),
-    StudySetting("W", int),
+    StudySetting("W", int, attribute="window"),
     StudySetting(
         "repeats",
         dict,
@@ -148,6 +157,7 @@ STUDY_SETTINGS = (
         "trials [0]",
         "K[:SEEDS]",
         read=read_final_round,
+        changes=True,
     ),
     StudySetting(
         "prefer",
@@ -155,12 +165,14 @@ STUDY_SETTINGS = (
         "which point of the front to train again: the best in the first objective that keeps a "
         "limit, such as num_parameters<=20000 [the knee of the front]",
         "NAME<=X",
+        changes=True,
     ),
     StudySetting(
         "refit",
         str,
         "best, or all to train every point of the front again [best]",
         "WHICH",
+        changes=True,
     ),
     StudySetting(
         "keep_checkpoints",

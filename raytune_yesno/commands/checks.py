@@ -163,13 +163,18 @@ def _examine_versions(nodes: list[Any]) -> Iterator[Check]:
         yield Check("nodes", "ok", f"the same versions on all {len(nodes)}")
 
 
+def _list_ended_jobs() -> set[str]:
+    """Return the ids of the cluster's jobs that have ended."""
+    from raytune_yesno.cluster.ray_private import state
+
+    return {job["JobID"] for job in state.job_table() if job["IsDead"]}
+
+
 def _examine_placement_groups() -> Iterator[Check]:
     """Find placement groups of ended jobs: detached ones outlive their job and keep its CPUs."""
     import ray
 
-    from raytune_yesno.cluster.ray_private import state
-
-    dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
+    dead = _list_ended_jobs()
     # A placement group's id ends with its job's id.
     held = [
         group
@@ -191,7 +196,7 @@ def _examine_actors() -> Iterator[Check]:
     """Find actors of ended jobs: detached actors outlive their job."""
     from raytune_yesno.cluster.ray_private import state
 
-    dead = {job["JobID"] for job in state.job_table() if job["IsDead"]}
+    dead = _list_ended_jobs()
     left = [
         actor
         for actor in state.actor_table(None, None, "ALIVE").values()

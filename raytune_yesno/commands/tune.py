@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.changes import select_extended, select_retried
-from raytune_yesno.commands.closing import suggest_next, write_study_report
+from raytune_yesno.commands.closing import shorten, suggest_next, write_study_report
 from raytune_yesno.commands.common import (
     announce,
     note,
@@ -70,7 +70,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
         ):
             check_shared(storage)
-            _remark_on_plan(plan, data)
+            _remark_on_plan(plan, data, storage)
             announce(options, "starting the trials' processes")
             with (
                 contextlib.closing(Display(quiet=options.quiet)) as display,
@@ -139,8 +139,9 @@ def _read_plan(
     return plan, None
 
 
-def _remark_on_plan(plan: "Plan", data: "Data | None") -> None:
+def _remark_on_plan(plan: "Plan", data: "Data | None", storage: str) -> None:
     """Print what a user should know before the search starts."""
+    note(one_line(f"to look at the study: raytune-yesno study {quote(shorten(storage))} status"))
     remark_on_data(data, plan.config)
     if not plan.ordered and plan.num_trials > 1:
         note("results depend on timing and may differ from run to run; --ordered prevents this")

@@ -289,9 +289,8 @@ def run_to_end(cluster: "LaunchedCluster | ExistingCluster", *, attach: bool) ->
             cluster.recover()
     if launch.phase == "ended":
         cluster.fetch()
+    exit_code = launch.exit_code or 0
     if not launch.keep:
         cluster.down()
-        launch_exit = launch.exit_code
         launch.forget()
-        return launch_exit or 0
-    return launch.exit_code or 0
+    return exit_code

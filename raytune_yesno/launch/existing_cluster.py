@@ -1,4 +1,4 @@
-"""A cluster that somebody else runs: jobs are submitted to it; nothing is started or ended."""
+"""A cluster of other people: jobs are submitted to it; nothing is started or ended."""
 
 import base64
 import io

@@ -15,6 +15,7 @@ corrects for testing many hyperparameters (Westfall and Young 1993).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,22 +79,14 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
     axes = build_axes(study)
     ranking = study.ranking
     num_trials = len(ranking)
+    refuse = partial(Importance, num_trials=num_trials, num_results=num_trials)
     if not axes:
-        return Importance(
-            "no hyperparameter was varied. Add one to the search space",
-            num_trials=num_trials,
-            num_results=num_trials,
-        )
+        return refuse("no hyperparameter was varied. Add one to the search space")
     if num_trials < MIN_TRIALS:
-        few = f"{num_trials} trials with a result are too few. Run at least {MIN_TRIALS}"
-        return Importance(few, num_trials=num_trials, num_results=num_trials)
+        return refuse(f"{num_trials} trials with a result are too few. Run at least {MIN_TRIALS}")
     values = np.array([trial.score(trial.best_epoch or {})[0] for trial in ranking])
     if values[0] == values[-1]:
-        return Importance(
-            "all trials have the same result. Widen the search space",
-            num_trials=num_trials,
-            num_results=num_trials,
-        )
+        return refuse("all trials have the same result. Widen the search space")
     # Ranks, so that a single huge loss does not dominate the fit.
     _, order = np.unique(values, return_inverse=True)
     target = order / order.max()
@@ -113,12 +106,10 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
         )
         chance_score = 1 - float(np.mean(chance_errors))
         if score <= chance_score:
-            return Importance(
+            return refuse(
                 f"{num_trials} trials are too few. A random forest predicts held-out trials no "
                 f"better than chance (R² {score:.2f}; {chance_score:.2f} with permuted results). "
                 "Run more trials",
-                num_trials=num_trials,
-                num_results=num_trials,
                 score=score,
             )
         chance_level = max(chance_level, float(np.mean(chance_increases, axis=0).max()))

@@ -136,6 +136,7 @@ class Resumed(Settings):
     retry: Annotated[list[Count] | None, Field(description="a list of counts")] = None
     extend: Annotated[dict[Digits, Count] | None, Field(description="a mapping of counts")] = None
     searched: Flag | None = None
+    code: Text | None = None
 
 
 class Study(Settings):

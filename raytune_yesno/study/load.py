@@ -23,7 +23,7 @@ from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _TRIALS = "trials"
 _EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
-_MAY_CHANGE = {"space", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
+_MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
 def load(

@@ -57,13 +57,14 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    if code and before.asked.get("code") != code.digest:
-        note(
-            f"{plan.config.task}: the code has changed since the study began; trials from now "
-            "on run the new code, and are compared with the earlier ones"
-        )
     is_changed = plan.space != parse_space(before.asked["space"])
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
+    if code and before.asked.get("code") != code.digest:
+        changes["code"] = code.digest
+        note(
+            f"{plan.config.task}: the code has changed; trials from now on run the new code, and "
+            "are compared with the earlier ones"
+        )
     if extend:
         trials = {trial.number: trial for trial in before.trial_list}
         after = {

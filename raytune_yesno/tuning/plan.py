@@ -407,16 +407,12 @@ class Plan:
             config=config,
             space=space,
             stop=StopConditions(**{each.name: v for each, v in given.items() if each.stops}),
-            **{_attribute(each): v for each, v in given.items() if not each.stops},
+            **{each.field: v for each, v in given.items() if not each.stops},
         )
 
     def _value(self, setting: StudySetting) -> Any:
         """Return the value of a setting as it is recorded."""
         if setting.name == "trials":
             return self.num_trials
-        value = getattr(self.stop if setting.stops else self, _attribute(setting))
+        value = getattr(self.stop if setting.stops else self, setting.field)
         return setting.kind(value) if setting.kind in (dict, list) else value
-
-
-def _attribute(setting: StudySetting) -> str:
-    return {"W": "window"}.get(setting.name, setting.name)

@@ -100,6 +100,19 @@ def test_every_command_is_one_that_the_parser_takes(words: list[str]) -> None:
     build_config(parse_assignments(getattr(options, "assignments", [])))
 
 
+def test_the_commands_of_sessions_are_ones_that_the_parser_takes() -> None:
+    shown = [
+        line.removeprefix("$ raytune-yesno ")
+        for block in BLOCKS
+        if block.language == "console"
+        for line in re.sub(r" \\\n", "", block.text).splitlines()
+        if line.startswith("$ raytune-yesno ")
+    ]
+    assert len(shown) > 8
+    for line in shown:
+        parse(shlex.split(line.rstrip("&"), comments=True))
+
+
 @pytest.mark.parametrize("words", STUDIES, ids=ids)
 def test_every_study_has_a_plan_and_its_search_suggests(words: list[str], here: Path) -> None:
     plan = plan_study(words)

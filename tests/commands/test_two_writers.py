@@ -168,7 +168,7 @@ def try_pair(
 
 
 def assert_undisturbed(place: str, alone: Study) -> None:
-    """Check that a study came out as one that nobody disturbed, event for event."""
+    """Check that a study equals an undisturbed one, event for event."""
     study = load(place)
     assert study.epochs[COMPARED].equals(alone.epochs[COMPARED])
     assert [trial.attempts for trial in study.trial_list] == [1] * len(alone.trial_list)
@@ -182,14 +182,14 @@ def assert_undisturbed(place: str, alone: Study) -> None:
 
 
 def count_events(folder: Path) -> Counter[str]:
-    """Count the events of a study by kind, but for those that depend on how long trials take."""
+    """Count the events of a study by kind, except those that depend on how long trials take."""
     lines = (folder / STORE).read_text().splitlines()
     return Counter(kind for line in lines if (kind := json.loads(line)["event"]) != "saved")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
-    """Return the study as it is when nobody disturbs it."""
+    """Return an undisturbed study."""
     out = tmp_path_factory.mktemp("alone") / "study"
     done = run(*PLAN, "--out", str(out), "--address", ray_cluster)
     assert done.returncode == 0, done.stderr

@@ -53,7 +53,7 @@ def plant(folder: Path, mark: Path) -> None:
 
 
 def attack_checkpoint(folder: Path, mark: Path, name: str = STATE_DICT) -> Path:
-    """Write a checkpoint that is whole but for the code in one of its files."""
+    """Write a valid checkpoint, except for code in one of its files."""
     save_checkpoint(make_checkpoint(), folder)
     torch.save({"fc1.weight": Attack(mark)}, folder / name)
     describe_anew(folder)

@@ -84,7 +84,7 @@ def test_the_program_imports_nothing_from_the_working_directory(
 def test_a_module_that_is_run_imports_nothing_from_the_working_directory(
     module: str, tmp_path: Path
 ) -> None:
-    """Nor does Python with -m, but for what it imports itself before it finds the package."""
+    """Nor does Python with -m, except for its own imports before it finds the package."""
     shadows = Shadows(tmp_path / "study", tmp_path / "trace")
     shadows.without(list_imported_by_python(tmp_path))
     assert shadows.run([sys.executable, "-m", PACKAGE + module, "--help"]).stdout

@@ -163,7 +163,7 @@ def make_checkpoint(epoch: int = 2) -> Checkpoint:
 
 
 def describe_anew(folder: Path, **changes: Any) -> None:
-    """Give a checkpoint the digests of the files that lie there now, as who means harm would."""
+    """Give a checkpoint the digests of its present files, as an attacker would."""
     description = json.loads((folder / DESCRIPTION).read_text())
     del description["sha256"]
     describe_checkpoint({**description, **changes}, folder)

@@ -242,7 +242,7 @@ def _make_key(path: Path) -> None:
 
 
 def _make_environment(folder: Path) -> None:
-    """Make a machine's environment: it has this one's libraries, but for the project."""
+    """Make a machine's environment: it has this one's libraries, without the project."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
     # A path in a .pth file is searched, the .pth files there (an editable project's) are not read.

@@ -93,7 +93,7 @@ def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
 
 
 def check_who_gets_in(hosts: Hosts, token: str) -> None:
-    """Assert that the cluster asks for its token on every host, and shows it to nobody."""
+    """Assert that the cluster asks for its token on every host, and that no log shows it."""
     ask = ["-m", "ray.scripts.scripts", "status", "--address", "10.77.0.1:6379"]
     for name in ADDRESSES:
         tried = [

@@ -67,9 +67,10 @@ def test_warm_start_and_a_changed_space_take_the_active_values():
 
 
 def test_a_requested_point_is_completed_from_the_config():
-    point = complete_point(PLAN, {"momentum": 0.9, "batch_size": 2})
+    config = PLAN.config.as_dict()
+    point = complete_point(SPACE, config, {"momentum": 0.9, "batch_size": 2})
     check_point(SPACE, point)
     assert point == {"optimizer": "sgd", "momentum": 0.9, "batch_size": 2}
-    assert "momentum" not in complete_point(PLAN, {"optimizer": "adamw", "batch_size": 2})
+    assert "momentum" not in complete_point(SPACE, config, {"optimizer": "adamw", "batch_size": 2})
     with pytest.raises(InputError, match="belongs to optimizer=sgd"):
-        complete_point(PLAN, {"optimizer": "adamw", "momentum": 0.9})
+        complete_point(SPACE, config, {"optimizer": "adamw", "momentum": 0.9})

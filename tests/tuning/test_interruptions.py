@@ -18,6 +18,7 @@ from raytune_yesno.tuning.control import find_pending, list_pending
 from raytune_yesno.tuning.earlier import resume_trials
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.run import run_search
+from raytune_yesno.user_code import Code
 
 SPACE: dict[str, Any] = {
     "learning_rate": Float(1e-8, 1e-6, log=True),
@@ -124,6 +125,17 @@ def test_an_enqueued_point_follows_the_rule_of_a_changed_space(tmp_path: Path) -
     assert list_pending(study, plan) == [("in.json", point)]
     assert len(study.enqueued) == 1
     assert not any("refused" in line for line in resume(tmp_path, plan))
+
+
+def test_changed_code_is_said_once(tmp_path: Path) -> None:
+    plan = build_plan()
+    write_study(tmp_path, plan, "done")
+    told: list[str] = []
+    code = Code("function", value=build_plan)
+    for _ in range(2):
+        before, store = load(tmp_path), StudyStore(tmp_path)
+        resume_trials(before, plan, store, 1, code, told.append, retry=(), extend=())
+    assert sum("code has changed" in line for line in told) == 1
 
 
 def test_a_search_that_has_ended_is_not_resumed_for_its_refit(tmp_path: Path) -> None:
