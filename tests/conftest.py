@@ -33,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: the processes have to find the same names of tests.
+
+    libsndfile writes the time into files of floating-point numbers.
+    """
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Stop if pytest-xdist ignores the groups, as its version 3.8 does with pytest 9.2."""
     grouped = "PYTEST_XDIST_WORKER" in os.environ and session.config.getvalue("loadgroup")
