@@ -15,15 +15,17 @@ from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, read_events
 
 OBJECTIVE = """\
-import time
+import os, time
 
 
 def objective(config, checkpoint=None):
     for epoch in range(1 + (checkpoint or 0), config["epochs"] + 1):
         time.sleep(0.05)  # an epoch that uses no CPU
-        yield {"loss": config["x"] / epoch}, epoch
+        while epoch == 20 and not os.path.exists({drained!r}):
+            time.sleep(0.05)
+        yield {{"loss": config.get("x", 1) / epoch, "process": os.getpid()}}, epoch
 """
-EPOCHS = 60
+EPOCHS = 100
 HOLD = """\
 import sys
 import ray
@@ -94,7 +96,8 @@ def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) ->
 @pytest.mark.cluster
 def test_a_trial_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path) -> None:
     out = tmp_path / "study"
-    (tmp_path / "task.py").write_text(OBJECTIVE)
+    drained = tmp_path / "drained"
+    (tmp_path / "task.py").write_text(OBJECTIVE.format(drained=str(drained)))
     (tmp_path / "space.yaml").write_text("x: {float: [1, 2]}\n")
     task = ["--task", f"{tmp_path}/task.py:objective", "--space", f"{tmp_path}/space.yaml"]
     # A checkpoint is written for the move only.
@@ -113,6 +116,7 @@ def test_a_trial_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path)
     try:
         wait_until(process, lambda: len(set(read_nodes(out).values())) == 2)
         lost_node = drain_one(cluster)
+        drained.touch()
         (moved,) = (trial for trial, node in read_nodes(out).items() if node == lost_node)
         log, _ = process.communicate()
     finally:
@@ -141,7 +145,8 @@ def check(out: Path, moved: int, lost_node: str) -> None:
 def test_a_run_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path) -> None:
     """Its worker starts on the node beside the head, whose only CPU is held at first."""
     environment = {**os.environ, **cluster.environment, "OMP_NUM_THREADS": "1"}
-    (tmp_path / "task.py").write_text(OBJECTIVE.replace('config["x"]', "1"))
+    drained = tmp_path / "drained"
+    (tmp_path / "task.py").write_text(OBJECTIVE.format(drained=str(drained)))
     out = tmp_path / "run"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, cluster.address],
@@ -170,7 +175,7 @@ def test_a_run_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path) -
         holder.stdin.close()
         holder.wait()
         drain_one(cluster)
-        trained = len(history.read_text().splitlines())
+        drained.touch()
         log, _ = process.communicate()
     finally:
         process.kill()
@@ -178,6 +183,6 @@ def test_a_run_leaves_a_node_that_is_drained(cluster: Cluster, tmp_path: Path) -
         holder.kill()
         holder.wait()
     assert process.returncode == 0, log
-    assert trained < EPOCHS
-    epochs = [json.loads(line)["epoch"] for line in history.read_text().splitlines()]
-    assert epochs == list(range(1, EPOCHS + 1))
+    epochs = [json.loads(line) for line in history.read_text().splitlines()]
+    assert [metrics["epoch"] for metrics in epochs] == list(range(1, EPOCHS + 1))
+    assert len({metrics["process"] for metrics in epochs}) == 2  # it has moved, once
