@@ -526,7 +526,9 @@ def test_a_corpus_is_made_checked_and_shown(run: Callable[..., Ended], tmp_path:
         assert ended.json["problems"] == []
     assert len({ended.json["fingerprint"] for ended in (made, checked, shown)}) == 1
     assert len(shown.json["labels"]) == 8
-    assert "Waveform: tensor" in run("corpus", "show", "1", folder).out
+    said = run("corpus", "show", "1", folder).out
+    assert said.startswith(f"{shown.json['name']}: {' '.join(shown.json['spoken'])}\n")
+    assert "Waveform: tensor" in said
 
 
 def test_a_corpus_with_a_bad_recording_is_not_good(
@@ -539,6 +541,20 @@ def test_a_corpus_with_a_bad_recording_is_not_good(
     (problem,) = ended.json["problems"]
     assert problem.startswith("0_1.wav: ")
     assert ended.json["recordings"] == 4
+
+
+def test_a_machine_without_triton_trains(tmp_path: Path) -> None:
+    """docs/installation.md removes it where there is no GPU."""
+    program = (
+        "import sys; sys.modules['triton'] = None\n"
+        "from raytune_yesno.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    options = (*SMALL, "--epochs", "1", "--num-workers", "0", "--out", str(tmp_path / "new"))
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new/best").is_dir()
 
 
 # A study -------------------------------------------------------------------------------------

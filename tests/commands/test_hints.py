@@ -70,9 +70,9 @@ def refused(
         (f"{SYNTHETIC} --space value.yaml", ("value.yaml", "dropout")),
         (f"{SYNTHETIC} --config inside.yaml", ("inside.yaml", "dropout")),
         (f"{SYNTHETIC} --search manual", ("--point", "search_options")),
-        (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set 2")),
+        (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set seed=2")),
         (f"{SYNTHETIC} --config seeds.yaml", ("seed", "seeds.yaml")),
-        ("train --epochs 2 --set epochs=3", ("epochs", "--epochs 2", "--set 3")),
+        ("train --epochs 2 --set epochs=3", ("epochs", "--epochs 2", "--set epochs=3")),
         ("tune --data synthetic:10 --out /proc/x", ("/proc/x",)),
     ],
 )

@@ -117,6 +117,16 @@ def test_ray_runs_exactly_the_number_of_samples(limited):
     assert configs == [seen.point | {"z": 1} for seen in searcher.history]
 
 
+def test_a_space_that_is_given_to_ray_as_well_changes_nothing():
+    searcher = build_searcher("random", SPACE)
+    generator = SearchGenerator(searcher)
+    generator.add_configurations(
+        Experiment("test", tune.with_parameters(train), config=SPACE, num_samples=3)
+    )
+    configs = [generator.next_trial().config for _ in range(3)]
+    assert configs == [seen.point for seen in searcher.history]
+
+
 def train(config):
     tune.report({"valid_loss": config["x"]})
 
