@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import ray
 
+from raytune_yesno.cluster import session
 from raytune_yesno.cluster.session import ray_session
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 
 
@@ -49,6 +51,13 @@ def test_the_default_address_is_in_the_environment(
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
     with pytest.raises(InputError, match="RAY_ADDRESS=elsewhere"):
         ray_session().__enter__()
+
+
+def test_a_cluster_without_gpus_is_told_without_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    monkeypatch.setattr(session, "read_autoscaling_workers", list)
+    with pytest.raises(InputError, match="there is no GPU in this cluster; omit --use-gpu"):
+        session.count_fitting(build_config({"use_gpu": True}))
 
 
 @pytest.mark.ray

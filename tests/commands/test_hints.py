@@ -94,9 +94,10 @@ def test_the_same_value_twice_is_accepted(refused: Callable[[str], str]) -> None
 def test_a_folder_of_studies_names_them(refused: Callable[[str], str]) -> None:
     for name in ("tpe", "random"):
         StudyStore(Path("studies", name)).append("study", slots=1, config={}, space={})
-    error = refused("report studies")
-    assert "studies/random" in error
-    assert "studies/tpe" in error
+    for folder in ("studies", "."):
+        error = refused(f"report {folder}")
+        assert "studies/random" in error
+        assert "studies/tpe" in error
 
 
 @pytest.mark.parametrize("shown", ["--point learning_rate=1e-3", "learning_rate=1e-3,batch_size"])

@@ -29,6 +29,7 @@ pytestmark = [
         BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
     ),
 ]
+IMAGES = Path(__file__).parents[2] / "docs/images"
 PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
 
 
@@ -183,7 +184,10 @@ def test_many_hyperparameters_are_shown_in_part_and_every_choice_has_its_label(
         scrollTo({ top: 3000, behavior: "instant" });
         await new Promise((go) => setTimeout(go, 50));
         const nav = document.querySelector("nav").getBoundingClientRect().top;
+        const text = document.querySelector("#parallel .say"), card = text.parentElement;
+        const table = getComputedStyle(document.querySelector("#table .wide"));
         return { shown, before, after, boxes: boxes.length, nav, top: scrollY,
+                 width: text.offsetWidth / card.clientWidth, edges: table.backgroundImage,
                  choice: slice("choice"), layers: slice("layers"),
                  legend: find("timeline-legend").textContent };""",
         width=width,
@@ -198,6 +202,8 @@ def test_many_hyperparameters_are_shown_in_part_and_every_choice_has_its_label(
     numbers = {text for text in result["layers"]["words"] if text.startswith(("1", "2", "3"))}
     assert not {text for text in numbers if text.startswith(("1.", "2."))}
     assert result["top"] > 2000
+    assert result["width"] > 0.9  # text has the width of its card
+    assert result["edges"].count("gradient") == 4  # shadows show that a table scrolls
     assert result["nav"] == 0  # the navigation is reachable from everywhere
     assert "best trial" in result["legend"]
 
@@ -375,6 +381,24 @@ def test_screenshots_are_kept(page: Path, tmp_path: Path, width: int, dark: bool
     picture = folder / f"report-{width}-{'dark' if dark else 'light'}.png"
     run_browser(page, f"--screenshot={picture}", width=width, dark=dark)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pictures_of_the_documents_are_made(study: Study, tmp_path: Path) -> None:
+    """A release copies both from ``$ARTIFACTS`` to ``docs/images``."""
+    folder = Path(os.environ.get("ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    repeats = [
+        write_study(tmp_path / f"{search}-{seed}", 16, search=search, seed=seed)
+        for search, seeds in (("auto", (1, 2, 3)), ("random", (4, 5, 6)))
+        for seed in seeds
+    ]
+    for name, studies, height in (("report", [study], 1250), ("comparison", repeats, 1050)):
+        page = write_report(studies, tmp_path / name).html
+        size, picture = f"--window-size=1280,{height}", folder / f"{name}.png"
+        run_browser(page, size, "--hide-scrollbars", f"--screenshot={picture}")
+        shown, committed = picture.read_bytes(), (IMAGES / picture.name).read_bytes()
+        assert shown[:8] == committed[:8] == b"\x89PNG\r\n\x1a\n"
+        assert shown[16:24] == committed[16:24]  # width and height
 
 
 def test_a_reloaded_page_keeps_its_state(page: Path) -> None:
