@@ -526,9 +526,7 @@ def test_a_corpus_is_made_checked_and_shown(run: Callable[..., Ended], tmp_path:
         assert ended.json["problems"] == []
     assert len({ended.json["fingerprint"] for ended in (made, checked, shown)}) == 1
     assert len(shown.json["labels"]) == 8
-    said = run("corpus", "show", "1", folder).out
-    assert said.startswith(f"{shown.json['name']}: {' '.join(shown.json['spoken'])}\n")
-    assert "Waveform: tensor" in said
+    assert "Waveform: tensor" in run("corpus", "show", "1", folder).out
 
 
 def test_a_corpus_with_a_bad_recording_is_not_good(

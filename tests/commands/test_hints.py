@@ -1,12 +1,14 @@
 """Errors of usage say what was meant, and where."""
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from raytune_yesno import cli
+from raytune_yesno import __version__, cli
 from raytune_yesno.errors import find_nearest
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Float
@@ -98,6 +100,12 @@ def test_a_folder_of_studies_names_them(refused: Callable[[str], str]) -> None:
         error = refused(f"report {folder}")
         assert "studies/random" in error
         assert "studies/tpe" in error
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "raytune_yesno", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"raytune-yesno {__version__}\n"
 
 
 @pytest.mark.parametrize("shown", ["--point learning_rate=1e-3", "learning_rate=1e-3,batch_size"])
