@@ -1,5 +1,6 @@
 """The Ray Tune searcher of an algorithm, called as Ray Tune does, without a cluster."""
 
+import dataclasses
 import math
 import pickle
 
@@ -117,14 +118,18 @@ def test_ray_runs_exactly_the_number_of_samples(limited):
     assert configs == [seen.point | {"z": 1} for seen in searcher.history]
 
 
-def test_a_space_that_is_given_to_ray_as_well_changes_nothing():
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_space_in_param_space_is_refused_in_a_sentence(tmp_path):
     searcher = build_searcher("random", SPACE)
-    generator = SearchGenerator(searcher)
-    generator.add_configurations(
-        Experiment("test", tune.with_parameters(train), config=SPACE, num_samples=3)
-    )
-    configs = [generator.next_trial().config for _ in range(3)]
-    assert configs == [seen.point for seen in searcher.history]
+    config = tune.TuneConfig(search_alg=searcher, num_samples=1)
+    folder = tune.RunConfig(storage_path=str(tmp_path))
+    for chosen in (config, dataclasses.replace(config, max_concurrent_trials=1)):
+        tuner = tune.Tuner(train, param_space=SPACE, tune_config=chosen, run_config=folder)
+        with pytest.raises(Exception, match="param_space: leave out c, k, x; the searcher has"):
+            tuner.fit()
+    point = {"other": object()}  # anything that the searcher does not search
+    assert not searcher.set_search_properties(None, None, point)
 
 
 def train(config):
