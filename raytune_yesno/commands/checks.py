@@ -45,7 +45,7 @@ def examine_machine(data: str) -> Iterator[Check]:
     said = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
     if missing:
         lacks = ", ".join(missing)
-        yield Check("versions", "problem", f"{lacks} missing", "pip install raytune-yesno")
+        yield Check("versions", "problem", f"{lacks} missing", "pip install . in a checkout")
     else:
         yield Check("versions", "ok", said)
     yield examine_token()

@@ -74,14 +74,31 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def _count_slots(config: "Config", options: Namespace) -> int:
-    """Return how many trials run at a time on the given cluster, or on this machine."""
+    """Return how many trials run at a time on the given cluster, or on this machine.
+
+    Raises:
+        InputError: not even one trial fits.
+    """
     if options.address or os.environ.get("RAY_ADDRESS"):
         from raytune_yesno.cluster.session import count_fitting, ray_session
 
         with ray_session(options.address):
             return count_fitting(config)
     cpus = options.num_cpus or count_cpus()
-    slots = cpus // config.min_workers
+    fitting = int(cpus / config.cpus_per_worker)
+    if config.use_gpu:
+        import torch
+
+        gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
+        if not gpus:
+            raise InputError("use_gpu: there is no GPU here; omit --use-gpu")
+        fitting = min(fitting, int(gpus / config.gpus_per_worker))
+    slots = fitting // config.min_workers
+    if not slots and config.use_gpu:
+        raise InputError(
+            f"num_workers: {config.min_workers} workers do not fit the {cpus} CPUs and {gpus} "
+            "GPUs here"
+        )
     if not slots:
         raise InputError(
             f"num_workers: {config.min_workers} workers do not fit the {cpus} CPUs here"

@@ -77,7 +77,9 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     task = options.task or assignments.get("task") or config.get("task") or Config.task
     for key in ("seed", "metric", "mode", "objectives", "limits"):
         if key in settings:
-            _refuse_two_values(key, {f"{options.config}: {key}": settings, "config": config})
+            _refuse_two_values(
+                key, {f"{options.config}: {key}: ": settings, f"config: {key}: ": config}
+            )
             config = {**config, key: settings[key]}
     if not getattr(options, "resume", None):
         declare_task(
@@ -89,7 +91,9 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     build_config(assignments, {"task": task}, where="--set")
     flags = given_flags(options)
     for key in flags.keys() & assignments.keys():
-        _refuse_two_values(key, {f"--{key.replace('_', '-')}": flags, "--set": assignments})
+        _refuse_two_values(
+            key, {f"--{key.replace('_', '-')} ": flags, f"--set {key}=": assignments}
+        )
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
@@ -97,10 +101,10 @@ def read_settings(options: Namespace) -> dict[str, Any]:
 
 
 def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise InputError if two sources, by name, give a config key different values."""
+    """Raise InputError if two sources, by what precedes the value, give a key different values."""
     given = {name: layer[key] for name, layer in sources.items() if key in layer}
     if len({str(value) for value in given.values()}) > 1:
-        said = ", ".join(f"{name} {value}" for name, value in given.items())
+        said = ", ".join(f"{name}{value}" for name, value in given.items())
         raise InputError(f"{key}: two values are given ({said}); omit one")
 
 

@@ -63,7 +63,7 @@ def tabulate_front(study: Study) -> Table:
             for metric in study.objective.objectives
         ),
         *([key, *(format_value(t.best_point.get(key)) for t in front)] for key in list_keys(study)),
-        ["test", *map(describe_test_briefly, told)],
+        ["test", *(describe_test_briefly(refit, study.metrics) for refit in told)],
         ["checkpoint in the study", *map(_name_checkpoint, told)],
     ]
     heads, *rows = zip(*(each for each in columns if not front or any(each[1:])), strict=True)

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, quote
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
 from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
@@ -194,10 +195,13 @@ def describe_failures(study: Study) -> str:
     return f"{failed} of {len(study.trial_list)} trials failed or diverged."
 
 
-def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
+def describe_test(
+    refit: Mapping[str, Any] | None, task: str = "", metrics: Sequence[Metric] = ()
+) -> str:
     """Return the refit's figures on the test part; empty without a test.
 
-    Records of earlier versions hold the figures but no text. A built-in task can write it.
+    Records of earlier versions hold the figures but no text. A built-in task can write it. Without
+    one, figures have the form of the ``metrics`` of the same name.
     """
     refit = refit or {}
     if says := refit.get("test_says"):
@@ -207,16 +211,21 @@ def describe_test(refit: Mapping[str, Any] | None, task: str = "") -> str:
         return ""
     with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
         return str(find_task(task).describe_test(figures))
-    shown = (f"{name} {value:.4g}" for name, value in figures.items() if is_number(value))
-    return ", ".join(shown)
+    return ", ".join(_show_figures(figures, metrics))
 
 
-def describe_test_briefly(refit: Mapping[str, Any] | None) -> str:
-    """Return the first figure on the test part; empty without a test."""
+def describe_test_briefly(refit: Mapping[str, Any] | None, metrics: Sequence[Metric] = ()) -> str:
+    """Return the first figure on the test part, as ``metrics`` show it; empty without a test."""
     figures = (refit or {}).get("test")
-    if not isinstance(figures, Mapping):
-        return ""
-    return next((f"{name} {value:.4g}" for name, value in figures.items() if is_number(value)), "")
+    return next(_show_figures(figures, metrics), "") if isinstance(figures, Mapping) else ""
+
+
+def _show_figures(figures: Mapping[str, Any], metrics: Sequence[Metric]) -> Iterator[str]:
+    """Yield each number with its name, as the metric of that name or label shows it."""
+    for name, value in figures.items():
+        if is_number(value):
+            known = (metric for metric in metrics if name in (metric.name, metric.label))
+            yield f"{name} {next(known, Metric(str(name))).show(value)}"
 
 
 _SETTINGS = [s.name for s in STUDY_SETTINGS if s.name not in ("ordered", "W")]

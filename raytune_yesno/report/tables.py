@@ -54,7 +54,7 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 str(len(study.front)) if several else "",
                 HYPERVOLUME.show(volume),
                 metric.show(best.metrics[study.metric]) if best else "",
-                sentences.describe_test_briefly(study.refit),
+                sentences.describe_test_briefly(study.refit, study.metrics),
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]

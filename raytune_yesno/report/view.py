@@ -48,7 +48,7 @@ def view_study(
             if study.best
             else None
         ),
-        "test": sentences.describe_test(study.refit, study.task),
+        "test": sentences.describe_test(study.refit, study.task, study.metrics),
         "edges": [str(edge) for edge in find_edges(study)],
         "settings": _list_settings(study),
         "versions": ", ".join(f"{name} {version}" for name, version in versions),

@@ -49,6 +49,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         self.algorithm = algorithm
         self.history = History(history)
         self.points = points
+        self.names = frozenset(space or ())
         self.cube = UnitCube(space) if space and points else None
         self.offset = offset
         self.num_requested = 0
@@ -64,7 +65,15 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         Returns:
             False: this tells Ray that the searcher has a space of its own. Ray then refuses domains
             in ``param_space``, and merges its constants with each point.
+
+        Raises:
+            InputError: ``param_space`` has our domains, too. Ray's Tuner has replaced them by
+                references (tuples), and could not resolve these in a point.
         """
+        if twice := sorted(name for name in self.names if isinstance(config.get(name), tuple)):
+            raise InputError(
+                f"param_space: leave out {', '.join(twice)}; the searcher has the search space"
+            )
         if metric:
             self._metric = metric
         if mode:

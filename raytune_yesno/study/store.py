@@ -108,8 +108,12 @@ class StudyStore:
 
 
 def _suggest_folder(folder: Path) -> str:
-    """Return the end of an error message: the studies inside a folder that is not one itself."""
-    inside = sorted(found.parent for found in folder.glob(f"*/{STORE}"))
+    """Return the end of an error message: the studies inside a folder that is not one itself.
+
+    Without any, they are sought in the folders inside, as in the folder that contains ``studies``.
+    """
+    found = list(folder.glob(f"*/{STORE}")) or folder.glob(f"*/*/{STORE}")
+    inside = sorted(file.parent for file in found)
     if not inside:
         return "give the folder that `tune` printed"
     more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""

@@ -1,6 +1,6 @@
 """Gradient boosting with LightGBM: one report a round, so bad trials are stopped early.
 
-pip install 'raytune-yesno[boosting]'
+pip install '.[boosting]'
 raytune-yesno tune --task scripts/examples/boosting.py:objective --trials 16 --epochs 50
 """
 

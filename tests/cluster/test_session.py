@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import ray
 
+from raytune_yesno.cluster import session
 from raytune_yesno.cluster.session import ray_session
+from raytune_yesno.cluster.temp_folder import MAX_PATH_BYTES, short_temp_folder
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 
 
@@ -49,6 +52,29 @@ def test_the_default_address_is_in_the_environment(
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
     with pytest.raises(InputError, match="RAY_ADDRESS=elsewhere"):
         ray_session().__enter__()
+
+
+def test_a_long_temporary_folder_gets_a_short_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    with short_temp_folder() as folder:
+        assert folder is None  # Ray's own choice is short enough
+    wanted = tmp_path / ("x" * 100)
+    wanted.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(wanted))
+    with short_temp_folder() as folder:
+        assert folder is not None
+        assert len(folder) <= MAX_PATH_BYTES
+        assert Path(folder).parent.resolve() == wanted.resolve()
+    assert not Path(folder).parent.parent.exists()
+
+
+def test_a_cluster_without_gpus_is_told_without_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    monkeypatch.setattr(session, "read_autoscaling_workers", list)
+    with pytest.raises(InputError, match="there is no GPU in this cluster; omit --use-gpu"):
+        session.count_fitting(build_config({"use_gpu": True}))
 
 
 @pytest.mark.ray

@@ -541,6 +541,20 @@ def test_a_corpus_with_a_bad_recording_is_not_good(
     assert ended.json["recordings"] == 4
 
 
+def test_a_machine_without_triton_trains(tmp_path: Path) -> None:
+    """docs/installation.md removes it where there is no GPU."""
+    program = (
+        "import sys; sys.modules['triton'] = None\n"
+        "from raytune_yesno.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    options = (*SMALL, "--epochs", "1", "--num-workers", "0", "--out", str(tmp_path / "new"))
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new/best").is_dir()
+
+
 # A study -------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,16 @@
 """Begin or continue with one command: `train` and `tune` on a folder that holds earlier work."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
+from raytune_yesno.commands.closing import suggest_next
 from raytune_yesno.commands.existing import compare_plans
 from raytune_yesno.config import build_config
 from raytune_yesno.space import Float
@@ -122,6 +125,32 @@ class TestTune:
             "seed": 0,
         }
         assert (finished / STORE).read_bytes() == before
+
+    def test_the_report_is_written_and_the_next_commands_can_be_pasted(
+        self, finished: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(command(finished, "--no-report")) == 0
+        said = capfd.readouterr().out
+        assert not (finished / "report.html").exists()
+        assert "report: " not in said
+        _, _, following = said.partition("\nnext:\n")
+        for line in following.splitlines():
+            program, *words = shlex.split(line)
+            assert program == "raytune-yesno"
+            cli.build_parser().parse_args(words)
+        for part in (f"report {finished}", f"--resume {finished}"):
+            assert part in following
+        assert cli.main(command(finished)) == 0
+        assert f"report: {finished / 'report.html'}" in capfd.readouterr().out
+        assert (finished / "report.html").is_file()
+
+    def test_the_next_commands_use_the_checkpoint_of_the_refit(self, tmp_path: Path) -> None:
+        study = write_study(tmp_path / "study", 4)
+        checkpoint = str(tmp_path / "study/refit/last")
+        commands = list(suggest_next(study, {"checkpoint": checkpoint}, str(tmp_path / "study")))
+        for name in ("evaluate", "predict"):
+            assert any(f"raytune-yesno {name} {checkpoint}" in each for each in commands)
+        assert any("--retry failed" in each for each in commands)
 
     @pytest.mark.parametrize(
         ("more", "says"),

@@ -7,15 +7,18 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
+from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 import pytest
 
-from raytune_yesno.commands.common import note
+from raytune_yesno.commands.common import announce, note
 from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.terminal import clear_progress
 from raytune_yesno.metrics import LEGACY_OBJECTIVE
 from raytune_yesno.tuning.progress import Progress
 
@@ -111,6 +114,34 @@ def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0].startswith("[..........] 0/1")
     assert lines[-1].startswith("[##########] 1/1")
     assert "\x1b" not in stream.getvalue()
+
+
+def test_a_terminal_shows_what_is_being_started(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", screen.stream)
+    announce(Namespace(quiet=True), "loading PyTorch and Ray")
+    assert screen.read() == [""]
+    announce(Namespace(quiet=False), "loading PyTorch and Ray")
+    assert screen.read() == ["loading PyTorch and Ray"]
+    clear_progress()
+
+
+def test_nothing_large_is_imported_before_the_first_step_is_shown() -> None:
+    program = (
+        "import sys, raytune_yesno.cli, raytune_yesno.commands.tune, raytune_yesno.commands.train\n"
+        "print({'torch', 'ray', 'pandas', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_a_count_says_what_it_counts() -> None:
+    stream = io.StringIO()
+    Display(stream).show_count(29, 58, "conditions")
+    assert stream.getvalue() == "[#####.....] 29/58 conditions\n"
 
 
 def test_quiet_shows_remarks_only() -> None:

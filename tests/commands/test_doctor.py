@@ -29,6 +29,14 @@ def test_a_token_that_others_can_read_is_a_problem(
     assert doctor.examine_token().status == "ok"
 
 
+def test_a_missing_package_is_installed_from_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PACKAGES", ("nothing-of-that-name",))
+    check = next(doctor.examine_machine("synthetic:10"))
+    assert check.status == "problem"
+    assert "nothing-of-that-name" in check.said
+    assert check.todo == "pip install . in a checkout"  # no index has a package of our name
+
+
 def test_a_corpus_is_found_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.examine_corpus("synthetic:10").status == "ok"
     assert doctor.examine_corpus(str(tmp_path / "none")).status == "problem"

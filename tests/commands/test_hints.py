@@ -1,12 +1,14 @@
 """Errors of usage say what was meant, and where."""
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from raytune_yesno import cli
+from raytune_yesno import __version__, cli
 from raytune_yesno.errors import find_nearest
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Float
@@ -70,9 +72,9 @@ def refused(
         (f"{SYNTHETIC} --space value.yaml", ("value.yaml", "dropout")),
         (f"{SYNTHETIC} --config inside.yaml", ("inside.yaml", "dropout")),
         (f"{SYNTHETIC} --search manual", ("--point", "search_options")),
-        (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set 2")),
+        (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set seed=2")),
         (f"{SYNTHETIC} --config seeds.yaml", ("seed", "seeds.yaml")),
-        ("train --epochs 2 --set epochs=3", ("epochs", "--epochs 2", "--set 3")),
+        ("train --epochs 2 --set epochs=3", ("epochs", "--epochs 2", "--set epochs=3")),
         ("tune --data synthetic:10 --out /proc/x", ("/proc/x",)),
     ],
 )
@@ -94,9 +96,16 @@ def test_the_same_value_twice_is_accepted(refused: Callable[[str], str]) -> None
 def test_a_folder_of_studies_names_them(refused: Callable[[str], str]) -> None:
     for name in ("tpe", "random"):
         StudyStore(Path("studies", name)).append("study", slots=1, config={}, space={})
-    error = refused("report studies")
-    assert "studies/random" in error
-    assert "studies/tpe" in error
+    for folder in ("studies", "."):
+        error = refused(f"report {folder}")
+        assert "studies/random" in error
+        assert "studies/tpe" in error
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "raytune_yesno", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"raytune-yesno {__version__}\n"
 
 
 @pytest.mark.parametrize("shown", ["--point learning_rate=1e-3", "learning_rate=1e-3,batch_size"])

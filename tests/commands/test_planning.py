@@ -82,6 +82,20 @@ def test_a_plan_counts_the_final_round(run: Callable[[str], Any]) -> None:
     assert plan["seconds"] == pytest.approx(plan["epoch_seconds"] * 4 * (3 + 3 + 1))
 
 
+def test_a_plan_counts_what_the_workers_of_a_trial_need(run: Callable[[str], Any]) -> None:
+    plan = "tune --dry-run --task sine --set epochs=1 --trials 4 --num-cpus 4"
+    assert run(f"{plan} --set cpus_per_worker=2")["slots"] == 2
+    assert run(f"{plan} --workers-per-trial 3")["slots"] == 1
+
+
+def test_a_plan_without_its_gpus_is_refused() -> None:
+    plan = ["tune", "--dry-run", "--task", "sine", "--use-gpu", "--debug", "--num-cpus", "2"]
+    with pytest.raises(InputError, match="no GPU here"):
+        cli.main([*plan, "--num-gpus", "0"])
+    with pytest.raises(InputError, match="2 CPUs and 1 GPUs here"):
+        cli.main([*plan, "--num-gpus", "1", "--workers-per-trial", "2"])
+
+
 def test_a_plan_is_of_a_new_study() -> None:
     with pytest.raises(InputError, match="--resume"):
         cli.main(["tune", "--dry-run", "--resume", "x", "--debug"])

@@ -21,6 +21,7 @@ from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import trace_best
@@ -29,7 +30,12 @@ from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, Importance, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import build_payload, embed
-from raytune_yesno.report.sentences import describe_commands, describe_state, describe_test
+from raytune_yesno.report.sentences import (
+    describe_commands,
+    describe_state,
+    describe_test,
+    describe_test_briefly,
+)
 from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
@@ -329,6 +335,12 @@ class TestTexts:
         text = describe_test(study.refit, "yesno")
         assert text.startswith("word error rate 0.42%: 1 of 240 words (95 % interval")
         assert describe_test(None) == describe_test({"test": {}}) == ""
+
+    def test_figures_of_the_test_have_the_form_of_the_metrics(self, study: Study) -> None:
+        metrics = (Metric("valid_wer", format="percent", label="wer"),)
+        assert describe_test(study.refit, "", metrics).startswith("wer 0.4%, words 240")
+        assert describe_test_briefly(study.refit, metrics) == "wer 0.4%"
+        assert describe_test_briefly({"test": {"size": 2.5}}) == "size 2.5"
 
     def test_a_warm_start_is_shown(self, study: Study, tmp_path: Path) -> None:
         known = {"observations": [{}, {}], "used": {}, "left_out": {}}

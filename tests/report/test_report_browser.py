@@ -17,7 +17,8 @@ from helpers.builders import EVIL, write_study
 from helpers.fronts import write_front
 
 from raytune_yesno.report import write_report
-from raytune_yesno.study import Study, load_all
+from raytune_yesno.study import Study, load, load_all
+from raytune_yesno.study.store import StudyStore
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -28,6 +29,7 @@ pytestmark = [
         BROWSER is None, reason="no Chromium here (on Debian: apt-get install chromium)"
     ),
 ]
+IMAGES = Path(__file__).parents[2] / "docs/images"
 PLOTS = ("curves", "progress", "parallel", "pair", "timeline")
 
 
@@ -155,6 +157,80 @@ def test_the_table_shows_the_numbers_sorts_and_filters(page: Path, study: Study)
     assert result["failed"] == [EVIL]
 
 
+@pytest.mark.parametrize("width", [1200, 400])
+def test_many_hyperparameters_are_shown_in_part_and_every_choice_has_its_label(
+    tmp_path: Path, width: int
+) -> None:
+    _, result = open_page(
+        write_report([write_wide_study(tmp_path / "wide")], tmp_path / "out").html,
+        """const words = [], dots = [], proto = CanvasRenderingContext2D.prototype;
+        const { fillText, arc } = proto;
+        proto.fillText = function (text, ...where) {
+            words.push(text);
+            fillText.call(this, text, ...where);
+        };
+        proto.arc = function (x, ...more) { dots.push(x); arc.call(this, x, ...more); };
+        const draw = (id) => {
+            words.length = dots.length = 0;
+            plots.find((plot) => plot.host.id === id).render();
+            return { words: [...words], places: new Set(dots).size };
+        };
+        const slice = (name) => draw("slice-" + S.axes.findIndex((axis) => axis.name === name));
+        const before = draw("plot-parallel").words, shown = S.shown.length;
+        const boxes = [...find("axes-list").querySelectorAll("input")];
+        boxes.find((box) => !box.checked).click();
+        boxes.find((box) => box.checked).click();
+        const after = draw("plot-parallel").words;
+        scrollTo({ top: 3000, behavior: "instant" });
+        await new Promise((go) => setTimeout(go, 50));
+        const nav = document.querySelector("nav").getBoundingClientRect().top;
+        const text = document.querySelector("#parallel .say"), card = text.parentElement;
+        const table = getComputedStyle(document.querySelector("#table .wide"));
+        return { shown, before, after, boxes: boxes.length, nav, top: scrollY,
+                 width: text.offsetWidth / card.clientWidth, edges: table.backgroundImage,
+                 choice: slice("choice"), layers: slice("layers"),
+                 legend: find("timeline-legend").textContent };""",
+        width=width,
+    )
+    names = {"choice", "layers", *(f"knob{k}" for k in range(10))}
+    assert (result["shown"], result["boxes"]) == (8, 12)
+    before, after = (names & set(result[key]) for key in ("before", "after"))
+    assert (len(before), len(after), len(before ^ after)) == (8, 8, 2)
+    assert {"one", "two", "three", "four", "five"} <= set(result["choice"]["words"])
+    assert result["choice"]["places"] == 5  # dots are not spread out
+    assert result["layers"]["places"] == 3
+    numbers = {text for text in result["layers"]["words"] if text.startswith(("1", "2", "3"))}
+    assert not {text for text in numbers if text.startswith(("1.", "2."))}
+    assert result["top"] > 2000
+    assert result["width"] > 0.9  # text has the width of its card
+    assert result["edges"].count("gradient") == 4  # shadows show that a table scrolls
+    assert result["nav"] == 0  # the navigation is reachable from everywhere
+    assert "best trial" in result["legend"]
+
+
+def write_wide_study(folder: Path) -> Study:
+    """Write a study of 12 hyperparameters."""
+    knobs = {f"knob{k}": {"float": [0.0, 1.0]} for k in range(10)}
+    options = ["one", "two", "three", "four", "five"]
+    space = {"choice": {"choice": options}, "layers": {"int": [1, 3]}, **knobs}
+    store = StudyStore(folder)
+    store.append("study", time=0.0, slots=1, trials=15, config={"epochs": 1}, space=space)
+    for trial in range(15):
+        point = {"choice": options[trial % 5], "layers": trial % 3 + 1}
+        point |= {name: (trial * (k + 3) % 15) / 15 for k, name in enumerate(knobs)}
+        store.append("asked", time=float(trial), trial=trial, point=point)
+        store.append("started", time=float(trial), trial=trial, attempt=1)
+        about = {"host": "here", "pid": 1, "began": float(trial), "ended": trial + 0.9}
+        loss = 2.0 + trial % 5 + trial / 100
+        store.append(
+            "epoch", time=trial + 0.9, trial=trial, attempt=1, epoch=1, train_loss=loss,
+            valid_loss=loss, seconds=0.9, **about,
+        )  # fmt: skip
+        store.append("ended", time=trial + 0.9, trial=trial, status="done")
+    store.append("searched", time=15.0)
+    return load(folder)
+
+
 def test_hover_keys_and_copy(page: Path, study: Study) -> None:
     _, result = open_page(
         page,
@@ -217,10 +293,20 @@ def test_several_studies_can_be_selected(study: Study, tmp_path: Path) -> None:
                 blocks.filter((block) => !block.hidden).length,
             ]);
         }
-        return { seen, overlaid: find("plot-progress").dataset.drawn };""",
+        const words = [], write = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...where) {
+            words.push(text);
+            write.call(this, text, ...where);
+        };
+        plots.find((plot) => plot.host.id === "plot-progress").render();
+        const legend = [...find("progress-legend").children].map((item) => item.textContent);
+        return { seen, overlaid: find("plot-progress").dataset.drawn, words, legend };""",
     )
     assert result["seen"] == [["study", "30", 30, 1], ["other1", "6", 6, 1], ["other2", "6", 6, 1]]
     assert result["overlaid"] == "3"
+    groups = ["random + asha", "tpe + asha"]  # of studies that differ only in their seed
+    assert [text.split(":")[0] for text in result["legend"]] == groups
+    assert set(groups) <= set(result["words"])  # the overlaid lines carry their names
 
 
 @pytest.mark.parametrize("width", [1200, 400])
@@ -266,8 +352,6 @@ def test_the_attainment_of_several_studies_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_result_opens(tmp_path: Path) -> None:
-    from raytune_yesno.study.store import StudyStore
-
     store = StudyStore(tmp_path / "empty")
     store.append("study", time=0.0, trials=2)
     for asked in (False, True):
@@ -297,6 +381,24 @@ def test_screenshots_are_kept(page: Path, tmp_path: Path, width: int, dark: bool
     picture = folder / f"report-{width}-{'dark' if dark else 'light'}.png"
     run_browser(page, f"--screenshot={picture}", width=width, dark=dark)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pictures_of_the_documents_are_made(study: Study, tmp_path: Path) -> None:
+    """A release copies both from ``$ARTIFACTS`` to ``docs/images``."""
+    folder = Path(os.environ.get("ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    repeats = [
+        write_study(tmp_path / f"{search}-{seed}", 16, search=search, seed=seed)
+        for search, seeds in (("auto", (1, 2, 3)), ("random", (4, 5, 6)))
+        for seed in seeds
+    ]
+    for name, studies, height in (("report", [study], 1250), ("comparison", repeats, 1050)):
+        page = write_report(studies, tmp_path / name).html
+        size, picture = f"--window-size=1280,{height}", folder / f"{name}.png"
+        run_browser(page, size, "--hide-scrollbars", f"--screenshot={picture}")
+        shown, committed = picture.read_bytes(), (IMAGES / picture.name).read_bytes()
+        assert shown[:8] == committed[:8] == b"\x89PNG\r\n\x1a\n"
+        assert shown[16:24] == committed[16:24]  # width and height
 
 
 def test_a_reloaded_page_keeps_its_state(page: Path) -> None:

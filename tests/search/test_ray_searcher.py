@@ -1,5 +1,6 @@
 """The Ray Tune searcher of an algorithm, called as Ray Tune does, without a cluster."""
 
+import dataclasses
 import math
 import pickle
 
@@ -115,6 +116,20 @@ def test_ray_runs_exactly_the_number_of_samples(limited):
     assert len(configs) == 7
     assert generator.is_finished()
     assert configs == [seen.point | {"z": 1} for seen in searcher.history]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_space_in_param_space_is_refused_in_a_sentence(tmp_path):
+    searcher = build_searcher("random", SPACE)
+    config = tune.TuneConfig(search_alg=searcher, num_samples=1)
+    folder = tune.RunConfig(storage_path=str(tmp_path))
+    for chosen in (config, dataclasses.replace(config, max_concurrent_trials=1)):
+        tuner = tune.Tuner(train, param_space=SPACE, tune_config=chosen, run_config=folder)
+        with pytest.raises(Exception, match="param_space: leave out c, k, x; the searcher has"):
+            tuner.fit()
+    point = {"other": object()}  # anything that the searcher does not search
+    assert not searcher.set_search_properties(None, None, point)
 
 
 def train(config):

@@ -69,7 +69,9 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
                     "best/seconds"}  # fmt: skip
     (text, *_) = seen.Tensors("config/text_summary")
     assert b"channels: [8, 16]" in text.tensor_proto.string_val[0]
-    assert "_hparams_/session_start_info" in seen.summary_metadata
+    shown = seen.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    for name in POINT:
+        assert name.encode() in shown
     # With a declaration of columns, TensorBoard shows the hyperparameters of this run alone.
     assert "_hparams_/experiment" not in seen.summary_metadata
 

@@ -98,7 +98,9 @@ def add_tune(commands: Any) -> None:
     )
     report = parser.add_argument_group("plan, report and logs")
     report.add_argument(
-        "--dry-run", action="store_true", help="print the plan, time and disk space; run nothing"
+        "--dry-run",
+        action="store_true",
+        help="print the plan, time and disk space; train one epoch only",
     )
     report.add_argument(
         "--no-report", action="store_true", help="do not write report.html at the end"
