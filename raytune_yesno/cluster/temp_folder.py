@@ -24,13 +24,19 @@ def short_temp_folder() -> Iterator[str | None]:
         The folder, or None if Ray's own choice is short enough.
 
     Raises:
-        InputError: no folder can hold the link.
+        InputError: the folder does not exist and cannot be made, or no folder can hold the link.
     """
     name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
     wanted = os.path.abspath(os.environ.get(name) or tempfile.gettempdir())
     if len(os.fsencode(wanted)) + len("/ray") <= MAX_PATH_BYTES:
         yield None
         return
+    try:
+        os.makedirs(wanted, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{name}: {wanted} cannot be made ({error.strerror}); set it to another folder"
+        ) from error
     for parent in _SHORT:
         with contextlib.suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
