@@ -1,6 +1,7 @@
 """The folder of Ray's session: a path short enough for its sockets."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,4 +50,13 @@ def test_where_no_link_can_be_made_the_limit_is_named(
     monkeypatch.setattr(temp_folder, "_SHORT", (str(tmp_path / "none"),))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 100)))
     with pytest.raises(InputError, match="too long for Ray's sockets; set RAY_TMPDIR"):
+        short_temp_folder().__enter__()
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = temp_folder.MIN_FREE_BYTES - 1
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with pytest.raises(InputError, match=r"RAY_TMPDIR: .* has 2\.0 MB free.* to a folder"):
         short_temp_folder().__enter__()
