@@ -44,6 +44,8 @@ from raytune_yesno.home import ensure_home
 # Errors of a path that cannot exist or that the user may not access.
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
+_OUT_OF_MEMORY = b"raytune-yesno: out of memory; free some, or raise the limit (ulimit -v)\n"
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
@@ -83,7 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug and not isinstance(error, Interrupted | ReaderGone):
                 raise
-            return _report_error(error)
+            try:
+                return _report_error(error)
+            except MemoryError:  # there is not even enough for the line
+                os.write(2, _OUT_OF_MEMORY)
+                return 1
 
 
 def _report_error(error: Exception) -> int:
@@ -98,12 +104,27 @@ def _report_error(error: Exception) -> int:
             line, code = f"raytune-yesno: {error}", 2 if isinstance(error, InputError) else 1
         case OSError(errno=number, filename=path) if number in _BAD_PATH and path:
             line, code = f"raytune-yesno: {one_line(str(path))}: {error.strerror}", 2
+        case MemoryError() | ImportError() if limit := _find_memory_limit(error):
+            line, code = f"raytune-yesno: out of memory: {limit}", 1
         case _:
             reason = one_line(f"{type(error).__name__}: {error}".splitlines()[0])
             line, code = f"raytune-yesno: {reason} (--debug shows the traceback)", 1
     clear_progress()
     print(line, file=sys.stderr)
     return code
+
+
+def _find_memory_limit(error: Exception) -> str:
+    """Return the limit on memory that explains an error, with a remedy; empty if none does."""
+    import resource
+
+    # A library that cannot be loaded for lack of memory raises ImportError.
+    if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+        return ""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return f"the address space is limited to {limit / 1e9:.1f} GB; raise it: ulimit -v unlimited"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -52,7 +52,7 @@ def escape_controls(text: str) -> str:
         return text
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
+        for letter in to_utf8(text)
     )
 
 

@@ -84,6 +84,8 @@ def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]
 
 def _check_answers(address: str, source: str) -> None:
     """Raise InputError if nothing listens at HOST:PORT; Ray itself would retry for minutes."""
+    if address.startswith("ray://"):
+        address = address.removeprefix("ray://").partition("/")[0]
     if address in ("auto", "local") or "://" in address:
         return
     host, _, port = address.rpartition(":")

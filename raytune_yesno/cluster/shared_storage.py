@@ -1,5 +1,6 @@
 """Check before a study that all nodes reach the folder or URI of its checkpoints."""
 
+import errno
 import uuid
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ def check_shared(storage: str, flag: str = "--out") -> None:
 
 def find_unreachable(storage: str, nodes: list[Node]) -> list[str]:
     """Return why nodes cannot read and write a folder or URI, one line per node."""
-    if "://" not in storage:
+    try:
         storage = _nearest_folder(storage)
+    except (OSError, ValueError) as error:
+        return [f"here: {_describe(storage, error)}"]
     run = uuid.uuid4().hex
     asked = f"{_PREFIX}{run}"
     answers = [f"{asked}-{index}" for index in range(len(nodes))]
@@ -66,17 +69,16 @@ def find_unreachable(storage: str, nodes: list[Node]) -> list[str]:
 
 def find_unwritable(storage: str) -> str | None:
     """Return why this process cannot write to a folder or URI and read it back, or None."""
-    if "://" not in storage:
-        storage = _nearest_folder(storage)
     name = text = f"{_PREFIX}{uuid.uuid4().hex}"
     target = None
     try:
+        storage = _nearest_folder(storage)
         target = _Storage(storage)
         target.write(name, text)
         if target.read(name) != text:
             return f"{storage}: a file written there cannot be read back"
     except (OSError, ValueError, ImportError) as error:
-        return f"{storage}: {getattr(error, 'strerror', None) or error}"
+        return _describe(storage, error)
     finally:
         if target:
             target.delete(name)
@@ -84,8 +86,27 @@ def find_unwritable(storage: str) -> str | None:
 
 
 def _nearest_folder(storage: str) -> str:
+    """Return a folder or its nearest existing parent; other URIs than ``file:`` unchanged.
+
+    Raises:
+        OSError: the path leads through a file.
+        ValueError: the URI is not valid.
+    """
+    if storage.startswith("file:"):
+        import pyarrow.fs
+
+        _, storage = pyarrow.fs.FileSystem.from_uri(storage)
+    if "://" in storage:
+        return storage
     folder = Path(storage).absolute()
-    return str(next(path for path in (folder, *folder.parents) if path.is_dir()))
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is not a folder")
+    return str(nearest)
+
+
+def _describe(storage: str, error: Exception) -> str:
+    return f"{storage}: {getattr(error, 'strerror', None) or error}"
 
 
 class _Storage:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from raytune_yesno.errors import InputError
 
 MAX_PATH_BYTES = 40
 """Limit of the folder's path. A socket's path has 107 bytes at most; Ray appends up to 66."""
+MIN_FREE_BYTES = 2_000_000
+"""Free space that Ray needs to start. With less, its processes die with unclear errors."""
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a private folder is made below
 
 
@@ -24,10 +27,22 @@ def short_temp_folder() -> Iterator[str | None]:
         The folder, or None if Ray's own choice is short enough.
 
     Raises:
-        InputError: no folder can hold the link.
+        InputError: the folder cannot be made, its disk is full, or no folder can hold the link.
     """
     name = "RAY_TMPDIR" if os.environ.get("RAY_TMPDIR") else "TMPDIR"
     wanted = os.path.abspath(os.environ.get(name) or tempfile.gettempdir())
+    try:
+        os.makedirs(wanted, exist_ok=True)
+        free = shutil.disk_usage(wanted).free
+    except OSError as error:
+        raise InputError(
+            f"{name}: {wanted} cannot be made ({error.strerror}); set it to another folder"
+        ) from error
+    if free < MIN_FREE_BYTES:
+        raise InputError(
+            f"{name}: {wanted} has {free / 1e6:.1f} MB free, too few for Ray's files; free some "
+            "space, or set RAY_TMPDIR to a folder on another disk"
+        )
     if len(os.fsencode(wanted)) + len("/ray") <= MAX_PATH_BYTES:
         yield None
         return

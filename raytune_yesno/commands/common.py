@@ -20,6 +20,7 @@ from raytune_yesno.errors import (
     Interrupted,
     UnfinishedError,
     WorkError,
+    escape_controls,
     find_interruption,
     one_line,
     quote,
@@ -34,13 +35,19 @@ if TYPE_CHECKING:
 def say(options: Namespace, results: TextIO, *words: object) -> None:
     """Print a result as text; to standard error if ``--json`` was given."""
     clear_progress()
-    print(*words, file=sys.stderr if options.json else results, flush=True)
+    text = _escape_lines(" ".join(map(str, words)))
+    print(text, file=sys.stderr if options.json else results, flush=True)
 
 
 def note(text: str) -> None:
     """Print a note to standard error."""
     clear_progress()
-    print(text, file=sys.stderr, flush=True)
+    print(_escape_lines(text), file=sys.stderr, flush=True)
+
+
+def _escape_lines(text: str) -> str:
+    """Escape control characters in each line: names and values may come from strangers."""
+    return "\n".join(map(escape_controls, text.split("\n")))
 
 
 def announce(options: Namespace, step: str) -> None:

@@ -32,7 +32,8 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     finally:
         display.close()
     corpus = read_folder(folder)
-    say(options, results, "downloaded and verified:" if fetched else "already present:", folder)
+    done = "downloaded and verified" if fetched else "already present"
+    say(options, results, one_line(f"{done}: {folder}"))
     return describe_corpus(corpus, folder)
 
 
@@ -42,7 +43,7 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     corpus = synthesize(options.recordings, options.seed)
     folder = write_corpus(corpus, options.folder)
-    say(options, results, f"{len(corpus)} recordings in", folder)
+    say(options, results, one_line(f"{len(corpus)} recordings in {folder}"))
     return describe_corpus(corpus, folder)
 
 

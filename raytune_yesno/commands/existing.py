@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.errors import InputError, quote
+from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.registry import is_same_code
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -64,7 +64,7 @@ def set_aside(out: str, record: str, note: Callable[[str], None]) -> None:
                 f"--fresh: {folder} cannot be renamed ({error.strerror}); give a new --out"
             ) from None
     shutil.rmtree(kept / LOCK, ignore_errors=True)
-    note(f"--fresh: the earlier work is kept in {kept}")
+    note(one_line(f"--fresh: the earlier work is kept in {kept}"))
 
 
 def check_same_settings(differences: Iterator[str], command: str, storage: str) -> None:

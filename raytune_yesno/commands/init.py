@@ -8,7 +8,7 @@ import yaml
 
 from raytune_yesno.commands.common import say
 from raytune_yesno.config import TASKS, build_config
-from raytune_yesno.errors import InputError, quote
+from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.space import format_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
@@ -51,7 +51,8 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
     command = f"raytune-yesno tune --config {quote(str(file))}"
-    say(options, results, f"written: {file}\nnext:\n  {command} --dry-run\n  {command}")
+    say(options, results, one_line(f"written: {file}"))
+    say(options, results, f"next:\n  {command} --dry-run\n  {command}")
     return {"file": str(file.absolute())}
 
 

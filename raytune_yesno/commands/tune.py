@@ -57,7 +57,8 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         begun = bool(options.resume) or is_begun(out, STORE)
         plan, finished = _read_plan(settings, options, out, storage, begun=begun)
         if finished:
-            note(f"{storage}: this study is finished; --resume {quote(storage)} extends it")
+            again = f"--resume {quote(storage)} extends it"
+            note(f"{one_line(storage)}: this study is finished; {again}")
             return _finish(finished, storage, options, results, began)
         logs = open_logs(options.logs, out)
         data = read_data(settings, options, plan.config)

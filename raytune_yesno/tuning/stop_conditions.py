@@ -38,7 +38,7 @@ class StopConditions:
             InputError: a value is out of range, or the target is invalid.
         """
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
-            raise InputError(f"time_budget: {self.time_budget} s must be above 0")
+            raise InputError(f"time_budget: {self.time_budget} s must be finite and above 0")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience: {self.patience} must be at least 1")
         if self.max_failures is not None and self.max_failures < 0:

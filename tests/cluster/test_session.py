@@ -90,6 +90,15 @@ def test_a_local_cluster_has_no_preemption_watcher(ray_cluster: str) -> None:
     assert name not in os.environ
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "nonsense"])
+def test_a_stale_address_in_the_environment_is_named(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=re.escape(f"RAY_ADDRESS={address} in the environment")):
+        ray_session().__enter__()
+
+
 def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"

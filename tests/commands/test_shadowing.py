@@ -61,6 +61,10 @@ def test_without_a_cluster(stranger: Shadows, tmp_path: Path) -> None:
         ["predict", f"{run}/last", str(recording)],
         ["report", ".", "--export", "trials.parquet", "--export", "trials.md"],
         ["report", stranger.folder.as_uri(), "--out", str(tmp_path / "report")],
+        ["study", ".", "status"],
+        ["export", f"{run}/last", "--format", "torchscript", "--out", str(tmp_path / "model.pt")],
+        ["init", str(tmp_path / "study.yaml")],
+        ["tune", "--data", ".", "--dry-run", *SMALL],
     ]
     several = write_program(tmp_path)
     several.write_text(f"{several.read_text().rpartition('sys.exit')[0]}{_SEVERAL}")

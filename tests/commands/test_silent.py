@@ -18,7 +18,7 @@ from raytune_yesno import cli
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_settings, resume_command
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError, one_line, quote, to_utf8
+from raytune_yesno.errors import InputError, escape_controls, one_line, quote, to_utf8
 from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
@@ -220,8 +220,23 @@ class TestDoctor:
         assert self.storage(ended) == "ok"
         assert list(tmp_path.iterdir()) == []
 
+    def test_looks_at_a_new_folder_given_as_a_uri(
+        self, tmp_path: Path, run: Callable[..., Ended]
+    ) -> None:
+        ended = run("doctor", "--out", (tmp_path / "new/deep").as_uri(), *self.DATA)
+        assert self.storage(ended) == "ok"
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(
-        "out", ["nonsense://bucket/studies", "file:///proc/studies", "/proc/studies"]
+        "out",
+        [
+            "nonsense://bucket/studies",
+            "file:///proc/studies",
+            "/proc/studies",
+            "/dev/null",
+            "/dev/null/studies",
+            "file:///dev/null/studies",
+        ],
     )
     def test_says_what_cannot_be_written(self, out: str, run: Callable[..., Ended]) -> None:
         ended = run("doctor", "--out", out, *self.DATA)
@@ -257,7 +272,24 @@ class TestOddNames:
         for word in ("plain", "it's", "a b", "é"):
             assert quote(word) == shlex.quote(word)
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_new_files_are_named_in_one_line(
+        self, name: str, tmp_path: Path, run: Callable[..., Ended]
+    ) -> None:
+        file, folder = tmp_path / f"{name}.yaml", tmp_path / name
+        for words in (("init", str(file)), ("corpus", "synthesize", str(folder))):
+            ended = run(*words)
+            assert ended.code == 0
+            first, *others = ended.out.splitlines()
+            assert one_line(name) in first
+            assert all(line.isprintable() for line in (first, *others, *ended.err.splitlines()))
+            assert [line.strip().split()[0] for line in others] in (
+                [],
+                ["next:", "raytune-yesno", "raytune-yesno"],
+            )
+
     def test_halves_of_pairs_are_escaped(self) -> None:
+        assert escape_controls("a\udcffb") == "a\\xffb"
         assert to_utf8("a\udcffb\ud800\U0001d11e") == "a\\xffb\\ud800\U0001d11e"
         assert one_line("a\udcff\n") == "a\\xff\\n"
 

@@ -104,7 +104,9 @@ def test_a_limit_on_memory_is_one_line(tmp_path: Path) -> None:
     done = run(f"ulimit -v 1000000; CLI {TRAIN}", tmp_path)
     assert_silent(done)
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+    (line,) = done.stderr.splitlines()
+    assert "1.0 GB" in line
+    assert "ulimit -v unlimited" in line
 
 
 @pytest.mark.long

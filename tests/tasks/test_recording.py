@@ -189,6 +189,16 @@ class TestStreamedSizes:
         wav = encode(tone()) + chunk(b"LIST", b"INFO" + b"x" * 1000)
         assert len(decode(wav).waveform) == len(from_pipe(wav)) == 8000
 
+    @pytest.mark.parametrize("name", [0, "<stdin>"])  # 0: it was closed when Python started
+    def test_standard_input_is_named(self, name: int | str) -> None:
+        class Stream(io.BytesIO):
+            pass
+
+        stream = Stream()
+        stream.name = name  # type: ignore[attr-defined]
+        with pytest.raises(InputError, match=r"^standard input: empty file$"):
+            read_recording(stream)
+
     def test_a_truncated_recording_is_refused(self, tmp_path: Path) -> None:
         flac = encode(tone(), "FLAC")
         for data, says in (

@@ -29,8 +29,8 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("condition", "message"),
         [
-            ({"time_budget": 0.0}, "time_budget: 0.0 s must be above 0"),
-            ({"time_budget": float("nan")}, "must be above 0"),
+            ({"time_budget": 0.0}, "time_budget: 0.0 s must be finite and above 0"),
+            ({"time_budget": float("nan")}, "must be finite and above 0"),
             ({"patience": 0}, "patience: 0 must be at least 1"),
             ({"max_failures": -1}, "max_failures: -1 must be at least 0"),
             ({"target": "war=0"}, "unknown metric 'war'; did you mean 'wer'"),

@@ -132,6 +132,8 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
     """Open a source; name it in errors."""
     is_path = isinstance(source, str | Path)
     name = str(source) if is_path else str(getattr(source, "name", "stream"))
+    if name in ("0", "<stdin>"):
+        name = "standard input"
     try:
         with contextlib.ExitStack() as stack:
             if isinstance(source, str | Path):
