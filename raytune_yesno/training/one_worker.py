@@ -17,7 +17,6 @@ from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
-from raytune_yesno.training.loop import find_device
 from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import LAST, keep_last
@@ -91,9 +90,7 @@ class TrainWorker:
 
     def begin(self, payload: Payload, resume: Checkpoint | None) -> str:
         """Prepare for the first epoch and return the id of the actor's node."""
-        device = find_device(payload.config)
-        options = {"device": device, "prepare": lambda model: model.to(device)}
-        self._records = payload.records(resume, **options)
+        self._records = payload.records_alone(resume)
         return str(ray.get_runtime_context().get_node_id())
 
     def train_epoch(self) -> Checkpoint | None:

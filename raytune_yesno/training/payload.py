@@ -7,7 +7,7 @@ from typing import Any
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.tasks.task import Data, open_records
-from raytune_yesno.training.loop import Record
+from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.resume import count_epochs
 
 
@@ -37,3 +37,8 @@ class Payload:
         for _ in range(count_epochs(resume), self.epochs):
             if record := next(records, None):
                 yield record
+
+    def records_alone(self, resume: Checkpoint | None) -> Iterator[Record]:
+        """Train without other ranks, on the config's device, and yield the records."""
+        device = find_device(self.config)
+        return self.records(resume, device=device, prepare=lambda model: model.to(device))

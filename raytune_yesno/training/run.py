@@ -14,7 +14,7 @@ from raytune_yesno.checkpoint import load_checkpoint, save_checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import find_device, is_finite, require_accelerator
+from raytune_yesno.training.loop import is_finite, require_accelerator
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import (
     BEST,
@@ -134,9 +134,7 @@ def _train(
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can attach."""
     require_accelerator(payload.config)
-    device = find_device(payload.config)
-    options = {"device": device, "prepare": lambda model: model.to(device)}
-    for record in payload.records(payload.resume, **options):
+    for record in payload.records_alone(payload.resume):
         save_checkpoint(record.checkpoint(), out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)
