@@ -45,6 +45,10 @@ class Metric:
             return math.inf
         return float(value) if self.mode == "min" else -float(value)
 
+    def value_of(self, cost: float) -> float:
+        """Return the value that :meth:`cost` made a cost of."""
+        return cost if self.mode == "min" else -cost
+
     def show(self, value: Any) -> str:
         """Format a value for people; empty if there is none."""
         if not isinstance(value, int | float):

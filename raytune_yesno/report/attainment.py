@@ -100,7 +100,7 @@ def tabulate_attainment(
     relation = "at most" if second.mode == "min" else "at least"
     heads = (f"{second.title} {relation}", *(each.label for each in attained))
     rows = [
-        [second.show(_value(second, bound)), *(_show(each, bound, first) for each in attained)]
+        [second.show(second.value_of(bound)), *(_show(each, bound, first) for each in attained)]
         for bound in bounds
     ]
     return Table(heads, rows)
@@ -133,7 +133,7 @@ def build_attainment_payload(
                 **{
                     level: [
                         [
-                            _value(metric, cost)
+                            metric.value_of(cost)
                             for metric, cost in zip(objectives, pair, strict=True)
                         ]
                         for pair in getattr(each, level)
@@ -151,7 +151,7 @@ def _show(each: Attainment, bound: float, metric: Metric) -> str:
         _find(surface, bound) for surface in (each.best, each.median, each.worst)
     )
     middle, *ends = (
-        MISSING if cost is None else metric.show(_value(metric, cost))
+        MISSING if cost is None else metric.show(metric.value_of(cost))
         for cost in (median, best, worst)
     )
     return middle if each.num_studies == 1 or best is None else f"{middle} ({' to '.join(ends)})"
@@ -160,8 +160,3 @@ def _show(each: Attainment, bound: float, metric: Metric) -> str:
 def _find(surface: Sequence[Pair], bound: float) -> float | None:
     """Return the least first cost of a surface whose second cost is within a bound."""
     return min((first for first, second in surface if second <= bound), default=None)
-
-
-def _value(metric: Metric, cost: float) -> float:
-    """Return the value of a metric that a cost stands for."""
-    return cost if metric.mode == "min" else -cost

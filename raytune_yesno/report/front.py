@@ -134,8 +134,7 @@ def describe_reference(study: Study) -> str:
     _, reference = study.hypervolume
     pairs = zip(study.objective.objectives, reference, strict=True)
     return ", ".join(
-        f"{metric.title} {metric.show(cost if metric.mode == 'min' else -cost)}"
-        for metric, cost in pairs
+        f"{metric.title} {metric.show(metric.value_of(cost))}" for metric, cost in pairs
     )
 
 
