@@ -7,9 +7,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from bench.search.functions import FUNCTIONS
 from bench.search.measures import epochs_to, evaluations_to, take_median
-from bench.search.ranking import compare
+from bench.search.ranking import SLOW, compare
 from bench.search.runs import Run, list_runs, make_run
 from bench.search.searches import PEERS, build_search
 from bench.search.simulator import Curve, Outcome, simulate
@@ -119,7 +118,17 @@ class TestRanking:
         assert [row[0].split()[0] for row in rows.values()] == ["1.12", "1.88", "3.00"]
         assert rows["auto"][2].startswith("7/0/1")
         assert rows["random"][1].split()[0] == "1"
-        assert rows["auto"][3] == "5"
+        assert rows["auto"][3].startswith("8/0/0")
+        assert rows["auto"][4] == "5"
+
+    def test_slow_searches_are_compared_on_their_own_blocks(self) -> None:
+        records = self.records()
+        run = Run("suites", "bbob/1", "optuna-gp", "fifo", 100, 1)
+        records[run] = {"regrets": [0.01], "cpu": 60}
+        some, all_others = (compare(records, ["bbob/1"], without=w) for w in ((), SLOW))
+        assert some is not None
+        assert all_others is not None
+        assert (some.regrets_BS.shape, all_others.regrets_BS.shape) == ((1, 4), (8, 3))
 
     def test_blocks_that_lack_a_search_are_left_out(self) -> None:
         records = self.records()
@@ -148,13 +157,6 @@ class TestRanking:
 
 
 class TestFigures:
-    @pytest.mark.parametrize("name", FUNCTIONS)
-    def test_no_point_is_below_a_functions_least_value(self, name: str) -> None:
-        function = FUNCTIONS[name]
-        random = build_search("random", function.space, 0)
-        points = (random.ask(number, History()) for number in range(200))
-        assert all(function.evaluate(p) >= function.least - 1e-6 for p in points if p)
-
     def test_of_random_search_are_those_of_its_seed(self) -> None:
         runs = [make_run(Run("table", "table", "random", "asha", seed)) for seed in (0, 0, 1)]
         assert runs[0] == runs[1]

@@ -1,19 +1,17 @@
 """Compare the search algorithms where the truth is known and nothing is trained.
 
-    python scripts/bench search --out studies/bench                # everything: an hour or two
+    python scripts/bench search --out studies/bench                # what needs no other package
     python scripts/bench search --out studies/bench --quick        # a few seeds: minutes
-    python scripts/bench search --out studies/bench --part table --seeds 30
     python scripts/bench search --out studies/bench --part suites --seeds 1 --time-limit 3600
     python scripts/bench search --record studies/table             # train the table again
 
-Seven parts. `functions`: test functions over mixed domains. `table`: recorded trials of the `yesno`
-CNN; a suggestion stands for the nearest of them, and every search is replayed with every scheduler
-that suits it (except `pbt`, which changes a trial during training: that was not recorded).
-`digits`: scikit-learn's digits, as in Yang & Shami (2020). `branches`: a space whose parameters
-depend on choices, and the same parameters in a flat space. `suites`: benchmarks that others made,
-tables of trained networks and COCO's functions, with 1, 4 and 16 trials in flight. `repeats`: what
-`--repeats` and `--final-round` bring on such tables. `fronts`: several objectives, ZDT1 to 3, DTLZ2
-and pairs of COCO's functions. The last three run only if named; all but ZDT and DTLZ2 need
+Five parts. `suites`: benchmarks that others made, tables of trained networks and COCO's functions,
+with 1, 4 and 16 trials in flight. `table`: what early stopping saves on recorded trials of the
+`yesno` CNN; a suggestion stands for the nearest of them (`pbt` changes a trial during training:
+that was not recorded). `branches`: a space whose parameters depend on choices, and the same
+parameters in a flat space. `repeats`: what `--repeats` and `--final-round` bring on tables of
+`suites`. `fronts`: several objectives, ZDT1 to 3, DTLZ2 and pairs of COCO's functions. `suites`,
+`repeats` and `fronts` run only if named; all but ZDT and DTLZ2 need
 scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
 Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
 
@@ -33,29 +31,24 @@ from pathlib import Path
 from bench.search.branches import tell_branches
 from bench.search.cost import tell_cost
 from bench.search.fronts import tell_fronts
-from bench.search.pictures import draw_functions, draw_table
 from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
 from bench.search.repeats import tell_repeats
-from bench.search.results import tell_digits, tell_functions, tell_table
 from bench.search.runs import Kept, list_runs
+from bench.search.stopping import tell_stopping
 from bench.search.suites import check_installed
 from bench.search.table import load_table
 
 PARTS = {
-    "functions": "Test functions over mixed domains",
-    "table": "Real results, replayed",
-    "digits": "scikit-learn's digits",
     "suites": "Benchmarks of others",
+    "table": "Early stopping on recorded trainings",
     "repeats": "Repeats and the final round",
     "branches": "Parameters of options",
     "fronts": "Several objectives",
 }
 SEEDS = {
-    "functions": 30,
-    "table": 30,
-    "digits": 10,
     "suites": 20,
+    "table": 30,
     "repeats": 200,
     "branches": 20,
     "fronts": 20,
@@ -80,11 +73,9 @@ def main(words: Sequence[str], prog: str) -> int:
         "--part",
         choices=PARTS,
         action="append",
-        help="repeatable [functions, table, digits and branches]",
+        help=f"repeatable [{' and '.join(IN_PACKAGE)}]",
     )
-    parser.add_argument(
-        "--seeds", type=int, help="[30; digits: 10; suites, branches, fronts: 20; repeats: 200]"
-    )
+    parser.add_argument("--seeds", type=int, help="[20; table: 30; repeats: 200]")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     parser.add_argument("--search", action="append", default=[], help="these alone; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time [%(default)s]")
@@ -125,12 +116,10 @@ def main(words: Sequence[str], prog: str) -> int:
 
 def write_results(kept: Kept, out: Path) -> str:
     """Write results.md, results.json and the pictures, and return the Markdown."""
-    records, table = kept.records, load_table()
+    records = kept.records
     tell: dict[str, Callable[[], Iterable[str]]] = {
-        "functions": lambda: tell_functions(records),
-        "table": lambda: tell_table(records, table),
-        "digits": lambda: tell_digits(records),
         "suites": lambda: tell_suites(records),
+        "table": lambda: tell_stopping(records, load_table()),
         "repeats": lambda: tell_repeats(records),
         "branches": lambda: tell_branches(records),
         "fronts": lambda: tell_fronts(records),
@@ -159,10 +148,6 @@ def write_results(kept: Kept, out: Path) -> str:
         for run, r in records.items()
     ]
     (out / "results.json").write_text(json.dumps(figures, indent=0), encoding="utf-8")
-    if "functions" in parts:
-        draw_functions(records, out / "functions.png")
-    if "table" in parts:
-        draw_table(records, table, out / "table.png")
     if "suites" in parts:
         draw_suites(records, out / "suites.png")
     return "\n".join(lines)

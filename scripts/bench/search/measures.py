@@ -1,11 +1,9 @@
-"""Figures over seeds: medians with exact intervals, and how soon a value was reached."""
+"""Figures over seeds: medians with exact intervals, and how soon a value was reached; tables."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
-import numpy as np
 from scipy.stats import binom
 
 
@@ -51,17 +49,11 @@ def epochs_to(spent: Sequence[int], bests: Sequence[float], target: float) -> fl
     return next(reached, math.inf)
 
 
-def trace_evaluations(ended: Sequence[float], num: int) -> np.ndarray:
-    """Return the best loss after 1, 2, ..., num evaluations."""
-    bests = list(accumulate(ended, min))
-    return np.array((bests + [bests[-1]] * num)[:num])
-
-
-def trace_epochs(spent: Sequence[int], bests: Sequence[float], at: Sequence[int]) -> np.ndarray:
-    """Return the best loss after each number of epochs; NaN before the first result."""
-    places = np.searchsorted(spent, at, side="right") - 1
-    return np.where(places >= 0, np.array(bests)[places], np.nan)
-
-
 def _write(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.3g}"
+
+
+def write_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]

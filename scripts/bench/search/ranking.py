@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range, wilcoxon
 
-from bench.search.results import Records, write_table
+from bench.search.measures import write_table
+from bench.search.runs import Run
 from bench.search.suites import IN_FLIGHT, NUM_EVALUATIONS, SUITES, list_problems
 
-PEER = "optuna-tpe"
+Records = Mapping[Run, Mapping[str, Any]]
+
+PEER, BASELINE = "optuna-tpe", "random"
+SLOW = ("bayesian", "optuna-gp")
+"""Searches that are run on fewer blocks, and compared on those alone."""
 _TIED = 1e-9
 
 
@@ -46,7 +51,8 @@ class Comparison:
         for index in np.argsort(means, kind="stable"):
             rank = f"{means[index]:.2f} ({low[index]:.2f}–{high[index]:.2f})"
             cost = f"{1000 * self.seconds_S[index]:.3g}"
-            rows.append([self.names[index], rank, share[index], self._duel(index), cost])
+            duels = [self._duel(index, other) for other in (PEER, BASELINE)]
+            rows.append([self.names[index], rank, share[index], *duels, cost])
         return rows
 
     def differences(self) -> str:
@@ -64,22 +70,23 @@ class Comparison:
 
     def _shares(self) -> list[str]:
         """Return the geometric mean of each search's regret over random's."""
-        if "random" not in self.names:
+        if BASELINE not in self.names:
             return ["–"] * len(self.names)
-        floor = 1e-3 * np.median(self.regrets_BS[:, self.names.index("random")])
+        floor = 1e-3 * np.median(self.regrets_BS[:, self.names.index(BASELINE)])
         logs_BS = np.log(self.regrets_BS + max(floor, 1e-12))
-        logs_BS = logs_BS - logs_BS[:, [self.names.index("random")]]
+        logs_BS = logs_BS - logs_BS[:, [self.names.index(BASELINE)]]
         low, high = np.exp(np.quantile(resample(logs_BS), [0.025, 0.975], axis=0))
         means = np.exp(logs_BS.mean(axis=0))
         return [f"{m:.2g} ({a:.2g}–{b:.2g})" for m, a, b in zip(means, low, high, strict=True)]
 
-    def _duel(self, index: int) -> str:
-        """Return wins, ties and losses against the peer, and Wilcoxon's p."""
-        if PEER not in self.names or self.names[index] == PEER:
+    def _duel(self, index: int, name: str) -> str:
+        """Return wins, ties and losses against another search, and Wilcoxon's p."""
+        if name not in self.names or self.names[index] == name:
             return "–"
-        apart = self.regrets_BS[:, index] - self.regrets_BS[:, self.names.index(PEER)]
+        other = self.names.index(name)
+        apart = self.regrets_BS[:, index] - self.regrets_BS[:, other]
         wins, losses = int((apart < -_TIED).sum()), int((apart > _TIED).sum())
-        ranks = self.ranks[:, index] - self.ranks[:, self.names.index(PEER)]
+        ranks = self.ranks[:, index] - self.ranks[:, other]
         p = wilcoxon(ranks).pvalue if ranks.any() else 1.0
         return f"{wins}/{len(apart) - wins - losses}/{losses}, p {p:.2g}"
 
@@ -92,12 +99,20 @@ def resample(values_BS: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    records: Records, problems: Sequence[str], slots: Sequence[int] = IN_FLIGHT
+    records: Records,
+    problems: Sequence[str],
+    slots: Sequence[int] = IN_FLIGHT,
+    without: Sequence[str] = (),
 ) -> Comparison | None:
-    """Return the comparison over the blocks that every search was run on; None without any."""
+    """Return the comparison over the blocks that every search was run on; None without any.
+
+    Searches ``without`` are left out.
+    """
     blocks: dict[tuple[str, int, int], dict[str, Mapping[str, Any]]] = {}
     for run, record in records.items():
-        if run.part == "suites" and run.problem in problems and run.slots in slots:
+        if run.part != "suites" or run.search in without:
+            continue
+        if run.problem in problems and run.slots in slots:
             blocks.setdefault((run.problem, run.seed, run.slots), {})[run.search] = record
     most = max((len(block) for block in blocks.values()), default=0)
     names = tuple(next((sorted(b) for b in blocks.values() if len(b) == most), ()))
@@ -114,6 +129,7 @@ HEADS = [
     "mean rank",
     "regret, random's = 1",
     f"against {PEER}: wins/ties/losses",
+    f"against {BASELINE}",
     "CPU ms a suggestion",
 ]
 
@@ -125,18 +141,22 @@ def tell_suites(records: Records) -> list[str]:
         "A search sees one seed of a table and is scored by the mean of its seeds. Intervals: 95 % "
         "by bootstrap over blocks, each a problem with a seed and a number in flight.",
     ]
+
+    def add(title: str, suites: Sequence[str], held_out: bool, **kept: Any) -> None:
+        problems = [p for s in suites for p in list_problems(s, held_out=held_out)]
+        if found := compare(records, problems, **kept):
+            lines.extend(["", f"{title}. {found.differences()}", ""])
+            lines.extend(write_table(HEADS, found.rows()))
+
     for held_out in (True, False):
         title = "Held-out problems" if held_out else "Problems used in development"
-        for name, suites in (("all suites", SUITES), *((suite, (suite,)) for suite in SUITES)):
-            problems = [p for s in suites for p in list_problems(s, held_out=held_out)]
-            if found := compare(records, problems):
-                lines += ["", f"{title}, {name}. {found.differences()}", ""]
-                lines += write_table(HEADS, found.rows())
+        add(f"{title}, all suites", SUITES, held_out, without=SLOW)
+        for suite in SUITES:
+            add(f"{title}, {suite}", (suite,), held_out, without=SLOW)
         for slots in IN_FLIGHT:
-            problems = [p for s in SUITES for p in list_problems(s, held_out=held_out)]
-            if found := compare(records, problems, (slots,)):
-                lines += ["", f"{title}, {slots} in flight. {found.differences()}", ""]
-                lines += write_table(HEADS, found.rows())
+            add(f"{title}, {slots} in flight", SUITES, held_out, slots=(slots,), without=SLOW)
+        if any(run.search in SLOW for run in records):
+            add(f"{title}, with {' and '.join(SLOW)}", SUITES, held_out)
     return lines
 
 
@@ -148,7 +168,7 @@ def draw_suites(records: Records, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     every = {s: [p for h in (True, False) for p in list_problems(s, held_out=h)] for s in SUITES}
-    found = {suite: compare(records, problems) for suite, problems in every.items()}
+    found = {suite: compare(records, p, without=SLOW) for suite, p in every.items()}
     panels = {suite: comparison for suite, comparison in found.items() if comparison}
     if not panels:
         return

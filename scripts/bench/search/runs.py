@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.search import branches, fronts
-from bench.search.digits import NUM_EVALUATIONS, measure_error
-from bench.search.digits import SPACES as DIGITS
-from bench.search.functions import FUNCTIONS
 from bench.search.repeats import FIRST_SEED, STRATEGIES, TABLES, play
-from bench.search.searches import OURS, PEERS, SUITE_SEARCHES, Metered, build_search
-from bench.search.simulator import Curve, Outcome, simulate
-from bench.search.suites import IN_FLIGHT, build_problem, list_all_problems
-from bench.search.suites import NUM_EVALUATIONS as NUM_EVALUATIONS_OF_SUITES
+from bench.search.searches import SUITE_SEARCHES, Metered, build_search
+from bench.search.simulator import Curve, simulate
+from bench.search.suites import IN_FLIGHT, NUM_EVALUATIONS, build_problem, list_all_problems
 from bench.search.table import Table, load_table
 
 SLOTS = 4
@@ -29,8 +25,8 @@ NUM_EVALUATED = 64
 NUM_BEGUN = 128
 """Trials under a scheduler that ends most of them early."""
 SCHEDULERS = ("asha", "hyperband", "median")
+SEARCHES_OF_TABLE = ("random", "auto")
 FIRST_SUITE_SEED = 100  # lower ones are for development
-_SLOW = {"bayesian": 1, "optuna-gp": 2}
 
 
 @dataclass(frozen=True)
@@ -78,36 +74,18 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for table in TABLES
             for strategy in wanted or STRATEGIES
         ]
-    runs = [
-        Run(part, problem, search, scheduler, seed)
+    return [
+        Run(part, "table", search, scheduler, seed)
         for seed in range(seeds)
-        for problem, search, scheduler in _list_pairs(part, wanted)
+        for search in wanted or SEARCHES_OF_TABLE
+        for scheduler in ("fifo", *SCHEDULERS)
     ]
-    # Slow runs are last, so that the others are complete if time runs out.
-    return sorted(runs, key=lambda run: (_SLOW.get(run.search, 0), run.scheduler != "fifo"))
 
 
 def list_fronts() -> list[str]:
     """Return the problems of several objectives; COCO's only if its package is installed."""
     coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
     return [*fronts.SYNTHETIC, *coco]
-
-
-def _list_pairs(part: str, wanted: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    without_budgets = [name for name in OURS if name != "bohb"]
-    if part == "functions":
-        searches = wanted or (*OURS, *PEERS)
-        return [(problem, search, "fifo") for problem in FUNCTIONS for search in searches]
-    if part == "digits":
-        # bohb without budgets is its model alone; theirs gave it and Hyperband parts of the data
-        searches = wanted or OURS
-        return [(problem, search, "fifo") for problem in DIGITS for search in searches]
-    if wanted:
-        return [("table", search, "fifo") for search in wanted]
-    pairs = [("table", search, "fifo") for search in (*OURS, *PEERS)]
-    # The plan refuses bohb with median, as with fifo; under fifo its model is on trial
-    pairs += [("table", s, k) for k in SCHEDULERS for s in without_budgets]
-    return [*pairs, ("table", "bohb", "asha"), ("table", "bohb", "hyperband")]
 
 
 @cache
@@ -133,14 +111,7 @@ def make_run(run: Run) -> dict[str, Any]:
         return {**dataclasses.asdict(run), "costs": rounded, "cpu": cpu}
     if run.part == "repeats":
         return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
-    outcome = _simulate(run)
-    return {
-        **dataclasses.asdict(run),
-        "ended": [round(loss, 7) for loss in outcome.ended],
-        "spent": outcome.spent,
-        "bests": [round(loss, 7) for loss in outcome.bests],
-        "epochs": outcome.epochs,
-    }
+    return _replay(run)
 
 
 def _make_suite_run(run: Run) -> dict[str, Any]:
@@ -151,7 +122,7 @@ def _make_suite_run(run: Run) -> dict[str, Any]:
         search,
         lambda point: Curve([problem.observe(point)]),
         epochs=1,
-        num_trials=NUM_EVALUATIONS_OF_SUITES,
+        num_trials=NUM_EVALUATIONS,
         slots=run.slots,
     )
     best, regrets = math.inf, list[float]()
@@ -163,35 +134,29 @@ def _make_suite_run(run: Run) -> dict[str, Any]:
     return {**dataclasses.asdict(run), "regrets": regrets, "cpu": round(search.seconds, 3)}
 
 
-def _simulate(run: Run) -> Outcome:
-    if run.part == "table":
-        table = _table()
+def _replay(run: Run) -> dict[str, Any]:
+    """Return the results of a study on the recorded table."""
+    table = _table()
 
-        def train(point: Any) -> Curve:
-            entry = table.snap(point)
-            return Curve(entry.losses, entry.seconds)
+    def train(point: Any) -> Curve:
+        entry = table.snap(point)
+        return Curve(entry.losses, entry.seconds)
 
-        return simulate(
-            build_search(run.search, table.space, run.seed),
-            train,
-            epochs=table.epochs,
-            num_trials=NUM_EVALUATED if run.scheduler == "fifo" else NUM_BEGUN,
-            slots=SLOTS,
-            scheduler=run.scheduler,
-        )
-    if run.part == "functions":
-        function = FUNCTIONS[run.problem]
-        space, evaluate, num_trials = function.space, function.evaluate, NUM_EVALUATED
-    else:
-        space, num_trials = DIGITS[run.problem], NUM_EVALUATIONS[run.problem]
-
-        def evaluate(point: Any) -> float:
-            return measure_error(run.problem, point)
-
-    search = build_search(run.search, space, run.seed)
-    return simulate(
-        search, lambda point: Curve([evaluate(point)]), epochs=1, num_trials=num_trials, slots=1
+    outcome = simulate(
+        build_search(run.search, table.space, run.seed),
+        train,
+        epochs=table.epochs,
+        num_trials=NUM_EVALUATED if run.scheduler == "fifo" else NUM_BEGUN,
+        slots=SLOTS,
+        scheduler=run.scheduler,
     )
+    return {
+        **dataclasses.asdict(run),
+        "ended": [round(loss, 7) for loss in outcome.ended],
+        "spent": outcome.spent,
+        "bests": [round(loss, 7) for loss in outcome.bests],
+        "epochs": outcome.epochs,
+    }
 
 
 def _make_until(run: Run, end: float) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Early stopping on real training: the cost of reaching the best loss of whole trials.
 
 The same configurations, from a random search, under every scheduler. With 30 seeds, on recorded
-trainings: ``python scripts/bench search``.
+trainings: ``python scripts/bench search --part table``.
 """
 
 from functools import partial
