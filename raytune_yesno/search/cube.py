@@ -100,16 +100,16 @@ class UnitCube:
             active_CD[:, column] = active_CD[:, parent] & np.isin(index_C, list(cells))
         return active_CD
 
-    def fill(self, seed: int, seen: Observation) -> np.ndarray:
-        """Return the row u_D of an observation with random coordinates where it is not active.
+    def spread(self, seed: int, seen: Observation) -> np.ndarray:
+        """Return the row u_D of an observation, at a random position within each cell.
 
-        For algorithms that move whole rows: on average, these coordinates pull nowhere.
+        For algorithms that move rows: from the middle of a wide cell, a short step has no effect.
+        A coordinate that is not active may be anywhere, and pulls nowhere on average.
         """
-        u_D = np.array(self.encode_row(seen))
-        if self.conditions:
-            any_D = build_numpy_generator(seed, seen.number, 3).random(self.dim)
-            u_D = np.where(self.find_active(u_D[None])[0], u_D, any_D)
-        return u_D
+        (u_D,) = self.encode([seen])
+        # Key 1: a stream apart from the one that drew the point itself.
+        jitter_D = build_numpy_generator(seed, seen.number, 1).random(self.dim) - 0.5
+        return np.asarray(np.clip(u_D + self.cell_widths(u_D) * jitter_D, 0, 1))
 
     def cell_widths(self, u_D: np.ndarray) -> np.ndarray:
         """Return the width of each coordinate's cell of equal values; 0 for floats.

@@ -60,28 +60,20 @@ class PSO:
         if not own or (explores and has_stalled(losses)):
             return self.cube.draw(self.seed, number)
         generator = build_numpy_generator(self.seed, number)
-        x_D = self._locate(own[-1][1])
+        x_D = self.cube.spread(self.seed, own[-1][1])
         in_flight = any(self._is_own(seen, number) for seen in select_pending(history))
         if len(own) > 1 and not in_flight:
-            velocity_D = x_D - self._locate(own[-2][1])
+            velocity_D = x_D - self.cube.spread(self.seed, own[-2][1])
         else:
             velocity_D = (generator.random(self.cube.dim) - x_D) / 2
-        to_own_D = self._locate(min(own, key=_by_loss)[1]) - x_D
-        to_best_D = self._locate(min(scored, key=_by_loss)[1]) - x_D
+        to_own_D = self.cube.spread(self.seed, min(own, key=_by_loss)[1]) - x_D
+        to_best_D = self.cube.spread(self.seed, min(scored, key=_by_loss)[1]) - x_D
         pull_2D = _ATTRACTION * generator.random((2, self.cube.dim))
         velocity_D = _CONSTRICTION * (velocity_D + pull_2D[0] * to_own_D + pull_2D[1] * to_best_D)
         return self.cube.decode(1 - np.abs(1 - (x_D + velocity_D) % 2))
 
     def _is_own(self, seen: Observation, number: int) -> bool:
         return seen.number < number and (number - seen.number) % self.num_particles == 0
-
-    def _locate(self, seen: Observation) -> np.ndarray:
-        """Return the particle's position u_D in a trial."""
-        (u_D,) = self.cube.encode([seen])
-        widths_D = self.cube.cell_widths(u_D)
-        # Key 1: a stream apart from the one that drew the point itself.
-        jitter_D = build_numpy_generator(self.seed, seen.number, 1).random(self.cube.dim) - 0.5
-        return np.asarray(np.clip(u_D + widths_D * jitter_D, 0, 1))
 
 
 def _by_loss(pair: tuple[float, Observation]) -> tuple[float, int]:
