@@ -14,7 +14,7 @@ from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Choice, Point, Space
 
 SELECTIONS = ("nsga2", "nsga3")
-_MUTATED = 0.5  # share of the values that are mutated
+_MUTATED = 0.5  # share of the values that are mutated in a space without choices
 _MAX_SELECTED = 100  # results among which NSGA-III selects the parents
 
 
@@ -24,11 +24,11 @@ class Genetic:
     The parents are the best results so far. With one objective this is the elitist selection of
     NSGA-II, made after each result in place of each generation, so that no trial waits. Numbers
     are combined by simulated binary crossover and mutated polynomially (Deb & Agrawal, 1995);
-    choices are swapped and redrawn. A value is mutated with probability 0.5, not NSGA-II's one in
-    D: a study has a few generations of ten, not hundreds. An integer is a cell of the cube, in
-    which the parent's position is random; steps are too short to leave a wide cell from its middle.
-    Until the population is full, points are random; while results no longer improve, every third
-    is.
+    choices are swapped and redrawn. In a space without choices, a value is mutated with probability
+    0.5, not NSGA-II's one in D: a study has a few generations of ten, not hundreds. An integer is a
+    cell of the cube, in which the parent's position is random; steps are too short to leave a wide
+    cell from its middle. Until the population is full, points are random; while results no longer
+    improve, every third is.
 
     With several objectives, the order of domination selects the parents. ``selection="nsga3"``
     selects them as NSGA-III does (Deb & Jain, 2014), which suits three or more objectives: parents
@@ -96,7 +96,8 @@ class Genetic:
                 population_size=self.population_size,
                 crossover=optuna.samplers.nsgaii.SBXCrossover(),
                 mutation=optuna.samplers.nsgaii.PolynomialMutation(),
-                mutation_prob=_MUTATED,
+                # Optuna redraws a mutated choice: at this rate little would be inherited.
+                mutation_prob=None if self.cube.is_choice_D.any() else _MUTATED,
                 seed=seed,
             )
         study = optuna.create_study(sampler=built, directions=["minimize"] * len(values[0]))
