@@ -6,13 +6,13 @@ scheduler stops its trials. A seed also determines the validation part of a task
 
 import itertools
 
-from raytune_yesno.study import Study
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.searcher import draw_seeds
 
 
-def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> None:
+def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> Study:
     """Record the finalists, unless the study has them, and their trials that are not recorded yet.
 
     Args:
@@ -20,6 +20,9 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
         plan: its plan, with a final round.
         store: where the events are recorded.
         **reason: ``reason``, why the search ended before its last trial, if it did.
+
+    Returns:
+        The study with them.
     """
     finalists = study.finalists
     if finalists is None:
@@ -44,6 +47,7 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
                 seed=seed,
                 final=True,
             )
+    return load(study.path)
 
 
 def choose_finalists(study: Study, count: int) -> list[int]:

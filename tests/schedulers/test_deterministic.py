@@ -167,7 +167,6 @@ class TestWindow:
             plan,
             StudyStore(tmp_path),
             [],
-            [],
             OrderedStopMonitor(plan.stop, plan.config.objective),
             FIFO(),
         )
