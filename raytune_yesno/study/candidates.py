@@ -31,8 +31,12 @@ class Candidate:
 
     @cached_property
     def judged(self) -> tuple[Trial, ...]:
-        """The trainings that decide; those that failed are omitted."""
+        """The trainings that decide; those that failed are omitted.
+
+        If the study was extended to more epochs, its latest final round decides.
+        """
         known = [trial for trial in self.finals if _has_result(trial)]
+        known = [trial for trial in known if trial.planned[-1:] == known[-1].planned[-1:]]
         known = known or [trial for trial in (self.trial, *self.repeats) if _has_result(trial)]
         return tuple(known) or (self.trial,)
 

@@ -4,6 +4,7 @@ The folder of a study holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store
 folder of a training run) and, during the search, ``trials`` (Ray's files and checkpoints).
 """
 
+import math
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -175,11 +176,13 @@ def build_recorder(
 ) -> Recorder:
     """Return the recorder of a study; progress and stop conditions listen to its events."""
     objective, earlier = plan.config.objective, study.trial_list
-    num_final = max(plan.num_final, sum(trial.final for trial in earlier))
-    expected = plan.num_trials + num_final + len(study.enqueued)
+    first = math.inf if study.final_from is None else study.final_from
+    num_before = sum(trial.final and trial.number < first for trial in earlier)
+    expected = plan.num_trials + len(study.enqueued) + num_before + plan.num_final
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     progress.recall(earlier)
-    monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
+    kind = OrderedStopMonitor if plan.ordered else StopMonitor
+    monitor = kind(plan.stop, objective, (trial for trial in earlier if not trial.final))
     store.listeners += [progress.listen, monitor.listen]
     recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
@@ -202,6 +205,9 @@ def build_searcher(
         store=recorder.store,
         on_wait=recorder.waits,
     )
+    for trial in earlier:
+        if trial.final and trial.status == "running":
+            scheduler.end(trial.number)  # the final round trains it on; no other waits for it
     return StudySearcher(
         plan,
         recorder.store,

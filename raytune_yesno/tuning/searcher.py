@@ -72,7 +72,7 @@ class StudySearcher(AlgorithmSearcher):
                 self.used_seeds[trial.repeat_of].add(trial.seed)
             self.history.reserve(trial.number + self.offset)
         self.store = store
-        self.unfinished = [trial for trial in trials if trial.status == "running"]
+        self.unfinished = [t for t in trials if t.status == "running" and t.final == is_final]
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
