@@ -1,5 +1,6 @@
 """Metrics that tasks report after an epoch, and objectives built from them."""
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -439,6 +440,14 @@ LEGACY_OBJECTIVE = Objective(LEGACY_METRICS[0], LEGACY_METRICS[1:], smooth=1)
 """Their objective: the smallest loss of a single epoch."""
 
 METRIC_PREFIX = "metric."
+
+
+@functools.lru_cache(maxsize=10_000)
+def name_metric(name: str) -> str:
+    """Return the column of a metric: its name, or ``metric.NAME`` if NAME is reserved."""
+    is_reserved = name in RESERVED or name.startswith(("config.", METRIC_PREFIX))
+    return METRIC_PREFIX + name if is_reserved else name
+
 
 # Words that do not change the direction of a metric.
 _QUALIFIERS = frozenset(

@@ -10,11 +10,16 @@ from typing import Any
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.remote import is_remote, name_uri
-from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
+from raytune_yesno.metrics import (
+    LEGACY_OBJECTIVE,
+    Metric,
+    Objective,
+    build_objective,
+    known_mode,
+)
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
-from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study
