@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from raytune_yesno.errors import InputError, quote, suggest_install, to_utf8
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
+from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import STORE, Event
 
 TENSORBOARD = "tensorboard"
@@ -29,9 +30,7 @@ TENSORBOARD = "tensorboard"
 
 _CLOSE_TIMEOUT_S = 60.0  # for the events left to write when the search has ended
 _STUDY_RUN = "none"  # the tag ``trial`` of the run of the study itself
-_NO_METRICS = frozenset(
-    ("event", "time", "trial", "attempt", "epoch", "pid", "began", "ended", "diverged")
-)
+_NO_METRICS = EPOCH_FIELDS - {"seconds"}
 
 
 class Log(Protocol):
