@@ -48,8 +48,8 @@ _PARTS = {
     ),
     "TrialScheduler": _Part(
         "ray.tune.schedulers:TrialScheduler",
-        "the metric has no public name, and a scheduler that pauses trials must see each result",
-        "_metric _supports_buffered_results",
+        "a scheduler that pauses trials must see each result at once",
+        "_supports_buffered_results",
     ),
     "MedianStoppingRule": _Part(
         "ray.tune.schedulers:MedianStoppingRule",

@@ -125,7 +125,7 @@ class Hyperband(SynchronousScheduler):
 
 
 def _has_reached(state: TrialState | None, epochs: int) -> bool:
-    return state is not None and (state.ended or epochs in state.losses)
+    return state is not None and (state.ended or epochs in state.costs)
 
 
 # Tolerances: a power that should be an integer may be off by a rounding error.

@@ -126,8 +126,8 @@ class PBT(SynchronousScheduler):
 
     def _rank(self, numbers: Iterable[int]) -> list[int]:
         """Return the trials that have reached the goal, the best first."""
-        known = {number: self.states[number].losses for number in numbers}
-        reached = [number for number, losses in known.items() if self.goal in losses]
+        known = {number: self.states[number].costs for number in numbers}
+        reached = [number for number, costs in known.items() if self.goal in costs]
         return sorted(reached, key=lambda number: (known[number][self.goal], number))
 
     def _count_worst(self, size: int) -> int:
