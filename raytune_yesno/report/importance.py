@@ -69,13 +69,8 @@ class Importance:
         return tuple(name for name, mean in named if mean > self.chance_level)
 
 
-def measure_importance(study: Study, *, seed: int = 0) -> Importance:
-    """Measure the importance of the hyperparameters of a study.
-
-    Args:
-        study: the study; its trials with a result are used.
-        seed: seeds the folds, the forests and the permutations.
-    """
+def measure_importance(study: Study) -> Importance:
+    """Measure the importance of the hyperparameters of a study from its trials with a result."""
     axes = build_axes(study)
     ranking = study.ranking
     num_trials = len(ranking)
@@ -91,7 +86,7 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
     _, order = np.unique(values, return_inverse=True)
     target = order / order.max()
     features = np.column_stack([_encode(axis, ranking) for axis in axes])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     if num_trials > _MAX_TRIALS:
         kept = generator.choice(num_trials, _MAX_TRIALS, replace=False)
         target, features = target[kept], features[kept]
