@@ -17,7 +17,7 @@ from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, to_utf8
+from raytune_yesno.errors import InputError, first_line, to_utf8
 from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
@@ -106,7 +106,7 @@ def describe_machine(num_cpus: int | None = None, num_gpus: int | None = None) -
         known = known.resolve(is_head=True, node_ip_address="127.0.0.1")
         return dict(known.to_resource_dict())
     except ValueError as error:
-        raise InputError(f"--num-cpus, --num-gpus: {str(error).splitlines()[0]}") from None
+        raise InputError(f"--num-cpus, --num-gpus: {first_line(error)}") from None
 
 
 def _check_counts(num_cpus: int | None, num_gpus: int | None) -> None:
@@ -139,7 +139,7 @@ def _no_answer(source: str, error: Exception) -> InputError:
     if not source.startswith("--address"):
         otherwise = "unset RAY_ADDRESS (its cluster may have ended)"
     return InputError(
-        f"{source}: no Ray cluster answers there ({str(error).splitlines()[0]}); give the "
+        f"{source}: no Ray cluster answers there ({first_line(error)}); give the "
         "HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as on that machine, or "
         f"{otherwise} to use this machine only"
     )
