@@ -199,9 +199,13 @@ class Objective:
         """Return by how much a record exceeds each limit, see :meth:`Limit.excess`."""
         return tuple(limit.excess(record) for limit in self.limits)
 
+    def excess(self, record: Mapping[str, Any]) -> float:
+        """Return by how much a record exceeds the limits in all; 0 if it keeps them."""
+        return math.fsum(max(excess, 0.0) for excess in self.excesses(record))
+
     def is_feasible(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record keeps all limits."""
-        return all(excess <= 0 for excess in self.excesses(record))
+        return self.excess(record) == 0
 
     def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
         """Return a sort key of an epoch or trial; the smallest is best."""

@@ -72,9 +72,8 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
     stopped = [trial for trial in trials if trial.status == "stopped"]
     done = [trial for trial in trials if trial.status == "done"]
     counts = Counter(trial.epochs[-1]["epoch"] for trial in stopped)
-    longest = int(study.asked.get("config", {}).get("epochs", 0)) or max(
-        (len(trial.epochs) for trial in trials), default=0
-    )
+    most = max((len(trial.epochs) for trial in trials), default=0)
+    planned = [trial.planned[-1][1] if trial.planned else most for trial in trials]
     kept = sorted(epoch for epoch, _ in counts.most_common(_MAX_RUNGS))
     sign = -1 if study.mode == "max" else 1
     rungs = []
@@ -104,8 +103,8 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
         )
     return EarlyStopping(
         epochs=sum(len(trial.epochs) for trial in trials),
-        full_epochs=longest * len(trials),
-        longest=longest,
+        full_epochs=sum(planned),
+        longest=max(planned, default=0),
         stopped=len(stopped),
         rungs=rungs,
     )

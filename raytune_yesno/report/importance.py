@@ -80,7 +80,7 @@ def measure_importance(study: Study) -> Importance:
     if num_trials < MIN_TRIALS:
         return refuse(f"{num_trials} trials with a result are too few. Run at least {MIN_TRIALS}")
     values = np.array([trial.score(trial.best_epoch or {})[0] for trial in ranking])
-    if values[0] == values[-1]:
+    if values.min() == values.max():
         return refuse("all trials have the same result. Widen the search space")
     # Ranks, so that a single huge loss does not dominate the fit.
     _, order = np.unique(values, return_inverse=True)
