@@ -136,8 +136,8 @@ def is_among_best(own: Vector, others: Sequence[Vector], fraction: float) -> boo
     the best, so the first trial always continues.
     """
     finite = [vector for vector in others if all(map(math.isfinite, vector))]
-    place = positions([*finite, own])[-1]
-    return place < max(1, math.floor((len(finite) + 1) * fraction))
+    position = positions([*finite, own])[-1]
+    return position < max(1, math.floor((len(finite) + 1) * fraction))
 
 
 def is_worse_everywhere(best: Vector, means: Sequence[Vector]) -> bool:

@@ -212,8 +212,8 @@ def _change(
         ):
             continue
         if isinstance(domain, List):
-            each = {str(place): domain.element for place in range(len(point[name]))}
-            values = {str(place): value for place, value in enumerate(point[name])}
+            each = {str(index): domain.element for index in range(len(point[name]))}
+            values = {str(index): value for index, value in enumerate(point[name])}
             if each:
                 changed = _change(Tree(each), values, generator, resample_probability, step)
                 explored[name] = tuple(changed.values())

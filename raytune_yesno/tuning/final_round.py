@@ -58,8 +58,8 @@ def choose_finalists(study: Study, count: int) -> list[int]:
     A point of an earlier final round has no precedence.
     """
     others = sorted(study.candidates[1:], key=lambda each: each.trial.number)
-    places = positions([each.costs for each in others])
-    ranked = sorted(zip(others, places, strict=True), key=lambda pair: (pair[0].excess, pair[1]))
+    order = positions([each.costs for each in others])
+    ranked = sorted(zip(others, order, strict=True), key=lambda pair: (pair[0].excess, pair[1]))
     chosen = [*study.candidates[:1], *(each for each, _ in ranked)]
     return [candidate.trial.number for candidate in chosen[:count]]
 
