@@ -6,7 +6,6 @@ file, ``--set key=value``, and a trial's point. It runs on the driver, before an
 """
 
 import dataclasses
-import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -365,7 +364,7 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
         made = config_class(name)
     except InputError as error:
         raise InputError(f"{where}: task: {error}") from None
-    known, types = made.__dataclass_fields__, _read_types(made)
+    known, types = made.__dataclass_fields__, _types(made)
     changes: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
@@ -399,7 +398,13 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**getattr(task, "legacy", {}), **kept}
 
 
-_read_types = functools.cache(get_type_hints)
+_known_types: dict[type[Config], dict[str, Any]] = {}
+
+
+def _types(made: type[Config]) -> dict[str, Any]:
+    if made not in _known_types:
+        _known_types[made] = get_type_hints(made)
+    return _known_types[made]
 
 
 def config_help(task: str = Config.task) -> str:

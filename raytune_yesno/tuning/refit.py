@@ -64,7 +64,7 @@ def run_refit(
     best, epochs = chosen.trial, chosen.epochs
     config = best_config(study, best)
     task = find_task(config.task)
-    refit = {"epochs": epochs, "trial": best.number, "seed": config.seed}
+    refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
     if getattr(task, "refits", True):
         name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
         folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"

@@ -55,6 +55,8 @@ def test_a_final_round_of_longer_trials_replaces_the_earlier_results(tmp_path: P
     assert write_study(tmp_path, [0.1, 0.2]).candidates[0].results == [0.5]
     store = StudyStore(tmp_path)
     store.append("resumed", extend={"0": 1}, epochs=2)
+    store.append("epoch", trial=0, epoch=2, valid_loss=0.1, **ABOUT)
+    store.append("ended", trial=0, status="done")
     store.append("final", points=[0], first=3)
     store.append("asked", trial=3, point={"x": 0}, repeat_of=0, seed=8, final=True)
     for epoch, loss in ((1, 0.4), (2, 0.3)):
