@@ -44,7 +44,8 @@ def test_a_study_goes_on_without_its_terminal_where_it_may(
 ) -> None:
     master, slave = pty.openpty()
     out = tmp_path / "study"
-    words = ["tune", "--data", "synthetic:20", "--trials", "3", "--epochs", "2", "--out", str(out)]
+    words = ["tune", "--data", "synthetic:10", "--trials", "2", "--epochs", "1", "--out", str(out)]
+    words += ["--set", "channels=4,8", "--set", "hidden_units=16"]
     study = subprocess.Popen(
         [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
         stdin=slave,
