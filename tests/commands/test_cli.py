@@ -385,7 +385,7 @@ class TestTrain:
         assert "not finite" in ended.err.splitlines()[-1]
 
     @pytest.mark.long
-    def test_interrupted_says_how_to_go_on_and_ends_in_the_same_bits(
+    def test_interrupted_says_how_to_resume_and_ends_in_the_same_bits(
         self, run: Callable[..., Ended], tmp_path: Path
     ) -> None:
         options = ("train", *SMALL, "--num-workers", "0", "--epochs", "60")
@@ -565,7 +565,7 @@ def test_a_machine_without_triton_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_study_goes_on_after_every_kind_of_end(ray_cluster: str, tmp_path: Path) -> None:
+def test_a_study_is_resumed_after_every_kind_of_end(ray_cluster: str, tmp_path: Path) -> None:
     """Interrupted, terminated and killed, it trains all trials that were asked for, each once."""
     out, log = tmp_path / "study", tmp_path / "log"
     options = ("--search", "random", "--scheduler", "fifo", "--trials", "6", "--epochs", "12")
