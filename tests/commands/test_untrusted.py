@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from helpers.builders import Attack, describe_anew, make_checkpoint, write_study, write_trial
+from helpers.builders import Attack, describe_again, make_checkpoint, write_study, write_trial
 from helpers.commands import finish, start
 
 from raytune_yesno import cli
@@ -56,7 +56,7 @@ def attack_checkpoint(folder: Path, mark: Path, name: str = STATE_DICT) -> Path:
     """Write a valid checkpoint, except for code in one of its files."""
     save_checkpoint(make_checkpoint(), folder)
     torch.save({"fc1.weight": Attack(mark)}, folder / name)
-    describe_anew(folder)
+    describe_again(folder)
     return folder
 
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_is_refused(
     assert not mark.exists()
 
 
-def test_a_run_does_not_go_on(
+def test_a_run_is_not_resumed(
     mark: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -159,7 +159,7 @@ def test_what_a_report_shows_is_text(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_study_goes_on_without_what_it_brought(
+def test_a_study_is_resumed_without_what_it_brought(
     ray_cluster: str, mark: Path, tmp_path: Path
 ) -> None:
     """Its unfinished trial and its refit restart where their checkpoints hold code."""
