@@ -1,6 +1,5 @@
 """`predict` on recordings of any length, and what `evaluate` reports."""
 
-import contextlib
 import io
 import json
 import os
@@ -203,14 +202,13 @@ def evaluated(
     """Return the JSON object of ``evaluate``, and what people are shown."""
     picture = tmp_path_factory.mktemp("picture") / "rates.png"
     command = [
-        *("evaluate", str(checkpoint), "--json", "--picture", str(picture)),
+        *(sys.executable, "-m", "raytune_yesno.cli", "evaluate", checkpoint, "--json"),
         *("--data", "synthetic:10", "--conditions", "noise,speed,codec", "--wordless", "5"),
+        *("--picture", picture),
     ]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        assert cli.main(command) == 0, err.getvalue()
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    return json.loads(out.getvalue()), err.getvalue()
+    return json.loads(ended.stdout), ended.stderr
 
 
 class TestEvaluate:
