@@ -70,16 +70,21 @@ def count_fitting(config: Config, machine: Mapping[str, float] | None = None) ->
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
             raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
-        wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
-        found = " and ".join(
-            f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker
-        )
+        wanted = _show_resources(worker)
+        found = _show_resources({name: sum(node.get(name, 0) for node in nodes) for name in worker})
         raise InputError(
             f"num_workers: {config.min_workers} workers of {wanted} each do not fit the cluster, "
             f"which has {found} and room for {num_workers}; ask for fewer workers or a larger "
             "cluster"
         )
     return num_workers // config.min_workers
+
+
+def _show_resources(amounts: Mapping[str, float]) -> str:
+    return " and ".join(
+        f"{amount / 1e9:.3g} GB of memory" if name == "memory" else f"{amount:g} {name}"
+        for name, amount in amounts.items()
+    )
 
 
 def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:

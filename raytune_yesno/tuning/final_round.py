@@ -52,15 +52,17 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
 
 
 def choose_finalists(study: Study, count: int) -> list[int]:
-    """Return the first trials of the best points; the winner so far is always among them.
+    """Return the first trials of the best points.
 
-    Points that keep the limits precede the others; of several objectives, the front comes first.
-    A point of an earlier final round has no precedence.
+    The winner so far is among them, unless it was the only one in an earlier final round and there
+    is no room for another. Points that keep the limits precede the others; of several objectives,
+    the front comes first.
     """
-    others = sorted(study.candidates[1:], key=lambda each: each.trial.number)
+    winner = [each for each in study.candidates[:1] if count > 1 or not each.finals]
+    others = sorted(study.candidates[len(winner) :], key=lambda each: each.trial.number)
     order = positions([each.costs for each in others])
     ranked = sorted(zip(others, order, strict=True), key=lambda pair: (pair[0].excess, pair[1]))
-    chosen = [*study.candidates[:1], *(each for each, _ in ranked)]
+    chosen = [*winner, *(each for each, _ in ranked)]
     return [candidate.trial.number for candidate in chosen[:count]]
 
 

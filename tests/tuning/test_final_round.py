@@ -65,6 +65,13 @@ def test_a_final_round_of_longer_trials_replaces_the_earlier_results(tmp_path: P
     assert load(tmp_path).candidates[0].results == [0.3]
 
 
+def test_a_better_point_than_the_finalist_is_chosen_next(tmp_path: Path) -> None:
+    study = write_study(tmp_path, [0.3, None, 0.4, 0.2])
+    assert study.candidates[0].trial.number == 0
+    assert choose_finalists(study, 1) == [3]
+    assert choose_finalists(study, 2) == [0, 3]
+
+
 def test_a_refused_request_to_stop_is_not_carried_out_later(tmp_path: Path) -> None:
     write_study(tmp_path, [0.1])
     request = {"request": "1.json", "action": "stop search"}
