@@ -15,9 +15,11 @@ from helpers.commands import finish, start
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import RESUME, STATE_DICT, save_checkpoint
+from raytune_yesno.commands.plans import add_warm_start
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.training.resume import BEST, LAST
+from raytune_yesno.tuning.plan import Plan
 
 # What Ray Tune 2.60 pickles in an experiment's folder, and in those of its trials and checkpoints.
 OF_EXPERIMENTS = ("tuner.pkl", "trainer.pkl", "trainable.pkl", "search_gen_state-1.json")
@@ -163,7 +165,7 @@ def test_a_study_is_resumed_without_what_it_brought(
     ray_cluster: str, mark: Path, tmp_path: Path
 ) -> None:
     """Its unfinished trial and its refit restart where their checkpoints hold code."""
-    out, other = tmp_path / "study", tmp_path / "other"
+    out = tmp_path / "study"
 
     def tune(*words: str) -> str:
         log = tmp_path / "log"
@@ -185,5 +187,7 @@ def test_a_study_is_resumed_without_what_it_brought(
     assert [trial.status for trial in load(out).trial_list] == ["done"] * 3
     assert not mark.exists()
     plant(out, mark)
-    tune(*SMALL, "--warm-start", str(out), "--trials", "1", "--out", str(other))
+    known = add_warm_start(Plan.from_study(load(out)), [str(out)], None).warm_start
+    assert known
+    assert len(known["observations"]) == 3
     assert not mark.exists()
