@@ -28,7 +28,7 @@ from torch import nn
 
 from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, build_config, upgrade_config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, first_line
 from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.files.json_text import parse_json
 
@@ -289,9 +289,8 @@ def _report_damage(folder: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # torch and json raise many types for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableCheckpoint(
-            f"{folder}: the checkpoint is damaged ({reason})", "use another one"
+            f"{folder}: the checkpoint is damaged ({first_line(error)})", "use another one"
         ) from error
 
 

@@ -325,7 +325,7 @@ def config_class(task: str) -> type[Config]:
 
 
 def _rebuild(
-    plain: Mapping[str, Any], code: Code | None = None, declared: Mapping[str, Any] | None = None
+    plain: Mapping[str, Any], code: Code | None, declared: Mapping[str, Any] | None
 ) -> EngineConfig:
     """Unpickle a config; a task that the driver sends to its own workers is trusted there."""
     if code:

@@ -46,6 +46,11 @@ def one_line(text: str) -> str:
     return escape_controls(text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's type if that is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def escape_controls(text: str) -> str:
     r"""Return a text in which control characters are escaped (``\n``, ``\x1b``)."""
     if text.isprintable():

@@ -1,5 +1,6 @@
 """Metrics that tasks report after an epoch, and objectives built from them."""
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -198,9 +199,13 @@ class Objective:
         """Return by how much a record exceeds each limit, see :meth:`Limit.excess`."""
         return tuple(limit.excess(record) for limit in self.limits)
 
+    def excess(self, record: Mapping[str, Any]) -> float:
+        """Return by how much a record exceeds the limits in all; 0 if it keeps them."""
+        return math.fsum(max(excess, 0.0) for excess in self.excesses(record))
+
     def is_feasible(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record keeps all limits."""
-        return all(excess <= 0 for excess in self.excesses(record))
+        return self.excess(record) == 0
 
     def score(self, record: Mapping[str, Any]) -> tuple[float, ...]:
         """Return a sort key of an epoch or trial; the smallest is best."""
@@ -439,6 +444,14 @@ LEGACY_OBJECTIVE = Objective(LEGACY_METRICS[0], LEGACY_METRICS[1:], smooth=1)
 """Their objective: the smallest loss of a single epoch."""
 
 METRIC_PREFIX = "metric."
+
+
+@functools.lru_cache(maxsize=10_000)
+def name_metric(name: str) -> str:
+    """Return the column of a metric: its name, or ``metric.NAME`` if NAME is reserved."""
+    is_reserved = name in RESERVED or name.startswith(("config.", METRIC_PREFIX))
+    return METRIC_PREFIX + name if is_reserved else name
+
 
 # Words that do not change the direction of a metric.
 _QUALIFIERS = frozenset(

@@ -84,10 +84,10 @@ def order(vectors: Sequence[Costs]) -> list[int]:
 
 def positions(vectors: Sequence[Costs]) -> list[int]:
     """Return the position of each vector in :func:`order`; 0 is the best."""
-    places = [0] * len(vectors)
+    found = [0] * len(vectors)
     for position, index in enumerate(order(vectors)):
-        places[index] = position
-    return places
+        found[index] = position
+    return found
 
 
 def _spread(vectors: Sequence[Costs], group: list[int]) -> list[int]:

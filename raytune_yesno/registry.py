@@ -121,10 +121,9 @@ class Registry(Mapping[str, str]):
                 hint = suggest_name(attribute, known)
                 raise InputError(f"{source}: it has no {attribute!r}; {hint}")
             return getattr(found, attribute)
-        for entry in entry_points(group=self.group):
-            if entry.name == name:
-                return entry.load()
-        installed = [entry.name for entry in entry_points(group=self.group)]
+        installed = {entry.name: entry for entry in entry_points(group=self.group)}
+        if name in installed:
+            return installed[name].load()
         if name.endswith(".py"):
             raise InputError(
                 f"{self.kind} {name!r}: also name the class or function in it, as in {name}:Name"

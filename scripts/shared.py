@@ -85,11 +85,12 @@ def find_commit() -> str:
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Return the results in a folder's files, the files by name."""
-    return [
-        json.loads(line)
-        for file in sorted(folder.glob("*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
+    return [line for file in sorted(folder.glob("*.jsonl")) for line in read_lines(file)]
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def align_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,9 @@
-"""All uses of private parts of Ray, each with its reason (for Ray 2.60).
+"""All private parts of Ray that are used, each with its reason (for Ray 2.60).
 
 Private parts change without notice: check this file when Ray's version changes. The linter bans
-them everywhere else. Each name is imported on first use, so importing this file does not import
-Ray.
+private modules everywhere else, and private attributes of other objects. A subclass uses private
+members of its base class, which are listed here as well. Each name is imported on first use, so
+importing this file does not import Ray.
 """
 
 import importlib
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 class _Part(NamedTuple):
     path: str  # "module:attribute", or a module
     why: str
+    members: str = ""  # private members that our code uses, most of them in a subclass
 
 
 _PARTS = {
@@ -19,18 +21,53 @@ _PARTS = {
         "ray.tune.execution.tune_controller:TuneController",
         "Tune offers no other way to change how actors are reused, how their loss is counted, and "
         "whether snapshots are written (ray#11233, ray#43689); see tuning/controller.py",
+        "_actor_cache _actor_manager _cached_trial_decisions _class_cache _cleanup_cached_actors "
+        "_execute_action _maybe_add_actors _maybe_cache_trial_actor _maybe_reuse_cached_actor "
+        "_process_trial_failure _resetting_trials _schedule_trial_actor _schedule_trial_save "
+        "_search_alg _staged_trials _started_actors _trial_task_failure _trial_to_actor",
     ),
     "ActorClassCache": _Part(
         "ray.tune.execution.class_cache:_ActorClassCache",
         "it gives actors an environment of their own, which needs new processes",
+        "_cache",
     ),
     "RayActorManager": _Part(
         "ray.air.execution._internal:RayActorManager",
         "it ends the study if an actor is killed for memory, instead of counting a lost actor",
+        "_actor_task_failed _live_actors_to_ray_actors_resources _resource_manager",
     ),
     "TrackedActorTask": _Part(
         "ray.air.execution._internal.tracked_actor_task:TrackedActorTask",
         "type of an argument of RayActorManager",
+    ),
+    "Trainable": _Part(
+        "ray.tune:Trainable",
+        "two processes must not number checkpoints alike, and a failed copy of a checkpoint must "
+        "not count as a failure of the trial; see tuning/trial.py",
+        "_report_class_trainable_checkpoint _storage",
+    ),
+    "TrialScheduler": _Part(
+        "ray.tune.schedulers:TrialScheduler",
+        "a scheduler that pauses trials must see each result at once",
+        "_supports_buffered_results",
+    ),
+    "MedianStoppingRule": _Part(
+        "ray.tune.schedulers:MedianStoppingRule",
+        "a resumed study must compare trials with those that ended before",
+        "_results",
+    ),
+    "Searcher": _Part(
+        "ray.tune.search:Searcher", "metric and mode of the TuneConfig are for it", "_metric _mode"
+    ),
+    "TorchTrainer": _Part(
+        "ray.train.torch:TorchTrainer",
+        "two of its callbacks start processes that a run has no use for",
+        "_create_default_callbacks",
+    ),
+    "JobConfig": _Part(
+        "ray.job_config:JobConfig",
+        "workers import from where the driver imports; no public setting says so",
+        "_py_driver_sys_path",
     ),
     "tune_module": _Part(
         "ray.tune.tune",
@@ -76,6 +113,10 @@ _PARTS = {
         "ray.init has no option to start a cluster without autoscaler, log monitor and API server, "
         "which one of a single node does not use",
     ),
+    "ResourceAndLabelSpec": _Part(
+        "ray._private.resource_and_label_spec:ResourceAndLabelSpec",
+        "no public function tells the resources of a cluster before it is started",
+    ),
     "raylet": _Part(
         "ray._raylet", "no public function tells whether the cluster asks for a token (compiled)"
     ),
@@ -109,3 +150,21 @@ def __getattr__(name: str) -> Any:
     module, _, attribute = _PARTS[name].path.partition(":")
     found: Any = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def build_job_config(import_path: Any) -> Any:
+    """Return Ray's settings of a job whose workers import from a list of folders."""
+    job = __getattr__("JobConfig")()
+    job._py_driver_sys_path = import_path
+    return job
+
+
+def resource_manager_of(actor_manager: Any) -> Any:
+    """Return the resource manager of Ray's actor manager."""
+    return actor_manager._resource_manager
+
+
+def resources_of(actor_manager: Any, actor: Any) -> Any:
+    """Return the acquired resources of a live actor."""
+    _, resources = actor_manager._live_actors_to_ray_actors_resources[actor]
+    return resources

@@ -17,7 +17,7 @@ from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError, to_utf8
+from raytune_yesno.errors import InputError, first_line, to_utf8
 from raytune_yesno.import_path import WorkerPath
 
 _SETTINGS = {
@@ -47,10 +47,15 @@ def worker_bundles(config: Config) -> list[dict[str, float]]:
     return [dict(bundle) for _ in range(config.min_workers)]
 
 
-def count_fitting(config: Config) -> int:
+def count_fitting(config: Config, machine: Mapping[str, float] | None = None) -> int:
     """Return how many worker groups of a config fit the cluster at its largest size.
 
     An elastic group counts with its minimum number of workers.
+
+    Args:
+        config: the config of the groups.
+        machine: the resources of the only node of a cluster that is not started yet, see
+            :func:`describe_machine`; None for the cluster in use.
 
     Raises:
         InputError: not even one group fits.
@@ -58,16 +63,15 @@ def count_fitting(config: Config) -> int:
     import ray
 
     worker = worker_bundles(config)[0]
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [machine] if machine else [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    addable = [] if machine else read_autoscaling_workers()
     # A worker runs on one node, a group may span several.
-    num_workers = max(_count_room(worker, nodes), _count_room(worker, read_autoscaling_workers()))
+    num_workers = max(_count_room(worker, nodes), _count_room(worker, addable))
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
             raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
-        wanted = " and ".join(f"{amount:g} {name}" for name, amount in worker.items())
-        found = " and ".join(
-            f"{sum(node.get(name, 0) for node in nodes):g} {name}" for name in worker
-        )
+        wanted = _show_resources(worker)
+        found = _show_resources({name: sum(node.get(name, 0) for node in nodes) for name in worker})
         raise InputError(
             f"num_workers: {config.min_workers} workers of {wanted} each do not fit the cluster, "
             f"which has {found} and room for {num_workers}; ask for fewer workers or a larger "
@@ -76,10 +80,44 @@ def count_fitting(config: Config) -> int:
     return num_workers // config.min_workers
 
 
+def _show_resources(amounts: Mapping[str, float]) -> str:
+    return " and ".join(
+        f"{amount / 1e9:.3g} GB of memory" if name == "memory" else f"{amount:g} {name}"
+        for name, amount in amounts.items()
+    )
+
+
 def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:
     return sum(
         min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
     )
+
+
+def describe_machine(num_cpus: int | None = None, num_gpus: int | None = None) -> dict[str, float]:
+    """Return the resources of a new cluster on this machine, without starting it.
+
+    Args:
+        num_cpus: logical CPUs of the cluster; None for all of this machine.
+        num_gpus: logical GPUs of the cluster; None for all of this machine.
+
+    Raises:
+        InputError: a count is out of range.
+    """
+    from raytune_yesno.cluster.ray_private import ResourceAndLabelSpec
+
+    _check_counts(num_cpus, num_gpus)
+    try:
+        known = ResourceAndLabelSpec(num_cpus=num_cpus, num_gpus=num_gpus)
+        known = known.resolve(is_head=True, node_ip_address="127.0.0.1")
+        return dict(known.to_resource_dict())
+    except ValueError as error:
+        raise InputError(f"--num-cpus, --num-gpus: {first_line(error)}") from None
+
+
+def _check_counts(num_cpus: int | None, num_gpus: int | None) -> None:
+    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
+        if count is not None and count < 0:
+            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
 
 
 def _check_answers(address: str, source: str) -> None:
@@ -106,7 +144,7 @@ def _no_answer(source: str, error: Exception) -> InputError:
     if not source.startswith("--address"):
         otherwise = "unset RAY_ADDRESS (its cluster may have ended)"
     return InputError(
-        f"{source}: no Ray cluster answers there ({str(error).splitlines()[0]}); give the "
+        f"{source}: no Ray cluster answers there ({first_line(error)}); give the "
         "HOST:PORT that `ray start --head` printed and set RAY_AUTH_MODE as on that machine, or "
         f"{otherwise} to use this machine only"
     )
@@ -138,9 +176,7 @@ def ray_session(
         InputError: there is no cluster at the address, a count is negative, the token cannot be
             written, or the command line is not UTF-8.
     """
-    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
-        if count is not None and count < 0:
-            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+    _check_counts(num_cpus, num_gpus)
     check_utf8(*sys.argv)  # Ray passes them on
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -180,6 +216,8 @@ def ends_with_driver() -> bool:
 def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:
     import ray
 
+    from raytune_yesno.cluster.ray_private import build_job_config
+
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         _bypass_proxies(address)
@@ -190,7 +228,7 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
         ):
             ray.init(
                 address=address,
-                job_config=_describe_job(),
+                job_config=build_job_config(WorkerPath()),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 **local,
@@ -216,15 +254,6 @@ def _bypass_proxies(address: str) -> None:
     from raytune_yesno.cluster.ray_private import services
 
     reach_directly(find_host(address), services.get_node_ip_address())
-
-
-def _describe_job() -> Any:
-    """Return Ray's job settings: workers import from where the driver imports."""
-    from ray.job_config import JobConfig
-
-    job = JobConfig()
-    job._py_driver_sys_path = WorkerPath()  # private: Ray 2.60 has no public switch
-    return job
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from raytune_yesno.commands.common import announce, read_data, say
 from raytune_yesno.commands.existing import refuse_fresh_uri
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config
-from raytune_yesno.cpus import count_cpus
-from raytune_yesno.errors import InputError
 from raytune_yesno.space import walk
 from raytune_yesno.text import format_seconds
 
@@ -74,36 +72,17 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def _count_slots(config: "Config", options: Namespace) -> int:
-    """Return how many trials run at a time on the given cluster, or on this machine.
+    """Return how many trials fit at a time on the given cluster, or on this machine.
 
     Raises:
         InputError: not even one trial fits.
     """
-    if options.address or os.environ.get("RAY_ADDRESS"):
-        from raytune_yesno.cluster.session import count_fitting, ray_session
+    from raytune_yesno.cluster.session import count_fitting, describe_machine, ray_session
 
+    if options.address or os.environ.get("RAY_ADDRESS"):
         with ray_session(options.address):
             return count_fitting(config)
-    cpus = options.num_cpus or count_cpus()
-    fitting = int(cpus / config.cpus_per_worker)
-    if config.use_gpu:
-        import torch
-
-        gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
-        if not gpus:
-            raise InputError("use_gpu: there is no GPU here; omit --use-gpu")
-        fitting = min(fitting, int(gpus / config.gpus_per_worker))
-    slots = fitting // config.min_workers
-    if not slots and config.use_gpu:
-        raise InputError(
-            f"num_workers: {config.min_workers} workers do not fit the {cpus} CPUs and {gpus} "
-            "GPUs here"
-        )
-    if not slots:
-        raise InputError(
-            f"num_workers: {config.min_workers} workers do not fit the {cpus} CPUs here"
-        )
-    return slots
+    return count_fitting(config, describe_machine(options.num_cpus, options.num_gpus))
 
 
 def _measure(config: "Config", data: "Data | None") -> tuple[float, int]:

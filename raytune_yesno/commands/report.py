@@ -13,7 +13,7 @@ from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
 from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.report import Report, write_report
-from raytune_yesno.report.compare import have_common_front, measure_figures
+from raytune_yesno.report.compare import find_best, have_common_front, measure_figures
 from raytune_yesno.report.export import (
     check_exports,
     collect_epochs,
@@ -189,22 +189,20 @@ def _print(
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
     """Return the JSON object; its ``best`` is the best trial of all studies."""
-    best = None
-    for study in studies:
-        if study.best and (best is None or _is_better(study, best)):
-            best = study
     found: dict[str, Any] | None = None
-    if best and best.best:
+    index = find_best(studies)
+    if index is not None and (best := studies[index].best):
+        study = studies[index]
         found = {
-            "study": str(best.path),
-            "trial": best.best.number,
+            "study": str(study.path),
+            "trial": best.number,
             # Metrics show NaN as null. A setting may be null itself, so its NaN is spelled.
             "config": to_strict_json(
-                {**best.asked.get("config", {}), **best.best.best_point}, spell=True
+                {**study.asked.get("config", {}), **best.best_point}, spell=True
             ),
-            "metrics": best.best.metrics,
-            "metric": best.metric,
-            "mode": best.mode,
+            "metrics": best.metrics,
+            "metric": study.metric,
+            "mode": study.mode,
         }
     return {
         "trials": sum(len(study.trial_list) for study in studies),
@@ -218,11 +216,3 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         "hypervolumes": measure_figures(studies) if have_common_front(studies) else None,
         "left_out": sum(len(study.problems) for study in studies),
     }
-
-
-def _is_better(study: Study, other: Study) -> bool:
-    assert study.best
-    assert other.best
-    return study.best.score(study.best.best_epoch or {}) < other.best.score(
-        other.best.best_epoch or {}
-    )

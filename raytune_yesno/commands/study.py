@@ -68,14 +68,14 @@ def _read_point(text: str, study: "Study") -> "Point":
     """Return a point of the study from its text."""
     from raytune_yesno.config import upgrade_config
     from raytune_yesno.space import parse_space
-    from raytune_yesno.tuning.control import check_takes_points, complete_point
+    from raytune_yesno.tuning.control import check_takes_points, complete_request
 
     asked = study.asked
     check_takes_points(
         ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
     )
     space, config = parse_space(asked.get("space", {})), upgrade_config(asked.get("config", {}))
-    return complete_point(space, config, split_point(text, "enqueue"))
+    return complete_request(space, config, split_point(text, "enqueue"))
 
 
 def _send(

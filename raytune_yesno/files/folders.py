@@ -1,10 +1,22 @@
-"""Replace a folder as a whole, so that a reader never finds half of one."""
+"""Replace a file or a folder as a whole, so that a reader never finds half of one."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def replace_file(file: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file to write, and on success rename it to ``file``."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, first_line
 
 LOCK = ".lock"
 """The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""
@@ -179,8 +179,3 @@ def local_copy(location: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         download(location, Path(folder), missing_ok=True)
         yield Path(folder)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the error's type if that is empty."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any
 from raytune_yesno.cluster.autoscaling import DEFINITION_ON_HEAD, DEFINITION_VARIABLE
 from raytune_yesno.cluster.proxies import direct_variables
 from raytune_yesno.cluster.token import auth_headers
-from raytune_yesno.errors import WorkError
+from raytune_yesno.errors import WorkError, first_line
 from raytune_yesno.launch.packaging import name_commit
 from raytune_yesno.launch.ray_up import list_node_addresses
 
@@ -57,7 +57,7 @@ class Job:
         try:
             self.client = JobSubmissionClient(address, headers=auth_headers(address))
         except (ConnectionError, RuntimeError) as error:
-            raise HeadUnreachableError(f"{address}: {str(error).splitlines()[0]}") from error
+            raise HeadUnreachableError(f"{address}: {first_line(error)}") from error
 
     def submit(self, command: str, inputs: Path) -> None:
         """Start the job on the head.
@@ -85,7 +85,7 @@ class Job:
             )
         except RuntimeError as error:
             raise WorkError(
-                f"{self.address}: the cluster refused the job: {str(error).splitlines()[0]}"
+                f"{self.address}: the cluster refused the job: {first_line(error)}"
             ) from error
 
     def follow(self, show: Callable[[str], None]) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import replace_file
 
 STATE = "launch.json"
 _MAX_NAME_BYTES = 200  # file systems allow 255
@@ -68,9 +69,8 @@ class LaunchState:
             setattr(self, name, value)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fields = {**dataclasses.asdict(self), "folder": None}
-        scratch = self.folder / f".{STATE}"
-        scratch.write_text(json.dumps(fields, indent=1) + "\n")
-        scratch.rename(self.folder / STATE)
+        with replace_file(self.folder / STATE) as scratch:
+            scratch.write_text(json.dumps(fields, indent=1) + "\n")
 
     def forget(self) -> None:
         """Delete the state, after the cluster has ended."""

@@ -1,11 +1,11 @@
 """Report on studies: a leaderboard, tables and a web page."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from raytune_yesno.errors import to_utf8
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.report.export import collect_trials, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
@@ -58,12 +58,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     heads = TRIAL_COLUMNS if len(studies) == 1 else ("study", *TRIAL_COLUMNS)
     write_table(collect_trials(studies), out / TABLE, heads)
-    _write(out / PAGE, build_page(studies, importances, refresh_s))
+    page = build_page(studies, importances, refresh_s)
+    with replace_file(out / PAGE) as part:  # a browser may be reading it
+        part.write_text(to_utf8(page), encoding="utf-8")
     return Report(out / TABLE, out / PAGE, importances)
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace a file atomically: a browser may be reading it."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(to_utf8(text), encoding="utf-8")
-    part.replace(file)

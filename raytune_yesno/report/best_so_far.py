@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from raytune_yesno.study import Study
+from raytune_yesno.study.efficiency import omit_pauses
 
 Curve = list[tuple[float, float]]
 """Points (x, best value so far); the curve is constant between them."""
@@ -22,17 +23,9 @@ def trace_best(study: Study) -> dict[str, Curve]:
         (epoch for trial in study.trial_list for epoch in trial.epochs),
         key=lambda epoch: float(epoch["ended"]),
     )
-    start = study.asked["time"]
     values = [epoch.get(study.metric) if epoch["trial"] in judged else None for epoch in epochs]
-    paused = [
-        sum(
-            min(epoch["ended"], stop) - begun
-            for begun, stop in study.pauses
-            if epoch["ended"] > begun
-        )
-        for epoch in epochs
-    ]
-    seconds = [epoch["ended"] - start - pause for epoch, pause in zip(epochs, paused, strict=True)]
+    start = study.asked["time"]
+    seconds = [omit_pauses(epoch["ended"], study.pauses) - start for epoch in epochs]
     bests = [
         trial.best_epoch[study.metric] if trial.number in judged and trial.best_epoch else None
         for trial in study.trial_list

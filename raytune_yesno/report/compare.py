@@ -180,6 +180,16 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     return [replace(each, adjusted=adjusted[index]) for index, each in enumerate(differences)]
 
 
+def find_best(studies: Sequence[Study]) -> int | None:
+    """Return the index of the study with the best trial of all; None without a result."""
+    scored = [
+        (study.objective.score(study.best.metrics), index)
+        for index, study in enumerate(studies)
+        if study.best
+    ]
+    return min(scored)[1] if scored else None
+
+
 def count_corpora(studies: Sequence[Study]) -> int:
     """Return the number of corpora; figures from different corpora are not comparable."""
     return len({study.asked.get("corpus", {}).get("fingerprint") for study in studies})

@@ -1,5 +1,6 @@
 """What early stopping saved, and whether its rungs predicted the final result."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from scipy.stats import spearmanr
 from raytune_yesno.study import Study
 
 MIN_JUDGED = 5  # trials that a rank correlation needs
+_MAX_RUNGS = 12
 
 
 @dataclass(frozen=True)
@@ -58,24 +60,21 @@ class EarlyStopping:
         """The share of the epochs that early stopping saved."""
         return 1 - self.epochs / self.full_epochs
 
+    @property
+    def first_judged(self) -> Rung | None:
+        """The first rung with an :attr:`Rung.agreement`; None without any."""
+        return next((rung for rung in self.rungs if rung.agreement is not None), None)
 
-def measure_early_stopping(study: Study, max_rungs: int = 12) -> EarlyStopping:
-    """Return what early stopping saved.
 
-    Args:
-        study: the study.
-        max_rungs: number of rungs to return; those at which most trials stopped are kept.
-    """
+def measure_early_stopping(study: Study) -> EarlyStopping:
+    """Return what early stopping saved, with the rungs at which most trials stopped."""
     trials = [trial for trial in study.trial_list if trial.epochs]
     stopped = [trial for trial in trials if trial.status == "stopped"]
     done = [trial for trial in trials if trial.status == "done"]
-    counts: dict[int, int] = {}
-    for trial in stopped:
-        counts[trial.epochs[-1]["epoch"]] = counts.get(trial.epochs[-1]["epoch"], 0) + 1
-    longest = int(study.asked.get("config", {}).get("epochs", 0)) or max(
-        (len(trial.epochs) for trial in trials), default=0
-    )
-    kept = sorted(sorted(counts, key=lambda epoch: -counts[epoch])[:max_rungs])
+    counts = Counter(trial.epochs[-1]["epoch"] for trial in stopped)
+    most = max((len(trial.epochs) for trial in trials), default=0)
+    planned = [trial.planned[-1][1] if trial.planned else most for trial in trials]
+    kept = sorted(epoch for epoch, _ in counts.most_common(_MAX_RUNGS))
     sign = -1 if study.mode == "max" else 1
     rungs = []
     for epoch in kept:
@@ -104,8 +103,8 @@ def measure_early_stopping(study: Study, max_rungs: int = 12) -> EarlyStopping:
         )
     return EarlyStopping(
         epochs=sum(len(trial.epochs) for trial in trials),
-        full_epochs=longest * len(trials),
-        longest=longest,
+        full_epochs=sum(planned),
+        longest=max(planned, default=0),
         stopped=len(stopped),
         rungs=rungs,
     )

@@ -1,12 +1,12 @@
 """Write tables of trials and epochs as CSV, Parquet, JSON or Markdown, by file suffix."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, escape_controls
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.study import Study, name_studies
 
@@ -64,9 +64,8 @@ def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> N
         for key in keys
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    WRITERS[file.suffix.lower()](columns, part)
-    part.replace(file)
+    with replace_file(file) as part:
+        WRITERS[file.suffix.lower()](columns, part)
 
 
 def format_markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

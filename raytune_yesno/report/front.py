@@ -5,24 +5,20 @@ from typing import Any
 
 from raytune_yesno.report.compare import have_common_front, share_reference
 from raytune_yesno.report.sentences import describe_test_briefly
-from raytune_yesno.report.tables import Table
+from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
 from raytune_yesno.text import format_value
 
-_MAX_SHOWN = 20
+_MAX_SHOWN, _MAX_KEYS = 20, 3
 
 
 def describe_front(study: Study) -> Iterator[str]:
     """Yield the lines that print the front: a table, its hypervolume, and the choice from it."""
     yield f"\n{count_members(study)}:"
     table = tabulate_front(study)
-    rows = [table.heads, *table.rows[:_MAX_SHOWN]]
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        pairs = zip(row, widths, strict=True)
-        yield "  " + "  ".join(text.rjust(width) for text, width in pairs).rstrip()
+    for line in align([table.heads, *table.rows[:_MAX_SHOWN]]):
+        yield f"  {line}"
     if len(table.rows) > _MAX_SHOWN:
         yield f"  and {len(table.rows) - _MAX_SHOWN} more; `report` shows them all"
     if volume := describe_volume(study):
@@ -121,12 +117,12 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
     return found
 
 
-def list_keys(study: Study, most: int = 3) -> list[str]:
+def list_keys(study: Study) -> list[str]:
     """Return the hyperparameters in which the members of the front differ, at most a few."""
     points = [trial.best_point for trial in study.front]
     keys = dict.fromkeys(key for point in points for key in point)
     differing = (key for key in keys if len({repr(point.get(key)) for point in points}) > 1)
-    return list(differing)[:most]
+    return list(differing)[:_MAX_KEYS]
 
 
 def describe_reference(study: Study) -> str:

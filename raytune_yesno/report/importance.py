@@ -69,13 +69,8 @@ class Importance:
         return tuple(name for name, mean in named if mean > self.chance_level)
 
 
-def measure_importance(study: Study, *, seed: int = 0) -> Importance:
-    """Measure the importance of the hyperparameters of a study.
-
-    Args:
-        study: the study; its trials with a result are used.
-        seed: seeds the folds, the forests and the permutations.
-    """
+def measure_importance(study: Study) -> Importance:
+    """Measure the importance of the hyperparameters of a study from its trials with a result."""
     axes = build_axes(study)
     ranking = study.ranking
     num_trials = len(ranking)
@@ -85,13 +80,13 @@ def measure_importance(study: Study, *, seed: int = 0) -> Importance:
     if num_trials < MIN_TRIALS:
         return refuse(f"{num_trials} trials with a result are too few. Run at least {MIN_TRIALS}")
     values = np.array([trial.score(trial.best_epoch or {})[0] for trial in ranking])
-    if values[0] == values[-1]:
+    if values.min() == values.max():
         return refuse("all trials have the same result. Widen the search space")
     # Ranks, so that a single huge loss does not dominate the fit.
     _, order = np.unique(values, return_inverse=True)
     target = order / order.max()
     features = np.column_stack([_encode(axis, ranking) for axis in axes])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     if num_trials > _MAX_TRIALS:
         kept = generator.choice(num_trials, _MAX_TRIALS, replace=False)
         target, features = target[kept], features[kept]

@@ -20,7 +20,7 @@ from raytune_yesno.report.front import (
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
-from raytune_yesno.report.tables import tabulate_studies
+from raytune_yesno.report.tables import align, tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.text import WIDTH, format_seconds, format_value
@@ -76,7 +76,7 @@ def format_leaderboard(
             break
         columns.append([_cut(name), *values])
         used += needed
-    lines += _align([list(row) for row in zip(*columns, strict=True)])
+    lines += align(list(zip(*columns, strict=True)))
     hidden = len(names) - (len(columns) - fixed)
     if hidden:
         lines.append(f"({hidden} more hyperparameters in trials.csv and on the page)")
@@ -136,17 +136,16 @@ def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int
     ]
     # Best and test are on the right; what describes a study gives way to them.
     droppable = [name for name in ("seed", "epochs", "scheduler", "search") if name in rows[0]]
-    while droppable and max(map(len, _align(rows))) > width:
+    while droppable and max(map(len, align(rows))) > width:
         gone = rows[0].index(droppable.pop(0))
         rows = [[cell for k, cell in enumerate(row) if k != gone] for row in rows]
     lines = [line for text in texts for line in _wrap(text, width)]
-    lines += [_cut(line, width) for line in _align(rows, left=1)]
+    lines += [_cut(line, width) for line in align(rows, left=1)]
     objectives = studies[0].objective.objectives
     if attained := measure_attainment(studies, groups):
         lines += ["", *_wrap(describe_attainment(attained, objectives), width)]
         attainment = tabulate_attainment(attained, objectives)
-        rows = [[str(cell) for cell in row] for row in (attainment.heads, *attainment.rows)]
-        lines += [_cut(line, width) for line in _align(rows)]
+        lines += [_cut(line, width) for line in align([attainment.heads, *attainment.rows])]
     return "\n".join(lines)
 
 
@@ -156,18 +155,6 @@ def _show_means(study: Study, candidates: Sequence[Candidate]) -> list[str]:
     return [
         f"{show(each.value)} ({len(each.results)})" if len(each.results) > 1 else ""
         for each in candidates
-    ]
-
-
-def _align(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:
-    """Return rows as lines of equal columns; the first ``left`` columns are aligned left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(size) if k < left else cell.rjust(size)
-            for k, (cell, size) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
     ]
 
 

@@ -68,13 +68,13 @@ def measure_luck(study: Study) -> Luck | None:
     own = finalists[best.trial.number]
     mean, cost = math.fsum(own) / len(own), _search_cost(best)
     half = find_half_width(own, variance)
-    sign = 1 if study.mode == "min" else -1
+    value_of = study.objective.metric.value_of
     chosen = searched[0].trial.number
     others = [number for number in finalists if number != chosen]
     return Luck(
         trial=best.trial.number,
-        result=sign * cost,
-        mean=sign * mean,
+        result=value_of(cost),
+        mean=value_of(mean),
         repeats=len(own),
         flattery=mean - cost,
         low=mean - cost - half,

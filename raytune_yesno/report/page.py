@@ -4,7 +4,6 @@ The markup is in ``assets/*.html.j2``; ``view.py`` computes the values. Jinja2 e
 Only the package's own style and scripts, and JSON from :func:`embed`, are inserted unescaped.
 """
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -12,7 +11,7 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
-from raytune_yesno.report.compare import compare_groups, group_studies
+from raytune_yesno.report.compare import compare_groups, find_best, group_studies
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.view import view_comparison, view_study
@@ -36,7 +35,7 @@ def build_page(
     names = name_studies(studies)
     groups = group_studies(studies)
     differences = compare_groups(groups)
-    first = _find_best(studies)
+    first = find_best(studies) or 0
     payload = build_payload(studies, names, groups, [found.names for found in importances])
     return (
         _environment()
@@ -77,12 +76,3 @@ def _environment() -> jinja2.Environment:
 def _read_asset(name: str) -> Markup:
     text = files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
     return Markup(text)  # noqa: S704 (a file of this package)
-
-
-def _find_best(studies: Sequence[Study]) -> int:
-    """Return the index of the study with the best result."""
-    scores = [
-        study.best.score(study.best.best_epoch or {}) if study.best else (math.inf, 0.0)
-        for study in studies
-    ]
-    return scores.index(min(scores))

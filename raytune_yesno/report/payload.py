@@ -9,7 +9,7 @@ import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.report.attainment import build_attainment_payload, measure_attainment
-from raytune_yesno.report.axes import build_axes
+from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
 from raytune_yesno.report.front import build_front_payload
@@ -108,7 +108,9 @@ def _describe(
         "seconds": [_round(trial.seconds) for trial in trials],
         "errors": {str(index[trial.number]): trial.error for trial in trials if trial.error},
         "points": columns,
-        "choices": _choices(study, [axis.name for axis in axes if axis.kind == "choice"]),
+        "choices": {
+            axis.name: _list_choices(axis, study) for axis in axes if axis.kind == "choice"
+        },
         "curves": [_thin(trial) for trial in trials],
         "best_so_far": {kind: _rounded(curve) for kind, curve in trace.items()},
         "slots": slots,
@@ -124,17 +126,13 @@ def _rank(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _choices(study: Study, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the values of each choice, in the order of the axis's options, for the copy button."""
-    axes = {axis.name: axis for axis in build_axes(study)}
-    values: dict[str, list[Any]] = {}
-    for name in names:
-        known: list[Any] = list(axes[name].options)
-        for trial in study.trial_list:
-            option = axes[name].encode(trial.best_point.get(name))
-            if option is not None:
-                known[int(option)] = to_strict_json(trial.best_point[name], spell=True)
-        values[name] = known
+def _list_choices(axis: Axis, study: Study) -> list[Any]:
+    """Return the values of a choice, in the order of the axis's options, for the copy button."""
+    values: list[Any] = list(axis.options)
+    for trial in study.trial_list:
+        option = axis.encode(trial.best_point.get(axis.name))
+        if option is not None:
+            values[int(option)] = to_strict_json(trial.best_point[axis.name], spell=True)
     return values
 
 

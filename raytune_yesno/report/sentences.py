@@ -2,10 +2,11 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from raytune_yesno.config import find_task
+from raytune_yesno.config import Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -17,9 +18,6 @@ from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds
-
-if TYPE_CHECKING:
-    from raytune_yesno.config import Config
 
 CAUSES = {
     "efficiency": "training",
@@ -36,9 +34,7 @@ MIN_TRIALS_TO_HALVE = 8  # with fewer, the two halves of a study say nothing
 
 def count_statuses(study: Study) -> str:
     """Return the number of trials by status."""
-    counts: dict[str, int] = {}
-    for trial in study.trial_list:
-        counts[trial.status] = counts.get(trial.status, 0) + 1
+    counts = Counter(trial.status for trial in study.trial_list)
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
@@ -145,7 +141,7 @@ def describe_early_stopping(stopping: EarlyStopping) -> str:
         f"{stopping.stopped} trials were stopped early. The trials trained {stopping.epochs} "
         f"epochs instead of {stopping.full_epochs}, which saved {stopping.saved:.0%}. "
     )
-    first = next((rung for rung in stopping.rungs if rung.agreement is not None), None)
+    first = stopping.first_judged
     if first is None or first.agreement is None:
         return text + "Too few trials ran to the end to say whether the rungs judged them well."
     agreement = first.agreement
@@ -161,12 +157,11 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
     """Return how the slots spent their time, and which nodes ran the trials."""
     if efficiency is None:
         return "No trial has trained yet."
-    shares = {cause: getattr(efficiency, cause) for cause in CAUSES if cause != "efficiency"}
-    largest = max(shares, key=lambda cause: shares[cause])
+    share, cause = efficiency.largest_overhead
     facts = [
         f"{efficiency.efficiency:.0%} of the time of {study.num_slots} "
         f"slot{'s' * (study.num_slots != 1)} was training",
-        f"The largest other part was {CAUSES[largest]} ({shares[largest]:.0%})",
+        f"The largest other part was {CAUSES[cause]} ({share:.0%})",
     ]
     if efficiency.median_gap_s is not None:
         facts.append(
@@ -244,8 +239,6 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         return "", "", ""
     import yaml
 
-    from raytune_yesno.config import build_config, upgrade_config
-
     best = study.best
     try:
         base = build_config(upgrade_config(asked["config"]))
@@ -287,10 +280,8 @@ def split_command(command: str) -> list[str]:
     return [" ".join(part) for part in parts if part != [""]]
 
 
-def list_changes(config: "Config") -> dict[str, Any]:
+def list_changes(config: Config) -> dict[str, Any]:
     """Return the values, except the seed, that differ from the defaults of the task and model."""
-    from raytune_yesno.config import build_config
-
     usual, values = build_config().as_dict(), config.as_dict()
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}

@@ -16,6 +16,7 @@ from raytune_yesno.report.compare import (
     Group,
     choose_figure,
     count_corpora,
+    find_best,
     have_common_front,
     name_mean,
 )
@@ -74,7 +75,7 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
     if not stopping.stopped:
         return Answer(question, "No trial was stopped early.", section)
     saved = f"It saved {stopping.saved:.0%} of the epochs"
-    rung = next((rung for rung in stopping.rungs if rung.agreement is not None), None)
+    rung = stopping.first_judged
     if rung is None or rung.agreement is None:
         text = (
             f"Cannot tell: too few trials ran to the end. At least {MIN_JUDGED} with different "
@@ -179,12 +180,11 @@ def answer_time(study: Study) -> Answer:
     efficiency = study.efficiency
     if efficiency is None:
         return Answer(question, "No trial has trained yet.", "time")
-    rest = {cause: getattr(efficiency, cause) for cause in CAUSES if cause != "efficiency"}
-    largest = max(rest, key=lambda cause: rest[cause])
+    share, cause = efficiency.largest_overhead
     slots = f"{study.num_slots} slot{'s' * (study.num_slots != 1)}"
     text = (
         f"{efficiency.efficiency:.1%} of the time of {slots} was training. The largest other part "
-        f"was {CAUSES[largest]} ({rest[largest]:.1%})."
+        f"was {CAUSES[cause]} ({share:.1%})."
     )
     return Answer(question, text, "time")
 
@@ -206,16 +206,8 @@ def describe_studies(
     """Return what several studies say together: the best trial, the best search, and doubts."""
     metric = studies[0].objective.metric
     trials = sum(len(study.trial_list) for study in studies)
-    scored = [
-        (study.objective.score(study.best.best_epoch or {}), k)
-        for k, study in enumerate(studies)
-        if study.best
-    ]
     texts = [f"{len(studies)} studies with {trials} trials. " + NO_RESULT]
-    if scored:
-        _, first = min(scored)
-        best = studies[first].best
-        assert best
+    if (first := find_best(studies)) is not None and (best := studies[first].best):
         value = metric.show(best.metrics[metric.name])
         texts = [
             f"{len(studies)} studies with {trials} trials. "

@@ -31,6 +31,19 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[object]]
 
 
+def align(rows: Sequence[Sequence[object]], left: int = 0) -> list[str]:
+    """Return rows as lines of equal columns; the first ``left`` columns are aligned left."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(size) if k < left else cell.rjust(size)
+            for k, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
 def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     """Return a row per study; columns that are empty for all studies are left out."""
     metric = studies[0].objective.metric

@@ -66,7 +66,7 @@ class ASHA(_WarmStarted, ASHAScheduler):  # type: ignore[misc]
 
     def _replay(self, tune_controller: Any, trial: Any, record: Trial | None) -> None:
         ASHAScheduler.on_trial_add(self, tune_controller, trial)
-        for result in recorded_results(record, self._metric):
+        for result in recorded_results(record, self.metric):
             ASHAScheduler.on_trial_result(self, tune_controller, trial, result)
 
 
@@ -94,7 +94,7 @@ class MedianRule(_WarmStarted, MedianStoppingRule):  # type: ignore[misc]
 
     def _replay(self, tune_controller: Any, trial: Any, record: Trial | None) -> None:
         # Not through on_trial_result: it could stop a resumed trial for an epoch long past.
-        if results := recorded_results(record, self._metric):
+        if results := recorded_results(record, self.metric):
             self._results[trial].extend(results)
 
 

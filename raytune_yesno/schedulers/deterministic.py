@@ -73,11 +73,10 @@ class DeterministicASHA(DeterministicScheduler):
     def should_stop(self, number: int, epoch: int) -> bool:
         """Compare a trial with the lower trials' losses at the same rung."""
         own = self.states[number].costs[epoch]
+        below = [c for n in range(number) if (c := self.states[n].costs.get(epoch))]
         if len(own) > 1:
-            reached = (self.states[n].costs.get(epoch) for n in range(number))
-            return not is_among_best(own, [each for each in reached if each], 1 / self.factor)
-        below = (self.states[n].losses.get(epoch, math.inf) for n in range(number))
-        return is_worse(self.states[number].losses[epoch], list(below), fraction=1 / self.factor)
+            return not is_among_best(own, below, 1 / self.factor)
+        return is_worse(own[0], [costs[0] for costs in below], fraction=1 / self.factor)
 
 
 class DeterministicMedian(DeterministicScheduler):
@@ -95,7 +94,7 @@ class DeterministicMedian(DeterministicScheduler):
 
     def should_stop(self, number: int, epoch: int) -> bool:
         """Compare a trial's best loss with the running means of the lower trials."""
-        reached = [n for n in range(number) if epoch in self.states[n].losses]
+        reached = [n for n in range(number) if epoch in self.states[n].costs]
         means = [self._mean(n, epoch) for n in reached]
         if sum(all(map(math.isfinite, mean)) for mean in means) < self.min_trials:
             return False
@@ -137,8 +136,8 @@ def is_among_best(own: Vector, others: Sequence[Vector], fraction: float) -> boo
     the best, so the first trial always continues.
     """
     finite = [vector for vector in others if all(map(math.isfinite, vector))]
-    place = positions([*finite, own])[-1]
-    return place < max(1, math.floor((len(finite) + 1) * fraction))
+    position = positions([*finite, own])[-1]
+    return position < max(1, math.floor((len(finite) + 1) * fraction))
 
 
 def is_worse_everywhere(best: Vector, means: Sequence[Vector]) -> bool:

@@ -72,8 +72,8 @@ def advance(rungs: Sequence[Rung], states: Sequence[TrialState | None]) -> list[
             if (state := states[index]) and rung.epochs in state.costs
         }
         reached = sorted(costs)
-        places = order([costs[index] for index in reached])
-        best = [reached[place] for place in places[: following.trials]]
+        ranked = order([costs[index] for index in reached])
+        best = [reached[index] for index in ranked[: following.trials]]
         for index in racing:
             goals[index] = following.epochs if index in best else STOPPED
         racing = best
@@ -125,7 +125,7 @@ class Hyperband(SynchronousScheduler):
 
 
 def _has_reached(state: TrialState | None, epochs: int) -> bool:
-    return state is not None and (state.ended or epochs in state.losses)
+    return state is not None and (state.ended or epochs in state.costs)
 
 
 # Tolerances: a power that should be an integer may be off by a rounding error.

@@ -126,8 +126,8 @@ class PBT(SynchronousScheduler):
 
     def _rank(self, numbers: Iterable[int]) -> list[int]:
         """Return the trials that have reached the goal, the best first."""
-        known = {number: self.states[number].losses for number in numbers}
-        reached = [number for number, losses in known.items() if self.goal in losses]
+        known = {number: self.states[number].costs for number in numbers}
+        reached = [number for number, costs in known.items() if self.goal in costs]
         return sorted(reached, key=lambda number: (known[number][self.goal], number))
 
     def _count_worst(self, size: int) -> int:
@@ -212,8 +212,8 @@ def _change(
         ):
             continue
         if isinstance(domain, List):
-            each = {str(place): domain.element for place in range(len(point[name]))}
-            values = {str(place): value for place, value in enumerate(point[name])}
+            each = {str(index): domain.element for index in range(len(point[name]))}
+            values = {str(index): value for index, value in enumerate(point[name])}
             if each:
                 changed = _change(Tree(each), values, generator, resample_probability, step)
                 explored[name] = tuple(changed.values())

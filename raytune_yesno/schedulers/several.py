@@ -6,7 +6,7 @@ an epsilon-net (:func:`raytune_yesno.pareto.order`).
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
@@ -21,15 +21,8 @@ from raytune_yesno.schedulers.deterministic import (
     is_among_best,
     is_worse_everywhere,
 )
+from raytune_yesno.schedulers.synchronous import TrialState
 from raytune_yesno.study import Trial
-
-
-def read_vector(result: Mapping[str, Any]) -> Vector:
-    """Return the costs of a report; infinity for those that are not finite."""
-    vector = result.get(COSTS) or (result.get(COST),)
-    return tuple(
-        math.inf if cost is None or not math.isfinite(cost) else float(cost) for cost in vector
-    )
 
 
 class _Comparing(FIFO):
@@ -37,26 +30,25 @@ class _Comparing(FIFO):
 
     def __init__(self) -> None:
         super().__init__()
-        self.costs: dict[int, dict[int, Vector]] = defaultdict(dict)
-        """Costs by trial number and epoch."""
+        self.states: dict[int, TrialState] = defaultdict(TrialState)
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Store the costs of recorded trials."""
         for trial in earlier:
             for epoch in trial.epochs:
-                vector = trial.objective.costs(epoch)
-                self.costs[trial.number][epoch["epoch"]] = vector
+                self.states[trial.number].note(epoch["epoch"], *trial.objective.costs(epoch))
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """Return whether a trial continues after this epoch."""
         number, epoch = trial.config["number"], result["epoch"]
-        self.costs[number][epoch] = read_vector(result)
+        self.states[number].note(epoch, *(result.get(COSTS) or (result[COST],)))
         stop = self.should_stop(number, epoch)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def find_others(self, number: int, epoch: int) -> dict[int, Vector]:
         """Return the costs of the other trials at an epoch, by trial number."""
-        return {n: seen[epoch] for n, seen in self.costs.items() if n != number and epoch in seen}
+        known = {n: state.costs for n, state in self.states.items() if n != number}
+        return {n: costs[epoch] for n, costs in known.items() if epoch in costs}
 
     def should_stop(self, number: int, epoch: int) -> bool:
         """Return whether a trial stops after an epoch."""
@@ -83,7 +75,7 @@ class ParetoASHA(_Comparing):
         if epoch not in self.rungs:
             return False
         others = list(self.find_others(number, epoch).values())
-        return not is_among_best(self.costs[number][epoch], others, 1 / self.factor)
+        return not is_among_best(self.states[number].costs[epoch], others, 1 / self.factor)
 
 
 class ParetoMedian(_Comparing):
@@ -106,9 +98,9 @@ class ParetoMedian(_Comparing):
         if epoch < self.grace_period:
             return False
         means = [
-            find_mean(self.costs[n], self.grace_period, epoch)
+            find_mean(self.states[n].costs, self.grace_period, epoch)
             for n in self.find_others(number, epoch)
         ]
         if sum(all(map(math.isfinite, mean)) for mean in means) < self.min_trials:
             return False
-        return is_worse_everywhere(find_best(self.costs[number], epoch), means)
+        return is_worse_everywhere(find_best(self.states[number].costs, epoch), means)

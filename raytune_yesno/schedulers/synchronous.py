@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_yesno.metrics import COST, COSTS
+from raytune_yesno.metrics import COSTS
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 
@@ -23,31 +23,19 @@ STOPPED = 0
 
 @dataclass
 class TrialState:
-    """The state of one trial: its loss after each epoch, and whether it has ended.
+    """The state of one trial: its costs after each epoch, and whether it has ended."""
 
-    The loss is the first cost; ``others`` holds the costs of further objectives.
-    """
-
-    losses: dict[int, float] = field(default_factory=dict)
+    costs: dict[int, tuple[float, ...]] = field(default_factory=dict)
     ended: bool = False
-    others: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
         """The last epoch trained; 0 before the first."""
-        return max(self.losses, default=0)
+        return max(self.costs, default=0)
 
     def note(self, epoch: int, *costs: float | None) -> None:
         """Store the costs; None and NaN become infinity, worse than any other cost."""
-        known = tuple(math.inf if c is None or math.isnan(c) else c for c in costs)
-        self.losses[epoch] = known[0]
-        if known[1:]:
-            self.others[epoch] = known[1:]
-
-    @property
-    def costs(self) -> dict[int, tuple[float, ...]]:
-        """All costs after each epoch."""
-        return {epoch: (loss, *self.others.get(epoch, ())) for epoch, loss in self.losses.items()}
+        self.costs[epoch] = tuple(math.inf if c is None or math.isnan(c) else c for c in costs)
 
 
 class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
@@ -63,7 +51,6 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, epochs: int) -> None:
         super().__init__()
         self.epochs = epochs
-        self._metric = COST
         self.states: dict[int, TrialState] = {}
         self.trials: dict[int, RayTrial] = {}
         self.num_trials = self.slots = 1
@@ -90,11 +77,6 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
             for epoch in trial.epochs:
                 if ended or epoch["epoch"] <= saved:
                     state.note(epoch["epoch"], *trial.objective.costs(epoch))
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Set the metric; return whether it is to be minimised, the only mode supported."""
-        self._metric = metric or COST
-        return mode in (None, "min")
 
     def milestones(self) -> dict[int, int]:
         """Return the epoch up to which each trial may train, or STOPPED, from ``states`` alone."""
@@ -187,6 +169,6 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
         if "epoch" in result:
-            costs = result.get(COSTS) or (result.get(self._metric),)
+            costs = result.get(COSTS) or (result.get(self.metric),)
             self.states[trial.config["number"]].note(result["epoch"], *costs)
             self._cached = None

@@ -83,8 +83,9 @@ class _Number:
         assert self.step is not None
         if isinstance(self.step, int):
             return self.low + index * self.step
-        # Through decimals, so that 0 + 3 * 0.1 is 0.3.
-        return float(Decimal(repr(self.low)) + index * Decimal(repr(self.step)))
+        # Through decimals, so that 0 + 3 * 0.1 is 0.3; the last one may be off by a rounding error.
+        value = float(Decimal(repr(self.low)) + index * Decimal(repr(self.step)))
+        return min(value, self.high)
 
     def _index(self, value: float) -> int:
         assert self.step is not None

@@ -34,14 +34,14 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
     for name, value in point.items():
         if name in checked:
             continue
-        places = [(node, context) for known, node, context in walk(tree) if known == name]
-        if unresolved and any(context.keys() & unresolved for _, context in places):
-            if not any(node.contains(value) for node, _ in places):
-                raise InputError(f"{name}: {value!r} lies outside {format_node(places[0][0])}")
+        uses = [(node, context) for known, node, context in walk(tree) if known == name]
+        if unresolved and any(context.keys() & unresolved for _, context in uses):
+            if not any(node.contains(value) for node, _ in uses):
+                raise InputError(f"{name}: {value!r} lies outside {format_node(uses[0][0])}")
             continue
         options = " or ".join(
             " and ".join(f"{key}={option}" for key, option in context.items())
-            for _, context in places
+            for _, context in uses
         )
         raise InputError(f"{name}: it belongs to {options}, which the point does not have; omit it")
     if missing and not partial:

@@ -104,8 +104,6 @@ def _parse_node(text: Any) -> Node:
     others = {key: value for key, value in text.items() if key != kind}
     if kind == "list":
         return _parse_list(values, others)
-    if kind == "choice" and "log" in others:
-        raise InputError("a choice has no log scale; remove log")
     if kind == "choice":
         return _parse_choice(values, others)
     if not isinstance(values, Sequence) or isinstance(values, str):

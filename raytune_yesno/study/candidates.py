@@ -31,8 +31,12 @@ class Candidate:
 
     @cached_property
     def judged(self) -> tuple[Trial, ...]:
-        """The trainings that decide; those that failed are omitted."""
+        """The trainings that decide; those that failed are omitted.
+
+        If the study was extended to more epochs, its latest final round decides.
+        """
         known = [trial for trial in self.finals if _has_result(trial)]
+        known = [trial for trial in known if trial.planned[-1:] == known[-1].planned[-1:]]
         known = known or [trial for trial in (self.trial, *self.repeats) if _has_result(trial)]
         return tuple(known) or (self.trial,)
 
@@ -41,17 +45,15 @@ class Candidate:
         """The costs of :attr:`judged`; infinity for a training that diverged."""
         return [find_result(trial) for trial in self.judged]
 
-    @property
-    def mean(self) -> float:
-        """The mean of :attr:`results`."""
-        return math.fsum(self.results) / len(self.results)
-
     @cached_property
     def costs(self) -> tuple[float, ...]:
         """The mean of the results in each objective, as costs; the first one is :attr:`mean`."""
-        if len(self.trial.objective.objectives) == 1:
-            return (self.mean,)
         return _mean_columns([find_costs(trial) for trial in self.judged])
+
+    @property
+    def mean(self) -> float:
+        """The mean of :attr:`results`."""
+        return self.costs[0]
 
     @cached_property
     def excess(self) -> float:
@@ -63,7 +65,7 @@ class Candidate:
     @property
     def value(self) -> float:
         """The mean as a value of the deciding metric, not as a cost."""
-        return self.mean if self.trial.objective.metric.mode == "min" else -self.mean
+        return self.trial.objective.metric.value_of(self.mean)
 
     @cached_property
     def epochs(self) -> int:
@@ -127,19 +129,13 @@ def list_candidates(
 
 def find_result(trial: Trial) -> float:
     """Return the cost of a trial: that of its best epoch; infinity if it diverged."""
-    best = trial.best_epoch
-    if trial.status == "diverged" or best is None:
-        return math.inf
-    return trial.objective.metric.cost(best)
+    return find_costs(trial)[0]
 
 
 def find_costs(trial: Trial) -> tuple[float, ...]:
     """Return the costs of a trial in each objective; infinity if it diverged."""
-    best = trial.best_epoch
-    is_lost = trial.status == "diverged" or best is None
-    return tuple(
-        math.inf if is_lost else metric.cost(best or {}) for metric in trial.objective.objectives
-    )
+    best = {} if trial.status == "diverged" else trial.best_epoch or {}
+    return tuple(metric.cost(best) for metric in trial.objective.objectives)
 
 
 def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -32,6 +32,12 @@ class Efficiency:
     median_gap_s: float | None
     startup_s: float
 
+    @property
+    def largest_overhead(self) -> tuple[float, str]:
+        """The largest share beside training, and its name."""
+        names = ("startup", "reporting", "gaps", "tail")
+        return max(((getattr(self, name), name) for name in names), key=lambda pair: pair[0])
+
 
 def measure_efficiency(
     epochs: Sequence[Event],
@@ -58,7 +64,7 @@ def measure_efficiency(
     if not slots:
         return None
     begin = min(epoch["began"] for slot in slots for epoch in slot)
-    end = max(_unpaused(end, pauses), *(epoch["ended"] for slot in slots for epoch in slot))
+    end = max(omit_pauses(end, pauses), *(epoch["ended"] for slot in slots for epoch in slot))
     spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
     gaps: list[float] = []
     for slot in slots:
@@ -108,7 +114,7 @@ def assign_slots(
     """
     processes: dict[tuple[str, str, int], list[Event]] = {}
     for epoch in epochs:
-        began, ended = _unpaused(epoch["began"], pauses), _unpaused(epoch["ended"], pauses)
+        began, ended = omit_pauses(epoch["began"], pauses), omit_pauses(epoch["ended"], pauses)
         moved = {**epoch, "began": began, "ended": ended}
         # Containers may share a host name and use the same process ids.
         key = (epoch["host"], epoch.get("node", ""), epoch["pid"])
@@ -122,5 +128,6 @@ def assign_slots(
     return slots
 
 
-def _unpaused(time: float, pauses: Sequence[tuple[float, float]]) -> float:
+def omit_pauses(time: float, pauses: Sequence[tuple[float, float]]) -> float:
+    """Return a time as if the clock had stopped during the pauses before it."""
     return time - sum(min(time, stop) - start for start, stop in pauses if time > start)

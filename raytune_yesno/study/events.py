@@ -105,8 +105,6 @@ class Event(_Model):
     trial: Count | None = None
     epoch: Count | None = None
     attempt: Count | None = None
-    reason: Text | None = None
-    error: Text | None = None
 
 
 class Settings(Event):
@@ -240,6 +238,8 @@ class Ended(Event):
 
     trial: Count
     status: Text
+    reason: Text | None = None
+    error: Text | None = None
     cause: Text | None = None
 
 
@@ -283,6 +283,7 @@ class Final(Event):
 
     points: Annotated[list[Count], Field(description="a list of counts")]
     first: Count
+    reason: Text | None = None
 
 
 class Searched(Event):
@@ -290,6 +291,8 @@ class Searched(Event):
 
     ``reason`` says why, if the search ended before its last trial.
     """
+
+    reason: Text | None = None
 
 
 class Refitted(Event):
@@ -302,6 +305,9 @@ class Refitted(Event):
     test: Point | None = None
     test_says: Text | None = None
 
+
+EPOCH_FIELDS = frozenset(Epoch.model_fields)
+"""The fields of an epoch that are no metrics of its task; no metric has such a name."""
 
 EVENTS: Mapping[str, type[Event]] = {
     "study": Study,

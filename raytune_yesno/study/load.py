@@ -10,11 +10,16 @@ from typing import Any
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.remote import is_remote, name_uri
-from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective, build_objective
+from raytune_yesno.metrics import (
+    LEGACY_OBJECTIVE,
+    Metric,
+    Objective,
+    build_objective,
+    known_mode,
+)
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
-from raytune_yesno.study.metric_names import known_mode
 from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study
@@ -22,7 +27,7 @@ from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _TRIALS = "trials"
-_EXTENDING = {"trials", "final_round"}  # a study resumed with others has a new final round
+_EXTENDING = {"trials", "final_round"}
 _MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
@@ -228,14 +233,14 @@ class _State:
         self.requests = [each for each in self.requests if each["request"] != event["request"]]
         self.requests.append(event)
         if event["action"] == "stop search":
-            self.is_stop_requested = True
+            self.is_stop_requested = not event.get("refused")
         elif event["action"] == "stop" and trial:
             trial.is_stop_requested = not event.get("refused")
 
     def _resume(self, event: Event) -> None:
         changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
-        if any(changed.get(key) != self.asked.get(key) for key in _EXTENDING & changed.keys()):
-            self.final = {}
+        if self._adds_results(event):
+            self.final = {}  # the finalists are chosen again, from all results
         self.asked = {**self.asked, **changed}
         if event.get("epochs") and "config" in self.asked:
             config = {**self.asked["config"], "epochs": event["epochs"]}
@@ -244,6 +249,13 @@ class _State:
         self.refit, self.searched = None, self.searched and bool(event.get("searched"))
         if not self.searched:
             self.reason, self.refits = None, []
+
+    def _adds_results(self, event: Event) -> bool:
+        """Return whether a resumption trains more of the search, not only of its final round."""
+        again = {*(event.get("retry") or ()), *map(int, event.get("extend") or ())}
+        if any(trial.number in again and not trial.final for trial in self.trials.values()):
+            return True
+        return any(event[key] != self.asked.get(key) for key in _EXTENDING & event.keys())
 
 
 def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:

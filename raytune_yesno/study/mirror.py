@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raytune_yesno.errors import InputError, WorkError, quote
+from raytune_yesno.errors import InputError, WorkError, first_line, quote
 from raytune_yesno.files.lock import hold
-from raytune_yesno.files.remote import first_line, name_uri, open_filesystem, write_whole
+from raytune_yesno.files.remote import name_uri, open_filesystem, write_whole
 from raytune_yesno.study.store import STORE
 
 COPY_EVERY_S = 1.0

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line, suggest_name
-from raytune_yesno.metrics import Metric, Objective
-from raytune_yesno.study.metric_names import known_mode, name_metric
+from raytune_yesno.metrics import Metric, Objective, known_mode, name_metric
 from raytune_yesno.study.ray_state import (
     DEFAULT_METRIC,
     STATES,

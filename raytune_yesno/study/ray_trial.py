@@ -16,8 +16,8 @@ from typing import Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.files.json_text import parse_json
+from raytune_yesno.metrics import name_metric
 from raytune_yesno.study.events import is_time
-from raytune_yesno.study.metric_names import name_metric
 from raytune_yesno.study.ray_state import KnownTrial, as_text, flatten, is_count, read_text
 from raytune_yesno.study.store import Event
 

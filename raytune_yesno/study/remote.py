@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, first_line
 from raytune_yesno.files.remote import copy_files
 from raytune_yesno.study.ray_experiment import is_read
 from raytune_yesno.study.store import STORE
@@ -40,8 +40,8 @@ def copy_texts(uri: str) -> Iterator[Path]:
                 wanted = [file for file in listed if is_read(file.base_name)]
             copy_files(system, wanted, root, Path(kept))
         except (OSError, ValueError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{uri.split('?')[0]}: cannot be read ({reason})") from None
+            shown = uri.split("?")[0]
+            raise InputError(f"{shown}: cannot be read ({first_line(error)})") from None
         if not wanted:
             raise InputError(
                 f"{uri.split('?')[0]}: no study here and no Ray Tune experiment; check the URI"

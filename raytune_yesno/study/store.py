@@ -49,7 +49,8 @@ class StudyStore:
         wait: Callable[[OSError], None] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
-        self.path, self.wait, self.check = folder / STORE, wait, check
+        self.folder, self.path = folder, folder / STORE
+        self.wait, self.check = wait, check
         self.listeners = [listen] if listen else []
         self.storage = storage or str(folder)
         folder.mkdir(parents=True, exist_ok=True)

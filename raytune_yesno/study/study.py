@@ -126,8 +126,8 @@ class Study:
     def candidates(self) -> list[Candidate]:
         """The points with a result, each with all its trainings, the best first.
 
-        Without repeats these are the trials of :attr:`ranking`, in the same order. With several
-        objectives, the chosen point is first, and the rest of the front follows.
+        Without repeats and with one objective, these are the trials of :attr:`ranking`, in the same
+        order. With several, the chosen point is first, and the rest of the front follows.
         """
         found = list_candidates([t for t in self.trial_list if not t.outside], self.ranked)
         return front.arrange(found, self.prefer) if self.objective.others else found
@@ -158,10 +158,10 @@ class Study:
     def ranking(self) -> list[Trial]:
         """The trials that count, with a result and a status in :attr:`ranked`, the best first.
 
-        Repeats are not among them.
+        Those that keep all limits precede the others. Repeats are not among them.
         """
         scored = [
-            ((not trial.objective.is_feasible(best), *trial.objective.score(best)), trial)
+            ((trial.objective.excess(best), *trial.objective.score(best)), trial)
             for trial in self.trial_list
             if trial.repeat_of is None
             and trial.status in self.ranked

@@ -5,27 +5,13 @@ from typing import Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
+from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import Event
 from raytune_yesno.text import format_value
 
 METRIC = LEGACY_OBJECTIVE.metric.name
 
-_BOOKKEEPING = frozenset(
-    (
-        "event",
-        "time",
-        "trial",
-        "attempt",
-        "host",
-        "node",
-        "pid",
-        "device",
-        "began",
-        "ended",
-        "diverged",
-        "point",
-    )
-)
+_BOOKKEEPING = EPOCH_FIELDS - {"epoch", "seconds"}
 
 
 @dataclass

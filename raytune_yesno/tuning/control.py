@@ -76,7 +76,7 @@ class RequestHandler:
             return request
         plan, config = self.plan, self.plan.config.as_dict()
         check_takes_points(ordered=plan.ordered, scheduler=plan.scheduler)
-        point = complete_point(plan.space, config, request.point or {})
+        point = complete_request(plan.space, config, request.point or {})
         build_config(config, point)
         return replace(request, point=point)
 
@@ -113,7 +113,7 @@ def check_takes_points(*, ordered: bool, scheduler: str) -> None:
         raise InputError(f"scheduler {scheduler} takes no points: its population is complete")
 
 
-def complete_point(space: Space, config: Mapping[str, Any], point: Mapping[str, Any]) -> Point:
+def complete_request(space: Space, config: Mapping[str, Any], point: Mapping[str, Any]) -> Point:
     """Return a requested point with values of the config for keys that it lacks.
 
     It needs no task, so that a request can be checked without running code of the user.

@@ -41,6 +41,8 @@ from raytune_yesno.cluster.ray_private import (
     RayActorManager,
     TrackedActorTask,
     TuneController,
+    resource_manager_of,
+    resources_of,
     tune_module,
 )
 from raytune_yesno.cluster.session import ends_with_driver
@@ -95,8 +97,8 @@ class Controller(TuneController):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._class_cache = ActorClasses()
-        resource_manager = self._actor_manager._resource_manager
-        self._actor_manager = ActorManager(resource_manager=resource_manager)
+        resources = resource_manager_of(self._actor_manager)
+        self._actor_manager = ActorManager(resource_manager=resources)
         self._restarts: Counter[tuple[str, str]] = Counter()
         self._draining: frozenset[str] = frozenset()
         self._next_look = 0.0
@@ -131,8 +133,8 @@ class Controller(TuneController):  # type: ignore[misc]
         actor = self._trial_to_actor.get(trial)
         if not self._draining or actor not in self._started_actors:
             return False
-        _, resources = self._actor_manager._live_actors_to_ray_actors_resources[actor]
-        nodes = placement_group_table(resources.placement_group)["bundles_to_node_id"]
+        group = resources_of(self._actor_manager, actor).placement_group
+        nodes = placement_group_table(group)["bundles_to_node_id"]
         return not self._draining.isdisjoint(nodes.values())
 
     def _cleanup_cached_actors(self, force_all: bool = False) -> None:

@@ -6,13 +6,14 @@ scheduler stops its trials. A seed also determines the validation part of a task
 
 import itertools
 
-from raytune_yesno.study import Study
+from raytune_yesno.pareto import positions
+from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.searcher import draw_seeds
 
 
-def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> None:
+def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) -> Study:
     """Record the finalists, unless the study has them, and their trials that are not recorded yet.
 
     Args:
@@ -20,6 +21,9 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
         plan: its plan, with a final round.
         store: where the events are recorded.
         **reason: ``reason``, why the search ended before its last trial, if it did.
+
+    Returns:
+        The study with them.
     """
     finalists = study.finalists
     if finalists is None:
@@ -44,13 +48,22 @@ def ask_final_round(study: Study, plan: Plan, store: StudyStore, **reason: str) 
                 seed=seed,
                 final=True,
             )
+    return load(study.path)
 
 
 def choose_finalists(study: Study, count: int) -> list[int]:
-    """Return the first trials of the best points; the winner so far is always among them."""
-    by_mean = sorted(study.candidates[1:], key=lambda each: (each.mean, each.trial.number))
-    chosen = [*study.candidates[:1], *by_mean][:count]
-    return [candidate.trial.number for candidate in chosen]
+    """Return the first trials of the best points.
+
+    The winner so far is among them, unless it was the only one in an earlier final round and there
+    is no room for another. Points that keep the limits precede the others; of several objectives,
+    the front comes first.
+    """
+    winner = [each for each in study.candidates[:1] if count > 1 or not each.finals]
+    others = sorted(study.candidates[len(winner) :], key=lambda each: each.trial.number)
+    order = positions([each.costs for each in others])
+    ranked = sorted(zip(others, order, strict=True), key=lambda pair: (pair[0].excess, pair[1]))
+    chosen = [*winner, *(each for each, _ in ranked)]
+    return [candidate.trial.number for candidate in chosen[:count]]
 
 
 def _next_number(study: Study) -> int:

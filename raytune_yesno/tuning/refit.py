@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
@@ -13,6 +14,8 @@ from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.resume import find_resumable
+from raytune_yesno.training.run import Run, run_training
 
 REFIT = "refit"
 MAX_REFITS = 3
@@ -56,69 +59,79 @@ def run_refit(
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
     """
-    from raytune_yesno.training.resume import find_resumable
-    from raytune_yesno.training.run import run_training
-
     check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs
     config = best_config(study, best)
     task = find_task(config.task)
+    refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
+    if getattr(task, "refits", True):
+        name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
+        folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"
+        run, seed = _train(best, config, data, folder, checkpoints, epochs, on_epoch, note)
+        if run.diverged:
+            raise WorkError(
+                f"{folder}: the config of trial {best.number} diverged in the refit: its "
+                f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
+                "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
+                f"{quote(storage or str(study.path))}"
+            )
+        refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
+        if hasattr(task, "test"):
+            refit["test"] = task.test(load_checkpoint(run.last), data)
+            refit["test_says"] = task.describe_test(refit["test"])
 
-    def record(refit: dict[str, Any]) -> dict[str, Any]:
-        def wait(error: OSError) -> None:
-            if not wait_until_writable(study.path, 1 << 16, note):
-                raise error
+    def wait(error: OSError) -> None:
+        if not wait_until_writable(study.path, 1 << 16, note):
+            raise error
 
-        StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
-        return refit
+    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
+    return refit
 
-    if not getattr(task, "refits", True):
-        return record({"epochs": epochs, "trial": best.number, "seed": config.seed})
-    name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
-    folder = study.path / name
+
+def _train(
+    trial: Trial,
+    config: Config,
+    data: Data | None,
+    folder: Path,
+    checkpoints: str,
+    epochs: int,
+    on_epoch: Callable[[dict[str, Any]], None],
+    note: Callable[[str], None],
+) -> tuple[Run, int]:
+    """Train with one seed after another, until a refit learns as much as its trial.
+
+    A refit that was interrupted is resumed.
+
+    Returns:
+        The last run and its seed.
+    """
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
-    checkpoints = f"{storage or study.path}/{name}"
-    configs = [
-        build_config(config.as_dict(), {"seed": config.seed + number})
-        for number in range(MAX_REFITS)
-    ]
-    resumed = [checkpoint is not None and is_part(checkpoint, config, epochs) for config in configs]
-    for number in range(resumed.index(True) if any(resumed) else 0, MAX_REFITS):
-        config, resume = configs[number], resumed[number]
-        if not resume:
+    seeds = [(config.seed + number) % 2**31 for number in range(MAX_REFITS)]
+    configs = [build_config(config.as_dict(), {"seed": seed}) for seed in seeds]
+    begun = [checkpoint is not None and is_part(checkpoint, each, epochs) for each in configs]
+    for number in range(begun.index(True) if any(begun) else 0, MAX_REFITS):
+        if not begun[number]:
             shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
         run = run_training(
-            config,
+            configs[number],
             data,
             folder,
             storage=checkpoints,
-            resume=resume,
+            resume=begun[number],
             refit=True,
             epochs=epochs,
             on_epoch=on_epoch,
             note=note,
         )
-        if run.diverged or not (shortfall := find_shortfall(best, run.history)):
+        if run.diverged or not (shortfall := find_shortfall(trial, run.history)):
             break
         is_last = number == MAX_REFITS - 1
-        action = "it is kept" if is_last else f"training again with seed {config.seed + 1}"
-        note(f"the refit learnt less than trial {best.number}: {shortfall}; {action}")
-    if run.diverged:
-        raise WorkError(
-            f"{folder}: the config of trial {best.number} diverged in the refit: its "
-            f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
-            "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-            f"{quote(storage or str(study.path))}"
-        )
-    refit = {"checkpoint": f"{checkpoints}/{run.last.name}", "epochs": epochs, "trial": best.number}
-    refit["seed"] = config.seed
-    if hasattr(task, "test"):
-        refit["test"] = task.test(load_checkpoint(run.last), data)
-        refit["test_says"] = task.describe_test(refit["test"])
-    return record(refit)
+        action = "it is kept" if is_last else f"training again with seed {seeds[number + 1]}"
+        note(f"the refit learnt less than trial {trial.number}: {shortfall}; {action}")
+    return run, seeds[number]
 
 
 def check_result(study: Study, where: str) -> None:

@@ -4,8 +4,9 @@ The folder of a study holds ``study.jsonl`` (see :mod:`raytune_yesno.study.store
 folder of a training run) and, during the search, ``trials`` (Ray's files and checkpoints).
 """
 
+import math
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from raytune_yesno.files.remote import delete_tree, list_siblings
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
-from raytune_yesno.study import Trial as StudyTrial
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
@@ -37,11 +37,7 @@ from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import (
-    OrderedStopMonitor,
-    StopConditions,
-    StopMonitor,
-)
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 from raytune_yesno.tuning.trial import Trial
 from raytune_yesno.user_code import Code
 
@@ -106,11 +102,10 @@ def run_search(
     elif before and before.searched and (retry or extend):
         plan = replace(plan, trials=before.num_proposed)
     plan.check()
-    if not resume:
+    if before is None:
         plan.check_all_points()
     # A search that a stop condition ended continues only if there are more trials to train.
-    more = add_trials or retry or extend
-    if before and before.searched and not more:
+    elif before.searched and not (add_trials or retry or extend):
         if choice := list_choice(before, plan):
             StudyStore(out, listen, storage, check=check).append("resumed", searched=True, **choice)
         return end_search(out, storage, plan)
@@ -119,57 +114,28 @@ def run_search(
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
     if before is None:
-        record_settings(plan, store, slots, source, data, code)
+        study = record_settings(plan, store, slots, source, data, code)
     else:
-        before = resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
-    earlier = before.trial_list if before else []
-    finished = [trial for trial in earlier if trial.status != "running"]
-    unfinished = [trial for trial in earlier if trial.status == "running"]
-    objective = plan.config.objective
-    num_before = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
-    expected = plan.num_trials + max(num_before, plan.num_final)
-    num_enqueued = len(before.enqueued) if before else 0
-    expected += num_enqueued
-    progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
-    progress.recall(earlier)
-    monitor = (OrderedStopMonitor if plan.ordered else StopMonitor)(plan.stop, objective, earlier)
-    store.listeners += [progress.listen, monitor.listen]
-    recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
-    recorder.attempts = {trial.number: trial.attempts for trial in earlier}
-    # Trials that the user has chosen to extend are not stopped early.
-    is_extension = any(len(trial.planned) > 1 for trial in unfinished)
-    scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
-    scheduler.prepare(
-        earlier,
-        num_trials=plan.num_trials + num_before + num_enqueued,
-        slots=slots,
-        store=store,
-        on_wait=recorder.waits,
-    )
-    enqueued = list_pending(before, plan) if before else []
-    searcher = StudySearcher(
-        plan, store, finished, unfinished, monitor, scheduler, enqueued, algorithm=algorithm
-    )
-    keep_last = plan.keep_checkpoints > 0
+        study = resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
+    recorder = build_recorder(plan, study, store, slots, on_progress, note)
+    searcher = build_searcher(plan, study, recorder, slots, algorithm)
     with sent_by_content(plan.config.task):
         shared = ray.put(data)
-    payload = Payload(seal(plan.config), shared, checkpoint_every_s, keep_last)
-    over = before and before.finalists is not None and not more
-    seen = [event["request"] for event in before.requests] if before else []
-    with Inbox(store.storage, seen) as inbox:
+    payload = Payload(seal(plan.config), shared, checkpoint_every_s, plan.keep_checkpoints > 0)
+    reason: dict[str, str] = {}
+    with Inbox(store.storage, [event["request"] for event in study.requests]) as inbox:
         handler = RequestHandler(inbox, plan, searcher, recorder)
-        if before and before.is_stop_requested:  # and its command was killed before it stopped
-            monitor.found = BY_REQUEST
-        elif searcher.num_left > 0 and not over:
-            tune_trials(plan, payload, searcher, scheduler, recorder, slots, handler)
-        if monitor.found and not over:
-            recorder.cut_off(searcher.live)
-        reason = {"reason": monitor.found} if monitor.found else {}
-        store.listeners.remove(monitor.listen)
+        if study.finalists is None:  # else the search had ended, and its final round was cut off
+            monitor = recorder.monitor
+            if study.is_stop_requested:  # and its command was killed before it stopped
+                monitor.found = BY_REQUEST
+            elif searcher.num_left > 0:
+                tune_trials(plan, payload, searcher, recorder, slots, handler)
+            if monitor.found:
+                recorder.cut_off(searcher.live)
+                reason = {"reason": monitor.found}
         if plan.num_final:
-            ask_final_round(load(out), plan, store, **reason)
-            trials = load(out).trial_list
-            run_final_round(plan, payload, recorder, trials, slots, handler.refuse)
+            run_final_round(plan, payload, recorder, slots, handler.refuse, **reason)
         inbox.close()
         handler.refuse()
     store.append("searched", **reason)
@@ -185,8 +151,8 @@ def end_search(out: Path, storage: str | None, plan: Plan) -> Study:
 
 def record_settings(
     plan: Plan, store: StudyStore, slots: int, source: str, data: Data | None, code: Code | None
-) -> None:
-    """Write the first event of a study: all its settings."""
+) -> Study:
+    """Write the first event of a study, all its settings; return the study."""
     store.append(
         "study",
         format=1,
@@ -197,37 +163,89 @@ def record_settings(
         **({"code": code.digest} if code else {}),
         **plan.as_dict(),
     )
+    return load(store.folder)
+
+
+def build_recorder(
+    plan: Plan,
+    study: Study,
+    store: StudyStore,
+    slots: int,
+    on_progress: Callable[[Progress], None],
+    note: Callable[[str], None],
+) -> Recorder:
+    """Return the recorder of a study; progress and stop conditions listen to its events."""
+    objective, earlier = plan.config.objective, study.trial_list
+    first = math.inf if study.final_from is None else study.final_from
+    num_before = sum(trial.final and trial.number < first for trial in earlier)
+    expected = plan.num_trials + len(study.enqueued) + num_before + plan.num_final
+    progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
+    progress.recall(earlier)
+    kind = OrderedStopMonitor if plan.ordered else StopMonitor
+    monitor = kind(plan.stop, objective, (trial for trial in earlier if not trial.final))
+    store.listeners += [progress.listen, monitor.listen]
+    recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
+    recorder.attempts = {trial.number: trial.attempts for trial in earlier}
+    return recorder
+
+
+def build_searcher(
+    plan: Plan, study: Study, recorder: Recorder, slots: int, algorithm: Any
+) -> StudySearcher:
+    """Return the searcher of a study, with a scheduler that knows the earlier trials."""
+    earlier = study.trial_list
+    # Trials that the user has chosen to extend are not stopped early.
+    is_extension = any(len(t.planned) > 1 for t in earlier if t.status == "running")
+    scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
+    num_final = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
+    scheduler.prepare(
+        earlier,
+        num_trials=plan.num_trials + num_final + len(study.enqueued),
+        slots=slots,
+        store=recorder.store,
+        on_wait=recorder.waits,
+    )
+    for trial in earlier:
+        if trial.final and trial.status == "running":
+            scheduler.end(trial.number)  # the final round trains it on; no other waits for it
+    return StudySearcher(
+        plan,
+        recorder.store,
+        earlier,
+        recorder.monitor,
+        scheduler,
+        list_pending(study, plan),
+        algorithm=algorithm,
+    )
 
 
 def run_final_round(
     plan: Plan,
     payload: Payload,
     recorder: Recorder,
-    trials: Sequence[StudyTrial],
     slots: int,
     on_step: Callable[[Any], None],
+    **reason: str,
 ) -> None:
-    """Train the unfinished trials of a final round, without early stopping."""
-    unfinished = [trial for trial in trials if trial.status == "running"]
-    finished = [trial for trial in trials if trial.status != "running"]
-    count = len(unfinished)
-    recorder.monitor = monitor = StopMonitor(StopConditions(), plan.config.objective)
+    """Choose the finalists, unless the study has them, and train them without early stopping."""
+    store = recorder.store
+    study = ask_final_round(load(store.folder), plan, store, **reason)
+    recorder.monitor = StopMonitor(StopConditions(), plan.config.objective)
     scheduler = build_scheduler("fifo", plan.config.epochs)
     searcher = StudySearcher(
-        plan, recorder.store, finished, unfinished, monitor, scheduler, num_left=count
+        plan, store, study.trial_list, recorder.monitor, scheduler, is_final=True
     )
-    if count:
-        tune_trials(plan, payload, searcher, scheduler, recorder, min(slots, count), on_step)
+    if count := searcher.num_left:
+        tune_trials(plan, payload, searcher, recorder, min(slots, count), on_step)
 
 
 def tune_trials(
     plan: Plan,
     payload: Payload,
-    searcher: "StudySearcher",
-    scheduler: Any,
-    recorder: "Recorder",
+    searcher: StudySearcher,
+    recorder: Recorder,
     slots: int,
-    on_step: Callable[[Any], None] | None = None,
+    on_step: Callable[[Any], None],
 ) -> None:
     """Run the trials proposed by ``searcher`` with Ray Tune.
 
@@ -240,8 +258,7 @@ def tune_trials(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-    # A waiting trial does not count as running, and a synchronous scheduler limits these itself.
-    waits = scheduler.synchronous
+    scheduler = searcher.scheduler
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(Trial, payload=payload),
@@ -253,7 +270,8 @@ def tune_trials(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=_UNLIMITED,  # the searcher says when the search has finished
-            max_concurrent_trials=None if waits else slots,
+            # A synchronous scheduler limits its trials itself: a waiting one is not running.
+            max_concurrent_trials=None if scheduler.synchronous else slots,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

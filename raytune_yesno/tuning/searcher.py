@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,23 +22,33 @@ _SEED_STEP = 10_007
 
 
 class StudySearcher(AlgorithmSearcher):
-    """Returns unfinished trials first, then new points from the plan's search, and records them."""
+    """Returns unfinished trials first, then new points from the plan's search, and records them.
+
+    Args:
+        plan: the plan of the study.
+        store: where new trials are recorded.
+        trials: the trials of the study so far.
+        monitor: the stop conditions, which an ordered study judges before each trial.
+        scheduler: the scheduler of the trials.
+        enqueued: names and points of requests that no trial was launched for.
+        is_final: whether this is the final round: its trials are recorded, and none is proposed.
+        algorithm: the search; that of the plan by default.
+    """
 
     def __init__(
         self,
         plan: Plan,
         store: StudyStore,
-        finished: list[Trial],
-        unfinished: list[Trial],
+        trials: Sequence[Trial],
         monitor: StopMonitor,
         scheduler: StudyScheduler,
-        enqueued: Iterable[tuple[str, Point]] = (),
-        num_left: int | None = None,
+        enqueued: Sequence[tuple[str, Point]] = (),
+        *,
+        is_final: bool = False,
         algorithm: Any = None,
     ) -> None:
         earlier = build_observations(plan.warm_start)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
-        trials = (*finished, *unfinished)
         config, space = plan.config.as_dict(), as_tree(plan.space)
         for trial in trials:
             if not trial.outside:
@@ -60,20 +70,18 @@ class StudySearcher(AlgorithmSearcher):
         for trial in trials:
             if trial.repeat_of is not None and trial.seed is not None:
                 self.used_seeds[trial.repeat_of].add(trial.seed)
-        for trial in trials:
             self.history.reserve(trial.number + self.offset)
         self.store = store
-        self.unfinished = list(unfinished)
+        self.unfinished = [t for t in trials if t.status == "running" and t.final == is_final]
         self.scheduler = scheduler
         self.window = plan.window if plan.ordered else None
         self.monitor = monitor
         self.learns = plan.entry.learns
         self.enqueued = list(enqueued)
-        self.num_requested = sum(trial.request is not None for trial in (*finished, *unfinished))
-        num_extra = self.num_requested + len(self.enqueued)
-        num_ended = sum(not trial.final for trial in finished)
-        rest = plan.num_trials + num_extra - num_ended
-        self.num_left = rest if num_left is None else num_left
+        self.num_requested = sum(trial.request is not None for trial in trials)
+        num_ended = sum(trial.status != "running" and not trial.final for trial in trials)
+        rest = plan.num_trials + self.num_requested + len(self.enqueued) - num_ended
+        self.num_left = len(self.unfinished) if is_final else rest
 
     def enqueue(self, name: str, point: Point) -> None:
         """Add a trial of a requested point. It is the next one to start."""

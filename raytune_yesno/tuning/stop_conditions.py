@@ -168,12 +168,13 @@ class OrderedStopMonitor(StopMonitor):
     def find_reason(self, number: int) -> str | None:
         """Return why the search should stop, judging only trials below ``number``.
 
-        All of these trials must have ended.
+        All of these trials must have ended. A trial of an earlier final round counts nowhere.
         """
         while self.found is None and self.next_number < number:
             trial = self.next_number
             for metrics in self.epochs.pop(trial, {}).values():
                 super().epoch(trial, metrics)
-            super().ended(trial, self.statuses.pop(trial))
+            if trial in self.statuses:  # else it belongs to a final round
+                super().ended(trial, self.statuses.pop(trial))
             self.next_number += 1
         return self.found

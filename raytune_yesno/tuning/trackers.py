@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raytune_yesno.errors import InputError, quote, suggest_install, to_utf8
+from raytune_yesno.errors import InputError, first_line, quote, suggest_install, to_utf8
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
+from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import STORE, Event
 
 TENSORBOARD = "tensorboard"
@@ -29,9 +30,7 @@ TENSORBOARD = "tensorboard"
 
 _CLOSE_TIMEOUT_S = 60.0  # for the events left to write when the search has ended
 _STUDY_RUN = "none"  # the tag ``trial`` of the run of the study itself
-_NO_METRICS = frozenset(
-    ("event", "time", "trial", "attempt", "epoch", "pid", "began", "ended", "diverged")
-)
+_NO_METRICS = EPOCH_FIELDS - {"seconds"}
 
 
 class Log(Protocol):
@@ -163,8 +162,7 @@ class MLflowLog:
             self.known = self._find_runs()  # earlier runs, if the study is resumed
             self.parent = self._begin_study(name)
         except (MlflowException, ImportError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise InputError(f"--log mlflow={uri}: {reason}") from None
+            raise InputError(f"--log mlflow={uri}: {first_line(error)[:200]}") from None
         self.runs: dict[int, str] = {}
         self.points: dict[int, Mapping[str, Any]] = {}
 
@@ -341,7 +339,7 @@ class Feed:
         except Exception as error:
             self.logs.remove(log)
             name = type(log).__name__.removesuffix("Log")
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            reason = first_line(error)[:200]
             self.note(f"{name} failed and is disabled, the study continues ({reason})")
 
     def keep_best(self, trial: int, metrics: dict[str, float]) -> None:

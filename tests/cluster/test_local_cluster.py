@@ -11,26 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.meeting import write_meeting
 from helpers.processes import find_with_environment
 
 from raytune_yesno.cluster.local import MARK
 from raytune_yesno.study import load
 
 pytestmark = pytest.mark.cluster
-
-MEETING = """\
-import time
-from pathlib import Path
-
-import ray
-
-
-def meet(config):
-    Path({seen!r}, ray.get_runtime_context().get_node_id()).touch()
-    while len(list(Path({seen!r}).iterdir())) < 2:  # trials run on both nodes at once
-        time.sleep(0.05)
-    return {{"loss": config["x"]}}
-"""
 
 
 def find_marked() -> list[str]:
@@ -167,13 +154,9 @@ def test_doctor_finds_leftovers_of_ended_jobs(local: Local, tmp_path: Path) -> N
 
 
 def test_a_study_uses_both_nodes(local: Local, tmp_path: Path) -> None:
-    out, seen = tmp_path / "study", tmp_path / "seen"
-    seen.mkdir()
-    (tmp_path / "task.py").write_text(MEETING.format(seen=str(seen)))
-    (tmp_path / "space.yaml").write_text("x: {float: [1, 2]}\n")
-    task = ["--task", f"{tmp_path}/task.py:meet", "--space", f"{tmp_path}/space.yaml"]
-    plan = ["--metric", "loss", "--mode", "min", "--trials", "4", "--search", "random"]
-    told = local.run("raytune_yesno.cli", "tune", "--json", "--out", str(out), *task, *plan)
+    out = tmp_path / "study"
+    plan = write_meeting(tmp_path / "meeting", trials=4).split()
+    told = local.run("raytune_yesno.cli", "tune", "--json", "--out", str(out), *plan)
     assert json.loads(told.splitlines()[-1])["trials"] == 4
     study = load(out)
     assert study.epochs["node"].nunique() == 2

@@ -82,7 +82,7 @@ def resume_arguments(ended: Ended) -> list[str]:
 
 TRAIN = ("train", "--data", "synthetic:10", "--num-workers", "0")
 TUNE = ("tune", "--data", "synthetic:10")
-# The command line, and what its one line of error says. Files are those of `workplace`.
+# The command line, and what its one line of error says. Files are those of `wrong_files`.
 BAD: list[tuple[tuple[str, ...], str]] = [
     ((), "COMMAND"),
     (("tran",), "'tran'"),
@@ -207,33 +207,39 @@ FILES = {
 }
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Change to a folder of files that are wrong in many ways."""
+@pytest.fixture(scope="module")
+def wrong_files(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """Return a folder of files that are wrong in many ways; no command changes it."""
+    folder = tmp_path_factory.mktemp("wrong")
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "trained").symlink_to(checkpoint)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "binary").write_bytes(b"\xff\xfe\x00")
+    (folder / "trained").symlink_to(checkpoint)
     sine = build_config({"task": "sine", "epochs": 1})
-    next(fit(sine)).save(tmp_path / "sine")
+    next(fit(sine)).save(folder / "sine")
     plan = Plan(sine, {"learning_rate": Choice(1e-6)}, trials=1)
-    over = StudyStore(tmp_path / "over")
+    over = StudyStore(folder / "over")
     over.append("study", data="", corpus={}, slots=1, **plan.as_dict())
     over.append("refitted", checkpoint="")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return folder
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD]
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    arguments: tuple[str, ...], says: str, workplace: Path, run: Callable[..., Ended]
+    arguments: tuple[str, ...],
+    says: str,
+    wrong_files: Path,
+    run: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(wrong_files)
+
     # A folder's own time changes when the lock in it comes and goes.
     def look() -> dict[Path, int | None]:
-        paths = workplace.rglob("*")
+        paths = wrong_files.rglob("*")
         return {path: None if path.is_dir() else path.stat().st_mtime_ns for path in paths}
 
     before = look()
@@ -379,7 +385,7 @@ class TestTrain:
         assert "not finite" in ended.err.splitlines()[-1]
 
     @pytest.mark.long
-    def test_interrupted_says_how_to_go_on_and_ends_in_the_same_bits(
+    def test_interrupted_says_how_to_resume_and_ends_in_the_same_bits(
         self, run: Callable[..., Ended], tmp_path: Path
     ) -> None:
         options = ("train", *SMALL, "--num-workers", "0", "--epochs", "60")
@@ -459,7 +465,8 @@ class TestEvaluate:
         assert result["split"] == (split or "test")
 
     def test_prints_for_people(self, checkpoint: Path, run: Callable[..., Ended]) -> None:
-        ended = run("evaluate", str(checkpoint), "--data", "synthetic:10")
+        few = ("--conditions", "hum", "--wordless", "1")
+        ended = run("evaluate", str(checkpoint), "--data", "synthetic:10", *few)
         assert ended.code == 0
         assert re.match(r"word error rate \d+\.\d+% on 40 words, part 'test'", ended.out)
 
@@ -559,7 +566,7 @@ def test_a_machine_without_triton_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_study_goes_on_after_every_kind_of_end(ray_cluster: str, tmp_path: Path) -> None:
+def test_a_study_is_resumed_after_every_kind_of_end(ray_cluster: str, tmp_path: Path) -> None:
     """Interrupted, terminated and killed, it trains all trials that were asked for, each once."""
     out, log = tmp_path / "study", tmp_path / "log"
     options = ("--search", "random", "--scheduler", "fifo", "--trials", "6", "--epochs", "12")

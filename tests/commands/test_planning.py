@@ -86,13 +86,15 @@ def test_a_plan_counts_what_the_workers_of_a_trial_need(run: Callable[[str], Any
     plan = "tune --dry-run --task sine --set epochs=1 --trials 4 --num-cpus 4"
     assert run(f"{plan} --set cpus_per_worker=2")["slots"] == 2
     assert run(f"{plan} --workers-per-trial 3")["slots"] == 1
+    with pytest.raises(InputError, match="memory"):
+        cli.main([*f"{plan} --set memory_per_worker=1e6 --debug".split()])
 
 
 def test_a_plan_without_its_gpus_is_refused() -> None:
     plan = ["tune", "--dry-run", "--task", "sine", "--use-gpu", "--debug", "--num-cpus", "2"]
-    with pytest.raises(InputError, match="no GPU here"):
+    with pytest.raises(InputError, match="no GPU"):
         cli.main([*plan, "--num-gpus", "0"])
-    with pytest.raises(InputError, match="2 CPUs and 1 GPUs here"):
+    with pytest.raises(InputError, match="2 CPU and 1 GPU"):
         cli.main([*plan, "--num-gpus", "1", "--workers-per-trial", "2"])
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,21 +165,24 @@ class TestPredict:
     ) -> None:
         # Not getrusage's peak: it begins with that of the process that starts this one.
         program = (
-            "import re, sys; from raytune_yesno import cli; cli.main(sys.argv[1:]); "
-            "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
+            "import re, sys; from raytune_yesno import cli\n"
+            "for recording in sys.argv[2:]:\n"
+            "    cli.main(['predict', sys.argv[1], recording])\n"
+            "    print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[0])"
         )
-        peaks_kb = []
+        recordings = []
         for minutes in (2, 30):
             waveform = np.resize(CORPUS.samples, minutes * 60 * 8000)
-            soundfile.write(tmp_path / "long.wav", waveform, 8000, "PCM_16")
-            ended = subprocess.run(
-                [sys.executable, "-c", program, "predict", checkpoint, tmp_path / "long.wav"],
-                capture_output=True,
-                text=True,
-                check=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-            peaks_kb.append(int(ended.stdout.splitlines()[-1]))
+            recordings.append(tmp_path / f"{minutes}.wav")
+            soundfile.write(recordings[-1], waveform, 8000, "PCM_16")
+        ended = subprocess.run(
+            [sys.executable, "-c", program, checkpoint, *recordings],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        peaks_kb = [int(kb) for kb in re.findall(r"VmHWM:\s+(\d+) kB", ended.stdout)]
         # The samples alone of the longer one are 56 MB as float32.
         assert peaks_kb[1] - peaks_kb[0] < 40_000
 

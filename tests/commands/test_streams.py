@@ -72,7 +72,7 @@ def test_what_is_printed_decides_the_exit_code_and_nothing_else(
     ],
 )
 @pytest.mark.long
-def test_training_goes_on_without_its_streams(streams: str, code: int, tmp_path: Path) -> None:
+def test_training_continues_without_its_streams(streams: str, code: int, tmp_path: Path) -> None:
     done = run(f"CLI {TRAIN} {streams}", tmp_path)
     assert_silent(done)
     assert done.returncode == code

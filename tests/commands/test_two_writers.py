@@ -1,7 +1,6 @@
 """Two commands on one study or run at once: the second is refused, the first undisturbed."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -30,25 +29,24 @@ PLAN = (
 COMPARED = ["trial", "epoch", "train_loss", "valid_loss", "valid_wer"]
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
-    command = [sys.executable, "-m", "raytune_yesno.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+def start_here(*words: str) -> "subprocess.Popen[str]":
+    """Start a command on this machine."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "raytune_yesno.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def running(*words: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a command; kill it if it is still there at the end."""
-    command = [sys.executable, "-m", "raytune_yesno.cli", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with start_here(*words) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class TestOneMachine:
@@ -191,8 +189,9 @@ def count_events(folder: Path) -> Counter[str]:
 def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
     """Return an undisturbed study."""
     out = tmp_path_factory.mktemp("alone") / "study"
-    done = run(*PLAN, "--out", str(out), "--address", ray_cluster)
-    assert done.returncode == 0, done.stderr
+    with start_here(*PLAN, "--out", str(out), "--address", ray_cluster) as process:
+        told = process.communicate()
+    assert process.returncode == 0, told
     return load(out)
 
 
@@ -200,16 +199,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> Study:
 OTHER_URI = pytest.param("file://", marks=pytest.mark.slow)
 OTHER_FOLDER = pytest.param("", marks=pytest.mark.slow)
 PAIRS = [pytest.param(2, id="2 pairs"), pytest.param(10, id="10 pairs", marks=pytest.mark.slow)]
-
-
-def start_here(*words: str) -> "subprocess.Popen[str]":
-    """Start a command on this machine."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "raytune_yesno.cli", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def read_losses(run: Path) -> list[float]:

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from helpers.builders import Attack, describe_anew, make_checkpoint, write_study, write_trial
+from helpers.builders import Attack, describe_again, make_checkpoint, write_study, write_trial
 from helpers.commands import finish, start
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import RESUME, STATE_DICT, save_checkpoint
+from raytune_yesno.commands.plans import add_warm_start
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.training.resume import BEST, LAST
+from raytune_yesno.tuning.plan import Plan
 
 # What Ray Tune 2.60 pickles in an experiment's folder, and in those of its trials and checkpoints.
 OF_EXPERIMENTS = ("tuner.pkl", "trainer.pkl", "trainable.pkl", "search_gen_state-1.json")
@@ -56,7 +58,7 @@ def attack_checkpoint(folder: Path, mark: Path, name: str = STATE_DICT) -> Path:
     """Write a valid checkpoint, except for code in one of its files."""
     save_checkpoint(make_checkpoint(), folder)
     torch.save({"fc1.weight": Attack(mark)}, folder / name)
-    describe_anew(folder)
+    describe_again(folder)
     return folder
 
 
@@ -97,7 +99,7 @@ def test_a_checkpoint_is_refused(
     assert not mark.exists()
 
 
-def test_a_run_does_not_go_on(
+def test_a_run_is_not_resumed(
     mark: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -159,11 +161,11 @@ def test_what_a_report_shows_is_text(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_study_goes_on_without_what_it_brought(
+def test_a_study_is_resumed_without_what_it_brought(
     ray_cluster: str, mark: Path, tmp_path: Path
 ) -> None:
     """Its unfinished trial and its refit restart where their checkpoints hold code."""
-    out, other = tmp_path / "study", tmp_path / "other"
+    out = tmp_path / "study"
 
     def tune(*words: str) -> str:
         log = tmp_path / "log"
@@ -185,5 +187,7 @@ def test_a_study_goes_on_without_what_it_brought(
     assert [trial.status for trial in load(out).trial_list] == ["done"] * 3
     assert not mark.exists()
     plant(out, mark)
-    tune(*SMALL, "--warm-start", str(out), "--trials", "1", "--out", str(other))
+    known = add_warm_start(Plan.from_study(load(out)), [str(out)], None).warm_start
+    assert known
+    assert len(known["observations"]) == 3
     assert not mark.exists()

@@ -115,7 +115,7 @@ def test_a_holder_that_was_suspended_stops_writing(tmp_path: Path) -> None:
             assert ask(second) == "held"
 
 
-def test_a_holder_that_was_suspended_goes_on_where_nobody_took_it_over(place: str) -> None:
+def test_a_holder_that_was_suspended_continues_if_nobody_took_the_lock(place: str) -> None:
     with holder(place) as first:
         assert read_line(first) == "held"
         first.send_signal(signal.SIGSTOP)

@@ -184,7 +184,7 @@ class TestStudyWrittenThere:
         told: dict[str, Any] = json.loads(done.stdout)
         return told
 
-    def test_it_comes_to_the_same_as_in_a_folder(self, bucket: Any, tmp_path: Path) -> None:
+    def test_it_has_the_same_result_as_in_a_folder(self, bucket: Any, tmp_path: Path) -> None:
         # Population based training copies checkpoints, so it is the hardest on a storage.
         plan = "--data synthetic:10 --trials 4 --epochs 4 --search random --scheduler pbt"
         words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]
@@ -202,7 +202,7 @@ class TestStudyWrittenThere:
         assert Recognizer.load("s3://studies/there/first/refit/last").checkpoint.refit
 
     @pytest.mark.slow
-    def test_a_killed_one_goes_on_elsewhere(self, bucket: Any) -> None:
+    def test_a_killed_one_is_resumed_elsewhere(self, bucket: Any) -> None:
         place = "s3://studies/killed/first"
         plan = "--data synthetic:10 --trials 4 --epochs 60 --search random --scheduler fifo"
         words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]

@@ -127,6 +127,13 @@ def test_choices_have_equal_cells_and_keep_their_types():
     assert not domain.contains(0)
 
 
+def test_the_last_step_is_not_beyond_the_end() -> None:
+    domain = Float(0.0, 1.9999999999999996, step=0.1)  # 2.0 but for a rounding error
+    assert domain.num_values == 21
+    assert all(map(domain.contains, domain.grid(21)))
+    assert domain.contains(domain.decode(1.0))
+
+
 @pytest.mark.parametrize(
     "domain", [Float(2, 2), Float(3, 3, log=True), Int(5, 5), Int(5, 5, log=True), Choice("a")]
 )

@@ -40,7 +40,7 @@ def namespaces() -> tuple[str, ...]:
         if trial.returncode == 0:
             return command
         complaint = trial.stderr.strip()
-    pytest.skip(f"no namespaces are to be had here: {complaint}")
+    pytest.skip(f"no namespaces can be made here: {complaint}")
 
 
 def run_apart(

@@ -1,4 +1,4 @@
-"""Run a small study on a cluster that Ray's autoscaler grows and shrinks; print what was seen.
+"""Run a study on a cluster that Ray's autoscaler grows and shrinks; print what was seen.
 
 A script of its own: it is run in namespaces, and never twice in one process.
 """
@@ -80,7 +80,7 @@ def wait_for(number: int) -> float:
     return round(time.monotonic() - began, 1)
 
 
-def main(out: str) -> None:
+def main(out: str, plan: list[str]) -> None:
     worker = {"resources": {"CPU": 1, **STORE}, "node_config": {}, "max_workers": WORKERS}
     cluster = Cluster(
         head_resources={"CPU": 0, **STORE},
@@ -98,8 +98,7 @@ def main(out: str) -> None:
         ray.util.remove_placement_group(group)
         ray.shutdown()
         sys.argv = ["raytune-yesno"]
-        plan = "--data synthetic:10 --trials 4 --epochs 2 --set channels=4,8 --set hidden_units=16"
-        code = cli.main(["tune", "--address", "auto", "--out", out, "--json", *plan.split()])
+        code = cli.main(["tune", "--address", "auto", "--out", out, "--json", *plan])
         ray.init("auto", log_to_driver=False)
         down = wait_for(1)
         ray.shutdown()
@@ -111,4 +110,4 @@ def main(out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])

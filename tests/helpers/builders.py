@@ -162,7 +162,7 @@ def make_checkpoint(epoch: int = 2) -> Checkpoint:
     )
 
 
-def describe_anew(folder: Path, **changes: Any) -> None:
+def describe_again(folder: Path, **changes: Any) -> None:
     """Give a checkpoint the digests of its present files, as an attacker would."""
     description = json.loads((folder / DESCRIPTION).read_text())
     del description["sha256"]

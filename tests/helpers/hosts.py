@@ -68,16 +68,16 @@ def skip_without_namespaces() -> None:
     """Skip the test, with the reason, where such machines cannot be had."""
     missing = [name for name in NEEDED if not shutil.which(name, path=_PATH)]
     if missing:
-        pytest.skip(f"no hosts are to be had here: {', '.join(missing)} missing")
+        pytest.skip(f"no hosts can be made here: {', '.join(missing)} missing")
     if os.geteuid() != 0:
-        pytest.skip("no hosts are to be had here: sshd for several users takes root")
+        pytest.skip("no hosts can be made here: sshd for several users takes root")
     tried = subprocess.run(
         ["unshare", "--net", "--pid", "--mount", "--fork", "ip", "link", "set", "lo", "up"],
         capture_output=True,
         text=True,
     )
     if tried.returncode:
-        pytest.skip(f"no hosts are to be had here: {tried.stderr.strip()}")
+        pytest.skip(f"no hosts can be made here: {tried.stderr.strip()}")
 
 
 class Hosts:

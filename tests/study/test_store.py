@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import RESERVED
+from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import STORE, StudyStore, read_events
 
 
@@ -65,6 +67,16 @@ def test_a_value_that_is_not_json_is_refused_without_a_partial_line(store: Study
         store.append("epoch", trial=0, valid_loss=object())
     store.append("searched")
     assert names(store.path.parent) == ["study", "searched"]
+
+
+def test_a_metric_may_have_any_name_that_is_not_reserved(store: StudyStore) -> None:
+    assert EPOCH_FIELDS <= RESERVED
+    about = {"seconds": 1.0, "host": "here", "pid": 1, "began": 1.0, "ended": 2.0}
+    metrics = {"reason": 0.5, "cause": 1.0, "status_code": 2.0}
+    store.append("epoch", trial=0, epoch=1, **about, **metrics)
+    (_, epoch), problems = read_events(store.path.parent)
+    assert not problems
+    assert epoch.items() >= metrics.items()
 
 
 @pytest.mark.parametrize("length", [1, 10, -1])

@@ -221,13 +221,13 @@ class TestProblems:
         assert str(folder) in first
         assert [line.split(":")[0].strip() for line in lines] == ["0_0.wav", "0_2.wav"]
 
-    def test_goes_on_without_bad_recordings_if_told_so(self, folder: Path) -> None:
+    def test_leaves_bad_recordings_out_if_told_so(self, folder: Path) -> None:
         (folder / "0_0.wav").write_bytes(b"")
         corpus = load_corpus(str(folder), skip_bad=True)
         assert corpus.names == ("0_1", "1_1_0")
         assert corpus.notes == ("left out 1 bad recording: 0_0.wav",)
 
-    def test_cannot_go_on_without_any_recording(self, tmp_path: Path) -> None:
+    def test_needs_at_least_one_recording(self, tmp_path: Path) -> None:
         (tmp_path / "0_0.wav").write_bytes(b"")
         with pytest.raises(InputError, match=r"0_0\.wav: empty file"):
             load_corpus(str(tmp_path), skip_bad=True)

@@ -139,14 +139,14 @@ def test_does_not_touch_a_damaged_corpus(server: Server, tmp_path: Path) -> None
     assert len(server.asked) == 1
 
 
-def test_goes_on_where_the_last_download_broke_off(server: Server, tmp_path: Path) -> None:
+def test_resumes_where_the_last_download_broke_off(server: Server, tmp_path: Path) -> None:
     (tmp_path / PART).write_bytes(good_archive()[:1000])
     fetch_from(server, tmp_path)
     assert server.asked == ["bytes=1000-"]
     assert names_in(tmp_path) == ["waves_yesno"]
 
 
-def test_begins_anew_where_the_server_knows_no_ranges(server: Server, tmp_path: Path) -> None:
+def test_restarts_where_the_server_knows_no_ranges(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     (tmp_path / PART).write_bytes(good_archive()[:1000])
     fetch_from(server, tmp_path)
@@ -154,7 +154,7 @@ def test_begins_anew_where_the_server_knows_no_ranges(server: Server, tmp_path: 
     assert load_corpus(str(tmp_path)).names == ("0_1", "1_0")
 
 
-def test_begins_anew_where_the_server_sends_another_range(server: Server, tmp_path: Path) -> None:
+def test_restarts_where_the_server_sends_another_range(server: Server, tmp_path: Path) -> None:
     server.wrong_range = True
     (tmp_path / PART).write_bytes(good_archive()[:1000])
     fetch_from(server, tmp_path)
@@ -162,7 +162,7 @@ def test_begins_anew_where_the_server_sends_another_range(server: Server, tmp_pa
 
 
 @pytest.mark.parametrize("size", [1000, 10**6])
-def test_begins_anew_where_the_part_is_of_something_else(
+def test_restarts_where_the_part_is_of_something_else(
     server: Server, tmp_path: Path, size: int
 ) -> None:
     (tmp_path / PART).write_bytes(b"x" * size)  # shorter and longer than the archive
@@ -177,7 +177,7 @@ def test_takes_a_part_that_is_whole(server: Server, tmp_path: Path) -> None:
     assert server.asked == [f"bytes={len(good_archive())}-"]
 
 
-def test_goes_on_by_itself_when_the_connection_breaks(server: Server, tmp_path: Path) -> None:
+def test_resumes_by_itself_when_the_connection_breaks(server: Server, tmp_path: Path) -> None:
     server.cut_after = len(good_archive()) // 2 + 1
     fetch_from(server, tmp_path)
     assert server.asked == [None, f"bytes={server.cut_after}-"]

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.tasks.speech.nonwords import (
+    FADE_SAMPLES,
     NUM_INVENTED,
     alter,
     change_vowel,
+    graft,
     invent,
     invented_words,
     splice,
@@ -56,6 +58,15 @@ def test_the_generator_decides_every_non_word() -> None:
             assert one.isfinite().all()
             assert len(one) > 300
         assert first[1].shape != word.shape or not torch.allclose(first[1], word, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_graft_keeps_one_end_of_the_word(seed: int) -> None:
+    word = draw_vowel(100, (500, 1700))
+    grafted = graft(word, np.random.default_rng(seed))
+    kept_begin = torch.equal(grafted[FADE_SAMPLES:800], word[FADE_SAMPLES:800])
+    kept_end = torch.equal(grafted[-800:-FADE_SAMPLES], word[-800:-FADE_SAMPLES])
+    assert kept_begin != kept_end
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -92,3 +92,18 @@ def test_every_sound_has_a_level_of_one_and_goes_round(kind: str) -> None:
 def test_an_unknown_sound_is_refused() -> None:
     with pytest.raises(ValueError, match="rain"):
         build_bank("rain")
+
+
+def test_the_lowest_bands_of_some_scenes_are_masked_most_often_without_words() -> None:
+    settings = SceneSettings(warp=0, mask=0, low_mask=0.1, low_mask_empty=0.5)
+    scenes, random = Scenes(WAVEFORMS, CORPUS.labels, settings), np.random.default_rng(0)
+    ones_FT, counts = torch.ones(28, 5), {True: 0, False: 0}
+    for spoken in counts:
+        for _ in range(200):
+            masked_F = scenes.change_bands(ones_FT, spoken, random).sum(1) == 0
+            highest = int(masked_F.sum())
+            assert masked_F[:highest].all()
+            assert highest == 0 or 4 <= highest <= 14
+            counts[spoken] += highest > 0
+    assert 5 < counts[True] < 40 < 70 < counts[False] < 130
+    assert ones_FT.all()

@@ -99,7 +99,7 @@ class TestWords:
             [word.confidence for word in expected], abs=1e-5
         )
 
-    def test_come_while_the_recording_goes_on(self, network: Net) -> None:
+    def test_come_before_the_recording_ends(self, network: Net) -> None:
         stream = WordStream(network, EXTRACT["local"], 0.24)
         early = [word for piece in SPEECH.split(2000) for word in stream.push(piece)]
         late = stream.finish()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.builders import CONFIG, Attack, describe_anew, make_checkpoint
+from helpers.builders import CONFIG, Attack, describe_again, make_checkpoint
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -195,11 +195,11 @@ class TestDamage:
         assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
 
     def test_an_epoch_without_history_is_damage(self, folder: Path) -> None:
-        describe_anew(folder, history=[])
+        describe_again(folder, history=[])
         assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
 
     def test_a_config_of_another_version_is_told_by_its_key(self, folder: Path) -> None:
-        describe_anew(folder, config={**CONFIG.as_dict(), "channel": [3]})
+        describe_again(folder, config={**CONFIG.as_dict(), "channel": [3]})
         message = refusal(folder)
         assert message.startswith(f"{folder / DESCRIPTION}: unknown key 'channel'; did you mean")
 
@@ -230,7 +230,7 @@ class TestDamage:
 def test_code_in_a_checkpoint_is_not_run(folder: Path, name: str, zipped: bool) -> None:
     mark = folder.parent / "attacked"
     torch.save({"fc1.weight": Attack(mark)}, folder / name, _use_new_zipfile_serialization=zipped)
-    describe_anew(folder)
+    describe_again(folder)
     assert refusal(folder).startswith(f"{folder}: the checkpoint is damaged (")
     assert not mark.exists()
     torch.load(folder / name, weights_only=False)

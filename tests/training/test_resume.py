@@ -82,7 +82,7 @@ def test_one_that_is_gone_is_like_a_damaged_one(trial: Path) -> None:
     )
 
 
-def test_where_none_is_whole_training_begins_anew(trial: Path) -> None:
+def test_where_none_is_whole_training_restarts(trial: Path) -> None:
     for folder in trial.iterdir():
         flip_a_bit(folder / STATE_DICT)
     epoch, damage = found(place(trial, 2))

@@ -146,7 +146,7 @@ class TestResuming:
         assert load_checkpoint(tmp_path / "last").history == before.history
 
     @pytest.mark.parametrize("name", [STATE_DICT, DESCRIPTION])
-    def test_from_a_damaged_checkpoint_goes_on_from_the_best(
+    def test_from_a_damaged_checkpoint_resumes_from_the_best(
         self, name: str, undisturbed: Run, small_corpus: Corpus, tmp_path: Path
     ) -> None:
         run_training(here(), small_corpus, tmp_path, epochs=2)
@@ -296,7 +296,7 @@ class TestWorkers:
         run = run_training(config, small_corpus, tmp_path, resume=True)
         assert_same_run(run, two)
 
-    def test_whose_last_checkpoint_is_damaged_go_on_from_the_copy(
+    def test_whose_last_checkpoint_is_damaged_resume_from_the_copy(
         self, two: Run, small_corpus: Corpus, tmp_path: Path
     ) -> None:
         killed: list[int] = []

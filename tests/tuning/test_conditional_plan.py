@@ -12,7 +12,7 @@ from raytune_yesno.space import Choice, Float, Int, build_space, check_point, pa
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.load import mark_outside
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.control import complete_point
+from raytune_yesno.tuning.control import complete_request
 from raytune_yesno.tuning.plan import Plan
 
 SPACE = build_space(
@@ -68,9 +68,11 @@ def test_warm_start_and_a_changed_space_take_the_active_values():
 
 def test_a_requested_point_is_completed_from_the_config():
     config = PLAN.config.as_dict()
-    point = complete_point(SPACE, config, {"momentum": 0.9, "batch_size": 2})
+    point = complete_request(SPACE, config, {"momentum": 0.9, "batch_size": 2})
     check_point(SPACE, point)
     assert point == {"optimizer": "sgd", "momentum": 0.9, "batch_size": 2}
-    assert "momentum" not in complete_point(SPACE, config, {"optimizer": "adamw", "batch_size": 2})
+    assert "momentum" not in complete_request(
+        SPACE, config, {"optimizer": "adamw", "batch_size": 2}
+    )
     with pytest.raises(InputError, match="belongs to optimizer=sgd"):
-        complete_point(SPACE, config, {"optimizer": "adamw", "momentum": 0.9})
+        complete_request(SPACE, config, {"optimizer": "adamw", "momentum": 0.9})

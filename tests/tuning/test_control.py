@@ -18,7 +18,7 @@ from raytune_yesno.study.requests import (
     send,
 )
 from raytune_yesno.study.store import StudyStore, read_events
-from raytune_yesno.tuning.control import check_takes_points, complete_point, list_pending
+from raytune_yesno.tuning.control import check_takes_points, complete_request, list_pending
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.run import run_search
 
@@ -36,7 +36,7 @@ def build_plan(epochs: int = 3, **options: Any) -> Plan:
 
 class TestPoint:
     def test_what_is_missing_is_as_in_the_config(self) -> None:
-        assert complete_point(SPACE, {"learning_rate": 1e-6}, {"hidden_units": "8"}) == {
+        assert complete_request(SPACE, {"learning_rate": 1e-6}, {"hidden_units": "8"}) == {
             "learning_rate": 1e-6,
             "hidden_units": 8,
         }
@@ -53,7 +53,7 @@ class TestPoint:
     )
     def test_a_bad_one_is_refused_with_the_reason(self, point: dict[str, Any], says: str) -> None:
         with pytest.raises(InputError, match=says):
-            complete_point(SPACE, {"learning_rate": 1e-6}, point)
+            complete_request(SPACE, {"learning_rate": 1e-6}, point)
 
     def test_ordered_studies_and_populations_take_none(self) -> None:
         for ordered, scheduler in ((True, "asha"), (False, "pbt")):

@@ -10,7 +10,7 @@ from raytune_yesno.config import TASKS, build_config
 from raytune_yesno.metrics import TRAIN_LOSS, Metric
 from raytune_yesno.space import Float, Space
 from raytune_yesno.study import load
-from raytune_yesno.study.store import StudyStore
+from raytune_yesno.study.store import STORE, StudyStore
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.refit import MAX_REFITS, run_refit
@@ -86,3 +86,12 @@ def test_the_last_is_kept_and_said(study_folder: Path, monkeypatch: pytest.Monke
     assert refit["seed"] == MAX_REFITS - 1
     assert len(notes) == MAX_REFITS
     assert Path(refit["checkpoint"]).is_dir()
+
+
+def test_the_seed_after_the_largest_one_is_0(
+    study_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, largest = study_folder / STORE, 2**31 - 1
+    record.write_text(record.read_text().replace('"seed": 0', f'"seed": {largest}', 1))
+    monkeypatch.setattr(Plateau, "stuck", frozenset({largest}))
+    assert run_refit(load(study_folder), None)["seed"] == 0

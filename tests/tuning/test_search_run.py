@@ -140,11 +140,11 @@ class TestTrialsOfTwoWorkers:
         )
         return run_search(plan, small_corpus, tmp_path_factory.mktemp("study"))
 
-    def test_come_to_what_one_worker_comes_to(self, study: Study, small_corpus: Corpus) -> None:
+    def test_have_the_result_of_one_worker(self, study: Study, small_corpus: Corpus) -> None:
         for trial in study.trial_list:
             assert_close_curves(recorded_curve(trial), trained_curve(study, trial, small_corpus))
 
-    def test_are_stopped_early_and_their_processes_go_on(self, study: Study) -> None:
+    def test_are_stopped_early_and_their_processes_are_reused(self, study: Study) -> None:
         statuses = Counter(trial.status for trial in study.trial_list)
         assert statuses["done"] >= 1
         assert statuses["stopped"] >= 1

@@ -161,7 +161,7 @@ class TestWarmStart:
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
         plan.check()
         searcher = StudySearcher(
-            plan, StudyStore(tmp_path), [], [], StopMonitor(plan.stop, OBJECTIVE), FIFO()
+            plan, StudyStore(tmp_path), [], StopMonitor(plan.stop, OBJECTIVE), FIFO()
         )
         launches = [searcher.suggest(name) for name in ("one", "two")]
         assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]

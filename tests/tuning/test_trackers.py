@@ -76,9 +76,15 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     assert "_hparams_/experiment" not in seen.summary_metadata
 
 
-def test_mlflow_reads_what_was_logged(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URI of a database, which takes seconds to make; each test has its experiment."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+def test_mlflow_reads_what_was_logged(mlflow_uri: str, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="no mlflow-skinny here")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = mlflow_uri
     assert write_study(tmp_path / "study", f"mlflow={uri}") == []
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("study")
@@ -101,9 +107,9 @@ def test_mlflow_reads_what_was_logged(tmp_path: Path) -> None:
     "name",
     ["Bob's", 'a "quoted" one', "both ' and \"", "a` OR 1=1 --", os.fsdecode(b"x\xff"), "a%b"],
 )
-def test_mlflow_takes_any_name(name: str, tmp_path: Path) -> None:
+def test_mlflow_takes_any_name(name: str, mlflow_uri: str, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="no mlflow-skinny here")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = mlflow_uri
     for folder in (tmp_path / name, tmp_path / "other" / name):  # the same experiment, other runs
         assert write_study(folder, f"mlflow={uri}") == []
     client = mlflow.MlflowClient(uri)

@@ -78,7 +78,7 @@ def test_a_trial_saved_and_loaded_ends_in_the_same_bits(
     torch.testing.assert_close(whole_weights.optimizer, rest.optimizer, rtol=0, atol=0)
 
 
-def test_a_launch_may_name_the_checkpoint_to_go_on_from(
+def test_a_launch_may_name_the_checkpoint_to_resume_from(
     build_trial: Any, small_corpus: Corpus, tmp_path: Path
 ) -> None:
     first = build_trial(config=QUICK)

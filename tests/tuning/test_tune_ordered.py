@@ -90,7 +90,7 @@ def test_is_the_same_after_an_interruption_and_when_extended(
     assert outcome(study) == outcome(whole)
 
 
-def test_a_trial_trained_again_comes_to_the_same(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_trial_trained_again_has_the_same_result(corpus: Corpus, tmp_path: Path) -> None:
     study = run_search(build_plan("asha", 3, trials=3), corpus, tmp_path / "study")
     shortest = min(study.trial_list, key=lambda trial: len(trial.epochs))
     replay = run_replay(study, shortest.number, corpus, tmp_path / "replay")

@@ -101,3 +101,23 @@ def test_a_finished_study_gets_another_final_round_when_it_is_extended(tmp_path:
     assert finals == [*range(TRIALS, TOTAL), *range(TOTAL + 2, TOTAL + 2 + FINALISTS * SEEDS)]
     seeds = [(trial.repeat_of, trial.seed) for trial in longer.trial_list if trial.seed]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_trials_added_in_a_final_round_are_those_of_the_search(tmp_path: Path) -> None:
+    """The study is interrupted in its final round, whose trials continue after the new ones."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.ended["done"] + progress.ended["stopped"] > TRIALS:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        run_search(build_plan(2, ordered=True), None, tmp_path, on_progress=interrupt)
+    before = load(tmp_path)
+    assert before.finalists is not None
+    unfinished = {trial.number for trial in before.trial_list if trial.status == "running"}
+    assert unfinished
+    plan = Plan.from_study(before)
+    study = run_search(plan, None, tmp_path, resume=True, add_trials=2)
+    assert sum(not trial.final for trial in study.trial_list) == TRIALS + 2
+    assert {t.number for t in study.trial_list if t.status == "done"} >= unfinished
+    assert len(study.trial_list) == TOTAL + 2 + FINALISTS * SEEDS

@@ -81,7 +81,7 @@ class TestTrialsThatWait:
     def study(request: pytest.FixtureRequest, undisturbed: Callable[[str], Study]) -> Study:
         return undisturbed(request.param)
 
-    def test_go_on_from_their_epoch(self, study: Study) -> None:
+    def test_resume_from_their_epoch(self, study: Study) -> None:
         assert_exact(study, 6)
         events, _ = read_events(study.path)
         for trial in study.trial_list:
@@ -95,7 +95,7 @@ class TestTrialsThatWait:
 
 
 @pytest.mark.slow
-def test_an_interrupted_population_comes_to_the_same_end(
+def test_an_interrupted_population_has_the_same_result(
     undisturbed: Callable[[str], Study], corpus: Corpus, tmp_path: Path
 ) -> None:
     interrupted: list[int] = []
@@ -115,7 +115,7 @@ def test_an_interrupted_population_comes_to_the_same_end(
     assert outcome(again) == outcome(undisturbed("pbt"))
 
 
-def test_hyperband_lets_the_best_of_a_bracket_go_on(undisturbed: Callable[[str], Study]) -> None:
+def test_hyperband_promotes_the_best_of_a_bracket(undisturbed: Callable[[str], Study]) -> None:
     """Six trials do not fill the first bracket of nine: two are promoted, then one."""
     study = undisturbed("hyperband")
     for epochs, num_survivors in ((1, 2), (3, 1)):

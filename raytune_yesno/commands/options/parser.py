@@ -94,7 +94,8 @@ class Parser(argparse.ArgumentParser):
 
 def list_flags(parser: argparse.ArgumentParser) -> list[str]:
     """Return the flags of a command, such as ``--out``."""
-    return [name for name in parser._option_string_actions if name.startswith("--")]
+    flags = parser._option_string_actions  # noqa: SLF001 (argparse has no public list)
+    return [name for name in flags if name.startswith("--")]
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):

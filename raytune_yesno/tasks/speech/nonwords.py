@@ -19,6 +19,7 @@ from raytune_yesno.tasks.speech.synthetic import WORD_SAMPLES, Words, speak
 
 NUM_INVENTED = 600
 FADE_SAMPLES = 40  # 5 ms
+GRAFTED = 0.3  # share of the altered words that are grafts
 
 _FFT, _HOP = 256, 64
 _LIFTER = 18  # cepstral coefficients of the envelope: below the pitch period of 400 Hz
@@ -26,9 +27,9 @@ _FORMANTS_HZ = (0.0, 500.0, 1600.0, 2700.0, 4000.0)
 
 
 def alter(first: Tensor, second: Tensor, other: Tensor, random: np.random.Generator) -> Tensor:
-    """Return a non-word made of words, in one of five ways.
+    """Return a non-word made of words, in one of six ways.
 
-    Another vowel is twice as frequent as each other way.
+    Three of ten are grafts. Of the others, another vowel is twice as frequent as each other way.
 
     Args:
         first: (samples,) of a word.
@@ -36,6 +37,8 @@ def alter(first: Tensor, second: Tensor, other: Tensor, random: np.random.Genera
         other: (samples,) of a word that is not the word of ``first``.
         random: source of randomness.
     """
+    if random.random() < GRAFTED:
+        return graft(first, random)
     match int(random.integers(6)):
         case 0:
             return first.flip(0)
@@ -65,6 +68,21 @@ def splice(first: Tensor, second: Tensor, random: np.random.Generator) -> Tensor
     head = first[: int(share * len(first))]
     tail = second[int(share * len(second)) :]
     return torch.cat([fade(head, FADE_SAMPLES), fade(tail, FADE_SAMPLES)])
+
+
+def graft(word: Tensor, random: np.random.Generator) -> Tensor:
+    """Return a word whose beginning or end is replaced by that of an invented word.
+
+    Words of other languages often rhyme with a word of the corpus, or begin like it.
+    """
+    invented = invented_words()[int(random.integers(NUM_INVENTED))]
+    length = int(SAMPLE_RATE * random.uniform(0.06, 0.22))
+    level = float(word.square().mean().sqrt()) * 10 ** (random.uniform(-10, 2) / 20)
+    if random.random() < 0.6:
+        pieces = invented[:length] * level, word[int(random.uniform(0.25, 0.55) * len(word)) :]
+    else:
+        pieces = word[: int(random.uniform(0.4, 0.75) * len(word))], invented[-length:] * level
+    return torch.cat([fade(piece, FADE_SAMPLES) for piece in pieces])
 
 
 def repeat_part(word: Tensor, random: np.random.Generator) -> Tensor:

@@ -71,6 +71,10 @@ class SceneSettings:
         warp_range: minimum and maximum factor on frequencies.
         mask: probability that mel bands are masked.
         mask_bands: maximum number of masked bands.
+        low_mask: probability that the lowest bands are masked, as by hum or a small loudspeaker.
+        low_mask_empty: the same in a scene without words: a gliding tone must not become a word
+            where only the upper bands are heard.
+        low_mask_bands: minimum and maximum number of the lowest bands masked.
     """
 
     seconds: tuple[float, float] = (2.5, 6.5)
@@ -88,6 +92,9 @@ class SceneSettings:
     warp_range: tuple[float, float] = (0.85, 1.2)
     mask: float = 0.15
     mask_bands: int = 12
+    low_mask: float = 0.05
+    low_mask_empty: float = 0.25
+    low_mask_bands: tuple[int, int] = (4, 14)
 
 
 def settings_for(num_words: int) -> SceneSettings:
@@ -144,21 +151,32 @@ class Scenes:
         waveform = self._play(torch.cat(pieces), words != [], snrs_db, random)
         return Scene(waveform, tuple(words), tuple(centres_s))
 
-    def change_bands(self, feature_FT: Tensor, random: np.random.Generator) -> Tensor:
-        """Return (F, T) features with scaled frequencies or a band mask, or as they are.
+    def change_bands(self, feature_FT: Tensor, spoken: bool, random: np.random.Generator) -> Tensor:
+        """Return (F, T) features with scaled frequencies or masked bands, or as they are.
 
         Other voices have other frequencies; behind a band mask the model learns to use other bands
         when a sound hides some.
+
+        Args:
+            feature_FT: (F, T) features.
+            spoken: whether the scene has words.
+            random: source of randomness.
         """
-        if random.random() < self.settings.warp:
-            low, high = map(math.log, self.settings.warp_range)
+        settings = self.settings
+        if random.random() < settings.warp:
+            low, high = map(math.log, settings.warp_range)
             feature_FT = warp_bands(feature_FT, math.exp(random.uniform(low, high)))
-        if random.random() >= self.settings.mask:
-            return feature_FT
-        count = int(random.integers(1, self.settings.mask_bands + 1))
-        first = int(random.integers(-count // 2, len(feature_FT) - count // 2))
-        feature_FT = feature_FT.clone()
-        feature_FT[max(0, first) : first + count] = 0.0
+        masks = list[slice]()
+        if random.random() < settings.mask:
+            count = int(random.integers(1, settings.mask_bands + 1))
+            first = int(random.integers(-count // 2, len(feature_FT) - count // 2))
+            masks.append(slice(max(0, first), first + count))
+        if random.random() < (settings.low_mask if spoken else settings.low_mask_empty):
+            least, most = settings.low_mask_bands
+            masks.append(slice(0, int(random.integers(least, most + 1))))
+        for mask in masks:
+            feature_FT = feature_FT.clone()
+            feature_FT[mask] = 0.0
         return feature_FT
 
     def _arrange(
@@ -343,15 +361,15 @@ def _draw_pause(random: np.random.Generator) -> Tensor:
 def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Generator) -> Tensor:
     """Apply the reverberation of a room and a frequency response in one transform."""
     tail_samples = 0
-    decay_s = 0.1 * 9 ** random.random()  # time until the tail has decayed by 60 dB
+    decay_s = 0.1 * 13 ** random.random()  # time until the tail has decayed by 60 dB
     if room:
-        tail_samples = int(min(decay_s, 0.8) * SAMPLE_RATE)
+        tail_samples = int(min(decay_s, 1.0) * SAMPLE_RATE)
     size = _fast_size(len(waveform) + tail_samples)
     response_F = torch.ones(size // 2 + 1, dtype=torch.complex64)
     if room:
         tail_S = torch.from_numpy(random.standard_normal(tail_samples).astype(np.float32))
         tail_S *= torch.exp(torch.arange(tail_samples) * (-6.9 / (decay_s * SAMPLE_RATE)))
-        energy = 10 ** (random.uniform(-12, 4) / 10)
+        energy = 10 ** (random.uniform(-12, 6) / 10)
         tail_S *= math.sqrt(energy) / tail_S.norm()
         tail_S = torch.cat([torch.zeros(int(random.integers(8, 160))), tail_S])[:tail_samples]
         response_F = response_F + torch.fft.rfft(tail_S, size)

@@ -33,7 +33,7 @@ DRAWN_BACKGROUNDS = (*BACKGROUNDS, "babble", "hum", "music", "music")
 """Backgrounds as often as they are drawn: those that hide most of speech more than once."""
 SOUNDS = (*BACKGROUNDS, "talk")
 """Sounds in which no word must be recognised. A single talker is not a background."""
-DRAWN_SOUNDS = (*SOUNDS, "tones", "tones", "tones")
+DRAWN_SOUNDS = (*SOUNDS, *["tones"] * 7)
 """Sounds as often as they are drawn between words: tones vary more than the others."""
 
 

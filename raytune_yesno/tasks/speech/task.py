@@ -206,7 +206,8 @@ class YesNo(SpeechTask):
             random = np.random.default_rng(derive_seed("scene", *name))
             if random.random() < self._config.augment_scenes:
                 scene = self._scenes.compose(number, random)
-                feature_FT = self._scenes.change_bands(self._extract(scene.waveform), random)
+                feature_FT = self._extract(scene.waveform)
+                feature_FT = self._scenes.change_bands(feature_FT, scene.words != (), random)
                 flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s, self._classes)
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):

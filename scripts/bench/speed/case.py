@@ -1,6 +1,5 @@
 """A case of the benchmark: it runs in an empty folder and returns figures."""
 
-import json
 import multiprocessing
 import os
 import platform
@@ -70,11 +69,6 @@ def peak_mb() -> float:
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return float(line.split()[1]) / 1e3
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the JSON lines that a program wrote."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def ours(*arguments: str) -> list[str]:

@@ -11,17 +11,16 @@ the one that runs this. Ratios come first: they carry over to other machines, se
 """
 
 import argparse
-import json
+import itertools
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import build_parser, find_commit, read_results
+from shared import add_results, build_parser, find_commit, read_results
 
-from bench.speed import groups, growth, overhead, parallel, startup, step, stopping
+from bench.speed import groups, growth, overhead, parallel, startup, step
 from bench.speed.case import Case, describe_machine
-from bench.speed.pictures import draw_pictures
 from bench.speed.table import format_tables
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,7 +30,6 @@ PARTS = {
     "groups": groups,
     "parallel": parallel,
     "step": step,
-    "stopping": stopping,
     "growth": growth,
 }
 
@@ -48,8 +46,6 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument(
         "--commit", action="append", help="only results of this one; repeatable [all]"
     )
-    parser.add_argument("--draw", type=Path, metavar="DIR", help="pictures of them, as SVG")
-    parser.add_argument("--json", action="store_true", help="print the lines of results instead")
     options = parser.parse_args(words)
     if not options.table:
         measure(options)
@@ -62,20 +58,14 @@ def main(words: Sequence[str], prog: str) -> int:
         and result["part"] in parts
         and _is_wanted(result["case"], options.case)
     ]
-    if options.draw:
-        draw_pictures(results, options.draw)
-    if options.json:
-        print(json.dumps(results, indent=1))
-    else:
-        print(format_tables(results, {name: part.TITLE for name, part in PARTS.items()}))
+    print(format_tables(results, {name: part.TITLE for name, part in PARTS.items()}))
     return 0
 
 
 def measure(options: argparse.Namespace) -> None:
     """Run the requested cases in turn, and add one line per case to the results."""
-    machine = {**describe_machine(), "commit": find_commit()}
-    options.out.mkdir(parents=True, exist_ok=True)
-    before = [r for r in read_results(options.out) if r["commit"] == machine["commit"]]
+    machine, commit = describe_machine(), find_commit()
+    before = [r for r in read_results(options.out) if r["commit"] == commit]
     for name in options.part or PARTS:
         cases: list[Case] = [
             case
@@ -83,16 +73,14 @@ def measure(options: argparse.Namespace) -> None:
             if _is_wanted(case.name, options.case)
         ]
         first = 1 + max((r["repeat"] for r in before if r["part"] == name), default=-1)
-        with (options.out / f"{machine['date']}-{name}.jsonl").open("a") as lines:
-            for repeat in range(first, first + options.repeats):
-                for case in cases:
-                    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                        figures = case.run(Path(folder))
-                    line = {"part": name, "case": case.name, "repeat": repeat, "figures": figures}
-                    lines.write(json.dumps({**line, "group": case.group, **machine}) + "\n")
-                    lines.flush()
-                    said = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
-                    print(f"{name}: {case.name}: {said}", file=sys.stderr, flush=True)
+        with add_results(options.out, name) as add:
+            for repeat, case in itertools.product(range(first, first + options.repeats), cases):
+                with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                    figures = case.run(Path(folder))
+                line = {"part": name, "case": case.name, "repeat": repeat, "figures": figures}
+                add({**line, "group": case.group, **machine})
+                said = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
+                print(f"{name}: {case.name}: {said}", file=sys.stderr, flush=True)
 
 
 def _is_wanted(case: str, texts: list[str] | None) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import yaml
+from shared import read_lines
 
-from bench.speed.case import SLOTS, Case, ours, read_lines, run_program
+from bench.speed.case import SLOTS, Case, ours, run_program
 from bench.speed.environment import peer
 from raytune_yesno.study.store import read_events
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus

@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.speed.case import Case, read_lines, run_program
+from shared import read_lines
+
+from bench.speed.case import Case, run_program
 from bench.speed.environment import find_python, peer
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus

@@ -1,11 +1,10 @@
 """The parts of an epoch, and the time of each."""
 
-import math
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from raytune_yesno.tasks.speech.task import (
     noisy_examples,
 )
 from raytune_yesno.tasks.task import batched
-from raytune_yesno.training import loop
 from raytune_yesno.training.loop import build_optimizer
 from raytune_yesno.training.malloc import keep_freed_memory
 
@@ -54,25 +52,15 @@ _AUGMENTED = {
 _AS_IS = "the project's (as it is)"
 LARGE = {"channels": (32, 64), "batch_size": 8}
 """The recipe's network, in the largest batches of the default space."""
-FITTED = {"channels": (32, 32), "hidden_units": 512, "batch_size": 8, "num_workers": 0}
-"""A network that fits all of some recordings after some epochs, and their number."""
-_RECORDINGS = 240
 
 
 def list_cases(*, quick: bool = False) -> list[Case]:
-    """Return a case for each network: the default, a large one, and a fitted one."""
+    """Return a case for each network: the default, alone and augmented, and a large one."""
     epochs = 1 if quick else EPOCHS
     return [
         Case(_AS_IS, partial(_run, {}, epochs), "default"),
         Case("augmented, every part", partial(_run, _AUGMENTED, epochs), "default"),
         Case(f"large: {_AS_IS}", partial(_run, LARGE, epochs), "large"),
-        *(
-            Case(f"fitted: {name}", partial(_run_fitted, keep, epochs), "fitted")
-            for name, keep in {
-                _AS_IS: False,
-                "subnormal numbers kept": True,
-            }.items()
-        ),
     ]
 
 
@@ -100,20 +88,6 @@ def measure(settings: dict[str, Any], epochs: int) -> dict[str, float]:
     for part in clocks[0]:
         figures[part] = 1000 * statistics.median(clock[part] for clock in clocks[_WARM:])
     return figures
-
-
-def _run_fitted(keep_subnormal: bool, epochs: int, folder: Path) -> dict[str, float]:
-    return run_apart(measure_fitted, keep_subnormal, epochs)
-
-
-def measure_fitted(keep_subnormal: bool, epochs: int) -> dict[str, float]:
-    """Train with the project's loop, and return the seconds of the last quarter's epochs."""
-    torch.set_num_threads(1)
-    if keep_subnormal:
-        loop.flush_subnormal = nullcontext  # type: ignore[assignment]
-    records = loop.fit(build_config({**FITTED, "epochs": epochs}), synthesize(_RECORDINGS))
-    seconds = [record.metrics["seconds"] for record in records]
-    return {"ms an epoch": 1000 * statistics.median(seconds[-math.ceil(epochs / 4) :])}
 
 
 class Data:

@@ -13,16 +13,30 @@ _BASE = re.compile(r"\((limit|as it is)\)$")
 
 
 def format_tables(results: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
-    """Return one Markdown table per part, with its title, and one row per case and commit."""
+    """Return Markdown tables of each part under its title: one per set of figures.
+
+    A table has a row per case and commit; one of few cases and many figures, a column instead.
+    """
     blocks = []
     for part, title in titles.items():
         found = [result for result in results if result["part"] == part]
         if found:
-            blocks.append(f"{title}\n\n{_format_part(found)}")
+            blocks.append("\n\n".join([title, *map(_format_table, _split_by_figures(found))]))
     return "\n\n".join(blocks)
 
 
-def _format_part(results: list[dict[str, Any]]) -> str:
+def _split_by_figures(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Split the results of a part so that no two lists have a figure in common."""
+    lists: list[list[dict[str, Any]]] = []
+    for result in results:
+        keys = result["figures"].keys()
+        same = [found for found in lists if any(keys & one["figures"].keys() for one in found)]
+        lists = [found for found in lists if found not in same]
+        lists.append([*(one for found in same for one in found), result])
+    return lists
+
+
+def _format_table(results: list[dict[str, Any]]) -> str:
     figures = list(dict.fromkeys(key for result in results for key in result["figures"]))
     commits = list(dict.fromkeys(result["commit"] for result in results))
     by_case: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -46,7 +60,10 @@ def _format_part(results: list[dict[str, Any]]) -> str:
             rows.append((*named, *([ratio] if bases else []), *told, str(len(found))))
     against = dict.fromkeys(f"÷ {mark}" for _, mark in bases.values())
     named = ("case", "commit") if len(commits) > 1 else ("case",)
-    return align_table((*named, *against, *figures, "times"), rows)
+    table = [(*named, *against, *figures, "times"), *rows]
+    if len(figures) > 2 * len(rows):
+        table = list(zip(*table, strict=True))
+    return align_table(table[0], table[1:])
 
 
 def _find_ratios(found: list[dict[str, Any]], base: list[dict[str, Any]], key: str) -> list[float]:

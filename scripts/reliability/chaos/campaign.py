@@ -34,7 +34,7 @@ MEMORY_MARGIN = 8e9  # bytes that may be taken before Ray kills for it
 class Campaign:
     """Runs rounds on a cluster, and keeps the undisturbed work to compare with.
 
-    Its nodes lie behind a network of their own where one is to be had.
+    Its nodes lie behind a network of their own where it can be made.
     """
 
     def __init__(self, seed: int) -> None:

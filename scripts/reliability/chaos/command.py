@@ -27,7 +27,7 @@ from reliability.chaos.kinds import FAULTS
 from reliability.chaos.network import move_into_namespaces
 from reliability.chaos.table import format_table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("test-artifacts/chaos")
 
 
 def main(words: Sequence[str], prog: str) -> int:

@@ -12,7 +12,7 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.errors import InputError
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
-from reliability.chaos.runs import read_lines
+from reliability.chaos.runs import Lines
 
 COMPARED = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 FILES = {"study.jsonl", "refit", "report.html", "trials.csv"}
@@ -50,7 +50,7 @@ def find_miscounted(out: Path, num_trials: int) -> list[str]:
     """Return a line on each trial that was not sampled and ended exactly once."""
     counted = Counter(
         (event["event"], event["trial"])
-        for event in read_lines(out / STORE)
+        for event in Lines(out / STORE).read()
         if event.get("event") in ("asked", "ended")
     )
     return [
@@ -73,7 +73,7 @@ def find_lost_epochs(
         ours, theirs = (load_checkpoint(place / LAST) for place in (out, undisturbed))
     except InputError as error:
         return num_epochs, [str(error)]
-    recorded = read_lines(out / HISTORY)
+    recorded = Lines(out / HISTORY).read()
     problems = [f"left in the folder: {name}" for name in sorted(_list_names(out) - RUN_FILES)]
     if [epoch["epoch"] for epoch in recorded] != list(range(1, num_epochs + 1)):
         problems.append("history.jsonl: not every epoch once")

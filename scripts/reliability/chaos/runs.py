@@ -132,16 +132,6 @@ def _run(
     sys.exit(main(arguments))
 
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the complete JSON lines of a file that may grow or be missing."""
-    lines = []
-    with contextlib.suppress(OSError):
-        for line in file.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(line))
-    return lines
-
-
 class Lines:
     """The complete JSON lines of a growing file, each read once.
 

@@ -1,12 +1,11 @@
 """The training run that is disturbed, with a fixed or an elastic number of workers."""
 
 from pathlib import Path
-from typing import Any
 
 from raytune_yesno.commands.recorded import SETTINGS_FILE
 from reliability.chaos.cluster import Cluster
 from reliability.chaos.compare import HISTORY, LAST, find_lost_epochs
-from reliability.chaos.runs import count_lines, read_lines
+from reliability.chaos.runs import Lines, count_lines
 from reliability.chaos.work import Recovered, Work
 
 # In double precision what rounding leaves between different numbers of workers stays so small.
@@ -58,10 +57,6 @@ class Training(Work):
     def count_progress(self) -> int:
         return count_lines(self.records)
 
-    def read_epochs(self) -> list[dict[str, Any]]:
-        """Return the epochs so far."""
-        return read_lines(self.records)
-
     def next_epoch(self) -> Recovered:
         before = self.count_progress()
         return lambda: self.is_finished() or self.count_progress() > before
@@ -71,7 +66,7 @@ class Training(Work):
         before = self.count_progress()
 
         def recovered() -> bool:
-            since = self.read_epochs()[before:]
+            since = Lines(self.records).read()[before:]
             return self.is_finished() or any(e["world_size"] == world_size for e in since)
 
         return recovered

@@ -28,7 +28,7 @@ from reliability.fuzz.kinds import KINDS
 from reliability.fuzz.runner import run_kind
 from reliability.fuzz.table import format_table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("test-artifacts/fuzz")
 LIBRARIES = ("torch", "PyYAML", "soundfile", "ray")
 
 
@@ -43,7 +43,7 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument(
         "--findings",
         type=Path,
-        default=Path("test-artifacts/fuzz"),
+        default=RESULTS / "findings",
         metavar="DIR",
         help="[%(default)s]",
     )

@@ -51,6 +51,10 @@ class Verdict:
     outcome: str
     what: str = ""
 
+    @property
+    def is_finding(self) -> bool:
+        return self.outcome not in ("refused", "accepted")
+
 
 class TimeUp(BaseException):
     """An input took too long; a BaseException, so that no reader catches it."""
@@ -165,7 +169,7 @@ def try_inputs(kind: Kind, random: Random, folder: Path) -> Iterator[tuple[Any, 
         with reached.watching():
             verdict = judge(partial(kind.attempt, damaged, here))
         _remove(here)
-        if reached.fresh and verdict.outcome in ("refused", "accepted") and len(pool) < 2000:
+        if reached.fresh and not verdict.is_finding and len(pool) < 2000:
             pool.append(damaged)
         yield damaged, verdict
 

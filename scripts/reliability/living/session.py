@@ -1,9 +1,8 @@
 """One study through all steps of its life."""
 
-import json
 import random
-import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -34,79 +33,46 @@ def objective(config, checkpoint=None):
 """
 
 
-class TimeUp(Exception):
-    """The session is to be continued later."""
-
-
 class Session:
-    """A study in a folder, which a later session of the same folder continues.
+    """A study in an empty folder.
 
     Args:
         seed: of the moments of the kills.
         cluster: where its trials run.
-        folder: what it writes to; it is deleted at the end.
+        folder: what it writes to.
         max_concurrent: the most trials at a time.
     """
 
     def __init__(self, seed: str, cluster: Cluster, folder: Path, max_concurrent: int) -> None:
         self.cluster, self.folder, self.max_concurrent = cluster, folder, max_concurrent
-        folder.mkdir(exist_ok=True)
-        self.out, self.state = folder / "study", folder / "state.json"
-        known = json.loads(self.state.read_text()) if self.state.exists() else {}
-        self.step: int = known.get("step", 0)
-        self.left: int | None = known.get("left")
-        self.kills: Counter[str] = Counter(known.get("kills", {}))
-        self.problems: list[str] = known.get("problems", [])
-        self.steered: set[str] = set(known.get("steered", ()))
-        self.draw = random.Random(f"{seed} {self.kills.total()}")
+        self.out = folder / "study"
+        self.kills: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.steered: set[str] = set()
+        self.draw = random.Random(seed)
 
-    def save(self) -> None:
-        """Write how far the session is."""
-        state: dict[str, Any] = {
-            "step": self.step,
-            "left": self.left,
-            "steered": sorted(self.steered),
-        }
-        state |= {"kills": dict(self.kills), "problems": self.problems}
-        self.state.write_text(json.dumps(state))
-
-    def run(self, kills: int, deadline: float) -> dict[str, Any]:
-        """Run all steps, killed ``kills`` times in all, and return what was found.
-
-        Raises:
-            TimeUp: the deadline has passed; a new session of the same folder continues.
-        """
+    def run(self, kills: int) -> dict[str, Any]:
+        """Run all steps, killed ``kills`` times in all, and return what was found."""
         marker = self.folder / "mended"
         (self.folder / "task.py").write_text(_TASK.format(marker=str(marker)))
         (self.folder / "space.yaml").write_text("x: {float: [0, 1]}\n")
         (self.folder / "wider.yaml").write_text("x: {float: [0, 2]}\n")
-        for index, step in list(enumerate(STEPS))[self.step :]:
-            if self.left is None:
-                self.left = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
-            self.take(step, deadline)
+        for index, step in enumerate(STEPS):
+            of_step = kills * (index + 1) // len(STEPS) - kills * index // len(STEPS)
+            self.take(step, of_step)
             marker.touch()  # the user has mended what made trials fail
-            self.step, self.left = index + 1, None
-            self.save()
         self.problems += list(self.check())
-        result = {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
-        shutil.rmtree(self.folder)
-        return result
+        return {"kills": dict(self.kills), "repeated": self.repeated, "problems": self.problems}
 
-    def take(self, step: str, deadline: float) -> None:
-        """Run a step until it has ended well; first kill its command ``left`` times."""
+    def take(self, step: str, kills: int) -> None:
+        """Run a step until it has ended well; first kill its command that many times."""
         while True:
-            self.save()
-            if time.monotonic() > deadline:
-                raise TimeUp
             kept = self.read_record()
             command = self.start(self.list_words(step))
-            if self.left and self.kill(command, len(kept.splitlines())):
-                self.left -= 1
+            if self.kills[step] < kills and self.kill(command, len(kept.splitlines())):
                 self.kills[step] += 1
-                print(
-                    f"{step}: killed after {len(self.read_record().splitlines())} events",
-                    flush=True,
-                )
+                events = len(self.read_record().splitlines())
+                print(f"{step}: killed after {events} events", file=sys.stderr, flush=True)
             elif code := command.wait(_PATIENCE_S):
                 self.problems.append(f"{step}: exit code {code}: {self.read_last_line()}")
                 return

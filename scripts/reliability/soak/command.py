@@ -22,7 +22,7 @@ from reliability.chaos.network import move_into_namespaces
 from reliability.chaos.table import format_table
 from reliability.soak.study import format_growth, soak
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("test-artifacts/soak")
 
 
 def main(words: Sequence[str], prog: str) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raytune_yesno.study.metric_names import known_mode, name_metric
+from raytune_yesno.metrics import known_mode, name_metric
 
 
 @pytest.mark.parametrize(
