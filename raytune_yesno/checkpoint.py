@@ -146,6 +146,9 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
             if (folder / name / DESCRIPTION).is_file():
                 hint = f"did you mean {folder / name}?"
                 break
+        else:
+            if (folder / "study.jsonl").is_file():
+                hint = "this study has no refit; only a finished refit leaves a checkpoint"
         raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
     with _report_damage(folder):
         description = _read_description(folder)

@@ -16,6 +16,7 @@ from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.numerals import read_if_number
+from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
         for key, value in settings.items():
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
+                if isinstance(value, dict) and value.keys() & set(KINDS):
+                    hint = f"a search space is given with --space {quote(options.config)}"
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
             kind = _SETTINGS[key]
             if kind is object:

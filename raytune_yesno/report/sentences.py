@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno.config import Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -66,6 +66,8 @@ def describe_curves(study: Study) -> str:
     if best is None:
         return NO_RESULT
     epoch, last = best.metrics["epoch"], best.epochs[-1]["epoch"]
+    if all(len(trial.epochs) <= 1 for trial in study.trial_list):
+        return "No trial reported more than once, so there are points instead of curves."
     after = last - epoch
     if best.status == "stopped" and not after:
         late = "The scheduler stopped it there, while it was still improving."
@@ -245,10 +247,14 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         trained = build_config(base.as_dict(), best.best_point) if best else base
     except InputError:  # written by a version with other keys
         return "", "", ""
+    task = base.as_dict()["task"]
+    own = [] if task in TASKS else ["--task", task]  # code runs only if a command names it
     train = ""
     if best:
-        words = ["raytune-yesno", "train", *(["--data", study.data] if study.data else [])]
+        words = ["raytune-yesno", "train", *own, *(["--data", study.data] if study.data else [])]
         shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
+        if own:
+            del shown["task"]
         for key, value in shown.items():
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words += ["--set", f"{key}={text}"]
@@ -263,7 +269,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         "space": asked.get("space", {}),
     }
     file = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=1000)
-    tune = "raytune-yesno tune --config study.yaml"
+    tune = " ".join(map(quote, ["raytune-yesno", "tune", *own, "--config", "study.yaml"]))
     if asked.get("warm_start"):
         tune += " --warm-start STUDY…"
     return train, tune, file

@@ -126,14 +126,14 @@ def answer_more_trials(study: Study) -> Answer:
     verdict = "Likely." if gains[0] > 0.01 else "Perhaps." if gains[1] > 0.1 else "Unlikely."
     show = study.objective.metric.show
     half_says = (
-        "just as good in half of all cases"
+        f"{show(best)} in half of all cases"
         if typical == best
         else f"{show(typical)} or worse in half of all cases"
     )
     text = (
-        f"{verdict} The best {study.objective.metric.title} is {show(best)}. With half as many "
-        f"trials it would have been {half_says}, and {show(large)} or worse in one case of ten. "
-        "The next doubling rarely brings more than the last one did."
+        f"{verdict} The best {study.objective.metric.title} is {show(best)}. A random half "
+        f"of the trials reaches {half_says}, and {show(large)} or worse in one case of ten. "
+        "Twice as many trials rarely bring more than the second half did."
     )
     return Answer(question, text, section)
 

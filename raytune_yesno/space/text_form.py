@@ -11,9 +11,9 @@ from raytune_yesno.space.numeric import Float, Int
 from raytune_yesno.space.tree import CONSTRAINTS, Tree, build_space, prefix_errors
 
 FORMS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
-_KINDS = ("float", "int", "choice", "list")
+KINDS = ("float", "int", "choice", "list")
 _NUMERIC = ("log", "step", "prior", "mean", "sigma")
-_KEYS = (*_KINDS, *_NUMERIC, "length", "with")
+_KEYS = (*KINDS, *_NUMERIC, "length", "with")
 
 
 def parse_space(mapping: Mapping[str, Any]) -> Tree:
@@ -97,7 +97,7 @@ def _parse_node(text: Any) -> Node:
     for key in text:
         if key not in _KEYS:
             raise InputError(f"unknown key {key!r}; {suggest_name(str(key), _KEYS)}")
-    kinds = [key for key in text if key in _KINDS]
+    kinds = [key for key in text if key in KINDS]
     if len(kinds) != 1:
         raise InputError(f"write one of {FORMS}")
     kind, values = kinds[0], text[kinds[0]]

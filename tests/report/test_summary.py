@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from helpers.builders import write_study
 
+from raytune_yesno import cli
+from raytune_yesno.config import TASKS, build_config, declare_task
 from raytune_yesno.report import write_report
 from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import measure_early_stopping
@@ -17,7 +20,7 @@ from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import _band
-from raytune_yesno.report.sentences import split_command
+from raytune_yesno.report.sentences import describe_commands, describe_curves, split_command
 from raytune_yesno.report.summary import (
     answer_early_stopping,
     answer_importance,
@@ -28,6 +31,7 @@ from raytune_yesno.report.summary import (
     describe_studies,
 )
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
+from raytune_yesno.space import Float
 from raytune_yesno.study import Study, load_all
 
 
@@ -277,3 +281,32 @@ def measure_contrast(first: str, second: str) -> float:
 
 def vars_of(study: Study) -> dict[str, object]:
     return {name: getattr(study, name) for name in study.__dataclass_fields__}
+
+
+def test_trials_of_one_report_are_not_said_to_improve(study: Study) -> None:
+    assert "epoch" in describe_curves(study)
+    short = [replace(trial, epochs=trial.epochs[:1]) for trial in study.trial_list]
+    assert "improv" not in describe_curves(replace(study, trial_list=short))
+
+
+def test_commands_for_code_of_the_user_name_it(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such code runs only if the command names it, so a pasted command has to."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text("def objective(config):\n    return {'accuracy': config['x']}\n")
+    name = "own.py:objective"
+    TASKS.trust(name)
+    declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
+    config = build_config({"task": name, "metric": "accuracy"}).as_dict()
+    trials = [replace(trial, point={"x": 0.5}) for trial in study.trial_list]
+    space = {"x": {"float": [0.0, 1.0]}}
+    own = replace(
+        study,
+        asked={**study.asked, "config": config, "space": space, "data": ""},
+        trial_list=trials,
+    )
+    train, tune, _ = describe_commands(own)
+    for command in (train, tune):
+        assert f"--task {name}" in command
+    assert cli.main([*shlex.split(train)[1:], "--out", "run"]) == 0
