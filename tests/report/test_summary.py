@@ -309,4 +309,4 @@ def test_commands_for_code_of_the_user_name_it(
     train, tune, _ = describe_commands(own)
     for command in (train, tune):
         assert f"--task {name}" in command
-    assert cli.main([*shlex.split(train)[1:], "--out", "run"]) == 0
+    assert cli.main([*shlex.split(train)[1:], "--num-workers", "0"]) == 0
