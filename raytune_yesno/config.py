@@ -257,8 +257,10 @@ def find_task(name: str) -> Any:
     :class:`raytune_yesno.tasks.function.FunctionTask`.
 
     Raises:
-        InputError: the task is unknown, or lacks something.
+        InputError: the name is not text, the task is unknown, or it lacks something.
     """
+    if not isinstance(name, str):  # of a file of the user's
+        raise InputError(f"task takes text, not {name!r}")
     if name not in _declared:
         found = TASKS.find(name)
         if name in TASKS:

@@ -65,6 +65,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 hint = suggest_name(str(key), _SETTINGS)
                 if isinstance(value, dict) and value.keys() & set(KINDS):
                     hint = f"a search space is given with --space {quote(options.config)}"
+                elif key in Config.__dataclass_fields__:
+                    hint = f"write it below config, as config: {{{key}: …}}"
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
             kind = _SETTINGS[key]
             if kind is object:
@@ -77,7 +79,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 )
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
-    task = options.task or assignments.get("task") or config.get("task") or Config.task
+    task = options.task or {"task": Config.task, **config, **assignments}["task"]
     for key in ("seed", "metric", "mode", "objectives", "limits"):
         if key in settings:
             _refuse_two_values(
@@ -85,11 +87,15 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             )
             config = {**config, key: settings[key]}
     if not getattr(options, "resume", None):
-        declare_task(
-            task,
-            space=read_space(settings, options) or {},
-            config={**config, **assignments, **given_flags(options)},
-        )
+        space = read_space(settings, options) or {}
+        try:
+            declare_task(
+                task, space=space, config={**config, **assignments, **given_flags(options)}
+            )
+        except InputError as error:
+            if options.task or "task" in assignments or "task" not in config:
+                raise
+            raise InputError(f"{options.config}: config: {error}") from None
     build_config(config, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
     flags = given_flags(options)
