@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,14 @@ class TestTrain:
         assert f"--resume {out}" in line
         assert "--fresh" in line
         assert (out / "last/checkpoint.json").read_bytes() == before
+
+    def test_a_run_that_trained_nothing_gives_way(self, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        for name in ("last", "best"):
+            shutil.rmtree(out / name)
+        assert cli.main([*SINE, "--out", str(out), "--seed", "7"]) == 0
+        assert load_checkpoint(out / "last").config.seed == 7
 
     def test_fresh_keeps_the_earlier_run(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
@@ -149,7 +158,10 @@ class TestTune:
         checkpoint = str(tmp_path / "study/refit/last")
         commands = list(suggest_next(study, {"checkpoint": checkpoint}, str(tmp_path / "study")))
         for name in ("evaluate", "predict"):
-            assert any(f"raytune-yesno {name} {checkpoint}" in each for each in commands)
+            (found,) = [each for each in commands if f" {name} {checkpoint}" in each]
+            _, *words = shlex.split(found)
+            cli.build_parser().parse_args(words)
+        assert found.endswith("--sample")  # of the corpus: a recording that everyone has
         assert any("--retry failed" in each for each in commands)
 
     @pytest.mark.parametrize(
@@ -175,6 +187,21 @@ class TestTune:
         assert says in line
         assert f"--resume {finished}" in line
         assert (finished / STORE).read_bytes() == before
+
+    def test_a_study_that_trained_nothing_gives_way(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "study"
+        write_finished(out)
+        record = (out / STORE).read_text().splitlines(keepends=True)
+        (out / STORE).write_text("".join(record[:3]))  # begun: no trial has finished an epoch
+        (tmp_path / "space.yaml").write_text("learning_rate: {float: [1e-7, 1e-5], log: true}\n")
+        # The new study fails at once, for want of a cluster.
+        assert cli.main(command(out, "--seed", "4", "--address", "127.0.0.1:1")) == 2
+        said = capfd.readouterr().err
+        assert "seed: 0, now 4" in said
+        assert not (out / STORE).exists()
+        assert (out / f"{STORE}.untrained").read_text() == "".join(record[:3])
 
     def test_a_study_that_was_extended_continues_with_either_number_of_trials(
         self, finished: Path
