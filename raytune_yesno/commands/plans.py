@@ -88,7 +88,7 @@ def plan_continued(
     data = settings.setdefault("data", DEFAULT_DATA)
     warm_start = bool(options.warm_start)
     if set_aside_untrained(study, compare_plans(asked, study, data, warm_start=warm_start), note):
-        # Reading the study declared its task, with its metric; reading the settings declares theirs.
+        # Reading the study declared the metric of its task; this declares that of the command.
         return plan_new(read_settings(options), options), None
     check_same_settings(compare_plans(asked, study, data, warm_start=warm_start), "tune", storage)
     plan = Plan.from_study(study)

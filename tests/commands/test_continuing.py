@@ -13,7 +13,7 @@ from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.closing import suggest_next
 from raytune_yesno.commands.existing import compare_plans
-from raytune_yesno.config import build_config
+from raytune_yesno.config import TASKS, build_config, declare_task
 from raytune_yesno.space import Float
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
@@ -188,20 +188,31 @@ class TestTune:
         assert f"--resume {finished}" in line
         assert (finished / STORE).read_bytes() == before
 
-    def test_a_study_that_trained_nothing_gives_way(
+    def test_a_corrected_metric_begins_a_study_again_that_trained_nothing(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        out = tmp_path / "study"
-        write_finished(out)
-        record = (out / STORE).read_text().splitlines(keepends=True)
-        (out / STORE).write_text("".join(record[:3]))  # begun: no trial has finished an epoch
-        (tmp_path / "space.yaml").write_text("learning_rate: {float: [1e-7, 1e-5], log: true}\n")
-        # The new study fails at once, for want of a cluster.
-        assert cli.main(command(out, "--seed", "4", "--address", "127.0.0.1:1")) == 2
-        said = capfd.readouterr().err
-        assert "seed: 0, now 4" in said
+        out, space = tmp_path / "study", tmp_path / "space.yaml"
+        (tmp_path / "own.py").write_text("def f(config):\n    return {'accuracy': config['x']}\n")
+        space.write_text("x: {float: [0, 1]}\n")
+        keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
+        TASKS.trust(keys["task"])
+        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "acuracy"})
+        plan = Plan(build_config({**keys, "metric": "acuracy"}), {"x": Float(0, 1)}, trials=2)
+        store = StudyStore(out)
+        store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
+        store.append("asked", trial=0, point={"x": 0.5})
+        store.append("started", trial=0, attempt=1)
+        before = (out / STORE).read_text()
+        words = (
+            f"tune --task {keys['task']} --space {space} --metric accuracy --mode max --trials 2"
+        )
+        # It fails at once, for want of a cluster.
+        assert cli.main([*words.split(), "--out", str(out), "--address", "127.0.0.1:1"]) == 2
+        begins, *_, ends = capfd.readouterr().err.splitlines()
+        assert 'metric: "acuracy", now "accuracy"' in begins
+        assert "127.0.0.1:1" in ends
         assert not (out / STORE).exists()
-        assert (out / f"{STORE}.untrained").read_text() == "".join(record[:3])
+        assert (out / f"{STORE}.untrained").read_text() == before
 
     def test_a_study_that_was_extended_continues_with_either_number_of_trials(
         self, finished: Path
