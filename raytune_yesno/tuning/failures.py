@@ -21,6 +21,7 @@ from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.text import last_line
+from raytune_yesno.user_code import TaskError
 
 LOST_NODE, LOST_PROCESS, STORAGE = "lost node", "lost process", "storage"
 OUT_OF_MEMORY, USER_ERROR = "out of memory", "user error"
@@ -58,6 +59,8 @@ def classify(error: BaseException) -> Failure:
     ):
         sizes = (line for line in str(root).splitlines() if _SIZE.search(line))
         return Failure(OUT_OF_MEMORY, next(sizes, text).strip())
+    if isinstance(root, TaskError):  # whatever its text mentions
+        return Failure(USER_ERROR, text)
     if isinstance(root, NodeDiedError) or any(words in whole for words in _NODE_DIED):
         return Failure(LOST_NODE, text)
     if isinstance(root, RayError | dist.DistError) or "gloo" in whole:

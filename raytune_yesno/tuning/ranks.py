@@ -3,6 +3,7 @@
 This module is separate from the trial because these actors do not need Ray Tune.
 """
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -27,8 +28,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, find_device
 from raytune_yesno.training.own_classes import sent_by_content
-from raytune_yesno.user_code import TaskError, describe_error, report_errors
+from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
 
+_GLOO = re.compile(r"\bgloo\b", re.IGNORECASE)
 Step = TypeVar("Step")
 TrialSpec = dict[str, Any]
 """The config that Tune passes to a trial.
@@ -67,7 +69,7 @@ class Payload:
             config: Config = cloudpickle.loads(self.sealed)
         except (Exception, SystemExit) as error:
             line = str(error) if isinstance(error, InputError) else describe_error(error)[0]
-            raise TaskError(f"{line}, on node {socket.gethostname()}", "", True) from error
+            raise TaskError(f"{line}, on node {socket.gethostname()}", "", EVERY_TRIAL) from error
         return config
 
     def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
@@ -222,7 +224,8 @@ def is_lost(error: BaseException) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     """Return whether a collective failed, which means that another rank has failed."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    is_of_gloo = isinstance(error, RuntimeError) and _GLOO.search(str(error))
+    return isinstance(error, dist.DistError) or bool(is_of_gloo)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:
