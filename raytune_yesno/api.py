@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from raytune_yesno.study import Study
     from raytune_yesno.tuning.plan import Plan
 
+_running = threading.Lock()
 _RESOURCES = ("cpu", "gpu", "memory")
 
 
@@ -130,8 +132,14 @@ def tune(
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
+    if not (out and is_begun(Path(out), STORE)):
+        plan.check()
+        plan.check_all_points()
     read = load_data(built, data) if is_class else None
-    with open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check):
+    with (
+        _one_at_a_time(),
+        open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check),
+    ):
         existing = is_begun(folder, STORE) and not _give_way(plan, folder, data, quiet)
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
@@ -204,6 +212,17 @@ def _give_way(plan: "Plan", folder: Path, data: str, quiet: bool) -> bool:
     return set_aside_untrained(before, differences, (lambda line: None) if quiet else note)
 
 
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Refuse a second study in this process: a process has one Ray, and one Ray Tune in it."""
+    if not _running.acquire(blocking=False):
+        raise InputError("tune: another thread runs a study; run this one in another process")
+    try:
+        yield
+    finally:
+        _running.release()
+
+
 def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
     """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
     from raytune_yesno.study import load
@@ -221,7 +240,7 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
     """
     import ray
 
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import joined_session, ray_session
 
     if not ray.is_initialized():
         return ray_session(address, **options)
@@ -231,7 +250,7 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
                 f"{key}: Ray is already running in this process; omit it to use that cluster, or "
                 "call ray.shutdown() first"
             )
-    return contextlib.nullcontext()
+    return joined_session()
 
 
 def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
