@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from raytune_yesno.study import Study
     from raytune_yesno.tuning.plan import Plan
 
+_running = threading.Lock()
 _RESOURCES = ("cpu", "gpu", "memory")
 
 
@@ -135,7 +137,10 @@ def tune(
         plan.check()
         plan.check_all_points()
     read = load_data(built, data) if is_class else None
-    with open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened:
+    with (
+        _one_at_a_time(),
+        open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened,
+    ):
         folder, check = opened
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
@@ -195,6 +200,17 @@ def _run(
     return load_study(folder)
 
 
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Refuse a second study in this process: a process has one Ray, and one Ray Tune in it."""
+    if not _running.acquire(blocking=False):
+        raise InputError("tune: another thread runs a study; run this one in another process")
+    try:
+        yield
+    finally:
+        _running.release()
+
+
 def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
     """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
     from raytune_yesno.study import load
@@ -212,7 +228,7 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
     """
     import ray
 
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import joined_session, ray_session
 
     if not ray.is_initialized():
         return ray_session(address, **options)
@@ -222,7 +238,7 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
                 f"{key}: Ray is already running in this process; omit it to use that cluster, or "
                 "call ray.shutdown() first"
             )
-    return contextlib.nullcontext()
+    return joined_session()
 
 
 def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
