@@ -196,8 +196,8 @@ class TestTune:
         space.write_text("x: {float: [0, 1]}\n")
         keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
         TASKS.trust(keys["task"])
-        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "acuracy"})
-        plan = Plan(build_config({**keys, "metric": "acuracy"}), {"x": Float(0, 1)}, trials=2)
+        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "precision"})
+        plan = Plan(build_config({**keys, "metric": "precision"}), {"x": Float(0, 1)}, trials=2)
         store = StudyStore(out)
         store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={"x": 0.5})
@@ -209,7 +209,7 @@ class TestTune:
         # It fails at once, for want of a cluster.
         assert cli.main([*words.split(), "--out", str(out), "--address", "127.0.0.1:1"]) == 2
         begins, *_, ends = capfd.readouterr().err.splitlines()
-        assert 'metric: "acuracy", now "accuracy"' in begins
+        assert 'metric: "precision", now "accuracy"' in begins
         assert "127.0.0.1:1" in ends
         assert not (out / STORE).exists()
         assert (out / f"{STORE}.untrained").read_text() == before
