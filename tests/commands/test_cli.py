@@ -337,9 +337,11 @@ class TestTrain:
     def test_prints_for_people(self, run: Callable[..., Ended], tmp_path: Path) -> None:
         ended = run(*TRAIN, *SMALL, "--epochs", "2", "--out", str(tmp_path / "new"))
         assert ended.code == 0
-        best, checkpoint = ended.out.splitlines()
+        best, checkpoint, following, *uses = ended.out.splitlines()
         assert best.startswith("best epoch ")
         assert checkpoint == f"checkpoint: {tmp_path / 'new' / 'best'}"
+        assert following == "next:"
+        assert all(str(tmp_path / "new" / "best") in use for use in uses)
         assert any(map(PROGRESS.match, re.split(r"[\r\n]+", ended.err)))
 
     def test_ends_with_json(self, run: Callable[..., Ended], tmp_path: Path) -> None:
