@@ -25,10 +25,17 @@ MISSING = "–"
 
 
 class Table(NamedTuple):
-    """A table's column names and its rows."""
+    """A table's column names and its rows.
+
+    Attributes:
+        heads: the names of the columns.
+        rows: the cells of each row.
+        texts: the indices of the columns of text, which are aligned left.
+    """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[object]]
+    texts: Sequence[int] = ()
 
 
 def align(rows: Sequence[Sequence[object]], left: int = 0) -> list[str]:
@@ -73,7 +80,9 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
     chosen = "chosen" if several else "best"
     named = (*heads, "on front", "hypervolume", f"{chosen} {metric.title}", "test")
-    return Table([named[k] for k in shown], [[row[k] or MISSING for k in shown] for row in rows])
+    cells = [[row[k] or MISSING for k in shown] for row in rows]
+    texts = [place for place, k in enumerate(shown) if k < 3]
+    return Table([named[k] for k in shown], cells, texts)
 
 
 def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
@@ -92,7 +101,7 @@ def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
         )
         for group in groups
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0])
 
 
 def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
@@ -116,7 +125,7 @@ def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
         )
         for each in differences
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0, len(heads) - 1])
 
 
 def tabulate_rungs(metric: Metric, stopping: EarlyStopping) -> Table:
@@ -154,4 +163,4 @@ def tabulate_causes(study: Study) -> Table:
         )
         for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
     ]
-    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES])
+    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES], [1])
