@@ -39,13 +39,23 @@ def model_failures(
 ) -> list[Bounded]:
     """Return a model of where trials fail; none without a failed trial.
 
-    A cause that depends on the point, such as too little memory, would fail again nearby. Failures
-    that are spread evenly change no order of candidates.
+    A cause that depends on the point, such as too little memory, would fail again nearby. A model
+    that predicts each trial from the others no better than their mean is not used: failures that
+    are spread evenly say nothing.
     """
     # Numbers below 0 are points that were refused for a limit, not trials.
     known = [seen for seen in history if seen.status != "running" and seen.number >= 0]
     value_N = np.array([1.0 if seen.status == "failed" else -1.0 for seen in known])
-    return _fit(cube, known, value_N, max_fitted)
+    models = _fit(cube, known, value_N, max_fitted)
+    return [model for model in models if _predicts(model[0], value_N[-max_fitted:])]
+
+
+def _predicts(process: GaussianProcess, value_N: np.ndarray) -> bool:
+    """Return whether a model predicts its own values better than the mean of the others does."""
+    y_N = (value_N - value_N.mean()) / max(float(value_N.std()), 1e-6)
+    error = np.square(process.predict_left_out(y_N) - y_N).sum()
+    num = len(y_N)
+    return bool(error < np.square(y_N * num / max(num - 1, 1)).sum())
 
 
 def _fit(

@@ -165,9 +165,12 @@ class Plan:
         """Check that the values of every domain are valid for their config keys.
 
         Raises:
-            InputError: a name is unknown, or a value is invalid alone or with others.
+            InputError: a name is unknown, a value is invalid alone or with others, or no point
+                satisfies the constraints.
         """
         tree, config = as_tree(self.space), self.config.as_dict()
+        if tree.constraints and not self.entry.is_finite:
+            UnitCube(tree).draw(self.config.seed, 0)
         for key, domain, options in walk(tree):
             if self._is(key, "shared"):
                 raise InputError(
