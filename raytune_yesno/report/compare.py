@@ -115,16 +115,21 @@ def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
 
 
 def measure_figures(studies: Sequence[Study]) -> list[float | None]:
-    """Return the value of :func:`choose_figure` for each study; None without a result.
+    """Return the value of :func:`choose_figure` for each study.
+
+    It is None without a result that keeps the study's limits.
 
     Hypervolumes have one reference point, so they can be compared.
     """
     if have_common_front(studies):
         reference = share_reference(studies)
         vectors = [list_vectors(study.trial_list) for study in studies]
-        return [pareto.hypervolume(each, reference) if each else None for each in vectors]
+        known = [each if reference else [] for each in vectors]
+        return [pareto.hypervolume(each, reference) if each else None for each in known]
     return [
-        float(best.best_epoch[study.metric]) if (best := study.best) and best.best_epoch else None
+        float(best.best_epoch[study.metric])
+        if (best := study.best) and best.best_epoch and best.is_feasible
+        else None
         for study in studies
     ]
 
@@ -183,11 +188,15 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
 def find_best(studies: Sequence[Study]) -> int | None:
     """Return the index of the study with the best trial of all; None without a result."""
     scored = [
-        (study.objective.score(study.best.metrics), index)
+        (
+            study.objective.excess(study.best.metrics),
+            study.objective.score(study.best.metrics),
+            index,
+        )
         for index, study in enumerate(studies)
         if study.best
     ]
-    return min(scored)[1] if scored else None
+    return min(scored)[-1] if scored else None
 
 
 def count_corpora(studies: Sequence[Study]) -> int:

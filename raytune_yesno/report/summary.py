@@ -101,7 +101,7 @@ def answer_more_trials(study: Study) -> Answer:
     question, section = "Would more trials help?", "progress"
     if study.objective.others:
         return Answer(question, answer_more(study), "front")
-    ranking = study.ranking
+    ranking = study.eligible
     total, half = len(ranking), len(ranking) // 2
     if total < MIN_TRIALS_TO_EXTRAPOLATE:
         text = (
@@ -234,6 +234,8 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
         for vector in list_vectors(study.trial_list)
     ]
     front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    if not front:
+        return "No trial is on the front of all studies together."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
     return (
         f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "
@@ -246,6 +248,8 @@ def describe_comparison(
 ) -> str:
     """Return which search was best, whether chance explains its lead, and what would tell."""
     comparable = [group for group in groups if group.mean is not None]
+    if not comparable:
+        return "Cannot tell which search is best: no trial has all objectives and keeps the limits."
     sign = -1 if metric.mode == "max" else 1
     ranked = sorted(comparable, key=lambda group: sign * (group.mean or 0.0))
     best = ranked[0]

@@ -144,7 +144,7 @@ def imply_options(space: Space, known: Mapping[str, Any]) -> Point:
         before = len(implied)
         unclear: dict[str, list[Mapping[str, Any]]] = {}
         for name, value in known.items():
-            fitting = [
+            fitting: list[Mapping[str, Any]] = [
                 context
                 for other, node, context in nodes
                 if other == name and node.contains(value) and not _contradicts(implied, context)

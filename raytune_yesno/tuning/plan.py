@@ -295,6 +295,11 @@ class Plan:
             )
         if reason:
             raise InputError(f"search {self.search} with scheduler {self.scheduler}: {reason}")
+        if self.racing.most > self.racing.least and self.config.objective.others:
+            raise InputError(
+                "repeats: several objectives have no single best point to train again; give min "
+                "and max the same value, or use final_round"
+            )
         if self.changes_points and (self.racing.most > 1 or self.num_final):
             raise InputError(
                 f"scheduler {self.scheduler} changes a trial's point during training, so there is "

@@ -38,7 +38,9 @@ def build_study(sizes=(None,) * 4, **asked):
             **({"momentum": 0.9} if number % 2 else {}),
         }
         told = {} if size is None else {"size": size}
-        epoch = {"epoch": 1, "valid_loss": float(number), "seconds": 1.0, "ended": number, **told}
+        timed = {"trial": number, "attempt": 1, "began": 0.0, "ended": float(number)}
+        timed |= {"host": "a", "node": "a", "pid": 1}
+        epoch = {"epoch": 1, "valid_loss": float(number), "seconds": 1.0, **timed, **told}
         trials.append(Trial(number, point, "done", [epoch], objective=OBJECTIVE))
     asked = {"time": 0.0, "space": format_space(SPACE), "config": {}, "search": "random", **asked}
     objective = OBJECTIVE
