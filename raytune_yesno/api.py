@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.existing import compare_plans, is_begun
+from raytune_yesno.commands.settings import read_kind
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from raytune_yesno.study import Study
     from raytune_yesno.tuning.plan import Plan
 
+_running = threading.Lock()
 _RESOURCES = ("cpu", "gpu", "memory")
 
 
@@ -34,7 +37,7 @@ def tune(
     search: str | None = None,
     scheduler: str | None = None,
     epochs: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     out: str | Path | None = None,
     resources: Mapping[str, float] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -76,7 +79,7 @@ def tune(
         search: the name of the search; ``auto`` by default.
         scheduler: the name of the scheduler; ``asha`` by default.
         epochs: the most epochs of a trial; 1 for a function that returns its metrics, else 16.
-        seed: the seed of the search; a function finds it in its config.
+        seed: the seed of the search [0]; a function finds it in its config.
         out: the study's folder. Defaults to a new one below ``studies``.
         resources: what a trial reserves: ``cpu``, ``gpu`` (may be fractions) and ``memory`` (GB).
         config: further keys of the config.
@@ -111,23 +114,33 @@ def tune(
     if is_class and (save or load):
         raise InputError("save and load are for functions; a PyTorch task needs none")
     register_task(name, objective if is_class else _with_storage(objective, save, load))
-    known = [setting.name for setting in STUDY_SETTINGS]
-    for key in settings:
-        if key not in known:
-            raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
-    settings |= {"trials": trials, "search": search, "scheduler": scheduler}
+    settings = _read_settings(
+        {**settings, "trials": trials, "search": search, "scheduler": scheduler}
+    )
+    if not checkpoint_every >= 0:
+        raise InputError(f"checkpoint_every: {checkpoint_every:g} s must be 0 or more")
     given: dict[str, Any] = {"metric": metric, "mode": mode}
-    given |= {"objectives": list(objectives) or None, "limits": list(limits) or None}
+    given |= {"objectives": _list(objectives) or None, "limits": _list(limits) or None}
     given |= {"epochs": epochs, "seed": seed}
-    keys = {**(config or {}), **_read_resources(resources or {})}
-    keys |= {key: value for key, value in given.items() if value not in (None, "")}
-    domains = _read_space(space or {})
+    keys = {**_require_dict("config", config), **_read_resources(resources)}
+    for key, value in given.items():
+        if value not in (None, "") and keys.setdefault(key, value) != value:
+            raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
+    domains = _read_space(_require_dict("space", space))
     declare_task(name, space=domains, config=keys)
     built = build_config({"task": name}, keys, where="tune")
-    plan = Plan.from_settings(built, domains or find_space(built), settings)
+    if not (chosen := domains or find_space(built)):
+        raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
+    plan = Plan.from_settings(built, chosen, settings)
     existing = str(out) if out and is_begun(Path(out), STORE) else None
+    if not existing:
+        plan.check()
+        plan.check_all_points()
     read = load_data(built, data) if is_class else None
-    with open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened:
+    with (
+        _one_at_a_time(),
+        open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened,
+    ):
         folder, check = opened
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
@@ -152,6 +165,7 @@ def _run(
     checkpoint_every_s: float,
 ) -> "Study":
     """Run, resume or extend the study in a locked folder."""
+    from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.study import load as load_study
     from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
@@ -162,9 +176,7 @@ def _run(
         asked = plan.num_trials
         plan = _resume(plan, before, source)
         add_trials = max(0, asked - plan.num_trials)
-    plan.check()
-    if not existing:
-        plan.check_all_points()
+    check_shared(str(folder), "out")
     display = Display()
     remark_on_data(data, plan.config)
     try:
@@ -188,6 +200,17 @@ def _run(
     return load_study(folder)
 
 
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Refuse a second study in this process: a process has one Ray, and one Ray Tune in it."""
+    if not _running.acquire(blocking=False):
+        raise InputError("tune: another thread runs a study; run this one in another process")
+    try:
+        yield
+    finally:
+        _running.release()
+
+
 def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
     """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
     from raytune_yesno.study import load
@@ -198,13 +221,24 @@ def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
 
 
 def _session(address: str | None, **options: Any) -> contextlib.AbstractContextManager[None]:
-    """Return a session on a cluster, or on the one that this process has joined."""
+    """Return a session on a cluster, or on the one that this process has joined.
+
+    Raises:
+        InputError: it has joined one, and another one is asked for.
+    """
     import ray
 
-    from raytune_yesno.cluster.session import ray_session
+    from raytune_yesno.cluster.session import joined_session, ray_session
 
-    joined = ray.is_initialized() and address is None
-    return contextlib.nullcontext() if joined else ray_session(address, **options)
+    if not ray.is_initialized():
+        return ray_session(address, **options)
+    for key, value in {"address": address, **options}.items():
+        if value is not None:
+            raise InputError(
+                f"{key}: Ray is already running in this process; omit it to use that cluster, or "
+                "call ray.shutdown() first"
+            )
+    return joined_session()
 
 
 def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
@@ -242,6 +276,26 @@ def _with_storage(function: Any, save: Any, load: Any) -> Any:
     return (function, save, load)
 
 
+def _read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a study that are given, in the types that a study file has."""
+    known = {each.name: object if each.read else each.kind for each in STUDY_SETTINGS}
+    for key in settings:
+        if key not in known:
+            raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
+    given = {key: value for key, value in settings.items() if value is not None}
+    return {key: read_kind(key, known[key], value, "tune") for key, value in given.items()}
+
+
+def _require_dict(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise InputError(f"{name}: {value!r:.60} is not a dict")
+    return dict(value or {})
+
+
+def _list(texts: Sequence[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
 def _read_space(space: Mapping[str, Any]) -> Space:
     if not space:
         return {}
@@ -249,7 +303,8 @@ def _read_space(space: Mapping[str, Any]) -> Space:
     return build_space({**space, **(parse_space(plain) if plain else {})})
 
 
-def _read_resources(resources: Mapping[str, float]) -> dict[str, Any]:
+def _read_resources(given: Mapping[str, float] | None) -> dict[str, Any]:
+    resources = _require_dict("resources", given)
     for key in resources:
         if key not in _RESOURCES:
             raise InputError(f"resources: unknown {key!r}; {suggest_name(key, _RESOURCES)}")

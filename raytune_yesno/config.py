@@ -15,6 +15,7 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
+from raytune_yesno.task_checks import check_metrics, check_settings
 from raytune_yesno.user_code import Code, is_function
 
 
@@ -273,6 +274,10 @@ def find_task(name: str) -> Any:
             raise InputError(
                 f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
             )
+        else:
+            check_metrics(name, found.metrics)
+            if settings := getattr(found, "Settings", None):
+                check_settings(name, settings, getattr(found, "config_base", Config))
         _declared[name] = found
     return _declared[name]
 
@@ -367,18 +372,23 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
     except InputError as error:
         raise InputError(f"{where}: task: {error}") from None
     known, types = made.__dataclass_fields__, _types(made)
-    changes: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
+
+    def read(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+        for key in layer:
             if key not in known:
                 raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
-            changes[key] = convert(key, types[key], value, where)
+        return {key: convert(key, types[key], value, where) for key, value in layer.items()}
+
+    changes: dict[str, Any] = {}
+    for layer in layers:
+        changes |= read(layer, where)
     if hasattr(task, "imply"):
         changes = {**task.imply(changes), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
     by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
     if by_model:
         defaults |= by_model.get(changes.get("model", known["model"].default), {})
+    defaults = read(defaults, f"defaults of task {name}")
     try:
         return made(**{**defaults, **changes})
     except InputError as error:

@@ -28,6 +28,8 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
 
 def convert(key: str, kind: Any, value: Any, where: str) -> Any:
     """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
+    if getattr(value, "shape", None) == ():  # a numpy scalar
+        value = value.item()
     try:
         if kind == NumWorkers:
             return _num_workers(value)

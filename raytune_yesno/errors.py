@@ -26,7 +26,11 @@ class InputError(_MessageError, ValueError):
     """
 
 
-class MissingMetric(InputError):
+class EveryTrialFails(InputError):
+    """An error of a task that every other trial would also meet, unless one has succeeded."""
+
+
+class MissingMetric(EveryTrialFails):
     """The metric that decides is not among those that a task reported."""
 
 

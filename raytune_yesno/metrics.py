@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from raytune_yesno.errors import InputError, MissingMetric, suggest_name
-from raytune_yesno.numerals import read_number
+from raytune_yesno.errors import EveryTrialFails, InputError, MissingMetric, suggest_name
+from raytune_yesno.numerals import read_number as parse_number
 
 Mode = Literal["min", "max"]
 Format = Literal["number", "percent", "count"]
@@ -336,7 +336,7 @@ def split_limit(text: str, where: str = "limits") -> tuple[str, str, float]:
     """
     found = _LIMIT.fullmatch(text)
     try:
-        bound = float(read_number(found["bound"], float)) if found else math.nan
+        bound = float(parse_number(found["bound"], float)) if found else math.nan
     except ValueError:
         bound = math.nan
     if not found or not math.isfinite(bound):
@@ -372,7 +372,7 @@ def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
     for name, value in reported.items():
         if not isinstance(name, str) or not name:
             raise InputError(f"epoch {epoch}: the name of a metric is text, not {name!r:.60}")
-        number = _read_number(value)
+        number = read_number(value)
         if number is None:
             raise InputError(
                 f"epoch {epoch}: metric {name!r} is {value!r:.60} ({type(value).__name__}); "
@@ -380,15 +380,19 @@ def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
             )
         if name == "epoch" and number == epoch:
             continue
-        if name in RESERVED:
-            raise InputError(f"epoch {epoch}: metric {name!r} is a reserved name; rename it")
+        if name_metric(name) != name:
+            raise EveryTrialFails(f"epoch {epoch}: metric {name!r} is a reserved name; rename it")
         metrics[name] = number
     return metrics
 
 
-def _read_number(value: Any) -> float | int | None:
+_MAX_INT = 2**63
+"""Tables hold no larger whole numbers."""
+
+
+def read_number(value: Any) -> float | int | None:
     """Return a number as ``int`` or ``float``; None if the value is not one."""
-    if type(value) in (int, float):
+    if type(value) is float:
         return value
     if hasattr(value, "item"):  # numpy, torch, and others after them
         if getattr(value, "size", 1) != 1 and not callable(value.size):
@@ -398,7 +402,9 @@ def _read_number(value: Any) -> float | int | None:
         except (ValueError, RuntimeError, TypeError):  # more than one element
             return None
     if isinstance(value, int):  # also a boolean
-        return int(value)
+        return (
+            int(value) if abs(value) < _MAX_INT else math.copysign(math.inf, 1 if value > 0 else -1)
+        )
     if isinstance(value, float):
         return float(value)
     return None
@@ -408,13 +414,15 @@ def check_reported(objective: "Objective", metrics: Mapping[str, Any], epoch: in
     """Check that an epoch's metrics contain the objectives and those with a limit.
 
     Raises:
-        MissingMetric: they do not.
+        MissingMetric: they do not, in the first epoch.
+        InputError: they do not, in a later one.
     """
+    kind = MissingMetric if epoch == 1 else InputError
     if not metrics:
-        raise MissingMetric(f"epoch {epoch}: no metrics were reported")
+        raise kind(f"epoch {epoch}: no metrics were reported")
     for metric in objective.required:
         if metric.name not in metrics:
-            raise MissingMetric(
+            raise kind(
                 f"epoch {epoch}: metric {metric.name!r} was not reported, only "
                 f"{', '.join(metrics)}; {suggest_name(metric.name, metrics)}"
             )
@@ -424,7 +432,7 @@ RESERVED = frozenset(
     (
         *("event", "time", "study", "trial", "status", "epochs", "epoch", "best_epoch", "seconds"),
         *("attempt", "attempts", "error", "host", "node", "pid", "device", "began", "ended"),
-        *("diverged", "point"),
+        *("diverged", "point", "world_size"),
     )
 )
 """Names that a metric cannot have: columns of tables, and fields of the event of an epoch."""

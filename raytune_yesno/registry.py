@@ -10,7 +10,14 @@ from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.numerals import read_if_number
-from raytune_yesno.user_code import Code, gather_sources, import_file, import_own
+from raytune_yesno.user_code import (
+    Code,
+    describe_error,
+    gather_beside,
+    gather_sources,
+    import_file,
+    import_own,
+)
 
 _KINDS: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
@@ -72,7 +79,7 @@ class Registry(Mapping[str, str]):
     def pack(self, name: str) -> Code | None:
         """Return the code of a name that was found, to send to workers; None if it is installed."""
         if name in self._values:
-            return Code(name, value=self._values[name])
+            return Code(name, "", gather_beside(self._values[name]), self._values[name])
         module = self._modules.get(name)
         sources = gather_sources(module) if module else {}
         return Code(name, module.__name__, sources) if module and sources else None
@@ -80,7 +87,6 @@ class Registry(Mapping[str, str]):
     def unpack(self, code: Code) -> None:
         """Accept code that a driver sent to its own worker."""
         self.trust(code.name)
-        code.install()
         if code.value is not None:
             self.put(code.name, code.value)
         else:
@@ -109,6 +115,11 @@ class Registry(Mapping[str, str]):
         if colon and attribute.isidentifier():
             trusted = [name] if name in self._trusted else []
             trusted += [each for each in self._trusted if is_same_code(each, name)]
+            if not trusted and source == "__main__":
+                raise InputError(
+                    f"{self.kind} {name!r} was given in Python; continue from there, with the same "
+                    "call of raytune_yesno.tune"
+                )
             if not trusted:
                 raise InputError(
                     f"{self.kind} {name!r} is code outside the project, which runs only if this "
@@ -123,7 +134,13 @@ class Registry(Mapping[str, str]):
             return getattr(found, attribute)
         installed = {entry.name: entry for entry in entry_points(group=self.group)}
         if name in installed:
-            return installed[name].load()
+            try:
+                return installed[name].load()
+            except (Exception, SystemExit) as error:
+                raise InputError(
+                    f"{self.kind} {name!r} of an installed package cannot be imported: "
+                    f"{describe_error(error)[0]}"
+                ) from error
         if name.endswith(".py"):
             raise InputError(
                 f"{self.kind} {name!r}: also name the class or function in it, as in {name}:Name"

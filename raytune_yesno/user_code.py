@@ -11,25 +11,31 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
+import linecache
 import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from raytune_yesno.errors import InputError, MissingMetric, one_line
-
-_PACKAGE = Path(__file__).resolve().parent
-_PACKAGES = {"site-packages", "dist-packages"}
-_INSTALLED = tuple(
-    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
+from raytune_yesno.errors import (
+    EveryTrialFails,
+    InputError,
+    UnfinishedError,
+    find_interruption,
+    one_line,
 )
+from raytune_yesno.own_code import is_own, read_sources, resolve
+
+ONE_TRIAL, EVERY_TRIAL = "", "every trial"
+NEW_STUDY = "new study"
+"""Every trial, unless another one has succeeded: then it is the point of this one."""
 
 
 class TaskError(Exception):
@@ -40,12 +46,13 @@ class TaskError(Exception):
     Attributes:
         line: what is wrong, in one line.
         lines: the lines of the traceback that lie in the user's own code.
-        ends_study: whether every other trial would fail in the same way.
+        scope: which trials would fail in the same way, one of :data:`ONE_TRIAL`,
+            :data:`NEW_STUDY` and :data:`EVERY_TRIAL`.
     """
 
-    def __init__(self, line: str, lines: str = "", ends_study: bool = False) -> None:
-        super().__init__(line, lines, ends_study)
-        self.line, self.lines, self.ends_study = line, lines, ends_study
+    def __init__(self, line: str, lines: str = "", scope: str = "") -> None:
+        super().__init__(line, lines, scope)
+        self.line, self.lines, self.scope = line, lines, scope
 
     def __str__(self) -> str:
         return self.line
@@ -63,15 +70,44 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
     except (TaskError, StopIteration):
         raise
     except InputError as error:
-        raise TaskError(str(error), "", isinstance(error, MissingMetric)) from error
-    except (Exception, SystemExit) as error:
+        scope = NEW_STUDY if isinstance(error, EveryTrialFails) else ONE_TRIAL
+        raise TaskError(str(error), "", scope) from error
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # also SystemExit, and the panics of compiled libraries
         if passed(error):
             raise
         raise TaskError(*describe_error(error)) from error
 
 
+@contextmanager
+def stopped_by_errors(what: str) -> Iterator[None]:
+    """Let an error of the user's code stop the work of this process.
+
+    Args:
+        what: what has failed, for the message.
+
+    Raises:
+        UnfinishedError: the code raised an error; the message has its own lines of the traceback.
+    """
+    try:
+        with report_errors(lambda error: find_interruption(error) is not None):
+            yield
+    except TaskError as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise unfinished(what, error) from error
+
+
+def unfinished(what: str, error: TaskError) -> UnfinishedError:
+    """Return the error that stops the work, with the user's own lines of the traceback."""
+    return UnfinishedError(f"{what}: {error.line}", *error.lines.splitlines())
+
+
 def describe_error(error: BaseException) -> tuple[str, str]:
     """Return an error as one line, and the lines of its traceback in the user's own code."""
+    if isinstance(error.__cause__, StopIteration):  # Python replaces it in a generator
+        error = error.__cause__
     frames = _own_frames(error.__traceback__)
     said = one_line(str(error).strip().partition("\n")[0])
     line = f"{type(error).__name__}: {said}" if said else type(error).__name__
@@ -84,16 +120,6 @@ def describe_error(error: BaseException) -> tuple[str, str]:
 
 def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     return [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename)]
-
-
-def is_own(filename: str) -> bool:
-    """Return whether a source file is the user's: neither ours, nor installed, nor Python's."""
-    if filename.startswith("<") and not filename.startswith("<ipython"):
-        return False
-    path = os.path.realpath(filename)
-    if _PACKAGES & set(Path(path).parts):
-        return False
-    return not path.startswith((*_INSTALLED, str(_PACKAGE) + os.sep))
 
 
 @dataclass(frozen=True)
@@ -123,27 +149,34 @@ class Code:
 
     @property
     def digest(self) -> str:
-        """Digest of the sources; it does not depend on where they are."""
+        """Digest of the sources; it does not depend on where they are.
+
+        Of an object that was given in Python, it is of the user's own code that the object uses.
+        """
         texts = [source.text for _, source in sorted(self.sources.items())]
-        texts += [_read_source(part) for part in _list_functions(self.value)]
+        if self.value is not None:
+            parts = self.value if isinstance(self.value, tuple) else (self.value,)
+            seen: set[int] = set()
+            texts = [text for part in parts for text in read_sources(part, seen)]
         return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    def install(self) -> None:
-        """Make the sources importable in this process."""
-        _finder.sources.update(self.sources)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Sources are unpickled, and installed, before the value, which may refer to them.
+        return Code, (self.name, self.module, _Installed(self.sources), self.value)
 
 
-def _list_functions(value: Any) -> list[Any]:
-    found = value if isinstance(value, tuple) else (value,)
-    return [part for part in found if part is not None]
+class _Installed(dict[str, Source]):
+    """Sources that can be imported in the process that unpickles them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _install, (dict(self),)
 
 
-def _read_source(value: Any) -> str:
-    try:
-        return inspect.getsource(value if hasattr(value, "__code__") else type(value))
-    except (OSError, TypeError):  # typed at a prompt
-        code = getattr(value, "__code__", None)
-        return repr((code.co_code.hex(), code.co_consts)) if code else type(value).__qualname__
+def _install(sources: Mapping[str, Source]) -> Mapping[str, Source]:
+    for name, source in sources.items():
+        if name not in sys.modules:  # as in the driver, whose modules may be reloaded
+            _finder.sources[name] = source
+    return sources
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -172,11 +205,26 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def get_code(self, fullname: str) -> Any:
         source = self.sources[fullname]
+        # Tracebacks show this text, even if the file has been edited since, or is on another node.
+        lines = source.text.splitlines(keepends=True)
+        linecache.cache[source.path] = (len(source.text), None, lines, source.path)
         return compile(source.text, source.path, "exec", dont_inherit=True)
+
+
+class _Namespaces(importlib.abc.MetaPathFinder):
+    """Finds packages without a file of their own, after all others."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if any(name.startswith(f"{fullname}.") for name in _finder.sources):
+            return ModuleSpec(fullname, None, is_package=True)
+        return None
 
 
 _finder = _Finder()
 sys.meta_path.insert(0, _finder)
+sys.meta_path.append(_Namespaces())
 
 
 def import_file(path: Path) -> ModuleType:
@@ -222,26 +270,40 @@ def import_own(name: str, where: str) -> ModuleType:
 
 
 def gather_sources(module: ModuleType) -> dict[str, Source]:
-    """Return the sources of a module, and of what it has imported from its folder or package."""
-    file = getattr(module, "__file__", None)
+    """Return the sources of a module, and of what it has imported from its folder or package.
+
+    A program that Python runs is left out, and so is a prompt: they cannot be imported.
+    """
+    is_program = module.__name__ == "__main__"
+    file = getattr(module, "__file__", None) or (os.path.join(os.getcwd(), "-") * is_program)
     if not file or not is_own(file):
         return {}
-    folder = str(Path(file).resolve().parent) + os.sep
+    folder = os.path.dirname(resolve(file)) + os.sep
     package = module.__name__.partition(".")[0]
 
     def belongs(name: str, path: str) -> bool:
         if name == module.__name__ or name.partition(".")[0] == package:
             return True
-        return os.path.realpath(path).startswith(folder) and is_own(path)
+        return resolve(path).startswith(folder) and is_own(path)
 
     return {
         name: source
-        for name, found in list(sys.modules.items())
-        if (path := getattr(found, "__file__", None))
-        and name != "__main__"
+        for name, each in list(sys.modules.items())
+        if (path := getattr(each, "__file__", None))
+        and name not in ("__main__", "__mp_main__")
         and belongs(name, path)
         and (source := _read_module(name, path))
     }
+
+
+def gather_beside(value: Any) -> dict[str, Source]:
+    """Return the sources of the modules that an object given in Python may refer to."""
+    found: dict[str, Source] = {}
+    for part in value if isinstance(value, tuple) else (value,):
+        named = part.func if isinstance(part, partial) else part
+        module = sys.modules.get(getattr(named, "__module__", None) or "")
+        found |= gather_sources(module) if module else {}
+    return found
 
 
 def _read_module(name: str, path: str) -> Source | None:
@@ -259,9 +321,58 @@ def is_function(value: Any) -> bool:
     return callable(value) and not inspect.isclass(value)
 
 
-def find_parameters(function: Callable[..., Any]) -> list[str] | None:
-    """Return the names of a function's parameters; None if it has no signature."""
+@dataclass(frozen=True)
+class Call:
+    """How a function takes its config and its state.
+
+    Attributes:
+        names: the names of the parameters that it takes by position.
+        takes_state: whether it takes a state: by position, or by the name ``checkpoint``.
+        needs_state: whether it is called with None if there is no state.
+    """
+
+    names: tuple[str, ...] = ()
+    takes_state: bool = True
+    needs_state: bool = False
+
+    def bind(self, function: Callable[..., Any], config: Any, state: Any) -> Callable[[], Any]:
+        """Return the call of a function."""
+        if not self.takes_state or (state is None and not self.needs_state):
+            return partial(function, config)
+        if len(self.names) > 1:
+            return partial(function, config, state)
+        return partial(function, config, **{_STATE: state})
+
+
+_STATE = "checkpoint"
+
+
+def read_call(function: Callable[..., Any]) -> Call:
+    """Return how a function takes a config and a state.
+
+    Raises:
+        InputError: it takes no config, or it requires more than a config and a state.
+    """
     try:
-        return list(inspect.signature(function).parameters)
-    except (ValueError, TypeError):
-        return None
+        parameters = list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):  # compiled
+        return Call(("config", _STATE))
+    empty, many = inspect.Parameter.empty, inspect.Parameter.VAR_POSITIONAL
+    taken = [each for each in parameters if each.kind <= many]  # by position
+    if not taken:
+        raise InputError("the function takes no config; write def f(config): …")
+    if taken[0].kind is many:
+        taken = [taken[0], taken[0]]
+    elif len(taken) > 1 and taken[1].default not in (empty, None):
+        taken = taken[:1]
+    for each in parameters:
+        required = each.default is empty and each.kind not in (many, each.VAR_KEYWORD)
+        if required and each not in taken[:2] and each.name != _STATE:
+            raise InputError(
+                f"the function requires {each.name!r}, but gets a config and a checkpoint; bind it "
+                f"with functools.partial(f, {each.name}=…)"
+            )
+    by_name = next((each for each in parameters if each.name == _STATE), None)
+    state = taken[1] if len(taken) > 1 else by_name
+    needs_state = state is not None and state.kind is not many and state.default is empty
+    return Call(tuple(each.name for each in taken[:2]), state is not None, needs_state)

@@ -29,6 +29,8 @@ torch.set_num_threads(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Distribute tests by file (``--dist loadgroup``), except for the groups."""
     for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()):  # whether marked by hand or not
+            item.add_marker("ray")
         group = next((name for name in GROUPS if item.get_closest_marker(name)), str(item.path))
         item.add_marker(pytest.mark.xdist_group(group))
 

@@ -25,7 +25,7 @@ from raytune_yesno.errors import (
     one_line,
     quote,
 )
-from raytune_yesno.files.remote import LOCK
+from raytune_yesno.files.remote import LOCK, is_remote
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -82,7 +82,9 @@ def with_resume_hint(
         if stop := find_interruption(error):
             raise Interrupted(stop.signum, hint) from None
         if isinstance(error, UnfinishedError) and hint:
-            raise WorkError(f"{error}; fix the cause, then resume with: {hint}") from error
+            first, *rest = error.args
+            more = f"{first}; fix the cause, then resume with: {hint}"
+            raise WorkError(more, *rest) from error
         if isinstance(error, OSError) and error.filename and hint:
             raise WorkError(
                 f"{error.filename}: {error.strerror}; progress is saved: fix the cause, then "
@@ -158,6 +160,7 @@ def open_folder(
     """
     from raytune_yesno.files.lock import hold
 
+    _refuse_uri(out)
     if fresh and out:
         set_aside(out, record, note)
     if out and record and is_begun(Path(out), record):
@@ -187,6 +190,14 @@ def open_folder(
         yield folder.absolute(), lock.check
 
 
+def _refuse_uri(out: str | None) -> None:
+    if is_remote(out):
+        raise InputError(
+            f"--out {out}: give a folder that all nodes reach; only `raytune-yesno tune` writes to "
+            "a URI"
+        )
+
+
 def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> None:
     """Check that a folder for new work is empty and writable.
 
@@ -200,10 +211,7 @@ def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> 
     Raises:
         InputError: the folder is not empty, not writable, or a URI.
     """
-    if "://" in out:
-        raise InputError(
-            f"--out {out}: give a folder that all nodes reach; only `tune` writes to a URI"
-        )
+    _refuse_uri(out)
     folder = Path(out)
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if LOCK in found and not is_locked:

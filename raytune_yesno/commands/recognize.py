@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.registry import is_same_code
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Measure the error rates of a checkpoint's model on a part of a corpus."""
+    """Measure the error rates of a checkpoint's model on a part of a corpus.
+
+    With ``--task``, measure what the user's own task measures.
+    """
+    if options.task:
+        return _evaluate_task(options, results)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
@@ -78,6 +84,43 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.picture:
         save_evaluation(result, Path(options.picture))
     return result
+
+
+def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Evaluate a checkpoint of a task of the user's own."""
+    from raytune_yesno.checkpoint import load_checkpoint, read_task
+    from raytune_yesno.commands.settings import DEFAULT_DATA
+    from raytune_yesno.config import TASKS, find_task
+    from raytune_yesno.files.remote import local_copy
+    from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
+    from raytune_yesno.training.evaluate import evaluate_checkpoint
+    from raytune_yesno.user_code import stopped_by_errors
+
+    TASKS.trust(options.task)
+    find_task(options.task)
+    with local_copy(options.checkpoint) as folder:
+        task = read_task(folder)
+        if task != options.task and not is_same_code(task, options.task):
+            raise InputError(f"--task {options.task}: {options.checkpoint} is of the task {task}")
+        checkpoint = load_checkpoint(folder)
+    with stopped_by_errors("the evaluation failed"):
+        source = options.data or DEFAULT_DATA
+        data = load_data(checkpoint.config, source, skip_bad=options.skip_bad)
+        try:
+            check_same_data(data, checkpoint.corpus, f"warning: {options.checkpoint}")
+        except InputError as error:
+            note(str(error))
+        found = evaluate_checkpoint(checkpoint, data)
+    name = {"test": "test part", "valid": "validation part"}[found.part]
+    trained = ", which the model was also trained on" * (checkpoint.refit and found.part == "valid")
+    figures = found.said or describe(found.figures, checkpoint.config.objective)
+    say(options, results, f"{figures} ({name}{trained})")
+    return {
+        "metrics": found.figures,
+        "split": found.part,
+        "corpus": describe_data(data),
+        "trained_on": checkpoint.corpus,
+    }
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:

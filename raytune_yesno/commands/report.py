@@ -188,7 +188,10 @@ def _print(
 
 
 def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
-    """Return the JSON object; its ``best`` is the best trial of all studies."""
+    """Return the JSON object; its ``best`` is the best trial of all studies.
+
+    It is null without a result, and if the studies are not comparable.
+    """
     found: dict[str, Any] | None = None
     index = find_best(studies)
     if index is not None and (best := studies[index].best):

@@ -68,15 +68,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 elif key in Config.__dataclass_fields__:
                     hint = f"write it below config, as config: {{{key}: …}}"
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            kind = _SETTINGS[key]
-            if kind is object:
-                continue
-            if kind in (int, float):
-                settings[key] = value = read_if_number(value, kind)
-            if type(value) is not kind:
-                raise InputError(
-                    f"{options.config}: {key} takes {_KIND_NAMES[kind]}, not {value!r}"
-                )
+            settings[key] = read_kind(key, _SETTINGS[key], value, str(options.config))
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or {"task": Config.task, **config, **assignments}["task"]
@@ -107,6 +99,29 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     if options.data:
         settings["data"] = options.data
     return settings
+
+
+def read_kind(name: str, kind: type, value: Any, where: str) -> Any:
+    """Return the value of a setting; text may be a number.
+
+    Args:
+        name: the name of the setting.
+        kind: its type; ``object`` for one that has a reader of its own.
+        value: the value.
+        where: the source, for the error.
+
+    Raises:
+        InputError: it has another type.
+    """
+    if getattr(value, "shape", None) == ():  # a numpy scalar
+        value = value.item()
+    if kind in (int, float):
+        value = read_if_number(value, kind)
+    if kind is list and isinstance(value, tuple):
+        value = list(value)
+    if kind is not object and type(value) is not kind:
+        raise InputError(f"{where}: {name} takes {_KIND_NAMES[kind]}, not {value!r}")
+    return value
 
 
 def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:

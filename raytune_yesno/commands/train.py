@@ -31,7 +31,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.config import Config, build_config, find_task
+from raytune_yesno.config import TASKS, Config, build_config, config_help, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model, or resume its training; return the JSON object."""
+    if options.help_config:
+        return _list_keys(options, results)
     announce(options, "loading PyTorch and Ray")
     if options.resume:
         refuse_flags(options, "out", "fresh")
@@ -69,6 +71,14 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
                 note=display.remark,
             )
         return _finish(run, config, out, options, results, began)
+
+
+def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Print the config keys of a task."""
+    task = options.task or Config.task
+    TASKS.trust(task)
+    say(options, results, text := config_help(task))
+    return {"help": text}
 
 
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:

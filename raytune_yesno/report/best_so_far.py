@@ -12,14 +12,15 @@ Curve = list[tuple[float, float]]
 def trace_best(study: Study) -> dict[str, Curve]:
     """Return the best metric so far as a curve for each x-axis.
 
-    A curve has a point for each improvement and one at its end. Trials that exceed the limits do
-    not count if others keep them.
+    A curve has a point for each improvement and one at its end. Trials that exceed a limit do not
+    count, unless all do.
 
     Returns:
         Curves by x-axis: ``trials`` (by number, counted from 1), ``seconds`` (since the study
         began, without pauses) and ``epochs`` (of all trials, by the time they ended).
     """
-    judged = {trial.number for trial in study.eligible}
+    kept = [trial for trial in study.ranking if trial.is_feasible] or study.ranking
+    judged = {trial.number for trial in kept}
     epochs = sorted(
         (epoch for trial in study.trial_list for epoch in trial.epochs),
         key=lambda epoch: float(epoch["ended"]),

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -17,6 +18,9 @@ from raytune_yesno.study.front import list_vectors
 MIN_REPEATS = 5
 """Studies of a search that an interval or a test needs; fewer say too little."""
 
+MAX_BUDGET_RATIO = 1.25
+"""The largest ratio of the numbers of trials or epochs of studies with about equal budgets."""
+
 _MAX_LOG = 700.0  # the exponential of more overflows a float
 
 
@@ -28,6 +32,7 @@ class Group:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
+        basis: the corpus and the objectives. Groups are compared only on the same basis.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the
             interval around an arithmetic mean of a few losses could extend below zero.
     """
@@ -36,6 +41,7 @@ class Group:
     members: tuple[int, ...]
     bests: tuple[float, ...]
     log: bool = False
+    basis: tuple[Any, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -71,8 +77,8 @@ class Difference:
         difference: first mean minus second mean; with ``log``, first mean divided by second mean.
         p: p-value of a two-sided permutation test: the probability of a difference at least as
             large if the studies were assigned to the two groups at random.
-        min_p: the smallest p-value that this number of studies allows.
         adjusted: p corrected for the number of tested pairs (Holm 1979).
+        min_p: the smallest ``adjusted`` that this number of studies and pairs allows.
         log: whether logarithms are compared.
     """
 
@@ -96,10 +102,14 @@ def name_mean(groups: Sequence[Group]) -> str:
 HYPERVOLUME = Metric("hypervolume", mode="max")
 
 
+def list_objectives(study: Study) -> tuple[tuple[str, str], ...]:
+    """Return the name and the direction of each objective."""
+    return tuple((metric.name, metric.mode) for metric in study.objective.objectives)
+
+
 def have_common_front(studies: Sequence[Study]) -> bool:
     """Return whether all studies have the same objectives, more than one."""
-    sets = {tuple((m.name, m.mode) for m in study.objective.objectives) for study in studies}
-    return len(sets) == 1 and bool(studies[0].objective.others)
+    return len(set(map(list_objectives, studies))) == 1 and bool(studies[0].objective.others)
 
 
 def choose_figure(studies: Sequence[Study]) -> Metric:
@@ -146,7 +156,9 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
     figures, groups = measure_figures(studies), []
     for label, members in zip(labels, by_settings.values(), strict=True):
         bests = [figure for index in members if (figure := figures[index]) is not None]
-        groups.append(Group(label, tuple(members), tuple(bests)))
+        first = studies[members[0]]
+        basis = (_read_fingerprint(first), list_objectives(first))
+        groups.append(Group(label, tuple(members), tuple(bests), basis=basis))
     log = not have_common_front(studies) and all(
         best > 0 for group in groups for best in group.bests
     )
@@ -154,10 +166,14 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 
 
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
-    """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each."""
+    """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each.
+
+    Groups of other corpora or objectives are not compared.
+    """
     comparable = [group for group in groups if len(group.bests) >= MIN_REPEATS]
+    pairs = itertools.combinations(comparable, 2)
     differences = []
-    for first, second in itertools.combinations(comparable, 2):
+    for first, second in [pair for pair in pairs if pair[0].basis == pair[1].basis]:
         test = stats.permutation_test(
             (first.scaled, second.scaled),
             lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
@@ -182,11 +198,19 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     for rank, index in enumerate(sorted(range(len(differences)), key=lambda k: differences[k].p)):
         largest = max(largest, min(1.0, differences[index].p * (len(differences) - rank)))
         adjusted[index] = largest
-    return [replace(each, adjusted=adjusted[index]) for index, each in enumerate(differences)]
+    return [
+        replace(each, adjusted=adjusted[index], min_p=min(1.0, each.min_p * len(differences)))
+        for index, each in enumerate(differences)
+    ]
 
 
 def find_best(studies: Sequence[Study]) -> int | None:
-    """Return the index of the study with the best trial of all; None without a result."""
+    """Return the index of the study with the best trial of all.
+
+    It is None without a result, and if the studies have different objectives or corpora.
+    """
+    if describe_incomparable(studies):
+        return None
     scored = [
         (
             study.objective.excess(study.best.metrics),
@@ -201,7 +225,38 @@ def find_best(studies: Sequence[Study]) -> int | None:
 
 def count_corpora(studies: Sequence[Study]) -> int:
     """Return the number of corpora; figures from different corpora are not comparable."""
-    return len({study.asked.get("corpus", {}).get("fingerprint") for study in studies})
+    return len(set(map(_read_fingerprint, studies)))
+
+
+def describe_incomparable(studies: Sequence[Study]) -> str:
+    """Return why the figures of studies cannot be compared; empty if they can."""
+    if len(sets := dict.fromkeys(map(list_objectives, studies))) > 1:
+        names = "; ".join(" and ".join(f"{name} ({mode})" for name, mode in each) for each in sets)
+        return f"The studies have different objectives ({names}), so they are not comparable."
+    if (corpora := count_corpora(studies)) > 1:
+        return f"The studies used {corpora} different corpora, so their figures are not comparable."
+    return ""
+
+
+def describe_budgets(studies: Sequence[Study]) -> str:
+    """Return how the budgets of studies differ; empty if they are about equal."""
+    trials = sorted(len(study.trial_list) for study in studies)
+    epochs = sorted(sum(len(trial.epochs) for trial in study.trial_list) for study in studies)
+    differing = [
+        f"{counts[0]} to {counts[-1]} {unit}"
+        for counts, unit in ((trials, "trials"), (epochs, "epochs"))
+        if counts[-1] > MAX_BUDGET_RATIO * counts[0]
+    ]
+    if not differing:
+        return ""
+    return (
+        f"The budgets differ: {' and '.join(differing)} a study. A larger budget alone gives a "
+        "better best; compare the curves at equal trials or epochs."
+    )
+
+
+def _read_fingerprint(study: Study) -> Any:
+    return study.asked.get("corpus", {}).get("fingerprint")
 
 
 def _settings_key(study: Study) -> str:
@@ -210,7 +265,7 @@ def _settings_key(study: Study) -> str:
         return str(study.path)
     asked = {key: value for key, value in study.asked.items() if key not in _CIRCUMSTANCES}
     asked["config"] = {key: value for key, value in asked["config"].items() if key != "seed"}
-    asked["corpus"] = asked.get("corpus", {}).get("fingerprint")
+    asked["corpus"] = _read_fingerprint(study)
     return json.dumps(asked, sort_keys=True)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
-from raytune_yesno.study import Study
+from raytune_yesno.study import Study, Trial
 
 MIN_JUDGED = 5  # trials that a rank correlation needs
 _MAX_RUNGS = 12
@@ -43,7 +43,9 @@ class EarlyStopping:
 
     Attributes:
         epochs: epochs trained by all trials together.
-        full_epochs: epochs that all trials would have trained without early stopping.
+        full_epochs: epochs that all trials would have trained without early stopping: those
+            planned for the trials that were stopped, and those trained by all others, which end
+            early for other reasons, such as an error.
         longest: epochs of a trial that runs to the end.
         stopped: number of trials that the scheduler stopped early.
         rungs: the epochs at which it stopped them, in ascending order.
@@ -66,14 +68,24 @@ class EarlyStopping:
         return next((rung for rung in self.rungs if rung.agreement is not None), None)
 
 
+def was_stopped_early(trial: Trial) -> bool:
+    """Return whether the scheduler stopped a trial, and not a request of the user."""
+    return trial.status == "stopped" and not trial.is_stop_requested
+
+
 def measure_early_stopping(study: Study) -> EarlyStopping:
     """Return what early stopping saved, with the rungs at which most trials stopped."""
     trials = [trial for trial in study.trial_list if trial.epochs]
-    stopped = [trial for trial in trials if trial.status == "stopped"]
+    stopped = [trial for trial in trials if was_stopped_early(trial)]
     done = [trial for trial in trials if trial.status == "done"]
     counts = Counter(trial.epochs[-1]["epoch"] for trial in stopped)
     most = max((len(trial.epochs) for trial in trials), default=0)
-    planned = [trial.planned[-1][1] if trial.planned else most for trial in trials]
+    planned = [
+        (trial.planned[-1][1] if trial.planned else most)
+        if was_stopped_early(trial)
+        else len(trial.epochs)
+        for trial in trials
+    ]
     kept = sorted(epoch for epoch, _ in counts.most_common(_MAX_RUNGS))
     sign = -1 if study.mode == "max" else 1
     rungs = []

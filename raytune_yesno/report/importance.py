@@ -49,6 +49,7 @@ class Importance:
         score_error: standard error of the score over the folds.
         num_fits: number of forests.
         num_results: number of trials with a result, from which ``num_trials`` were sampled.
+        num_left_out: number of trials that failed or diverged, which have no result.
     """
 
     refused: str = ""
@@ -61,6 +62,7 @@ class Importance:
     score_error: float = 0.0
     num_fits: int = 0
     num_results: int = 0
+    num_left_out: int = 0
 
     @property
     def clear(self) -> tuple[str, ...]:
@@ -120,6 +122,7 @@ def measure_importance(study: Study) -> Importance:
         score_error=float(np.std(errors, ddof=1) / math.sqrt(_FOLDS)),
         num_fits=len(increases),
         num_results=num_trials,
+        num_left_out=sum(trial.status in ("failed", "diverged") for trial in study.trial_list),
     )
 
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student
 
 from raytune_yesno.search.repeats import estimate_variance
 from raytune_yesno.study import Study
-from raytune_yesno.study.candidates import Candidate, find_result
+from raytune_yesno.study.candidates import Candidate
 
 LEVEL = 0.9
 PRIOR = 2
@@ -32,6 +32,8 @@ class Luck:
         result: its result in the search, a value of the deciding metric.
         mean: the mean of its results in the final round.
         repeats: their number.
+        diverged: the number of its trainings in the final round that diverged; they have no result
+            that ``mean`` could contain.
         flattery: by how much the search's result is better than that mean.
         low: lower end of the interval of ``flattery`` at :data:`LEVEL`, see :func:`find_error`.
         high: upper end.
@@ -45,6 +47,7 @@ class Luck:
     result: float
     mean: float
     repeats: int
+    diverged: int
     flattery: float
     low: float
     high: float
@@ -76,6 +79,7 @@ def measure_luck(study: Study) -> Luck | None:
         result=value_of(cost),
         mean=value_of(mean),
         repeats=len(own),
+        diverged=sum(math.isinf(cost) for cost in best.results),
         flattery=mean - cost,
         low=mean - cost - half,
         high=mean - cost + half,
@@ -126,29 +130,33 @@ def describe_luck(study: Study) -> str:
         return ""
     show = study.objective.metric.show
     worse = "worse" if luck.flattery >= 0 else "better"
+    diverged = f" Trainings that diverged, not in the mean: {luck.diverged}." * (luck.diverged > 0)
     same = "It was chosen" if luck.chosen == luck.trial else f"Trial {luck.chosen} was chosen"
     ties = ""
     if luck.ties:
         verb = "trial" if len(luck.ties) == 1 else "trials"
         ties = f" It cannot be told from {verb} {', '.join(map(str, luck.ties))}."
+    interval = f"{LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse"
     return (
         f"The search's best, trial {luck.trial}, reached {study.metric} {show(luck.result)}; its "
         f"mean over {luck.repeats} new seeds is {show(luck.mean)}, {abs(luck.flattery):.3g} "
-        f"{worse} ({LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse). {same}; "
-        f"it is the best of the finalists with a probability of {luck.probability:.0%}.{ties}"
+        f"{worse} ({interval}).{diverged} {same}; it "
+        f"is the best of the finalists with a probability of {luck.probability:.0%}.{ties}"
     )
 
 
 def _final_results(candidate: Candidate) -> list[float]:
-    """Return the finite costs of a candidate's final round."""
-    costs = [find_result(trial) for trial in candidate.finals if trial.status != "failed"]
-    return [cost for cost in costs if math.isfinite(cost)]
+    """Return the finite costs of the trainings of a candidate's final round that decide."""
+    return [
+        cost
+        for trial, cost in zip(candidate.judged, candidate.results, strict=True)
+        if trial.final and math.isfinite(cost)
+    ]
 
 
 def _search_cost(candidate: Candidate) -> float:
-    """Return the mean cost of a candidate's trainings in the search."""
-    costs = [find_result(trial) for trial in (candidate.trial, *candidate.repeats)]
-    return math.fsum(costs) / len(costs)
+    """Return the mean cost of a candidate's trainings in the search; failed ones do not count."""
+    return replace(candidate, finals=()).mean
 
 
 def _find_probability(

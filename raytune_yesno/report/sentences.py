@@ -10,7 +10,7 @@ from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
-from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.early_stopping import EarlyStopping, was_stopped_early
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
@@ -69,7 +69,7 @@ def describe_curves(study: Study) -> str:
     if all(len(trial.epochs) <= 1 for trial in study.trial_list):
         return "No trial reported more than once, so there are points instead of curves."
     after = last - epoch
-    if best.status == "stopped" and not after:
+    if was_stopped_early(best) and not after:
         late = "The scheduler stopped it there, while it was still improving."
     elif epoch >= 0.9 * last:
         late = "It was still improving at the end, so longer trials may do better."
@@ -79,7 +79,7 @@ def describe_curves(study: Study) -> str:
         late = f"The {after} epochs after that brought no improvement."
     stopped = sum(trial.status == "stopped" for trial in study.trial_list)
     failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
-    crosses = f" A cross marks a trial that the scheduler stopped ({stopped})." * (stopped > 0)
+    crosses = f" A cross marks a trial that was stopped ({stopped})." * (stopped > 0)
     crosses += f" A red cross marks a trial that failed or diverged ({failed})." * (failed > 0)
     return (
         f"Each line is a trial.{crosses} Trial {best.number}, highlighted, was best at epoch "
@@ -120,6 +120,10 @@ def describe_importance(found: Importance) -> str:
         if found.score < 2 * found.score_error
         else ""
     )
+    left_out = (
+        f" Trials that failed or diverged are left out ({found.num_left_out}): what makes trials "
+        "fail is not measured."
+    ) * (found.num_left_out > 0)
     sampled = f", sampled from {found.num_results}" * (found.num_results > found.num_trials)
     return (
         f"{which}{weak} Method: {found.num_fits} random forests predict the ranks of held-out "
@@ -129,6 +133,7 @@ def describe_importance(found: Importance) -> str:
         f"vertical line at {found.chance_level:.2f} is the largest value of any hyperparameter in "
         f"{NUM_PERMUTATIONS} permutations of the results. If a search samples one region more "
         "than others, this is the importance within that region."
+        f"{left_out}"
     )
 
 

@@ -15,7 +15,8 @@ from raytune_yesno.report.compare import (
     Difference,
     Group,
     choose_figure,
-    count_corpora,
+    describe_budgets,
+    describe_incomparable,
     find_best,
     have_common_front,
     name_mean,
@@ -96,12 +97,14 @@ def answer_more_trials(study: Study) -> Answer:
     """Say what the last doubling of the number of trials brought.
 
     The distribution of the best of a random half of the trials is computed exactly: the k-th best
-    trial is the best of the half with the probability of a draw without replacement.
+    trial is the best of the half with the probability of a draw without replacement. Half of all
+    halves contain the best trial, so the median says nothing; the mean gain does. Only trials that
+    keep the limits count.
     """
     question, section = "Would more trials help?", "progress"
     if study.objective.others:
         return Answer(question, answer_more(study), "front")
-    ranking = study.eligible
+    ranking = [trial for trial in study.ranking if trial.is_feasible]
     total, half = len(ranking), len(ranking) // 2
     if total < MIN_TRIALS_TO_EXTRAPOLATE:
         text = (
@@ -111,29 +114,21 @@ def answer_more_trials(study: Study) -> Answer:
         return Answer(question, text, section)
     values = [trial.metrics[study.metric] for trial in ranking]
     best = values[0]
-    chance, passed = half / total, 0.0
-    quantiles: dict[float, float] = {}
-    for rank, value in enumerate(values):
+    chance, passed, gain = half / total, 0.0, 0.0
+    large: float | None = None
+    for rank, value in enumerate(values[: total - half + 1]):
         passed += chance
-        for wanted in (0.5, 0.9):
-            if passed >= wanted - 1e-12:
-                quantiles.setdefault(wanted, value)
-        if len(quantiles) == 2:
-            break
+        gain += chance * min(1.0, abs(value - best) / max(abs(value), 1e-300))
+        if large is None and passed >= 0.9 - 1e-12:
+            large = value
         chance *= (total - rank - half) / (total - rank - 1)
-    typical, large = quantiles.get(0.5, best), quantiles.get(0.9, best)
-    gains = [abs(value - best) / max(abs(value), 1e-300) for value in (typical, large)]
-    verdict = "Likely." if gains[0] > 0.01 else "Perhaps." if gains[1] > 0.1 else "Unlikely."
+    verdict = "Likely." if gain > 0.05 else "Perhaps." if gain > 0.01 else "Unlikely."
     show = study.objective.metric.show
-    half_says = (
-        f"{show(best)} in half of all cases"
-        if typical == best
-        else f"{show(typical)} or worse in half of all cases"
-    )
     text = (
-        f"{verdict} The best {study.objective.metric.title} is {show(best)}. A random half "
-        f"of the trials reaches {half_says}, and {show(large)} or worse in one case of ten. "
-        "Twice as many trials rarely bring more than the second half did."
+        f"{verdict} The best {study.objective.metric.title} is {show(best)}. After a random half "
+        f"of the trials, the other half improves the best by {gain:.1%} on average. One half in "
+        f"ten reaches only {show(large)} or worse. Twice as many trials rarely bring more than the "
+        "second half did."
     )
     return Answer(question, text, section)
 
@@ -190,8 +185,13 @@ def answer_time(study: Study) -> Answer:
 
 
 def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
-    """Return the 95% interval of a rank correlation (Bonett and Wright 2000)."""
-    clipped = max(-0.999999, min(0.999999, correlation))
+    """Return the 95% interval of a rank correlation (Bonett and Wright 2000).
+
+    The interval has no width at -1 and 1. Few trials are often in perfect order by chance, so a
+    perfect correlation counts as one between it and the next smaller value that ranks can have.
+    """
+    most = 1 - 6 / (count**3 - count)
+    clipped = max(-most, min(most, correlation))
     error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
     half = float(norm.ppf(0.975)) * error
     return math.tanh(math.atanh(clipped) - half), math.tanh(math.atanh(clipped) + half)
@@ -206,11 +206,14 @@ def describe_studies(
     """Return what several studies say together: the best trial, the best search, and doubts."""
     metric = studies[0].objective.metric
     trials = sum(len(study.trial_list) for study in studies)
-    texts = [f"{len(studies)} studies with {trials} trials. " + NO_RESULT]
+    counted = f"{len(studies)} studies with {trials} trials."
+    if why := describe_incomparable(studies):
+        return [counted, why]
+    texts = [f"{counted} {NO_RESULT}"]
     if (first := find_best(studies)) is not None and (best := studies[first].best):
         value = metric.show(best.metrics[metric.name])
         texts = [
-            f"{len(studies)} studies with {trials} trials. "
+            f"{counted} "
             + (
                 describe_common_front(studies, names)
                 if have_common_front(studies)
@@ -219,11 +222,8 @@ def describe_studies(
             )
         ]
         texts.append(describe_comparison(groups, differences, choose_figure(studies)))
-    if (corpora := count_corpora(studies)) > 1:
-        texts.append(
-            f"The studies used {corpora} different corpora, so their figures are not comparable."
-        )
-    return texts
+        texts.append(describe_budgets(studies))
+    return [text for text in texts if text]
 
 
 def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str:
@@ -235,7 +235,7 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
     ]
     front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
     if not front:
-        return "No trial is on the front of all studies together."
+        return "No trial keeps the limits and has all objectives."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
     return (
         f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "
@@ -246,10 +246,13 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
 def describe_comparison(
     groups: Sequence[Group], differences: Sequence[Difference], metric: Metric
 ) -> str:
-    """Return which search was best, whether chance explains its lead, and what would tell."""
+    """Return which search was best, whether chance explains its lead, and what would tell.
+
+    It is empty if no group has a figure.
+    """
     comparable = [group for group in groups if group.mean is not None]
-    if not comparable:
-        return "Cannot tell which search is best: no trial has all objectives and keeps the limits."
+    if not comparable:  # several objectives, and no trial keeps the limits
+        return ""
     sign = -1 if metric.mode == "max" else 1
     ranked = sorted(comparable, key=lambda group: sign * (group.mean or 0.0))
     best = ranked[0]
@@ -264,6 +267,8 @@ def describe_comparison(
             f"of another search to compare, with at least {MIN_REPEATS} seeds each."
         )
     second = ranked[1]
+    if best.mean == second.mean:
+        return f"No search was best: {best.label} and {second.label} are equal ({figure})."
     text = f"{best.label} was best: {figure}; next is {second.label} ({metric.show(second.mean)}). "
     pair = {best.label, second.label}
     test = next((each for each in differences if {each.first, each.second} == pair), None)
@@ -273,10 +278,10 @@ def describe_comparison(
         )
     if test.adjusted < MAX_P:
         text += f"Chance is unlikely to explain the lead (p = {test.adjusted:.2g}). "
-    elif (min_p := min(1.0, test.min_p * len(differences))) >= MAX_P:
+    elif test.min_p >= MAX_P:
         text += (
             f"There are too few studies to tell the lead from chance: p is {test.adjusted:.2g} "
-            f"and cannot be below {min_p:.2g}. Repeat each search with more seeds. "
+            f"and cannot be below {test.min_p:.2g}. Repeat each search with more seeds. "
         )
     else:
         text += f"Chance may explain the lead (p = {test.adjusted:.2g}). "

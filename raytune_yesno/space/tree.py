@@ -169,6 +169,8 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
     """
     if isinstance(domains, Tree) and domains:
         return domains
+    if not isinstance(domains, Mapping):
+        raise InputError(f"the search space is {domains!r:.60}; give a dict of domains by name")
     nodes: dict[str, Node] = {}
     constraints: list[Constraint] = []
     for name, value in domains.items():

@@ -71,11 +71,15 @@ def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candida
 
 def list_vectors(trials: Iterable[Trial]) -> list[tuple[float, ...]]:
     """Return the costs of the trials with a result that keep the limits, in their order."""
-    return [
-        find_costs(trial)
-        for trial in trials
-        if not trial.outside and trial.status != "failed" and trial.is_feasible
-    ]
+    return [find_costs(trial) for trial in trials if _has_ended(trial) and trial.is_feasible]
+
+
+def _has_ended(trial: Trial) -> bool:
+    """Return whether a trial ended with a result.
+
+    Repeats do not count: the best of several trainings of a point would be luck.
+    """
+    return trial.status in ("done", "stopped") and not trial.outside and trial.repeat_of is None
 
 
 def measure_hypervolume(trials: Iterable[Trial]) -> tuple[float, tuple[float, ...]]:
@@ -104,7 +108,7 @@ def trace_hypervolume(
         reference: the reference point; that of :func:`measure_hypervolume` by default.
     """
     reference = reference or measure_hypervolume(trials)[1]
-    ended = [t for t in trials if t.epochs and t.status in ("done", "stopped")]
+    ended = [trial for trial in trials if trial.epochs and _has_ended(trial)]
     ended.sort(key=lambda trial: (trial.epochs[-1]["ended"], trial.number))
     front: list[tuple[float, ...]] = []
     rows, epochs, volume = [], 0, 0.0

@@ -171,11 +171,6 @@ class Study:
         return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
     @property
-    def eligible(self) -> list[Trial]:
-        """The trials of :attr:`ranking` that keep all limits; all of them if none does."""
-        return [trial for trial in self.ranking if trial.is_feasible] or self.ranking
-
-    @property
     def enqueued(self) -> list[Event]:
         """The accepted requests for a point, launched or not."""
         return [

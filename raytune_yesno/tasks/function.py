@@ -39,7 +39,8 @@ from raytune_yesno.space import (
     format_space,
     parse_space,
 )
-from raytune_yesno.user_code import find_parameters
+from raytune_yesno.task_checks import check_key, check_metrics, check_value
+from raytune_yesno.user_code import read_call
 
 OBJECTIVE = Metric("objective")
 """Stands for a function's metric until the study names it."""
@@ -47,6 +48,14 @@ OBJECTIVE = Metric("objective")
 
 class FunctionConfig(EngineConfig):
     """The keys of a function: those of every run, and the study's."""
+
+    def check(self) -> None:
+        """Refuse several workers, each of which would run the whole function."""
+        if self.max_workers > 1:
+            raise InputError(
+                f"num_workers: {self.task} is a function, which runs in one process; give a trial "
+                "more cores with cpus_per_worker"
+            )
 
 
 class FunctionTask:
@@ -77,17 +86,23 @@ class FunctionTask:
             self.save, self.load = (getattr(given, part, None) for part in ("save", "load"))
         if bool(self.save) != bool(self.load):
             raise InputError(f"{name}: it has only one of save and load; give both, or none")
-        parameters = find_parameters(self.function)
-        if parameters == []:
-            raise InputError(f"{name}: the function takes no config; write def f(config): …")
-        self.takes_checkpoint = parameters is None or len(parameters) > 1
+        try:
+            self.call = read_call(self.function)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         self.declared: dict[str, Any] = dict(declared or {"space": {}, "config": {}, "metrics": []})
 
     @property
     def is_generator(self) -> bool:
         """Whether the function is written as a generator: then it may have several epochs."""
         called = getattr(type(self.function), "__call__", None)  # noqa: B004
-        return any(map(inspect.isgeneratorfunction, (self.function, called)))
+        written = inspect.unwrap(self.function)
+        return any(map(inspect.isgeneratorfunction, (self.function, written, called)))
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether it is known that a trial may have several epochs, or that one is wanted."""
+        return self.is_generator or "epochs" in self.declared["config"]
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -97,10 +112,14 @@ class FunctionTask:
     @cached_property
     def metrics(self) -> Sequence[Metric]:
         """The study's metrics; those of the function until a study names others."""
-        own = tuple(getattr(self.function, "metrics", ()))
+        own = self._own_metrics
         told = [Metric(**metric) for metric in self.declared["metrics"]]
         names = {metric.name for metric in told}
         return (*told, *(metric for metric in own if metric.name not in names)) or (OBJECTIVE,)
+
+    @cached_property
+    def _own_metrics(self) -> tuple[Metric, ...]:
+        return check_metrics(self.name, getattr(self.function, "metrics", ()))
 
     @cached_property
     def space(self) -> Mapping[str, Any]:
@@ -136,12 +155,20 @@ class FunctionTask:
         self, space: Mapping[str, Any], config: Mapping[str, Any], metrics: Sequence[Metric]
     ) -> "FunctionTask":
         """Return the task with a study's search space, config keys and metrics."""
-        for key in (*as_tree(space).names, *config):
-            if not str(key).isidentifier():
-                raise InputError(f"{key!r} is not a name for a key of a config; use an identifier")
+        names = as_tree(space).names
+        for key in (*names, *config):
+            check_key(self.name, key, self.config_base)
+        for name in self.call.names:
+            if name in names:
+                raise InputError(
+                    f"{self.name}: the function takes {name!r}, but gets its config as one dict; "
+                    f'write def f(config): … and config["{name}"]'
+                )
         declared = {
             "space": format_space(space) if space else {},
-            "config": {key: _read(value) for key, value in config.items()},
+            "config": {
+                key: check_value(self.name, key, _read(value)) for key, value in config.items()
+            },
             "metrics": [
                 dataclasses.asdict(metric) for metric in metrics or self._choose_metric(config)
             ],
@@ -161,10 +188,13 @@ class FunctionTask:
         objectives = [split_objective(each) for each in _read_list(config.get("objectives"))]
         limits = [split_limit(each) for each in _read_list(config.get("limits"))]
         name, mode = config.get("metric") or "", config.get("mode") or ""
-        own = {metric.name: metric for metric in getattr(self.function, "metrics", ())}
+        for key, value in (("metric", name), ("mode", mode)):
+            if not isinstance(value, str):
+                raise InputError(f"{self.name}: {key} takes text, not {value!r}")
+        own = {metric.name: metric for metric in self._own_metrics}
         own |= {metric.label: metric for metric in own.values() if metric.label}
         if not (name or objectives or own):
-            raise InputError(f"{self.name}: name the metric that decides: --metric NAME")
+            raise InputError(f"{self.name}: metric: name the one that decides (--metric NAME)")
         first = objectives or ([(name, mode)] if name else [])
         found = []
         for name, mode in first:
@@ -183,6 +213,7 @@ class FunctionTask:
         for name, relation, _ in limits:
             if name not in known:
                 found.append(Metric(name, mode="min" if relation == "<=" else "max"))
+        check_metrics(self.name, found)
         if found and own and (not first or first[0][0] in own):  # one of the function's decides
             found.insert(0, own[first[0][0]] if first else next(iter(own.values())))
         return found
@@ -197,7 +228,7 @@ def _read_list(value: Any) -> list[str]:
 def _read(value: Any) -> Any:
     """Read a value typed on a command line: a number, ``true``, ``false`` or text."""
     if not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
+        return value
     for kind in (int, float):
         number = read_if_number(value, kind)
         if not isinstance(number, str):

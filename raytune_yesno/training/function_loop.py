@@ -10,6 +10,7 @@ import os
 import random
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import EngineConfig, find_task
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import EveryTrialFails, InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.space import as_tree, find_extremes, has_options, walk
@@ -72,6 +73,10 @@ def run_function(
     for epoch in range(len(history) + 1, config.epochs + 1):
         began = time.perf_counter()
         reported = next(reports, _OVER)
+        if epoch == 1 and not (reports.is_over or task.has_epochs):
+            raise EveryTrialFails(
+                "the function returned an iterator; give the most epochs of a trial, --epochs N"
+            )
         if reported is _OVER:
             if not history:
                 raise InputError("the function ended without reporting metrics")
@@ -111,7 +116,10 @@ class _Reports:
         process = os.getpid()
         try:
             if self._reports is None:
-                returned = self._call()
+                try:
+                    returned = self._call()
+                except StopIteration as error:  # it would end the run without a word
+                    raise RuntimeError("the function raised StopIteration") from error
                 self.is_over = not isinstance(returned, Iterator)
                 self._reports = iter([returned]) if self.is_over else returned
             return next(self._reports)
@@ -131,8 +139,7 @@ def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
         del values[key]  # its option was not chosen
     for key in ("task", "metric", "mode", "objectives", "limits", "num_workers"):
         del values[key]
-    given = (values, state) if task.takes_checkpoint else (values,)
-    return _Reports(partial(task.function, *given))
+    return _Reports(task.call.bind(task.function, values, state))
 
 
 def _reseed(config: EngineConfig, epoch: int) -> None:
@@ -149,12 +156,15 @@ def _split(task: FunctionTask, reported: Any, epoch: int) -> tuple[Any, Any, boo
         return reported, None, False
     if len(reported) != 2:
         raise InputError(f"epoch {epoch}: report metrics, or (metrics, state)")
-    if not task.takes_checkpoint:
+    metrics, state = reported
+    if state is None:  # nothing to resume from
+        return metrics, None, False
+    if not task.call.takes_state:
         raise InputError(
             f"epoch {epoch}: a state was reported, but the function cannot take it back; add a "
             "second parameter, checkpoint=None"
         )
-    return *reported, True
+    return metrics, state, True
 
 
 def _checkpoint(
@@ -216,15 +226,35 @@ def _encode(value: Any, where: str) -> Any:
         return value
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
-    if type(value) in (list, tuple, set):
+    if type(value) in (list, tuple):
         return type(value)(_encode(item, f"{where}[{n}]") for n, item in enumerate(value))
-    if isinstance(value, Mapping):
-        return {key: _encode(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
+    if type(value) is set:
+        return {_encode_key(item, f"{where}{{}}") for item in value}
+    if type(value) in (dict, OrderedDict) and not value.keys() & {_ARRAY, _FILE}:
+        return type(value)(
+            (_encode_key(key, f"{where} key"), _encode(item, f"{where}[{key!r}]"))
+            for key, item in value.items()
+        )
+    is_array = type(value) is np.ndarray or isinstance(value, np.generic)
+    if is_array and not np.asarray(value).dtype.hasobject:
         file = io.BytesIO()
         np.save(file, np.asarray(value), allow_pickle=False)
         return {_ARRAY: _to_tensor(file.getvalue()), "scalar": isinstance(value, np.generic)}
-    raise InputError(
+    raise _refuse(value, where)
+
+
+def _encode_key(value: Any, where: str) -> Any:
+    """Return a key of a dict or an item of a set, which has to be hashable."""
+    if type(value) is tuple:
+        return tuple(_encode_key(item, where) for item in value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    if type(plain) in _PLAIN:
+        return plain
+    raise _refuse(value, where)
+
+
+def _refuse(value: Any, where: str) -> InputError:
+    return InputError(
         f"{where} is a {type(value).__name__}, which is stored only by functions of your own; give "
         "the function attributes save and load, such as joblib.dump and joblib.load"
     )
@@ -236,7 +266,7 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if _ARRAY not in value:
-        return {key: _decode(item) for key, item in value.items()}
+        return type(value)((key, _decode(item)) for key, item in value.items())
     array = np.load(io.BytesIO(_to_bytes(value[_ARRAY])), allow_pickle=False)
     return array[()] if value["scalar"] else array
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def fit(
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         check_returned("build_model", model, nn.Module, "a torch.nn.Module")
+        check_numbers(task)
         replica = prepare(model)
         if world_size > 2:  # with two ranks the order of the sum cannot change the result
             fix_reduction_order(task, replica)
@@ -118,7 +120,7 @@ def fit(
             with mixed_precision(config, device):
                 found = read_metrics(validate(task, model, device), epoch)
             metrics = {"epoch": epoch, "train_loss": train_loss, **found}
-        metrics["learning_rate"] = optimizer.param_groups[0]["lr"]
+        metrics.setdefault("learning_rate", optimizer.param_groups[0]["lr"])
         metrics["world_size"] = world_size
         metrics["seconds"] = time.perf_counter() - started
         if costs:
@@ -182,7 +184,7 @@ def fix_reduction_order(task: Task, replica: nn.Module) -> None:
     sums. Without this pass, a resumed run on three or more ranks would differ in the last bits from
     an uninterrupted one.
     """
-    first = next(task.steps(1, *process_rank()))
+    first = next(iter(task.steps(1, *process_rank())))
     task.loss(replica, first.shard, 1.0).backward()
     replica.zero_grad()
 
@@ -198,6 +200,8 @@ def train_epoch(
     steps = task.steps(epoch, rank, world_size)
     check_returned("steps", steps, Iterable, "the steps of an epoch")
     for number, step in enumerate(steps, start=1):
+        if not hasattr(step, "shard"):
+            check_returned("steps", step, (), "Step(shard, scale) for each step")
         progress = (epoch - 1 + number / task.steps_per_epoch) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, config)
@@ -213,6 +217,8 @@ def train_epoch(
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
         losses.append(loss.detach())
+    if not losses:
+        raise InputError("steps of the task has yielded nothing: there is no batch to train on")
     total = torch.stack(losses[-task.steps_per_pass :]).double().sum()
     return sum_over_ranks(total).item() * task.train_scale
 
@@ -224,6 +230,18 @@ def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, fl
     sums = task.validate(model, *process_rank())
     check_returned("validate", sums, Tensor, "a tensor of sums")
     return task.metrics_of(sum_over_ranks(sums.to(device)))
+
+
+def check_numbers(task: Task) -> None:
+    """Check the numbers that the loop reads from a task.
+
+    Raises:
+        InputError: one is missing, or not a positive number.
+    """
+    for name in ("steps_per_epoch", "steps_per_pass", "train_scale"):
+        value = getattr(task, name, None)
+        if not isinstance(value, Real) or not float(value) > 0:
+            raise InputError(f"{name} of the task has to be a number above 0, not {value!r:.60}")
 
 
 def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from ray import cloudpickle
 
 from raytune_yesno.config import TASKS
-from raytune_yesno.user_code import is_own
+from raytune_yesno.own_code import is_own
 
 
 @contextmanager

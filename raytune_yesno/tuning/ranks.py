@@ -27,7 +27,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, find_device
 from raytune_yesno.training.own_classes import sent_by_content
-from raytune_yesno.user_code import TaskError, describe_error, report_errors
+from raytune_yesno.tuning.failures import is_lost_connection
+from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
 
 Step = TypeVar("Step")
 TrialSpec = dict[str, Any]
@@ -67,7 +68,7 @@ class Payload:
             config: Config = cloudpickle.loads(self.sealed)
         except (Exception, SystemExit) as error:
             line = str(error) if isinstance(error, InputError) else describe_error(error)[0]
-            raise TaskError(f"{line}, on node {socket.gethostname()}", "", True) from error
+            raise TaskError(f"{line}, on node {socket.gethostname()}", "", EVERY_TRIAL) from error
         return config
 
     def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
@@ -148,7 +149,7 @@ class RankGroup:
         try:
             result = advance()
         except Exception as error:
-            if not _is_lost_connection(error):
+            if not is_lost_connection(error):
                 self.end()
                 raise
             monitor.join()
@@ -217,12 +218,7 @@ class RankActor:
 
 def is_lost(error: BaseException) -> bool:
     """Return whether an error says that another process was lost, and nothing about the task."""
-    return isinstance(error, RayError) or _is_lost_connection(error)
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    """Return whether a collective failed, which means that another rank has failed."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    return isinstance(error, RayError) or is_lost_connection(error)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:

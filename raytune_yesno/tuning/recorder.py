@@ -24,7 +24,7 @@ from raytune_yesno.text import format_value, last_line
 from raytune_yesno.tuning.failures import OUT_OF_MEMORY
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
-from raytune_yesno.user_code import TaskError
+from raytune_yesno.user_code import EVERY_TRIAL, NEW_STUDY, TaskError
 
 _RETRY_S, _REPEAT_NOTE_S = 0.5, 60.0  # intervals while the storage is not writable
 
@@ -160,7 +160,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
         An error that ends the study is kept in ``fatal``.
         """
-        if error.ends_study:
+        if error.scope == EVERY_TRIAL or (error.scope == NEW_STUDY and not self.progress.epochs):
             self.fatal = self.fatal or f"trial {number}: {error.line}"
             return
         if error.lines not in self.shown or not error.lines:

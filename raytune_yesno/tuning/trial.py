@@ -24,6 +24,7 @@ from ray import tune
 from ray.exceptions import RayTaskError
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from raytune_yesno.checkpoint import save_checkpoint
 from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
@@ -151,8 +152,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 time.sleep(_RETRY_S)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the checkpoint of the last step."""
-        self.record.save(Path(checkpoint_dir))
+        """Write the checkpoint of the last step.
+
+        Raises:
+            TaskError: the task's state cannot be stored.
+        """
+        with report_errors(lambda error: is_lost(error) or isinstance(error, OSError)):
+            checkpoint = self.record.checkpoint()
+        save_checkpoint(checkpoint, Path(checkpoint_dir))
         self.saved_at = time.monotonic()
 
     def load_checkpoint(self, checkpoint: str) -> None:

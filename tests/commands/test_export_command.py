@@ -37,7 +37,7 @@ def make_checkpoint(folder: Path, **settings: object) -> Path:
     state_dict[last.replace("weight", "bias")][0] -= 2  # blank does not always win
     corpus = {"source": "here", "fingerprint": "f00d", "vocabulary": " ".join(WORDS)}
     calibration = {"slope": 0.8, "offset": -0.3, "threshold": 0.3}
-    calibration |= {"reach": 2.0, "level_weight": 0.7}
+    calibration |= {"reach": 2.0, "level_weight": 0.7, "weak_share": 0.5}
     made = Checkpoint(config, corpus, 1, [{"epoch": 1}], False, state_dict, calibration=calibration)
     save_checkpoint(made, folder)
     return folder

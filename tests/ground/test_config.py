@@ -33,6 +33,7 @@ BOUNDS = [
     ("hidden_layers", 0, 8, 1),
     ("dropout", 0, 0.95, 1e-9),
     ("min_context_s", 0, 1.6, 1e-9),
+    ("shifts", 1, 4, 1),
     ("min_examples", 0, 1_000_000, 1),
     ("max_examples", 0, 100_000_000, 1),
     ("alignment", 0, 1, 1e-9),
@@ -288,10 +289,17 @@ class TestLayers:
             key: value
             for key, value in build_config({"model": "cnn"}).as_dict().items()
             if key
-            not in ("features", "min_context_s", "min_examples", "alignment", "augment_scenes")
+            not in (
+                "features",
+                "min_context_s",
+                "shifts",
+                "min_examples",
+                "alignment",
+                "augment_scenes",
+            )
         }
         config = build_config(upgrade_config(recorded)).as_dict()
-        assert config["min_context_s"] == 0.0
+        assert (config["min_context_s"], config["shifts"]) == (0.0, 1)
         assert (config["features"], config["augment_scenes"]) == ("recording", 0.0)
 
     def test_a_task_adds_its_own_keys(self) -> None:

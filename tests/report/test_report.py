@@ -100,7 +100,10 @@ class TestNumbers:
 
     def test_of_the_rungs(self, study: Study) -> None:
         spent = measure_early_stopping(study)
-        assert (spent.epochs, spent.full_epochs, spent.longest) == (len(study.epochs), 30 * 9, 9)
+        # A trial that failed was not stopped, and saved nothing.
+        failed = len(study.trial_list[1].epochs)
+        full = 29 * 9 + failed
+        assert (spent.epochs, spent.full_epochs, spent.longest) == (len(study.epochs), full, 9)
         (rung,) = spent.rungs
         stopped = int((study.trials["status"] == "stopped").sum())
         assert (rung.epoch, rung.reached, rung.stopped) == (3, 30, stopped)
@@ -249,7 +252,7 @@ class TestCompare:
         ]
         page = write_report(studies, tmp_path / "out").html.read_text()
         assert '<section id="compare">' in page
-        assert "may be chance" in page
+        assert "are equal" in page  # the studies of both searches have the same results
         assert "comparable" not in page
 
     def test_studies_of_different_corpora_are_not_repeats(

@@ -1,11 +1,13 @@
 """The front of a recorded study: its members, its hypervolume, the choice from it."""
 
+import dataclasses
+
 import pytest
 from helpers.fronts import write_front
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.front import trace_hypervolume
+from raytune_yesno.study.front import measure_hypervolume, trace_hypervolume
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.refit import list_refits
 
@@ -92,3 +94,16 @@ def test_a_kill_between_the_refits_of_a_front_repeats_none_and_misses_none(tmp_p
     assert load(tmp_path).searched
     assert load(tmp_path).refit is None
     assert list_missing() == [1]
+
+
+def test_only_first_trainings_that_ended_with_a_result_count_in_the_hypervolume(tmp_path):
+    """A repeat would add its luck, and a trial that runs or diverged is in no front."""
+    study = write_front(tmp_path)
+    before = study.hypervolume
+    lucky = study.trial_list[0]
+    changes = ({"repeat_of": 0}, {"status": "running"}, {"status": "diverged"})
+    for change in changes:
+        epochs = [{**epoch, "accuracy": 1.0, "size": 1} for epoch in lucky.epochs]
+        other = dataclasses.replace(lucky, number=99, epochs=epochs, **change)
+        assert measure_hypervolume([*study.trial_list, other]) == before
+        assert trace_hypervolume([*study.trial_list, other])[-1][2] == before[0]

@@ -11,6 +11,7 @@ from raytune_yesno.tasks.speech.calibrate import (
     log_odds,
     read_calibration,
 )
+from raytune_yesno.tasks.speech.decode import Decoding
 
 
 def draw_words(slope: float, offset: float, count: int) -> list[tuple[float, bool]]:
@@ -61,12 +62,17 @@ def test_log_odds_stay_in_range() -> None:
 
 
 def test_a_calibration_is_read_back_and_a_damaged_one_refused() -> None:
-    calibration = Calibration(0.7, -0.2, 0.4, 2, 1.5)
+    calibration = Calibration(0.7, -0.2, 0.4, Decoding(2, 1.5, 0.25))
     plain = calibration.as_dict()
     assert read_calibration(plain) == calibration
-    del plain["reach"], plain["level_weight"]  # as in older versions
+    del plain["reach"], plain["level_weight"], plain["weak_share"]  # as in older versions
     assert read_calibration(plain) == Calibration(0.7, -0.2, 0.4)
     assert read_calibration(None) == Calibration()
-    for damaged in ({}, {"slope": 1.0}, {**calibration.as_dict(), "slope": math.nan}):
+    for damaged in (
+        {},
+        {"slope": 1.0},
+        {**calibration.as_dict(), "slope": math.nan},
+        {**plain, "weak_share": 2},
+    ):
         with pytest.raises(InputError, match="calibration"):
             read_calibration(damaged)

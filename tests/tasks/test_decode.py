@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchaudio.functional import edit_distance
 
-from raytune_yesno.tasks.speech.decode import ErrorCount, Word, count_errors, greedy_decode
+from raytune_yesno.tasks.speech.decode import BEST_PATH, Decoding, ErrorCount, Word, count_errors
 
 WORDS = st.lists(st.integers(0, 1), max_size=12)
 BLANK, NO, YES = 0, 1, 2
@@ -20,7 +20,14 @@ def logp_of(path: list[int], probability: float = 0.8) -> Tensor:
     return p_PC.log()
 
 
-class TestGreedyDecode:
+def decode(
+    logp_PC: Tensor, decoding: Decoding = BEST_PATH, begin: int = 0, end: int | None = None
+) -> list[Word]:
+    """Decode sound of level 0."""
+    return decoding.decode(logp_PC, torch.zeros(len(logp_PC)), begin=begin, end=end)
+
+
+class TestDecoding:
     @pytest.mark.parametrize(
         ("path", "spans"),
         [
@@ -37,33 +44,55 @@ class TestGreedyDecode:
     def test_collapses_repeats_then_drops_blanks(
         self, path: list[int], spans: list[tuple[int, int, int]]
     ) -> None:
-        words = greedy_decode(logp_of(path))
+        words = decode(logp_of(path))
         assert [(word.label, word.first, word.last) for word in words] == spans
         assert [word.confidence for word in words] == pytest.approx([0.8] * len(spans))
 
     def test_confidence_is_the_words_mean_probability(self) -> None:
         p_PC = torch.tensor([[0.1, 0.1, 0.8], [0.3, 0.1, 0.6], [0.9, 0.1, 0.0]])
-        assert greedy_decode(p_PC.log()) == [Word(1, 0, 1, pytest.approx(0.7))]
+        assert decode(p_PC.log()) == [Word(1, 0, 1, pytest.approx(0.7))]
 
     def test_with_a_reach_a_word_heard_for_longer_scores_higher(self) -> None:
         short, long = logp_of([BLANK, YES, BLANK, BLANK]), logp_of([BLANK, YES, YES, BLANK])
-        [brief], [held] = greedy_decode(short, 1), greedy_decode(long, 1)
+        [brief], [held] = (decode(logp_PC, Decoding(reach=1)) for logp_PC in (short, long))
         assert 0 < brief.confidence < held.confidence < 1
         # 0.1 before, 0.8 and 0.8 during, 0.1 after the word
         assert held.confidence == pytest.approx(1.8**4 / (1 + 1.8**4))
 
     def test_the_level_of_a_word_lowers_its_score(self) -> None:
         logp_PC, level_P = logp_of([BLANK, YES, YES, BLANK]), torch.tensor([9.0, 1.0, 2.0, 9.0])
-        [word] = greedy_decode(logp_PC, 1, level_P)
-        odds = 1.8**4 / math.exp(2.0)
+        [word] = Decoding(reach=1, level_weight=0.5).decode(logp_PC, level_P)
+        odds = 1.8**4 / math.exp(0.5 * 2.0)
         assert word.confidence == pytest.approx(odds / (1 + odds))
 
     def test_a_part_is_decoded_as_in_the_whole(self) -> None:
         logp_PC = logp_of([YES, BLANK, NO, NO, BLANK, YES])
-        whole = greedy_decode(logp_PC, 2)
-        parts = [*greedy_decode(logp_PC, 2, end=2), *greedy_decode(logp_PC, 2, begin=2)]
-        assert parts == whole
+        decoding = Decoding(reach=2)
+        whole = decode(logp_PC, decoding)
+        assert [*decode(logp_PC, decoding, end=2), *decode(logp_PC, decoding, begin=2)] == whole
         assert len(whole) == 3
+
+    def test_a_weak_word_far_from_others_is_heard(self) -> None:
+        logp_PC = logp_of([YES] + [BLANK] * 9, 0.98)
+        logp_PC[7] = torch.tensor([0.7, 0.28, 0.02]).log()
+        decoding = Decoding(weak_share=0.25)
+        assert decode(logp_PC) == decode(logp_PC, Decoding(weak_share=0.5))
+        [strong, weak] = decode(logp_PC, decoding)
+        assert decode(logp_PC) == [strong]
+        assert weak == Word(0, 7, 7, pytest.approx(0.28))
+
+    @pytest.mark.parametrize(("gap", "heard"), [(1, 1), (2, 1), (3, 2)])
+    def test_a_weak_word_near_another_is_part_of_it(self, gap: int, heard: int) -> None:
+        logp_PC = logp_of([BLANK] * 6 + [YES] + [BLANK] * 6, 0.98)
+        logp_PC[7 + gap] = logp_PC[5 - gap] = torch.tensor([0.7, 0.28, 0.02]).log()
+        assert len(decode(logp_PC, Decoding(weak_share=0.25))) == 2 * heard - 1
+
+    def test_a_weak_word_is_that_of_most_probability(self) -> None:
+        logp_PC = logp_of([BLANK] * 8, 0.98)
+        logp_PC[3] = torch.tensor([0.6, 0.25, 0.15]).log()
+        logp_PC[4] = torch.tensor([0.6, 0.05, 0.35]).log()
+        [word] = decode(logp_PC, Decoding(weak_share=0.25))
+        assert (word.label, word.first, word.last) == (1, 3, 4)
 
     @given(WORDS, st.data())
     def test_reads_back_any_words_however_long_they_are_held(
@@ -74,7 +103,7 @@ class TestGreedyDecode:
             least = 1 if word == before else 0
             path += [BLANK] * data.draw(st.integers(least, 2))
             path += [word + 1] * data.draw(st.integers(1, 3))
-        assert [word.label for word in greedy_decode(logp_of(path))] == words
+        assert [word.label for word in decode(logp_of(path))] == words
 
 
 class TestCountErrors:

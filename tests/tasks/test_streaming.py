@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from raytune_yesno.tasks.speech.decode import Word, greedy_decode
+from raytune_yesno.tasks.speech.decode import Decoding, Word
 from raytune_yesno.tasks.speech.features import (
     CONTEXT_FRAMES,
     FEATURES,
@@ -14,7 +14,7 @@ from raytune_yesno.tasks.speech.features import (
     find_levels,
     pad_silence,
 )
-from raytune_yesno.tasks.speech.networks import Net
+from raytune_yesno.tasks.speech.networks import Net, ShiftAverage
 from raytune_yesno.tasks.speech.streaming import FrameStream, WordStream
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
@@ -24,26 +24,27 @@ SPEECH = torch.cat(
     [torch.cat([CORPUS[n][0][0], torch.zeros(1000 * n * n)]) for n in range(len(CORPUS))]
 )
 KINDS = FEATURES
-WEIGHT = 0.5
 EXTRACT = {kind: LogMel(torch.float32, kind, 1.6) for kind in KINDS}
 
 
-@pytest.fixture(scope="module")
-def network() -> Net:
+@pytest.fixture(scope="module", params=[1, 4])
+def network(request: pytest.FixtureRequest) -> ShiftAverage:
     """Return a network that knows nothing, and so hears much."""
     torch.manual_seed(0)
     network = Net(3, channels=(4, 8), hidden_units=16)
     with torch.no_grad():
         network.fc2.weight *= 30
         network.fc2.bias.zero_()
-    return network.eval()
+    return ShiftAverage(network, request.param).eval()
 
 
-def read_whole(network: Net, extract: LogMel, waveform: Tensor, reach: int) -> list[Word]:
+def read_whole(
+    network: ShiftAverage, extract: LogMel, waveform: Tensor, decoding: Decoding
+) -> list[Word]:
     feature_FT = pad_silence(extract(waveform))
     with torch.no_grad():
         logp_BPC = network(feature_FT[None, None])
-    return greedy_decode(logp_BPC.reshape(-1, 3), reach, WEIGHT * find_levels(feature_FT))
+    return decoding.decode(logp_BPC[0], find_levels(feature_FT))
 
 
 def read(stream: WordStream, pieces: Iterable[Tensor]) -> list[Word]:
@@ -85,27 +86,33 @@ class TestFrames:
 class TestWords:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("block_s", [0.24, 3.0, 60.0])
-    @pytest.mark.parametrize(("piece", "reach"), [(700, 2), (8000, 0), (8000, 3), (10**6, 2)])
+    @pytest.mark.parametrize(
+        ("piece", "decoding"),
+        [
+            (700, Decoding(2, 0.5)),
+            (8000, Decoding(0, 0.5, 0.5)),
+            (8000, Decoding(3, 0.5, 0.9)),
+            (10**6, Decoding(2, 0.5)),
+        ],
+    )
     def test_are_those_of_the_whole(
-        self, network: Net, kind: str, block_s: float, piece: int, reach: int
+        self, network: ShiftAverage, kind: str, block_s: float, piece: int, decoding: Decoding
     ) -> None:
-        expected = read_whole(network, EXTRACT[kind], SPEECH, reach)
-        words = read(
-            WordStream(network, EXTRACT[kind], block_s, reach, WEIGHT), SPEECH.split(piece)
-        )
+        expected = read_whole(network, EXTRACT[kind], SPEECH, decoding)
+        words = read(WordStream(network, EXTRACT[kind], block_s, decoding), SPEECH.split(piece))
         assert len(expected) > 10
         assert places(words) == places(expected)
         assert [word.confidence for word in words] == pytest.approx(
             [word.confidence for word in expected], abs=1e-5
         )
 
-    def test_come_before_the_recording_ends(self, network: Net) -> None:
+    def test_come_before_the_recording_ends(self, network: ShiftAverage) -> None:
         stream = WordStream(network, EXTRACT["local"], 0.24)
         early = [word for piece in SPEECH.split(2000) for word in stream.push(piece)]
         late = stream.finish()
         assert len(early) > len(late)
 
-    def test_come_soon(self, network: Net) -> None:
+    def test_come_soon(self, network: ShiftAverage) -> None:
         """A word is there once the context of its last window, and a block, have been heard."""
         stream = WordStream(network, EXTRACT["local"], 0.24)
         delays = []
@@ -118,13 +125,13 @@ class TestWords:
         # A word that ends while the network sees no blank waits for the next one.
         assert sorted(delays)[len(delays) // 2] <= CONTEXT_FRAMES + 2 * 12 + 4
 
-    def test_of_nothing_are_none(self, network: Net) -> None:
+    def test_of_nothing_are_none(self, network: ShiftAverage) -> None:
         for kind in KINDS:
             assert read(WordStream(network, EXTRACT[kind]), []) == []
             assert read(WordStream(network, EXTRACT[kind]), [torch.zeros(255)]) == []
 
     @pytest.mark.parametrize("block_s", [0.24, 60.0])
-    def test_what_is_kept_does_not_grow(self, network: Net, block_s: float) -> None:
+    def test_what_is_kept_does_not_grow(self, network: ShiftAverage, block_s: float) -> None:
         def kept(stream: WordStream) -> int:
             tensors = [*stream._frames._pieces, stream._feature_FT, stream._logp_PC]
             tensors.append(stream._level_P)

@@ -1,13 +1,14 @@
 """PyTorch tasks of the user's own that do something wrong: one line says what."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, make_dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import build_config, register_task
+from raytune_yesno.config import build_config, register_task, setting
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.tasks.task import Step
@@ -84,6 +85,52 @@ class OtherMetrics(Good):
         return {"lost": 1.0}
 
 
+class SingleMetric(Good):
+    metrics = Metric("loss")
+
+
+class UnknownMode(Good):
+    metrics = (Metric("loss", mode="maximise"),)  # type: ignore[arg-type]
+
+
+class ReservedMetric(Good):
+    metrics = (Metric("error"),)
+
+
+class PlainSettings(Good):
+    @dataclass(frozen=True)
+    class Settings:
+        hidden: int = 32
+
+
+class UnknownType(Good):
+    Settings = make_dataclass("Settings", [("sizes", list[int], setting(None, ""))], frozen=True)
+
+
+class NameOfTheEngine(Good):
+    @dataclass(frozen=True)
+    class Settings:
+        objective: str = setting("mse", "a loss")
+
+
+class UnknownDefault(Good):
+    defaults: ClassVar[Any] = {"batchsize": 4}
+
+
+class PlainSteps(Good):
+    def steps(self, epoch: int, rank: int, world_size: int) -> Any:
+        return [(torch.ones(4, 1), 0.25)]
+
+
+class EmptySteps(Good):
+    def steps(self, epoch: int, rank: int, world_size: int) -> Any:
+        return []
+
+
+class NoCount(Good):
+    steps_per_epoch = 0
+
+
 def train(task: type) -> Iterator[Any]:
     name = f"tests:{task.__name__}"
     register_task(name, task)
@@ -106,6 +153,16 @@ def test_a_tensor_of_one_number_is_a_metric() -> None:
         (ListOfSums, "validate .* not a list"),
         (NoReport, "metrics.* NoneType"),
         (OtherMetrics, "'loss' .* 'lost'"),
+        (SingleMetric, r"metrics is .*write metrics = \("),
+        (UnknownMode, "'maximise'.*'max'"),
+        (ReservedMetric, "'error' is a reserved name"),
+        (PlainSettings, "hidden .*setting"),
+        (UnknownType, "sizes .*list"),
+        (NameOfTheEngine, "'objective' .*objective_"),
+        (UnknownDefault, "defaults .*'batchsize'.*'batch_size'"),
+        (PlainSteps, "steps .*Step.* not a tuple"),
+        (EmptySteps, "steps .*nothing"),
+        (NoCount, "steps_per_epoch .* 0"),
     ],
 )
 def test_the_method_and_what_it_returned_are_named(task: type, words: str) -> None:

@@ -14,9 +14,13 @@ def add_evaluate(commands: Any) -> None:
         "recognize.evaluate",
         "measure the word error rate of a checkpoint in many conditions",
         "Conditions that training never used are reported separately. False alarms,\n"
-        "calibration and cost are measured too. Every rate has a 95 % interval.",
+        "calibration and cost are measured too. Every rate has a 95 % interval.\n"
+        "With --task: your own task's test or, without one, its validation.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    parser.add_argument(
+        "--task", metavar="NAME", help="the checkpoint is of your own class: file.py:Name"
+    )
     add_data(parser, default=None, shown="the checkpoint's own corpus")
     parser.add_argument(
         "--split",

@@ -7,17 +7,18 @@ network's log-odds. The fit uses counts in bins, which add up over ranks.
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech.decode import BEST_PATH, Decoding
 
-LOWEST, HIGHEST, NUM_BINS = -3.0, 9.0, 48  # range of the bins, log-odds
+LOWEST, HIGHEST, NUM_BINS = -9.0, 9.0, 72  # range of the bins, log-odds
 PRIOR_WORDS = 4.0  # pseudo-counts, half of them right, that regularise every fit
-MAX_LOST = 0.008  # share of the right words that the threshold may reject
+MAX_LOST = 0.012  # share of the right words that the threshold may reject
 MAX_THRESHOLD = 0.9
 
 
@@ -52,59 +53,59 @@ class Calibration:
             ``slope * log-odds + offset``.
         offset: offset of the curve.
         threshold: minimum confidence of an accepted word.
-        reach: of :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`, which computes the
-            probabilities that the curve was fitted to.
-        level_weight: weight of the level of the sound in these probabilities' log-odds.
+        decoding: computes the probabilities that the curve was fitted to.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     threshold: float = 0.0
-    reach: int = 0
-    level_weight: float = 0.0
+    decoding: Decoding = BEST_PATH
 
     def confidence(self, probability: float) -> float:
         """Return the probability that a word is right."""
         return _logistic(self.slope * log_odds(probability) + self.offset)
 
     def as_dict(self) -> dict[str, float]:
-        """Return the attributes by name."""
-        return {**asdict(self), "reach": float(self.reach)}
+        """Return the numbers by name."""
+        curve = {"slope": self.slope, "offset": self.offset, "threshold": self.threshold}
+        return {**curve, **self.decoding.as_dict()}
 
 
 def read_calibration(plain: dict[str, float] | None) -> Calibration:
     """Read the result of :meth:`Calibration.as_dict`.
 
     Args:
-        plain: the attributes by name; older versions have no ``reach`` or ``level_weight``. None
-            gives the uncalibrated probabilities and accepts every word.
+        plain: the numbers by name; older versions lack some of the decoding's. None gives the
+            uncalibrated probabilities and accepts every word.
 
     Raises:
         InputError: ``plain`` has other keys, or values that are not finite.
     """
     if plain is None:
         return Calibration()
-    plain = {"reach": 0, "level_weight": 0.0, **plain}
-    names = Calibration.__dataclass_fields__
-    if plain.keys() != names.keys() or not all(map(math.isfinite, plain.values())):
+    plain = {**BEST_PATH.as_dict(), **plain}
+    if (
+        plain.keys() != Calibration().as_dict().keys()
+        or not all(map(math.isfinite, plain.values()))
+        or not (plain["reach"] >= 0 and 0 <= plain["weak_share"] <= 1)
+    ):
         raise InputError("the checkpoint's calibration is damaged; use another checkpoint")
-    slope, offset, threshold = (plain[key] for key in ("slope", "offset", "threshold"))
-    return Calibration(slope, offset, threshold, int(plain["reach"]), plain["level_weight"])
+    decoding = Decoding(int(plain["reach"]), plain["level_weight"], plain["weak_share"])
+    return Calibration(plain["slope"], plain["offset"], plain["threshold"], decoding)
 
 
-def fit_calibration(counts_2N: Tensor, reach: int = 0, level_weight: float = 0.0) -> Calibration:
+def fit_calibration(counts_2N: Tensor, decoding: Decoding = BEST_PATH) -> Calibration:
     """Fit the curve and the threshold to counts.
 
     The threshold is the highest that rejects at most :data:`MAX_LOST` of the right words.
 
     Args:
         counts_2N: (2, NUM_BINS), from :func:`count_words`.
-        reach: as for :class:`Calibration`.
-        level_weight: as for :class:`Calibration`.
+        decoding: as for :class:`Calibration`.
     """
     wrong_N, right_N = counts_2N.numpy()
     if not counts_2N.sum():
-        return Calibration(reach=reach, level_weight=level_weight)
+        return Calibration(decoding=decoding)
     middle_N = LOWEST + (np.arange(NUM_BINS) + 0.5) * (HIGHEST - LOWEST) / NUM_BINS
     # Pseudo-counts around the mean keep the curve finite if no words, or all, are right.
     total_N = wrong_N + right_N
@@ -132,7 +133,7 @@ def fit_calibration(counts_2N: Tensor, reach: int = 0, level_weight: float = 0.0
     lost_N = np.concatenate([[0.0], np.cumsum(right_N)[:-1]])  # below each bin's lower edge
     kept = np.flatnonzero(lost_N <= MAX_LOST * right_N.sum()).max()
     threshold = _logistic(slope * float(edges_N[kept]) + float(offset)) if kept else 0.0
-    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD), reach, level_weight)
+    return Calibration(slope, float(offset), min(threshold, MAX_THRESHOLD), decoding)
 
 
 def _logistic(x: float) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raytune_yesno.tasks.speech.features import HOP_S
-from raytune_yesno.tasks.speech.networks import build_network
+from raytune_yesno.tasks.speech.networks import ShiftAverage, build_network
 from raytune_yesno.tasks.speech.settings import SpeechConfig
 
 _INPUT_S = 10
@@ -26,12 +26,13 @@ def count_costs(config: SpeechConfig, num_words: int) -> dict[str, float]:
         num_words: the words of the vocabulary.
 
     Returns:
-        ``num_parameters``; ``multiply_adds_per_s``, of the network, for a second of sound; and
+        ``num_parameters``; ``multiply_adds_per_s``, of the network in recognition, for a second of
+        sound; and
         ``model_bytes``, the bytes of its weights in an exported file, whose fixed part (features,
         graph) is the same for all networks.
     """
     with torch.device("meta"):
-        model = build_network(config, num_words).eval()
+        model = ShiftAverage(build_network(config, num_words), config.shifts).eval()
         multiply_adds = count_multiply_adds(model, _build_input(config))
     weights = [*model.parameters(), *model.buffers()]
     return {
@@ -48,7 +49,7 @@ def measure_speed(config: SpeechConfig, num_words: int) -> dict[str, float]:
         config: the config of the network.
         num_words: the words of the vocabulary.
     """
-    model: nn.Module = build_network(config, num_words).eval()
+    model = ShiftAverage(build_network(config, num_words), config.shifts).eval()
     sound = _build_input(config)
     with torch.no_grad():
         seconds = time_on_one_core(lambda: model(sound))

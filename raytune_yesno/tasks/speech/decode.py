@@ -4,21 +4,16 @@ Axes in names: C classes (0 blank, 1 no, 2 yes), P window positions.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
+import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 2
-"""Positions on each side of a word, 0.16 s, that the score of new checkpoints depends on."""
 SHARPNESS = 4
 """Exponent of the sum of probabilities: spreads the scores over the bins of the calibration."""
-LEVEL_WEIGHT = 1.0
-"""Weight of the level of the sound in the log-odds of new checkpoints.
-
-A clear word that the model knows scores high. In noise, words and other sounds score lower. Without
-the level, a threshold that keeps words in noise accepts other clear speech.
-"""
+WEAK_GAP = 3
+"""Positions, 0.24 s, that separate a weak word from others. Closer ones are parts of these."""
 
 
 @dataclass(frozen=True)
@@ -38,48 +33,94 @@ class Word:
     confidence: float
 
 
-def greedy_decode(
-    logp_PC: Tensor,
-    reach: int = 0,
-    level_P: Tensor | None = None,
-    *,
-    begin: int = 0,
-    end: int | None = None,
-) -> list[Word]:
-    """Decode the best CTC path: collapse repeats, then drop blanks.
+@dataclass(frozen=True)
+class Decoding:
+    """How log-probabilities become words with scores.
 
-    This is best path decoding (Graves et al., "Connectionist temporal classification", 2006,
-    section 3.2).
+    The words are those of the best CTC path: repeats are collapsed, then blanks dropped (Graves et
+    al., "Connectionist temporal classification", 2006, section 3.2). Far from these words, a weak
+    word is one whose probability is only a share of that of blank. Two thresholds, a low one where
+    nothing else is heard, find more words at the same number of false alarms than one.
 
     The score of a word is its mean probability if ``reach`` is 0. Otherwise the word's
     probabilities are added up over its positions and ``reach`` more on each side, and the fourth
     power of the sum is the odds. A word is heard at several positions; a sound that resembles one
-    is often heard as it at one position, where its probability can be as high. If levels are
-    given, the largest level of the word's positions is subtracted from the log-odds.
+    is often heard as it at one position, where its probability can be as high.
 
-    Args:
-        logp_PC: (P, C) log-probabilities.
+    A clear word that the model knows scores high. In noise, words and other sounds score lower.
+    Without the level of the sound, a threshold that keeps words in noise accepts other clear
+    speech. The largest level of the word's positions is therefore subtracted from the log-odds.
+
+    Attributes:
         reach: number of positions before and after a word that its score depends on.
-        level_P: (P,) levels in nepers, times the weight of the level; unused if ``reach`` is 0.
-        begin: first position to decode.
-        end: position after the last to decode; None for all.
+        level_weight: weight of the level of the sound in the log-odds; unused if ``reach`` is 0.
+        weak_share: least share of blank's probability that a weak word has; 0 for no weak words.
     """
-    best_P = logp_PC[begin:end].argmax(-1).tolist()
-    words: list[Word] = []
-    first = 0
-    for position in range(1, len(best_P) + 1):
-        if position < len(best_P) and best_P[position] == best_P[first]:
-            continue
-        if (symbol := best_P[first]) != 0:
-            start, stop = begin + first, begin + position
-            p_P = logp_PC[max(0, start - reach) : stop + reach, symbol].exp()
+
+    reach: int = 0
+    level_weight: float = 0.0
+    weak_share: float = 0.0
+
+    @property
+    def context(self) -> int:
+        """Number of positions on each side that the words at a position depend on."""
+        return max(self.reach, WEAK_GAP if self.weak_share else 0)
+
+    def decode(
+        self, logp_PC: Tensor, level_P: Tensor, *, begin: int = 0, end: int | None = None
+    ) -> list[Word]:
+        """Return the words.
+
+        Args:
+            logp_PC: (P, C) log-probabilities.
+            level_P: (P,) levels in nepers.
+            begin: first position to decode.
+            end: position after the last to decode; None for all.
+        """
+        words = []
+        for start, stop, symbol in _runs(self.label(logp_PC)[begin:end].tolist()):
+            first, stop = begin + start, begin + stop
+            if symbol < 0:  # a weak word is that of its positions' largest sum
+                symbol = 1 + int(logp_PC[first:stop, 1:].exp().sum(0).argmax())
+            p_P = logp_PC[max(0, first - self.reach) : stop + self.reach, symbol].exp()
             odds = p_P.sum().item() ** SHARPNESS
-            if level_P is not None:
-                odds *= math.exp(-level_P[start:stop].max().item())
-            score = odds / (1 + odds) if reach else p_P.mean().item()
-            words.append(Word(symbol - 1, start, stop - 1, score))
-        first = position
-    return words
+            odds *= math.exp(-self.level_weight * level_P[first:stop].max().item())
+            score = odds / (1 + odds) if self.reach else p_P.mean().item()
+            words.append(Word(symbol - 1, first, stop - 1, score))
+        return words
+
+    def label(self, logp_PC: Tensor) -> Tensor:
+        """Return the (P,) classes of (P, C) log-probabilities: 0 blank, -1 a weak word."""
+        best_P = logp_PC.argmax(-1)
+        if not self.weak_share or not len(best_P):
+            return best_P
+        weak_P = logp_PC[:, 1:].amax(-1) >= logp_PC[:, 0] + math.log(self.weak_share)
+        spoken_1P = (best_P != 0).to(logp_PC.dtype)[None]
+        near_P = F.max_pool1d(spoken_1P, 2 * WEAK_GAP + 1, 1, WEAK_GAP)[0] > 0
+        return best_P.masked_fill(weak_P & ~near_P, -1)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the attributes by name."""
+        return {name: float(value) for name, value in asdict(self).items()}
+
+
+BEST_PATH = Decoding()
+"""Best path decoding, with mean probabilities as scores."""
+
+DECODING = Decoding(reach=4, level_weight=1.0, weak_share=0.7)
+"""How new checkpoints decode. The reach is 0.32 s."""
+SHORT_DECODING = replace(DECODING, weak_share=0.25)
+"""The same for a corpus of single words, of which many are cut off at the beginning or the end."""
+
+
+def _runs(labels: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield the start, stop and label of each run of equal labels, but 0."""
+    start = 0
+    for position in range(1, len(labels) + 1):
+        if position == len(labels) or labels[position] != labels[start]:
+            if labels[start]:
+                yield start, position, labels[start]
+            start = position
 
 
 @dataclass(frozen=True)

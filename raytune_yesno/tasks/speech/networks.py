@@ -319,6 +319,42 @@ class MLP(nn.Sequential):
         return super().forward(x)  # type: ignore[no-untyped-call]
 
 
+class ShiftAverage(nn.Module):
+    """A network whose probabilities are averaged over shifts of its window by single frames.
+
+    Positions are :data:`STRIDE` frames apart, so the network hears a word at one of four offsets,
+    and its errors depend on the offset. The mean over the offsets has fewer. Without shifts this
+    is the network itself.
+
+    Args:
+        network: a network for (B, 1, 28, T) spectrograms.
+        shifts: number of shifts.
+
+    Attributes:
+        before: number of frames before the window of a position that it depends on.
+        after: number of frames after the window.
+    """
+
+    def __init__(self, network: nn.Module, shifts: int) -> None:
+        super().__init__()
+        self.network = network
+        self.before, self.after = (shifts - 1) // 2, shifts // 2
+
+    def forward(self, x_B1FT: Tensor) -> Tensor:
+        """Return (B, P, C) log-probabilities of a (B, 1, 28, T) spectrogram amid silence."""
+        return self.slide(F.pad(x_B1FT, (self.before, self.after)))
+
+    def slide(self, x_B1FT: Tensor) -> Tensor:
+        """Return (B, P, C) log-probabilities, P for the frames without ``before`` and ``after``."""
+        shifts = self.before + 1 + self.after
+        frames = x_B1FT.shape[-1] + 1 - shifts
+        shifted = [x_B1FT[..., shift : shift + frames] for shift in range(shifts)]
+        logp = self.network(torch.cat(shifted))
+        logp_SBPC = logp.reshape(shifts, len(x_B1FT), -1, logp.shape[-1])
+        mean_BPC: Tensor = torch.logsumexp(logp_SBPC, 0) - math.log(shifts)
+        return mean_BPC
+
+
 def build_network(config: "SpeechConfig", num_words: int = 2) -> nn.Module:
     """Return an untrained network with a class for blank and one for each word."""
     classes = 1 + num_words

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, read_task, restore_model
+from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import build_extract, position_time_s
-from raytune_yesno.tasks.speech.networks import build_network
+from raytune_yesno.tasks.speech.networks import ShiftAverage, build_network
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech, split_options
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
@@ -60,8 +61,8 @@ class Recognizer:
             min_confidence = read_calibration(checkpoint.calibration).threshold
         self.min_confidence = min_confidence
         self.vocabulary = read_vocabulary(checkpoint)
-        self.model = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
-        self.model.eval()
+        network = restore_model(lambda: build_network(config, len(self.vocabulary)), checkpoint)
+        self.model = ShiftAverage(network, config.shifts).eval()
         self.calibration = read_calibration(checkpoint.calibration)
         self.extract = build_extract(config, checkpoint.corpus)
 
@@ -77,6 +78,11 @@ class Recognizer:
             InputError: there is no checkpoint, or it is damaged.
         """
         with local_copy(str(folder)) as local:
+            if (task := read_task(local)) not in TASKS:
+                raise InputError(
+                    f"{folder}: a model of the task {task}, not of the recogniser; `raytune-yesno "
+                    "evaluate --task` measures it"
+                )
             return cls(load_checkpoint(local), min_confidence)
 
     @property
@@ -112,8 +118,7 @@ class Recognizer:
 
     def stream_words(self, block_s: float = BLOCK_S) -> WordStream:
         """Start to recognise a recording; the words have positions and uncalibrated scores."""
-        how = self.calibration
-        return WordStream(self.model, self.extract, block_s, how.reach, how.level_weight)
+        return WordStream(self.model, self.extract, block_s, self.calibration.decoding)
 
     def calibrate(self, word: Word) -> Word:
         """Return a copy of a decoded word with a calibrated confidence."""

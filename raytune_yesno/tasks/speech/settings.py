@@ -49,6 +49,14 @@ class SpeechSettings:
         high=1.6,
         inherited=True,
     )
+    shifts: int = setting(
+        1,
+        "number of shifts of the network's window, one frame apart, whose probabilities are "
+        "averaged in recognition",
+        low=1,
+        high=4,
+        inherited=True,
+    )
     min_examples: int = setting(
         1,
         "minimum number of examples per epoch, 0 for 150 for each word of the vocabulary; a "
@@ -211,7 +219,7 @@ _SCENES: Mapping[str, Any] = {
 }
 
 MODEL_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "tdnn": _SCENES,
+    "tdnn": {**_SCENES, "shifts": 4},
     "dstdnn": {**_SCENES, "hidden_units": 48},
     "bcresnet": {**_SCENES, "hidden_units": 10},
     "cnn": {},
@@ -232,6 +240,7 @@ LEGACY: Mapping[str, Any] = {
     "model": "cnn",
     "features": "recording",
     "min_context_s": 0.0,
+    "shifts": 1,
     "min_examples": 1,
     "max_examples": 0,
     "alignment": 0.0,

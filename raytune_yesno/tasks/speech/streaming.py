@@ -11,13 +11,12 @@ Axes in names: C classes, F mel bands, P window positions, T frames.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raytune_yesno.tasks.speech.decode import Word, greedy_decode
+from raytune_yesno.tasks.speech.decode import BEST_PATH, Decoding, Word
 from raytune_yesno.tasks.speech.features import (
     CONTEXT_FRAMES,
     EDGE_FRAMES,
@@ -26,11 +25,8 @@ from raytune_yesno.tasks.speech.features import (
     LogMel,
     find_levels,
 )
-from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, num_positions
+from raytune_yesno.tasks.speech.networks import STRIDE, WINDOW, ShiftAverage, num_positions
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    from torch import nn
 
 BLOCK_S = 60.0
 """Length of a block offline, in seconds: long enough for the context to cost little."""
@@ -92,25 +88,23 @@ class WordStream:
     """Recognise words in samples that arrive in pieces.
 
     Args:
-        model: network for (B, 1, 28, T) features.
+        model: the network.
         extract: computes the features.
         block_s: as for :class:`FrameStream`.
-        reach: as for :func:`~raytune_yesno.tasks.speech.decode.greedy_decode`.
-        level_weight: weight of the level of the sound in the log-odds of a word.
+        decoding: turns log-probabilities into words.
     """
 
     def __init__(
         self,
-        model: "nn.Module",
+        model: ShiftAverage,
         extract: LogMel,
         block_s: float = BLOCK_S,
-        reach: int = 0,
-        level_weight: float = 0.0,
+        decoding: Decoding = BEST_PATH,
     ) -> None:
-        self._model, self._reach, self._level_weight = model, reach, level_weight
+        self._model, self._decoding = model, decoding
         self._frames = FrameStream(extract, block_s)
         # Silence is added before and after the recording, as in training.
-        self._feature_FT = torch.zeros(WINDOW, EDGE_FRAMES, dtype=extract.dtype)
+        self._feature_FT = torch.zeros(WINDOW, model.before + EDGE_FRAMES, dtype=extract.dtype)
         self._network_frames = max(WINDOW, round(BLOCK_S / HOP_S))
         # Positions not yet decoded, after those decoded that the next score depends on.
         self._logp_PC = torch.zeros(0, 1)
@@ -135,7 +129,8 @@ class WordStream:
         words = []
         for feature_FT in self._frames.finish():
             # Split into blocks: with ``features: recording`` these are all frames.
-            for block_FT in F.pad(feature_FT, (0, EDGE_FRAMES)).split(self._network_frames, dim=1):
+            padded_FT = F.pad(feature_FT, (0, EDGE_FRAMES + self._model.after))
+            for block_FT in padded_FT.split(self._network_frames, dim=1):
                 words += self._read(block_FT)
         return words + self._decode(len(self._logp_PC))
 
@@ -143,29 +138,29 @@ class WordStream:
     def _read(self, feature_FT: Tensor) -> list[Word]:
         """Add (28, T) frames and return the words that are complete."""
         self._feature_FT = torch.cat([self._feature_FT, feature_FT], dim=1)
-        positions = num_positions(self._feature_FT.shape[1])
+        before, after = self._model.before, self._model.after
+        unshifted_FT = self._feature_FT[:, before : self._feature_FT.shape[1] - after]
+        positions = num_positions(unshifted_FT.shape[1])
         if not positions:
             return []
-        logp_PC = self._model(self._feature_FT[None, None])
-        logp_PC = logp_PC.reshape(-1, logp_PC.shape[-1])
-        level_P = self._level_weight * find_levels(self._feature_FT)
-        self._level_P = torch.cat([self._level_P, level_P])
+        logp_PC = self._model.slide(self._feature_FT[None, None])[0]
+        self._level_P = torch.cat([self._level_P, find_levels(unshifted_FT)])
         # A block begins at a multiple of the stride, which is even as pooling by two requires.
         self._feature_FT = self._feature_FT[:, positions * STRIDE :]
         self._logp_PC = torch.cat([self._logp_PC, logp_PC]) if len(self._logp_PC) else logp_PC
-        # A word that ends before a blank is complete once ``reach`` positions after it are known.
-        ready_PC = self._logp_PC[self._done : len(self._logp_PC) - max(0, self._reach - 1)]
-        blanks = (ready_PC.argmax(-1) == 0).nonzero() if len(ready_PC) else []
+        # A word that ends before a blank is complete once its context is known.
+        ready = len(self._logp_PC) - self._decoding.context
+        blanks = (self._decoding.label(self._logp_PC)[self._done : max(0, ready)] == 0).nonzero()
         return self._decode(self._done + int(blanks[-1]) + 1) if len(blanks) else []
 
     def _decode(self, end: int) -> list[Word]:
         """Decode the rows before ``end``. No word may continue after the last of them."""
-        found = greedy_decode(self._logp_PC, self._reach, self._level_P, begin=self._done, end=end)
+        found = self._decoding.decode(self._logp_PC, self._level_P, begin=self._done, end=end)
         words = [
             replace(word, first=self._first + word.first, last=self._first + word.last)
             for word in found
         ]
-        drop = max(0, end - self._reach)
+        drop = max(0, end - self._decoding.context)
         self._logp_PC, self._level_P = self._logp_PC[drop:], self._level_P[drop:]
         self._first += drop
         self._done = end - drop

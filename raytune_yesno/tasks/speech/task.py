@@ -16,13 +16,7 @@ from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
-from raytune_yesno.tasks.speech.decode import (
-    LEVEL_WEIGHT,
-    REACH,
-    count_errors,
-    greedy_decode,
-    match_words,
-)
+from raytune_yesno.tasks.speech.decode import DECODING, SHORT_DECODING, count_errors, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
@@ -35,7 +29,7 @@ from raytune_yesno.tasks.speech.features import (
     no_alignment,
     pad_silence,
 )
-from raytune_yesno.tasks.speech.networks import WINDOW, build_network
+from raytune_yesno.tasks.speech.networks import WINDOW, ShiftAverage, build_network
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes, settings_for
 from raytune_yesno.tasks.speech.settings import SpeechConfig, examples_per_epoch, split_options
@@ -78,6 +72,7 @@ class YesNo(SpeechTask):
             valid = thin(self._train, MAX_VALIDATION if corpus.is_short else 6)
         else:
             valid = thin(split.valid, MAX_VALIDATION)
+        self._decoding = SHORT_DECODING if corpus.is_short else DECODING
         self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
@@ -159,15 +154,16 @@ class YesNo(SpeechTask):
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
         """Return this rank's sums: loss, recordings, errors, words, and words by log-odds."""
         sums, counts_2N = torch.zeros(4, dtype=torch.float64), count_words([])
+        average = ShiftAverage(model, self._config.shifts)
         for examples in batched(self._valid[rank::world_size], VALIDATION_BATCH):
             batch = self._collate(examples)
-            logp_BPC = model(batch.x_B1FT).reshape(len(batch), -1, self._classes)
+            logp_BPC = average(batch.x_B1FT)
             sums[0] += ctc_loss(logp_BPC, batch).item()
             for logp_PC, positions, example in zip(
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
-                level_P = LEVEL_WEIGHT * find_levels(pad_silence(example.feature_FT))
-                words = greedy_decode(logp_PC[:positions], REACH, level_P)
+                level_P = find_levels(pad_silence(example.feature_FT))
+                words = self._decoding.decode(logp_PC[:positions], level_P)
                 heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
@@ -182,7 +178,7 @@ class YesNo(SpeechTask):
         if not recordings:
             return {}
         counts_2N = sums[4:].cpu().unflatten(0, (2, -1))
-        self.calibration = fit_calibration(counts_2N, REACH, LEVEL_WEIGHT).as_dict()
+        self.calibration = fit_calibration(counts_2N, self._decoding).as_dict()
         if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}

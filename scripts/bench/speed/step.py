@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.speed.case import Case, run_apart
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus
-from raytune_yesno.tasks.speech.decode import count_errors, greedy_decode
+from raytune_yesno.tasks.speech.decode import BEST_PATH, count_errors
 from raytune_yesno.tasks.speech.features import Batch, Example, build_extract, collate
 from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
@@ -136,7 +136,9 @@ class Data:
                     ctc_loss(logp_BPC, shard).item()
                 with _timed(clock, "validation: decode"):
                     for logp_PC, example in zip(logp_BPC, some, strict=True):
-                        heard = greedy_decode(logp_PC[: len(example.flat_PC)])
+                        heard = BEST_PATH.decode(
+                            logp_PC[: len(example.flat_PC)], torch.zeros(len(example.flat_PC))
+                        )
                         count_errors(example.words, [word.label for word in heard])
         return dict(clock)
 

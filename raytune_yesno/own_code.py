@@ -1,0 +1,110 @@
+"""Which code is the user's own, and the source of objects that are given in Python."""
+
+import inspect
+import os
+import sysconfig
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent
+_PACKAGES = {"site-packages", "dist-packages"}
+_INSTALLED = tuple(
+    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
+)
+
+
+@cache
+def resolve(filename: str) -> str:
+    """Return the path of a file without symbolic links."""
+    return os.path.realpath(filename)
+
+
+def is_own(filename: str) -> bool:
+    """Return whether a source file is the user's: neither ours, nor installed, nor Python's."""
+    if filename.startswith("<") and not filename.startswith("<ipython"):
+        return False
+    path = resolve(filename)
+    if _PACKAGES & set(Path(path).parts):
+        return False
+    return not path.startswith((*_INSTALLED, str(_PACKAGE) + os.sep))
+
+
+def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
+    """Yield the source of an object, and of all functions and classes of the user's that it uses.
+
+    Args:
+        value: a function, a class, a module, or an instance of a class.
+        seen: the ids of those that have been yielded.
+    """
+    seen = set() if seen is None else seen
+    if value is None:
+        return
+    if isinstance(value, partial):
+        value = value.func
+    value = inspect.unwrap(getattr(value, "__func__", value))  # of a method, of a decorator
+    if not isinstance(value, ModuleType | type) and not hasattr(value, "__code__"):
+        value = type(value)
+    if id(value) in seen or not _is_own_object(value):
+        return
+    seen.add(id(value))
+    functions = [] if isinstance(value, ModuleType) else _list_functions(value)
+    try:
+        yield inspect.getsource(value)
+    except (OSError, TypeError):  # typed at a prompt
+        yield from (repr(_describe(function.__code__)) for function in functions)
+    used = [each for function in functions for each in _find_used(function)]
+    for each in [*used, *(value.__bases__ if isinstance(value, type) else ())]:
+        yield from read_sources(each, seen)
+
+
+def _is_own_object(value: Any) -> bool:
+    code = getattr(value, "__code__", None)
+    if code:
+        return is_own(code.co_filename) or code.co_filename.startswith("<")
+    if isinstance(value, ModuleType):
+        return is_own(getattr(value, "__file__", None) or "<built in>")
+    try:
+        return is_own(inspect.getfile(value))
+    except (TypeError, OSError):  # of a prompt or built in
+        return bool(value.__module__ == "__main__")
+
+
+def _list_functions(value: Any) -> list[Any]:
+    """Return a function, or the methods of a class."""
+    if not isinstance(value, type):
+        return [value]
+    members = (getattr(member, "__func__", member) for member in vars(value).values())
+    return [member for member in members if hasattr(member, "__code__")]
+
+
+def _find_used(function: Any) -> Iterator[Any]:
+    """Yield the functions, classes and modules that a function refers to by name."""
+    names = {name for code in _list_code(function.__code__) for name in code.co_names}
+    found = [value for name, value in sorted(function.__globals__.items()) if name in names]
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # it has no value yet
+            continue
+    for value in found:
+        if isinstance(value, ModuleType | type | partial) or hasattr(value, "__code__"):
+            yield value
+
+
+def _list_code(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _list_code(constant)
+
+
+def _describe(code: CodeType) -> tuple[Any, ...]:
+    """Return what a code does, equal in every process."""
+    constants = [
+        _describe(constant) if isinstance(constant, CodeType) else repr(constant)
+        for constant in code.co_consts
+    ]
+    return code.co_code.hex(), constants, code.co_names
