@@ -173,6 +173,18 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         )
 
 
+def read_task(folder: Path) -> str:
+    """Return the name of a checkpoint's task; that of the default if it cannot be read.
+
+    Its code is not needed.
+    """
+    try:
+        config = _read_description(folder)["config"]
+    except (OSError, ValueError):
+        return Config.task
+    return str(config.get("task", Config.task))
+
+
 def copy_checkpoint(source: Path, target: Path) -> None:
     """Copy a checkpoint atomically; an existing target is replaced.
 

@@ -24,7 +24,13 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from raytune_yesno.errors import EveryTrialFails, InputError, one_line
+from raytune_yesno.errors import (
+    EveryTrialFails,
+    InputError,
+    UnfinishedError,
+    find_interruption,
+    one_line,
+)
 from raytune_yesno.own_code import is_own, read_sources, resolve
 
 ONE_TRIAL, EVERY_TRIAL = "", "every trial"
@@ -72,6 +78,30 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
         if passed(error):
             raise
         raise TaskError(*describe_error(error)) from error
+
+
+@contextmanager
+def stopped_by_errors(what: str) -> Iterator[None]:
+    """Let an error of the user's code stop the work of this process.
+
+    Args:
+        what: what has failed, for the message.
+
+    Raises:
+        UnfinishedError: the code raised an error; the message has its own lines of the traceback.
+    """
+    try:
+        with report_errors(lambda error: find_interruption(error) is not None):
+            yield
+    except TaskError as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise unfinished(what, error) from error
+
+
+def unfinished(what: str, error: TaskError) -> UnfinishedError:
+    """Return the error that stops the work, with the user's own lines of the traceback."""
+    return UnfinishedError(f"{what}: {error.line}", *error.lines.splitlines())
 
 
 def describe_error(error: BaseException) -> tuple[str, str]:

@@ -29,6 +29,7 @@ _SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_LOGGERS = ("ray", "ray.tune", "ray.train", "ray.data")
 _SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
 _is_own = False  # whether the cluster in use was started by this process
 
@@ -178,8 +179,7 @@ def ray_session(
     """
     _check_counts(num_cpus, num_gpus)
     check_utf8(*sys.argv)  # Ray passes them on
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+    _set_defaults()
     import ray
 
     source = f"--address {address}"
@@ -206,6 +206,26 @@ def ray_session(
         finally:
             _is_own = False
             ray.shutdown()
+
+
+@contextmanager
+def joined_session() -> Iterator[None]:
+    """Use the cluster that this process has joined by itself, without log output of Ray's."""
+    _set_defaults()
+    loggers = list(map(logging.getLogger, _LOGGERS))
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _set_defaults() -> None:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
 
 
 def ends_with_driver() -> bool:
@@ -245,7 +265,7 @@ def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler aborts the process.
         signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+    for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -32,11 +32,12 @@ class Check:
         return f"{self.status:<8}{self.name}: {self.said}{todo}"
 
 
-def examine_machine(data: str) -> Iterator[Check]:
-    """Yield the checks that need no cluster: versions, token file, corpus.
+def examine_machine(data: str, task: str | None = None) -> Iterator[Check]:
+    """Yield the checks that need no cluster: versions, token file, task, data.
 
     Args:
-        data: the corpus, as in ``--data``.
+        data: the data, as in ``--data``.
+        task: a task of the user's own, as in ``--task``; its code is run.
     """
     from raytune_yesno.cluster.probe import describe_node
 
@@ -49,7 +50,7 @@ def examine_machine(data: str) -> Iterator[Check]:
     else:
         yield Check("versions", "ok", said)
     yield examine_token()
-    yield examine_corpus(data)
+    yield examine_task(task, data) if task else examine_corpus(data)
 
 
 def examine_token() -> Check:
@@ -68,6 +69,37 @@ def examine_token() -> Check:
             "token", "problem", f"{path}: others can read it", f"chmod 600 {quote(str(path))}"
         )
     return Check("token", "ok", f"only the user can read {path}")
+
+
+def examine_task(task: str, data: str) -> Check:
+    """Check that a task can be imported, configured and sent to workers, and reads its data.
+
+    Args:
+        task: the name of the task.
+        data: the source of its data.
+    """
+    from raytune_yesno.config import TASKS, build_config, find_task
+    from raytune_yesno.errors import UnfinishedError
+    from raytune_yesno.tasks.function import OBJECTIVE
+    from raytune_yesno.tasks.task import describe_data, find_space, load_data
+    from raytune_yesno.tuning.ranks import seal
+    from raytune_yesno.user_code import stopped_by_errors
+
+    TASKS.trust(task)
+    try:
+        with stopped_by_errors(f"{task}: its data cannot be read"):
+            declared = find_task(task)
+            config = build_config({"task": task})
+            space = find_space(config)
+            found = describe_data(load_data(config, data))
+            seal(config)
+    except (InputError, UnfinishedError) as error:
+        return Check("task", "problem", "; ".join(error.args))
+    names = [metric.name for metric in declared.metrics if metric is not OBJECTIVE]
+    parts = [f"metrics {', '.join(names) or 'none, give --metric'}"]
+    parts.append(f"space {', '.join(space) or 'none, give --space'}")
+    parts += [f"data {found['source']} ({found['fingerprint']})"] if found else []
+    return Check("task", "ok", f"{task}: {'; '.join(parts)}")
 
 
 def examine_corpus(data: str) -> Check:

@@ -82,7 +82,9 @@ def with_resume_hint(
         if stop := find_interruption(error):
             raise Interrupted(stop.signum, hint) from None
         if isinstance(error, UnfinishedError) and hint:
-            raise WorkError(f"{error}; fix the cause, then resume with: {hint}") from error
+            first, *rest = error.args
+            more = f"{first}; fix the cause, then resume with: {hint}"
+            raise WorkError(more, *rest) from error
         if isinstance(error, OSError) and error.filename and hint:
             raise WorkError(
                 f"{error.filename}: {error.strerror}; progress is saved: fix the cause, then "

@@ -10,7 +10,7 @@ from raytune_yesno.errors import InputError
 
 
 def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Check versions, corpus, token and cluster; print one line per check.
+    """Check versions, task, data, token and cluster; print one line per check.
 
     Returns:
         What ``--json`` prints; ``exit_code`` is 1 if there is a problem.
@@ -31,7 +31,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
             checks.append(check)
             say(options, results, check)
 
-    take(examine_machine(options.data))
+    take(examine_machine(options.data, options.task))
     take(examine_hardware())
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:

@@ -2,20 +2,26 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.registry import is_same_code
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
 def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Measure the error rates of a checkpoint's model on a part of a corpus."""
+    """Measure the error rates of a checkpoint's model on a part of a corpus.
+
+    With ``--task``, measure what the user's own task measures.
+    """
+    if options.task:
+        return _evaluate_task(options, results)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
@@ -80,6 +86,43 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     return result
 
 
+def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Evaluate a checkpoint of a task of the user's own."""
+    from raytune_yesno.checkpoint import load_checkpoint, read_task
+    from raytune_yesno.commands.settings import DEFAULT_DATA
+    from raytune_yesno.config import TASKS, find_task
+    from raytune_yesno.files.remote import local_copy
+    from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
+    from raytune_yesno.training.evaluate import evaluate_checkpoint
+    from raytune_yesno.user_code import stopped_by_errors
+
+    TASKS.trust(options.task)
+    find_task(options.task)
+    with local_copy(options.checkpoint) as folder:
+        task = read_task(folder)
+        if task != options.task and not is_same_code(task, options.task):
+            raise InputError(f"--task {options.task}: {options.checkpoint} is of the task {task}")
+        checkpoint = load_checkpoint(folder)
+    with stopped_by_errors("the evaluation failed"):
+        source = options.data or DEFAULT_DATA
+        data = load_data(checkpoint.config, source, skip_bad=options.skip_bad)
+        try:
+            check_same_data(data, checkpoint.corpus, f"warning: {options.checkpoint}")
+        except InputError as error:
+            note(str(error))
+        found = evaluate_checkpoint(checkpoint, data)
+    name = {"test": "test part", "valid": "validation part"}[found.part]
+    trained = ", which the model was also trained on" * (checkpoint.refit and found.part == "valid")
+    figures = found.said or describe(found.figures, checkpoint.config.objective)
+    say(options, results, f"{figures} ({name}{trained})")
+    return {
+        "metrics": found.figures,
+        "split": found.part,
+        "corpus": describe_data(data),
+        "trained_on": checkpoint.corpus,
+    }
+
+
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
@@ -87,16 +130,21 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     the exit code is 1.
 
     Raises:
-        InputError: the only recording cannot be read, or the model cannot process a stream.
+        InputError: no recording is given, the only one cannot be read, or the model cannot process
+            a stream.
     """
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
+    if bool(options.files) == options.sample:
+        raise InputError("predict: give recordings (WAV …), or --sample for one of the test part")
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     if options.stream and not recognizer.can_stream:
         raise InputError(
             f"--stream: the features of {options.checkpoint} depend on the whole recording; omit "
             "--stream, or train a new checkpoint with features=local"
         )
+    if options.sample:
+        return _predict_sample(recognizer, options, results)
     files: list[dict[str, Any]] = []
     problems: list[str] = []
     several = len(options.files) > 1
@@ -117,12 +165,38 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 note(f"raytune-yesno: {error}")
         files.append({**file, "words": [word.as_dict() for word in words]})
         if "error" not in file and not options.stream:
-            heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
-            lines = [f"{one_line(path)}: {heard}" if several else heard]
-            say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
+            lines = _describe_words(words)
+            if several:
+                lines[0] = f"{one_line(path)}: {lines[0]}"
+            say(options, results, "\n".join(lines))
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def _predict_sample(
+    recognizer: "Recognizer", options: Namespace, results: TextIO
+) -> dict[str, Any]:
+    """Recognise the first recording in the test part of the checkpoint's corpus.
+
+    Raises:
+        InputError: the corpus is not on this machine.
+    """
+    import torch
+
+    from raytune_yesno.tasks.speech.load import find_corpus, load_corpus
+    from raytune_yesno.tasks.speech.recognizer import select_part
+
+    corpus = load_corpus(find_corpus(recognizer.checkpoint.corpus))
+    index = select_part(recognizer.checkpoint, corpus, "test")[0]
+    name, spoken = corpus.names[index], corpus.words_of(index)
+    words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))
+    say(options, results, one_line(f"recording {name} of {corpus.source}, test part"))
+    say(options, results, one_line(f"spoken: {spoken}"))
+    first, *times = _describe_words(words)
+    say(options, results, "\n".join([f"heard:  {first}", *times]))
+    file = {"path": name, "spoken": spoken.split(), "words": [word.as_dict() for word in words]}
+    return {"files": [file]}
 
 
 def export(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -172,6 +246,12 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
     for samples in blocks:
         yield from stream.push(torch.from_numpy(samples))
     yield from stream.finish()
+
+
+def _describe_words(words: Sequence["TimedWord"]) -> list[str]:
+    """Return a line with all words, then a line for each."""
+    heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
+    return [heard, *map(_describe_word, words)]
 
 
 def _describe_word(word: "TimedWord") -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
+from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
     open_folder,
@@ -31,7 +32,7 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.config import Config, build_config, find_task
+from raytune_yesno.config import TASKS, Config, build_config, config_help, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one model, or resume its training; return the JSON object."""
+    if options.help_config:
+        return _list_keys(options, results)
     announce(options, "loading PyTorch and Ray")
     if options.resume:
         refuse_flags(options, "out", "fresh")
@@ -71,6 +74,14 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         return _finish(run, config, out, options, results, began)
 
 
+def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Print the config keys of a task."""
+    task = options.task or Config.task
+    TASKS.trust(task)
+    say(options, results, text := config_help(task))
+    return {"help": text}
+
+
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
     """Return the settings and the config of a run: new ones, or those recorded in its folder."""
     settings = read_settings(options)
@@ -82,7 +93,8 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         recorded, before = read_recorded(out)
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
-        check_same_settings(compare(now, begun_with), "train", str(out))
+        if _has_trained(out):
+            check_same_settings(compare(now, begun_with), "train", str(out))
     return settings, config
 
 
@@ -107,15 +119,22 @@ def _workers(config: Config, out: Path, options: Namespace) -> Iterator[None]:
         yield
 
 
+def _has_trained(out: Path) -> bool:
+    """Return whether a run has a checkpoint; one interrupted in its first epoch has none."""
+    from raytune_yesno.training.resume import BEST, LAST
+
+    return any((out / name).exists() for name in (LAST, BEST))
+
+
 def _has_checkpoint(config: Config, out: Path) -> bool:
-    """Return whether a run has a checkpoint; one interrupted in its first epoch has none.
+    """Return whether a run has a checkpoint to resume.
 
     Raises:
         InputError: it has trained more epochs than the config asks for.
     """
-    from raytune_yesno.training.resume import BEST, LAST, count_epochs, find_resumable
+    from raytune_yesno.training.resume import count_epochs, find_resumable
 
-    if not any((out / name).exists() for name in (LAST, BEST)):
+    if not _has_trained(out):
         return False
     if config.epochs < (trained := count_epochs(find_resumable(out)[0])):
         raise InputError(
@@ -161,6 +180,8 @@ def _finish(
     if lines := _describe_model(config, run.last):
         result["result"] = "\n".join(lines)
         say(options, results, result["result"])
+    if uses := list(suggest_uses(config.task, str(run.best))):
+        say(options, results, "\n  ".join(["next:", *uses]))
     return result
 
 

@@ -19,6 +19,7 @@ from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.import_path import module_command
+from raytune_yesno.own_code import is_own
 from raytune_yesno.text import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,8 @@ def _take_code(task: str, folder: Path) -> str:
     source, _, name = task.rpartition(":")
     path = Path(source).expanduser()
     if path.suffix != ".py":
-        return task  # built in, or installed on the cluster
+        _take_package(source.partition(".")[0], folder)
+        return task
     if not path.is_file():
         raise InputError(f"--task {task}: no such file on this machine; correct the path")
     target = folder / "task"
@@ -141,6 +143,26 @@ def _take_code(task: str, folder: Path) -> str:
                     seen.add(each.resolve())
                     pending.append(each)
     return f"{(target / path.name).relative_to(folder)}:{name}"
+
+
+def _take_package(name: str, folder: Path) -> None:
+    """Copy the modules of the user's own package, if it is one.
+
+    The job imports them from its folder. Others are built in, or installed on the cluster.
+    """
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        if spec.origin and is_own(spec.origin):
+            shutil.copy(spec.origin, folder)
+        return
+    for package in map(Path, spec.submodule_search_locations):
+        if is_own(str(package / "__init__.py")):
+            for file in package.rglob("*.py"):
+                copy = folder / name / file.relative_to(package)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy)
 
 
 def _find_imports(file: Path) -> set[str]:

@@ -20,7 +20,7 @@ from raytune_yesno.errors import UnfinishedError, one_line
 from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import LAST, keep_last
-from raytune_yesno.user_code import report_errors
+from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
 _MAX_LOSSES = 3  # in a row, without an epoch between them
 
@@ -45,6 +45,8 @@ def run_on_one_worker(
                 resume, losses = checkpoint, 0
             return
         except RayTaskError as error:
+            if isinstance(error.cause, TaskError):
+                raise unfinished("training failed", error.cause) from None
             raise UnfinishedError(f"training failed: {error.cause}") from None
         except RayError as error:
             losses += 1

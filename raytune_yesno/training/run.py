@@ -24,6 +24,7 @@ from raytune_yesno.training.resume import (
     keep_last,
     load_resumable,
 )
+from raytune_yesno.user_code import stopped_by_errors
 
 _SPARE_BYTES = 1 << 20
 
@@ -134,7 +135,13 @@ def _train(
 def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can attach."""
     require_accelerator(payload.config)
-    for record in payload.records_alone(payload.resume):
-        save_checkpoint(record.checkpoint(), out / LAST)
+    records = payload.records_alone(payload.resume)
+    while True:
+        with stopped_by_errors("training failed"):
+            record = next(records, None)
+            checkpoint = record.checkpoint() if record else None
+        if record is None or checkpoint is None:
+            return
+        save_checkpoint(checkpoint, out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)

@@ -30,6 +30,7 @@ MAX_RESTARTS = {OUT_OF_MEMORY: 1, USER_ERROR: 0}
 """The most restarts of a trial for causes that a restart rarely mends."""
 
 _NODE_DIED = ("node has died", "node died", "node was terminated")
+_GLOO = re.compile("gloo/gloo/|Gloo connectFullMesh")  # its sources, which its errors name
 _SIZE = re.compile(r"\d ?([KMGT]i?B|bytes)\b")
 _NO_MEMORY = ("memoryerror", "can't allocate memory", "out of memory", "running low on memory")
 
@@ -47,6 +48,12 @@ class Failure:
     text: str
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Return whether a collective failed, which means that another rank has failed."""
+    is_of_gloo = isinstance(error, RuntimeError) and _GLOO.search(str(error))
+    return isinstance(error, dist.DistError) or bool(is_of_gloo)
+
+
 def classify(error: BaseException) -> Failure:
     """Return the cause of a trial's failure from the exception that Ray raised."""
     root = error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
@@ -61,9 +68,11 @@ def classify(error: BaseException) -> Failure:
         return Failure(OUT_OF_MEMORY, next(sizes, text).strip())
     if isinstance(root, TaskError):  # whatever its text mentions
         return Failure(USER_ERROR, text)
-    if isinstance(root, NodeDiedError) or any(words in whole for words in _NODE_DIED):
+    is_of_ray = isinstance(root, RayError)  # another error may mention anything
+    says_so = is_of_ray and any(words in whole for words in _NODE_DIED)
+    if isinstance(root, NodeDiedError) or says_so:
         return Failure(LOST_NODE, text)
-    if isinstance(root, RayError | dist.DistError) or "gloo" in whole:
+    if is_of_ray or is_lost_connection(root):
         return Failure(LOST_PROCESS, text)
     if isinstance(root, OSError | InputError):
         return Failure(STORAGE, text)

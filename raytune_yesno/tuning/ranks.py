@@ -3,7 +3,6 @@
 This module is separate from the trial because these actors do not need Ray Tune.
 """
 
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -28,9 +27,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, find_device
 from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.tuning.failures import is_lost_connection
 from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
 
-_GLOO = re.compile(r"\bgloo\b", re.IGNORECASE)
 Step = TypeVar("Step")
 TrialSpec = dict[str, Any]
 """The config that Tune passes to a trial.
@@ -150,7 +149,7 @@ class RankGroup:
         try:
             result = advance()
         except Exception as error:
-            if not _is_lost_connection(error):
+            if not is_lost_connection(error):
                 self.end()
                 raise
             monitor.join()
@@ -219,13 +218,7 @@ class RankActor:
 
 def is_lost(error: BaseException) -> bool:
     """Return whether an error says that another process was lost, and nothing about the task."""
-    return isinstance(error, RayError) or _is_lost_connection(error)
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    """Return whether a collective failed, which means that another rank has failed."""
-    is_of_gloo = isinstance(error, RuntimeError) and _GLOO.search(str(error))
-    return isinstance(error, dist.DistError) or bool(is_of_gloo)
+    return isinstance(error, RayError) or is_lost_connection(error)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:

@@ -14,8 +14,10 @@ from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.task import Data
+from raytune_yesno.training.evaluate import run_test
 from raytune_yesno.training.resume import find_resumable
 from raytune_yesno.training.run import Run, run_training
+from raytune_yesno.user_code import stopped_by_errors
 
 REFIT = "refit"
 MAX_REFITS = 3
@@ -78,8 +80,9 @@ def run_refit(
             )
         refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
         if hasattr(task, "test"):
-            refit["test"] = task.test(load_checkpoint(run.last), data)
-            refit["test_says"] = task.describe_test(refit["test"])
+            with stopped_by_errors("the refit is done, but its test failed"):
+                found = run_test(task, load_checkpoint(run.last), data)
+            refit |= {"test": found.figures, "test_says": found.said}
 
     def wait(error: OSError) -> None:
         if not wait_until_writable(study.path, 1 << 16, note):

@@ -53,6 +53,23 @@ def search_and_kill(plan: Plan, out: Path, address: str, kills: int, seed: int) 
         killed += 1
 
 
+def run_and_kill(target: Any, arguments: tuple[Any, ...], out: Path, moment: int) -> bool:
+    """Run a function and kill it (SIGKILL) when its study has so many events.
+
+    Returns:
+        Whether it was killed before it had ended.
+    """
+    server._stop()
+    process: Any = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    while process.is_alive() and count_lines(out) < moment:
+        process.join(0.002)
+    was_alive = bool(process.is_alive())
+    process.kill()
+    process.join()
+    return was_alive
+
+
 def count_lines(out: Path) -> int:
     """Count the events of a study."""
     store = out / STORE

@@ -28,3 +28,19 @@ def test_names_that_are_no_file_stay(tmp_path: Path) -> None:
         assert gather_inputs([f"--task={task}"], tmp_path / "sent") == [f"--task={task}"]
     with pytest.raises(InputError, match=r"none\.py"):
         gather_inputs(["tune", "--task", "none.py:Name"], tmp_path / "sent")
+
+
+def test_a_package_of_the_users_own_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "here" / "own_launched"
+    (package / "parts").mkdir(parents=True)
+    for name in ("__init__.py", "task.py", "parts/deep.py", "data.csv"):
+        (package / name).write_text("")
+    monkeypatch.syspath_prepend(str(package.parent))
+    sent = tmp_path / "sent"
+    task = ["--task", "own_launched.task:Mine"]
+    assert gather_inputs(task, sent) == task
+    found = {str(path.relative_to(sent)) for path in sent.rglob("*.*")}
+    names = ("__init__.py", "task.py", "parts/deep.py")
+    assert found == {f"own_launched/{name}" for name in names}

@@ -17,6 +17,7 @@ from raytune_yesno.tuning.failures import (
     USER_ERROR,
     classify,
 )
+from raytune_yesno.user_code import TaskError
 
 # The message of Ray's memory monitor.
 KILLED = (
@@ -38,6 +39,9 @@ def raised(error: Exception) -> Any:
     [
         (raised(ValueError("bad shape")), USER_ERROR),
         (raised(RuntimeError("mat1 and mat2 cannot be multiplied")), USER_ERROR),
+        (raised(RuntimeError("igloo: the node died")), USER_ERROR),
+        (raised(TaskError("RuntimeError: gloo, the node has died")), USER_ERROR),
+        (raised(RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:9]")), LOST_PROCESS),
         (raised(MemoryError()), OUT_OF_MEMORY),
         (raised(RuntimeError(ALLOCATION)), OUT_OF_MEMORY),
         (raised(torch.OutOfMemoryError("CUDA out of memory. Tried 20.00 GiB")), OUT_OF_MEMORY),

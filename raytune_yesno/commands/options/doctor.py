@@ -16,6 +16,11 @@ def add_doctor(commands: Any) -> None:
         "Prints one line per check: ok, warn or problem, and what to do. The exit code is\n"
         "1 if there is a problem.",
     )
+    parser.add_argument(
+        "--task",
+        metavar="NAME",
+        help="check your own class or function, file.py:Name, and its data",
+    )
     add_data(parser)
     parser.add_argument(
         "--address", help="Ray cluster to check; auto: the one on this machine [$RAY_ADDRESS]"

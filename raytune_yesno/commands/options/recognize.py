@@ -14,9 +14,13 @@ def add_evaluate(commands: Any) -> None:
         "recognize.evaluate",
         "measure the word error rate of a checkpoint in many conditions",
         "Conditions that training never used are reported separately. False alarms,\n"
-        "calibration and cost are measured too. Every rate has a 95 % interval.",
+        "calibration and cost are measured too. Every rate has a 95 % interval.\n"
+        "With --task: your own task's test or, without one, its validation.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
+    parser.add_argument(
+        "--task", metavar="NAME", help="the checkpoint is of your own class: file.py:Name"
+    )
     add_data(parser, default=None, shown="the checkpoint's own corpus")
     parser.add_argument(
         "--split",
@@ -53,7 +57,12 @@ def add_predict(commands: Any) -> None:
         "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
-    parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; -: standard input")
+    parser.add_argument("files", nargs="*", metavar="WAV", help="recordings; -: standard input")
+    parser.add_argument(
+        "--sample",
+        action="store_true",
+        help="recognise a recording from the test part of the checkpoint's corpus",
+    )
     parser.add_argument(
         "--stream", action="store_true", help="print each word as soon as it is recognised"
     )

@@ -1,6 +1,5 @@
 """The options of ``train``."""
 
-import argparse
 from typing import Any
 
 from raytune_yesno.commands.options.parser import add_command
@@ -25,13 +24,5 @@ def add_train(commands: Any) -> None:
     )
     parser.add_argument("--resume", metavar="DIR", help="resume the run in a folder")
     parser.add_argument(
-        "--help-config", action=_ConfigHelp, nargs=0, help="list the config keys and exit"
+        "--help-config", action="store_true", help="list the config keys of the task and exit"
     )
-
-
-class _ConfigHelp(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from raytune_yesno.config import config_help
-
-        print(config_help())
-        parser.exit()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, restore_model
+from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, read_task, restore_model
+from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import local_copy
 from raytune_yesno.tasks.speech.calibrate import read_calibration
@@ -77,6 +78,11 @@ class Recognizer:
             InputError: there is no checkpoint, or it is damaged.
         """
         with local_copy(str(folder)) as local:
+            if (task := read_task(local)) not in TASKS:
+                raise InputError(
+                    f"{folder}: a model of the task {task}, not of the recogniser; `raytune-yesno "
+                    "evaluate --task` measures it"
+                )
             return cls(load_checkpoint(local), min_confidence)
 
     @property

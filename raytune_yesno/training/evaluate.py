@@ -1,0 +1,85 @@
+"""Evaluate a checkpoint of any PyTorch task on the task's own test or validation part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from raytune_yesno.checkpoint import Checkpoint, restore_model
+from raytune_yesno.config import find_task
+from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import read_metrics, read_number
+from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
+from raytune_yesno.training.loop import validate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a checkpoint.
+
+    Attributes:
+        part: ``test``, or ``valid`` if the task has no test.
+        figures: metrics by name; of a test, what the task returns.
+        said: one line about them, from the task; empty if it has none.
+    """
+
+    part: str
+    figures: Any
+    said: str = ""
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation:
+    """Evaluate a checkpoint on the CPU.
+
+    Args:
+        checkpoint: a checkpoint of a PyTorch task.
+        data: the task's data; None for a task without data.
+
+    Raises:
+        InputError: the task has no model, or the checkpoint is of another one.
+    """
+    config = checkpoint.config
+    declared = find_task(config.task)
+    if getattr(declared, "loop", DEFAULT_LOOP) != DEFAULT_LOOP:
+        raise InputError(f"{config.task} is a function: it has no model to evaluate")
+    if hasattr(declared, "test"):
+        return run_test(declared, checkpoint, data)
+    device = torch.device("cpu")
+    task = build_task(config, data, device)
+    model = restore_model(task.build_model, checkpoint)
+    return Evaluation("valid", read_metrics(validate(task, model, device), checkpoint.epoch))
+
+
+def run_test(task: Any, checkpoint: Checkpoint, data: Data | None) -> Evaluation:
+    """Evaluate a checkpoint by the method ``test`` of its task.
+
+    Raises:
+        InputError: the method returns something that cannot be recorded.
+    """
+    figures = _to_plain(task.test(checkpoint, data))
+    describe = getattr(task, "describe_test", None)
+    if describe:
+        return Evaluation("test", figures, str(describe(figures)))
+    shown = figures.items() if isinstance(figures, dict) else [("result", figures)]
+    said = "  ".join(
+        f"{name} {value:.4g}" for name, value in shown if isinstance(value, int | float)
+    )
+    return Evaluation("test", figures, said)
+
+
+def _to_plain(value: Any) -> Any:
+    """Return what a test has measured as values that can be recorded."""
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    number = read_number(value)
+    if number is None:
+        raise InputError(
+            f"test of the task has returned a {type(value).__name__}; return numbers and texts, in "
+            "dicts and lists"
+        )
+    return number

@@ -1,0 +1,139 @@
+"""Commands that name a task of the user's own: ``evaluate``, ``doctor``, ``train``."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers.commands import Ended
+
+from raytune_yesno import cli
+from raytune_yesno.config import TASKS, build_config, find_task
+from raytune_yesno.errors import UnfinishedError
+from raytune_yesno.training.evaluate import run_test
+from raytune_yesno.training.loop import fit
+from raytune_yesno.user_code import stopped_by_errors
+
+TASK = """
+import torch
+from raytune_yesno.metrics import Metric
+from raytune_yesno.tasks.task import Step
+
+class Line:
+    metrics = (Metric("loss"),)
+    steps_per_epoch = steps_per_pass = 1
+    train_scale = 1.0
+
+    def __init__(self, config, data, device, *, refit=False):
+        pass
+
+    def build_model(self):
+        return torch.nn.Linear(1, 1)
+
+    def steps(self, epoch, rank, world_size):
+        yield Step(torch.ones(2, 1), 0.5)
+
+    def loss(self, model, shard, progress):
+        return model(shard).pow(2).sum()
+
+    def validate(self, model, rank, world_size):
+        return model(torch.ones(1, 1)).pow(2).sum().double()
+
+    def metrics_of(self, sums):
+        return {"loss": sums}
+
+class Tested(Line):
+    @staticmethod
+    def test(checkpoint, data):
+        return {"score": torch.tensor(0.25), "by_word": [torch.tensor(3)]}
+
+def broken(config):
+    return {"loss": config["missing"]}
+
+broken.metrics = (Metric("loss"),)
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> str:
+    (tmp_path / "own_line.py").write_text(TASK)
+    name = f"{tmp_path / 'own_line.py'}:"
+    for each in ("Line", "Tested"):
+        TASKS.trust(f"{name}{each}")
+        (record,) = fit(build_config({"task": f"{name}{each}", "epochs": 1}), None)
+        record.save(tmp_path / each)
+    return name
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield lambda *words: Ended(cli.main(words), *capfd.readouterr())
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+def test_evaluate_shows_what_the_task_measures(
+    task: str, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = run("evaluate", str(tmp_path / "Line"), "--task", f"{task}Line", "--json")
+    assert ended.json["split"] == "valid"
+    assert ended.json["metrics"].keys() == {"loss"}
+    ended = run("evaluate", str(tmp_path / "Tested"), "--task", f"{task}Tested", "--json")
+    assert ended.json["metrics"] == {"score": 0.25, "by_word": [3]}
+    assert "score 0.25" in ended.err
+
+
+def test_a_checkpoint_of_another_task_is_named(
+    task: str, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    for words in (["evaluate"], ["export"], ["evaluate", "--task", f"{task}Tested"]):
+        ended = run(words[0], str(tmp_path / "Line"), *words[1:])
+        assert ended.code == 2
+        assert "own_line.py:Line" in ended.err
+        assert len(ended.err.splitlines()) == 1
+
+
+def test_doctor_checks_the_task(task: str, run: Callable[..., Ended]) -> None:
+    checks = run("doctor", "--task", f"{task}Line", "--json").json["checks"]
+    (check,) = (check for check in checks if check["name"] == "task")
+    assert check["status"] == "ok"
+    assert "loss" in check["said"]
+    checks = run("doctor", "--task", f"{task}Nothing", "--json").json["checks"]
+    (check,) = (check for check in checks if check["name"] == "task")
+    assert check["status"] == "problem"
+
+
+def test_the_keys_of_a_task_are_listed(task: str, run: Callable[..., Ended]) -> None:
+    keys = run("train", "--help-config", "--task", f"{task}broken").out
+    assert "epochs" in keys
+    assert "optimizer" not in keys
+
+
+def test_an_error_in_training_has_the_users_lines(
+    task: str, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    words = ("--task", f"{task}broken", "--out", str(tmp_path / "run"), "--num-workers", "0")
+    ended = run("train", *words)
+    assert ended.code == 1
+    assert "KeyError" in ended.err
+    assert 'return {"loss": config["missing"]}' in ended.err
+    assert "--resume" in ended.err
+
+
+def test_a_test_that_cannot_be_recorded_is_named(task: str, tmp_path: Path) -> None:
+    class Object:
+        @staticmethod
+        def test(checkpoint: object, data: object) -> object:
+            return {"score": object()}
+
+    with pytest.raises(ValueError, match=r"test .* object"), stopped_by_errors("it"):
+        run_test(Object, find_task("sine"), None)  # type: ignore[arg-type]
+
+    class Raises:
+        @staticmethod
+        def test(checkpoint: object, data: object) -> object:
+            raise KeyError("part")
+
+    with pytest.raises(UnfinishedError, match="KeyError"), stopped_by_errors("it"):
+        run_test(Raises, find_task("sine"), None)  # type: ignore[arg-type]
