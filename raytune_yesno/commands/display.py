@@ -118,7 +118,7 @@ class Display:
         epoch = metrics["epoch"]
         left = format_seconds(metrics["seconds"] * (epochs - epoch))
         parts = [f"{bar(epoch / epochs)} epoch {epoch}/{epochs}"]
-        parts.append(describe(metrics, objective))
+        parts.extend(describe_each(metrics, objective))
         self.show(self._join([*parts, f"{left} left"]), important=epoch == epochs)
 
     def show_search(self, progress: "Progress") -> None:
@@ -129,7 +129,8 @@ class Display:
             elapsed = time.monotonic() - self.began
             parts.append(f"{format_seconds(elapsed / ended * (progress.asked_for - ended))} left")
         if progress.best:
-            parts.append(f"best {describe(progress.best, progress.objective)}")
+            first, *others = describe_each(progress.best, progress.objective) or [""]
+            parts += [f"best {first}", *others]
         states = {**progress.ended, "running": len(progress.running)}
         # _join drops the last parts first, so problems come before the rest.
         order = ("failed", "diverged", "running", "stopped", "done")
@@ -142,7 +143,8 @@ class Display:
         for trial, metrics in sorted(progress.running.items()):
             epoch = metrics["epoch"] if metrics else 0
             parts = [f"  trial {trial:<4} epoch {epoch}/{progress.epochs_per_trial}"]
-            parts.append(describe(metrics, progress.objective) if metrics else "starting")
+            known = describe_each(metrics, progress.objective) if metrics else ["starting"]
+            parts.extend(known)
             lines.append(self._join(parts))
         return lines
 
@@ -167,8 +169,13 @@ def bar(share: float) -> str:
 
 def describe(metrics: dict[str, Any], objective: Objective) -> str:
     """Return the metrics of the objective, as text."""
-    return "  ".join(
+    return "  ".join(describe_each(metrics, objective))
+
+
+def describe_each(metrics: dict[str, Any], objective: Objective) -> list[str]:
+    """Return each metric of the objective that is known, as text, the one that decides first."""
+    return [
         f"{metric.title} {metric.show(metrics[metric.name])}"
         for metric in objective.metrics
         if metrics.get(metric.name) is not None
-    )
+    ]

@@ -140,13 +140,14 @@ def describe_reference(study: Study) -> str:
 
 def describe_limits(study: Study) -> str:
     """Return whether the best trial keeps the limits; empty without limits."""
-    limits, best = study.objective.limits, study.best
-    if not limits or best is None:
+    limits = study.objective.limits
+    if not limits or not study.candidates:
         return ""
+    best = study.candidates[0]
     broken = [
-        f"{limit} ({limit.metric.show(best.metrics.get(limit.metric.name))})"
-        for limit in limits
-        if limit.excess(best.metrics) > 0
+        f"{limit} ({limit.metric.show(best.trial.metrics.get(limit.metric.name))})"
+        for limit, excess in zip(limits, best.excesses, strict=True)
+        if excess > 0
     ]
     if broken:
         return f"limits: no trial keeps them; the best one exceeds {'; '.join(broken)}"
@@ -170,7 +171,7 @@ def summarise_front(study: Study) -> Mapping[str, Any]:
             ],
         }
     if study.objective.limits and study.best:
-        found["feasible"] = study.objective.is_feasible(study.best.metrics)
+        found["feasible"] = study.candidates[0].excess == 0
     return found
 
 

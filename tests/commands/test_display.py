@@ -89,6 +89,7 @@ def test_a_terminal_shows_the_running_trials(screen: Screen) -> None:
         assert rows[0].startswith("[#.........] 1/8")
         assert [row.split()[:2] for row in rows[1:]] == [["trial", "1"], ["trial", "2"]]
         assert "epoch 2/6" in rows[1]
+        assert "wer 25" in rows[1]  # what decides is seen at any width
         assert "epoch 0/6" in rows[2]
 
 
