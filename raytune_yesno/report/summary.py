@@ -1,12 +1,10 @@
 """Common questions about a study, each with a short answer and its uncertainty."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
@@ -21,10 +19,10 @@ from raytune_yesno.report.compare import (
     have_common_front,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
+from raytune_yesno.report.early_stopping import MIN_JUDGED, USEFUL, EarlyStopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
-from raytune_yesno.report.sentences import CAUSES, NO_RESULT, join_names
+from raytune_yesno.report.sentences import CAUSES, NO_RESULT, describe_mean, join_names
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
 
@@ -83,8 +81,8 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
             f"results are needed. {saved}."
         )
         return Answer(question, text, section)
-    low, high = bound_correlation(rung.agreement, rung.judged)
-    verdict = "Yes." if low > 0.3 else "No." if high < 0.3 else "Perhaps."
+    low, high = rung.interval
+    verdict = "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps."
     text = (
         f"{verdict} {saved}. The order of the trials at epoch {rung.epoch} has a rank correlation "
         f"of {rung.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; "
@@ -184,19 +182,6 @@ def answer_time(study: Study) -> Answer:
     return Answer(question, text, "time")
 
 
-def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
-    """Return the 95% interval of a rank correlation (Bonett and Wright 2000).
-
-    The interval has no width at -1 and 1. Few trials are often in perfect order by chance, so a
-    perfect correlation counts as one between it and the next smaller value that ranks can have.
-    """
-    most = 1 - 6 / (count**3 - count)
-    clipped = max(-most, min(most, correlation))
-    error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
-    half = float(norm.ppf(0.975)) * error
-    return math.tanh(math.atanh(clipped) - half), math.tanh(math.atanh(clipped) + half)
-
-
 def describe_studies(
     studies: Sequence[Study],
     names: Sequence[str],
@@ -218,7 +203,7 @@ def describe_studies(
                 describe_common_front(studies, names)
                 if have_common_front(studies)
                 else f"The best trial of all is trial {best.number} of {names[first]}: "
-                f"{metric.title} {value}."
+                f"{metric.title} {value}{describe_mean(studies[first])}."
             )
         ]
         texts.append(describe_comparison(groups, differences, choose_figure(studies)))
@@ -234,6 +219,8 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
         for vector in list_vectors(study.trial_list)
     ]
     front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    if not front:
+        return "No trial keeps the limits and has all objectives."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
     return (
         f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "

@@ -11,6 +11,7 @@ from raytune_yesno.report.compare import (
     Difference,
     Group,
     have_common_front,
+    list_objectives,
     measure_figures,
     name_mean,
 )
@@ -55,6 +56,7 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     """Return a row per study; columns that are empty for all studies are left out."""
     metric = studies[0].objective.metric
     several = have_common_front(studies)
+    is_one = len({list_objectives(study)[0] for study in studies}) == 1
     volumes = measure_figures(studies) if several else [None] * len(studies)
     heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
     rows = []
@@ -73,13 +75,21 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 format_seconds(study.end_time - asked["time"]),
                 str(len(study.front)) if several else "",
                 HYPERVOLUME.show(volume),
-                metric.show(best.metrics[study.metric]) if best else "",
+                f"{'' if is_one else study.objective.metric.title + ' '}{best.result}"
+                if best
+                else "",
                 sentences.describe_test_briefly(study.refit, study.metrics),
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
     chosen = "chosen" if several else "best"
-    named = (*heads, "on front", "hypervolume", f"{chosen} {metric.title}", "test")
+    named = (
+        *heads,
+        "on front",
+        "hypervolume",
+        f"{chosen} {metric.title}" if is_one else chosen,
+        "test",
+    )
     cells = [[row[k] or MISSING for k in shown] for row in rows]
     texts = [place for place, k in enumerate(shown) if k < 3]
     return Table([named[k] for k in shown], cells, texts)
