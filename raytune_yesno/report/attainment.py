@@ -77,7 +77,8 @@ def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> lis
     found = []
     for group in groups:
         vectors = [list_vectors(studies[member].trial_list) for member in group.members]
-        fronts = [[(v[k][0], v[k][1]) for k in pareto.find_front(v)] for v in vectors if v]
+        fronts = [[(v[k][0], v[k][1]) for k in pareto.find_front(v)] for v in vectors]
+        fronts = [front for front in fronts if front]
         if num := len(fronts):
             surfaces = [attain(fronts, count) for count in (1, -(-num // 2), num)]
             found.append(Attainment(group.label, num, *surfaces))

@@ -132,7 +132,7 @@ def measure_figures(studies: Sequence[Study]) -> list[float | None]:
     """
     if have_common_front(studies):
         reference = share_reference(studies)
-        vectors = [list_vectors(study.trial_list) for study in studies]
+        vectors = [list_vectors(study.trial_list) if reference else [] for study in studies]
         return [pareto.hypervolume(each, reference) if each else None for each in vectors]
     firsts = [next(iter(study.candidates), None) for study in studies]
     return [

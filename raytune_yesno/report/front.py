@@ -1,5 +1,6 @@
 """The front of a study with several objectives, for the terminal, JSON and the page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def describe_front(study: Study) -> Iterator[str]:
 def count_members(study: Study) -> str:
     """Return how many trials are on the front."""
     objectives = " and ".join(metric.title for metric in study.objective.objectives)
-    compared = len(list_vectors(study.trial_list))
+    compared = sum(all(map(math.isfinite, each)) for each in list_vectors(study.trial_list))
     return (
         f"front of {objectives}: {len(study.front)} of {compared} trials, which no other one "
         "dominates"
@@ -58,7 +59,10 @@ def tabulate_front(study: Study) -> Table:
             [metric.title, *(metric.show(t.metrics.get(metric.name)) for t in front)]
             for metric in study.objective.objectives
         ),
-        *([key, *(format_value(t.best_point.get(key)) for t in front)] for key in list_keys(study)),
+        *(
+            [key, *(format_value(t.best_point.get(key, "")) for t in front)]
+            for key in list_keys(study)
+        ),
         ["test", *(describe_test_briefly(refit, study.metrics) for refit in told)],
         ["checkpoint in the study", *map(_name_checkpoint, told)],
     ]

@@ -219,6 +219,8 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
         for vector in list_vectors(study.trial_list)
     ]
     front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    if not front:
+        return "No trial keeps the limits and has all objectives."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
     return (
         f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "
