@@ -162,7 +162,7 @@ def fit_lines(text: str, stream: TextIO) -> str:
     """
     lines = list(map(escape_controls, text.split("\n")))
     if stream.isatty():
-        columns = Display(stream).size.columns - 1
+        columns = Display(stream).size.columns
         lines = [part for line in lines for part in _break_line(line, columns)]
     return "\n".join(lines)
 
@@ -172,7 +172,7 @@ def _break_line(line: str, columns: int) -> list[str]:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return textwrap.wrap(
-        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        line, columns - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

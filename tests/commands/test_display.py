@@ -116,6 +116,8 @@ def test_a_long_note_is_broken_between_words_and_a_command_is_not(
     rows = screen.read()
     assert max(map(len, rows)) < screen.columns
     assert " ".join(rows).split() == words
+    exact = "a " * (screen.columns // 2) + "b" * (screen.columns % 2)
+    assert fit_lines(exact, screen.stream) == exact
     command = "raytune-yesno " + "x" * 50 + " -"
     assert fit_lines(command, screen.stream) == command
 
