@@ -178,9 +178,10 @@ def _import_module(name: str) -> ModuleType:
         cause = error.__cause__
         missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
         if missing and (name == missing or name.startswith(f"{missing}.")):
-            raise InputError(
-                f"{name}: the module is not installed; install it or correct the name"
-            ) from None
+            here = Path(*name.split("."))
+            is_here = here.is_dir() or here.with_suffix(".py").is_file()
+            todo = "put this folder in PYTHONPATH" if is_here else "install it or correct the name"
+            raise InputError(f"{name}: the module is not installed; {todo}") from None
         raise
 
 

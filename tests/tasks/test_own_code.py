@@ -133,6 +133,19 @@ def test_a_traceback_shows_the_text_that_ran(tmp_path: Path) -> None:
     assert "raise ValueError('as it was')" in describe_error(caught.value)[1]
 
 
+def test_a_file_of_a_package_is_named_as_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "task.py").write_text("from . import part\n")
+    with pytest.raises(InputError, match=r"own_package\.task:.*PYTHONPATH"):
+        import_file(tmp_path / "own_package" / "task.py")
+    monkeypatch.chdir(tmp_path)
+    TASKS.trust("own_package.task:Name")
+    with pytest.raises(InputError, match="PYTHONPATH"):
+        TASKS.find("own_package.task:Name")
+
+
 def test_a_task_of_a_program_is_continued_from_there() -> None:
     with pytest.raises(InputError, match="Python"):
         TASKS.find("__main__:objective")
