@@ -57,6 +57,7 @@ class Registry(Mapping[str, str]):
         self._trusted: set[str] = set()
         self._values: dict[str, Any] = {}
         self._modules: dict[str, ModuleType] = {}
+        self.received: set[str] = set()  # names whose code a driver has sent to this process
         self._sent: dict[str, str] = {}  # modules by name, in a worker
 
     def trust(self, name: str) -> None:
@@ -87,6 +88,7 @@ class Registry(Mapping[str, str]):
     def unpack(self, code: Code) -> None:
         """Accept code that a driver sent to its own worker."""
         self.trust(code.name)
+        self.received.add(code.name)
         if code.value is not None:
             self.put(code.name, code.value)
         else:

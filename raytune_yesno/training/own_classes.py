@@ -1,5 +1,7 @@
 """Send objects of the user's own modules to workers that do not have these modules."""
 
+import copyreg
+import dataclasses
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
 from raytune_yesno.own_code import is_own
 from raytune_yesno.user_code import describe_error
+
+# The fields of a dataclass that is pickled by content refer to it, and are compared with it.
+copyreg.pickle(type(dataclasses.MISSING), lambda missing: "MISSING")
 
 
 @contextmanager

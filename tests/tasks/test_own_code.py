@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.digits import Digits
+from ray import cloudpickle
 
 from raytune_yesno.config import TASKS, build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
@@ -122,6 +124,29 @@ class TestSending:
             "own_space.main:objective", space={"x": Float(0, 1)}, config={"metric": "loss"}
         )
         assert run_elsewhere("own_space.main:objective") == "7"
+
+
+def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
+    register_task("test:digits", Digits)
+    config = build_config({"task": "test:digits"})
+    program = (
+        "import dataclasses, sys, ray.cloudpickle as pickle\n"
+        "from raytune_yesno.config import find_task\n"
+        "config = pickle.load(sys.stdin.buffer)\n"
+        "settings = find_task(config.task).Settings()\n"  # a dataclass of which it has a copy
+        "assert all(f.default_factory is dataclasses.MISSING for f in dataclasses.fields(settings))\n"
+        "sys.stdout.buffer.write(pickle.dumps(config))\n"
+    )
+    before = dict(vars(Digits))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=seal(config),
+        capture_output=True,
+        check=True,
+        cwd="/",
+    )
+    assert cloudpickle.loads(done.stdout) == config
+    assert dict(vars(Digits)) == before
 
 
 def test_a_traceback_shows_the_text_that_ran(tmp_path: Path) -> None:
