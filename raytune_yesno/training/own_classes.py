@@ -63,7 +63,8 @@ def put_shared(task: str, value: Any) -> "ray.ObjectRef[Any]":
         except RayError:
             raise
         except Exception as error:  # whatever a method of the data raises
+            reason = describe_error(error.__cause__ or error)[0]  # Ray's message shows the data
             raise InputError(
-                f"{task}: its data cannot be sent to the workers: {describe_error(error)[0]}; "
+                f"{task}: its data cannot be sent to the workers: {reason}; "
                 "load_data has to return what can be pickled"
             ) from error

@@ -133,8 +133,8 @@ def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
         "import dataclasses, sys, ray.cloudpickle as pickle\n"
         "from raytune_yesno.config import find_task\n"
         "config = pickle.load(sys.stdin.buffer)\n"
-        "settings = find_task(config.task).Settings()\n"  # a dataclass of which it has a copy
-        "assert all(f.default_factory is dataclasses.MISSING for f in dataclasses.fields(settings))\n"
+        "fields = dataclasses.fields(find_task(config.task).Settings())\n"  # of a copy
+        "assert all(each.default_factory is dataclasses.MISSING for each in fields)\n"
         "sys.stdout.buffer.write(pickle.dumps(config))\n"
     )
     before = dict(vars(Digits))
