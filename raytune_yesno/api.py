@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.existing import compare_plans, is_begun
+from raytune_yesno.commands.existing import compare_plans, is_begun, set_aside_untrained
 from raytune_yesno.commands.settings import read_kind
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
@@ -132,18 +132,21 @@ def tune(
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
-    existing = str(out) if out and is_begun(Path(out), STORE) else None
-    if not existing:
+    if not (out and is_begun(Path(out), STORE)):
         plan.check()
         plan.check_all_points()
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
-        open_folder(str(out) if out else None, "studies", resume=existing, record=STORE) as opened,
+        open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check),
     ):
-        folder, check = opened
+        existing = is_begun(folder, STORE) and not _give_way(plan, folder, data, quiet)
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
+        if not existing:
+            declare_task(name, space=domains, config=keys)  # that of the study was read last
+            plan.check()
+            plan.check_all_points()
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
                 return _run(
@@ -200,6 +203,15 @@ def _run(
     return load_study(folder)
 
 
+def _give_way(plan: "Plan", folder: Path, data: str, quiet: bool) -> bool:
+    """Set aside a study with other settings that has trained nothing; return whether it was."""
+    from raytune_yesno.study import load
+
+    before = load(folder)
+    differences = _compare(plan, before, data)
+    return set_aside_untrained(before, differences, (lambda line: None) if quiet else note)
+
+
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Refuse a second study in this process: a process has one Ray, and one Ray Tune in it."""
@@ -247,14 +259,20 @@ def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
     Raises:
         InputError: the study in the folder has other settings than the call.
     """
-    recorded = replace(plan, trials=before.asked["trials"])
-    same = replace(recorded, final_round=before.asked.get("final_round") or {})
-    for difference in compare_plans(same, before, data or before.asked.get("data", "")):
+    for difference in _compare(plan, before, data):
         raise InputError(
             f"{before.path}: the study there has other settings ({difference}); give the same "
             "arguments to resume it, or another out"
         )
-    return recorded
+    return replace(plan, trials=before.asked["trials"])
+
+
+def _compare(plan: "Plan", before: "Study", data: str) -> Iterator[str]:
+    """Yield the settings of a call that differ from those of a study, except its size."""
+    recorded = {"trials": before.asked["trials"]}
+    recorded |= {"final_round": before.asked.get("final_round") or {}}
+    data = data or before.asked.get("data", "")
+    yield from compare_plans(replace(plan, **recorded), before, data)
 
 
 def name_objective(objective: Any) -> str:

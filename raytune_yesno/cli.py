@@ -56,7 +56,7 @@ examples:
   raytune-yesno tune --task file.py:Name      a study of your own task
   raytune-yesno train --num-workers 2         one data-parallel run on YESNO
   raytune-yesno evaluate STUDY/refit/last     word error rate on the test part
-  raytune-yesno predict STUDY/refit/last recording.wav
+  raytune-yesno predict STUDY/refit/last a.wav   the words of a recording
 """
 
 

@@ -1,6 +1,7 @@
 # Sourced by the other scripts: install the project into a virtual environment, or run it.
 #
 #   make_environment EXTRAS    e.g. "" or "[dev]"; sets $VENV
+#   show_pip                   show pip's lines from standard input as progress
 #   run_program ARGUMENT…      run raytune-yesno where it is installed; install nothing
 #
 # PYTHON is the interpreter to use (python3 unless set), VENV the environment's folder (.venv),
@@ -33,9 +34,35 @@ make_environment() {
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     echo "installing into $VENV (6.5 GB, some minutes the first time)" >&2
     # Wheels alone: nothing that is installed runs code of its own on the way.
-    "$VENV/bin/pip" install --quiet --only-binary :all: --constraint "$pins" \
-        --editable "$ROOT$1" >&2
+    "$VENV/bin/pip" install --progress-bar off --only-binary :all: --constraint "$pins" \
+        --editable "$ROOT$1" | show_pip >&2
+    [ "${PIPESTATUS[0]}" = 0 ] || exit 1
+    echo "installed in $SECONDS s" >&2
     echo "$wanted" >"$stamp"
+}
+
+# A terminal shows what pip is doing on one line, with the seconds so far; elsewhere a line is
+# printed at most every 10 s.
+show_pip() {
+    local line doing=starting began=$SECONDS next=0 columns code
+    [ ! -t 1 ] || columns=$(stty size <&2 2>/dev/null | cut -d' ' -f2) || true
+    while true; do
+        code=0
+        IFS= read -r -t 1 line || code=$?
+        case $code:$line in
+            0:Collecting* | 0:*Downloading* | 0:*Using\ cached*) doing=${line#"${line%%[! ]*}"} ;;
+            0:Installing\ collected*) doing="unpacking $(wc -w <<<"${line#*:}") packages" ;;
+            [1-9]:*) break ;; # the end; a code above 128 is a second without a line
+        esac
+        line="$((SECONDS - began)) s  $doing"
+        if [ -t 1 ]; then
+            printf '\r\033[K%s' "${line:0:$((${columns:-80} - 1))}"
+        elif [ $((SECONDS - began)) -ge "$next" ]; then
+            echo "$line"
+            next=$((SECONDS - began + 10))
+        fi
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
 }
 
 # The active environment comes first, then VENV or .venv, then the PATH.

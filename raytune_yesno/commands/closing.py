@@ -36,15 +36,19 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
         storage: the folder or URI of the study.
     """
     name = study.asked["config"].get("task", Config.task)
-    task = find_task(name)
     if checkpoint := refit.get("checkpoint"):
-        for command in getattr(task, "next_commands", ()):
-            yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
+        yield from suggest_uses(name, checkpoint)
     yield f"raytune-yesno report {quote(shorten(storage))}"
     resume = f"raytune-yesno tune --resume {quote(shorten(storage))}"
     if any(trial.status == "failed" for trial in study.trial_list):
         yield f"{resume}{name_task(name)} --retry failed"
     yield f"{resume}{name_task(name)} --add-trials 8"
+
+
+def suggest_uses(task: str, checkpoint: str) -> Iterator[str]:
+    """Yield the commands that a task offers for a checkpoint, to be pasted into a shell."""
+    for command in getattr(find_task(task), "next_commands", ()):
+        yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
 
 
 def shorten(path: str) -> str:

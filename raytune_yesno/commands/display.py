@@ -2,11 +2,13 @@
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.terminal import clear_progress, own_terminal
+from raytune_yesno.errors import escape_controls
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import WIDTH, format_seconds
 
@@ -98,7 +100,7 @@ class Display:
         """Print a permanent line above the progress."""
         shown = self.shown if self.live else []
         clear_progress()
-        self.stream.write(line + "\n")
+        self.stream.write(fit_lines(line, self.stream) + "\n")
         if shown:
             self.show(*shown)
         self.stream.flush()
@@ -118,7 +120,7 @@ class Display:
         epoch = metrics["epoch"]
         left = format_seconds(metrics["seconds"] * (epochs - epoch))
         parts = [f"{bar(epoch / epochs)} epoch {epoch}/{epochs}"]
-        parts.append(describe(metrics, objective))
+        parts.extend(describe_each(metrics, objective))
         self.show(self._join([*parts, f"{left} left"]), important=epoch == epochs)
 
     def show_search(self, progress: "Progress") -> None:
@@ -129,7 +131,8 @@ class Display:
             elapsed = time.monotonic() - self.began
             parts.append(f"{format_seconds(elapsed / ended * (progress.asked_for - ended))} left")
         if progress.best:
-            parts.append(f"best {describe(progress.best, progress.objective)}")
+            first, *others = describe_each(progress.best, progress.objective) or [""]
+            parts += [f"best {first}", *others]
         states = {**progress.ended, "running": len(progress.running)}
         # _join drops the last parts first, so problems come before the rest.
         order = ("failed", "diverged", "running", "stopped", "done")
@@ -142,12 +145,35 @@ class Display:
         for trial, metrics in sorted(progress.running.items()):
             epoch = metrics["epoch"] if metrics else 0
             parts = [f"  trial {trial:<4} epoch {epoch}/{progress.epochs_per_trial}"]
-            parts.append(describe(metrics, progress.objective) if metrics else "starting")
+            known = describe_each(metrics, progress.objective) if metrics else ["starting"]
+            parts.extend(known)
             lines.append(self._join(parts))
         return lines
 
     def _join(self, parts: Sequence[str]) -> str:
         return join_fitting(parts, self.size.columns if self.live else WIDTH)
+
+
+def fit_lines(text: str, stream: TextIO) -> str:
+    """Escape control characters: names and values may come from strangers.
+
+    For a terminal, break lines that are wider than it between words. Lines with a command are left
+    whole, so that it can be copied.
+    """
+    lines = list(map(escape_controls, text.split("\n")))
+    if stream.isatty():
+        columns = Display(stream).size.columns - 1
+        lines = [part for line in lines for part in _break_line(line, columns)]
+    return "\n".join(lines)
+
+
+def _break_line(line: str, columns: int) -> list[str]:
+    if len(line) <= columns or "raytune-yesno " in line:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def join_fitting(parts: Sequence[str], width: int = WIDTH) -> str:
@@ -167,8 +193,13 @@ def bar(share: float) -> str:
 
 def describe(metrics: dict[str, Any], objective: Objective) -> str:
     """Return the metrics of the objective, as text."""
-    return "  ".join(
+    return "  ".join(describe_each(metrics, objective))
+
+
+def describe_each(metrics: dict[str, Any], objective: Objective) -> list[str]:
+    """Return each metric of the objective that is known, as text, the one that decides first."""
+    return [
         f"{metric.title} {metric.show(metrics[metric.name])}"
         for metric in objective.metrics
         if metrics.get(metric.name) is not None
-    )
+    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.registry import is_same_code
+from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 if TYPE_CHECKING:
@@ -67,6 +68,35 @@ def set_aside(out: str, record: str, note: Callable[[str], None]) -> None:
     note(one_line(f"--fresh: the earlier work is kept in {kept}"))
 
 
+def set_aside_untrained(
+    study: "Study", differences: Iterator[str], note: Callable[[str], None]
+) -> bool:
+    """Set the record of a study aside if its settings differ and it has no result to lose.
+
+    Without a finished epoch there is none: the study is begun again, with the settings of the
+    command. Its record is kept beside the new one.
+
+    Args:
+        study: the study; this process holds the lock of its folder.
+        differences: the settings that differ, see :func:`compare`.
+        note: prints a line that says what was done.
+
+    Returns:
+        Whether the record was set aside.
+    """
+    if any(trial.epochs for trial in study.trial_list) or not (found := _list_some(differences)):
+        return False
+    kept = study.path / f"{STORE}.untrained"
+    (study.path / STORE).replace(kept)
+    note(
+        one_line(
+            f"{study.path}: begun with other settings ({found}), but no epoch was trained: the "
+            f"study begins again with the new ones; the old record is {kept.name}"
+        )
+    )
+    return True
+
+
 def check_same_settings(differences: Iterator[str], command: str, storage: str) -> None:
     """Check that a command continues work with the settings that it was begun with.
 
@@ -78,14 +108,18 @@ def check_same_settings(differences: Iterator[str], command: str, storage: str) 
     Raises:
         InputError: a setting differs.
     """
-    found = list(differences)
-    if found:
-        more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    if found := _list_some(differences):
         raise InputError(
-            f"--out {storage}: begun with other settings ({'; '.join(found[:_MAX_SHOWN])}{more}); "
-            f"continue with the recorded ones: raytune-yesno {command} --resume {quote(storage)}, "
-            "or begin a new one: --fresh or another --out"
+            f"--out {storage}: begun with other settings ({found}); continue with the recorded "
+            f"ones: raytune-yesno {command} --resume {quote(storage)}, or begin a new one: --fresh "
+            "or another --out"
         )
+
+
+def _list_some(differences: Iterator[str]) -> str:
+    found = list(differences)
+    more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    return "; ".join(found[:_MAX_SHOWN]) + more
 
 
 def compare_plans(

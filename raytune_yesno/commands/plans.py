@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.changes import change_space, extend_epochs
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.existing import check_same_settings, compare_plans
+from raytune_yesno.commands.existing import (
+    check_same_settings,
+    compare_plans,
+    set_aside_untrained,
+)
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
     given_stop_conditions,
+    read_settings,
     refuse_flags,
 )
 from raytune_yesno.config import build_config
@@ -66,8 +71,10 @@ def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Pl
 
 def plan_continued(
     settings: dict[str, Any], options: Namespace, out: Path, storage: str
-) -> "tuple[Plan, Study]":
+) -> "tuple[Plan, Study | None]":
     """Return the recorded plan of the study in the output folder, and the study.
+
+    A study with other settings that has trained nothing gives way to a new one.
 
     Raises:
         InputError: the study was begun with other settings.
@@ -79,9 +86,11 @@ def plan_continued(
     study = load(out)
     asked = build_plan(settings, options)
     data = settings.setdefault("data", DEFAULT_DATA)
-    check_same_settings(
-        compare_plans(asked, study, data, warm_start=bool(options.warm_start)), "tune", storage
-    )
+    warm_start = bool(options.warm_start)
+    if set_aside_untrained(study, compare_plans(asked, study, data, warm_start=warm_start), note):
+        # Reading the study declared the metric of its task; this declares that of the command.
+        return plan_new(read_settings(options), options), None
+    check_same_settings(compare_plans(asked, study, data, warm_start=warm_start), "tune", storage)
     plan = Plan.from_study(study)
     stop = StopConditions(**{**vars(plan.stop), **given_stop_conditions(options)})
     return replace(plan, stop=stop), study

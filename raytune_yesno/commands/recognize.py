@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -130,16 +130,21 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     the exit code is 1.
 
     Raises:
-        InputError: the only recording cannot be read, or the model cannot process a stream.
+        InputError: no recording is given, the only one cannot be read, or the model cannot process
+            a stream.
     """
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
+    if bool(options.files) == options.sample:
+        raise InputError("predict: give recordings (WAV …), or --sample for one of the test part")
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     if options.stream and not recognizer.can_stream:
         raise InputError(
             f"--stream: the features of {options.checkpoint} depend on the whole recording; omit "
             "--stream, or train a new checkpoint with features=local"
         )
+    if options.sample:
+        return _predict_sample(recognizer, options, results)
     files: list[dict[str, Any]] = []
     problems: list[str] = []
     several = len(options.files) > 1
@@ -160,12 +165,38 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 note(f"raytune-yesno: {error}")
         files.append({**file, "words": [word.as_dict() for word in words]})
         if "error" not in file and not options.stream:
-            heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
-            lines = [f"{one_line(path)}: {heard}" if several else heard]
-            say(options, results, "\n".join([*lines, *map(_describe_word, words)]))
+            lines = _describe_words(words)
+            if several:
+                lines[0] = f"{one_line(path)}: {lines[0]}"
+            say(options, results, "\n".join(lines))
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def _predict_sample(
+    recognizer: "Recognizer", options: Namespace, results: TextIO
+) -> dict[str, Any]:
+    """Recognise the first recording in the test part of the checkpoint's corpus.
+
+    Raises:
+        InputError: the corpus is not on this machine.
+    """
+    import torch
+
+    from raytune_yesno.tasks.speech.load import find_corpus, load_corpus
+    from raytune_yesno.tasks.speech.recognizer import select_part
+
+    corpus = load_corpus(find_corpus(recognizer.checkpoint.corpus))
+    index = select_part(recognizer.checkpoint, corpus, "test")[0]
+    name, spoken = corpus.names[index], corpus.words_of(index)
+    words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))
+    say(options, results, one_line(f"recording {name} of {corpus.source}, test part"))
+    say(options, results, one_line(f"spoken: {spoken}"))
+    first, *times = _describe_words(words)
+    say(options, results, "\n".join([f"heard:  {first}", *times]))
+    file = {"path": name, "spoken": spoken.split(), "words": [word.as_dict() for word in words]}
+    return {"files": [file]}
 
 
 def export(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -215,6 +246,12 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
     for samples in blocks:
         yield from stream.push(torch.from_numpy(samples))
     yield from stream.finish()
+
+
+def _describe_words(words: Sequence["TimedWord"]) -> list[str]:
+    """Return a line with all words, then a line for each."""
+    heard = one_line(" ".join(word.word for word in words)) or "(nothing)"
+    return [heard, *map(_describe_word, words)]
 
 
 def _describe_word(word: "TimedWord") -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
+from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
     open_folder,
@@ -92,7 +93,8 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         recorded, before = read_recorded(out)
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
-        check_same_settings(compare(now, begun_with), "train", str(out))
+        if _has_trained(out):
+            check_same_settings(compare(now, begun_with), "train", str(out))
     return settings, config
 
 
@@ -117,15 +119,22 @@ def _workers(config: Config, out: Path, options: Namespace) -> Iterator[None]:
         yield
 
 
+def _has_trained(out: Path) -> bool:
+    """Return whether a run has a checkpoint; one interrupted in its first epoch has none."""
+    from raytune_yesno.training.resume import BEST, LAST
+
+    return any((out / name).exists() for name in (LAST, BEST))
+
+
 def _has_checkpoint(config: Config, out: Path) -> bool:
-    """Return whether a run has a checkpoint; one interrupted in its first epoch has none.
+    """Return whether a run has a checkpoint to resume.
 
     Raises:
         InputError: it has trained more epochs than the config asks for.
     """
-    from raytune_yesno.training.resume import BEST, LAST, count_epochs, find_resumable
+    from raytune_yesno.training.resume import count_epochs, find_resumable
 
-    if not any((out / name).exists() for name in (LAST, BEST)):
+    if not _has_trained(out):
         return False
     if config.epochs < (trained := count_epochs(find_resumable(out)[0])):
         raise InputError(
@@ -171,6 +180,8 @@ def _finish(
     if lines := _describe_model(config, run.last):
         result["result"] = "\n".join(lines)
         say(options, results, result["result"])
+    if uses := list(suggest_uses(config.task, str(run.best))):
+        say(options, results, "\n  ".join(["next:", *uses]))
     return result
 
 

@@ -29,6 +29,7 @@ from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
+from raytune_yesno.study.store import STORE
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         return replay(options, results)
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
-    from raytune_yesno.study.store import STORE
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study, open_logs
 
@@ -54,12 +54,12 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         began = time.monotonic()
         check_utf8(storage)
         settings = read_settings(options)
-        begun = bool(options.resume) or is_begun(out, STORE)
-        plan, finished = _read_plan(settings, options, out, storage, begun=begun)
+        plan, finished = _read_plan(settings, options, out, storage)
         if finished:
             again = f"--resume {quote(storage)} extends it"
             note(f"{one_line(storage)}: this study is finished; {again}")
             return _finish(finished, storage, options, results, began)
+        begun = bool(options.resume) or is_begun(out, STORE)
         logs = open_logs(options.logs, out)
         data = read_data(settings, options, plan.config)
         if options.warm_start and not begun:
@@ -106,7 +106,6 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
         mirrors it; and a function to call before each write (see :meth:`Lock.check`), if any.
     """
     from raytune_yesno.study.mirror import mirror_to_uri
-    from raytune_yesno.study.store import STORE
 
     storage = options.resume or options.out
     if not is_remote(storage):
@@ -123,14 +122,14 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
 
 
 def _read_plan(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str, *, begun: bool
+    settings: dict[str, Any], options: Namespace, out: Path, storage: str
 ) -> "tuple[Plan, Study | None]":
     """Return the plan of a study, and the study if there is nothing left to do."""
     if options.resume:
         plan = plan_resumed(settings, options, out, storage)
-    elif begun:
+    elif is_begun(out, STORE):
         plan, study = plan_continued(settings, options, out, storage)
-        if study.refit:
+        if study and study.refit:
             return plan, study
     else:
         plan = plan_new(settings, options)
@@ -255,8 +254,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     if refit.get("test_says"):
         yield f"test: {refit['test_says']}"
     yield (
-        f"slots {efficiency.efficiency:.0%} in training, {efficiency.startup:.0%} starting, "
-        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs and trials, "
+        f"slots: {efficiency.efficiency:.0%} training, {efficiency.startup:.0%} starting, "
+        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs or trials, "
         f"{efficiency.tail:.0%} idle at the end"
     )
     yield one_line(f"study: {storage}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import Group, have_common_front
+from raytune_yesno.report.compare import Group, describe_incomparable
 from raytune_yesno.report.tables import MISSING, Table
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
@@ -64,18 +64,21 @@ def attain(fronts: Sequence[Sequence[Pair]], count: int) -> list[Pair]:
 
 
 def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> list[Attainment]:
-    """Return the attainment of each group; nothing unless all studies have the same two objectives.
+    """Return the attainment of each group.
+
+    There is none unless all studies have the same corpus and the same two objectives.
 
     Args:
         studies: one or more studies.
         groups: studies that are repetitions of each other.
     """
-    if not have_common_front(studies) or len(studies[0].objective.objectives) != 2:
+    if describe_incomparable(studies) or len(studies[0].objective.objectives) != 2:
         return []
     found = []
     for group in groups:
         vectors = [list_vectors(studies[member].trial_list) for member in group.members]
-        fronts = [[(v[k][0], v[k][1]) for k in pareto.find_front(v)] for v in vectors if v]
+        fronts = [[(v[k][0], v[k][1]) for k in pareto.find_front(v)] for v in vectors]
+        fronts = [front for front in fronts if front]
         if num := len(fronts):
             surfaces = [attain(fronts, count) for count in (1, -(-num // 2), num)]
             found.append(Attainment(group.label, num, *surfaces))

@@ -11,6 +11,9 @@ from raytune_yesno.text import format_value
 _MIN_LOG_RATIO = 50  # of the largest to the smallest value, for a logarithmic scale
 
 
+_MISSING = object()
+
+
 @dataclass
 class Axis:
     """The scale of a hyperparameter.
@@ -31,16 +34,20 @@ class Axis:
     whole: bool = False
     options: list[str] = field(default_factory=list)
 
-    def encode(self, value: Any) -> float | int | None:
-        """Return a value as a number: itself, or the index of a choice.
+    def read(self, point: Mapping[str, Any]) -> float | int | None:
+        """Return the value in a point as a number: itself, or the index of a choice.
 
-        An unknown choice is added to the options. None stands for a missing value.
+        An unknown choice is added to the options.
+
+        Returns:
+            None if the point has no value: the parameter is not active, or the value is no number.
         """
-        if value is None:
+        value = point.get(self.name, _MISSING)
+        if value is _MISSING:
             return None
         if self.kind != "choice":
             return value if is_number(value) else None
-        text = format_value(value)
+        text = _spell(value)
         if text not in self.options:
             self.options.append(text)
         return self.options.index(text)
@@ -58,9 +65,9 @@ def build_axes(study: Study) -> list[Axis]:
         domains = [each for key, each in list_domains(study.asked.get("space")) if key == name]
         axis = _merge(name, [read_domain(name, each) for each in domains]) or _guess(name, values)
         if axis.kind == "choice":
-            for value in values:
-                axis.encode(value)
-        if len({format_value(value) for value in values}) > 1:
+            for trial in study.trial_list:
+                axis.read(trial.best_point)
+        if len({value if is_number(value) else _spell(value) for value in values}) > 1:
             axes.append(axis)
     return axes
 
@@ -75,7 +82,7 @@ def read_domain(name: str, domain: Any) -> Axis | None:
             low, high = domain[key]
             return Axis(name, kind, low, high, whole=key == "int")
     if isinstance(domain.get("choice"), list | Mapping):
-        return Axis(name, "choice", options=[format_value(value) for value in domain["choice"]])
+        return Axis(name, "choice", options=[_spell(value) for value in domain["choice"]])
     return None
 
 
@@ -110,3 +117,9 @@ def _guess(name: str, values: Sequence[Any]) -> Axis:
     whole = all(isinstance(value, int) for value in numbers)
     kind = "log" if low > 0 and high / low >= _MIN_LOG_RATIO else "linear"
     return Axis(name, kind, low, high, whole=whole)
+
+
+def _spell(value: Any) -> str:
+    """Return the text of an option: in short, but such that different numbers stay apart."""
+    text = format_value(value)
+    return repr(value) if isinstance(value, float) and float(text) != value else text

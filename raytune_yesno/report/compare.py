@@ -127,15 +127,17 @@ def share_reference(studies: Sequence[Study]) -> tuple[float, ...]:
 def measure_figures(studies: Sequence[Study]) -> list[float | None]:
     """Return the value of :func:`choose_figure` for each study; None without a result.
 
-    Hypervolumes have one reference point, so they can be compared.
+    The figure of a point that was trained several times is its mean. A result that exceeds a limit
+    has none. Hypervolumes have one reference point, so they can be compared.
     """
     if have_common_front(studies):
         reference = share_reference(studies)
-        vectors = [list_vectors(study.trial_list) for study in studies]
+        vectors = [list_vectors(study.trial_list) if reference else [] for study in studies]
         return [pareto.hypervolume(each, reference) if each else None for each in vectors]
+    firsts = [next(iter(study.candidates), None) for study in studies]
     return [
-        float(best.best_epoch[study.metric]) if (best := study.best) and best.best_epoch else None
-        for study in studies
+        first.value if first and not first.excess and math.isfinite(first.mean) else None
+        for first in firsts
     ]
 
 
@@ -207,11 +209,11 @@ def find_best(studies: Sequence[Study]) -> int | None:
     if describe_incomparable(studies):
         return None
     scored = [
-        (study.objective.score(study.best.metrics), index)
+        (first.excess, first.mean, study.objective.score(first.trial.metrics), index)
         for index, study in enumerate(studies)
-        if study.best
+        for first in study.candidates[:1]
     ]
-    return min(scored)[1] if scored else None
+    return min(scored)[-1] if scored else None
 
 
 def count_corpora(studies: Sequence[Study]) -> int:

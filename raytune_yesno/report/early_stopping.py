@@ -1,14 +1,17 @@
 """What early stopping saved, and whether its rungs predicted the final result."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from raytune_yesno.study import Study, Trial
 
 MIN_JUDGED = 5  # trials that a rank correlation needs
+USEFUL = 0.3
+"""The rank correlation above which a rung tells good trials from bad ones well enough."""
 _MAX_RUNGS = 12
 
 
@@ -35,6 +38,13 @@ class Rung:
     worst_kept: float | None
     agreement: float | None
     judged: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of ``agreement``; from -1 to 1 without one."""
+        if self.agreement is None:
+            return -1.0, 1.0
+        return bound_correlation(self.agreement, self.judged)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,19 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
         stopped=len(stopped),
         rungs=rungs,
     )
+
+
+def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
+    """Return the 95% interval of a rank correlation (Bonett and Wright 2000).
+
+    The interval has no width at -1 and 1. Few trials are often in perfect order by chance, so a
+    perfect correlation counts as one between it and the next smaller value that ranks can have.
+    """
+    most = 1 - 6 / (count**3 - count)
+    clipped = max(-most, min(most, correlation))
+    error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
+    half = float(norm.ppf(0.975)) * error
+    return math.tanh(math.atanh(clipped) - half), math.tanh(math.atanh(clipped) + half)
 
 
 def _correlate(pairs: Sequence[tuple[float, float]]) -> float | None:

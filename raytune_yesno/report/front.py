@@ -1,5 +1,6 @@
 """The front of a study with several objectives, for the terminal, JSON and the page."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def describe_front(study: Study) -> Iterator[str]:
 def count_members(study: Study) -> str:
     """Return how many trials are on the front."""
     objectives = " and ".join(metric.title for metric in study.objective.objectives)
-    compared = len(list_vectors(study.trial_list))
+    compared = sum(all(map(math.isfinite, each)) for each in list_vectors(study.trial_list))
     return (
         f"front of {objectives}: {len(study.front)} of {compared} trials, which no other one "
         "dominates"
@@ -40,7 +41,11 @@ def count_members(study: Study) -> str:
 def describe_volume(study: Study) -> str:
     """Return the hypervolume and its reference point; empty without a result."""
     volume, reference = study.hypervolume
-    return f"hypervolume: {volume:.4g}, up to {describe_reference(study)}" if reference else ""
+    return (
+        f"hypervolume: {volume:.4g} (reference point: {describe_reference(study)})"
+        if reference
+        else ""
+    )
 
 
 def tabulate_front(study: Study) -> Table:
@@ -58,7 +63,10 @@ def tabulate_front(study: Study) -> Table:
             [metric.title, *(metric.show(t.metrics.get(metric.name)) for t in front)]
             for metric in study.objective.objectives
         ),
-        *([key, *(format_value(t.best_point.get(key)) for t in front)] for key in list_keys(study)),
+        *(
+            [key, *(format_value(t.best_point.get(key, "")) for t in front)]
+            for key in list_keys(study)
+        ),
         ["test", *(describe_test_briefly(refit, study.metrics) for refit in told)],
         ["checkpoint in the study", *map(_name_checkpoint, told)],
     ]
@@ -136,13 +144,14 @@ def describe_reference(study: Study) -> str:
 
 def describe_limits(study: Study) -> str:
     """Return whether the best trial keeps the limits; empty without limits."""
-    limits, best = study.objective.limits, study.best
-    if not limits or best is None:
+    limits = study.objective.limits
+    if not limits or not study.candidates:
         return ""
+    best = study.candidates[0]
     broken = [
-        f"{limit} ({limit.metric.show(best.metrics.get(limit.metric.name))})"
-        for limit in limits
-        if limit.excess(best.metrics) > 0
+        f"{limit} ({limit.metric.show(best.trial.metrics.get(limit.metric.name))})"
+        for limit, excess in zip(limits, best.excesses, strict=True)
+        if excess > 0
     ]
     if broken:
         return f"limits: no trial keeps them; the best one exceeds {'; '.join(broken)}"
@@ -166,7 +175,7 @@ def summarise_front(study: Study) -> Mapping[str, Any]:
             ],
         }
     if study.objective.limits and study.best:
-        found["feasible"] = study.objective.is_feasible(study.best.metrics)
+        found["feasible"] = study.candidates[0].excess == 0
     return found
 
 

@@ -169,7 +169,7 @@ def _cross_validate(
 
 def _encode(axis: Axis, trials: Sequence[Trial]) -> Any:
     """Return the column of an axis; not a number for missing values."""
-    values = [axis.encode(trial.best_point.get(axis.name)) for trial in trials]
+    values = [axis.read(trial.best_point) for trial in trials]
     column = np.array([np.nan if value is None else value for value in values], dtype=float)
     if axis.kind == "log":
         column = np.log(np.where(column > 0, column, np.nan))

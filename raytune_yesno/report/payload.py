@@ -70,7 +70,7 @@ def _describe(
 ) -> dict[str, Any]:
     axes = build_axes(study)
     trials = study.trial_list
-    columns = [[axis.encode(trial.best_point.get(axis.name)) for trial in trials] for axis in axes]
+    columns = [[axis.read(trial.best_point) for trial in trials] for axis in axes]
     varied = {axis.name for axis in axes}
     fixed = {
         key: value
@@ -91,6 +91,11 @@ def _describe(
         "axes": [asdict(axis) for axis in axes],
         "important": sorted(range(len(axes)), key=lambda k: _rank(axes[k].name, order)),
         "fixed": to_strict_json(fixed, spell=True),
+        "absent": {  # the trials in which a parameter of an option is not active
+            key: absent
+            for key in fixed
+            if (absent := [k for k, trial in enumerate(trials) if key not in trial.best_point])
+        },
         "number": [trial.number for trial in trials],
         "status": [STATUSES.index(trial.status) for trial in trials],
         "epochs": [len(trial.epochs) for trial in trials],
@@ -130,7 +135,7 @@ def _list_choices(axis: Axis, study: Study) -> list[Any]:
     """Return the values of a choice, in the order of the axis's options, for the copy button."""
     values: list[Any] = list(axis.options)
     for trial in study.trial_list:
-        option = axis.encode(trial.best_point.get(axis.name))
+        option = axis.read(trial.best_point)
         if option is not None:
             values[int(option)] = to_strict_json(trial.best_point[axis.name], spell=True)
     return values

@@ -10,7 +10,7 @@ from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
-from raytune_yesno.report.early_stopping import EarlyStopping, was_stopped_early
+from raytune_yesno.report.early_stopping import USEFUL, EarlyStopping, was_stopped_early
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
@@ -49,9 +49,22 @@ def describe_objective(study: Study) -> list[str]:
     return [metric, best] if study.metric_source else [f"{metric}, {best}"]
 
 
+def describe_mean(study: Study) -> str:
+    """Return the mean of the best point's trainings in parentheses; empty with one training.
+
+    The first training of a point that was chosen for it is better than the point, by luck.
+    """
+    best = next(iter(study.candidates), None)
+    if best is None or len(best.results) < 2:
+        return ""
+    mean = study.objective.metric.show(best.value)
+    return f" (mean of {len(best.results)} trainings: {mean})"
+
+
 def describe_state(study: Study) -> str:
     """Return whether the search has finished."""
-    total = int(study.asked.get("trials") or len(study.trial_list))
+    # Repeats, and points that were asked for, may exceed the number of trials that was asked for.
+    total = max(int(study.asked.get("trials") or 0), len(study.trial_list))
     ended = sum(trial.status != "running" for trial in study.trial_list)
     seconds = format_seconds(study.end_time - study.asked["time"])
     if not study.searched:
@@ -151,12 +164,14 @@ def describe_early_stopping(stopping: EarlyStopping) -> str:
     first = stopping.first_judged
     if first is None or first.agreement is None:
         return text + "Too few trials ran to the end to say whether the rungs judged them well."
-    agreement = first.agreement
-    verdict = "well" if agreement > 0.6 else "roughly" if agreement > 0.3 else "badly"
+    low, high = first.interval
+    verdict = (
+        "predicted" if low > USEFUL else "hardly predicted" if high < USEFUL else "may predict"
+    )
     return text + (
-        f"Epoch {first.epoch} predicted the final order {verdict}: the rank correlation is "
-        f"{agreement:.2f} (1 is perfect, 0 is chance), over the {first.judged} trials that ran to "
-        "the end."
+        f"Epoch {first.epoch} {verdict} the final order: the rank correlation is "
+        f"{first.agreement:.2f} (95% interval {low:.2f} to {high:.2f}; 1 is perfect, 0 is chance), "
+        f"over the {first.judged} trials that ran to the end."
     )
 
 
@@ -166,9 +181,9 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
         return "No trial has trained yet."
     share, cause = efficiency.largest_overhead
     facts = [
-        f"{efficiency.efficiency:.0%} of the time of {study.num_slots} "
+        f"{efficiency.efficiency:.1%} of the time of {study.num_slots} "
         f"slot{'s' * (study.num_slots != 1)} was training",
-        f"The largest other part was {CAUSES[cause]} ({share:.0%})",
+        f"The largest other part was {CAUSES[cause]} ({share:.1%})",
     ]
     if efficiency.median_gap_s is not None:
         facts.append(

@@ -1,12 +1,10 @@
 """Common questions about a study, each with a short answer and its uncertainty."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
@@ -21,10 +19,10 @@ from raytune_yesno.report.compare import (
     have_common_front,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import MIN_JUDGED, EarlyStopping
+from raytune_yesno.report.early_stopping import MIN_JUDGED, USEFUL, EarlyStopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
-from raytune_yesno.report.sentences import CAUSES, NO_RESULT, join_names
+from raytune_yesno.report.sentences import CAUSES, NO_RESULT, describe_mean, join_names
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
 
@@ -83,8 +81,8 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
             f"results are needed. {saved}."
         )
         return Answer(question, text, section)
-    low, high = bound_correlation(rung.agreement, rung.judged)
-    verdict = "Yes." if low > 0.3 else "No." if high < 0.3 else "Perhaps."
+    low, high = rung.interval
+    verdict = "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps."
     text = (
         f"{verdict} {saved}. The order of the trials at epoch {rung.epoch} has a rank correlation "
         f"of {rung.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; "
@@ -125,10 +123,10 @@ def answer_more_trials(study: Study) -> Answer:
     verdict = "Likely." if gain > 0.05 else "Perhaps." if gain > 0.01 else "Unlikely."
     show = study.objective.metric.show
     text = (
-        f"{verdict} The best {study.objective.metric.title} is {show(best)}. After a random half "
-        f"of the trials, the other half improves the best by {gain:.1%} on average. One half in "
-        f"ten reaches only {show(large)} or worse. Twice as many trials rarely bring more than the "
-        "second half did."
+        f"{verdict} The best {study.objective.metric.title} is {show(best)}. It improves on the "
+        f"best of a random half of the trials by {gain:.1%} on average; one such half in ten "
+        f"reaches only {show(large)} or worse. Doubling the trials rarely gains more than this "
+        "last doubling did."
     )
     return Answer(question, text, section)
 
@@ -149,9 +147,9 @@ def answer_more(study: Study) -> str:
     typical, low = shares[_HALVES // 2], shares[_HALVES // 10]
     verdict = "Likely." if typical < 0.97 else "Perhaps." if low < 0.95 else "Unlikely."
     return (
-        f"{verdict} A random half of the trials has {typical:.0%} of the hypervolume in half of "
-        f"all cases, and {low:.0%} or less in one case of ten. The next doubling rarely brings "
-        "more than the last one did."
+        f"{verdict} A random half of the trials reaches {typical:.0%} of the hypervolume in the "
+        f"median, and {low:.0%} or less in one case of ten. Doubling the trials rarely gains more "
+        "than this last doubling did."
     )
 
 
@@ -160,7 +158,7 @@ def name_objective(study: Study, *answers: Answer) -> list[Answer]:
     if not study.objective.others:
         return list(answers)
     name = study.objective.metric.title
-    return [answer._replace(text=f"For {name}: {answer.text}") for answer in answers]
+    return [answer._replace(question=f"{answer.question[:-1]} for {name}?") for answer in answers]
 
 
 def answer_luck(study: Study) -> list[Answer]:
@@ -184,19 +182,6 @@ def answer_time(study: Study) -> Answer:
     return Answer(question, text, "time")
 
 
-def bound_correlation(correlation: float, count: int) -> tuple[float, float]:
-    """Return the 95% interval of a rank correlation (Bonett and Wright 2000).
-
-    The interval has no width at -1 and 1. Few trials are often in perfect order by chance, so a
-    perfect correlation counts as one between it and the next smaller value that ranks can have.
-    """
-    most = 1 - 6 / (count**3 - count)
-    clipped = max(-most, min(most, correlation))
-    error = math.sqrt((1 + clipped**2 / 2) / max(1, count - 3))
-    half = float(norm.ppf(0.975)) * error
-    return math.tanh(math.atanh(clipped) - half), math.tanh(math.atanh(clipped) + half)
-
-
 def describe_studies(
     studies: Sequence[Study],
     names: Sequence[str],
@@ -218,7 +203,7 @@ def describe_studies(
                 describe_common_front(studies, names)
                 if have_common_front(studies)
                 else f"The best trial of all is trial {best.number} of {names[first]}: "
-                f"{metric.title} {value}."
+                f"{metric.title} {value}{describe_mean(studies[first])}."
             )
         ]
         texts.append(describe_comparison(groups, differences, choose_figure(studies)))
@@ -234,6 +219,8 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
         for vector in list_vectors(study.trial_list)
     ]
     front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    if not front:
+        return "No trial keeps the limits and has all objectives."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())
     return (
         f"The front of all studies together has {front.total()} trials: {shares}. Hypervolumes "

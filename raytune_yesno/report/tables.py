@@ -11,6 +11,7 @@ from raytune_yesno.report.compare import (
     Difference,
     Group,
     have_common_front,
+    list_objectives,
     measure_figures,
     name_mean,
 )
@@ -25,10 +26,17 @@ MISSING = "–"
 
 
 class Table(NamedTuple):
-    """A table's column names and its rows."""
+    """A table's column names and its rows.
+
+    Attributes:
+        heads: the names of the columns.
+        rows: the cells of each row.
+        texts: the indices of the columns of text, which are aligned left.
+    """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[object]]
+    texts: Sequence[int] = ()
 
 
 def align(rows: Sequence[Sequence[object]], left: int = 0) -> list[str]:
@@ -48,6 +56,7 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     """Return a row per study; columns that are empty for all studies are left out."""
     metric = studies[0].objective.metric
     several = have_common_front(studies)
+    is_one = len({list_objectives(study)[0] for study in studies}) == 1
     volumes = measure_figures(studies) if several else [None] * len(studies)
     heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
     rows = []
@@ -66,14 +75,24 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 format_seconds(study.end_time - asked["time"]),
                 str(len(study.front)) if several else "",
                 HYPERVOLUME.show(volume),
-                metric.show(best.metrics[study.metric]) if best else "",
+                f"{'' if is_one else study.objective.metric.title + ' '}{best.result}"
+                if best
+                else "",
                 sentences.describe_test_briefly(study.refit, study.metrics),
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
     chosen = "chosen" if several else "best"
-    named = (*heads, "on front", "hypervolume", f"{chosen} {metric.title}", "test")
-    return Table([named[k] for k in shown], [[row[k] or MISSING for k in shown] for row in rows])
+    named = (
+        *heads,
+        "on front",
+        "hypervolume",
+        f"{chosen} {metric.title}" if is_one else chosen,
+        "test",
+    )
+    cells = [[row[k] or MISSING for k in shown] for row in rows]
+    texts = [place for place, k in enumerate(shown) if k < 3]
+    return Table([named[k] for k in shown], cells, texts)
 
 
 def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
@@ -92,7 +111,7 @@ def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
         )
         for group in groups
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0])
 
 
 def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
@@ -116,7 +135,7 @@ def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
         )
         for each in differences
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0, len(heads) - 1])
 
 
 def tabulate_rungs(metric: Metric, stopping: EarlyStopping) -> Table:
@@ -154,4 +173,4 @@ def tabulate_causes(study: Study) -> Table:
         )
         for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
     ]
-    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES])
+    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES], [1])

@@ -10,7 +10,7 @@ from raytune_yesno.report.attainment import (
     tabulate_attainment,
 )
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Difference, Group, choose_figure
+from raytune_yesno.report.compare import Difference, Group, choose_figure, describe_incomparable
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
@@ -41,6 +41,7 @@ def view_study(
             *summary.answer_luck(study),
         ],
         "front": view_front(study),
+        "which": "chosen" if study.objective.others else "best",
         "state": sentences.describe_state(study),
         "cards": _list_cards(study),
         "best_config": (
@@ -82,7 +83,8 @@ def _list_cards(study: Study) -> list[dict[str, str]]:
             "name": metric.name,
             "value": metric.show(best.metrics[metric.name]),
             "note": (
-                f"best, trial {best.number}"
+                f"{'chosen' if study.objective.others else 'best'}, trial {best.number}"
+                f"{sentences.describe_mean(study)}"
                 if metric is objective
                 else f"at epoch {best.metrics['epoch']}"
             ),
@@ -119,6 +121,7 @@ def view_comparison(
     """Return the values of the comparison's section."""
     figure, objectives = choose_figure(studies), studies[0].objective.objectives
     repeated = any(len(group.members) > 1 for group in groups)
+    repeated = repeated and not describe_incomparable(studies)
     attained = measure_attainment(studies, groups)
     return {
         "texts": summary.describe_studies(studies, names, groups, differences),

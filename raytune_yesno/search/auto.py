@@ -10,6 +10,13 @@ from raytune_yesno import pareto
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.feasibility import (
+    Bounded,
+    build_process,
+    model_failures,
+    model_limits,
+    score_limits,
+)
 from raytune_yesno.search.gaussian import GaussianProcess
 from raytune_yesno.search.improvement import choose_bound, score_hypervolume
 from raytune_yesno.search.observation import (
@@ -18,7 +25,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
-from raytune_yesno.search.several import order_results
+from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Point, Space
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -49,7 +56,8 @@ class Auto:
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
     largest expected hypervolume improvement. A limit that is only known after training has a model,
-    too: improvement counts by the probability that the limit is kept.
+    too: improvement counts by the probability that the limit is kept. It also counts by the
+    probability that the trial does not fail, once one has failed.
 
     Args:
         space: the search space.
@@ -104,10 +112,12 @@ class Auto:
         losses_N = np.array([losses[index] for index in kept], dtype=float)
         pending_PD = self.cube.encode(select_pending(history))
         known = [results[index] for index in kept]
+        limits = model_failures(self.cube, history, self.max_fitted)
         if any(seen.costs or seen.excesses for seen in known):
-            score, best_ND = self._model_several(known, rows_ND, losses_N, pending_PD, history)
+            limits += model_limits(self.cube, history, self.max_fitted)
+            score, best_ND = self._model_several(known, rows_ND, losses_N, pending_PD, limits)
         else:
-            score, best_ND = self._model_one(rows_ND, losses_N, pending_PD)
+            score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
         seen = {row.tobytes() for row in self.cube.encode(history)}
         branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
@@ -130,12 +140,20 @@ class Auto:
         return self.cube.decode(u_CD[np.argmax(score(u_CD))])
 
     def _model_one(
-        self, rows_ND: np.ndarray, losses_N: np.ndarray, pending_PD: np.ndarray
+        self,
+        rows_ND: np.ndarray,
+        losses_N: np.ndarray,
+        pending_PD: np.ndarray,
+        limits: Sequence[Bounded],
     ) -> tuple[Score, np.ndarray]:
         """Return the score of candidates, and the rows from the best one on, for one loss."""
         process, mean_N = self._fit(rows_ND, losses_N, pending_PD)
         best_ND = rows_ND[np.argsort(mean_N, kind="stable")]
-        return lambda u_CD: score_improvement(process, u_CD, mean_N.min()), best_ND
+
+        def score(u_CD: np.ndarray) -> np.ndarray:
+            return score_improvement(process, u_CD, mean_N.min()) + score_limits(limits, u_CD)
+
+        return score, best_ND
 
     def _model_several(
         self,
@@ -143,7 +161,7 @@ class Auto:
         rows_ND: np.ndarray,
         order_N: np.ndarray,
         pending_PD: np.ndarray,
-        history: Sequence[Observation],
+        limits: Sequence[Bounded],
     ) -> tuple[Score, np.ndarray]:
         """Return the same for several costs and limits, each with a model of its own.
 
@@ -158,11 +176,10 @@ class Auto:
             )[1]
             for m in range(num_costs)
         ]
-        limits = self._model_limits(history, pending_PD)
         # On its own scale: hypervolumes of logarithms or ranks favour the ends of the front.
         fits = [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
         mean_NM = np.stack([mean_N for _, mean_N in fits], axis=1)
-        is_feasible_N = np.array([seen.is_feasible for seen in results])
+        is_feasible_N = np.array([seen.is_feasible and has_vector(seen) for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
         if not is_feasible_N.any():
             return lambda u_CD: score_limits(limits, u_CD), best_ND
@@ -177,36 +194,6 @@ class Auto:
             return np.asarray(score_C + score_limits(limits, u_CD))
 
         return score, best_ND
-
-    def _model_limits(
-        self, history: Sequence[Observation], pending_PD: np.ndarray
-    ) -> list[tuple[GaussianProcess, float]]:
-        """Return a model of each limit that some trial exceeds, and the value of its bound."""
-        models = []
-        for k in range(max((len(seen.excesses) for seen in history), default=0)):
-            known = [
-                seen
-                for seen in history
-                if len(seen.excesses) > k and not math.isnan(seen.excesses[k])
-            ]
-            # A small excess matters, and the size of a huge one does not.
-            value_N = np.arctan(4 * np.array([seen.excesses[k] for seen in known]))
-            known = known[-self.max_fitted :]
-            value_N = value_N[-self.max_fitted :]
-            if not (value_N > 0).any():
-                continue
-            deviation = max(float(value_N.std()), 1e-6)
-            process = self._build_process()
-            rows_ND, y_N = self.cube.encode(known), (value_N - value_N.mean()) / deviation
-            process.fit(rows_ND, y_N)
-            process.condition(rows_ND, y_N)
-            models.append((process, -float(value_N.mean()) / deviation))
-        return models
-
-    def _build_process(self) -> GaussianProcess:
-        return GaussianProcess(
-            self.cube.is_choice_D, sorted(self.cube.conditions), self.cube.find_active
-        )
 
     def _fit(
         self,
@@ -223,9 +210,9 @@ class Auto:
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
-        best, chosen = -np.inf, self._build_process()
+        best, chosen = -np.inf, build_process(self.cube)
         for y_N in warp(losses_N)[:num_scales]:
-            process = self._build_process()
+            process = build_process(self.cube)
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
@@ -250,17 +237,6 @@ class Auto:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))
-
-
-def score_limits(limits: Sequence[tuple[GaussianProcess, float]], u_CD: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the probability that all limits are kept at C candidates."""
-    from scipy.special import log_ndtr
-
-    score_C = np.zeros(len(u_CD))
-    for process, bound in limits:
-        mean_C, std_C = process.predict(u_CD)
-        score_C += log_ndtr((bound - mean_C) / std_C)
-    return score_C
 
 
 def warp(losses_N: np.ndarray) -> list[np.ndarray]:

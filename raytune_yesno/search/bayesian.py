@@ -9,6 +9,7 @@ import numpy as np
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.feasibility import model_failures, score_limits
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -36,7 +37,8 @@ class Bayesian:
     mixed spaces.
 
     A running trial enters the model with the model's own mean at its point (the kriging believer
-    of Ginsbourger et al., 2010). No point is proposed twice while others remain.
+    of Ginsbourger et al., 2010). Once a trial has failed, the acquisition function counts by the
+    probability that a trial does not fail. No point is proposed twice while others remain.
 
     Args:
         space: the search space.
@@ -99,16 +101,24 @@ class Bayesian:
         rows_ND = self.cube.encode(results)
         pending_PD = self.cube.encode(select_pending(history))
         model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
+        failures = model_failures(self.cube, history, self.max_fitted)
+
+        def score(u_CD: np.ndarray) -> np.ndarray:
+            score_C = model.score(u_CD)
+            if not failures:
+                return score_C
+            return np.asarray((score_C - score_C.min()) * np.exp(score_limits(failures, u_CD)))
+
         generator = build_numpy_generator(self.seed, number)
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
         near_CD = draw_near(self.cube, generator, best_KD, _NUM_LOCAL)
         seen = {row.tobytes() for row in np.concatenate([rows_ND, pending_PD])}
         candidates_CD = drop_seen(self.cube, np.concatenate([exploring_CD, near_CD]), seen)
-        first_D = candidates_CD[np.argmax(model.score(candidates_CD))]
+        first_D = candidates_CD[np.argmax(score(candidates_CD))]
         nearer_CD = draw_near(self.cube, generator, first_D[None], _NUM_LOCAL)
         candidates_CD = drop_seen(self.cube, np.concatenate([first_D[None], nearer_CD]), seen)
-        return self.cube.decode(candidates_CD[np.argmax(model.score(candidates_CD))])
+        return self.cube.decode(candidates_CD[np.argmax(score(candidates_CD))])
 
 
 class _Surrogate:

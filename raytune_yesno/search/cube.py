@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -161,6 +162,11 @@ class UnitCube:
             if self.satisfies(row[None])[0]:
                 yield row
 
+    @cached_property
+    def _valid_rows(self) -> list[np.ndarray]:
+        """The rows of :meth:`list_rows`, for a space in which random points hardly ever are."""
+        return list(self.list_rows())
+
     def decode(self, u_D: Iterable[float]) -> Point:
         """Return the point at a row u_D, constants included, in the order of the space."""
         position = [0.5] * len(self.space.dimensions)
@@ -197,6 +203,8 @@ class UnitCube:
             point = self.decode(generator.random(self.dim))
             if self.space.satisfies(point):
                 return point
+        if self._valid_rows:
+            return self.decode(self._valid_rows[generator.integers(len(self._valid_rows))])
         raise InputError(
             f"search space: none of {_MAX_DRAWS:,} random points satisfies all constraints; "
             "loosen them, or narrow the ranges"

@@ -133,6 +133,11 @@ def select_pending(history: Iterable[Observation]) -> list[Observation]:
     return [seen for seen in history if seen.status == "running"]
 
 
+def select_failed(history: Iterable[Observation]) -> list[Observation]:
+    """Return the failed trials, without points that were refused before training."""
+    return [seen for seen in history if seen.status == "failed" and seen.number >= 0]
+
+
 def select_subset(losses: Sequence[float], num_best: int, num_latest: int) -> list[int]:
     """Return the indices of the best results and the latest of the others, in rising order.
 

@@ -33,7 +33,8 @@ class Repeats:
     ``most`` times, while chance may explain its lead: while the gap to the second best is below
     :data:`CLEAR_GAP` standard errors. The noise is estimated from all points with several results.
     If another point takes the lead, that one is repeated. A point whose first results are bad is
-    never repeated, and without noise there are hardly any repeats. Related: the intensification of
+    never repeated, nor one whose mean exceeds a limit, and without noise there are hardly any
+    repeats. Related: the intensification of
     Hutter et al. (2011), "Sequential model-based optimization for general algorithm configuration".
 
     Attributes:
@@ -63,7 +64,7 @@ class Repeats:
             if point is not None:
                 return Observation(number, point)
             open_points = (trials for trials in points if len(trials) < self.most)
-            again = min(open_points, key=_mean_loss, default=[None])[0]
+            again = min(open_points, key=_order, default=[None])[0]
         if again is None:
             return None
         return Observation(number, again.point, repeat_of=again.number)
@@ -76,6 +77,7 @@ class Repeats:
         if self.most == self.least:
             return None
         results = [trials for trials in points if any(seen.status in _RESULTS for seen in trials)]
+        results = [trials for trials in results if pool(trials, 0).is_feasible]
         if len(results) < 2:
             return None
         best, second = heapq.nsmallest(2, results, key=_mean_loss)
@@ -159,6 +161,12 @@ def _finite_losses(trials: Iterable[Observation]) -> list[float]:
         for seen in trials
         if seen.status in ("done", "stopped") and seen.loss is not None and math.isfinite(seen.loss)
     ]
+
+
+def _order(trials: Sequence[Observation]) -> tuple[float, float]:
+    """Return a sort key of points: by their excess over the limits, then by their loss."""
+    excesses = pool(trials, 0).excesses
+    return math.fsum(max(excess, 0.0) for excess in excesses), _mean_loss(trials)
 
 
 def _mean_loss(trials: Sequence[Observation]) -> float:

@@ -48,9 +48,18 @@ class Scalarised:
             seen.number: dataclasses.replace(seen, loss=loss, losses=(), costs=())
             for seen, loss in zip(known, losses, strict=True)
         }
-        told = [scalars.get(seen.number, seen) for seen in history]
+        told = [scalars.get(seen.number) or _hide_loss(seen) for seen in history]
         point: Point | None = self.algorithm.suggest(number, told)
         return point
+
+
+def _hide_loss(seen: Observation) -> Observation:
+    """Return a trial without a vector as one without a finite loss, which counts as the worst.
+
+    Its first cost is not on the scale of the other losses.
+    """
+    loss = None if seen.loss is None else math.inf
+    return dataclasses.replace(seen, loss=loss, losses=(), costs=())
 
 
 def has_vector(seen: Observation) -> bool:
@@ -174,7 +183,8 @@ class Limited:
     @property
     def least_excess(self) -> tuple[float, ...]:
         """By how much the nearest point that was checked exceeds each limit."""
-        return min(self._known.values(), key=lambda each: math.fsum(max(x, 0.0) for x in each))
+        # A limit that is only known after training is NaN, which is not above 0.
+        return min(self._known.values(), key=lambda each: math.fsum(x for x in each if x > 0))
 
     def _find(self, point: Point) -> tuple[float, ...]:
         key = repr(point)

@@ -11,6 +11,7 @@ from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
+    select_failed,
     select_pending,
     select_results,
     select_subset,
@@ -24,7 +25,7 @@ class TPE:
 
     Of N results, the best ``gamma`` * sqrt(N), at most 25, form the density l of good points; the
     others form the density g. The proposal is the candidate drawn from l with the largest l / g.
-    Running trials count as bad, which keeps parallel suggestions apart.
+    Running trials count as bad, which keeps parallel suggestions apart; so do failed ones.
 
     With the joint model, densities span all dimensions (:class:`Parzen`): a learning rate that
     suits one optimiser is not recommended for another. In the search benchmark
@@ -85,7 +86,7 @@ class TPE:
             return self.cube.draw(self.seed, number)
         kept = select_subset(losses, 25, max(self.max_results - 25, 0))
         results, losses = [results[index] for index in kept], [losses[index] for index in kept]
-        pending = select_pending(history)
+        pending = select_pending(history) + select_failed(history)[-self.max_results :]
         if self.model == "joint":
             return self._suggest_joint(number, results, losses, pending)
         return self._suggest_by_hyperopt(number, results, losses, pending)

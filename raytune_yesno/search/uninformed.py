@@ -62,9 +62,11 @@ def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
     point = read_point(space, point)
     try:
         check_point(space, point, partial=True)
+        point = imply_options(space, point)
+        check_point(space, point, partial=True)  # implied options may exclude each other
     except InputError as error:
         raise InputError(f"point {number}: {error}") from error
-    return imply_options(space, point)
+    return point
 
 
 class Grid:

@@ -105,11 +105,13 @@ class Constraint:
 
 
 def check_names(constraint: Constraint, names: frozenset[str]) -> None:
-    """Check that a space has all names of a constraint.
+    """Check that a constraint has names, and that a space has all of them.
 
     Raises:
-        InputError: it lacks one.
+        InputError: it has none, or the space lacks one.
     """
+    if not constraint.names:
+        raise InputError(f"constraint {constraint.text!r}: it names no parameter of the space")
     for name in sorted(constraint.names - names):
         raise InputError(
             f"constraint {constraint.text!r}: {name!r} is not in the search space; "

@@ -1,6 +1,6 @@
 """Points of a search space: checked, read from text, expressed in another space, completed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
@@ -39,10 +39,7 @@ def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False
             if not any(node.contains(value) for node, _ in uses):
                 raise InputError(f"{name}: {value!r} lies outside {format_node(uses[0][0])}")
             continue
-        options = " or ".join(
-            " and ".join(f"{key}={option}" for key, option in context.items())
-            for _, context in uses
-        )
+        options = _describe(context for _, context in uses)
         raise InputError(f"{name}: it belongs to {options}, which the point does not have; omit it")
     if missing and not partial:
         raise InputError(f"the point lacks a value for {', '.join(missing)}")
@@ -116,7 +113,7 @@ def complete_point(space: Space, known: Mapping[str, Any], base: Point) -> Point
     def choose(dim: Dimension) -> Any:
         try:
             value = dim.read(merged)
-        except LookupError:
+        except (LookupError, TypeError):  # TypeError: a number where a list is meant
             return dim.domain.decode(0.5)
         # It may be of a parameter of the same name under another option.
         return value if dim.domain.contains(value) else dim.domain.decode(0.5)
@@ -137,16 +134,44 @@ def imply_options(space: Space, known: Mapping[str, Any]) -> Point:
     Args:
         space: the space.
         known: the values; they are valid, see :func:`check_point`.
+
+    Raises:
+        InputError: a value fits a parameter of several options, and no other value says which.
     """
-    implied: Point = {}
-    for name, _, context in walk(space):
-        if name in known and not any(
-            parent in known and not same(freeze(known[parent]), option)
-            for parent, option in context.items()
-        ):
-            for parent, option in context.items():
-                implied.setdefault(parent, option)
-    return {**implied, **known}
+    implied = dict(known)
+    nodes = list(walk(space))
+    while True:
+        before = len(implied)
+        unclear: dict[str, list[Mapping[str, Any]]] = {}
+        for name, value in known.items():
+            fitting: list[Mapping[str, Any]] = [
+                context
+                for other, node, context in nodes
+                if other == name and node.contains(value) and not _contradicts(implied, context)
+            ]
+            if len(fitting) == 1:
+                implied = {**fitting[0], **implied}
+            elif fitting:
+                unclear[name] = fitting
+        if len(implied) == before:
+            break
+    for name, contexts in unclear.items():
+        raise InputError(f"{name}: it belongs to {_describe(contexts)}; also name the option")
+    return {**{name: v for name, v in implied.items() if name not in known}, **known}
+
+
+def _contradicts(point: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Return whether a point has another option in place of one of these."""
+    return any(
+        name in point and not same(freeze(point[name]), option) for name, option in options.items()
+    )
+
+
+def _describe(contexts: Iterable[Mapping[str, Any]]) -> str:
+    """Return the options to which the parameters of one name belong."""
+    return " or ".join(
+        " and ".join(f"{key}={option}" for key, option in context.items()) for context in contexts
+    )
 
 
 def read_point(space: Space, point: Mapping[str, Any]) -> Point:
@@ -155,15 +180,17 @@ def read_point(space: Space, point: Mapping[str, Any]) -> Point:
     A number may be given as text, an integer as ``32.0``, and an option as any number equal to it.
     Values that do not fit are returned unchanged; see :func:`check_point`.
     """
-    nodes: dict[str, list[Node]] = {}
-    for name, node, _ in walk(space):
-        nodes.setdefault(name, []).append(node)
-    read: Point = {}
-    for name, value in point.items():
-        read[name] = value
-        for node in nodes.get(name, []):
-            typed = _read_value(node, value)
-            if len(nodes[name]) == 1 or node.contains(typed):
+    nodes: dict[str, list[tuple[Node, Mapping[str, Any]]]] = {}
+    for name, node, context in walk(space):
+        nodes.setdefault(name, []).append((node, context))
+    read: Point = dict(point)
+    # Names of several parameters last: which of them is meant depends on the options.
+    for name in sorted(point, key=lambda each: len(nodes.get(each, []))):
+        uses = nodes.get(name, [])
+        uses = [use for use in uses if not _contradicts(read, use[1])] or uses
+        for node, _ in uses:
+            typed = _read_value(node, point[name])
+            if len(uses) == 1 or node.contains(typed):
                 read[name] = typed
                 break
     return read

@@ -51,7 +51,7 @@ def parse_space(mapping: Mapping[str, Any]) -> Tree:
         raise InputError(f"a search space is a mapping; give each name one of {FORMS}")
     nodes: dict[str, Any] = {}
     for name, text in mapping.items():
-        if name == CONSTRAINTS and isinstance(text, list | tuple):
+        if name == CONSTRAINTS and isinstance(text, list | tuple | str):
             nodes[name] = text
             continue
         with prefix_errors(name):
@@ -153,7 +153,7 @@ def _parse_branch(option: Any, branch: Any) -> dict[str, Node]:
         raise InputError(f"option {option!r}: give a mapping of its parameters, not {branch!r}")
     parsed = {}
     for name, text in branch.items():
-        if name == CONSTRAINTS and isinstance(text, list | tuple):
+        if name == CONSTRAINTS and isinstance(text, list | tuple | str):
             raise InputError("constraints belong to the whole space; move them to its top level")
         try:
             parsed[name] = _parse_node(text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ Space: TypeAlias = Mapping[str, Node]
 """A search space: a domain by name; :class:`Tree` adds constraints and dimensions."""
 
 CONSTRAINTS = "constraints"
-"""The key of a space whose value, if it is a list, holds constraints."""
+"""The key of a space whose value, if it is a text or a list of texts, holds constraints."""
 
 INACTIVE = 0.5
 """The coordinate of a dimension that is not active."""
@@ -111,6 +111,13 @@ class Tree(dict[str, Node]):
         names = [name for name, _, _ in walk(self)]
         found: list[Dimension] = []
         _list_dimensions(self, "", None, {n for n in names if names.count(n) > 1}, found)
+        keys: set[str] = set()
+        for index, dim in enumerate(found):  # options 1 and "1" have one text
+            key = dim.key
+            while key in keys:
+                key += "'"
+            keys.add(key)
+            found[index] = replace(dim, key=key)
         return tuple(found)
 
     @cached_property
@@ -154,7 +161,8 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
     """Return a space; a value that is not a domain becomes a choice of that one value.
 
     Args:
-        domains: domains by name. A list of texts by the name ``constraints`` holds constraints.
+        domains: domains by name. A text or a list of texts by the name ``constraints`` holds
+            constraints.
 
     Raises:
         InputError: the mapping is empty, a name is not text, or a value cannot be an option.
@@ -169,8 +177,9 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
         if not isinstance(name, str):
             raise InputError(f"search space: the name {name!r} is not text; quote it")
         with prefix_errors(name):
-            if name == CONSTRAINTS and isinstance(value, list | tuple):
-                constraints = [Constraint(each) for each in value]
+            if name == CONSTRAINTS and isinstance(value, list | tuple | str):
+                texts = [value] if isinstance(value, str) else value
+                constraints = [Constraint(each) for each in texts]
             else:
                 nodes[name] = build_node(value)
     if not nodes:

@@ -56,11 +56,15 @@ class Candidate:
         return self.costs[0]
 
     @cached_property
+    def excesses(self) -> tuple[float, ...]:
+        """By how much the mean of the results exceeds each limit; negative if it keeps it."""
+        objective = self.trial.objective
+        return _mean_columns([objective.excesses(trial.best_epoch or {}) for trial in self.judged])
+
+    @cached_property
     def excess(self) -> float:
         """By how much the mean of the results exceeds the limits in all; 0 if it keeps them."""
-        objective = self.trial.objective
-        rows = [objective.excesses(trial.best_epoch or {}) for trial in self.judged]
-        return math.fsum(max(each, 0.0) for each in _mean_columns(rows))
+        return math.fsum(max(each, 0.0) for each in self.excesses)
 
     @property
     def value(self) -> float:

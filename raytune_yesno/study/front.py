@@ -100,7 +100,8 @@ def trace_hypervolume(
     """Return the number of ended trials, the epochs trained in all, and the hypervolume so far.
 
     There is one row for each trial with a result, in the order in which they ended. A trial's
-    epochs count up to its end; those of trials that were still running do not.
+    epochs count up to its end; those of trials that were still running do not. A trial outside a
+    changed space adds no volume.
 
     Args:
         trials: the trials of a study.
@@ -113,7 +114,7 @@ def trace_hypervolume(
     rows, epochs, volume = [], 0, 0.0
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
-        if reference and trial.is_feasible:
+        if reference and trial.is_feasible and not trial.outside:
             before = list(front)
             front.append(find_costs(trial))
             front = [front[index] for index in pareto.find_front(front)]

@@ -81,7 +81,8 @@ class Task(Protocol):
     * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
       ``describe_test(figures)``, which returns one line about them for people;
     * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end;
-    * ``next_commands``, commands that ``tune`` suggests at its end, with ``{}`` for the checkpoint.
+    * ``next_commands``, commands that ``tune`` and ``train`` suggest at their end, with ``{}`` for
+      the checkpoint.
     """
 
     metrics: ClassVar[Sequence[Metric]]

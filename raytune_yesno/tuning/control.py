@@ -130,8 +130,8 @@ def complete_request(space: Space, config: Mapping[str, Any], point: Mapping[str
     for name in point:
         if name not in names:
             raise InputError(f"{name!r} is not searched; {suggest_name(name, sorted(names))}")
-    point = imply_options(space, read_point(space, point))
     try:
+        point = imply_options(space, read_point(space, point))
         complete = express_point(space, point, config)
         check_point(space, {**complete, **point})
     except InputError as error:

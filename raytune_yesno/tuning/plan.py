@@ -165,9 +165,12 @@ class Plan:
         """Check that the values of every domain are valid for their config keys.
 
         Raises:
-            InputError: a name is unknown, or a value is invalid alone or with others.
+            InputError: a name is unknown, a value is invalid alone or with others, or no point
+                satisfies the constraints.
         """
         tree, config = as_tree(self.space), self.config.as_dict()
+        if tree.constraints and not self.entry.is_finite:
+            UnitCube(tree).draw(self.config.seed, 0)
         for key, domain, options in walk(tree):
             if self._is(key, "shared"):
                 raise InputError(
@@ -292,6 +295,11 @@ class Plan:
             )
         if reason:
             raise InputError(f"search {self.search} with scheduler {self.scheduler}: {reason}")
+        if self.racing.most > self.racing.least and self.config.objective.others:
+            raise InputError(
+                "repeats: several objectives have no single best point to train again; give min "
+                "and max the same value, or use final_round"
+            )
         if self.changes_points and (self.racing.most > 1 or self.num_final):
             raise InputError(
                 f"scheduler {self.scheduler} changes a trial's point during training, so there is "

@@ -20,9 +20,11 @@ class StopConditions:
 
     Attributes:
         time_budget: seconds to search. The time before an interruption does not count.
-        target: end once an epoch reaches ``METRIC=VALUE`` or better, as in ``wer=0``.
+        target: end once an epoch reaches ``METRIC=VALUE`` or better, as in ``wer=0``, and keeps the
+            limits.
         patience: end once this many trials have ended without an improvement of the objective; with
-            several, without an epoch that no earlier one dominates.
+            several, without an epoch that no earlier one dominates. An epoch that exceeds the
+            limits by less than all before is an improvement, one that exceeds them by more is not.
         max_failures: end once more than this many trials have failed.
     """
 
@@ -78,7 +80,10 @@ class StopMonitor:
         self.target = conditions.parse_target(objective.metrics)
         self.deadline = time.monotonic() + (conditions.time_budget or math.inf)
         self.front: list[tuple[float, ...]] = []
-        """The costs of the epochs that no other one dominates; the best one of one objective."""
+        """The costs of the epochs that no other one dominates; the best one of one objective.
+
+        Only epochs of the least excess over the limits so far are compared."""
+        self.least_excess = math.inf
         self.best_trial = -1
         self.since_best = self.failures = 0
         self.found: str | None = None
@@ -112,13 +117,16 @@ class StopMonitor:
         """Update the best result and check the target."""
         if self.found:
             return
-        costs = self.objective.costs(metrics)
+        costs, excess = self.objective.costs(metrics), self.objective.excess(metrics)
+        is_finite = all(map(math.isfinite, costs))
+        if excess < self.least_excess and is_finite:
+            self.front, self.least_excess = [], excess
         beaten = any(weakly_dominates(known, costs) for known in self.front)
-        if not beaten and all(map(math.isfinite, costs)):
+        if not beaten and is_finite and excess <= self.least_excess:
             self.front = [known for known in self.front if not weakly_dominates(costs, known)]
             self.front.append(costs)
             self.best_trial, self.since_best = trial, 0
-        if self.target:
+        if self.target and excess == 0:
             metric, value = self.target
             if metric.cost(metrics) <= metric.cost({metric.name: value}):
                 reached = metrics[metric.name]

@@ -26,7 +26,7 @@ from raytune_yesno.space import Choice
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tasks.speech.evaluation import evaluate
-from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
@@ -90,7 +90,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("train", "--frob"), "--frob"),
     (("train", "--epochs", "many"), "--epochs"),
     (("evaluate", "x", "--split", "dev"), "'dev'"),
-    (("predict", "x"), "WAV"),
+    (("predict", "x"), "--sample"),
+    (("predict", "x", "y.wav", "--sample"), "--sample"),
     ((*TRAIN, "--epochs", "0"), "epochs: 0 is out of range"),
     ((*TRAIN, "--num-workers", "4:1"), "num_workers: '4:1'"),
     ((*TRAIN, "--num-workers", "0:2"), "num_workers: '0:2'"),
@@ -336,9 +337,11 @@ class TestTrain:
     def test_prints_for_people(self, run: Callable[..., Ended], tmp_path: Path) -> None:
         ended = run(*TRAIN, *SMALL, "--epochs", "2", "--out", str(tmp_path / "new"))
         assert ended.code == 0
-        best, checkpoint = ended.out.splitlines()
+        best, checkpoint, following, *uses = ended.out.splitlines()
         assert best.startswith("best epoch ")
         assert checkpoint == f"checkpoint: {tmp_path / 'new' / 'best'}"
+        assert following == "next:"
+        assert all(str(tmp_path / "new" / "best") in use for use in uses)
         assert any(map(PROGRESS.match, re.split(r"[\r\n]+", ended.err)))
 
     def test_ends_with_json(self, run: Callable[..., Ended], tmp_path: Path) -> None:
@@ -501,6 +504,20 @@ class TestPredict:
                 assert word["word"] in ("yes", "no")
                 assert 0 <= word["start_s"] < word["end_s"]
                 assert 0 < word["confidence"] <= 1
+
+    def test_a_sample_of_the_corpus_is_what_evaluate_would_hear(
+        self, checkpoint: Path, tmp_path: Path, run: Callable[..., Ended]
+    ) -> None:
+        file = run("predict", str(checkpoint), "--sample", "--json").json["files"][0]
+        corpus = synthesize(10)
+        index = corpus.names.index(file["path"])
+        assert index in select_part(load_checkpoint(checkpoint), corpus, "test")
+        assert file["spoken"] == corpus.words_of(index).split()
+        soundfile.write(tmp_path / "same.wav", corpus.waveform(index), corpus.sample_rate)
+        same = run("predict", str(checkpoint), str(tmp_path / "same.wav"), "--json")
+        assert len(file["words"]) == len(same.json["files"][0]["words"]) > 0
+        shown = run("predict", str(checkpoint), "--sample").out
+        assert " ".join(file["spoken"]) in shown
 
     def test_reads_standard_input(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.closing import suggest_next
 from raytune_yesno.commands.existing import compare_plans
-from raytune_yesno.config import build_config
+from raytune_yesno.config import TASKS, build_config, declare_task
 from raytune_yesno.space import Float
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
@@ -58,6 +59,14 @@ class TestTrain:
         assert f"--resume {out}" in line
         assert "--fresh" in line
         assert (out / "last/checkpoint.json").read_bytes() == before
+
+    def test_a_run_that_trained_nothing_gives_way(self, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        assert cli.main([*SINE, "--out", str(out)]) == 0
+        for name in ("last", "best"):
+            shutil.rmtree(out / name)
+        assert cli.main([*SINE, "--out", str(out), "--seed", "7"]) == 0
+        assert load_checkpoint(out / "last").config.seed == 7
 
     def test_fresh_keeps_the_earlier_run(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
@@ -149,7 +158,10 @@ class TestTune:
         checkpoint = str(tmp_path / "study/refit/last")
         commands = list(suggest_next(study, {"checkpoint": checkpoint}, str(tmp_path / "study")))
         for name in ("evaluate", "predict"):
-            assert any(f"raytune-yesno {name} {checkpoint}" in each for each in commands)
+            (found,) = [each for each in commands if f" {name} {checkpoint}" in each]
+            _, *words = shlex.split(found)
+            cli.build_parser().parse_args(words)
+        assert found.endswith("--sample")  # of the corpus: a recording that everyone has
         assert any("--retry failed" in each for each in commands)
 
     @pytest.mark.parametrize(
@@ -175,6 +187,32 @@ class TestTune:
         assert says in line
         assert f"--resume {finished}" in line
         assert (finished / STORE).read_bytes() == before
+
+    def test_a_corrected_metric_begins_a_study_again_that_trained_nothing(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        out, space = tmp_path / "study", tmp_path / "space.yaml"
+        (tmp_path / "own.py").write_text("def f(config):\n    return {'accuracy': config['x']}\n")
+        space.write_text("x: {float: [0, 1]}\n")
+        keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
+        TASKS.trust(keys["task"])
+        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "precision"})
+        plan = Plan(build_config({**keys, "metric": "precision"}), {"x": Float(0, 1)}, trials=2)
+        store = StudyStore(out)
+        store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
+        store.append("asked", trial=0, point={"x": 0.5})
+        store.append("started", trial=0, attempt=1)
+        before = (out / STORE).read_text()
+        words = (
+            f"tune --task {keys['task']} --space {space} --metric accuracy --mode max --trials 2"
+        )
+        # It fails at once, for want of a cluster.
+        assert cli.main([*words.split(), "--out", str(out), "--address", "127.0.0.1:1"]) == 2
+        begins, *_, ends = capfd.readouterr().err.splitlines()
+        assert 'metric: "precision", now "accuracy"' in begins
+        assert "127.0.0.1:1" in ends
+        assert not (out / STORE).exists()
+        assert (out / f"{STORE}.untrained").read_text() == before
 
     def test_a_study_that_was_extended_continues_with_either_number_of_trials(
         self, finished: Path

@@ -85,7 +85,7 @@ def test_the_quickstart_installs_them(tmp_path: Path, version: str, note: str) -
     """Pins are used with Python 3.11; other versions print a note. pip itself is not run."""
     pip, python = tmp_path / "bin/pip", tmp_path / "bin/python"
     pip.parent.mkdir()
-    pip.write_text('#!/bin/sh\necho "$@"\n')
+    pip.write_text('#!/bin/sh\necho "$@" >&2\necho "Collecting torch"\n')
     python.write_text(f"#!/bin/sh\necho {version}\n")
     for file in (pip, python):
         file.chmod(0o755)
@@ -102,3 +102,4 @@ def test_the_quickstart_installs_them(tmp_path: Path, version: str, note: str) -
     (line,) = installed  # the second call installs nothing
     assert f"--only-binary :all: --constraint {file} --editable {ROOT}" in line
     assert note in done.stderr
+    assert "Collecting torch" in done.stderr  # the progress

@@ -8,12 +8,20 @@ from helpers.builders import write_study
 
 from raytune_yesno.metrics import Limit, Metric, Objective
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Group, compare_groups, find_best, group_studies
+from raytune_yesno.report.compare import (
+    Group,
+    compare_groups,
+    find_best,
+    group_studies,
+    measure_figures,
+)
 from raytune_yesno.report.early_stopping import measure_early_stopping
+from raytune_yesno.report.front import describe_limits, summarise_front
 from raytune_yesno.report.importance import measure_importance
 from raytune_yesno.report.luck import describe_luck, measure_luck
-from raytune_yesno.report.sentences import describe_curves, describe_importance
+from raytune_yesno.report.sentences import describe_curves, describe_importance, describe_mean
 from raytune_yesno.report.summary import describe_studies, judge_difference
+from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial
 
 
@@ -52,6 +60,26 @@ def test_of_different_objectives_none_is_the_best(studies: list[Study], other: M
     assert "not comparable" in text
     assert "best" not in text
     assert find_best(changed) is None
+
+
+def test_the_table_of_different_objectives_names_each_value(studies: list[Study]) -> None:
+    changed = [studies[0], with_objective(studies[1], Objective(Metric("valid_wer")))]
+    table = tabulate_studies(changed, ["a", "b"])
+    column = [row[list(table.heads).index("best")] for row in table.rows]
+    assert "loss" in str(column[0])
+    assert "wer" in str(column[1])
+
+
+def test_a_result_beyond_a_limit_is_never_the_best(studies: list[Study]) -> None:
+    """The second study's best loss is the better one, but exceeds the limit."""
+    loss, rate = Metric("valid_loss"), Metric("valid_wer")
+    objectives = [Objective(loss, limits=(Limit(rate, "<=", most),)) for most in (1.0, 0.0)]
+    limited = [with_objective(*pair) for pair in zip(studies, objectives, strict=True)]
+    assert find_best(studies) == 1
+    assert find_best(limited) == 0
+    figures = measure_figures(limited)
+    assert figures[0] is not None
+    assert figures[1] is None
 
 
 def test_groups_of_different_objectives_have_no_p_value() -> None:
@@ -112,6 +140,23 @@ def build_trial(number: int, loss: float, of: int | None = None, **changes: obje
 
 def build_study(*trials: Trial) -> Study:
     return Study(Path("study"), {"time": 0.0}, list(trials), None, True, 9.0, [], [])
+
+
+def test_a_point_of_several_trainings_is_compared_by_their_mean() -> None:
+    repeats = [build_trial(1, 0.3, 0, final=False), build_trial(2, 0.5, 0, final=False)]
+    study = build_study(build_trial(0, 0.1), *repeats)
+    assert measure_figures([study]) == [pytest.approx(0.3)]
+    assert "3 trainings: 0.3" in describe_mean(study)
+    assert describe_mean(build_study(build_trial(0, 0.1))) == ""
+
+
+def test_the_limits_are_those_of_the_mean() -> None:
+    objective = Objective(Metric("valid_loss"), limits=(Limit(Metric("valid_loss"), "<=", 0.2),))
+    repeat = build_trial(1, 0.5, 0, final=False, objective=objective)
+    study = build_study(build_trial(0, 0.1, objective=objective), repeat)
+    study = replace(study, objective=objective)
+    assert "no trial keeps them" in describe_limits(study)
+    assert summarise_front(study)["feasible"] is False
 
 
 FINALS = [(0, 0.4), (0, 0.5), (1, 0.3), (1, 0.3)]

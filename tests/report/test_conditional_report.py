@@ -38,7 +38,7 @@ def test_axes_have_the_scales_of_nested_domains_and_blanks(study):
     assert axes["scale"].kind == "log"
     assert (axes["slope"].low, axes["slope"].high) == (0, 1)
     assert set(axes["method"].options) == {"a", "b"}
-    assert axes["slope"].encode(None) is None
+    assert axes["slope"].read({"method": "b"}) is None
     (edge, *_) = find_edges(study)
     assert (edge.name, edge.upper) == ("slope", True)
 

@@ -15,7 +15,7 @@ from raytune_yesno import cli
 from raytune_yesno.config import TASKS, build_config, declare_task
 from raytune_yesno.report import write_report
 from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
-from raytune_yesno.report.early_stopping import measure_early_stopping
+from raytune_yesno.report.early_stopping import bound_correlation, measure_early_stopping
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
@@ -26,7 +26,6 @@ from raytune_yesno.report.summary import (
     answer_importance,
     answer_more_trials,
     answer_time,
-    bound_correlation,
     describe_comparison,
     describe_studies,
 )

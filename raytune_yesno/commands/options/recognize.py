@@ -57,7 +57,12 @@ def add_predict(commands: Any) -> None:
         "  arecord -f S16_LE -r 8000 | raytune-yesno predict CHECKPOINT - --stream",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
-    parser.add_argument("files", nargs="+", metavar="WAV", help="recordings; -: standard input")
+    parser.add_argument("files", nargs="*", metavar="WAV", help="recordings; -: standard input")
+    parser.add_argument(
+        "--sample",
+        action="store_true",
+        help="recognise a recording from the test part of the checkpoint's corpus",
+    )
     parser.add_argument(
         "--stream", action="store_true", help="print each word as soon as it is recognised"
     )

@@ -64,7 +64,10 @@ function configOf(trial) {
     const value = S.points[k][trial];
     if (value !== null) config[axis.name] = axis.kind === "choice" ? S.choices[axis.name][value] : value;
   });
-  return { ...config, ...S.fixed };
+  for (const [name, value] of Object.entries(S.fixed)) {
+    if (!S.absent[name]?.includes(trial)) config[name] = value;
+  }
+  return config;
 }
 
 async function copyText(text, button) {

@@ -37,7 +37,7 @@ class SpeechTask:
     model_defaults = MODEL_DEFAULTS
     legacy = LEGACY
     space = staticmethod(default_space)
-    next_commands = ("evaluate {}", "predict {} recording.wav")
+    next_commands = ("evaluate {}", "predict {} --sample")
 
     @staticmethod
     def imply(changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,7 +71,7 @@ class SpeechTask:
         size, words = len(split.train), len(data.vocabulary)
         epoch = examples_per_epoch(config, words, size)
         lines = [
-            f"training: {epoch:,} examples per epoch, from {size:,} recordings of {words} words "
+            f"training: {epoch:,} examples per epoch, from {size:,} recordings "
             "(min_examples, max_examples)"
         ]
         spoken = Counter(word for index in split.train for word in data.labels[index])
@@ -79,9 +79,8 @@ class SpeechTask:
         few = [word for word, count in counts.items() if count < FEW_WORDS]
         if few:
             lines.append(
-                f"few recordings: {list_words(few)}: only {min(counts.values())} or a few more in "
-                f"the {len(split.train)} training recordings; with fewer than {FEW_WORDS} of a "
-                "word expect several percent of errors; record more"
+                f"few recordings: {list_words(few)}: as few as {min(counts.values())} in training; "
+                f"below {FEW_WORDS} of a word expect several percent of errors; record more"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(

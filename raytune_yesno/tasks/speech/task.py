@@ -16,7 +16,7 @@ from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
 from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
-from raytune_yesno.tasks.speech.decode import DECODING, count_errors, match_words
+from raytune_yesno.tasks.speech.decode import DECODING, SHORT_DECODING, count_errors, match_words
 from raytune_yesno.tasks.speech.features import (
     Batch,
     Example,
@@ -72,6 +72,7 @@ class YesNo(SpeechTask):
             valid = thin(self._train, MAX_VALIDATION if corpus.is_short else 6)
         else:
             valid = thin(split.valid, MAX_VALIDATION)
+        self._decoding = SHORT_DECODING if corpus.is_short else DECODING
         self._extract = build_extract(config, corpus.recorded)
         self._clean = clean_examples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
@@ -162,7 +163,7 @@ class YesNo(SpeechTask):
                 logp_BPC.cpu(), batch.positions_B.tolist(), examples, strict=True
             ):
                 level_P = find_levels(pad_silence(example.feature_FT))
-                words = DECODING.decode(logp_PC[:positions], level_P)
+                words = self._decoding.decode(logp_PC[:positions], level_P)
                 heard = [word.label for word in words]
                 errors = count_errors(example.words, heard)
                 sums[1:] += torch.tensor([1, errors.errors, errors.words])
@@ -177,7 +178,7 @@ class YesNo(SpeechTask):
         if not recordings:
             return {}
         counts_2N = sums[4:].cpu().unflatten(0, (2, -1))
-        self.calibration = fit_calibration(counts_2N, DECODING).as_dict()
+        self.calibration = fit_calibration(counts_2N, self._decoding).as_dict()
         if not self._reported:
             return {}
         return {"valid_loss": loss / recordings, "valid_wer": errors / words}

@@ -1,0 +1,83 @@
+"""What studies with limits say if their best figures exceed the limits."""
+
+from pathlib import Path
+
+import pytest
+
+from raytune_yesno.metrics import Metric, Objective, read_limit
+from raytune_yesno.report.attainment import measure_attainment
+from raytune_yesno.report.best_so_far import trace_best
+from raytune_yesno.report.compare import compare_groups, find_best, group_studies
+from raytune_yesno.report.front import build_front_payload
+from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.report.summary import answer_more_trials, describe_studies
+from raytune_yesno.search import Observation
+from raytune_yesno.search.repeats import Repeats
+from raytune_yesno.study import Study, Trial
+from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
+
+ERROR, SIZE = Metric("error"), Metric("size")
+
+
+def build_study(results, bound, others=(), name="study"):
+    """Return a study of trials with pairs of an error and a size, which has an upper bound."""
+    limits = (read_limit(f"size<={bound}", (ERROR, SIZE)),)
+    objective = Objective(ERROR, others=others, limits=limits)
+    trials = []
+    for number, (error, size) in enumerate(results):
+        timed = {"trial": number, "attempt": 1, "began": 0.0, "ended": float(number)}
+        told = {"epoch": 1, "error": error, "size": size, "seconds": 1.0}
+        where = {"host": "a", "node": "a", "pid": 1}
+        point = {"x": number}
+        trials.append(
+            Trial(number, point, "done", [{**told, **timed, **where}], objective=objective)
+        )
+    asked = {"time": 0.0, "space": {"x": {"int": [0, 99]}}, "config": {}, "search": name}
+    return Study(Path(name), asked, trials, None, True, 99.0, [], [], objective=objective)
+
+
+def test_the_best_so_far_and_the_best_of_all_keep_the_limits():
+    small = build_study([(0.1, 50), (0.4, 5), (0.3, 5)], 10)
+    large = build_study([(0.2, 50)], 10, name="large")
+    assert [value for _, value in trace_best(small)["trials"]] == [0.4, 0.3]
+    assert find_best([large, small]) == 1
+    assert [group.bests for group in group_studies([large, small])] == [(), (0.3,)]
+
+
+def test_trials_beyond_a_limit_are_not_counted_among_those_that_could_be_best():
+    study = build_study([(0.5, 5)] * 8 + [(0.001, 50)] * 8, 10)
+    assert "0.001" not in answer_more_trials(study).text
+
+
+@pytest.mark.parametrize("others", [(), (SIZE,)])
+@pytest.mark.parametrize("size", [50.0, float("inf")])
+def test_studies_in_which_no_trial_keeps_the_limits_are_compared(others, size):
+    studies = [build_study([(0.1, size), (0.2, size)], 10, others, name) for name in "ab"]
+    groups = group_studies(studies)
+    texts = describe_studies(studies, ["a", "b"], groups, compare_groups(groups))
+    assert not any("was best" in text for text in texts)
+    assert "a" in format_leaderboards(studies)
+    assert len(build_front_payload(studies)) == 2
+    assert measure_attainment(studies, groups) == []
+
+
+def test_patience_and_target_count_results_that_keep_the_limits():
+    objective = build_study([], 10).objective
+    monitor = StopMonitor(StopConditions(patience=2, target="error=0.1"), objective)
+    for number, (error, size) in enumerate([(0.05, 50), (0.06, 30), (0.5, 5), (0.3, 5)]):
+        monitor.epoch(number, {"error": error, "size": size})
+        monitor.ended(number, "done")
+        assert monitor.reason is None
+    monitor.epoch(4, {"error": 0.1, "size": 10})
+    assert "reached" in (monitor.reason or "")
+
+
+def test_a_point_beyond_a_limit_is_not_repeated():
+    history = [
+        Observation(0, {"x": 0}, 0.1, 1, "done", excesses=(0.5,)),
+        Observation(1, {"x": 1}, 0.3, 1, "done", excesses=(-0.5,)),
+        Observation(2, {"x": 2}, 0.4, 1, "done", excesses=(-0.5,)),
+    ]
+    again = Repeats(1, 3).propose(lambda number, seen: None, 3, history)
+    assert again is not None
+    assert again.repeat_of == 1
