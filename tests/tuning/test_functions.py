@@ -118,6 +118,13 @@ def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
         )
     events, _ = read_events(tmp_path / "study")
     assert sum(event["event"] == "epoch" for event in events) == 0
+    # Nothing was trained, so the corrected call begins the study again.
+    study = tune(
+        approach, SPACE, metric="accuracy", mode="max", trials=2, out=tmp_path / "study", quiet=True
+    )
+    assert len(study.trial_list) == 2
+    assert study.best
+    assert (tmp_path / "study/study.jsonl.untrained").is_file()
 
 
 def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> None:
