@@ -149,7 +149,9 @@ class EngineConfig:
 
     def __reduce__(self) -> tuple[Any, ...]:
         declared = getattr(find_task(self.task), "declared", None)
-        return _rebuild, (self.as_dict(), TASKS.pack(self.task), declared)
+        # What a worker sends goes to its driver, whose own code must not be replaced by a copy.
+        code = None if self.task in TASKS.received else TASKS.pack(self.task)
+        return _rebuild, (self.as_dict(), code, declared)
 
     @property
     def objective(self) -> Objective:

@@ -57,6 +57,7 @@ class Registry(Mapping[str, str]):
         self._trusted: set[str] = set()
         self._values: dict[str, Any] = {}
         self._modules: dict[str, ModuleType] = {}
+        self.received: set[str] = set()  # names whose code a driver has sent to this process
         self._sent: dict[str, str] = {}  # modules by name, in a worker
 
     def trust(self, name: str) -> None:
@@ -87,6 +88,7 @@ class Registry(Mapping[str, str]):
     def unpack(self, code: Code) -> None:
         """Accept code that a driver sent to its own worker."""
         self.trust(code.name)
+        self.received.add(code.name)
         if code.value is not None:
             self.put(code.name, code.value)
         else:
@@ -178,9 +180,10 @@ def _import_module(name: str) -> ModuleType:
         cause = error.__cause__
         missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
         if missing and (name == missing or name.startswith(f"{missing}.")):
-            raise InputError(
-                f"{name}: the module is not installed; install it or correct the name"
-            ) from None
+            here = Path(*name.split("."))
+            is_here = here.is_dir() or here.with_suffix(".py").is_file()
+            todo = "put this folder in PYTHONPATH" if is_here else "install it or correct the name"
+            raise InputError(f"{name}: the module is not installed; {todo}") from None
         raise
 
 

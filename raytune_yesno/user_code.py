@@ -250,9 +250,26 @@ def import_file(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))
         try:
             return import_own(name, str(where))
+        except InputError as error:
+            cause = error.__cause__
+            if isinstance(cause, ImportError) and "relative import" in str(cause):
+                raise InputError(
+                    f"{where}: it is part of a package; {_name_module(path)}"
+                ) from None
+            raise
         finally:
             sys.path.remove(str(path.parent))
     return sys.modules[name]
+
+
+def _name_module(path: Path) -> str:
+    """Return how to name a file of a package as a module."""
+    root = path.parent
+    while (root / "__init__.py").is_file() and root != root.parent:
+        root = root.parent
+    root = root.parent if root == path.parent else root
+    module = ".".join(path.relative_to(root).with_suffix("").parts)
+    return f"name it as {module}:NAME, with {root} in PYTHONPATH"
 
 
 def import_own(name: str, where: str) -> ModuleType:

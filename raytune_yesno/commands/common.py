@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.display import Display, fit_lines
 from raytune_yesno.commands.existing import is_begun, set_aside
 from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
 from raytune_yesno.commands.terminal import clear_progress
@@ -20,7 +20,6 @@ from raytune_yesno.errors import (
     Interrupted,
     UnfinishedError,
     WorkError,
-    escape_controls,
     find_interruption,
     one_line,
     quote,
@@ -35,19 +34,14 @@ if TYPE_CHECKING:
 def say(options: Namespace, results: TextIO, *words: object) -> None:
     """Print a result as text; to standard error if ``--json`` was given."""
     clear_progress()
-    text = _escape_lines(" ".join(map(str, words)))
-    print(text, file=sys.stderr if options.json else results, flush=True)
+    stream = sys.stderr if options.json else results
+    print(fit_lines(" ".join(map(str, words)), stream), file=stream, flush=True)
 
 
 def note(text: str) -> None:
     """Print a note to standard error."""
     clear_progress()
-    print(_escape_lines(text), file=sys.stderr, flush=True)
-
-
-def _escape_lines(text: str) -> str:
-    """Escape control characters in each line: names and values may come from strangers."""
-    return "\n".join(map(escape_controls, text.split("\n")))
+    print(fit_lines(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def announce(options: Namespace, step: str) -> None:

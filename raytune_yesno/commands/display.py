@@ -2,11 +2,13 @@
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.terminal import clear_progress, own_terminal
+from raytune_yesno.errors import escape_controls
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import WIDTH, format_seconds
 
@@ -98,7 +100,7 @@ class Display:
         """Print a permanent line above the progress."""
         shown = self.shown if self.live else []
         clear_progress()
-        self.stream.write(line + "\n")
+        self.stream.write(fit_lines(line, self.stream) + "\n")
         if shown:
             self.show(*shown)
         self.stream.flush()
@@ -150,6 +152,28 @@ class Display:
 
     def _join(self, parts: Sequence[str]) -> str:
         return join_fitting(parts, self.size.columns if self.live else WIDTH)
+
+
+def fit_lines(text: str, stream: TextIO) -> str:
+    """Escape control characters: names and values may come from strangers.
+
+    For a terminal, break lines that are wider than it between words. Lines with a command are left
+    whole, so that it can be copied.
+    """
+    lines = list(map(escape_controls, text.split("\n")))
+    if stream.isatty():
+        columns = Display(stream).size.columns
+        lines = [part for line in lines for part in _break_line(line, columns)]
+    return "\n".join(lines)
+
+
+def _break_line(line: str, columns: int) -> list[str]:
+    if len(line) <= columns or "raytune-yesno " in line:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, columns - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def join_fitting(parts: Sequence[str], width: int = WIDTH) -> str:

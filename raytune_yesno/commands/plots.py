@@ -42,22 +42,28 @@ def draw_text(waveform: Tensor, width: int = 76) -> str:
     )
 
 
+_ALL = "all of these"
+
+
 def format_evaluation(figures: Mapping[str, Any]) -> str:
     """Return the figures of ``evaluate`` as a table by condition and further lines."""
     rows = [f"95 % interval {_percent_range(figures['wer_interval'])}", *_format_words(figures)]
-    groups = figures["groups"]
+    groups, conditions = figures["groups"], figures["conditions"]
+    kind = max((len(row["kind"]) for row in conditions), default=0)
+    names = [f"{row['kind']:<{kind}}  {row['setting']}" for row in conditions]
+    width = max(map(len, [*names, _ALL]))
     for group in groups:
-        members = [row for row in figures["conditions"] if row["group"] == group]
-        rows += ["", _describe_group(group, members[0]["related"])]
-        rows += [
-            f"  {row['kind']:<14} {row['setting']:<13}{_describe_rate(row)}" for row in members
-        ]
-        rows.append(f"  {'all of these':<28}{_describe_rate(groups[group])}")
+        members = [place for place, row in enumerate(conditions) if row["group"] == group]
+        rows += ["", _describe_group(group, conditions[members[0]]["related"])]
+        rows += [f"  {names[k]:<{width}}{_describe_rate(conditions[k])}" for k in members]
+        rows.append(f"  {_ALL:<{width}}{_describe_rate(groups[group])}")
     if wordless := figures.get("wordless"):
         rows += ["", f"false alarms per hour without speech, {wordless['hours']:.2g} h of sound"]
-        for row in (*wordless["sounds"], {"sound": "all of these", **wordless}):
+        for row in (*wordless["sounds"], {"sound": _ALL, **wordless}):
             low, high = row["per_hour_interval"]
-            rows.append(f"  {row['sound']:<28}{row['per_hour']:>8.1f}  {low:>7.1f} to {high:.1f}")
+            rows.append(
+                f"  {row['sound']:<{width}}{row['per_hour']:>8.1f}  {low:>6.1f} to {high:.1f}"
+            )
     calibration, rejection, cost = (figures[k] for k in ("calibration", "rejection", "cost"))
     low, high = calibration["ece_interval"]
     rows += [

@@ -41,7 +41,11 @@ def count_members(study: Study) -> str:
 def describe_volume(study: Study) -> str:
     """Return the hypervolume and its reference point; empty without a result."""
     volume, reference = study.hypervolume
-    return f"hypervolume: {volume:.4g}, up to {describe_reference(study)}" if reference else ""
+    return (
+        f"hypervolume: {volume:.4g} (reference point: {describe_reference(study)})"
+        if reference
+        else ""
+    )
 
 
 def tabulate_front(study: Study) -> Table:

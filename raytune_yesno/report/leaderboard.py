@@ -40,8 +40,8 @@ def format_leaderboard(
         order: hyperparameters to show first. The table shows as many as fit.
         width: columns of the terminal.
     """
-    lines = [_headline(study, width)]
-    objective = [_cut(line, width) for line in describe_objective(study)]
+    lines = _wrap(_headline(study), width)
+    objective = [part for line in describe_objective(study) for part in _wrap(line, width)]
     candidates = study.candidates[:top]
     ranking = [candidate.trial for candidate in candidates]
     if not ranking:
@@ -166,12 +166,12 @@ def _show(study: Study, trial: Trial, name: str) -> str:
     return study.find_metric(name).show(trial.metrics.get(name))
 
 
-def _headline(study: Study, width: int) -> str:
+def _headline(study: Study) -> str:
     """Return search, scheduler, number of trials by status, and the duration."""
     asked = " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
     seconds = format_seconds(study.end_time - study.asked["time"])
     count = len(study.trial_list)
-    return _cut(f"{asked}: {count} trials ({count_statuses(study)}) in {seconds}", width)
+    return f"{asked}: {count} trials ({count_statuses(study)}) in {seconds}"
 
 
 def _cut(text: str, max_length: int = _MAX_CELL) -> str:

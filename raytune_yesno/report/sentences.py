@@ -181,9 +181,9 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
         return "No trial has trained yet."
     share, cause = efficiency.largest_overhead
     facts = [
-        f"{efficiency.efficiency:.0%} of the time of {study.num_slots} "
+        f"{efficiency.efficiency:.1%} of the time of {study.num_slots} "
         f"slot{'s' * (study.num_slots != 1)} was training",
-        f"The largest other part was {CAUSES[cause]} ({share:.0%})",
+        f"The largest other part was {CAUSES[cause]} ({share:.1%})",
     ]
     if efficiency.median_gap_s is not None:
         facts.append(

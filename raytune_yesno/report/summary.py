@@ -123,10 +123,10 @@ def answer_more_trials(study: Study) -> Answer:
     verdict = "Likely." if gain > 0.05 else "Perhaps." if gain > 0.01 else "Unlikely."
     show = study.objective.metric.show
     text = (
-        f"{verdict} The best {study.objective.metric.title} is {show(best)}. After a random half "
-        f"of the trials, the other half improves the best by {gain:.1%} on average. One half in "
-        f"ten reaches only {show(large)} or worse. Twice as many trials rarely bring more than the "
-        "second half did."
+        f"{verdict} The best {study.objective.metric.title} is {show(best)}. It improves on the "
+        f"best of a random half of the trials by {gain:.1%} on average; one such half in ten "
+        f"reaches only {show(large)} or worse. Doubling the trials rarely gains more than this "
+        "last doubling did."
     )
     return Answer(question, text, section)
 
@@ -147,9 +147,9 @@ def answer_more(study: Study) -> str:
     typical, low = shares[_HALVES // 2], shares[_HALVES // 10]
     verdict = "Likely." if typical < 0.97 else "Perhaps." if low < 0.95 else "Unlikely."
     return (
-        f"{verdict} A random half of the trials has {typical:.0%} of the hypervolume in half of "
-        f"all cases, and {low:.0%} or less in one case of ten. The next doubling rarely brings "
-        "more than the last one did."
+        f"{verdict} A random half of the trials reaches {typical:.0%} of the hypervolume in the "
+        f"median, and {low:.0%} or less in one case of ten. Doubling the trials rarely gains more "
+        "than this last doubling did."
     )
 
 
@@ -158,7 +158,7 @@ def name_objective(study: Study, *answers: Answer) -> list[Answer]:
     if not study.objective.others:
         return list(answers)
     name = study.objective.metric.title
-    return [answer._replace(text=f"For {name}: {answer.text}") for answer in answers]
+    return [answer._replace(question=f"{answer.question[:-1]} for {name}?") for answer in answers]
 
 
 def answer_luck(study: Study) -> list[Answer]:

@@ -26,10 +26,17 @@ MISSING = "–"
 
 
 class Table(NamedTuple):
-    """A table's column names and its rows."""
+    """A table's column names and its rows.
+
+    Attributes:
+        heads: the names of the columns.
+        rows: the cells of each row.
+        texts: the indices of the columns of text, which are aligned left.
+    """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[object]]
+    texts: Sequence[int] = ()
 
 
 def align(rows: Sequence[Sequence[object]], left: int = 0) -> list[str]:
@@ -83,7 +90,9 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
         f"{chosen} {metric.title}" if is_one else chosen,
         "test",
     )
-    return Table([named[k] for k in shown], [[row[k] or MISSING for k in shown] for row in rows])
+    cells = [[row[k] or MISSING for k in shown] for row in rows]
+    texts = [place for place, k in enumerate(shown) if k < 3]
+    return Table([named[k] for k in shown], cells, texts)
 
 
 def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
@@ -102,7 +111,7 @@ def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
         )
         for group in groups
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0])
 
 
 def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
@@ -126,7 +135,7 @@ def tabulate_pairs(differences: Sequence[Difference], metric: Metric) -> Table:
         )
         for each in differences
     ]
-    return Table(heads, rows)
+    return Table(heads, rows, [0, len(heads) - 1])
 
 
 def tabulate_rungs(metric: Metric, stopping: EarlyStopping) -> Table:
@@ -164,4 +173,4 @@ def tabulate_causes(study: Study) -> Table:
         )
         for cause, numbers in sorted(causes.items(), key=lambda item: -len(item[1]))
     ]
-    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES])
+    return Table(("trials", "cause", "trial numbers"), rows[:MAX_CAUSES], [1])

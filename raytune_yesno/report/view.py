@@ -41,6 +41,7 @@ def view_study(
             *summary.answer_luck(study),
         ],
         "front": view_front(study),
+        "which": "chosen" if study.objective.others else "best",
         "state": sentences.describe_state(study),
         "cards": _list_cards(study),
         "best_config": (
@@ -82,7 +83,8 @@ def _list_cards(study: Study) -> list[dict[str, str]]:
             "name": metric.name,
             "value": metric.show(best.metrics[metric.name]),
             "note": (
-                f"best, trial {best.number}{sentences.describe_mean(study)}"
+                f"{'chosen' if study.objective.others else 'best'}, trial {best.number}"
+                f"{sentences.describe_mean(study)}"
                 if metric is objective
                 else f"at epoch {best.metrics['epoch']}"
             ),

@@ -17,7 +17,7 @@ from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
-from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import LAST, keep_last
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
@@ -34,8 +34,7 @@ def run_on_one_worker(
         UnfinishedError: the task failed, or workers were lost without finishing an epoch.
     """
     resume, losses = payload.resume, 0
-    with sent_by_content(payload.config.task):
-        shared = ray.put(dataclasses.replace(payload, resume=None))
+    shared = put_shared(payload.config.task, dataclasses.replace(payload, resume=None))
     while True:
         try:
             for checkpoint in train_elsewhere(payload.config, shared, resume):

@@ -1,13 +1,23 @@
 """Send objects of the user's own modules to workers that do not have these modules."""
 
+import copyreg
+import dataclasses
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import ray
 from ray import cloudpickle
+from ray.exceptions import RayError
 
 from raytune_yesno.config import TASKS
+from raytune_yesno.errors import InputError
 from raytune_yesno.own_code import is_own
+from raytune_yesno.user_code import describe_error
+
+# The fields of a dataclass that is pickled by content refer to it, and are compared with it.
+copyreg.pickle(type(dataclasses.MISSING), lambda missing: "MISSING")
 
 
 @contextmanager
@@ -35,3 +45,26 @@ def sent_by_content(task: str) -> Iterator[None]:
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def put_shared(task: str, value: Any) -> "ray.ObjectRef[Any]":
+    """Put what all workers need into Ray's object store.
+
+    Args:
+        task: the name of the task.
+        value: its data, or what contains them.
+
+    Raises:
+        InputError: something in it cannot be pickled.
+    """
+    with sent_by_content(task):
+        try:
+            return ray.put(value)
+        except RayError:
+            raise
+        except Exception as error:  # whatever a method of the data raises
+            reason = describe_error(error.__cause__ or error)[0]  # Ray's message shows the data
+            raise InputError(
+                f"{task}: its data cannot be sent to the workers: {reason}; "
+                "load_data has to return what can be pickled"
+            ) from error

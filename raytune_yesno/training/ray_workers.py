@@ -36,7 +36,7 @@ from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
 from raytune_yesno.training.loop import REPLICA, process_rank
 from raytune_yesno.training.malloc import ONE_ARENA
-from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import Payload
 from raytune_yesno.training.resume import (
     BEST,
@@ -122,8 +122,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         The cause of the last failure, in one line; empty if training finished.
     """
     start_coordinator()
-    with sent_by_content(payload.config.task):
-        shared = ray.put(payload)
+    shared = put_shared(payload.config.task, payload)
     trainer = LeanTrainer(
         train_worker,
         train_loop_config={"payload": shared},

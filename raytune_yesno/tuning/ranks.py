@@ -57,6 +57,10 @@ class Payload:
     checkpoint_every_s: float = 10.0
     keep_last: bool = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the config: the sealed one has the code."""
+        return {key: value for key, value in vars(self).items() if key != "config"}
+
     @cached_property
     def config(self) -> Config:
         """The settings. The first access imports the user's code.

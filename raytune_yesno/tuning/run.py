@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
 from raytune_yesno.checkpoint import library_versions
@@ -26,7 +25,7 @@ from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
 from raytune_yesno.tasks.task import Data, describe_data
 from raytune_yesno.text import last_line
-from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.earlier import list_choice, load_resumable, resume_trials
@@ -111,6 +110,8 @@ def run_search(
         return end_search(out, storage, plan)
     algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
+    sealed, shared = seal(plan.config), put_shared(plan.config.task, data)
+    payload = Payload(sealed, shared, checkpoint_every_s, plan.keep_checkpoints > 0)
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
     if before is None:
@@ -119,9 +120,6 @@ def run_search(
         study = resume_trials(before, plan, store, slots, code, note, retry=retry, extend=extend)
     recorder = build_recorder(plan, study, store, slots, on_progress, note)
     searcher = build_searcher(plan, study, recorder, slots, algorithm)
-    with sent_by_content(plan.config.task):
-        shared = ray.put(data)
-    payload = Payload(seal(plan.config), shared, checkpoint_every_s, plan.keep_checkpoints > 0)
     reason: dict[str, str] = {}
     with Inbox(store.storage, [event["request"] for event in study.requests]) as inbox:
         handler = RequestHandler(inbox, plan, searcher, recorder)

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import pytest
 
 from raytune_yesno.commands.common import announce, note
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.display import Display, fit_lines
 from raytune_yesno.commands.terminal import clear_progress
 from raytune_yesno.metrics import LEGACY_OBJECTIVE
 from raytune_yesno.tuning.progress import Progress
@@ -105,6 +105,21 @@ def test_a_note_stands_above_the_progress_and_steps_leave_nothing(
     display.show("three")
     display.close()
     assert [row for row in screen.read() if row] == ["first", "second", "three"]
+
+
+def test_a_long_note_is_broken_between_words_and_a_command_is_not(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", screen.stream)
+    words = [f"word{number}" for number in range(60)]
+    note(" ".join(words))
+    rows = screen.read()
+    assert max(map(len, rows)) < screen.columns
+    assert " ".join(rows).split() == words
+    exact = "a " * (screen.columns // 2) + "b" * (screen.columns % 2)
+    assert fit_lines(exact, screen.stream) == exact
+    command = "raytune-yesno " + "x" * 50 + " -"
+    assert fit_lines(command, screen.stream) == command
 
 
 def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.digits import Digits
+from ray import cloudpickle
 
 from raytune_yesno.config import TASKS, build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
@@ -124,6 +126,29 @@ class TestSending:
         assert run_elsewhere("own_space.main:objective") == "7"
 
 
+def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
+    register_task("test:digits", Digits)
+    config = build_config({"task": "test:digits"})
+    program = (
+        "import dataclasses, sys, ray.cloudpickle as pickle\n"
+        "from raytune_yesno.config import find_task\n"
+        "config = pickle.load(sys.stdin.buffer)\n"
+        "fields = dataclasses.fields(find_task(config.task).Settings())\n"  # of a copy
+        "assert all(each.default_factory is dataclasses.MISSING for each in fields)\n"
+        "sys.stdout.buffer.write(pickle.dumps(config))\n"
+    )
+    before = dict(vars(Digits))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=seal(config),
+        capture_output=True,
+        check=True,
+        cwd="/",
+    )
+    assert cloudpickle.loads(done.stdout) == config
+    assert dict(vars(Digits)) == before
+
+
 def test_a_traceback_shows_the_text_that_ran(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def f():\n    raise ValueError('as it was')\n")
     module = import_file(tmp_path / "mine.py")
@@ -131,6 +156,19 @@ def test_a_traceback_shows_the_text_that_ran(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="as it was") as caught:
         module.f()
     assert "raise ValueError('as it was')" in describe_error(caught.value)[1]
+
+
+def test_a_file_of_a_package_is_named_as_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "task.py").write_text("from . import part\n")
+    with pytest.raises(InputError, match=r"own_package\.task:.*PYTHONPATH"):
+        import_file(tmp_path / "own_package" / "task.py")
+    monkeypatch.chdir(tmp_path)
+    TASKS.trust("own_package.task:Name")
+    with pytest.raises(InputError, match="PYTHONPATH"):
+        TASKS.find("own_package.task:Name")
 
 
 def test_a_task_of_a_program_is_continued_from_there() -> None:

@@ -1,6 +1,7 @@
 """Studies of functions and generators, from Python: early stopping, resuming, errors."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,33 @@ def test_a_task_of_a_module_that_workers_do_not_have(tmp_path: Path) -> None:
     study = tune(Digits, trials=2, epochs=1, search="random", out=tmp_path / "study", quiet=True)
     assert {trial.status for trial in study.trial_list} == {"done"}
     assert study.refit
+
+
+def test_data_that_cannot_be_sent_are_refused_before_the_study(tmp_path: Path) -> None:
+    class Locked(Digits):
+        @staticmethod
+        def load_data(source: str, *, config: Any, **_: Any) -> Any:
+            data = Digits.load_data(source, config=config)
+            object.__setattr__(data, "lock", threading.Lock())
+            return data
+
+    with pytest.raises(InputError, match=r"Locked.*lock.*load_data"):
+        tune(Locked, trials=2, epochs=1, out=tmp_path / "study", quiet=True)
+    assert not list((tmp_path / "study").rglob("study.jsonl"))
+
+
+def test_a_metric_that_one_trial_misses_fails_this_trial(tmp_path: Path) -> None:
+    def sometimes(config: dict[str, Any]) -> dict[str, float]:
+        return {"loss": 1.0} if config["rate"] < 0.3 else {"other": 1.0}
+
+    study = tune(
+        sometimes,
+        {"rate": Choice(0.1, 0.2, 0.5)},
+        metric="loss",
+        search="grid",
+        max_concurrent=1,
+        out=tmp_path / "study",
+        quiet=True,
+    )
+    statuses = {trial.point["rate"]: trial.status for trial in study.trial_list}
+    assert statuses == {0.1: "done", 0.2: "done", 0.5: "failed"}

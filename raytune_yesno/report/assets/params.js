@@ -177,6 +177,7 @@ function buildPair() {
   const [x, y] = [find("pair-x"), find("pair-y")];
   const plot = scatter(find("plot-pair"), 380, false, () => [S.axes[x.value], S.axes[y.value]]);
   plot.prepare = () => {
+    find("pairs").hidden = S.axes.length < 2;
     for (const [select, chosen] of [[x, S.important[0]], [y, S.important[Math.min(1, S.axes.length - 1)]]]) {
       select.replaceChildren(...S.axes.map((axis, k) => Object.assign(make("option", axis.name), { value: k })));
       select.value = String(chosen);
