@@ -19,7 +19,7 @@ from raytune_yesno.tasks.speech.decode import BEST_PATH, Decoding
 LOWEST, HIGHEST, NUM_BINS = -9.0, 9.0, 72  # range of the bins, log-odds
 PRIOR_WORDS = 4.0  # pseudo-counts, half of them right, that regularise every fit
 MAX_LOST = 0.012  # share of the right words that the threshold may reject
-MAX_THRESHOLD = 0.9
+MAX_THRESHOLD = 0.8  # above it, more than four right words are lost for each false alarm
 
 
 def log_odds(probability: float) -> float:
