@@ -50,7 +50,7 @@ show_pip() {
         code=0
         IFS= read -r -t 1 line || code=$?
         case $code:$line in
-            0:Collecting* | 0:*Downloading* | 0:*Using\ cached*) doing=${line#"${line%%[! ]*}"} ;;
+            0:*Collecting* | 0:*Processing* | 0:*Downloading* | 0:*Using\ cached*) doing=${line#"${line%%[! ]*}"} ;;
             0:Installing\ collected*) doing="unpacking $(wc -w <<<"${line#*:}") packages" ;;
             [1-9]:*) break ;; # the end; a code above 128 is a second without a line
         esac
