@@ -123,18 +123,20 @@ class TestRecords:
 
 
 class TestResuming:
-    @pytest.mark.parametrize("cut", range(1, 6))
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-    def test_ends_in_the_same_bits(
-        self, small_corpus: Corpus, tmp_path: Path, cut: int, optimizer: str
+    def test_ends_in_the_same_bits_after_any_epoch(
+        self, small_corpus: Corpus, tmp_path: Path, optimizer: str
     ) -> None:
         config = build_config(SMALL, {"optimizer": optimizer, "learning_rate": 1e-3})
         whole = train(config, small_corpus)
-        for record in itertools.islice(fit(config, small_corpus), cut):
-            record.save(tmp_path / "last")
-        rest = train(config, small_corpus, resume=load_checkpoint(tmp_path / "last"))
-        assert len(rest.history) == 6
-        assert_same_bits(whole, rest)
+        for epoch, record in enumerate(fit(config, small_corpus), start=1):
+            record.save(tmp_path / str(epoch))
+        for epoch in range(1, 6):
+            cut = load_checkpoint(tmp_path / str(epoch))
+            assert cut.epoch == epoch
+            rest = train(config, small_corpus, resume=cut)
+            assert len(rest.history) == 6
+            assert_same_bits(whole, rest)
 
     def test_augmented_recordings_too(self, small_corpus: Corpus, tmp_path: Path) -> None:
         config = build_config(SMALL, AUGMENTED, {"epochs": 3})
