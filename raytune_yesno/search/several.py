@@ -152,9 +152,10 @@ class Limited:
 
     @cached_property
     def sample(self) -> list[Observation]:
-        """A fixed sample of points with their limits."""
+        """A fixed sample of points with their limits, without those that violate a constraint."""
         generator = build_numpy_generator(self.seed, 4)
         rows_CD = generator.random((_SAMPLES, self.cube.dim))
+        rows_CD = rows_CD[self.cube.satisfies(rows_CD)]
         return [self._refuse(self.cube.decode(row), k) for k, row in enumerate(rows_CD)]
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
