@@ -13,6 +13,7 @@ generator yields metrics once an epoch, or ``(metrics, state)``::
 imports neither torch nor the engine.
 """
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,9 @@ from raytune_yesno.space import (
     build_space,
     find_extremes,
     format_space,
+    has_options,
     parse_space,
+    walk,
 )
 from raytune_yesno.task_checks import check_key, check_metrics, check_value
 from raytune_yesno.user_code import read_call
@@ -178,7 +181,24 @@ class FunctionTask:
     def costs(self, config: EngineConfig, data: Any) -> Mapping[str, Any]:
         """Return what the function's attribute ``costs`` says of a config; nothing without it."""
         own = getattr(self.function, "costs", None)
-        return own(config.as_dict()) if own else {}
+        return own(self.build_values(config)) if own else {}
+
+    def build_values(self, config: EngineConfig) -> dict[str, Any]:
+        """Return the values of a config that the function is given: those of its own keys.
+
+        A parameter whose option was not chosen is not among them.
+        """
+        values = copy.deepcopy(config.as_dict())  # the function may change its copy
+        tree = as_tree(self.space)
+        values.update({key: getattr(config, key) for key in tree.names if hasattr(config, key)})
+        for key, domain, options in walk(tree):  # a parameter that neither point nor user gives
+            if options and has_options(values, options) and values[key] is None:
+                values[key] = None if domain.contains(None) else find_extremes(domain)[0]
+        for key in tree.names - tree.select(values).keys():
+            del values[key]  # its option was not chosen
+        for key in ("task", "metric", "mode", "objectives", "limits", "num_workers"):
+            del values[key]
+        return values
 
     def _choose_metric(self, config: Mapping[str, Any]) -> list[Metric]:
         """Return the metrics that the config names and the function does not declare.

@@ -4,7 +4,6 @@ Both yield the same records, so everything around a run is the same: early stopp
 retries, the record of the study.
 """
 
-import copy
 import io
 import os
 import random
@@ -24,7 +23,6 @@ from raytune_yesno.config import EngineConfig, find_task
 from raytune_yesno.errors import EveryTrialFails, InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.space import as_tree, find_extremes, has_options, walk
 from raytune_yesno.tasks.function import FunctionTask
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.costs import Costs
@@ -129,16 +127,7 @@ class _Reports:
 
 
 def _prepare(task: FunctionTask, config: EngineConfig, state: Any) -> _Reports:
-    values = copy.deepcopy(config.as_dict())  # the function may change its copy
-    tree = as_tree(task.space)
-    values.update({key: getattr(config, key) for key in tree.names if hasattr(config, key)})
-    for key, domain, options in walk(tree):  # a parameter that neither point nor user gives
-        if options and has_options(values, options) and values[key] is None:
-            values[key] = None if domain.contains(None) else find_extremes(domain)[0]
-    for key in tree.names - tree.select(values).keys():
-        del values[key]  # its option was not chosen
-    for key in ("task", "metric", "mode", "objectives", "limits", "num_workers"):
-        del values[key]
+    values = task.build_values(config)
     return _Reports(task.call.bind(task.function, values, state))
 
 

@@ -1,12 +1,15 @@
 """Limits that are known without training: a point that exceeds one costs no trial."""
 
+import math
 from typing import Any
 
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, Interrupted, first_line
+from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.several import Limited, LimitedGrid
 from raytune_yesno.space import Point
 from raytune_yesno.tasks.task import Data
+from raytune_yesno.text import format_value
 from raytune_yesno.training.costs import find_costs
 from raytune_yesno.tuning.plan import Plan
 
@@ -23,23 +26,46 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
         data: the data of its task.
 
     Raises:
-        InputError: no point of a large sample of the space keeps the limits.
+        InputError: no point of a large sample of the space keeps the limits, or the costs of one
+            cannot be computed.
     """
-    algorithm = plan.build_algorithm()
+    algorithm, seed = plan.build_algorithm(), plan.config.seed
     limits = plan.config.objective.limits
     names = {limit.metric.name for limit in limits}
-    if plan.entry.is_given or not names or not names & find_costs(plan.config, data).keys():
+    if plan.entry.is_given or not names:
         return algorithm
 
+    def find(point: Point) -> dict[str, float]:
+        try:
+            return find_costs(build_config(plan.config.as_dict(), point), data)
+        except Interrupted:
+            raise
+        except Exception as error:
+            shown = ", ".join(f"{key}={format_value(value)}" for key, value in point.items())
+            cause = f"{type(error).__name__}: {first_line(error)}"
+            raise InputError(f"limits: the costs of {shown} cannot be computed: {cause}") from error
+
+    if not names & find(UnitCube(plan.space).draw(seed, 0)).keys():
+        return algorithm
+    errors: list[InputError] = []
+
     def excess(point: Point) -> tuple[float, ...]:
-        costs = find_costs(build_config(plan.config.as_dict(), point), data)
+        try:
+            costs = find(point)
+        except InputError as error:
+            # Later, such a point is refused: it must not end a study that has run for long.
+            errors.append(error)
+            return (math.inf,) * len(limits)
         return tuple(
             limit.excess(costs) if limit.metric.name in costs else float("nan") for limit in limits
         )
 
     kind = LimitedGrid if plan.entry.is_finite else Limited
-    limited = kind(algorithm, plan.space, plan.config.seed, excess)
-    if limited.num_allowed(_CHECKED) == 0:
+    limited = kind(algorithm, plan.space, seed, excess)
+    num_allowed = limited.num_allowed(_CHECKED)
+    if errors:
+        raise errors[0]
+    if num_allowed == 0:
         closest = [
             f"{limit} by {worst:.0%}"
             for limit, worst in zip(limits, limited.least_excess, strict=True)

@@ -102,7 +102,7 @@ def test_a_stale_address_in_the_environment_is_named(
 def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        command = ["tune", "--address", address, "--data", "synthetic"]
+        command = ["tune", "--address", address, "--data", "synthetic:10"]
         done = subprocess.run(
             [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
             env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},

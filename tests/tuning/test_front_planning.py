@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from helpers.fronts import write_front
 
-from raytune_yesno.config import build_config
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
-from raytune_yesno.space import Int
+from raytune_yesno.space import Int, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.events import WarmStart
 from raytune_yesno.study.store import StudyStore
@@ -141,3 +141,43 @@ def test_another_choice_replaces_the_refit_of_the_earlier_one(tmp_path: Path) ->
     assert found.keys() == set(first)
     assert len(set(found.values())) == len(first)
     assert found[0].endswith("/refit/last")
+
+
+SIZED = {"kind": {"choice": {"a": {"size": {"int": [1, 9]}}, "b": {}}}}
+
+
+def objective(config):
+    return {"loss": 1.0, "size": count_size(config)["size"]}
+
+
+def count_size(config):
+    if config["kind"] == "b":
+        assert "size" not in config
+        return {"size": 0}
+    return {"size": 2 * config["size"]}
+
+
+def fail(config):
+    raise ValueError("no size")
+
+
+def build(costs):
+    objective.costs = costs
+    register_task("sized", objective)
+    space = parse_space(SIZED)
+    keys = {"metric": "loss", "limits": ["size<=10"]}
+    declare_task("sized", space=space, config=keys)
+    config = build_config({"task": "sized"}, keys)
+    return build_limited(Plan(config, space, trials=4, search="random"), None)
+
+
+def test_costs_of_a_function_see_the_parameters_of_the_chosen_option():
+    limited = build(count_size)
+    points = [limited.suggest(number, []) for number in range(6)]
+    assert all(count_size(point)["size"] <= 10 for point in points)
+    assert {point["kind"] for point in points} == {"a", "b"}
+
+
+def test_costs_that_cannot_be_computed_are_refused_before_a_trial():
+    with pytest.raises(InputError, match=r"kind=.*ValueError: no size"):
+        build(fail)
