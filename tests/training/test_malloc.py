@@ -23,8 +23,8 @@ def faults():
 def take_and_free():
     keep_freed_memory()
     sizes = torch.Generator().manual_seed(0)
-    for step in range(20):
-        if step == 10:
+    for step in range(60):
+        if step == 30:
             before = faults()
         taken = [torch.ones(n) for n in torch.randint(7_000_000, (8,), generator=sizes).tolist()]
         del taken
@@ -37,11 +37,11 @@ if sys.argv[1:] == ["on a thread"]:
 else:
     take_and_free()
 """
-_PAGES = 10 * 8 * 3_500_000 * 4 // 4096
+_PAGES = 30 * 8 * 3_500_000 * 4 // 4096
 
 
 def _count_faults(*arguments: str, **environment: str) -> int:
-    """Return the number of page faults in ten steps with eight tensors of up to 28 MB."""
+    """Return the number of page faults in thirty steps with eight tensors of up to 28 MB."""
     done = subprocess.run(
         [sys.executable, "-c", _FAULTS, *arguments],
         env={**os.environ, **environment},

@@ -46,6 +46,10 @@ def number_between(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def _is_word(text: str) -> bool:
+    return text == "-" or not text.startswith("-")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line and suggests the nearest option."""
 
@@ -58,6 +62,9 @@ class Parser(argparse.ArgumentParser):
         """Parse options; refuse unknown ones in the name of the command, not of the program."""
         if not self.takes_command:
             options, unknown = super().parse_known_args(args, namespace)
+            # argparse takes an optional list as empty if options stand before it (bpo-15112).
+            if unknown and getattr(options, "files", None) == [] and all(map(_is_word, unknown)):
+                options.files, unknown = unknown, []
             if unknown and self.get_default("run"):  # otherwise the top parser would name its own
                 self._refuse(unknown)
             return options, unknown
