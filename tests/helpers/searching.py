@@ -15,13 +15,7 @@ from raytune_yesno.tuning.refit import best_config
 METRICS = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")
 
 
-SMALL = {
-    "metric": "valid_loss",
-    "channels": (4, 8),
-    "hidden_units": 16,
-    "epochs": 4,
-    "dropout": 0.0,
-}
+SMALL = {"channels": (4, 8), "hidden_units": 16, "epochs": 4, "dropout": 0.0}
 
 
 SPACE: Space = {"learning_rate": Float(1e-4, 3e-2, log=True), "batch_size": Choice(2, 4, 8)}

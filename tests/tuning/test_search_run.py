@@ -136,7 +136,10 @@ class TestTrialsOfTwoWorkers:
         ray_cluster: str, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
     ) -> Study:
         plan = build_manual_plan(
-            POINTS, config={"num_workers": 2}, scheduler="asha", max_concurrent=1
+            POINTS,
+            config={"num_workers": 2, "metric": "valid_loss"},
+            scheduler="asha",
+            max_concurrent=1,
         )
         return run_search(plan, small_corpus, tmp_path_factory.mktemp("study"))
 

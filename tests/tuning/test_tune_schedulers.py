@@ -48,7 +48,7 @@ def corpus() -> Corpus:
 
 
 def build_plan(scheduler: str, trials: int, **changes: Any) -> Plan:
-    config = {**SMALL, "epochs": EPOCHS[scheduler], **changes}
+    config = {**SMALL, "metric": "valid_loss", "epochs": EPOCHS[scheduler], **changes}
     space = {**SPACE, "hidden_units": Choice(8, 16)}
     options = {"interval": 2} if scheduler == "pbt" else {}
     return Plan(
