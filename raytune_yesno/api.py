@@ -133,28 +133,30 @@ def tune(
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
     if not (out and is_begun(Path(out), STORE)):
-        plan.check()
-        plan.check_all_points()
+        _check(plan)
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
         open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check),
     ):
-        existing = is_begun(folder, STORE) and not _give_way(plan, folder, data, quiet)
+        existing = is_begun(folder, STORE)
+        if existing and _give_way(plan, folder, data, quiet):
+            existing = False
+            declare_task(name, space=domains, config=keys)  # that of the study was read last
+            _check(plan)
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
-        if not existing:
-            declare_task(name, space=domains, config=keys)  # that of the study was read last
-            plan.check()
-            plan.check_all_points()
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
-                return _run(
-                    plan, read, folder, data, bool(existing), check, quiet, checkpoint_every
-                )
+                return _run(plan, read, folder, data, existing, check, quiet, checkpoint_every)
         except Interrupted as stop:
             note(f"stopped; call again with out={str(folder)!r} to resume")
             raise KeyboardInterrupt(stop.signum) from None
+
+
+def _check(plan: "Plan") -> None:
+    plan.check()
+    plan.check_all_points()
 
 
 def _run(

@@ -5,7 +5,7 @@ import math
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import read_number
+from raytune_yesno.numerals import read_number, unwrap_scalar
 
 Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
@@ -28,8 +28,7 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
 
 def convert(key: str, kind: Any, value: Any, where: str) -> Any:
     """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
-    if getattr(value, "shape", None) == ():  # a numpy scalar
-        value = value.item()
+    value = unwrap_scalar(value)
     try:
         if kind == NumWorkers:
             return _num_workers(value)

@@ -34,6 +34,11 @@ def read_number(value: Any, kind: type[Number]) -> Number:
     return number
 
 
+def unwrap_scalar(value: Any) -> Any:
+    """Return a scalar of numpy or torch as Python's own number; any other value as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
 def read_if_number(value: Any, kind: type[Number]) -> Any:
     """Return the number of :func:`read_number`, or the value itself if it raises an error."""
     try:

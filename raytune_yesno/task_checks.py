@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from raytune_yesno.config_values import convert
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import Format, Metric, Mode, name_metric
+from raytune_yesno.numerals import unwrap_scalar
 
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -73,7 +74,7 @@ def check_value(task: str, key: str, value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return tuple(check_value(task, key, item) for item in value)
-    if type(plain := value.item() if getattr(value, "shape", None) == () else value) in _PLAIN:
+    if type(plain := unwrap_scalar(value)) in _PLAIN:
         return plain
     raise InputError(
         f"{task}: key {key!r} has a value of type {type(value).__name__}; a config has numbers, "

@@ -15,7 +15,7 @@ from raytune_yesno.config import (
 from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
-from raytune_yesno.numerals import read_if_number
+from raytune_yesno.numerals import read_if_number, unwrap_scalar
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
@@ -113,8 +113,7 @@ def read_kind(name: str, kind: type, value: Any, where: str) -> Any:
     Raises:
         InputError: it has another type.
     """
-    if getattr(value, "shape", None) == ():  # a numpy scalar
-        value = value.item()
+    value = unwrap_scalar(value)
     if kind in (int, float):
         value = read_if_number(value, kind)
     if kind is list and isinstance(value, tuple):

@@ -13,7 +13,13 @@ import pytest
 from examples.digits import Digits
 from ray import cloudpickle
 
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.config import (
+    TASKS,
+    EngineConfig,
+    build_config,
+    declare_task,
+    register_task,
+)
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float
 from raytune_yesno.tuning.ranks import seal
@@ -99,6 +105,11 @@ def run_elsewhere(task: str) -> str:
         "(record,) = open_records(pickle.load(sys.stdin.buffer), None)\n"
         "print(record.metrics['loss'])\n"
     )
+    return run_worker(program, config).decode().strip()
+
+
+def run_worker(program: str, config: EngineConfig) -> bytes:
+    """Return what a program prints that reads a sealed config and finds no file of the user's."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         input=seal(config),
@@ -106,7 +117,7 @@ def run_elsewhere(task: str) -> str:
         check=True,
         cwd="/",
     )
-    return done.stdout.decode().strip()
+    return done.stdout
 
 
 class TestSending:
@@ -138,14 +149,7 @@ def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
         "sys.stdout.buffer.write(pickle.dumps(config))\n"
     )
     before = dict(vars(Digits))
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=seal(config),
-        capture_output=True,
-        check=True,
-        cwd="/",
-    )
-    assert cloudpickle.loads(done.stdout) == config
+    assert cloudpickle.loads(run_worker(program, config)) == config
     assert dict(vars(Digits)) == before
 
 

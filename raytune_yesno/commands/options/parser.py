@@ -46,8 +46,8 @@ def number_between(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
-def _is_word(text: str) -> bool:
-    return text == "-" or not text.startswith("-")
+def _is_option(text: str) -> bool:
+    return text.startswith("-") and text != "-"
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,6 +55,9 @@ class Parser(argparse.ArgumentParser):
 
     takes_command = False
     """Whether words after ``--`` are another command, stored unparsed as ``command``."""
+    optional_list = ""
+    """Name of a list that may be empty. argparse alone takes it as empty if options stand before
+    it (bpo-15112)."""
     siblings: Mapping[str, argparse.ArgumentParser] = {}
     """All commands by name, of which this is one."""
 
@@ -62,9 +65,9 @@ class Parser(argparse.ArgumentParser):
         """Parse options; refuse unknown ones in the name of the command, not of the program."""
         if not self.takes_command:
             options, unknown = super().parse_known_args(args, namespace)
-            # argparse takes an optional list as empty if options stand before it (bpo-15112).
-            if unknown and getattr(options, "files", None) == [] and all(map(_is_word, unknown)):
-                options.files, unknown = unknown, []
+            if self.optional_list and unknown and not any(map(_is_option, unknown)):
+                setattr(options, self.optional_list, unknown)
+                unknown = []
             if unknown and self.get_default("run"):  # otherwise the top parser would name its own
                 self._refuse(unknown)
             return options, unknown

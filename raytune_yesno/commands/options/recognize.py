@@ -58,6 +58,7 @@ def add_predict(commands: Any) -> None:
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
     parser.add_argument("files", nargs="*", metavar="WAV", help="recordings; -: standard input")
+    parser.optional_list = "files"
     parser.add_argument(
         "--sample",
         action="store_true",
