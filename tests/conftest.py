@@ -21,8 +21,10 @@ UNLIMITED = (*GROUPS, "smoke", "browser", "long", "slow")
 hypothesis.settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("ours")
 
-# Results are the same bits only with the same number of threads.
+# Results are the same bits only with the same number of threads. Ray gives its processes one,
+# unless the environment says another number.
 torch.set_num_threads(1)
+os.environ.pop("OMP_NUM_THREADS", None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
