@@ -108,6 +108,7 @@ def tune(
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tasks.task import find_space, load_data
     from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.plan_checks import check_new_plan
 
     name = name_objective(objective)
     is_class = isinstance(objective, type)
@@ -133,7 +134,7 @@ def tune(
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
     if not (out and is_begun(Path(out), STORE)):
-        _check(plan)
+        check_new_plan(plan)
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
@@ -143,7 +144,7 @@ def tune(
         if existing and _give_way(plan, folder, data, quiet):
             existing = False
             declare_task(name, space=domains, config=keys)  # that of the study was read last
-            _check(plan)
+            check_new_plan(plan)
         if existing and _is_finished(plan, folder, data):
             return load_study(folder)
         try:
@@ -152,11 +153,6 @@ def tune(
         except Interrupted as stop:
             note(f"stopped; call again with out={str(folder)!r} to resume")
             raise KeyboardInterrupt(stop.signum) from None
-
-
-def _check(plan: "Plan") -> None:
-    plan.check()
-    plan.check_all_points()
 
 
 def _run(

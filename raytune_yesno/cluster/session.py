@@ -174,8 +174,8 @@ def ray_session(
         num_gpus: logical GPUs of a new cluster; None for all of this machine.
 
     Raises:
-        InputError: there is no cluster at the address, a count is negative, the token cannot be
-            written, or the command line is not UTF-8.
+        InputError: there is no cluster at the address, a count is negative or given for a running
+            cluster, the token cannot be written, or the command line is not UTF-8.
     """
     _check_counts(num_cpus, num_gpus)
     check_utf8(*sys.argv)  # Ray passes them on
@@ -187,6 +187,10 @@ def ray_session(
         address = os.environ.get("RAY_ADDRESS") or "local"
         source = f"RAY_ADDRESS={address} in the environment"
     is_local = address == "local"
+    if not is_local and (num_cpus is not None or num_gpus is not None):
+        raise InputError(
+            f"--num-cpus, --num-gpus: {source}: a running cluster has counts of its own; omit them"
+        )
     _check_answers(address, source)
     if is_local and _makes_token():
         ensure_token()  # Ray would make one that everybody can read

@@ -26,13 +26,14 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     Raises:
         InputError: the settings are invalid, or the study is one to resume.
     """
+    from raytune_yesno.tuning.plan_checks import check_new_plan
+
     refuse_flags(options, "resume", "add_trials", because="--dry-run plans a new study")
     if options.fresh:
         refuse_fresh_uri(options.out)
     settings = read_settings(options)
     plan = build_plan(settings, options)
-    plan.check()
-    plan.check_all_points()
+    check_new_plan(plan)
     data = read_data(settings, options, plan.config)
     slots = plan.limit_slots(_count_slots(plan.config, options))
     announce(options, "training one epoch to estimate the time")
@@ -80,7 +81,7 @@ def _count_slots(config: "Config", options: Namespace) -> int:
     from raytune_yesno.cluster.session import count_fitting, describe_machine, ray_session
 
     if options.address or os.environ.get("RAY_ADDRESS"):
-        with ray_session(options.address):
+        with ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus):
             return count_fitting(config)
     return count_fitting(config, describe_machine(options.num_cpus, options.num_gpus))
 

@@ -34,12 +34,13 @@ def plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
     Raises:
         InputError: a setting is wrong, or settings do not fit each other.
     """
+    from raytune_yesno.tuning.plan_checks import check_new_plan
+
     for flag in ("add_trials", "retry", "top"):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
-    plan.check()
-    plan.check_all_points()
+    check_new_plan(plan)
     if options.point and plan.search == "manual" and not options.search:
         note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:

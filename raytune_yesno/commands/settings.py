@@ -268,6 +268,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
     from raytune_yesno.tasks.task import find_space
     from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.plan_checks import check_space
 
     flags = given_flags(options, num_workers=options.workers_per_trial)
     if "workers_per_trial" in settings:
@@ -297,7 +298,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     plan = Plan.from_settings(config, chosen, asked)
     if space is not None:
         try:
-            plan.check_space()
+            check_space(plan)
         except InputError as error:
             raise InputError(f"{options.space or options.config}: {error}") from None
     return plan

@@ -47,6 +47,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         return replay(options, results)
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
+    from raytune_yesno.tuning.plan_checks import check_plan
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study, open_logs
 
@@ -64,7 +65,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         data = read_data(settings, options, plan.config)
         if options.warm_start and not begun:
             plan = add_warm_start(plan, options.warm_start, data)
-            plan.check()
+            check_plan(plan)
         announce(options, "connecting to Ray" if options.address else "starting Ray")
         with (
             with_resume_hint("tune", out / STORE, storage, plan.config.task),
@@ -125,6 +126,8 @@ def _read_plan(
     settings: dict[str, Any], options: Namespace, out: Path, storage: str
 ) -> "tuple[Plan, Study | None]":
     """Return the plan of a study, and the study if there is nothing left to do."""
+    from raytune_yesno.tuning.plan_checks import check_plan
+
     if options.resume:
         plan = plan_resumed(settings, options, out, storage)
     elif is_begun(out, STORE):
@@ -135,7 +138,7 @@ def _read_plan(
         plan = plan_new(settings, options)
     if not options.checkpoint_every >= 0:
         raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
-    plan.check()
+    check_plan(plan)
     return plan, None
 
 

@@ -1,35 +1,28 @@
 """The plan of a study: what to search, how, and when to stop."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.build import CHANGING, RESERVED, WITHOUT_RUNGS, build_scheduler
+from raytune_yesno.schedulers.build import CHANGING, build_scheduler
 from raytune_yesno.search.algorithm import ALGORITHMS, Entry, build_algorithm, find_entry
-from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.search.uninformed import read_points
 from raytune_yesno.space import (
-    List,
     Point,
     Space,
     as_tree,
     build_space,
-    find_extremes,
     format_space,
     parse_space,
-    walk,
 )
 from raytune_yesno.study import Study
-from raytune_yesno.study.front import read_preference
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
-MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
 _RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
 
 
@@ -89,106 +82,7 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", build_space(self.space) if self.space else {})
         if not self.scheduler:
-            object.__setattr__(self, "scheduler", "fifo" if self._tries_given_points else "asha")
-
-    def check_all_points(self) -> None:
-        """Check that a new study tries all points of a finite search.
-
-        The first points of a grid cover only one corner of it. Older studies with fewer trials can
-        still be resumed.
-
-        Raises:
-            InputError: there are fewer trials than points.
-        """
-        num_points = self.num_points
-        if num_points is None or self.trials is None:
-            return
-        needed = num_points * self.racing.least
-        if self.trials < needed:
-            fewer = "remove the extra points"
-            if not self._tries_given_points:
-                fewer = "give fewer levels or domains, or choose search random"
-            raise InputError(
-                f"trials: only the first {self.trials} of the {needed:,} points of search "
-                f"{self.search} would be tried; omit --trials, or {fewer}"
-            )
-
-    def check(self) -> None:
-        """Check that every part of the plan can be carried out.
-
-        Raises:
-            InputError: a setting is invalid, or settings contradict each other.
-        """
-        if self.trials is not None and self.trials < 1:
-            raise InputError(f"trials: {self.trials} is out of range; it must be at least 1")
-        if self.config.is_elastic:
-            raise InputError(
-                f"num_workers: {self.config.min_workers}:{self.config.max_workers} is a range, "
-                "which only `train` supports; a trial has a fixed number, --workers-per-trial N"
-            )
-        if self.config.min_workers < 1:
-            raise InputError("num_workers: a trial needs at least 1 worker; only `train` allows 0")
-        if self.max_concurrent is not None and self.max_concurrent < 1:
-            raise InputError(f"max_concurrent: {self.max_concurrent} must be at least 1")
-        if self.window < 1:
-            raise InputError(f"W: {self.window} is out of range; it must be at least 1")
-        if self.keep_checkpoints < 0:
-            raise InputError(f"keep_checkpoints: {self.keep_checkpoints} must be at least 0")
-        self._check_choice()
-        self.stop.check(self.config.objective.metrics)
-        if self.ordered and self.stop.time_budget is not None:
-            raise InputError(
-                "time_budget: the progress of an ordered study within a time differs from run to "
-                "run; omit it, or omit --ordered"
-            )
-        if self.warm_start and not self.entry.learns:
-            raise InputError(f"warm_start: search {self.search} does not use results")
-        for options, reserved in (
-            (self.search_options, {"name", "space", "seed"}),
-            (self.scheduler_options, {"name", *RESERVED}),
-        ):
-            for key in options.keys() & reserved:
-                raise InputError(f"{key!r} is not an option of a search or a scheduler")
-        self._check_points()
-        self.build_scheduler()
-        self._check_pair()
-        self.build_algorithm()
-        if self.trials is None and self.num_trials > MAX_IMPLICIT_TRIALS:
-            raise InputError(
-                f"search {self.search}: the space has {self.num_trials:,} points; confirm with "
-                f"--trials {self.num_trials}, give fewer levels or a smaller space, or choose "
-                "search random"
-            )
-        self.check_space()
-
-    def check_space(self) -> None:
-        """Check that the values of every domain are valid for their config keys.
-
-        Raises:
-            InputError: a name is unknown, a value is invalid alone or with others, or no point
-                satisfies the constraints.
-        """
-        tree, config = as_tree(self.space), self.config.as_dict()
-        if tree.constraints and not self.entry.is_finite:
-            UnitCube(tree).draw(self.config.seed, 0)
-        for key, domain, options in walk(tree):
-            if self._is(key, "shared"):
-                raise InputError(
-                    f"search space: {key!r} is the same for all trials; use --set {key}=…"
-                )
-            for value in find_extremes(domain):
-                build_config(config, {**options, key: value}, where=f"search space: {key}")
-        # Values of these can be valid alone but invalid in combination.
-        coupled: dict[str, list[Any]] = {}
-        for key, domain, _ in walk(tree):
-            if self._is(key, "coupled"):
-                is_list = isinstance(domain, List)
-                values = find_extremes(domain) if is_list else domain.grid(100)
-                coupled.setdefault(key, []).extend(values)
-        for combination in itertools.product(*coupled.values()):
-            point = dict(zip(coupled, combination, strict=True))
-            if tree.satisfies(point):
-                build_config(config, point, where="search space")
+            object.__setattr__(self, "scheduler", "fifo" if self.tries_given_points else "asha")
 
     @property
     def num_trials(self) -> int:
@@ -221,7 +115,8 @@ class Plan:
         return self.scheduler in CHANGING
 
     @property
-    def _tries_given_points(self) -> bool:
+    def tries_given_points(self) -> bool:
+        """Whether the search tries the user's points and no others."""
         return self.search in ALGORITHMS and self.entry.is_given
 
     @property
@@ -234,7 +129,7 @@ class Plan:
         """The number of trials of the final round; fewer if fewer points have a result."""
         return self.final_round.get("points", 0) * self.final_round.get("seeds", 0)
 
-    def _is(self, key: str, trait: str) -> bool:
+    def has_trait(self, key: str, trait: str) -> bool:
         """Return whether a config key has a trait, see ``raytune_yesno.config.setting``."""
         return any(field.metadata[trait] for field in fields(self.config) if field.name == key)
 
@@ -247,72 +142,14 @@ class Plan:
         """
         return read_points(self.space, self.points)
 
-    def _check_points(self) -> None:
-        known_points = self.known_points
-        if not known_points:
-            return
-        if self.entry.is_finite:
-            raise InputError(
-                f"points: search {self.search} tries exactly its own points; choose another search"
-            )
-        if as_tree(self.space).constraints:
-            cube = UnitCube(self.space)
-            for number, known in enumerate(known_points):
-                cube.complete(known, cube.draw(self.config.seed, number), number)
-        if self.trials is not None and self.trials < len(known_points):
-            raise InputError(
-                f"trials: only the first {self.trials} of the {len(known_points)} known points "
-                "would be tried; omit --trials, or remove points"
-            )
-
-    def _check_choice(self) -> None:
-        """Check how a point is chosen from the front."""
-        if self.refit not in (None, "best", "all"):
-            raise InputError(f"refit: {self.refit!r} is not valid; choose best or all")
-        for name in ("prefer", "refit"):
-            if getattr(self, name) not in (None, "best") and not self.config.objective.others:
-                raise InputError(f"{name}: a study of one objective has no front; omit it")
-        if self.prefer:
-            read_preference(self.prefer, self.config.objective)
-
-    def _check_pair(self) -> None:
-        """Check that the search and the scheduler fit each other."""
-        reason = ""
-        if self.entry.needs_equal_epochs and self.scheduler in WITHOUT_RUNGS:
-            reason = (
-                "it learns from the losses of trials that ended after different numbers of "
-                "epochs; choose scheduler asha or hyperband"
-            )
-        elif self.changes_points and self.entry.is_finite:
-            reason = (
-                "the search tries exactly its points, but the scheduler changes them; choose "
-                "search random"
-            )
-        elif self.changes_points and self.entry.learns:
-            reason = (
-                "the scheduler requests all points before the first result and changes them "
-                "later, so the search cannot learn anything; choose search random"
-            )
-        if reason:
-            raise InputError(f"search {self.search} with scheduler {self.scheduler}: {reason}")
-        if self.racing.most > self.racing.least and self.config.objective.others:
-            raise InputError(
-                "repeats: several objectives have no single best point to train again; give min "
-                "and max the same value, or use final_round"
-            )
-        if self.changes_points and (self.racing.most > 1 or self.num_final):
-            raise InputError(
-                f"scheduler {self.scheduler} changes a trial's point during training, so there is "
-                "no point to repeat; omit repeats and final_round, or choose another scheduler"
-            )
-
     def build_scheduler(self) -> Any:
         """Return a new scheduler for this plan."""
         tree = as_tree(self.space)
+        names = [key for key in tree.names if not self.has_trait(key, "inherited")]
         return build_scheduler(
             self.scheduler,
             self.config.epochs,
-            space=tree.restrict([key for key in tree.names if not self._is(key, "inherited")]),
+            space=tree.restrict(names),
             seed=self.config.seed,
             ordered=self.ordered,
             num_objectives=len(self.config.objective.objectives),

@@ -32,6 +32,7 @@ from raytune_yesno.tuning.earlier import list_choice, load_resumable, resume_tri
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import Payload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
@@ -81,7 +82,7 @@ def run_search(
         extend: numbers of finished trials of a resumed study to train on, to the plan's epochs.
         checkpoint_every_s: seconds between checkpoints of a trial: the most work lost in a crash.
         on_progress: called after every change of the search's progress.
-        note: called with a line on each unusable checkpoint.
+        note: called with a line on what the user should know, such as an unusable checkpoint.
         listen: called with every event written to the store.
         check: called before each write. It raises if another process writes to the study.
 
@@ -100,9 +101,11 @@ def run_search(
         plan = plan.extend(before, add_trials)
     elif before and before.searched and (retry or extend):
         plan = replace(plan, trials=before.num_proposed)
-    plan.check()
+    check_plan(plan)
     if before is None:
-        plan.check_all_points()
+        check_all_points(plan)
+        if remark := remark_on_points(plan):
+            note(remark)
     # A search that a stop condition ended continues only if there are more trials to train.
     elif before.searched and not (add_trials or retry or extend):
         if choice := list_choice(before, plan):

@@ -32,6 +32,12 @@ def test_a_negative_count_is_refused(flag: str) -> None:
         session.__enter__()
 
 
+@pytest.mark.parametrize("flag", ["num_cpus", "num_gpus"])
+def test_counts_of_a_running_cluster_are_refused(flag: str) -> None:
+    with pytest.raises(InputError, match="running cluster"):
+        ray_session("127.0.0.1:1", **{flag: 2}).__enter__()
+
+
 def test_an_address_where_nothing_listens_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening

@@ -16,6 +16,7 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_study_file_is_the_default_study(task: str, run: Callable[[str], Any])
     file = Path(run(f"init {task}.yaml --task {task} --data synthetic")["file"])
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
-    plan.check()
+    check_plan(plan)
     assert plan.space == find_space(build_config({"task": task}))
     assert plan.config == build_config({"task": task})
     default = Plan(plan.config, plan.space)
@@ -54,7 +55,7 @@ def test_every_setting_in_the_comments_can_be_used(run: Callable[[str], Any]) ->
     file.write_text(text)
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
-    plan.check()
+    check_plan(plan)
     assert plan.ordered
     assert plan.stop.patience == 16
 

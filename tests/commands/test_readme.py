@@ -30,6 +30,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 
 TUTORIAL, PYTHON = "docs/tutorial.md", "docs/python.md"
 BLOCKS = read_blocks()
@@ -72,7 +73,7 @@ def write_yaml_files() -> None:
 def plan_study(words: list[str]) -> Plan:
     options = parse(words)
     plan = build_plan(read_settings(options), options)
-    plan.check()
+    check_plan(plan)
     return plan
 
 
@@ -152,7 +153,7 @@ def test_a_grid_of_the_whole_space_is_not_begun_unasked(here: Path) -> None:
         plan_study(["tune", "--search", "grid"])
     plan = plan_study(["tune", "--search", "grid", "--trials", "9"])
     with pytest.raises(InputError, match="first 9 of the"):  # one corner of it
-        plan.check_all_points()
+        check_all_points(plan)
 
 
 @pytest.mark.parametrize(

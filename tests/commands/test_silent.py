@@ -26,6 +26,7 @@ from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
 QUICK = ("--conditions", "none", "--wordless", "0")
@@ -192,14 +193,14 @@ class TestPlan:
         assert not Path("studies").exists()
         for trials in (15, 100):
             plan = plan_of(*grid, "--trials", str(trials))
-            plan.check_all_points()
+            check_all_points(plan)
             assert plan.num_trials == 15
 
     def test_a_study_of_a_part_of_a_grid_is_resumed(self) -> None:
         plan = Plan(build_config({}), {"batch_size": Choice(1, 2, 4)}, search="grid", trials=2)
-        plan.check()
+        check_plan(plan)
         with pytest.raises(InputError, match="3 points"):
-            plan.check_all_points()
+            check_all_points(plan)
 
 
 class TestDoctor:

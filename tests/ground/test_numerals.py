@@ -13,13 +13,14 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.numerals import read_number
 from raytune_yesno.space import Choice, Float, Int, parse_space, read_point
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 
 
 def plan_of(text: str, folder: Path, name: str = "settings.yaml") -> Plan:
     (folder / name).write_text(text, encoding="utf-8")
     options = build_parser().parse_args(["tune", "--config", str(folder / name)])
     plan = build_plan(read_settings(options), options)
-    plan.check()
+    check_plan(plan)
     return plan
 
 

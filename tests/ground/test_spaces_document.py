@@ -9,6 +9,7 @@ from raytune_yesno.config import build_config
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import build_space, check_point, parse_space
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 
 DOCUMENT = Path(__file__).parents[2] / "docs/spaces.md"
 BLOCKS = dict(re.findall(r"```(yaml|python)\n(.*?)```", DOCUMENT.read_text("utf-8"), re.S))
@@ -20,7 +21,7 @@ def test_both_forms_are_the_same_space_and_valid_for_the_recogniser():
     exec(BLOCKS["python"], names)
     assert build_space(names["space"]) == space
     plan = Plan(build_config({"model": "cnn"}), space)
-    plan.check()
+    check_plan(plan)
     sgd = []
     for number in range(20):
         point = build_algorithm("random", space).suggest(number, [])

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.versions import PYTHON, ray_version, read_pins
+from raytune_yesno.tuning.plan_checks import check_plan
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -243,7 +244,7 @@ def test_study_yaml_is_a_valid_study() -> None:
 
     options: Namespace = build_parser().parse_args(["tune", "--config", "cluster/study.yaml"])
     plan = build_plan(read_settings(options), options)
-    plan.check()
+    check_plan(plan)
     assert plan.ordered
 
 

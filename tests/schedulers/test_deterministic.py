@@ -25,6 +25,7 @@ from raytune_yesno.schedulers.synchronous import STOPPED, TrialState
 from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions
 
@@ -138,16 +139,16 @@ class TestPlans:
     def test_refuse_other_schedulers(self, scheduler: str) -> None:
         plan = Plan(build_config({}), SPACE, "random", scheduler=scheduler, ordered=True)
         with pytest.raises(InputError, match="fifo, asha or median"):
-            plan.check()
+            check_plan(plan)
 
     def test_refuse_a_time_budget(self) -> None:
         stop = StopConditions(time_budget=9.0)
         with pytest.raises(InputError, match=r"time_budget: .*--ordered"):
-            Plan(build_config({}), SPACE, stop=stop, ordered=True).check()
+            check_plan(Plan(build_config({}), SPACE, stop=stop, ordered=True))
 
     def test_refuse_an_empty_window(self) -> None:
         with pytest.raises(InputError, match="W: 0 is out of range"):
-            Plan(build_config({}), SPACE, ordered=True, window=0).check()
+            check_plan(Plan(build_config({}), SPACE, ordered=True, window=0))
 
 
 def end(searcher: StudySearcher, number: int, loss: float) -> None:

@@ -20,6 +20,7 @@ from raytune_yesno.search.cube import build_numpy_generator
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 
 SPACE: Space = {
     "learning_rate": Float(1e-4, 1e-2, log=True),
@@ -180,7 +181,7 @@ class TestOptions:
             scheduler_options=options,
         )
         with pytest.raises(InputError, match=message):
-            plan.check()
+            check_plan(plan)
 
 
 REFUSED = {
@@ -203,11 +204,11 @@ class TestPairs:
         )
         if (scheduler, search) in REFUSED:
             with pytest.raises(InputError) as caught:
-                plan.check()
+                check_plan(plan)
             assert f"search {search} with scheduler {scheduler}" in str(caught.value)
             assert "; choose" in str(caught.value)
         else:
-            plan.check()
+            check_plan(plan)
 
     def test_leave_a_search_for_each_scheduler_and_vice_versa(self) -> None:
         for scheduler in SCHEDULERS:

@@ -14,6 +14,7 @@ from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import TASKS, build_config, declare_task, find_task, register_task
 from raytune_yesno.space import Float
 from raytune_yesno.tasks.task import find_space, open_records
+from raytune_yesno.tuning.plan_checks import check_plan
 
 EXAMPLES = Path(__file__).parents[2] / "scripts" / "examples"
 MAX_LINES = 90
@@ -70,7 +71,7 @@ def test_the_commands_in_the_document_plan_a_study(monkeypatch: pytest.MonkeyPat
     assert lines
     for words in map(shlex.split, lines):
         options = cli.build_parser().parse_args(words[1:])
-        build_plan(read_settings(options), options).check()
+        check_plan(build_plan(read_settings(options), options))
 
 
 def strip(metrics: dict[str, Any]) -> dict[str, Any]:

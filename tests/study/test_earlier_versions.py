@@ -16,6 +16,7 @@ from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import best_config
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "version_0_1"
@@ -48,7 +49,7 @@ class TestStudies:
 
     def test_can_be_extended(self, study: Study) -> None:
         plan = Plan.from_study(study).extend(study, 2)
-        plan.check()
+        check_plan(plan)
         assert plan.num_trials == len(study.trial_list) + 2
         assert plan.config.objective.metric.name == "valid_loss"
 

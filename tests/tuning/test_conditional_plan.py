@@ -14,6 +14,7 @@ from raytune_yesno.study.load import mark_outside
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.control import complete_request
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan, remark_on_points
 
 SPACE = build_space(
     {
@@ -38,7 +39,7 @@ def build_study():
 
 
 def test_a_plan_survives_its_record():
-    PLAN.check()
+    check_plan(PLAN)
     recorded = PLAN.as_dict()
     read = Plan.from_settings(PLAN.config, parse_space(recorded["space"]), recorded)
     assert read.space == PLAN.space
@@ -50,7 +51,7 @@ def test_a_plan_survives_its_record():
         (replace(PLAN, points=impossible), "point 0"),
     ):
         with pytest.raises(InputError, match=message):
-            plan.check()
+            check_plan(plan)
 
 
 def test_warm_start_and_a_changed_space_take_the_active_values():
@@ -76,3 +77,17 @@ def test_a_requested_point_is_completed_from_the_config():
     )
     with pytest.raises(InputError, match="belongs to optimizer=sgd"):
         complete_request(SPACE, config, {"optimizer": "adamw", "momentum": 0.9})
+
+
+def test_more_trials_than_points_are_remarked_on():
+    config = build_config({"model": "cnn"})
+    options = Choice({"adamw": {}, "sgd": {"momentum": Choice(0.8, 0.9)}})
+    few = Plan(config, build_space({"optimizer": options}), trials=4)  # 3 points
+    assert "has 3 points" in remark_on_points(few)
+    for enough in (
+        replace(few, trials=3),
+        replace(few, repeats={"min": 1, "max": 2}),
+        replace(few, search="grid"),
+        replace(few, space={"momentum": Float(0, 0.9)}),
+    ):
+        assert not remark_on_points(enough)

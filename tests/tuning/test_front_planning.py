@@ -17,6 +17,7 @@ from raytune_yesno.training.costs import find_costs
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import list_refits
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
@@ -41,12 +42,12 @@ def plan(config: dict[str, Any] | None = None, **settings: Any) -> Plan:
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(settings, word):
     with pytest.raises(InputError, match=word):
-        plan(**settings).check()
+        check_plan(plan(**settings))
 
 
 def test_one_objective_has_no_front_to_choose_from():
     with pytest.raises(InputError, match="prefer"):
-        plan({"objectives": ["valid_loss"]}, prefer="valid_loss<=3").check()
+        check_plan(plan({"objectives": ["valid_loss"]}, prefer="valid_loss<=3"))
 
 
 @pytest.mark.parametrize("search", ["auto", "grid"])
@@ -107,7 +108,7 @@ def test_a_warm_start_has_the_costs_and_excesses_of_this_study():
     ]
     assert WarmStart.model_validate(known).observations[0].costs == [3.0, 51.0]
     warm = plan(search="genetic", warm_start=known)
-    warm.check()
+    check_plan(warm)
     assert warm.build_algorithm().suggest(2, seen)["hidden_units"] in range(1, 65)
 
 

@@ -17,6 +17,7 @@ from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
@@ -42,7 +43,7 @@ class TestConditions:
     def test_without_sense_are_refused(self, condition: dict[str, Any], message: str) -> None:
         plan = Plan(build_config({}), SPACE, stop=StopConditions(**condition))
         with pytest.raises(InputError, match=message):
-            plan.check()
+            check_plan(plan)
 
     def test_unset_never_end_a_search(self) -> None:
         watch = StopMonitor(StopConditions(), OBJECTIVE)
@@ -159,7 +160,7 @@ class TestWarmStart:
         ]
         known = warm_start.gather([build_study(others)], SPACE, OBJECTIVE)
         plan = Plan(build_config({}), SPACE, search=search, trials=2, warm_start=known)
-        plan.check()
+        check_plan(plan)
         searcher = StudySearcher(
             plan, StudyStore(tmp_path), [], StopMonitor(plan.stop, OBJECTIVE), FIFO()
         )
@@ -175,7 +176,7 @@ class TestWarmStart:
         known = {"observations": [{}], "used": {}, "left_out": {}}
         plan = Plan(build_config({}), SPACE, search=search, warm_start=known)
         with pytest.raises(InputError, match=f"search {search} does not use results"):
-            plan.check()
+            check_plan(plan)
 
 
 class TestExtending:
@@ -268,7 +269,7 @@ class TestTheCommandLine:
     def test_more_trials_than_points_are_a_search_that_begins_with_them(self) -> None:
         point = ("--point", "dropout=0.1")
         plan = self.plan(*point, "--trials", "5")
-        plan.check()
+        check_plan(plan)
         assert (plan.search, plan.num_trials, plan.known_points) == ("auto", 5, [{"dropout": 0.1}])
         assert self.plan(*point, "--trials", "1").search == "manual"
         assert self.plan(*point, "--trials", "5", "--search", "manual").num_trials == 1
@@ -277,7 +278,7 @@ class TestTheCommandLine:
         file = tmp_path / "study.yaml"
         file.write_text("search: tpe\npoints: [{dropout: 0.25}]\n")
         plan = self.plan("--config", str(file), "--point", "learning_rate=1e-3")
-        plan.check()
+        check_plan(plan)
         assert (plan.search, plan.num_trials) == ("tpe", 32)
         assert plan.known_points == [{"dropout": 0.25}, {"learning_rate": 0.001}]
 
@@ -302,7 +303,7 @@ class TestTheCommandLine:
     )
     def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
-            self.plan(*words).check()
+            check_plan(self.plan(*words))
 
     def test_a_setting_of_another_kind_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "study.yaml"

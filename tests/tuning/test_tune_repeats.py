@@ -13,6 +13,7 @@ from raytune_yesno.errors import Interrupted
 from raytune_yesno.study import Study, load
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.run import run_search
 
@@ -35,7 +36,7 @@ def build_plan(slots: int, **options: Any) -> Plan:
         final_round={"points": FINALISTS, "seeds": SEEDS},
         **options,
     )
-    plan.check()
+    check_plan(plan)
     return plan
 
 

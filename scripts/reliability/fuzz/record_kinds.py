@@ -19,6 +19,7 @@ from raytune_yesno.study.store import STORE, StudyStore
 from raytune_yesno.tasks.task import check_same_data
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import best_config
 from raytune_yesno.tuning.replay import find_replayable
 from reliability.fuzz.kind import Kind, find_untidy
@@ -96,7 +97,7 @@ def try_study(text: bytes, folder: Path) -> str | None:
 def resume_study(study: Study) -> None:
     """Read a study as `tune --resume`, `--replay` and `--warm-start` do."""
     plan = Plan.from_study(study)
-    plan.check()
+    check_plan(plan)
     check_same_data(None, study.asked.get("corpus", {}), "the study")
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, ASHA | MedianRule):

@@ -16,6 +16,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
 from raytune_yesno.tasks.task import find_space
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from reliability.fuzz.kind import Kind
 from reliability.fuzz.mutations import VALUES, misspell, mutate_bytes, mutate_lines, mutate_tree
 
@@ -202,7 +203,7 @@ def try_settings(text: bytes, folder: Path) -> str | None:
     if twice := find_twice(text):
         return f"{twice} is there twice, the first was left out"
     plan = build_plan(settings, options)
-    plan.check()
+    check_plan(plan)
     given = yaml.safe_load(text)
     config = plan.config.as_dict()
     for key, value in (given.get("config") or {}).items():
@@ -261,7 +262,7 @@ def try_space(mapping: Any, folder: Path) -> str | None:
             ends = [kind(_read(end)) for end in given]
             if ends != [space[name].low, space[name].high]:  # type: ignore[union-attr]
                 return f"{name}: {ends!r:.100} was taken as {space[name]}"
-    Plan(build_config(), space, search="random").check()
+    check_plan(Plan(build_config(), space, search="random"))
     return None
 
 
