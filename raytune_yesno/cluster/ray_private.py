@@ -51,11 +51,6 @@ _PARTS = {
         "a scheduler that pauses trials must see each result at once",
         "_supports_buffered_results",
     ),
-    "MedianStoppingRule": _Part(
-        "ray.tune.schedulers:MedianStoppingRule",
-        "a resumed study must compare trials with those that ended before",
-        "_results",
-    ),
     "Searcher": _Part(
         "ray.tune.search:Searcher", "metric and mode of the TuneConfig are for it", "_metric _mode"
     ),

@@ -1,7 +1,6 @@
 """The registry of trial schedulers."""
 
 import inspect
-import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -9,15 +8,11 @@ from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.registry import check_options
-from raytune_yesno.schedulers.asha_median import ASHA, FIFO, MedianRule
-from raytune_yesno.schedulers.deterministic import (
-    DeterministicASHA,
-    DeterministicMedian,
-    list_rungs,
-)
+from raytune_yesno.schedulers.asynchronous import FIFO, Asynchronous
+from raytune_yesno.schedulers.deterministic import DeterministicScheduler
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
-from raytune_yesno.schedulers.several import ParetoASHA, ParetoMedian
+from raytune_yesno.schedulers.rules import MedianStopping, Rule, SuccessiveHalving
 from raytune_yesno.space import Space
 
 
@@ -27,32 +22,17 @@ def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
 
 
 def _asha(
-    epochs: int,
-    ordered: bool,
-    grace_period: int = 0,
-    reduction_factor: float = 3,
-    several: bool = False,
+    epochs: int, ordered: bool, grace_period: int = 0, reduction_factor: float = 3
 ) -> TrialScheduler:
-    """Stop all but the best 1 / ``reduction_factor`` of the trials at every rung.
+    """Apply :class:`~raytune_yesno.schedulers.rules.SuccessiveHalving`.
 
-    Li et al. (2020), "A system for massively parallel hyperparameter tuning". The first rung is at
-    ``grace_period`` epochs (0: a quarter of all epochs); each further one is at
-    ``reduction_factor`` times the epochs of the one before.
+    The first rung is at ``grace_period`` epochs (0: a quarter of all epochs).
     """
-    # Closer to 1, Ray would list more rungs than there are epochs.
+    # Closer to 1, there would be more rungs than epochs.
     if not 1.1 <= reduction_factor <= 100:
         raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")
     first = _grace_period(grace_period, epochs)
-    if several and not ordered:
-        return ParetoASHA(list_rungs(epochs, first, reduction_factor), reduction_factor)
-    if ordered:
-        return DeterministicASHA(epochs, first, reduction_factor)
-    return ASHA(
-        time_attr="epoch",
-        max_t=epochs,
-        grace_period=first,
-        reduction_factor=reduction_factor,
-    )
+    return _apply(SuccessiveHalving(epochs, first, reduction_factor), epochs, ordered)
 
 
 def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
@@ -61,26 +41,21 @@ def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
 
 
 def _median(
-    epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3, several: bool = False
+    epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3
 ) -> TrialScheduler:
-    """Stop a trial if its best loss is worse than the median of the others' running means.
+    """Apply :class:`~raytune_yesno.schedulers.rules.MedianStopping`.
 
-    Golovin et al. (2017), "Google Vizier". A trial is not stopped before ``grace_period`` epochs
-    (0: a quarter of all epochs), nor before ``min_trials`` others have reached its epoch.
+    A trial is not stopped before ``grace_period`` epochs (0: a quarter of all epochs), nor before
+    ``min_trials`` others have reached its epoch.
     """
     if min_trials < 1:
         raise InputError(f"min_trials: {min_trials} must be at least 1")
     first = _grace_period(grace_period, epochs)
-    if several and not ordered:
-        return ParetoMedian(first, min_trials)
-    if ordered:
-        return DeterministicMedian(epochs, first, min_trials)
-    return MedianRule(
-        time_attr="epoch",
-        grace_period=first,
-        min_samples_required=min_trials,
-        min_time_slice=math.inf,  # with too few others to compare, a trial continues
-    )
+    return _apply(MedianStopping(epochs, first, min_trials), epochs, ordered)
+
+
+def _apply(rule: Rule, epochs: int, ordered: bool) -> TrialScheduler:
+    return DeterministicScheduler(epochs, rule) if ordered else Asynchronous(rule)
 
 
 def _pbt(
@@ -156,7 +131,7 @@ def build_scheduler(
         ordered: compare each trial only with trials of lower numbers, so that the result does not
             depend on timing; see :mod:`raytune_yesno.schedulers.deterministic`.
         num_objectives: with more than one, trials are compared by domination, see
-            :mod:`raytune_yesno.schedulers.several`.
+            :mod:`raytune_yesno.schedulers.rules`.
         options: options of that scheduler.
 
     Returns:

@@ -1,7 +1,7 @@
 """The protocol of schedulers of a study, in addition to Ray Tune's own."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
@@ -45,20 +45,3 @@ class StudyScheduler(Protocol):
 
     def end(self, number: int) -> None:
         """Note that an earlier trial has ended that Ray Tune was not given again."""
-
-
-class Asynchronous:
-    """Base class of asynchronous schedulers: no trial waits, and Ray Tune limits how many run."""
-
-    synchronous = False
-    has_room = True
-    has_live_trials = False
-
-    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
-        """Ignore the records: decisions do not depend on earlier trials."""
-
-    def expect_trial(self) -> None:
-        """Ignore the number of trials."""
-
-    def end(self, number: int) -> None:
-        """Ignore the end of a trial."""

@@ -5,37 +5,19 @@ resumed study makes the same decisions. A paused trial frees its slot, and resum
 checkpoint.
 """
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytune_yesno.metrics import COSTS
+from raytune_yesno.schedulers.rules import TrialState
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 
 STOPPED = 0
 """The milestone of a trial that is to stop."""
-
-
-@dataclass
-class TrialState:
-    """The state of one trial: its costs after each epoch, and whether it has ended."""
-
-    costs: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    ended: bool = False
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch trained; 0 before the first."""
-        return max(self.costs, default=0)
-
-    def note(self, epoch: int, *costs: float | None) -> None:
-        """Store the costs; None and NaN become infinity, worse than any other cost."""
-        self.costs[epoch] = tuple(math.inf if c is None or math.isnan(c) else c for c in costs)
 
 
 class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]

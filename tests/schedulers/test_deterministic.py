@@ -1,27 +1,26 @@
 """Ordered studies: decisions depend on trial numbers, not on which trial is first."""
 
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import COST
-from raytune_yesno.schedulers.asha_median import FIFO
-from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS, build_scheduler
-from raytune_yesno.schedulers.deterministic import (
-    DeterministicASHA,
-    DeterministicMedian,
-    DeterministicScheduler,
+from raytune_yesno.schedulers.asynchronous import FIFO
+from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS
+from raytune_yesno.schedulers.deterministic import DeterministicScheduler
+from raytune_yesno.schedulers.rules import (
+    MedianStopping,
+    SuccessiveHalving,
+    TrialState,
     is_worse,
     list_rungs,
 )
-from raytune_yesno.schedulers.synchronous import STOPPED, TrialState
+from raytune_yesno.schedulers.synchronous import STOPPED
 from raytune_yesno.space import Float, Space
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.plan import Plan
@@ -69,8 +68,16 @@ def run_in_random_order(
     return [scheduler.states[number].epoch for number in range(len(curves))]
 
 
+def build_asha(epochs: int, grace_period: int, factor: float) -> DeterministicScheduler:
+    return DeterministicScheduler(epochs, SuccessiveHalving(epochs, grace_period, factor))
+
+
+def build_median(epochs: int, grace_period: int, min_trials: int) -> DeterministicScheduler:
+    return DeterministicScheduler(epochs, MedianStopping(epochs, grace_period, min_trials))
+
+
 class TestVerdicts:
-    @pytest.mark.parametrize("build", [DeterministicASHA, DeterministicMedian])
+    @pytest.mark.parametrize("build", [build_asha, build_median])
     @given(
         curves=curves(st.floats(0, 9) | st.just(float("inf"))),
         slots=st.integers(1, 5),
@@ -82,30 +89,14 @@ class TestVerdicts:
         sequential = run_in_random_order(build(EPOCHS, 2, 3), curves, 1, 0)
         assert run_in_random_order(build(EPOCHS, 2, 3), curves, slots, seed) == sequential
 
-    @given(curves=curves(st.floats(0, 9)))
-    def test_of_asha_equal_rays_if_trials_run_in_order(self, curves: Curves) -> None:
-        ray_asha: Any = build_scheduler("asha", EPOCHS, grace_period=1)
-        ray_asha.set_search_properties("valid_loss", "min")
-        controller = SimpleNamespace(get_live_trials=list)
-        lengths = []
-        for number, curve in enumerate(curves):
-            trial = build_trial(number)
-            ray_asha.on_trial_add(controller, trial)
-            for epoch, loss in enumerate(curve, start=1):
-                result = {"epoch": epoch, "valid_loss": loss}
-                if ray_asha.on_trial_result(controller, trial, result) == "STOP":
-                    break
-            lengths.append(epoch)
-        assert run_in_random_order(DeterministicASHA(EPOCHS, 1, 3), curves, 1, 0) == lengths
-
     def test_of_median_compare_the_best_loss_with_the_median_of_means(self) -> None:
         curves = [[1.0] * EPOCHS, [2.0] * EPOCHS, [6.0] * EPOCHS]
         for own, length in ((2.0, EPOCHS), (2.1, 3)):
-            scheduler = DeterministicMedian(EPOCHS, 3, 3)
+            scheduler = build_median(EPOCHS, 3, 3)
             assert run_in_random_order(scheduler, [*curves, [own] * EPOCHS], 1, 0)[3] == length
 
     def test_wait_for_slower_trials_but_not_for_ended_ones(self) -> None:
-        scheduler = DeterministicASHA(EPOCHS, 3, 3)
+        scheduler = build_asha(EPOCHS, 3, 3)
         scheduler.states = {
             0: TrialState({1: (0.5,), 2: (0.5,)}),
             1: TrialState({1: (0.1,), 2: (0.1,), 3: (0.1,)}),

@@ -10,7 +10,7 @@ from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import LEGACY_OBJECTIVE
-from raytune_yesno.schedulers.asha_median import FIFO
+from raytune_yesno.schedulers.asynchronous import FIFO
 from raytune_yesno.search import ALGORITHMS
 from raytune_yesno.space import Choice, Float, Space
 from raytune_yesno.study import Study, Trial, load

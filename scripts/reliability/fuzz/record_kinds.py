@@ -12,7 +12,7 @@ from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.report import write_report
 from raytune_yesno.report.export import collect_epochs, collect_trials
 from raytune_yesno.report.leaderboard import format_leaderboards
-from raytune_yesno.schedulers.asha_median import ASHA, MedianRule, recorded_results
+from raytune_yesno.schedulers.asynchronous import FIFO
 from raytune_yesno.space import Choice, Float, Int, Space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, StudyStore
@@ -100,10 +100,8 @@ def resume_study(study: Study) -> None:
     check_plan(plan)
     check_same_data(None, study.asked.get("corpus", {}), "the study")
     scheduler = plan.build_scheduler()
-    if isinstance(scheduler, ASHA | MedianRule):
+    if isinstance(scheduler, FIFO):  # all asynchronous ones
         scheduler.prepare(study.trial_list)
-    for trial in study.trial_list:
-        recorded_results(trial, study.metric)
     if study.best:
         best_config(study, study.best)
     for trial in study.trial_list[:2]:

@@ -1,4 +1,4 @@
-"""Asynchronous schedulers that are warm-started from a study's records, without a cluster."""
+"""Asynchronous schedulers without a cluster: Ray's decisions, also from a study's records."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 from helpers.builders import build_trial
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
 
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Trial
@@ -65,16 +66,12 @@ class TestWarmStart:
             scheduler.on_trial_add(self.CONTROLLER, trial)
             assert self.judge(scheduler, trial, 2, 9.0) == verdict
 
-    def test_enters_a_resumed_trial_once(self) -> None:
+    def test_judges_a_resumed_trial_once_at_a_rung(self) -> None:
         records = [build_record(0, [0.5, 0.4]), build_record(1, [9.0, 8.0], "running")]
         scheduler = self.build("asha", records)
         trial = build_trial(1, "another name")
-        scheduler.on_trial_add(self.CONTROLLER, trial)
-        (bracket,) = scheduler._brackets
-        rungs = dict(bracket._rungs)
-        assert rungs[2] == {"earlier 0": -0.4, "another name": -8.0}
-        assert self.judge(scheduler, trial, 3, 7.0) == "CONTINUE"  # no second verdict on rung 2
-        assert len(rungs[2]) == 2
+        assert self.judge(scheduler, trial, 2, 8.0) == "CONTINUE"
+        assert self.judge(scheduler, build_trial(2), 2, 8.5) == "STOP"
 
     def test_restores_hyperband_to_the_end_of_the_records(self) -> None:
         scheduler: Any = build_scheduler("hyperband", 9)
@@ -95,16 +92,57 @@ class TestWarmStart:
     def test_counts_retried_epochs_once(self) -> None:
         once, again = self.build("median", []), self.build("median", [])
         for scheduler in (once, again):
-            trials = [build_trial(number) for number in range(4)]
-            for number, trial in enumerate(trials):
-                scheduler.on_trial_add(self.CONTROLLER, trial)
+            for number in range(4):
                 for epoch in (1, 2, *((2, 2) if scheduler is again else ()), 3):
-                    self.judge(scheduler, trial, epoch, [9.0, 4.0, 5.0][epoch - 1] - number)
-        means = [
-            [float(scheduler._running_mean(trial, 3)) for trial in scheduler._results]
-            for scheduler in (once, again)
-        ]
+                    loss = [9.0, 4.0, 5.0][epoch - 1] - number
+                    self.judge(scheduler, build_trial(number), epoch, loss)
+        means = [[state.mean(2, 3) for state in each.states.values()] for each in (once, again)]
         assert means[0] == means[1]
+
+    @pytest.mark.parametrize("name", ["asha", "median"])
+    def test_counts_a_trial_that_ended_at_a_check(self, name: str) -> None:
+        scheduler = self.build(name, [])
+        for number in range(4):
+            ended = {"epoch": 2, "valid_loss": 0.1}
+            scheduler.on_trial_complete(self.CONTROLLER, build_trial(number), ended)
+        scheduler.on_trial_complete(self.CONTROLLER, build_trial(8), {})  # it had no epoch
+        assert self.judge(scheduler, build_trial(9), 2, 9.0) == "STOP"
+
+
+RAYS = {
+    "asha": lambda: ASHAScheduler(time_attr="epoch", max_t=9, grace_period=2, reduction_factor=3),
+    "median": lambda: MedianStoppingRule(
+        time_attr="epoch", grace_period=2, min_samples_required=3, min_time_slice=99
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RAYS)
+@given(
+    curves=st.lists(st.lists(st.integers(0, 9), min_size=8, max_size=8), min_size=1, max_size=12),
+    order=st.randoms(use_true_random=False),
+)
+def test_decides_as_rays_own_scheduler(name: str, curves: list[list[int]], order: Any) -> None:
+    lengths = []
+    state = order.getstate()
+    for scheduler in (build_scheduler(name, 9, grace_period=2), RAYS[name]()):
+        order.setstate(state)
+        scheduler.set_search_properties("valid_loss", "min")
+        controller: Any = SimpleNamespace(get_live_trials=list)
+        trials = [build_trial(number) for number in range(len(curves))]
+        for trial in trials:
+            scheduler.on_trial_add(controller, trial)
+        reached, running = dict.fromkeys(range(len(curves)), 0), list(range(len(curves)))
+        while running:
+            number = order.choice(running)
+            reached[number] += 1
+            epoch = reached[number]
+            result = {"epoch": epoch, "valid_loss": float(curves[number][epoch - 1])}
+            decision = scheduler.on_trial_result(controller, trials[number], result)
+            if decision == "STOP" or epoch == 8:
+                running.remove(number)
+        lengths.append(reached)
+    assert lengths[0] == lengths[1]
 
 
 @pytest.mark.parametrize("name", ["fifo", "asha", "median"])

@@ -1,0 +1,92 @@
+"""Asynchronous schedulers: no trial waits, and Ray Tune limits how many run.
+
+The costs of recorded trials count, so that a resumed study makes the same decisions as one that was
+never interrupted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from raytune_yesno.metrics import COSTS
+from raytune_yesno.schedulers.rules import Rule, TrialState
+from raytune_yesno.study import Trial
+
+
+class FIFO(FIFOScheduler):  # type: ignore[misc]
+    """Run every trial to its last epoch, in the order of trial numbers."""
+
+    synchronous = False
+    has_room = True
+    has_live_trials = False
+
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
+        """Ignore the records: decisions do not depend on earlier trials."""
+
+    def expect_trial(self) -> None:
+        """Ignore the number of trials."""
+
+    def end(self, number: int) -> None:
+        """Ignore the end of a trial."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
+        """Return the next trial to run: pending before paused, then by number.
+
+        Only live trials are searched. Ray's own method scans all trials of the study three times
+        an epoch, which took 45 % of the driver's time after 6,000 trials.
+        """
+        waiting = (
+            trial
+            for trial in tune_controller.get_live_trials()
+            if trial.status in (RayTrial.PENDING, RayTrial.PAUSED)
+        )
+        return min(
+            waiting, key=lambda t: (t.status == RayTrial.PAUSED, t.config["number"]), default=None
+        )
+
+
+class Asynchronous(FIFO):
+    """Stop trials by a rule, which compares a trial with all others that have trained as long.
+
+    Args:
+        rule: the rule of early stopping.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self.rule, self.checks = rule, frozenset(rule.checks)
+        self.states: dict[int, TrialState] = defaultdict(TrialState)
+
+    def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
+        """Store the costs of recorded trials."""
+        for trial in earlier:
+            for epoch in trial.epochs:
+                self.states[trial.number].note(epoch["epoch"], *trial.objective.costs(epoch))
+
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
+        """Return whether a trial continues after this epoch.
+
+        An epoch that is trained again after a restart is not judged again.
+        """
+        number, epoch = trial.config["number"], result["epoch"]
+        is_judged = epoch in self.states[number].costs
+        self._note(trial, result)
+        if is_judged or epoch not in self.checks:
+            return str(TrialScheduler.CONTINUE)
+        others = (state for other, state in self.states.items() if other != number)
+        stops = self.rule.stops(self.states[number], others, epoch)
+        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(
+        self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
+    ) -> None:
+        """Store the costs of a trial's last epoch."""
+        if "epoch" in result:  # a trial may be stopped before its first epoch
+            self._note(trial, result)
+
+    def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
+        costs = result.get(COSTS) or (result.get(self.metric),)
+        self.states[trial.config["number"]].note(result["epoch"], *costs)
