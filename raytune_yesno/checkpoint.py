@@ -129,12 +129,8 @@ def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
     (folder / DESCRIPTION).write_text(text + "\n")
 
 
-def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
-    """Load a checkpoint; nothing in it is executed.
-
-    Args:
-        folder: the checkpoint's folder.
-        device: where tensors are loaded to.
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Load the checkpoint in a folder, onto the CPU; nothing in it is executed.
 
     Raises:
         UnusableCheckpoint: the folder is not a checkpoint, or is damaged.
@@ -152,12 +148,12 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Chec
         raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
     with _report_damage(folder):
         description = _read_description(folder)
-        state_dict = _load_tensors(folder / STATE_DICT, device)
+        state_dict = _load_tensors(folder / STATE_DICT)
         if not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
             raise ValueError(f"{STATE_DICT} contains more than tensors")
         optimizer = None
         if RESUME in description["sha256"]:
-            optimizer = _load_tensors(folder / RESUME, device)
+            optimizer = _load_tensors(folder / RESUME)
         return Checkpoint(
             config=build_config(
                 upgrade_config(description["config"]), where=str(folder / DESCRIPTION)
@@ -275,10 +271,10 @@ def _mismatch(name: str, reason: object) -> UnusableCheckpoint:
     )
 
 
-def _load_tensors(file: Path, device: str | torch.device) -> dict[str, Any]:
+def _load_tensors(file: Path) -> dict[str, Any]:
     """Read a file of tensors and plain values."""
     try:
-        content = torch.load(file, map_location=device, weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's message explains how to execute the file
         raise ValueError(f"{file.name} is damaged, or contains more than tensors") from None
     if not isinstance(content, dict):

@@ -11,11 +11,6 @@ from collections.abc import Sequence
 Costs = Sequence[float]
 
 
-def dominates(one: Costs, other: Costs) -> bool:
-    """Return whether a vector is nowhere larger than another one and somewhere smaller."""
-    return weakly_dominates(one, other) and tuple(one) != tuple(other)
-
-
 def weakly_dominates(one: Costs, other: Costs) -> bool:
     """Return whether a vector is nowhere larger than another one."""
     return all(a <= b for a, b in zip(one, other, strict=True))

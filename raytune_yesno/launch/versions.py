@@ -8,7 +8,6 @@ pin them:
     scripts/test && $VENV/bin/python -m raytune_yesno.launch.versions >cluster/constraints.txt
 """
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 
@@ -23,11 +22,6 @@ EXTRAS = ("cluster", "search", "aws", "gcp")
 def ray_version() -> str:
     """Return the version of Ray installed here, which the nodes must have too."""
     return version("ray")
-
-
-def read_pins(text: str) -> dict[str, str]:
-    """Return the packages and versions of a constraints file."""
-    return dict(re.findall(r"^([\w.-]+)==(\S+)$", text, flags=re.M))
 
 
 def pin_installed() -> dict[str, str]:

@@ -216,17 +216,12 @@ def find_best(studies: Sequence[Study]) -> int | None:
     return min(scored)[-1] if scored else None
 
 
-def count_corpora(studies: Sequence[Study]) -> int:
-    """Return the number of corpora; figures from different corpora are not comparable."""
-    return len(set(map(_read_fingerprint, studies)))
-
-
 def describe_incomparable(studies: Sequence[Study]) -> str:
     """Return why the figures of studies cannot be compared; empty if they can."""
     if len(sets := dict.fromkeys(map(list_objectives, studies))) > 1:
         names = "; ".join(" and ".join(f"{name} ({mode})" for name, mode in each) for each in sets)
         return f"The studies have different objectives ({names}), so they are not comparable."
-    if (corpora := count_corpora(studies)) > 1:
+    if (corpora := len(set(map(_read_fingerprint, studies)))) > 1:
         return f"The studies used {corpora} different corpora, so their figures are not comparable."
     return ""
 

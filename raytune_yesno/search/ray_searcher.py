@@ -1,4 +1,4 @@
-"""Adapters to Ray Tune: a search algorithm as its Searcher, a space as its domains."""
+"""A search algorithm as a Searcher of Ray Tune."""
 
 import dataclasses
 import json
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.search import Searcher
 
 from raytune_yesno.errors import InputError
@@ -15,7 +14,7 @@ from raytune_yesno.metrics import COSTS, EXCESSES
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
 from raytune_yesno.search.protocol import Algorithm
-from raytune_yesno.space import Choice, Int, List, Point, Space, build_space
+from raytune_yesno.space import Point, Space
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -165,33 +164,3 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
             for record in state["history"]
         )
         self.numbers = state["numbers"]
-
-
-def build_ray_domains(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space as Ray Tune's own domains, for ``ray.tune.Tuner(param_space=...)``.
-
-    Raises:
-        InputError: Ray has nothing of the kind: parameters of options, lists, priors, constraints.
-    """
-    ray_domains: dict[str, Any] = {}
-    tree = build_space(space)
-    if tree.has_conditions or tree.constraints:
-        raise InputError("Ray's domains have no conditions or constraints; use build_searcher")
-    for name, domain in tree.items():
-        if isinstance(domain, List) or (not isinstance(domain, Choice) and domain.prior):
-            raise InputError(f"{name}: Ray has no lists and priors; use build_searcher")
-        if domain.num_values == 1:
-            ray_domains[name] = domain.decode(0.5)
-        elif isinstance(domain, Choice):
-            ray_domains[name] = tune.choice(list(domain.options))
-        elif isinstance(domain, Int):  # Ray excludes the upper end
-            draw = tune.lograndint if domain.log else tune.randint
-            ray_domains[name] = draw(domain.low, domain.high + 1)
-            if domain.step > 1:
-                ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
-        elif domain.step is not None:
-            ray_domains[name] = tune.choice(domain.grid(int(domain.num_values)))
-        else:
-            draw = tune.loguniform if domain.log else tune.uniform
-            ray_domains[name] = draw(domain.low, domain.high)
-    return ray_domains

@@ -43,7 +43,7 @@ class Candidate:
     @property
     def results(self) -> list[float]:
         """The costs of :attr:`judged`; infinity for a training that diverged."""
-        return [find_result(trial) for trial in self.judged]
+        return [find_costs(trial)[0] for trial in self.judged]
 
     @cached_property
     def costs(self) -> tuple[float, ...]:
@@ -129,11 +129,6 @@ def list_candidates(
         if trial.repeat_of is None and trial.status in ranked and trial.best_epoch
     ]
     return sorted(candidates, key=lambda candidate: candidate.sort_key)
-
-
-def find_result(trial: Trial) -> float:
-    """Return the cost of a trial: that of its best epoch; infinity if it diverged."""
-    return find_costs(trial)[0]
 
 
 def find_costs(trial: Trial) -> tuple[float, ...]:

@@ -7,14 +7,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from helpers.pins import PINS, TEXT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from raytune_yesno.launch.versions import PYTHON, pin_installed, read_pins
+from raytune_yesno.launch.versions import PYTHON, pin_installed
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "cluster/constraints.txt").read_text()
-PINS = read_pins(TEXT)
 of_the_pinned_python = pytest.mark.skipif(
     sys.version_info[:2] != tuple(map(int, PYTHON.split("."))),
     reason=f"the versions are those for Python {PYTHON}",

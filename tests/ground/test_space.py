@@ -9,7 +9,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.search.ray_searcher import build_ray_domains
 from raytune_yesno.space import (
     Choice,
     Float,
@@ -287,26 +286,6 @@ def test_positions_and_points_convert_to_each_other(space, data):
     assert list(point) == list(space)
     position = encode_point(space, point)
     assert position == pytest.approx(encode_point(space, decode_point(space, position)))
-
-
-def test_rays_domains_draw_from_the_same_space():
-    space = {
-        "lr": Float(1e-4, 1e-1, log=True),
-        "drop": Float(0, 0.5),
-        "layers": Int(1, 3),
-        "width": Int(1, 3, log=True),
-        "act": Choice("relu", (1, 2)),
-        "one": Int(7, 7),
-        "fixed": "cnn",
-    }
-    domains = build_ray_domains(space)
-    assert domains["one"] == 7
-    assert domains["fixed"] == "cnn"
-    for name in ("lr", "drop", "layers", "width", "act"):
-        values = [domains[name].sample() for _ in range(200)]
-        assert all(space[name].contains(value) for value in values), name
-        if name not in ("lr", "drop"):
-            assert len(set(values)) == space[name].num_values
 
 
 def test_importing_space_imports_neither_ray_nor_torch():

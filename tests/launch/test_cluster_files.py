@@ -10,16 +10,16 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from helpers.pins import PINS
 from packaging.requirements import Requirement
 
 from raytune_yesno.launch.rules import check_definition
-from raytune_yesno.launch.versions import PYTHON, ray_version, read_pins
+from raytune_yesno.launch.versions import PYTHON, ray_version
 from raytune_yesno.tuning.plan_checks import check_plan
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
 CLOUDS = ("gcp", "azure")
-PINS = read_pins((FOLDER / "constraints.txt").read_text())
 
 
 @pytest.fixture(autouse=True)

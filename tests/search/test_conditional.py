@@ -14,7 +14,6 @@ from raytune_yesno.schedulers.pbt import explore
 from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorithm, build_searcher
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.gaussian import GaussianProcess
-from raytune_yesno.search.ray_searcher import build_ray_domains
 from raytune_yesno.space import (
     Choice,
     Float,
@@ -139,8 +138,6 @@ def test_a_known_point_brings_its_option(name):
     check_point(SPACE, first)
     assert (first["optimizer"], first["schedule"], first["warmup"]) == ("sgd", "cosine", 3)
     assert second["channels"] == (8, 8)
-    with pytest.raises(InputError, match="Ray"):
-        build_ray_domains(SPACE)
 
 
 def test_pbt_changes_active_values_and_keeps_the_structure():

@@ -74,7 +74,6 @@ def test_noise_decides_how_many_other_sounds_there_are() -> None:
 def test_a_recording_that_cannot_be_cut_is_used_whole() -> None:
     noise = np.random.default_rng(0).normal(size=24_000).astype(np.float32) / 10
     scenes = Scenes([noise], [(1, 0, 1)], PLAIN)
-    assert scenes.num_segmented == 0
     words = scenes.compose(0, np.random.default_rng(0)).words
     assert words == (1, 0, 1) * (len(words) // 3)
 

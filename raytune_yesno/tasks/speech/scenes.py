@@ -134,11 +134,6 @@ class Scenes:
         self._single = [found[label] for label in sorted(found)]
         self._units: dict[tuple[int, int, int, int], Unit] = {}  # cache of single words
 
-    @property
-    def num_segmented(self) -> int:
-        """Number of recordings whose words were found."""
-        return sum(cuts.spans is not None for cuts in self._cuts)
-
     def compose(self, index: int, random: np.random.Generator) -> Scene:
         """Return a scene with at least one word of recording ``index``, unless it is empty."""
         settings, snrs_db = self.settings, list[float]()
