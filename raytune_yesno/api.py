@@ -178,9 +178,8 @@ def _run(
         plan = _resume(plan, before, source)
         add_trials = max(0, asked - plan.num_trials)
     check_shared(str(folder), "out")
-    display = Display()
     remark_on_data(data, plan.config)
-    try:
+    with Display(quiet=quiet) as display:
         study = run_search(
             plan,
             data,
@@ -189,12 +188,10 @@ def _run(
             resume=existing,
             checkpoint_every_s=checkpoint_every_s,
             add_trials=add_trials,
-            on_progress=(lambda progress: None) if quiet else display.show_search,
+            on_progress=display.show_search,
             note=display.remark,
             check=check,
         )
-    finally:
-        display.close()
     check_result(study, str(folder))
     for candidate in list_refits(study):
         run_refit(study, data, candidate=candidate, note=display.remark, check=check)

@@ -24,13 +24,10 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.folder import read_folder
 
     folder = Path(options.folder or download.cache_folder())
-    display = Display()
-    try:
+    with Display() as display:
         fetched = download.fetch(
             folder, url=options.url or download.URL, progress=display.show_bytes
         )
-    finally:
-        display.close()
     corpus = read_folder(folder)
     done = "downloaded and verified" if fetched else "already present"
     say(options, results, one_line(f"{done}: {folder}"))

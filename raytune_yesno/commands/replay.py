@@ -1,6 +1,7 @@
 """``tune --replay``: train one trial of a study again and compare its metrics with the record."""
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,24 +35,14 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     trial, config = find_replayable(study, number)
     data = read_data({"data": options.data or study.asked["data"]}, options, config)
     check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
-    display = Display(quiet=options.quiet)
-    try:
-        with (
-            open_folder(options.out, "runs") as (out, _),
-            ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
-        ):
-            count_fitting(config)
-            outcome = run_replay(
-                study,
-                number,
-                data,
-                out,
-                on_epoch=lambda metrics: display.show_epoch(
-                    metrics, len(trial.epochs), config.objective
-                ),
-            )
-    finally:
-        display.close()
+    with (
+        Display(quiet=options.quiet) as display,
+        open_folder(options.out, "runs") as (out, _),
+        ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
+    ):
+        count_fitting(config)
+        show = partial(display.show_epoch, epochs=len(trial.epochs), objective=config.objective)
+        outcome = run_replay(study, number, data, out, on_epoch=show)
     if outcome.difference:
         versions = describe_versions(study)
         raise WorkError(

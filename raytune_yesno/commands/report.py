@@ -139,18 +139,9 @@ def _choose_out(options: Namespace) -> Path:
 def _load(options: Namespace) -> list[Study]:
     studies = []
     for path in options.studies:
-        display = Display()
-        try:
-            studies.append(
-                load(
-                    path,
-                    metric=options.metric,
-                    mode=options.mode,
-                    progress=display.show_bytes if display.live else None,
-                )
-            )
-        finally:
-            display.close()
+        with Display() as display:
+            progress = display.show_bytes if display.live else None
+            studies.append(load(path, metric=options.metric, mode=options.mode, progress=progress))
     metrics = dict.fromkeys(study.metric for study in studies)
     if len(metrics) > 1:
         raise InputError(

@@ -53,9 +53,8 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
         from raytune_yesno.training.run import run_training
 
         began = time.monotonic()
-        display = Display(quiet=options.quiet)
         with (
-            contextlib.closing(display),
+            Display(quiet=options.quiet) as display,
             with_resume_hint("train", out / SETTINGS_FILE, task=config.task),
             _workers(config, out, options),
         ):

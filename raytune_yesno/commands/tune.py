@@ -75,7 +75,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             _remark_on_plan(plan, data, storage)
             announce(options, "starting the trials' processes")
             with (
-                contextlib.closing(Display(quiet=options.quiet)) as display,
+                Display(quiet=options.quiet) as display,
                 follow_study(logs, out, note) as listen,
             ):
                 study = run_search(
@@ -178,7 +178,7 @@ def _refit(
             which = f", {index} of {len(candidates)}" if len(candidates) > 1 else ""
             note(f"refitting trial {best.number} for {candidate.epochs} epochs{which}")
             announce(options, "starting the refit's workers")
-        with contextlib.closing(Display(quiet=options.quiet)) as display:
+        with Display(quiet=options.quiet) as display:
             show = partial(display.show_epoch, epochs=candidate.epochs, objective=study.objective)
             run_refit(
                 study,
