@@ -11,7 +11,6 @@ from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
-    from raytune_yesno.files.claim import Claim
     from raytune_yesno.space import Point
     from raytune_yesno.study import Study
     from raytune_yesno.study.requests import Request
@@ -19,37 +18,17 @@ if TYPE_CHECKING:
 _WAIT_S, _LOOK_EVERY_S = 20.0, 0.5
 
 
-def study(options: Namespace, results: TextIO) -> dict[str, Any]:
-    """Print the state of a study, or send it a request; return the JSON object."""
-    from raytune_yesno.files.lock import find_holder
-    from raytune_yesno.study import load
-
-    location = options.study.rstrip("/")
-    found = load(location)
-    holder = find_holder(location)
-    if options.action == "status":
-        return _show(found, holder, location, options, results)
-    if found.searched or found.finalists is not None:
-        raise InputError(
-            f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
-            f"--resume {quote(location)}"
-        )
-    return _send(_read_request(options, found), location, holder, options, results)
-
-
-def _read_request(options: Namespace, study: "Study") -> "Request":
-    """Return the request that the options describe.
+def stop(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Ask a running study to stop a trial or its search; return the JSON object.
 
     Raises:
-        InputError: the study cannot carry it out.
+        InputError: the study has no such trial that is running.
     """
-    from raytune_yesno.study.requests import ENQUEUE, STOP, STOP_SEARCH, Request, name_request
+    from raytune_yesno.study.requests import STOP, STOP_SEARCH, Request, name_request
 
-    name = name_request()
-    if options.action == "enqueue":
-        return Request(name, ENQUEUE, point=_read_point(options.point, study))
+    study = _load_running(options)
     if options.target == "search":
-        return Request(name, STOP_SEARCH)
+        return _send(Request(name_request(), STOP_SEARCH), options, results)
     try:
         number = int(options.target)
     except ValueError:
@@ -61,7 +40,37 @@ def _read_request(options: Namespace, study: "Study") -> "Request":
         raise InputError(f"stop: {study.path} has no trial {number}")
     if trial.status != "running":
         raise InputError(f"stop: trial {number} has ended ({trial.status})")
-    return Request(name, STOP, trial=number)
+    return _send(Request(name_request(), STOP, trial=number), options, results)
+
+
+def enqueue(options: Namespace, results: TextIO) -> dict[str, Any]:
+    """Ask a running study for a trial of a given point; return the JSON object.
+
+    Raises:
+        InputError: the point is invalid, or the study takes none.
+    """
+    from raytune_yesno.study.requests import ENQUEUE, Request, name_request
+
+    point = _read_point(options.point, _load_running(options))
+    return _send(Request(name_request(), ENQUEUE, point=point), options, results)
+
+
+def _load_running(options: Namespace) -> "Study":
+    """Return a study whose search has not ended.
+
+    Raises:
+        InputError: it has.
+    """
+    from raytune_yesno.study import load
+
+    location = options.study.rstrip("/")
+    study = load(location)
+    if study.searched or study.finalists is not None:
+        raise InputError(
+            f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
+            f"--resume {quote(location)}"
+        )
+    return study
 
 
 def _read_point(text: str, study: "Study") -> "Point":
@@ -78,22 +87,19 @@ def _read_point(text: str, study: "Study") -> "Point":
     return complete_request(space, config, split_point(text, "enqueue"))
 
 
-def _send(
-    request: "Request",
-    location: str,
-    holder: "Claim | None",
-    options: Namespace,
-    results: TextIO,
-) -> dict[str, Any]:
+def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, Any]:
     """Send a request and wait until it is recorded.
 
     Raises:
         WorkError: the study refused it.
     """
+    from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import send
     from raytune_yesno.tuning.control import describe as describe_request
 
+    location = options.study.rstrip("/")
+    holder = find_holder(location)
     send(location, request)
     deadline = time.monotonic() + (_WAIT_S if holder else 0)
     taken = None
@@ -110,13 +116,15 @@ def _send(
     return {"study": location, **request.as_dict(), "taken": taken is not None}
 
 
-def _show(
-    study: "Study", holder: "Claim | None", location: str, options: Namespace, results: TextIO
-) -> dict[str, Any]:
+def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Print the state of a study and return the JSON object."""
+    from raytune_yesno.files.lock import find_holder
+    from raytune_yesno.study import load
     from raytune_yesno.study.requests import Inbox
     from raytune_yesno.tuning.control import describe as describe_request
 
+    location = options.study.rstrip("/")
+    study, holder = load(location), find_holder(location)
     running = [trial for trial in study.trial_list if trial.status == "running"]
     statuses = [trial.status for trial in study.trial_list]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}

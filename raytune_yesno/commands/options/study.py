@@ -26,22 +26,16 @@ def add_study(commands: Any) -> None:
     )
     study.add_argument("study", metavar="STUDY", help="a folder or URI that `tune` writes to")
     actions = study.add_subparsers(metavar="ACTION", required=True)
-    for action, help in (
-        ("status", "print who runs the study, its trials and its requests"),
-        ("stop", "stop a trial, or the search"),
-        ("enqueue", "add a trial of a given point"),
-    ):
-        parser = add_command(actions, action, "study.study", help)
-        parser.set_defaults(action=action)
-        if action == "stop":
-            parser.add_argument(
-                "target",
-                metavar="TRIAL|search",
-                help="number of the trial, or search to end the search",
-            )
-        elif action == "enqueue":
-            parser.add_argument(
-                "point",
-                metavar="KEY=VALUE,…",
-                help="a value for each searched key; missing ones are as in the config",
-            )
+    add_command(
+        actions, "status", "study.status", "print who runs the study, its trials and its requests"
+    )
+    stop = add_command(actions, "stop", "study.stop", "stop a trial, or the search")
+    stop.add_argument(
+        "target", metavar="TRIAL|search", help="number of the trial, or search to end the search"
+    )
+    enqueue = add_command(actions, "enqueue", "study.enqueue", "add a trial of a given point")
+    enqueue.add_argument(
+        "point",
+        metavar="KEY=VALUE,…",
+        help="a value for each searched key; missing ones are as in the config",
+    )
