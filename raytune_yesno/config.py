@@ -6,7 +6,6 @@ file, ``--set key=value``, and a trial's point. It runs on the driver, before an
 """
 
 import dataclasses
-import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -413,7 +412,13 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**getattr(task, "legacy", {}), **kept}
 
 
-_types = functools.cache(get_type_hints)
+_known_types: dict[type[Config], dict[str, Any]] = {}
+
+
+def _types(made: type[Config]) -> dict[str, Any]:
+    if made not in _known_types:
+        _known_types[made] = get_type_hints(made)
+    return _known_types[made]
 
 
 def config_help(task: str = Config.task) -> str:

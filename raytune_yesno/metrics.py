@@ -117,6 +117,11 @@ class Limit:
         return f"{self.metric.name}{self.relation}{self.bound:.10g}"
 
 
+def sum_excesses(excesses: Iterable[float]) -> float:
+    """Return by how much limits are exceeded in all; 0 if they are kept."""
+    return math.fsum(max(excess, 0.0) for excess in excesses)
+
+
 _TIE_BREAK = 1e-7
 """What a tie-breaking metric adds to a rate at most: less than one item in a million."""
 
@@ -201,7 +206,7 @@ class Objective:
 
     def excess(self, record: Mapping[str, Any]) -> float:
         """Return by how much a record exceeds the limits in all; 0 if it keeps them."""
-        return math.fsum(max(excess, 0.0) for excess in self.excesses(record))
+        return sum_excesses(self.excesses(record))
 
     def is_feasible(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record keeps all limits."""

@@ -6,7 +6,6 @@ It listens on the loopback interface only.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import shutil
@@ -205,9 +204,8 @@ def wait_for_node(node: subprocess.Popen[bytes], log: Path, address: str) -> Non
 
 def find_processes(mark: str) -> list[Any]:
     """Return the ``psutil.Process`` objects of the processes with a cluster's mark."""
-    import ray  # noqa: F401 (Ray includes psutil and makes it importable)
+    import psutil
 
-    psutil: Any = importlib.import_module("psutil")
     found = []
     for process in psutil.process_iter():
         try:

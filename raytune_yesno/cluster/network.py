@@ -1,9 +1,8 @@
 """Choose the network interface that gloo uses between nodes."""
 
-import importlib
 import os
-from typing import Any
 
+import psutil
 import ray.util
 
 INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
@@ -15,7 +14,6 @@ def choose_interface() -> None:
     By default gloo resolves the host name: on Debian that gives the loopback interface, which no
     other node reaches. A value that is already in the environment is kept.
     """
-    psutil: Any = importlib.import_module("psutil")  # installed with Ray
     address = ray.util.get_node_ip_address()
     for name, addresses in psutil.net_if_addrs().items():
         if any(entry.address == address for entry in addresses):

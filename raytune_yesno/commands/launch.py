@@ -73,8 +73,11 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
     launch = before or LaunchState(launch_folder(name), address=options.address or "")
     if options.definition:
         launch.definition = str(Path(options.definition).absolute())
-    kind = ExistingCluster if options.address else LaunchedCluster
-    cluster = kind(launch, note, show, options.wait)
+    cluster = (
+        ExistingCluster(launch, note, show)
+        if options.address
+        else LaunchedCluster(launch, note, show, options.wait)
+    )
     if options.check:
         cluster.check()
         note("checked: no problem found")

@@ -27,17 +27,12 @@ class ExistingCluster:
         launch: the saved state of the launch.
         say: called with each line for the user.
         show: called with the output of the job as it arrives.
-        wait_s: not used.
     """
 
     studies = ""
 
     def __init__(
-        self,
-        launch: LaunchState,
-        say: Callable[[str], None],
-        show: Callable[[str], None],
-        wait_s: float = 0,
+        self, launch: LaunchState, say: Callable[[str], None], show: Callable[[str], None]
     ) -> None:
         self.launch, self.say, self.show = launch, say, show
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
+from raytune_yesno.metrics import sum_excesses
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point
 
@@ -165,8 +166,7 @@ def _finite_losses(trials: Iterable[Observation]) -> list[float]:
 
 def _order(trials: Sequence[Observation]) -> tuple[float, float]:
     """Return a sort key of points: by their excess over the limits, then by their loss."""
-    excesses = pool(trials, 0).excesses
-    return math.fsum(max(excess, 0.0) for excess in excesses), _mean_loss(trials)
+    return sum_excesses(pool(trials, 0).excesses), _mean_loss(trials)
 
 
 def _mean_loss(trials: Sequence[Observation]) -> float:

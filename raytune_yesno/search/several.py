@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno import pareto
+from raytune_yesno.metrics import sum_excesses
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation
 from raytune_yesno.space import Point, Space
@@ -77,7 +78,7 @@ def order_losses(known: Sequence[Observation], number: int) -> list[float]:
     places = pareto.positions([known[index].all_costs for index in feasible])
     losses = dict(zip(feasible, map(float, places), strict=True))
     rest = [index for index in range(len(known)) if index not in losses]
-    rest.sort(key=lambda index: (sum_excess(known[index]), index))
+    rest.sort(key=lambda index: (sum_excesses(known[index].excesses), index))
     losses |= {index: float(place) for place, index in enumerate(rest, start=len(feasible))}
     return [losses[index] for index in range(len(known))]
 
@@ -112,16 +113,11 @@ def weighted_losses(seed: int, num_cycle: int = 0) -> Losses:
         loss_N = part_NM.max(axis=1) + _SUM_WEIGHT * part_NM.sum(axis=1)
         worst = float(loss_N.max())
         return [
-            float(loss) if seen.is_feasible else worst + min(sum_excess(seen), 1.0)
+            float(loss) if seen.is_feasible else worst + min(sum_excesses(seen.excesses), 1.0)
             for seen, loss in zip(known, loss_N, strict=True)
         ]
 
     return losses
-
-
-def sum_excess(seen: Observation) -> float:
-    """Return by how much a trial exceeds its limits in all."""
-    return math.fsum(max(excess, 0.0) for excess in seen.excesses)
 
 
 class Limited:
@@ -204,11 +200,10 @@ class LimitedGrid(Limited):
     Points are checked as they are needed: a grid may be much larger than a study.
     """
 
-    _num_checked = 0
-
-    @cached_property
-    def _found(self) -> list[Point]:
-        return []
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._found: list[Point] = []
+        self._num_checked = 0
 
     def suggest(self, number: int, history: Sequence[Observation]) -> Point | None:
         """Return the point of trial ``number``, or None after the last one."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from raytune_yesno.metrics import find_best_epoch
+from raytune_yesno.metrics import find_best_epoch, sum_excesses
 from raytune_yesno.study.trial import Trial
 
 
@@ -64,7 +64,7 @@ class Candidate:
     @cached_property
     def excess(self) -> float:
         """By how much the mean of the results exceeds the limits in all; 0 if it keeps them."""
-        return math.fsum(max(each, 0.0) for each in self.excesses)
+        return sum_excesses(self.excesses)
 
     @property
     def value(self) -> float:

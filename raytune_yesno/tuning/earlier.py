@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from raytune_yesno.config import Config
@@ -10,23 +9,11 @@ from raytune_yesno.files.remote import list_siblings
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tasks.task import Data, check_same_data
 from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.user_code import Code
 
 _MAX_REASONS, _MAX_SHOWN = 5, 8
-
-
-def load_resumable(out: Path, data: Data | None) -> Study:
-    """Return the study in a folder, to be resumed.
-
-    Raises:
-        InputError: there is none, or its trials were trained on other data.
-    """
-    study = load(out)
-    check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
-    return study
 
 
 def resume_trials(

@@ -23,12 +23,12 @@ from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore
-from raytune_yesno.tasks.task import Data, describe_data
+from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
 from raytune_yesno.tuning.controller import our_controller
-from raytune_yesno.tuning.earlier import list_choice, load_resumable, resume_trials
+from raytune_yesno.tuning.earlier import list_choice, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
@@ -96,7 +96,9 @@ def run_search(
         WorkError: Ray Tune failed.
     """
     out = out.absolute()
-    before = load_resumable(out, data) if resume else None
+    before = load(out) if resume else None
+    if before:
+        check_same_data(data, before.asked.get("corpus", {}), f"{before.path}: this study")
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     elif before and before.searched and (retry or extend):
