@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import soundfile
 import torch
 from helpers.commands import PROGRESS, Ended, finish, start
 
-from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
@@ -33,23 +32,6 @@ from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.refit import best_config
 
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
-    """Return what runs a command in this process."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-
-    def run_command(*arguments: str) -> Ended:
-        try:
-            code = cli.main(arguments)
-        except SystemExit as leaving:
-            code = leaving.code
-        return Ended(code, *capfd.readouterr())
-
-    yield run_command
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
 
 
 @pytest.fixture(scope="module")

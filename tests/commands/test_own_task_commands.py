@@ -1,13 +1,11 @@
 """Commands that name a task of the user's own: ``evaluate``, ``doctor``, ``train``."""
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.commands import Ended
 
-from raytune_yesno import cli
 from raytune_yesno.config import TASKS, build_config, find_task
 from raytune_yesno.errors import UnfinishedError
 from raytune_yesno.training.evaluate import run_test
@@ -63,14 +61,6 @@ def task(tmp_path: Path) -> str:
         (record,) = fit(build_config({"task": f"{name}{each}", "epochs": 1}), None)
         record.save(tmp_path / each)
     return name
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    yield lambda *words: Ended(cli.main(words), *capfd.readouterr())
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
 
 
 def test_evaluate_shows_what_the_task_measures(

@@ -1,20 +1,16 @@
 """What a command was asked for and cannot do is said, and nothing else is done in its place."""
 
-import json
 import os
 import shlex
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 import torch
+from helpers.commands import Ended
 
-from raytune_yesno import cli
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_settings, resume_command
 from raytune_yesno.config import build_config
@@ -31,34 +27,6 @@ from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
 QUICK = ("--conditions", "none", "--wordless", "0")
 NOT_UTF8 = os.fsdecode(b"stu\xffdy")
-
-
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out.splitlines()[-1])
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
-    """Return what runs a command in this process."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-
-    def run_command(*arguments: str) -> Ended:
-        try:
-            code = cli.main(arguments)
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        return Ended(code, *capfd.readouterr())
-
-    yield run_command
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
 
 
 def plan_of(*arguments: str) -> Plan:
