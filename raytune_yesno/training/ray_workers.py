@@ -15,7 +15,12 @@ import torch
 from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 
-from raytune_yesno.checkpoint import UnusableCheckpoint, copy_checkpoint
+from raytune_yesno.checkpoint import (
+    UnusableCheckpoint,
+    copy_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.cluster.ray_private import (
     DatasetsCallback,
@@ -35,6 +40,7 @@ from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
 from raytune_yesno.training.loop import REPLICA, process_rank
+from raytune_yesno.training.lost import is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import Payload
@@ -44,13 +50,12 @@ from raytune_yesno.training.resume import (
     LAST,
     count_epochs,
     find_resumable,
-    find_usable,
     keep_last,
 )
+from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
-_DAMAGE = "damage"
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
-_MAX_FAILURES = 3  # restarts by Ray Train before a run counts as failed
+_MAX_LOSSES = 3  # in a row, without an epoch between them
 _GIVE_UP_S = 10.0
 _RESIZE_INTERVAL_S = 5.0  # interval at which an elastic run checks for new nodes
 
@@ -61,11 +66,12 @@ def run_on_workers(
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> None:
-    """Train on workers. Restart them as long as an epoch is finished between failures.
+    """Train on workers. If one is lost, restart all of them from the last checkpoint.
 
     Raises:
-        UnfinishedError: the workers failed without finishing an epoch.
+        UnfinishedError: the task failed, or workers were lost without finishing an epoch.
     """
+    losses = 0
     (out / _NOTES).write_text("")
     try:
         with (
@@ -74,9 +80,14 @@ def run_on_workers(
         ):
             while cause := fit_on_workers(payload, out):
                 resume, damage = find_resumable(out)
-                if count_epochs(resume) <= count_epochs(payload.resume):
+                has_trained = count_epochs(resume) > count_epochs(payload.resume)
+                losses = 0 if has_trained else losses + 1
+                if losses > _MAX_LOSSES:
                     raise UnfinishedError(f"training failed: {cause}")
+                if resume is None:  # no epoch was finished
+                    continue
                 if damage:
+                    note(damage)
                     copy_checkpoint(out / BEST, out / LAST)
                 keep_last(out, payload.config.objective)
                 payload = dataclasses.replace(payload, resume=resume)
@@ -119,7 +130,10 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
 
     Returns:
-        The cause of the last failure, in one line; empty if training finished.
+        Why a worker was lost, in one line; empty if training finished.
+
+    Raises:
+        UnfinishedError: the task failed.
     """
     start_coordinator()
     shared = put_shared(payload.config.task, payload)
@@ -137,7 +151,7 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
             name=_RAY_FILES,
             storage_path=payload.storage,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
+            failure_config=ray.train.FailureConfig(max_failures=0),
             callbacks=[CheckpointKeeper(out, payload.config.objective)],
             worker_runtime_env={"env_vars": ONE_ARENA},  # workers run the loop on a thread
         ),
@@ -174,7 +188,11 @@ def fit_on_workers(payload: Payload, out: Path) -> str:
         ):  # dead controller: the latter
             raise error
         release_reserved(list_reserved() - reserved)
-        return first_cause(error)
+        causes = list(list_causes(error))
+        for cause in causes:
+            if isinstance(cause, TaskError):
+                raise unfinished("training failed", cause) from None
+        return last_line(str(causes[-1])) or type(causes[-1]).__name__
     return ""
 
 
@@ -189,25 +207,25 @@ def forget_request(out: Path) -> None:
 def train_worker(train_loop_config: dict[str, Any]) -> None:
     """Run the training loop on a Ray Train worker and report every epoch."""
     payload: Payload = ray.get(train_loop_config["payload"])
-    resume, damage = payload.resume, None
-    if interrupted := ray.train.get_checkpoint():  # a worker was lost: resume from the last report
+    resume = payload.resume
+    if interrupted := ray.train.get_checkpoint():  # the number of workers of this run has changed
         with interrupted.as_directory() as folder:
-            # If the nodes share the run's folder, it holds the driver's copies as well.
-            copies = [Path(payload.storage, name) for name in (LAST, BEST)]
-            found, damage = find_usable([Path(folder), *copies])
-        resume = found or resume
-        if damage and not found:
-            damage += f"; resumed from epoch {count_epochs(resume)}"
-    for record in payload.records(resume, device=get_device(), prepare=prepare_replica):
+            resume = load_checkpoint(folder)
+    records = payload.records(resume, device=get_device(), prepare=prepare_replica)
+    while True:
+        with report_errors(is_lost):
+            record = next(records, None)
+            trained = record.checkpoint() if record and process_rank()[0] == 0 else None
+        if record is None:
+            return
         # The working folder is Ray Train's own and is deleted with the cluster. A folder in the
         # system's temporary directory would outlive a killed process.
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             checkpoint = None
-            if process_rank()[0] == 0:
-                record.save(Path(folder) / "checkpoint")
+            if trained:
+                save_checkpoint(trained, Path(folder) / "checkpoint")
                 checkpoint = ray.train.Checkpoint.from_directory(Path(folder) / "checkpoint")
-            ray.train.report({**record.metrics, _DAMAGE: damage}, checkpoint=checkpoint)
-            damage = None
+            ray.train.report(record.metrics, checkpoint=checkpoint)
 
 
 def prepare_replica(model: torch.nn.Module) -> torch.nn.Module:
@@ -232,29 +250,25 @@ class CheckpointKeeper(ray.train.UserCallback):  # type: ignore[misc]
         checkpoint: ray.train.Checkpoint | None,
     ) -> None:
         """Copy the checkpoint reported by rank 0."""
-        if damage := metrics[0].get(_DAMAGE):
-            self._note(damage)
         if checkpoint:
             with checkpoint.as_directory() as folder:
                 try:
                     copy_checkpoint(Path(folder), self.out / LAST)
                 except UnusableCheckpoint as error:
-                    self._note(f"{error.what}; the previous one is kept")
+                    with (self.out / _NOTES).open("a") as notes:
+                        notes.write(f"{error.what}; the previous one is kept\n")
                     return
             keep_last(self.out, self.objective)
 
-    def _note(self, line: str) -> None:
-        with (self.out / _NOTES).open("a") as notes:
-            notes.write(line + "\n")
 
-
-def first_cause(error: BaseException) -> str:
-    """Return the last non-empty line of the root cause of one of Ray's exceptions."""
-    failures = getattr(error, "worker_failures", None)
-    root = next(iter(failures.values())) if failures else error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    return last_line(str(root)) or type(root).__name__
+def list_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what is behind one of Ray's exceptions, of every worker; a root cause comes last."""
+    failures = getattr(error, "worker_failures", None) or {}
+    for failure in failures.values() or (error,):
+        found: BaseException | None = failure
+        while found is not None:
+            yield found
+            found = found.__cause__
 
 
 @contextmanager

@@ -15,12 +15,12 @@ import re
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from ray.exceptions import NodeDiedError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.text import last_line
+from raytune_yesno.training.lost import is_lost_connection
 from raytune_yesno.user_code import TaskError
 
 LOST_NODE, LOST_PROCESS, STORAGE = "lost node", "lost process", "storage"
@@ -30,7 +30,6 @@ MAX_RESTARTS = {OUT_OF_MEMORY: 1, USER_ERROR: 0}
 """The most restarts of a trial for causes that a restart rarely mends."""
 
 _NODE_DIED = ("node has died", "node died", "node was terminated")
-_GLOO = re.compile("gloo/gloo/|Gloo connectFullMesh")  # its sources, which its errors name
 _SIZE = re.compile(r"\d ?([KMGT]i?B|bytes)\b")
 _NO_MEMORY = ("memoryerror", "can't allocate memory", "out of memory", "running low on memory")
 
@@ -46,12 +45,6 @@ class Failure:
 
     cause: str
     text: str
-
-
-def is_lost_connection(error: BaseException) -> bool:
-    """Return whether a collective failed, which means that another rank has failed."""
-    is_of_gloo = isinstance(error, RuntimeError) and _GLOO.search(str(error))
-    return isinstance(error, dist.DistError) or bool(is_of_gloo)
 
 
 def classify(error: BaseException) -> Failure:

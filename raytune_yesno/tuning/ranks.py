@@ -14,7 +14,6 @@ import ray
 import torch
 import torch.distributed as dist
 from ray import cloudpickle
-from ray.exceptions import RayError
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
@@ -26,8 +25,8 @@ from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, find_device
+from raytune_yesno.training.lost import is_lost, is_lost_connection
 from raytune_yesno.training.own_classes import sent_by_content
-from raytune_yesno.tuning.failures import is_lost_connection
 from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
 
 Step = TypeVar("Step")
@@ -218,11 +217,6 @@ class RankActor:
         """Train one epoch."""
         with report_errors(is_lost):
             next(self.records)
-
-
-def is_lost(error: BaseException) -> bool:
-    """Return whether an error says that another process was lost, and nothing about the task."""
-    return isinstance(error, RayError) or is_lost_connection(error)
 
 
 def open_store(address: str, world_size: int) -> TCPStore:

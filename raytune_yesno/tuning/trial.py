@@ -28,8 +28,9 @@ from raytune_yesno.checkpoint import save_checkpoint
 from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
+from raytune_yesno.training.lost import is_lost
 from raytune_yesno.training.resume import find_latest
-from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec, is_lost
+from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec
 from raytune_yesno.user_code import TaskError, report_errors
 
 _RETRY_S = 1.0
