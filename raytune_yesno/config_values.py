@@ -5,7 +5,7 @@ import math
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import read_number, unwrap_scalar
+from raytune_yesno.numerals import KIND_NAMES, read_number, unwrap_scalar
 
 Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
@@ -53,11 +53,8 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
     raise InputError(f"{where}: {key} takes {name}, not {value!r}")
 
 
-_KIND_NAMES: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
+_KIND_NAMES = {
+    **KIND_NAMES,
     object: "a value",
     NumWorkers: "a whole number or a range LOW:HIGH",
 }

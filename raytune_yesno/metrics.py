@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from raytune_yesno.errors import EveryTrialFails, InputError, MissingMetric, suggest_name
-from raytune_yesno.numerals import read_number as parse_number
+from raytune_yesno.numerals import read_number
 
 Mode = Literal["min", "max"]
 Format = Literal["number", "percent", "count"]
@@ -341,7 +341,7 @@ def split_limit(text: str, where: str = "limits") -> tuple[str, str, float]:
     """
     found = _LIMIT.fullmatch(text)
     try:
-        bound = float(parse_number(found["bound"], float)) if found else math.nan
+        bound = float(read_number(found["bound"], float)) if found else math.nan
     except ValueError:
         bound = math.nan
     if not found or not math.isfinite(bound):
@@ -377,7 +377,7 @@ def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
     for name, value in reported.items():
         if not isinstance(name, str) or not name:
             raise InputError(f"epoch {epoch}: the name of a metric is text, not {name!r:.60}")
-        number = read_number(value)
+        number = as_number(value)
         if number is None:
             raise InputError(
                 f"epoch {epoch}: metric {name!r} is {value!r:.60} ({type(value).__name__}); "
@@ -395,7 +395,7 @@ _MAX_INT = 2**63
 """Tables hold no larger whole numbers."""
 
 
-def read_number(value: Any) -> float | int | None:
+def as_number(value: Any) -> float | int | None:
     """Return a number as ``int`` or ``float``; None if the value is not one."""
     if type(value) is float:
         return value

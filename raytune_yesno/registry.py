@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import read_if_number
+from raytune_yesno.numerals import KIND_NAMES, read_if_number
 from raytune_yesno.user_code import (
     Code,
     describe_error,
@@ -18,13 +18,6 @@ from raytune_yesno.user_code import (
     import_file,
     import_own,
 )
-
-_KINDS: dict[Any, tuple[Any, str]] = {
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    str: (str, "text"),
-    Sequence: (list | tuple, "a list"),
-}
 
 
 class Registry(Mapping[str, str]):
@@ -218,12 +211,13 @@ def check_options(
         annotation = parameters[option].annotation
         optional = type(None) in get_args(annotation)
         plain = get_args(annotation)[0] if optional else get_origin(annotation) or annotation
-        kind, name = _KINDS[plain]
+        kind = list if plain is Sequence else plain
         if value is None and optional:
             continue
         if kind in (int, float):
             value = read_if_number(value, kind)
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise InputError(f"{where}: {option} takes {name}, not {value!r}")
+        fits = isinstance(value, list | tuple) if kind is list else isinstance(value, kind)
+        if isinstance(value, bool) or not fits:
+            raise InputError(f"{where}: {option} takes {KIND_NAMES[kind]}, not {value!r}")
         checked[option] = value
     return checked

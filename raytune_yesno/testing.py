@@ -10,6 +10,9 @@ no test framework::
 
     def test_my_search():
         check_search(lambda seed: MySearch(SPACE, seed), SPACE)
+
+    def test_my_scheduler():
+        check_scheduler(lambda: MyScheduler(epochs=9), epochs=9)
 """
 
 import math

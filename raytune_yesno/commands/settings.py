@@ -15,7 +15,7 @@ from raytune_yesno.config import (
 from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
-from raytune_yesno.numerals import read_if_number, unwrap_scalar
+from raytune_yesno.numerals import KIND_NAMES, read_if_number, unwrap_scalar
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
@@ -34,14 +34,6 @@ _SETTINGS: dict[str, type] = {
     "objectives": list,
     "limits": list,
     **{setting.name: object if setting.read else setting.kind for setting in STUDY_SETTINGS},
-}
-_KIND_NAMES = {
-    str: "text",
-    dict: "a mapping",
-    list: "a list",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
 }
 DEFAULT_DATA = "yesno"
 
@@ -119,7 +111,7 @@ def read_kind(name: str, kind: type, value: Any, where: str) -> Any:
     if kind is list and isinstance(value, tuple):
         value = list(value)
     if kind is not object and type(value) is not kind:
-        raise InputError(f"{where}: {name} takes {_KIND_NAMES[kind]}, not {value!r}")
+        raise InputError(f"{where}: {name} takes {KIND_NAMES[kind]}, not {value!r}")
     return value
 
 

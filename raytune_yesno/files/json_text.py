@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from typing import Any
 
 from raytune_yesno.errors import to_utf8
@@ -42,9 +41,11 @@ def parse_json(text: str) -> Any:
     """
     try:
         value = json.loads(text)
+        may_be_deep = text.count("[") + text.count("{") > _MAX_DEPTH
+        is_deep = may_be_deep and measure_depth(value) > _MAX_DEPTH
     except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > _MAX_DEPTH and _measure_depth(text) > _MAX_DEPTH:
+        is_deep = True
+    if is_deep:
         raise ValueError("nested too deeply")
     if "\\ud" in text or "\\uD" in text:
         encoded = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
@@ -52,10 +53,9 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def _measure_depth(text: str) -> int:
-    """Return how deeply lists and mappings of a JSON text are nested."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def measure_depth(value: Any) -> int:
+    """Return how deeply the lists and mappings of a value are nested; 0 for any other value."""
+    if not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(measure_depth, inner), default=0)

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from raytune_yesno.files.json_text import measure_depth
+
 MAX_LENGTH = 1_000_000
 MAX_DEPTH = 50
 MAX_DIGITS = 1000  # of an integer
@@ -151,7 +153,7 @@ def _load_json(text: str) -> Any:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError("a text contains a lone surrogate; remove it") from None
-    if _measure_depth(value) > MAX_DEPTH:
+    if measure_depth(value) > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return value
 
@@ -173,14 +175,6 @@ def _parse_int(text: str) -> int:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a number")
-
-
-def _measure_depth(value: Any) -> int:
-    if isinstance(value, dict | list):
-        return 1 + max(
-            map(_measure_depth, value.values() if isinstance(value, dict) else value), default=0
-        )
-    return 0
 
 
 def _check_size(value: Any) -> None:

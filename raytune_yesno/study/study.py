@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """A study.
+    """A study that was read, or an experiment of Ray Tune.
+
+    :attr:`best` is the best trial, :attr:`front` has the best compromises of several objectives.
+    :attr:`trials` and :attr:`epochs` are tables of pandas.
+
+    Example:
+        >>> from raytune_yesno.study import load
+        >>> study = load("studies/first")  # doctest: +SKIP
+        >>> study.best.best_point, study.best.metrics["valid_loss"]  # doctest: +SKIP
+        ({'learning_rate': 0.0031, 'dropout': 0.12}, 0.0127)
+        >>> study.trials.groupby("status")["epochs"].mean()  # doctest: +SKIP
 
     Attributes:
         path: the study's folder.

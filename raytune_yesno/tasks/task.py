@@ -58,6 +58,39 @@ class Task(Protocol):
     over examples, so that they add up over data-parallel ranks. A rank without examples
     contributes zeros.
 
+    Example:
+        A task that fits a line. It runs as ``tune --task line.py:Line --space FILE``, with a space
+        of ``learning_rate``::
+
+            import torch
+            from raytune_yesno.metrics import Metric
+            from raytune_yesno.tasks.task import Step
+
+            class Line:
+                metrics = (Metric("loss"),)
+                steps_per_epoch, steps_per_pass, train_scale = 10, 1, 1 / 64
+
+                def __init__(self, config, data, device, *, refit=False):
+                    self.x = torch.linspace(-1, 1, 64, device=device)[:, None]  # (64, 1)
+
+                def build_model(self):
+                    return torch.nn.Linear(1, 1)
+
+                def steps(self, epoch, rank, world_size):
+                    for _ in range(self.steps_per_epoch):
+                        yield Step(self.x[rank::world_size], scale=1 / 64)
+
+                def loss(self, model, shard, progress):
+                    return (model(shard) - 3 * shard).square().sum()
+
+                def validate(self, model, rank, world_size):
+                    part = self.x[rank::world_size]
+                    sums = self.loss(model, part, 1.0).item(), len(part)
+                    return torch.tensor(sums, dtype=torch.float64)
+
+                def metrics_of(self, sums):
+                    return {"loss": (sums[0] / sums[1]).item()}
+
     A class may also have
 
     * ``Settings``, a frozen dataclass of :func:`~raytune_yesno.config.setting` fields: the task's
@@ -134,10 +167,19 @@ class Task(Protocol):
         """
 
     def validate(self, model: nn.Module, rank: int, world_size: int) -> Tensor:
-        """Return this rank's float64 sums over its share of the validation examples."""
+        """Return sums over this rank's share of the validation examples.
+
+        Returns:
+            Any number S of them, such as a loss and the number of examples: float64, shape (S,).
+            They are added up over the ranks.
+        """
 
     def metrics_of(self, sums: Tensor) -> dict[str, float]:
-        """Return the metrics of an epoch from the sums over all ranks; empty without validation."""
+        """Return the metrics of an epoch; empty without validation.
+
+        Args:
+            sums: the results of :meth:`validate`, added up over all ranks: float64, shape (S,).
+        """
 
 
 def find_space(config: Config) -> Space:

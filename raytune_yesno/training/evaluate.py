@@ -9,7 +9,7 @@ import torch
 from raytune_yesno.checkpoint import Checkpoint, restore_model
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
-from raytune_yesno.metrics import read_metrics, read_number
+from raytune_yesno.metrics import as_number, read_metrics
 from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
 from raytune_yesno.training.loop import validate
 
@@ -76,7 +76,7 @@ def _to_plain(value: Any) -> Any:
         return [_to_plain(item) for item in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    number = read_number(value)
+    number = as_number(value)
     if number is None:
         raise InputError(
             f"test of the task has returned a {type(value).__name__}; return numbers and texts, in "

@@ -18,7 +18,7 @@ from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
 from raytune_yesno.training.own_classes import put_shared
-from raytune_yesno.training.payload import Payload
+from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import LAST, keep_last
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
@@ -26,7 +26,7 @@ _MAX_LOSSES = 3  # in a row, without an epoch between them
 
 
 def run_on_one_worker(
-    payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]
+    payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]], None]
 ) -> None:
     """Train on one worker. If its process or node is lost, continue with another one.
 
@@ -55,7 +55,7 @@ def run_on_one_worker(
 
 
 def train_elsewhere(
-    config: Config, shared: "ray.ObjectRef[Payload]", resume: Checkpoint | None
+    config: Config, shared: "ray.ObjectRef[RunPayload]", resume: Checkpoint | None
 ) -> Iterator[Checkpoint]:
     """Start a worker and yield the checkpoint of every epoch that it trains.
 
@@ -89,7 +89,7 @@ def train_elsewhere(
 class TrainWorker:
     """The actor that trains."""
 
-    def begin(self, payload: Payload, resume: Checkpoint | None) -> str:
+    def begin(self, payload: RunPayload, resume: Checkpoint | None) -> str:
         """Prepare for the first epoch and return the id of the actor's node."""
         self._records = payload.records_alone(resume)
         return str(ray.get_runtime_context().get_node_id())

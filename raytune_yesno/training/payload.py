@@ -12,7 +12,7 @@ from raytune_yesno.training.resume import count_epochs
 
 
 @dataclass(frozen=True)
-class Payload:
+class RunPayload:
     """Everything a worker needs, sent as one object.
 
     Attributes:

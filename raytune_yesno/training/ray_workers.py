@@ -43,7 +43,7 @@ from raytune_yesno.training.loop import REPLICA, process_rank
 from raytune_yesno.training.lost import is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import put_shared
-from raytune_yesno.training.payload import Payload
+from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import (
     BEST,
     HISTORY,
@@ -61,7 +61,7 @@ _RESIZE_INTERVAL_S = 5.0  # interval at which an elastic run checks for new node
 
 
 def run_on_workers(
-    payload: Payload,
+    payload: RunPayload,
     out: Path,
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
@@ -126,7 +126,7 @@ class LeanTrainer(TorchTrainer):  # type: ignore[misc]
         return [callback for callback in callbacks if not isinstance(callback, spared)]
 
 
-def fit_on_workers(payload: Payload, out: Path) -> str:
+def fit_on_workers(payload: RunPayload, out: Path) -> str:
     """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
 
     Returns:
@@ -206,7 +206,7 @@ def forget_request(out: Path) -> None:
 
 def train_worker(train_loop_config: dict[str, Any]) -> None:
     """Run the training loop on a Ray Train worker and report every epoch."""
-    payload: Payload = ray.get(train_loop_config["payload"])
+    payload: RunPayload = ray.get(train_loop_config["payload"])
     resume = payload.resume
     if interrupted := ray.train.get_checkpoint():  # the number of workers of this run has changed
         with interrupted.as_directory() as folder:

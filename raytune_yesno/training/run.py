@@ -15,7 +15,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import is_finite, require_accelerator
-from raytune_yesno.training.payload import Payload
+from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import (
     BEST,
     HISTORY,
@@ -90,7 +90,9 @@ def run_training(
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = load_resumable(out, data, note) if resume else None
-    payload = Payload(config, data, checkpoint, refit, epochs or config.epochs, storage or str(out))
+    payload = RunPayload(
+        config, data, checkpoint, refit, epochs or config.epochs, storage or str(out)
+    )
     while True:
         try:
             return _train(payload, out, on_epoch, note)
@@ -103,7 +105,7 @@ def run_training(
 
 
 def _train(
-    payload: Payload,
+    payload: RunPayload,
     out: Path,
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
@@ -132,7 +134,7 @@ def _train(
     return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
 
 
-def run_here(payload: Payload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
     """Train in the calling process, where a debugger can attach."""
     require_accelerator(payload.config)
     records = payload.records_alone(payload.resume)

@@ -40,7 +40,7 @@ the spec's is used: a scheduler that copies one trial over another puts the sour
 
 
 @dataclass(frozen=True)
-class Payload:
+class StudyPayload:
     """The settings and data shared by all trials of a study.
 
     Attributes:
@@ -104,7 +104,7 @@ class RankGroup:
     The constructor starts their processes. A trial with one worker has none.
     """
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: StudyPayload) -> None:
         self._config = config = payload.config
         group = get_current_placement_group()
         self._actors = [
@@ -199,7 +199,7 @@ class RankGroup:
 class RankActor:
     """A rank other than 0 of a trial. Rank 0 calls it to begin a trial and to train an epoch."""
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: StudyPayload) -> None:
         self.payload = payload
         self.records: Iterator[Record] = iter(())
 

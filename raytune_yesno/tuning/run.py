@@ -34,11 +34,11 @@ from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
 from raytune_yesno.tuning.progress import Progress
-from raytune_yesno.tuning.ranks import Payload, seal
+from raytune_yesno.tuning.ranks import StudyPayload, seal
 from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
-from raytune_yesno.tuning.trial import Trial
+from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
 
 TRIALS = "trials"
@@ -116,7 +116,7 @@ def run_search(
     algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
     sealed, shared = seal(plan.config), put_shared(plan.config.task, data)
-    payload = Payload(sealed, shared, checkpoint_every_s, plan.keep_checkpoints > 0)
+    payload = StudyPayload(sealed, shared, checkpoint_every_s, plan.keep_checkpoints > 0)
     store = StudyStore(out, listen, storage, check=check)
     code = TASKS.pack(plan.config.task)
     if before is None:
@@ -224,7 +224,7 @@ def build_searcher(
 
 def run_final_round(
     plan: Plan,
-    payload: Payload,
+    payload: StudyPayload,
     recorder: Recorder,
     slots: int,
     on_step: Callable[[Any], None],
@@ -244,7 +244,7 @@ def run_final_round(
 
 def tune_trials(
     plan: Plan,
-    payload: Payload,
+    payload: StudyPayload,
     searcher: StudySearcher,
     recorder: Recorder,
     slots: int,
@@ -264,7 +264,7 @@ def tune_trials(
     scheduler = searcher.scheduler
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(Trial, payload=payload),
+            tune.with_parameters(TrialActor, payload=payload),
             tune.PlacementGroupFactory(worker_bundles(plan.config)),
         ),
         tune_config=tune.TuneConfig(

@@ -284,7 +284,7 @@ class Feed:
             self.points[trial.number] = trial.point
             for epoch in trial.epochs:
                 self.last[trial.number] = epoch["epoch"]
-                self.keep_best(trial.number, read_metrics(epoch))
+                self.keep_best(trial.number, select_finite(epoch))
         self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.run, name="logs", daemon=True)
         self.thread.start()
@@ -321,7 +321,7 @@ class Feed:
                 for log in list(self.logs):
                     self.attempt(log, log.start, trial, self.points[trial], self.last.get(trial, 0))
             case "epoch":
-                metrics = read_metrics(event)
+                metrics = select_finite(event)
                 self.last[trial] = event["epoch"]
                 self.keep_best(trial, metrics)
                 for log in list(self.logs):
@@ -349,7 +349,7 @@ class Feed:
             self.bests[trial] = (cost, metrics)
 
 
-def read_metrics(epoch: Event) -> dict[str, float]:
+def select_finite(epoch: Event) -> dict[str, float]:
     """Return the finite metrics of an epoch, without the fields that describe its run."""
     return {
         key: float(value)

@@ -30,16 +30,16 @@ from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device
 from raytune_yesno.training.lost import is_lost
 from raytune_yesno.training.resume import find_latest
-from raytune_yesno.tuning.ranks import Payload, RankGroup, TrialSpec
+from raytune_yesno.tuning.ranks import RankGroup, StudyPayload, TrialSpec
 from raytune_yesno.user_code import TaskError, report_errors
 
 _RETRY_S = 1.0
 
 
-class Trial(tune.Trainable):  # type: ignore[misc]
+class TrialActor(tune.Trainable):  # type: ignore[misc]
     """Runs one trial after another, each as an iterator over its epochs."""
 
-    def setup(self, config: TrialSpec, payload: Payload) -> None:
+    def setup(self, config: TrialSpec, payload: StudyPayload) -> None:
         """Start the processes of the other ranks and begin the first trial."""
         self.payload = payload
         self.ranks: RankGroup | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.files.json_text import dump_json, to_strict_json
+from raytune_yesno.files.json_text import dump_json, parse_json, to_strict_json
 
 VALUE: dict[str, Any] = {
     "finite": [0.5, 2**70, True, None, "x"],
@@ -28,3 +28,12 @@ def test_it_is_spelled_where_null_would_be_another_value() -> None:
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(TypeError):
         dump_json({"x": object()})
+
+
+@pytest.mark.parametrize("depth", [101, 100_000])
+def test_a_text_that_is_nested_too_deeply_is_refused(depth: int) -> None:
+    assert parse_json("[" * 100 + "]" * 100)
+    assert parse_json('["' + "[" * 200 + '"]') == ["[" * 200]
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        with pytest.raises(ValueError, match="deep"):
+            parse_json(opening * depth + "1" + closing * depth)

@@ -13,8 +13,8 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.training.loop import fit
-from raytune_yesno.tuning.ranks import Payload, TrialSpec, seal
-from raytune_yesno.tuning.trial import Trial
+from raytune_yesno.tuning.ranks import StudyPayload, TrialSpec, seal
+from raytune_yesno.tuning.trial import TrialActor
 
 pytestmark = pytest.mark.ray
 
@@ -29,8 +29,8 @@ SLOW: TrialSpec = {
 
 @pytest.fixture
 def build_trial(ray_cluster: str, small_corpus: Corpus) -> Any:
-    payload = Payload(seal(CONFIG), ray.put(small_corpus))
-    return tune.with_parameters(Trial, payload=payload)
+    payload = StudyPayload(seal(CONFIG), ray.put(small_corpus))
+    return tune.with_parameters(TrialActor, payload=payload)
 
 
 def curve(config: Config, launch: TrialSpec, corpus: Corpus) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def curve(config: Config, launch: TrialSpec, corpus: Corpus) -> list[dict[str, A
     return [{key: epoch[key] for key in epoch if key != "world_size"} for epoch in curves]
 
 
-def take(trial: Trial, steps: int) -> list[dict[str, Any]]:
+def take(trial: TrialActor, steps: int) -> list[dict[str, Any]]:
     """Take several steps and return their metrics, without the seconds."""
     results = [trial.step() for _ in range(steps)]
     keys = ("epoch", "train_loss", "valid_loss", "valid_wer", "learning_rate")

@@ -20,11 +20,11 @@ from raytune_yesno.space import Float
 from raytune_yesno.training.loop import Record
 from raytune_yesno.tuning import run as tune
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.ranks import Payload, TrialSpec
+from raytune_yesno.tuning.ranks import StudyPayload, TrialSpec
 
 
 @dataclass(frozen=True)
-class Sleeping(Payload):
+class Sleeping(StudyPayload):
     """What all trials share: how long they sleep."""
 
     seconds: float = 0.0
@@ -46,7 +46,7 @@ def _refuse() -> Checkpoint:
 def main() -> None:
     task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     # run_search builds its payload by this name.
-    tune.Payload = partial(Sleeping, seconds=task["seconds"])  # type: ignore[attr-defined, assignment]
+    tune.StudyPayload = partial(Sleeping, seconds=task["seconds"])  # type: ignore[attr-defined, assignment]
     config = build_config({"task": "sine", "model": "mlp", "epochs": 1})
     plan = Plan(
         config,
