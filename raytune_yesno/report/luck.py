@@ -1,7 +1,7 @@
 """How much of a search's best result was luck, according to the final round."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,13 +12,12 @@ from raytune_yesno.study import Study
 from raytune_yesno.study.candidates import Candidate
 
 LEVEL = 0.9
-PRIOR = 2
-"""Weight of the pooled variance beside a point's own, in degrees of freedom.
+PRIOR = 3
+"""Weight of the variance of the other points beside a point's own, in degrees of freedom.
 
 The noise of points differs, so that a pooled variance alone is too small for some of them, and
-their own, from a few seeds, is too uncertain. In simulations with 2 to 5 seeds, normal, skewed or
-heavy-tailed noise, equal or up to e-fold different between points, an interval of 90 % contained
-the mean in 86 to 94 % of cases; with the pooled variance alone in 82 to 91 %.
+their own, from a few seeds, is too uncertain. For the same reason, and because noise is seldom
+normal, the others add only half their weight to the degrees of freedom of Student's t.
 """
 _NUM_DRAWS = 20_000
 
@@ -35,7 +34,7 @@ class Luck:
         diverged: the number of its trainings in the final round that diverged; they have no result
             that ``mean`` could contain.
         flattery: by how much the search's result is better than that mean.
-        low: lower end of the interval of ``flattery`` at :data:`LEVEL`, see :func:`find_error`.
+        low: lower end of the interval of ``flattery`` at :data:`LEVEL`, see :func:`estimate_means`.
         high: upper end.
         chosen: the first training of the point with the best mean, which is refitted.
         probability: the probability that it is the best of the finalists.
@@ -63,64 +62,65 @@ def measure_luck(study: Study) -> Luck | None:
         for each in study.candidates
         if each.finals and math.isfinite(_search_cost(each)) and (results := _final_results(each))
     }
-    variance = estimate_variance(finalists.values())
+    groups = {number: list(results.values()) for number, results in finalists.items()}
     searched = [each for each in study.candidates if each.trial.number in finalists]
-    if variance is None or not searched:
+    if estimate_variance(groups.values()) is None or not searched:
         return None
+    means = dict(zip(groups, estimate_means(list(groups.values())), strict=True))
     best = min(searched, key=_search_cost)
-    own = finalists[best.trial.number]
-    mean, cost = math.fsum(own) / len(own), _search_cost(best)
-    half = find_half_width(own, variance)
+    own, cost = means[best.trial.number], _search_cost(best)
+    flattery = own.mean - cost
     value_of = study.objective.metric.value_of
     chosen = searched[0].trial.number
-    others = [number for number in finalists if number != chosen]
+    leads = _find_leads(finalists, means, chosen)
     return Luck(
         trial=best.trial.number,
         result=value_of(cost),
-        mean=value_of(mean),
-        repeats=len(own),
+        mean=value_of(own.mean),
+        repeats=len(finalists[best.trial.number]),
         diverged=sum(math.isinf(cost) for cost in best.results),
-        flattery=mean - cost,
-        low=mean - cost - half,
-        high=mean - cost + half,
+        flattery=flattery,
+        low=flattery - own.half_width,
+        high=flattery + own.half_width,
         chosen=chosen,
-        probability=_find_probability(list(finalists), finalists, variance, chosen),
-        ties=tuple(
-            number
-            for number in sorted(others)
-            if is_tie(finalists[number], finalists[chosen], variance)
-        ),
+        probability=_find_probability(list(leads.values())),
+        ties=tuple(sorted(n for n, lead in leads.items() if abs(lead.mean) <= lead.half_width)),
     )
 
 
-def find_error(results: Sequence[float], pooled: float) -> tuple[float, int]:
-    """Return the standard error of a point's mean and its degrees of freedom for Student's t.
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of a point's results, its standard error, and that one's degrees of freedom."""
 
-    Args:
-        results: the results of the point.
-        pooled: the variance pooled over all points.
-    """
-    mean = math.fsum(results) / len(results)
-    squares = math.fsum((result - mean) ** 2 for result in results)
-    freedom = PRIOR + len(results) - 1
-    return math.sqrt((PRIOR * pooled + squares) / freedom / len(results)), freedom
+    mean: float
+    error: float
+    freedom: float
 
-
-def find_half_width(results: Sequence[float], pooled: float) -> float:
-    """Return half the width of the interval of a point's mean at :data:`LEVEL`."""
-    error, freedom = find_error(results, pooled)
-    return error * float(student.ppf((1 + LEVEL) / 2, freedom))
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval of the mean at :data:`LEVEL`."""
+        return self.error * float(student.ppf((1 + LEVEL) / 2, self.freedom))
 
 
-def is_tie(one: Sequence[float], other: Sequence[float], pooled: float) -> bool:
-    """Return whether the interval of the difference of two means includes 0 (Welch 1947)."""
-    (error, freedom), (error_2, freedom_2) = (find_error(each, pooled) for each in (one, other))
-    gap = abs(math.fsum(one) / len(one) - math.fsum(other) / len(other))
-    total = math.hypot(error, error_2)
-    if not total:
-        return gap == 0
-    together = total**4 / (error**4 / freedom + error_2**4 / freedom_2)
-    return gap <= total * float(student.ppf((1 + LEVEL) / 2, together))
+def estimate_means(groups: Sequence[Sequence[float]]) -> list[Estimate]:
+    """Return the estimates of the points that have these results."""
+    means = [math.fsum(group) / len(group) for group in groups]
+    squares = np.array(
+        [
+            math.fsum((x - mean) ** 2 for x in group)
+            for group, mean in zip(groups, means, strict=True)
+        ]
+    )
+    estimates = []
+    for index, (group, mean) in enumerate(zip(groups, means, strict=True)):
+        own = len(group) - 1
+        others = sum(map(len, groups)) - len(groups) - own
+        weight = min(PRIOR, others)
+        pooled = np.delete(squares, index).sum() / max(1, others)
+        variance = (weight * pooled + squares[index]) / (weight + own)
+        error = math.sqrt(variance / len(group))
+        estimates.append(Estimate(mean, error, weight / 2 + own))
+    return estimates
 
 
 def describe_luck(study: Study) -> str:
@@ -145,13 +145,13 @@ def describe_luck(study: Study) -> str:
     )
 
 
-def _final_results(candidate: Candidate) -> list[float]:
-    """Return the finite costs of the trainings of a candidate's final round that decide."""
-    return [
-        cost
+def _final_results(candidate: Candidate) -> dict[int | None, float]:
+    """Return the finite costs of a candidate's trainings of the final round, by their seeds."""
+    return {
+        trial.seed: cost
         for trial, cost in zip(candidate.judged, candidate.results, strict=True)
         if trial.final and math.isfinite(cost)
-    ]
+    }
 
 
 def _search_cost(candidate: Candidate) -> float:
@@ -159,13 +159,41 @@ def _search_cost(candidate: Candidate) -> float:
     return replace(candidate, finals=()).mean
 
 
-def _find_probability(
-    numbers: list[int], finalists: dict[int, list[float]], variance: float, chosen: int
-) -> float:
-    """Return the share of draws from the means' t distributions in which ``chosen`` is best."""
-    means = np.array([np.mean(finalists[number]) for number in numbers])
-    errors, freedoms = np.array([find_error(finalists[number], variance) for number in numbers]).T
-    generator = np.random.default_rng(0)
-    draws = means + errors * generator.standard_t(freedoms, size=(_NUM_DRAWS, len(numbers)))
-    ties = draws == draws.min(axis=1, keepdims=True)
-    return float((ties[:, numbers.index(chosen)] / ties.sum(axis=1)).mean())
+def _find_leads(
+    finalists: Mapping[int, Mapping[int | None, float]],
+    means: Mapping[int, Estimate],
+    chosen: int,
+) -> dict[int, Estimate]:
+    """Return by how much the mean of each other finalist is worse than that of ``chosen``.
+
+    What a seed changes for all points, such as the validation part, does not count: results of the
+    same seed are subtracted. Only if a training has failed, the means are (Welch 1947).
+    """
+    best, others = finalists[chosen], [number for number in finalists if number != chosen]
+    if all(finalists[number].keys() == best.keys() for number in others):
+        pairs = [[finalists[n][seed] - cost for seed, cost in best.items()] for n in others]
+        return dict(zip(others, estimate_means(pairs), strict=True))
+    own, leads = means[chosen], {}
+    for number in others:
+        other = means[number]
+        total = math.hypot(own.error, other.error)
+        share = (own.error / total) ** 2 if total else 1.0
+        freedom = 1 / (share**2 / own.freedom + (1 - share) ** 2 / other.freedom)
+        leads[number] = Estimate(other.mean - own.mean, total, freedom)
+    return leads
+
+
+def _find_probability(leads: Sequence[Estimate]) -> float:
+    """Return the share of draws from t distributions in which no lead is negative.
+
+    The mean of the chosen point is part of all leads: their errors correlate by a half.
+    """
+    if not leads:
+        return 1.0
+    means, errors, freedoms = np.array([(each.mean, each.error, each.freedom) for each in leads]).T
+    generator, shape = np.random.default_rng(0), (_NUM_DRAWS, len(leads))
+    normal = generator.standard_normal((_NUM_DRAWS, 1)) + generator.standard_normal(shape)
+    scale = errors * np.sqrt(freedoms / generator.chisquare(freedoms, shape) / 2)
+    draws = means + scale * normal
+    wins = (draws >= 0).all(axis=1) / (1 + (draws == 0).sum(axis=1))
+    return float(wins.mean())

@@ -134,7 +134,8 @@ def test_trials_without_a_result_are_said_to_be_left_out(tmp_path: Path) -> None
 
 def build_trial(number: int, loss: float, of: int | None = None, **changes: object) -> Trial:
     epochs = [{"epoch": 1, "valid_loss": loss, "seconds": 1.0}]
-    trial = Trial(number, {}, "done", epochs, repeat_of=of, final=of is not None)
+    seed = None if of is None else number
+    trial = Trial(number, {}, "done", epochs, repeat_of=of, seed=seed, final=of is not None)
     return replace(trial, **changes)
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from raytune_yesno.report.leaderboard import format_leaderboard
-from raytune_yesno.report.luck import describe_luck, find_half_width, measure_luck
-from raytune_yesno.search.repeats import estimate_variance
+from raytune_yesno.report.luck import describe_luck, estimate_means, measure_luck
 from raytune_yesno.study import Study, Trial
 
 
@@ -15,7 +14,7 @@ def trial(number: int, loss: float, of: int | None = None, *, final: bool = True
     losses = (loss + 0.1, loss)
     epochs = [{"epoch": n, "valid_loss": y, "seconds": 1.0} for n, y in enumerate(losses, start=1)]
     point = {"learning_rate": 1e-3 * (1 + (number if of is None else of))}
-    seed = None if of is None else 100 + number
+    seed = None if of is None else 100 + number // 2  # final rounds of two points share them
     is_final = final and of is not None
     return Trial(number, point, "done", epochs, repeat_of=of, seed=seed, final=is_final)
 
@@ -46,8 +45,8 @@ def test_the_search_s_best_is_compared_with_its_repeats() -> None:
     assert (luck.trial, luck.chosen, luck.repeats) == (1, 2, 3)
     assert luck.flattery == pytest.approx(0.22)
     assert luck.low < luck.flattery < luck.high
-    # Own variance 4e-4, pooled 2.5e-4, both of weight 2; 4 degrees of freedom, t = 2.132.
-    assert luck.high - luck.flattery == pytest.approx(2.132 * (3.25e-4 / 3) ** 0.5, rel=1e-3)
+    # Own variance 4e-4, the other's 1e-4, both of weight 2; 2 + 2 / 2 degrees of freedom.
+    assert luck.high - luck.flattery == pytest.approx(2.353 * (2.5e-4 / 3) ** 0.5, rel=1e-3)
     assert luck.probability > 0.95
     for figure in ("trial 1", "0.22", "Trial 2"):
         assert figure in describe_luck(study)
@@ -90,6 +89,30 @@ def test_repeats_of_the_search_count_in_its_mean() -> None:
     assert study.candidates[1].mean == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_a_seed_changes_for_all_points_does_not_hide_which_is_best(shared: bool) -> None:
+    """Validation parts of 0.2 to 0.6, on each of which point 2 is better by 0.01."""
+    parts = [0.2, 0.4, 0.6]
+    finals = [
+        trial(4 + 2 * n + (of == 2), part - 0.01 * (of == 2), of)
+        for n, part in enumerate(parts)
+        for of in (1, 2)
+    ]
+    if not shared:
+        finals[-1].seed = 1
+    luck = measure_luck(build_study([trial(0, 0.9), trial(1, 0.1), trial(2, 0.2), *finals]))
+    assert luck
+    assert luck.chosen == 2
+    assert luck.ties == (() if shared else (1,))
+    assert (luck.probability > 0.95) is shared
+
+
+def test_a_point_alone_has_its_own_variance_only() -> None:
+    (found,) = estimate_means([[1.0, 2.0, 3.0]])
+    assert (found.mean, found.freedom) == (2.0, 2.0)
+    assert found.error == pytest.approx(3**-0.5)
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("spread", [0.0, 1.0], ids=["equal noise", "different noise"])
 def test_an_interval_of_90_percent_contains_the_mean_in_90_percent_of_cases(
@@ -100,7 +123,6 @@ def test_an_interval_of_90_percent_contains_the_mean_in_90_percent_of_cases(
     for _ in range(1500):
         noise = np.exp(draw.normal(0, spread, size=4))
         results = noise[:, None] * draw.normal(size=(4, seeds))  # the true means are 0
-        pooled = estimate_variance(results.tolist())
-        assert pooled
-        hits += abs(results[0].mean()) <= find_half_width(results[0].tolist(), pooled)
+        found = estimate_means(results.tolist())[0]
+        hits += abs(found.mean) <= found.half_width
     assert 0.87 <= hits / 1500 <= 0.96

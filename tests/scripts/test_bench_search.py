@@ -9,8 +9,10 @@ pytest.importorskip("optuna")
 
 from bench.search.measures import epochs_to, evaluations_to, take_median
 from bench.search.ranking import SLOW, compare
+from bench.search.repeats import FINAL, RECORDED, STRATEGIES, tell_repeats
 from bench.search.runs import Run, list_runs, make_run
 from bench.search.searches import PEERS, build_search
+from bench.search.seeds import CONFIGURATIONS, load_seeds
 from bench.search.simulator import Curve, Outcome, simulate
 from bench.search.suites import SUITES, list_problems
 from bench.search.table import Table, load_table
@@ -175,3 +177,21 @@ class TestFigures:
         assert evaluations_to([3.0, 2.0, 1.0, 0.5], 1.0) == 3
         assert epochs_to([1, 5, 9], [3.0, 2.0, 1.0], 2.5) == 5
         assert epochs_to([1], [3.0], 2.5) == math.inf
+
+
+class TestRepeats:
+    def test_a_run_on_the_recorded_table_scores_what_a_study_selects(self) -> None:
+        plain, repeats, final = (
+            make_run(Run("repeats", RECORDED, strategy, "fifo", 100)) for strategy in STRATEGIES
+        )
+        means = {float(losses.mean()) for losses in load_seeds()}
+        assert all(0 <= run["rank"] < 1 for run in (plain, repeats, final))
+        assert all(run["score"] in means for run in (plain, repeats, final))
+        assert 0 <= final["stated"] <= 1
+        assert len(list(tell_repeats({Run("repeats", RECORDED, FINAL, "fifo", 100): final}))) == 5
+
+    def test_recorded_seeds_are_of_all_configurations(self) -> None:
+        table = load_seeds()
+        assert len(table) == CONFIGURATIONS
+        assert len({len(losses) for losses in table}) == 1
+        assert len(table[0]) >= 3

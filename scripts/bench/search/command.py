@@ -10,10 +10,10 @@ with 1, 4 and 16 trials in flight. `table`: what early stopping saves on recorde
 `yesno` CNN; a suggestion stands for the nearest of them (`pbt` changes a trial during training:
 that was not recorded). `branches`: a space whose parameters depend on choices, and the same
 parameters in a flat space. `repeats`: what `--repeats` and `--final-round` bring on tables of
-`suites`. `fronts`: several objectives, ZDT1 to 3, DTLZ2 and pairs of COCO's functions. `suites`,
-`repeats` and `fronts` run only if named; all but ZDT and DTLZ2 need
-scripts/bench/search/requirements.txt in an environment of their own. Peers on the same runs:
-Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
+`suites` and on a recorded one of the recogniser with several seeds. `fronts`: several objectives,
+ZDT1 to 3, DTLZ2 and pairs of COCO's functions. `suites`, `repeats` and `fronts` run only if named;
+all but ZDT and DTLZ2 need scripts/bench/search/requirements.txt in an environment of their own.
+Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras
@@ -35,6 +35,7 @@ from bench.search.ranking import draw_suites, tell_suites
 from bench.search.record import record_table
 from bench.search.repeats import tell_repeats
 from bench.search.runs import Kept, list_runs
+from bench.search.seeds import record_seeds
 from bench.search.stopping import tell_stopping
 from bench.search.suites import check_installed
 from bench.search.table import load_table
@@ -90,12 +91,21 @@ def main(words: Sequence[str], prog: str) -> int:
         metavar="DIR",
         help="only train the recorded table again, in a study of its own in DIR",
     )
+    parser.add_argument(
+        "--record-seeds",
+        type=Path,
+        metavar="DATA",
+        help="only train what the recorded table of several seeds lacks, on YESNO in a folder",
+    )
     options = parser.parse_args(words)
     if options.cost:
         print("\n".join(tell_cost()))
         return 0
     if options.record:
         print(record_table(options.record))
+        return 0
+    if options.record_seeds:
+        record_seeds(str(options.record_seeds))
         return 0
 
     kept = Kept(options.out / "runs.jsonl")

@@ -1,9 +1,12 @@
 """The gain from repeats and a final round: random search on tables with several seeds per point.
 
-A training draws one of the recorded seeds of a configuration. The truth is their mean. All
-strategies train equally often.
+The search draws configurations without replacement. A training draws one of the recorded seeds of
+its configuration, with replacement; the truth is their mean. All strategies train equally often.
+As in a study, trainings of different points share seeds: where a seed also divides the data, they
+share the draw.
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
+from bench.search.seeds import load_seeds
 from bench.search.suites import list_configurations
 from raytune_yesno.report.luck import measure_luck
 from raytune_yesno.search.observation import Observation
@@ -20,11 +24,12 @@ from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.tuning.searcher import observe
 
-TRAININGS = 64
+TRAININGS = 64  # or two thirds of the configurations
 FINALISTS, FINAL_SEEDS = 3, 3
 PLAIN, REPEATS, FINAL = "random", "random --repeats 5", "random --final-round 3:3"
 STRATEGIES = (PLAIN, REPEATS, FINAL)
 FIRST_SEED = 100  # lower ones are for development
+RECORDED = "yesno/recogniser"
 TABLES = (
     "hpobench/australian",
     "hpobench/segment",
@@ -33,6 +38,7 @@ TABLES = (
     "nasbench201/cifar100",
     "hpolib/protein_structure",
     "hpolib/parkinsons_telemonitoring",
+    RECORDED,
 )
 
 
@@ -45,26 +51,29 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
         contains the true flattery, ``stated``, the probability that the selected one is the best of
         the finalists, and ``right``, whether it is.
     """
-    losses = list_configurations(table)
-    means = np.array([values.mean() for values in losses])
+    losses, means = _load_losses(table)
     draw = np.random.default_rng([seed, TABLES.index(table)])
+    order = iter(draw.permutation(len(losses)).tolist())
+    columns = draw.integers(60, size=6)  # 60: a multiple of all numbers of seeds
+    divides_data = table == RECORDED or table.startswith("hpobench/")
     trials: list[Trial] = []
 
     def train(index: int, of: int | None = None, *, final: bool = False) -> None:
-        loss = float(draw.choice(losses[index]))
+        seed = 0 if of is None else 1 + sum(trial.repeat_of == of for trial in trials)
+        values = losses[index]
+        column = columns[seed] if divides_data else draw.integers(60)
+        loss = float(values[column % len(values)])
         epochs = [{"epoch": 1, "valid_loss": loss, "seconds": 1.0}]
         point = {"configuration": index}
-        seed = None if of is None else 1 + len(trials)
         trials.append(
-            Trial(len(trials), point, "done", epochs, repeat_of=of, seed=seed, final=final)
+            Trial(len(trials), point, "done", epochs, repeat_of=of, seed=seed or None, final=final)
         )
 
     racing = Repeats(1, 5 if strategy == REPEATS else 1)
     num_final = FINALISTS * FINAL_SEEDS if strategy == FINAL else 0
     seen: list[Observation] = []
-    for number in range(TRAININGS - num_final):
-        new = {"configuration": int(draw.integers(len(losses)))}
-        asked = racing.propose(lambda *_, point=new: point, number, seen)
+    for number in range(min(TRAININGS, 2 * len(losses) // 3) - num_final):
+        asked = racing.propose(lambda *_: {"configuration": next(order)}, number, seen)
         assert asked
         train(asked.point["configuration"], asked.repeat_of)
         seen.append(observe(trials[-1]))
@@ -87,6 +96,13 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
     return result
 
 
+@functools.cache
+def _load_losses(table: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the losses of each configuration, one per seed, and their means."""
+    losses = load_seeds() if table == RECORDED else list_configurations(table)
+    return losses, np.array([values.mean() for values in losses])
+
+
 def build_study(trials: list[Trial]) -> Study:
     """Return a finished study of these trials."""
     return Study(Path("study"), {"time": 0.0}, trials, None, True, 9.0, [], [])
@@ -99,9 +115,10 @@ def tell_repeats(records: Mapping[Any, Mapping[str, Any]]) -> Iterable[str]:
         if run.part == "repeats":
             found.setdefault(run.problem, {}).setdefault(run.search, {})[run.seed] = record
     yield (
-        f"Random search, {TRAININGS} trainings. Rank: mean share of configurations that are better "
-        "than the selected one, in thousandths. Better, worse: runs in which the strategy selects "
-        "a better, a worse configuration than one training each; p is Wilcoxon's."
+        f"Random search, {TRAININGS} trainings ({RECORDED}: 32). Rank: mean share of "
+        "configurations that are better than the selected one, in thousandths. Better, worse: "
+        "runs in which the strategy selects a better, a worse configuration than one training "
+        "each; p is Wilcoxon's."
     )
     yield ""
     yield "| table | runs | rank: one each | `--repeats 5`: rank | better | worse | p |" + (
