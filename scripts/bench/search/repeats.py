@@ -2,8 +2,8 @@
 
 The search draws configurations without replacement. A training draws one of the recorded seeds of
 its configuration, with replacement; the truth is their mean. All strategies train equally often.
-As in a study, trainings of different points share seeds: where a seed also divides the data, they
-share the draw.
+As in a study, trainings of different points share seeds: where a seed has an effect common to all
+configurations, as a division of the data has, they share the draw.
 """
 
 import functools
@@ -55,13 +55,13 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
     draw = np.random.default_rng([seed, TABLES.index(table)])
     order = iter(draw.permutation(len(losses)).tolist())
     columns = draw.integers(60, size=6)  # 60: a multiple of all numbers of seeds
-    divides_data = table == RECORDED or table.startswith("hpobench/")
+    is_common = table == RECORDED or table.startswith("hpobench/")
     trials: list[Trial] = []
 
     def train(index: int, of: int | None = None, *, final: bool = False) -> None:
         seed = 0 if of is None else 1 + sum(trial.repeat_of == of for trial in trials)
         values = losses[index]
-        column = columns[seed] if divides_data else draw.integers(60)
+        column = columns[seed] if is_common else draw.integers(60)
         loss = float(values[column % len(values)])
         epochs = [{"epoch": 1, "valid_loss": loss, "seconds": 1.0}]
         point = {"configuration": index}
