@@ -62,10 +62,9 @@ def test_growth_is_told_by_quarters_of_the_trials() -> None:
     assert ["disk: study MB", "7.0", "7.0", "7.0"] in rows
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.parametrize(
-    "fault", ["trial killed", pytest.param("checkpoint damaged", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("fault", ["trial killed", "checkpoint damaged"])
 def test_a_study_comes_out_the_same_whatever_befell_it(fault: str, tmp_path: Path) -> None:
     assert fault in FAULTS
     done = subprocess.run(

@@ -305,6 +305,7 @@ class TestWorkers:
         run = run_training(config, small_corpus, tmp_path, resume=True)
         assert_same_run(run, two)
 
+    @pytest.mark.slow  # above, workers are killed whose files are whole
     def test_whose_last_checkpoint_is_damaged_resume_from_the_copy(
         self, two: Run, small_corpus: Corpus, tmp_path: Path
     ) -> None:
