@@ -1,9 +1,12 @@
-"""Whether an error says that another process was lost, and nothing about the task."""
+"""Lost processes: how an error shows one, and how many a training run survives."""
 
 import re
 
 import torch.distributed as dist
 from ray.exceptions import RayError
+
+MAX_LOSSES = 3
+"""The most restarts of a training run in a row, without an epoch between them."""
 
 _GLOO = re.compile("gloo/gloo/|Gloo connectFullMesh")  # its sources, which its errors name
 

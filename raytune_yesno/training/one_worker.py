@@ -17,12 +17,11 @@ from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
+from raytune_yesno.training.lost import MAX_LOSSES
 from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import LAST, keep_last
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
-
-_MAX_LOSSES = 3  # in a row, without an epoch between them
 
 
 def run_on_one_worker(
@@ -49,7 +48,7 @@ def run_on_one_worker(
             raise UnfinishedError(f"training failed: {error.cause}") from None
         except RayError as error:
             losses += 1
-            if losses > _MAX_LOSSES:
+            if losses > MAX_LOSSES:
                 reason = one_line(str(error).strip().partition("\n")[0])
                 raise UnfinishedError(f"training failed: {reason}") from None
 

@@ -40,7 +40,7 @@ from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
 from raytune_yesno.training.loop import REPLICA, process_rank
-from raytune_yesno.training.lost import is_lost
+from raytune_yesno.training.lost import MAX_LOSSES, is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import RunPayload
@@ -55,7 +55,6 @@ from raytune_yesno.training.resume import (
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"
-_MAX_LOSSES = 3  # in a row, without an epoch between them
 _GIVE_UP_S = 10.0
 _RESIZE_INTERVAL_S = 5.0  # interval at which an elastic run checks for new nodes
 
@@ -82,7 +81,7 @@ def run_on_workers(
                 resume, damage = find_resumable(out)
                 has_trained = count_epochs(resume) > count_epochs(payload.resume)
                 losses = 0 if has_trained else losses + 1
-                if losses > _MAX_LOSSES:
+                if losses > MAX_LOSSES:
                     raise UnfinishedError(f"training failed: {cause}")
                 if resume is None:  # no epoch was finished
                     continue
