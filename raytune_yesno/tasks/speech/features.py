@@ -209,9 +209,10 @@ def align(
         (P, C) probabilities of blank and the words.
     """
     target_PC = no_alignment(feature_FT, num_classes)
-    centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
-    for word, centre in zip(words, centres, strict=True):
-        target_PC[:, 1 + word] += torch.exp(-((centres_P - centre) / width).square() / 2)
+    if words:
+        centres_P = torch.arange(len(target_PC)) * STRIDE + WINDOW / 2 - EDGE_FRAMES
+        bumps_PW = torch.exp(-((centres_P[:, None] - torch.tensor(centres)) / width).square() / 2)
+        target_PC.index_add_(1, 1 + torch.tensor(words), bumps_PW.to(target_PC.dtype))
     target_PC /= target_PC.sum(1, keepdim=True).clamp(min=1)
     target_PC[:, 0] = 1 - target_PC.sum(1)
     return target_PC

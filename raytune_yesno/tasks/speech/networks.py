@@ -96,6 +96,24 @@ class Net(nn.Module):
         return x.squeeze(1) if x_B1FT.shape[-1] == WINDOW else x
 
 
+class TimeConv(nn.Conv1d):
+    """A convolution over time, without padding, of (B, T, inputs) to (B, P, outputs).
+
+    It is one product of matrices. oneDNN, which computes :class:`torch.nn.Conv1d`, compiles code
+    for each new length of a batch, and nearly every batch has another one. The channels come last,
+    as layer normalisation needs them.
+    """
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        """Return the convolution at every ``stride``-th frame."""
+        if self.groups > 1:
+            return super().forward(x_BTI.transpose(1, 2)).transpose(1, 2)
+        (kernel,), (stride,) = self.kernel_size, self.stride
+        end = x_BTI.shape[1] - kernel + 1
+        taps = [x_BTI[:, tap : end + tap : stride] for tap in range(kernel)]
+        return F.linear(torch.cat(taps, 2), self.weight.transpose(1, 2).flatten(1), self.bias)
+
+
 class TDNN(nn.Module):
     """A time-delay neural network: convolutions over time whose channels are the mel bands.
 
@@ -127,10 +145,10 @@ class TDNN(nn.Module):
         super().__init__()
         inputs = WINDOW
         for number, (kernel, stride) in enumerate(self.LAYERS, start=1):
-            conv: nn.Module = nn.Conv1d(inputs, hidden_units, kernel, stride)
+            conv: nn.Module = TimeConv(inputs, hidden_units, kernel, stride)
             if separable:
-                over_time = nn.Conv1d(inputs, inputs, kernel, stride, groups=inputs, bias=False)
-                conv = nn.Sequential(over_time, nn.Conv1d(inputs, hidden_units, 1))
+                over_time = TimeConv(inputs, inputs, kernel, stride, groups=inputs, bias=False)
+                conv = nn.Sequential(over_time, TimeConv(inputs, hidden_units, 1))
             self.add_module(f"conv{number}", conv)
             self.add_module(f"norm{number}", nn.LayerNorm(hidden_units))
             inputs = hidden_units
@@ -140,11 +158,11 @@ class TDNN(nn.Module):
 
     def forward(self, x_B1FT: Tensor) -> Tensor:
         """Return log-probabilities: (B, C) of a 28x28 image, (B, P, C) of a 28xT spectrogram."""
-        x_BFT = x_B1FT.squeeze(1)
+        x_BTF = x_B1FT.squeeze(1).transpose(1, 2)
         for number in range(1, len(self.LAYERS) + 1):
-            x_BTF = self.get_submodule(f"conv{number}")(x_BFT).transpose(1, 2)
-            x_BFT = self.activation(self.get_submodule(f"norm{number}")(x_BTF)).transpose(1, 2)
-        logp_BPC = F.log_softmax(self.fc(self.dropout(x_BFT.transpose(1, 2))), dim=-1)
+            x_BTF = self.get_submodule(f"conv{number}")(x_BTF)
+            x_BTF = self.activation(self.get_submodule(f"norm{number}")(x_BTF))
+        logp_BPC = F.log_softmax(self.fc(self.dropout(x_BTF)), dim=-1)
         return logp_BPC.squeeze(1) if x_B1FT.shape[-1] == WINDOW else logp_BPC
 
 

@@ -360,18 +360,18 @@ def _filter(waveform: Tensor, room: bool, colour: bool, random: np.random.Genera
     if room:
         tail_samples = int(min(decay_s, 1.0) * SAMPLE_RATE)
     size = _fast_size(len(waveform) + tail_samples)
-    response_F = torch.ones(size // 2 + 1, dtype=torch.complex64)
+    # numpy transforms long signals two to three times faster than torch.
+    spectrum_F = np.fft.rfft(waveform.numpy(), size)
     if room:
         tail_S = torch.from_numpy(random.standard_normal(tail_samples).astype(np.float32))
         tail_S *= torch.exp(torch.arange(tail_samples) * (-6.9 / (decay_s * SAMPLE_RATE)))
         energy = 10 ** (random.uniform(-12, 6) / 10)
         tail_S *= math.sqrt(energy) / tail_S.norm()
         tail_S = torch.cat([torch.zeros(int(random.integers(8, 160))), tail_S])[:tail_samples]
-        response_F = response_F + torch.fft.rfft(tail_S, size)
+        spectrum_F *= 1 + np.fft.rfft(tail_S.numpy(), size)
     if colour:
-        response_F = response_F * _draw_colour(size, random)
-    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waveform, size) * response_F, size)
-    return filtered[: len(waveform)]
+        spectrum_F *= _draw_colour(size, random)
+    return torch.from_numpy(np.fft.irfft(spectrum_F, size)[: len(waveform)])
 
 
 def _fast_size(min_size: int) -> int:
@@ -380,7 +380,7 @@ def _fast_size(min_size: int) -> int:
     return next(size for size in (power * 5 // 8, power * 3 // 4, power) if size >= min_size)
 
 
-def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
+def _draw_colour(size: int, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Return a smooth frequency response, sometimes with a low-cut or high-cut filter."""
     hz_F = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     points_hz = (60.0, 250.0, 700.0, 1500.0, 2600.0, 4000.0)
@@ -392,7 +392,7 @@ def _draw_colour(size: int, random: np.random.Generator) -> Tensor:
     if random.random() < 0.3:
         cut_hz = random.uniform(1200, 3600)
         gain_F = gain_F / np.sqrt(1 + (hz_F / cut_hz) ** 8)
-    return torch.from_numpy(gain_F.astype(np.float32))
+    return gain_F.astype(np.float32)
 
 
 def _change_level(waveform: Tensor, random: np.random.Generator) -> Tensor:
