@@ -12,6 +12,7 @@ from raytune_yesno.tasks.speech.features import (
     EDGE_FRAMES,
     FEATURES,
     HOP_S,
+    LENGTH_STEP,
     Example,
     LogMel,
     collate,
@@ -130,13 +131,16 @@ class TestLocalFeatures:
 
 
 class TestCollate:
-    def test_pads_with_silence_on_both_sides_and_up_to_the_longest(
+    def test_pads_with_silence_on_both_sides_and_up_to_a_length_of_all(
         self, examples: list[Example]
     ) -> None:
         batch = collate(examples[:3], torch.float64, CPU)
         lengths = [example.feature_FT.shape[1] for example in examples[:3]]
         assert len(set(lengths)) > 1
-        assert batch.x_B1FT.shape == (3, 1, 28, max(lengths) + 2 * EDGE_FRAMES)
+        *shape, frames = batch.x_B1FT.shape
+        assert shape == [3, 1, 28]
+        assert frames % LENGTH_STEP == 0
+        assert 0 <= frames - (max(lengths) + 2 * EDGE_FRAMES) < LENGTH_STEP
         for x_1FT, example, length in zip(batch.x_B1FT, examples, lengths, strict=False):
             alone_FT = pad_silence(example.feature_FT)
             assert torch.equal(x_1FT[0, :, : length + 2 * EDGE_FRAMES], alone_FT)
@@ -159,7 +163,7 @@ class TestCollate:
         for row, example in enumerate(examples[:6]):
             alone = collate([example], torch.float64, CPU)
             positions = int(alone.positions_B)
-            alone_PC = model(alone.x_B1FT)[0]
+            alone_PC = model(alone.x_B1FT)[0, :positions]
             assert positions == len(alone_PC) == int(together.positions_B[row])
             torch.testing.assert_close(whole_BPC[row, :positions], alone_PC, rtol=0, atol=1e-12)
             assert torch.equal(together.flat_BPC[row, :positions], example.flat_PC)

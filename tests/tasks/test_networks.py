@@ -15,6 +15,7 @@ from raytune_yesno.tasks.speech.networks import (
     WINDOW,
     BCResNet,
     Net,
+    TimeConv,
     num_positions,
 )
 from raytune_yesno.tasks.speech.settings import as_speech, default_space
@@ -116,6 +117,19 @@ SMALL = {
 
 
 @pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("groups", [1, 6])
+@given(frames=st.integers(5, 40), kernel=st.integers(1, 5), stride=st.integers(1, 3))
+def test_a_convolution_over_time_is_that_of_torch(
+    groups: int, frames: int, kernel: int, stride: int
+) -> None:
+    ours = TimeConv(6, 12, kernel, stride, groups=groups).double()
+    torchs = nn.Conv1d(6, 12, kernel, stride, groups=groups).double()
+    torchs.load_state_dict(ours.state_dict())
+    x_BTI = torch.randn(2, frames, 6, dtype=torch.float64)
+    expected = torchs(x_BTI.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(ours(x_BTI), expected, rtol=0, atol=1e-12)
+
+
 class TestSmallNetworks:
     @pytest.mark.parametrize("num_frames", [28, 31, 32, 75])
     def test_read_a_spectrogram_as_its_windows(self, model: str, num_frames: int) -> None:

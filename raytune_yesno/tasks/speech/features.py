@@ -26,6 +26,9 @@ EDGE_FRAMES = 20
 """Silent frames added on both sides. The last word often touches the end of a recording, and a
 word at the edge needs a window around it."""
 
+LENGTH_STEP = 16
+"""Batches are padded to a multiple of this many frames: oneDNN compiles the convolutions of a
+network for each length of a batch, which takes as long as a step."""
 
 NOISE_BLOCKS = 19
 """Blocks of :data:`STRIDE` frames on each side that the noise estimate covers: 1.5 s."""
@@ -257,7 +260,9 @@ class Batch:
 def collate(examples: Sequence[Example], dtype: torch.dtype, device: torch.device) -> Batch:
     """Pad examples into one batch on ``device``. Lengths stay on the CPU, as the CTC loss needs."""
     longest = max((example.feature_FT.shape[1] for example in examples), default=WINDOW)
-    x_B1FT = torch.zeros(len(examples), 1, WINDOW, longest + 2 * EDGE_FRAMES, dtype=dtype)
+    frames = longest + 2 * EDGE_FRAMES
+    frames += -frames % LENGTH_STEP
+    x_B1FT = torch.zeros(len(examples), 1, WINDOW, frames, dtype=dtype)
     classes = max((example.flat_PC.shape[1] for example in examples), default=1)
     flat_BPC = torch.zeros(len(examples), num_positions(x_B1FT.shape[-1]), classes, dtype=dtype)
     for row, (feature_FT, _, flat_PC) in enumerate(examples):
