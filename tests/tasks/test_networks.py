@@ -116,7 +116,6 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("model", SMALL)
 @pytest.mark.parametrize("groups", [1, 6])
 @given(frames=st.integers(5, 40), kernel=st.integers(1, 5), stride=st.integers(1, 3))
 def test_a_convolution_over_time_is_that_of_torch(
@@ -130,6 +129,7 @@ def test_a_convolution_over_time_is_that_of_torch(
     torch.testing.assert_close(ours(x_BTI), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("model", SMALL)
 class TestSmallNetworks:
     @pytest.mark.parametrize("num_frames", [28, 31, 32, 75])
     def test_read_a_spectrogram_as_its_windows(self, model: str, num_frames: int) -> None:
