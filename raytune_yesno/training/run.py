@@ -5,13 +5,16 @@ See :mod:`raytune_yesno.training.resume` for the contents of the run's folder.
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raytune_yesno.checkpoint import load_checkpoint, save_checkpoint
 from raytune_yesno.config import Config
+from raytune_yesno.cpus import one_thread
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import is_finite, require_accelerator
@@ -135,11 +138,18 @@ def _train(
 
 
 def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
-    """Train in the calling process, where a debugger can attach."""
+    """Train in the calling process, where a debugger can attach.
+
+    Torch computes on one thread, as in a Ray worker: so the results are the same bits. The
+    environment variable ``OMP_NUM_THREADS`` sets another number for both.
+    """
     require_accelerator(payload.config)
     records = payload.records_alone(payload.resume)
     while True:
-        with stopped_by_errors("training failed"):
+        with (
+            nullcontext() if "OMP_NUM_THREADS" in os.environ else one_thread(),
+            stopped_by_errors("training failed"),
+        ):
             record = next(records, None)
             checkpoint = record.checkpoint() if record else None
         if record is None or checkpoint is None:

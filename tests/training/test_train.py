@@ -16,6 +16,7 @@ from raytune_yesno.cluster.ray_private import state
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved
 from raytune_yesno.config import TASKS, Config, build_config
 from raytune_yesno.errors import InputError, UnfinishedError
+from raytune_yesno.tasks.sine import Sine
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.resume import HISTORY, find_best
@@ -55,6 +56,26 @@ def assert_same_run(one: Run, other: Run) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_training(here(), small_corpus, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_run_in_this_process_computes_on_one_thread_as_a_worker_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, loss = set(), Sine.loss
+
+    def note_threads(*arguments: Any) -> torch.Tensor:
+        threads.add(torch.get_num_threads())
+        return loss(*arguments)
+
+    monkeypatch.setattr(Sine, "loss", note_threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run_training(build_config({"task": "sine", "epochs": 1, "num_workers": 0}), None, tmp_path)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert (threads, after) == ({1}, 3)
 
 
 class TestARunsFolder:

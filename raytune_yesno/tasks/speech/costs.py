@@ -2,12 +2,12 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from raytune_yesno.cpus import one_thread
 from raytune_yesno.tasks.speech.features import HOP_S
 from raytune_yesno.tasks.speech.networks import ShiftAverage, build_network
 from raytune_yesno.tasks.speech.settings import SpeechConfig
@@ -74,17 +74,6 @@ def time_on_one_core(run: Callable[[], object]) -> float:
             run()
             times_s.append(time.perf_counter() - began)
     return statistics.median(times_s[1:])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _build_input(config: SpeechConfig) -> Tensor:

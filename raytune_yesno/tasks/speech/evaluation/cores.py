@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from raytune_yesno.cpus import count_cpus
-from raytune_yesno.tasks.speech.costs import one_thread
+from raytune_yesno.cpus import count_cpus, one_thread
 
 
 def on_all_cores(measure: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
