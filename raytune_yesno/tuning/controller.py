@@ -15,6 +15,9 @@ It works around these properties of Ray 2.60:
 * Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
+* When a trial pauses, Tune keeps at most one unused actor, and none once the search has proposed its
+  last point. With a synchronous scheduler all trials of a group pause, and each resumes in a new
+  process, which takes seconds to start.
 * Tune restarts a trial after any error; an error of the user's own code would occur again.
 * Tune ignores that Ray will take a node away. A trial there continues until the node is gone, and
   repeats the epochs since its last checkpoint.
@@ -126,7 +129,20 @@ class Controller(TuneController):  # type: ignore[misc]
             self._schedule_trial_save(trial)
 
     def _maybe_cache_trial_actor(self, trial: RayTrial) -> bool:
-        return not self._must_move(trial) and bool(super()._maybe_cache_trial_actor(trial))
+        """Keep the actor of a trial that has paused or ended, if another trial may use it."""
+        if self._must_move(trial):
+            return False
+        if not getattr(self._scheduler_alg, "synchronous", False):
+            return bool(super()._maybe_cache_trial_actor(trial))
+        # Keep it as for a trial that is about to start. After the step, it is ended if none waits.
+        resources, room = trial.placement_group_factory, 1 + self._actor_cache.num_cached_objects
+        self._staged_trials.add(trial)
+        self._actor_cache.increase_max(resources, room)
+        try:
+            return bool(super()._maybe_cache_trial_actor(trial))
+        finally:
+            self._staged_trials.discard(trial)
+            self._actor_cache.decrease_max(resources, room)
 
     def _must_move(self, trial: RayTrial) -> bool:
         """Return whether a process of a trial runs on a node that is being drained."""
@@ -138,6 +154,8 @@ class Controller(TuneController):  # type: ignore[misc]
         return not self._draining.isdisjoint(nodes.values())
 
     def _cleanup_cached_actors(self, force_all: bool = False) -> None:
+        if self._paused_trials and not force_all:
+            return  # they will resume in these actors
         # The search is not finished before its last trial has ended: a request may add one.
         is_unused = not self._staged_trials and not self._expects_trials()
         super()._cleanup_cached_actors(force_all=force_all or is_unused)

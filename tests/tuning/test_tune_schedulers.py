@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ class TestTrialsThatWait:
             epochs = [event["epoch"] for event in own if event["event"] == "epoch"]
             assert epochs == list(range(1, len(epochs) + 1))  # none was trained twice
             assert Counter(event["event"] for event in own)["started"] == 1
+        # Trials that wait resume in the processes of the study's slots.
+        assert len({epoch["pid"] for trial in study.trial_list for epoch in trial.epochs}) == 2
         assert (
             max(len(trial.epochs) for trial in study.trial_list) == study.asked["config"]["epochs"]
         )
@@ -148,7 +151,7 @@ def test_a_trial_that_had_lost_when_all_was_cut_off_ends_without_a_step(
 
 @pytest.mark.parametrize("scheduler", ["hyperband", pytest.param("pbt", marks=pytest.mark.slow)])
 def test_trials_of_two_workers_wait_too(scheduler: str, corpus: Corpus, tmp_path: Path) -> None:
-    plan = build_plan(scheduler, 3, num_workers=2)
+    plan = replace(build_plan(scheduler, 3, num_workers=2), max_concurrent=1)
     study = run_search(plan, corpus, tmp_path)
     assert_exact(study, 3)
     for trial in study.trial_list:
@@ -263,34 +266,29 @@ class TestAStudyThatIsStoppedAndExtended:
 class TestKilled:
     """After kills of the driver at random moments, the results equal an undisturbed study's."""
 
-    def test_five_times(
-        self, undisturbed: Callable[[str], Study], ray_cluster: str, corpus: Corpus, tmp_path: Path
-    ) -> None:
-        self.kill("pbt", undisturbed, ray_cluster, corpus, tmp_path)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("scheduler", ["fifo", "asha", "median", "hyperband"])
-    def test_twenty_times(
+    @pytest.mark.parametrize(
+        ("scheduler", "kills"),
+        [
+            ("pbt", 2),
+            *(
+                pytest.param(name, 5, marks=pytest.mark.slow)
+                for name in ("fifo", "asha", "median", "hyperband", "pbt")
+            ),
+        ],
+    )
+    def test_several_times(
         self,
         scheduler: str,
+        kills: int,
         undisturbed: Callable[[str], Study],
         ray_cluster: str,
         corpus: Corpus,
         tmp_path: Path,
     ) -> None:
-        self.kill(scheduler, undisturbed, ray_cluster, corpus, tmp_path)
-
-    def kill(
-        self,
-        scheduler: str,
-        undisturbed: Callable[[str], Study],
-        address: str,
-        corpus: Corpus,
-        folder: Path,
-    ) -> None:
         plan = build_plan(scheduler, 6)
-        assert search_and_kill(plan, folder, address, kills=5, seed=len(scheduler)) == 5
-        study = load(folder)
+        killed = search_and_kill(plan, tmp_path, ray_cluster, kills, seed=len(scheduler))
+        assert killed == kills
+        study = load(tmp_path)
         assert_exact(study, 6)
         if scheduler in (
             "fifo",
