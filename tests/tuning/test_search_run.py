@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -64,9 +65,19 @@ def events_of(study: Study, number: int) -> list[str]:
 
 
 class TestAStudy:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def kept() -> list[int]:
+        """Return how many trials had checkpoints, each time when that was looked at."""
+        return []
+
     @pytest.fixture(
         scope="class",
-        params=[("grid", "fifo"), ("random", "asha"), ("tpe", "asha")],
+        params=[
+            ("grid", "fifo"),
+            ("tpe", "asha"),
+            pytest.param(("random", "asha"), marks=pytest.mark.slow),
+        ],
         ids=lambda names: " and ".join(names),
     )
     @staticmethod
@@ -75,12 +86,25 @@ class TestAStudy:
         ray_cluster: str,
         small_corpus: Corpus,
         tmp_path_factory: pytest.TempPathFactory,
+        kept: list[int],
     ) -> Study:
         search, scheduler = request.param
         options = {"levels": 2} if search == "grid" else {}
         plan = build_plan(search=search, search_options=options, scheduler=scheduler, trials=6)
         folder = tmp_path_factory.mktemp("study") / "new"
-        return run_search(plan, small_corpus, folder, source="synthetic:20")
+
+        def look(progress: Progress) -> None:
+            weights = (folder / "trials").rglob(STATE_DICT)
+            kept.append(len({file.parents[1] for file in weights}))
+
+        return run_search(
+            plan,
+            small_corpus,
+            folder,
+            source="synthetic:20",
+            checkpoint_every_s=0,
+            on_progress=look,
+        )
 
     def test_records_every_trial_once(self, study: Study) -> None:
         assert study.searched
@@ -124,6 +148,9 @@ class TestAStudy:
         }
         assert study.asked["data"] == "synthetic:20"
         assert study.asked["corpus"]["fingerprint"] == small_corpus.fingerprint
+
+    def test_only_trials_in_flight_keep_checkpoints(self, study: Study, kept: list[int]) -> None:
+        assert 1 <= max(kept) <= study.asked["slots"]
 
     def test_leaves_no_file_of_the_trials(self, study: Study) -> None:
         assert [path.name for path in study.path.iterdir()] == ["study.jsonl"]
@@ -188,12 +215,12 @@ def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
 ) -> None:
     points = [
         {"optimizer": "sgd", "learning_rate": 1e30},
-        {"hidden_units": 65_536, "channels": [4, 4096]},  # more memory than available
         GOOD,
+        {"hidden_units": 65_536, "channels": [4, 4096]},  # more memory than available
     ]
-    plan = build_manual_plan(points, config={"warmup": 0.0}, scheduler="asha")
+    plan = build_manual_plan(points, config={"warmup": 0.0}, scheduler="asha", max_concurrent=1)
     study = run_search(plan, small_corpus, tmp_path)
-    diverged, failed, good = study.trial_list
+    diverged, good, failed = study.trial_list
     assert diverged.status == "diverged"
     assert diverged.error is None
     assert diverged.epochs[-1]["valid_loss"] is None
@@ -202,6 +229,13 @@ def test_a_trial_that_diverges_or_fails_does_not_end_the_study(
     assert "\n" not in failed.error
     assert good.status == "done"
     assert study.best is good
+
+    # Without the good trial, there is no result.
+    store = study.path / STORE
+    lines = store.read_text().splitlines(keepends=True)
+    store.write_text("".join(line for line in lines if json.loads(line).get("trial") != 1))
+    with pytest.raises(WorkError, match="no trial has a result"):
+        run_refit(load(study.path), small_corpus)
 
 
 class TestASearchThatIsOver:
@@ -222,6 +256,19 @@ class TestASearchThatIsOver:
         again = run_search(Plan.from_study(study), small_corpus, study.path, resume=True)
         assert again.trial_list == study.trial_list
         assert read_events(again.path)[0][-1]["event"] == "searched"
+
+    def test_has_no_result_if_its_refit_diverges(
+        self, study: Study, small_corpus: Corpus, tmp_path: Path
+    ) -> None:
+        shutil.copytree(study.path, tmp_path, dirs_exist_ok=True)
+        copy = load(tmp_path)
+        assert copy.best
+        # A config that is barely stable may diverge on more recordings.
+        copy.asked["config"].update(warmup=0.0, clip_norm=0.0)
+        copy.best.point.update(optimizer="sgd", learning_rate=1e30)
+        with pytest.raises(WorkError, match=r"not finite after epoch 1 of \d; more trials"):
+            run_refit(copy, small_corpus)
+        assert load(tmp_path).refit is None
 
     def test_is_followed_by_a_refit_and_one_test(self, study: Study, small_corpus: Corpus) -> None:
         told: list[dict[str, Any]] = []
@@ -274,7 +321,12 @@ def test_a_damaged_checkpoint_costs_epochs_and_is_told(
 
 
 @pytest.mark.parametrize(
-    "options", [{"scheduler": "fifo"}, {"scheduler": "asha", "ordered": True}], ids=str
+    "options",
+    [
+        {"scheduler": "asha", "ordered": True},
+        pytest.param({"scheduler": "fifo"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_a_trial_is_over_where_the_note_of_its_end_alone_is_missing(
     options: dict[str, Any], small_corpus: Corpus, tmp_path: Path
@@ -293,42 +345,6 @@ def test_a_trial_is_over_where_the_note_of_its_end_alone_is_missing(
         recorded_curve(trial) for trial in study.trial_list
     ]
     assert again[0].epochs == whole.epochs  # and not trained again
-
-
-def test_only_trials_in_flight_keep_checkpoints(small_corpus: Corpus, tmp_path: Path) -> None:
-    kept: list[int] = []
-
-    def look(progress: Progress) -> None:
-        weights = (tmp_path / "trials").rglob(STATE_DICT)
-        kept.append(len({file.parents[1] for file in weights}))
-
-    run_search(
-        build_plan(search="random", trials=8, scheduler="fifo"),
-        small_corpus,
-        tmp_path,
-        checkpoint_every_s=0,
-        on_progress=look,
-    )
-    assert 1 <= max(kept) <= 2
-
-
-def test_a_refit_that_diverges_is_no_result(small_corpus: Corpus, tmp_path: Path) -> None:
-    plan = build_manual_plan([GOOD], config={"warmup": 0.0, "clip_norm": 0.0})
-    study = run_search(plan, small_corpus, tmp_path)
-    assert study.best
-    # A config that is barely stable may diverge on more recordings.
-    study.best.point.update(optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(WorkError, match=r"not finite after epoch 1 of \d; more trials"):
-        run_refit(study, small_corpus)
-    assert load(tmp_path).refit is None
-
-
-def test_a_study_without_a_result_cannot_be_refitted(small_corpus: Corpus, tmp_path: Path) -> None:
-    points = [{"optimizer": "sgd", "learning_rate": 1e30}]
-    study = run_search(build_manual_plan(points, config={"warmup": 0.0}), small_corpus, tmp_path)
-    assert [trial.status for trial in study.trial_list] == ["diverged"]
-    with pytest.raises(WorkError, match="no trial has a result"):
-        run_refit(study, small_corpus)
 
 
 class TestResources:

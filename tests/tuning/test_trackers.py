@@ -200,6 +200,7 @@ def test_a_search_is_logged_as_it_is_recorded(ray_cluster: str, tmp_path: Path) 
         search="random",
         scheduler="hyperband",
         trials=5,
+        max_concurrent=2,
     )
     notes: list[str] = []
     logs = open_logs(["tensorboard"], tmp_path)
