@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.existing import compare_plans, is_begun, set_aside_untrained
+from raytune_yesno.commands.existing import is_begun
 from raytune_yesno.commands.settings import read_kind
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
@@ -104,9 +104,9 @@ def tune(
         WorkError: no trial has a result.
         KeyboardInterrupt: the study was interrupted; call again to resume it.
     """
-    from raytune_yesno.study import load as load_study
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tasks.task import find_space, load_data
+    from raytune_yesno.tuning.existing import continue_study
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_new_plan
 
@@ -140,16 +140,34 @@ def tune(
         _one_at_a_time(),
         open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check),
     ):
-        existing = is_begun(folder, STORE)
-        if existing and _give_way(plan, folder, data, quiet):
-            existing = False
-            declare_task(name, space=domains, config=keys)  # that of the study was read last
-            check_new_plan(plan)
-        if existing and _is_finished(plan, folder, data):
-            return load_study(folder)
+        found = None
+        if is_begun(folder, STORE):
+            found = continue_study(
+                plan,
+                folder,
+                data or None,
+                storage=str(folder),
+                advice="give the same arguments to resume it, or another out",
+                extends=True,
+                note=(lambda line: None) if quiet else note,
+            )
+        if found and found.is_finished:
+            return found.study
+        if found:
+            plan = replace(found.plan, stop=plan.stop)
         try:
             with _session(address, num_cpus=num_cpus, num_gpus=num_gpus):
-                return _run(plan, read, folder, data, existing, check, quiet, checkpoint_every)
+                return _run(
+                    plan,
+                    read,
+                    folder,
+                    quiet=quiet,
+                    check=check,
+                    source=data,
+                    resume=found is not None,
+                    add_trials=found.add_trials if found else 0,
+                    checkpoint_every_s=checkpoint_every,
+                )
         except Interrupted as stop:
             note(f"stopped; call again with out={str(folder)!r} to resume")
             raise KeyboardInterrupt(stop.signum) from None
@@ -159,52 +177,26 @@ def _run(
     plan: "Plan",
     data: Any,
     folder: Path,
-    source: str,
-    existing: bool,
-    check: Callable[[], None] | None,
+    *,
     quiet: bool,
-    checkpoint_every_s: float,
+    check: Callable[[], None] | None,
+    **options: Any,
 ) -> "Study":
-    """Run, resume or extend the study in a locked folder."""
+    """Run, resume or extend the study in a locked folder, with further options of the search."""
     from raytune_yesno.cluster.shared_storage import check_shared
-    from raytune_yesno.study import load as load_study
+    from raytune_yesno.study import load
     from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
-    add_trials = 0
-    if existing:
-        before = load_study(folder)
-        asked = plan.num_trials
-        plan = _resume(plan, before, source)
-        add_trials = max(0, asked - plan.num_trials)
     check_shared(str(folder), "out")
     remark_on_data(data, plan.config)
     with Display(quiet=quiet) as display:
-        study = run_search(
-            plan,
-            data,
-            folder,
-            source=source,
-            resume=existing,
-            checkpoint_every_s=checkpoint_every_s,
-            add_trials=add_trials,
-            on_progress=display.show_search,
-            note=display.remark,
-            check=check,
-        )
+        told: dict[str, Any] = {"note": display.remark, "check": check}
+        study = run_search(plan, data, folder, on_progress=display.show_search, **told, **options)
     check_result(study, str(folder))
     for candidate in list_refits(study):
-        run_refit(study, data, candidate=candidate, note=display.remark, check=check)
-    return load_study(folder)
-
-
-def _give_way(plan: "Plan", folder: Path, data: str, quiet: bool) -> bool:
-    """Set aside a study with other settings that has trained nothing; return whether it was."""
-    from raytune_yesno.study import load
-
-    before = load(folder)
-    differences = _compare(plan, before, data)
-    return set_aside_untrained(before, differences, (lambda line: None) if quiet else note)
+        run_refit(study, data, candidate=candidate, **told)
+    return load(folder)
 
 
 @contextlib.contextmanager
@@ -216,15 +208,6 @@ def _one_at_a_time() -> Iterator[None]:
         yield
     finally:
         _running.release()
-
-
-def _is_finished(plan: "Plan", folder: Path, data: str) -> bool:
-    """Return whether the study in a folder has ended, with as many trials as the plan asks for."""
-    from raytune_yesno.study import load
-
-    study = load(folder)
-    _resume(plan, study, data)
-    return study.refit is not None and plan.num_trials <= study.asked["trials"]
 
 
 def _session(address: str | None, **options: Any) -> contextlib.AbstractContextManager[None]:
@@ -246,28 +229,6 @@ def _session(address: str | None, **options: Any) -> contextlib.AbstractContextM
                 "call ray.shutdown() first"
             )
     return joined_session()
-
-
-def _resume(plan: "Plan", before: "Study", data: str) -> "Plan":
-    """Return the plan of a study to resume.
-
-    Raises:
-        InputError: the study in the folder has other settings than the call.
-    """
-    for difference in _compare(plan, before, data):
-        raise InputError(
-            f"{before.path}: the study there has other settings ({difference}); give the same "
-            "arguments to resume it, or another out"
-        )
-    return replace(plan, trials=before.asked["trials"])
-
-
-def _compare(plan: "Plan", before: "Study", data: str) -> Iterator[str]:
-    """Yield the settings of a call that differ from those of a study, except its size."""
-    recorded = {"trials": before.asked["trials"]}
-    recorded |= {"final_round": before.asked.get("final_round") or {}}
-    data = data or before.asked.get("data", "")
-    yield from compare_plans(replace(plan, **recorded), before, data)
 
 
 def name_objective(objective: Any) -> str:

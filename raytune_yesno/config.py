@@ -312,6 +312,13 @@ def declare_task(
             _classes.pop(name, None)
 
 
+def restore_task(name: str, task: Any) -> None:
+    """Declare a task again as :func:`find_task` returned it before a study was read."""
+    if find_task(name) is not task:
+        _declared[name] = task
+        _classes.pop(name, None)
+
+
 _classes: dict[str, type[Config]] = {}
 
 

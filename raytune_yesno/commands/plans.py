@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.changes import change_space, extend_epochs
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.existing import (
-    check_same_settings,
-    compare_plans,
-    set_aside_untrained,
-)
+from raytune_yesno.commands.existing import advise_on_others, is_begun
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
-    given_stop_conditions,
-    read_settings,
     refuse_flags,
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.study.store import STORE
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -28,24 +23,46 @@ if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
 
 
-def plan_new(settings: dict[str, Any], options: Namespace) -> "Plan":
-    """Return the plan of a new study.
+def plan_study(
+    settings: dict[str, Any], options: Namespace, out: Path, storage: str
+) -> "tuple[Plan, Study | None]":
+    """Return the plan of a study, and the study if nothing is left to do.
 
     Raises:
-        InputError: a setting is wrong, or settings do not fit each other.
+        InputError: a setting is wrong, settings do not fit each other, or the study in the output
+            folder was begun with others.
     """
-    from raytune_yesno.tuning.plan_checks import check_new_plan
+    from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
 
+    if options.resume:
+        plan = plan_resumed(settings, options, out, storage)
+        check_plan(plan)
+        return plan, None
     for flag in ("add_trials", "retry", "top"):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
+    if is_begun(out, STORE):
+        found = continue_study(
+            plan,
+            out,
+            settings.setdefault("data", DEFAULT_DATA),
+            storage=f"--out {storage}",
+            advice=advise_on_others("tune", storage),
+            warm_start=bool(options.warm_start),
+            note=note,
+        )
+        if found:
+            plan = replace(found.plan, stop=found.plan.stop.update(vars(plan.stop)))
+            check_plan(plan)
+            return plan, found.study if found.is_finished else None
     check_new_plan(plan)
     if options.point and plan.search == "manual" and not options.search:
         note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:
         note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
-    return plan
+    return plan, None
 
 
 def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Plan":
@@ -68,33 +85,6 @@ def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Pl
     for line in warm_start.describe(known):
         note(f"--warm-start: {line}")
     return replace(plan, warm_start=known)
-
-
-def plan_continued(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str
-) -> "tuple[Plan, Study | None]":
-    """Return the recorded plan of the study in the output folder, and the study.
-
-    A study with other settings that has trained nothing gives way to a new one.
-
-    Raises:
-        InputError: the study was begun with other settings.
-    """
-    from raytune_yesno.study import load
-    from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.stop_conditions import StopConditions
-
-    study = load(out)
-    asked = build_plan(settings, options)
-    data = settings.setdefault("data", DEFAULT_DATA)
-    warm_start = bool(options.warm_start)
-    if set_aside_untrained(study, compare_plans(asked, study, data, warm_start=warm_start), note):
-        # Reading the study declared the metric of its task; this declares that of the command.
-        return plan_new(read_settings(options), options), None
-    check_same_settings(compare_plans(asked, study, data, warm_start=warm_start), "tune", storage)
-    plan = Plan.from_study(study)
-    stop = StopConditions(**{**vars(plan.stop), **given_stop_conditions(options)})
-    return replace(plan, stop=stop), study
 
 
 def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storage: str) -> "Plan":
@@ -128,8 +118,9 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     elif options.top is not None:
         raise InputError("--top: also give --epochs N")
     # The condition that ended the search would end the extended one at once.
-    kept = vars(plan.stop) if not more else {}
-    plan = replace(plan, stop=StopConditions(**{**kept, **given_stop_conditions(options)}))
+    kept = StopConditions() if more else plan.stop
+    given = {name: getattr(options, name) for name in vars(kept)}
+    plan = replace(plan, stop=kept.update(given))
     choice = {"prefer": options.prefer, "refit": options.refit}
     plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:

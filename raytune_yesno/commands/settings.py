@@ -224,14 +224,6 @@ def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def given_stop_conditions(options: Namespace) -> dict[str, Any]:
-    """Return the stop conditions given as flags."""
-    given = {
-        setting.name: getattr(options, setting.name) for setting in STUDY_SETTINGS if setting.stops
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None":
     """Return the search space that the user gives; None for the task's own.
 

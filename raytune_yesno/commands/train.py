@@ -19,7 +19,7 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.existing import check_same_settings, compare, is_begun
+from raytune_yesno.commands.existing import advise_on_others, is_begun
 from raytune_yesno.commands.recorded import (
     SETTINGS_FILE,
     read_recorded,
@@ -93,7 +93,10 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
         if _has_trained(out):
-            check_same_settings(compare(now, begun_with), "train", str(out))
+            from raytune_yesno.tuning.existing import check_same_settings, compare
+
+            advice = advise_on_others("train", str(out))
+            check_same_settings(compare(now, begun_with), f"--out {out}", advice)
     return settings, config
 
 

@@ -23,7 +23,7 @@ from raytune_yesno.commands.common import (
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.existing import is_begun, set_aside
-from raytune_yesno.commands.plans import add_warm_start, plan_continued, plan_new, plan_resumed
+from raytune_yesno.commands.plans import add_warm_start, plan_study
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
 from raytune_yesno.config import find_task
@@ -55,7 +55,11 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         began = time.monotonic()
         check_utf8(storage)
         settings = read_settings(options)
-        plan, finished = _read_plan(settings, options, out, storage)
+        if not options.checkpoint_every >= 0:
+            raise InputError(
+                f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more"
+            )
+        plan, finished = plan_study(settings, options, out, storage)
         if finished:
             again = f"--resume {quote(storage)} extends it"
             note(f"{one_line(storage)}: this study is finished; {again}")
@@ -120,26 +124,6 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
         set_aside(storage, STORE, note)
     with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
         yield out, storage.rstrip("/"), None
-
-
-def _read_plan(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str
-) -> "tuple[Plan, Study | None]":
-    """Return the plan of a study, and the study if there is nothing left to do."""
-    from raytune_yesno.tuning.plan_checks import check_plan
-
-    if options.resume:
-        plan = plan_resumed(settings, options, out, storage)
-    elif is_begun(out, STORE):
-        plan, study = plan_continued(settings, options, out, storage)
-        if study and study.refit:
-            return plan, study
-    else:
-        plan = plan_new(settings, options)
-    if not options.checkpoint_every >= 0:
-        raise InputError(f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more")
-    check_plan(plan)
-    return plan, None
 
 
 def _remark_on_plan(plan: "Plan", data: "Data | None", storage: str) -> None:

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_yesno.errors import InputError
@@ -32,6 +32,10 @@ class StopConditions:
     target: str | None = None
     patience: int | None = None
     max_failures: int | None = None
+
+    def update(self, changes: Mapping[str, Any]) -> "StopConditions":
+        """Return the conditions with those of ``changes`` that are not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
 
     def check(self, metrics: Sequence[Metric]) -> None:
         """Check the conditions for a task with these metrics.

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from helpers.builders import write_study
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.closing import suggest_next
-from raytune_yesno.commands.existing import compare_plans
+from raytune_yesno.commands.plans import plan_study
+from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.config import TASKS, build_config, declare_task
-from raytune_yesno.space import Float
+from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.tuning.existing import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.stop_conditions import StopConditions
 
 SINE = ("train", "--task", "sine", "--num-workers", "0", "--epochs", "3")
 TUNE = ("tune", "--task", "sine", "--epochs", "3", "--trials", "2", "--search", "random")
@@ -105,6 +109,15 @@ def write_finished(folder: Path) -> Plan:
     store.append("searched")
     store.append("refitted", checkpoint=f"{folder}/refit/last", epochs=3, trial=0, seed=0)
     return plan
+
+
+@pytest.fixture
+def unfinished(finished: Path) -> Path:
+    """Return a study whose search was interrupted in its last trial."""
+    lines = (finished / STORE).read_text().splitlines(keepends=True)
+    (finished / STORE).write_text("".join(lines[:-3]))
+    StudyStore(finished).append("resumed", slots=1, trials=2, patience=9)
+    return finished
 
 
 @pytest.fixture
@@ -224,6 +237,48 @@ class TestTune:
             asked: Any = Plan(**{**vars(plan), "trials": trials})
             found = list(compare_plans(asked, study, "yesno"))
             assert bool(found) == differs, found
+
+    def test_what_needs_resume_is_refused_whether_or_not_there_is_a_study(
+        self, finished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for out in (finished, finished.parent / "new"):
+            assert cli.main(command(out, "--add-trials", "3")) == 2
+            assert "--resume" in read_error(capsys)
+
+    def test_stop_conditions_of_a_file_may_change_as_those_of_flags(
+        self, unfinished: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "study.yaml").write_text("time_budget: 60\nmax_failures: 3\n")
+        words = command(unfinished, "--config", str(tmp_path / "study.yaml"), "--max-failures", "1")
+        options = cli.build_parser().parse_args(words)
+        plan, ended = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        assert ended is None
+        assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
+
+    def test_what_a_resumption_changed_stays_changed(self, unfinished: Path) -> None:
+        path = unfinished / STORE
+        point = {"learning_rate": 1e-6}
+        path.write_text(
+            path.read_text().replace('"points": []', f'"points": [{json.dumps(point)}]')
+        )
+        begun = Plan.from_study(load(unfinished))
+        assert begun.points == [point]
+        wider = {"learning_rate": Float(1e-8, 1e-5, log=True)}
+        StudyStore(unfinished).append("resumed", space=format_space(wider), trials=5, slots=1)
+        for trials, more in ((2, 0), (5, 0), (7, 2)):
+            found = continue_study(
+                replace(begun, trials=trials, final_round={"points": 1, "seeds": 2}),
+                unfinished,
+                None,
+                storage="here",
+                advice="",
+                extends=True,
+                note=print,
+            )
+            assert found
+            assert (found.plan.space, found.plan.trials, found.add_trials) == (wider, 5, more)
+            assert found.plan.num_final == 2
+            assert not found.is_finished
 
     def test_fresh_keeps_the_earlier_study(
         self, finished: Path, capsys: pytest.CaptureFixture[str]
