@@ -8,6 +8,7 @@ from typing import Any
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.nodes import Node, ask_nodes, list_nodes
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.remote import is_remote, open_filesystem
 
 _PREFIX = ".raytune-yesno-probe-"
 
@@ -40,13 +41,13 @@ def find_unreachable(storage: str, nodes: list[Node]) -> list[str]:
     """Return why nodes cannot read and write a folder or URI, one line per node."""
     try:
         storage = _nearest_folder(storage)
+        target = _Storage(storage)
     except (OSError, ValueError) as error:
         return [f"here: {_describe(storage, error)}"]
     run = uuid.uuid4().hex
     asked = f"{_PREFIX}{run}"
     answers = [f"{asked}-{index}" for index in range(len(nodes))]
     problems = []
-    target = _Storage(storage)
     try:
         target.write(asked, run)
         calls = [(storage, asked, answer, run) for answer in answers]
@@ -93,10 +94,8 @@ def _nearest_folder(storage: str) -> str:
         ValueError: the URI is not valid.
     """
     if storage.startswith("file:"):
-        import pyarrow.fs
-
-        _, storage = pyarrow.fs.FileSystem.from_uri(storage)
-    if "://" in storage:
+        storage = open_filesystem(storage)[1]
+    if is_remote(storage):
         return storage
     folder = Path(storage).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
@@ -106,6 +105,8 @@ def _nearest_folder(storage: str) -> str:
 
 
 def _describe(storage: str, error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
     return f"{storage}: {getattr(error, 'strerror', None) or error}"
 
 
@@ -115,10 +116,8 @@ class _Storage:
     def __init__(self, storage: str) -> None:
         self.filesystem: Any = None
         self.folder = storage
-        if "://" in storage:
-            import pyarrow.fs
-
-            self.filesystem, self.folder = pyarrow.fs.FileSystem.from_uri(storage)
+        if is_remote(storage):
+            self.filesystem, self.folder = open_filesystem(storage)
 
     def write(self, name: str, text: str) -> None:
         if self.filesystem is None:

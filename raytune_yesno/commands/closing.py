@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.commands.settings import name_task
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
+from raytune_yesno.files.remote import is_remote
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -53,7 +54,7 @@ def suggest_uses(task: str, checkpoint: str) -> Iterator[str]:
 
 def shorten(path: str) -> str:
     """Return a path relative to the working directory, if it lies inside; else unchanged."""
-    if "://" in path:
+    if is_remote(path):
         return path
     try:
         return str(Path(path).relative_to(os.getcwd()))

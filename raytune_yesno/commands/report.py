@@ -12,6 +12,7 @@ from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
 from raytune_yesno.files.json_text import to_strict_json
+from raytune_yesno.files.remote import is_remote
 from raytune_yesno.report import Report, write_report
 from raytune_yesno.report.compare import find_best, have_common_front, measure_figures
 from raytune_yesno.report.export import (
@@ -95,7 +96,7 @@ def run_report(
 def _wait_for_start(paths: list[str], note: Callable[[str], None], wait: _Wait) -> None:
     """Wait until each folder holds a study; its command may still be loading."""
     noted: set[str] = set()
-    while missing := [path for path in paths if "://" not in path and not _is_study(Path(path))]:
+    while missing := [path for path in paths if not is_remote(path) and not _is_study(Path(path))]:
         for path in set(missing) - noted:
             note(one_line(f"{path}: no study here yet; waiting for one to start"))
         noted |= set(missing)
@@ -127,11 +128,11 @@ def _export(studies: list[Study], options: Namespace) -> None:
 
 def _choose_out(options: Namespace) -> Path:
     """Return ``--out``; by default the folder of a single study, else ``report``."""
-    if options.out and "://" in options.out:
+    if is_remote(options.out):
         raise InputError(f"--out {options.out}: a URI; give a folder")
     if options.out:
         return Path(options.out).absolute()
-    if len(options.studies) == 1 and "://" not in options.studies[0]:
+    if len(options.studies) == 1 and not is_remote(options.studies[0]):
         return Path(options.studies[0]).absolute()
     return Path("report").absolute()
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import shlex
 import socket
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import one_line
+from raytune_yesno.files.remote import hide_secrets
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def describe_process() -> dict[str, Any]:
         "pid": os.getpid(),
         "since": time.time(),
         # Others may read the claim: no passwords and keys of URIs.
-        "command": re.sub(r"(?<=://)[^/\s@]*@|\?\S*", "", command)[:400],
+        "command": hide_secrets(command)[:400],
         "kernel": read_kernel(),
         "namespace": _namespace(),
         "started": _started(os.getpid()),

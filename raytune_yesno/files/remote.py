@@ -1,6 +1,7 @@
 """Object stores and other remote storage, by a URI for pyarrow (``s3://bucket/folder``)."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,19 @@ LOCK = ".lock"
 """The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""
 
 
-def is_remote(location: str | None) -> bool:
+def is_remote(location: str | Path | None) -> bool:
     """Return whether a location is a URI, not a folder."""
-    return location is not None and "://" in location
+    return location is not None and "://" in str(location)
+
+
+def hide_secrets(text: str) -> str:
+    """Return text without what URIs in it contain of passwords and keys.
+
+    Example:
+        >>> hide_secrets("s3://key:secret@bucket/study?token=1")
+        's3://bucket/study'
+    """
+    return re.sub(r"(?<=://)[^/\s@]*@|\?\S*", "", text)
 
 
 @contextlib.contextmanager
@@ -38,14 +49,16 @@ def open_filesystem(location: str) -> tuple[Any, str]:
     """
     from pyarrow import fs
 
+    shown = hide_secrets(location)
     try:
         filesystem, path = fs.FileSystem.from_uri(location)
     except (OSError, ValueError, NotImplementedError) as error:
+        reason = hide_secrets(first_line(error))
         raise InputError(
-            f"{location}: cannot be reached ({first_line(error)}); check URI and credentials"
+            f"{shown}: cannot be reached ({reason}); check URI and credentials"
         ) from None
     if not path.strip("/"):
-        raise InputError(f"{location}: the URI has no folder; add one, as in s3://bucket/folder")
+        raise InputError(f"{shown}: the URI has no folder; add one, as in s3://bucket/folder")
     return filesystem, path.rstrip("/")
 
 
@@ -141,7 +154,7 @@ def download(uri: str, folder: Path, *, missing_ok: bool = False) -> None:
         ]
         copy_files(filesystem, files, path, folder)
     except OSError as error:
-        raise InputError(f"{uri}: cannot be read ({first_line(error)})") from None
+        raise InputError(f"{hide_secrets(uri)}: cannot be read ({first_line(error)})") from None
 
 
 def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -> None:

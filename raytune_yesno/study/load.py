@@ -9,7 +9,7 @@ from typing import Any
 
 from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.files.remote import is_remote, name_uri
+from raytune_yesno.files.remote import hide_secrets, is_remote, name_uri
 from raytune_yesno.metrics import (
     LEGACY_OBJECTIVE,
     Metric,
@@ -56,9 +56,9 @@ def load(
     Raises:
         InputError: there is no study, or its metric or mode is ambiguous.
     """
-    if "://" in str(path):
+    if is_remote(path):
         with copy_texts(str(path)) as folder:
-            uri = str(path).split("?")[0]  # a query may hold a password
+            uri = hide_secrets(str(path))
             with name_uri(uri, folder):
                 study = load(folder, metric=metric, mode=mode, progress=progress)
         return replace(study, path=Path(uri))

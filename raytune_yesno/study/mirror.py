@@ -14,7 +14,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError, first_line, quote
 from raytune_yesno.files.lock import hold
-from raytune_yesno.files.remote import name_uri, open_filesystem, write_whole
+from raytune_yesno.files.remote import hide_secrets, name_uri, open_filesystem, write_whole
 from raytune_yesno.study.store import STORE
 
 COPY_EVERY_S = 1.0
@@ -56,7 +56,7 @@ def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None])
     """
     if "?" in uri:
         raise InputError(
-            f"{uri.split('?')[0]}: remove the question mark and what follows it; set endpoint and "
+            f"{hide_secrets(uri)}: remove the question mark and what follows it; set endpoint and "
             "keys in the environment of all nodes (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …)"
         )
     with hold(uri, note) as lock:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, first_line
-from raytune_yesno.files.remote import copy_files
+from raytune_yesno.files.remote import copy_files, hide_secrets, open_filesystem
 from raytune_yesno.study.ray_experiment import is_read
 from raytune_yesno.study.store import STORE
 
@@ -26,12 +26,10 @@ def copy_texts(uri: str) -> Iterator[Path]:
     """
     from pyarrow import fs
 
+    system, root = open_filesystem(uri)
+    shown = hide_secrets(uri)
     with tempfile.TemporaryDirectory() as kept:
         try:
-            system, root = fs.FileSystem.from_uri(uri)
-            root = root.rstrip("/")
-            if not root:
-                raise ValueError("the URI has no path")
             store = system.get_file_info(f"{root}/{STORE}")
             if store.type == fs.FileType.File:
                 wanted = [store]
@@ -39,11 +37,8 @@ def copy_texts(uri: str) -> Iterator[Path]:
                 listed = system.get_file_info(fs.FileSelector(root, recursive=True))
                 wanted = [file for file in listed if is_read(file.base_name)]
             copy_files(system, wanted, root, Path(kept))
-        except (OSError, ValueError, NotImplementedError) as error:
-            shown = uri.split("?")[0]
+        except OSError as error:
             raise InputError(f"{shown}: cannot be read ({first_line(error)})") from None
         if not wanted:
-            raise InputError(
-                f"{uri.split('?')[0]}: no study here and no Ray Tune experiment; check the URI"
-            )
+            raise InputError(f"{shown}: no study here and no Ray Tune experiment; check the URI")
         yield Path(kept)

@@ -94,6 +94,7 @@ def test_its_report_is_written_here(
         ("s3://nobody/first", "cannot be written to"),
         ("s3://studies/first?access_key=a&secret_key=hidden", "question mark"),
         ("nothing://studies/first", "cannot be reached"),
+        ("nothing://me:hidden@studies/first", "cannot be reached"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused_beforehand(
@@ -115,6 +116,15 @@ def test_a_study_that_is_there_is_not_written_over(
     assert "lacks" in line  # it has no settings to compare with
     there = bucket.Object(f"taken/{STORE}").get()["Body"].read()
     assert there == (folder / STORE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://a/b?key=hidden&x=%", "nothing://me:hidden@a/b", "s3://a?hidden"]
+)
+def test_a_uri_that_cannot_be_read_is_named_without_its_keys(uri: str) -> None:
+    with pytest.raises(InputError, match=f"^{uri[:5]}") as error:
+        load(uri)
+    assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["study", "experiment"])
