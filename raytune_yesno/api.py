@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.commands.common import note, open_folder, remark_on_data
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.existing import is_begun
-from raytune_yesno.commands.settings import read_kind
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.values import convert
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -257,7 +257,7 @@ def _read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         if key not in known:
             raise InputError(f"tune: unknown argument {key!r}; {suggest_name(key, known)}")
     given = {key: value for key, value in settings.items() if value is not None}
-    return {key: read_kind(key, known[key], value, "tune") for key, value in given.items()}
+    return {key: convert(key, known[key], value, "tune") for key, value in given.items()}
 
 
 def _require_dict(name: str, value: Any) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from raytune_yesno.config_values import check_range, convert
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
 from raytune_yesno.task_checks import check_metrics, check_settings
 from raytune_yesno.user_code import Code, is_function
+from raytune_yesno.values import check_range, convert
 
 
 def setting(

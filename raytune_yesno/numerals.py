@@ -5,16 +5,6 @@ from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
 
-KIND_NAMES: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-}
-"""What messages call the kinds of values that a setting takes."""
-
 # Refused on purpose: `1_000` and digits of other scripts, which Python accepts, and the YAML 1.1
 # forms `010` for 8 and `1:30` for 90.
 _NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", re.ASCII)

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import KIND_NAMES, read_if_number
 from raytune_yesno.user_code import (
     Code,
     describe_error,
@@ -18,6 +17,7 @@ from raytune_yesno.user_code import (
     import_file,
     import_own,
 )
+from raytune_yesno.values import KIND_NAMES, convert
 
 
 class Registry(Mapping[str, str]):
@@ -187,7 +187,7 @@ def check_options(
     *,
     reserved: Collection[str],
 ) -> dict[str, Any]:
-    """Check options against a factory's parameters, and convert numbers given as text.
+    """Check options against a factory's parameters, and convert them to the annotated types.
 
     Args:
         where: what the options belong to, for error messages.
@@ -201,7 +201,7 @@ def check_options(
     Raises:
         InputError: an option is unknown, or its value has another type.
     """
-    parameters = inspect.signature(factory).parameters
+    parameters = inspect.signature(factory, eval_str=True).parameters
     checked = dict(options)
     known = [name for name in parameters if name not in reserved]
     for option, value in options.items():
@@ -210,14 +210,9 @@ def check_options(
             raise InputError(f"{where}: no option {option!r}; {hint}")
         annotation = parameters[option].annotation
         optional = type(None) in get_args(annotation)
-        plain = get_args(annotation)[0] if optional else get_origin(annotation) or annotation
-        kind = list if plain is Sequence else plain
-        if value is None and optional:
-            continue
-        if kind in (int, float):
-            value = read_if_number(value, kind)
-        fits = isinstance(value, list | tuple) if kind is list else isinstance(value, kind)
-        if isinstance(value, bool) or not fits:
-            raise InputError(f"{where}: {option} takes {KIND_NAMES[kind]}, not {value!r}")
-        checked[option] = value
+        kind = get_args(annotation)[0] if optional else annotation
+        kind = get_origin(kind) or kind
+        kind = {Sequence: list, Mapping: dict}.get(kind, kind)
+        if kind in KIND_NAMES and not (value is None and optional):
+            checked[option] = convert(option, kind, value, where)
     return checked

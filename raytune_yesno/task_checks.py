@@ -8,10 +8,10 @@ import keyword
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
-from raytune_yesno.config_values import convert
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import Format, Metric, Mode, name_metric
 from raytune_yesno.numerals import unwrap_scalar
+from raytune_yesno.values import convert
 
 _PLAIN = (type(None), bool, int, float, str)
 

@@ -11,8 +11,8 @@ import numpy as np
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.config import build_config
-from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.values import parse_assignments
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

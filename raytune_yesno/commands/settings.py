@@ -12,12 +12,11 @@ from raytune_yesno.config import (
     build_config,
     declare_task,
 )
-from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
-from raytune_yesno.numerals import KIND_NAMES, read_if_number, unwrap_scalar
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.values import convert, parse_assignments
 
 if TYPE_CHECKING:
     from raytune_yesno.space import Space
@@ -60,7 +59,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 elif key in Config.__dataclass_fields__:
                     hint = f"write it below config, as config: {{{key}: …}}"
                 raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            settings[key] = read_kind(key, _SETTINGS[key], value, str(options.config))
+            settings[key] = convert(key, _SETTINGS[key], value, str(options.config))
     config = settings.get("config", {})
     assignments = parse_assignments(options.assignments)
     task = options.task or {"task": Config.task, **config, **assignments}["task"]
@@ -91,28 +90,6 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     if options.data:
         settings["data"] = options.data
     return settings
-
-
-def read_kind(name: str, kind: type, value: Any, where: str) -> Any:
-    """Return the value of a setting; text may be a number.
-
-    Args:
-        name: the name of the setting.
-        kind: its type; ``object`` for one that has a reader of its own.
-        value: the value.
-        where: the source, for the error.
-
-    Raises:
-        InputError: it has another type.
-    """
-    value = unwrap_scalar(value)
-    if kind in (int, float):
-        value = read_if_number(value, kind)
-    if kind is list and isinstance(value, tuple):
-        value = list(value)
-    if kind is not object and type(value) is not kind:
-        raise InputError(f"{where}: {name} takes {KIND_NAMES[kind]}, not {value!r}")
-    return value
 
 
 def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:

@@ -19,7 +19,6 @@ from helpers.readme import DOCUMENTS, ROOT, TEXT, Block, read_blocks, read_prose
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.config import build_config
-from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import SCHEDULERS
 from raytune_yesno.search import ALGORITHMS, Observation
@@ -31,6 +30,7 @@ from raytune_yesno.tasks.task import find_space
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
+from raytune_yesno.values import parse_assignments
 
 TUTORIAL, PYTHON = "docs/tutorial.md", "docs/python.md"
 BLOCKS = read_blocks()

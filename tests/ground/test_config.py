@@ -14,8 +14,8 @@ from raytune_yesno.config import (
     config_help,
     upgrade_config,
 )
-from raytune_yesno.config_values import parse_assignments
 from raytune_yesno.errors import InputError
+from raytune_yesno.values import parse_assignments
 
 # Every range: key, minimum, maximum (None: none), and a step beyond them.
 BOUNDS = [

@@ -1,11 +1,11 @@
-"""Values of a config: from text, as typed on a command line or in a file, to their types."""
+"""Values of config keys, settings and options: converted to their types, with one form of error."""
 
 import dataclasses
 import math
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import KIND_NAMES, read_number, unwrap_scalar
+from raytune_yesno.numerals import read_number, unwrap_scalar
 
 Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
@@ -27,7 +27,22 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
 
 
 def convert(key: str, kind: Any, value: Any, where: str) -> Any:
-    """Convert a value to its key's type; text may be a number, ``true``, ``false`` or a list."""
+    """Convert a value to a type; text may be a number, ``true``, ``false`` or a list.
+
+    Example:
+        >>> from raytune_yesno.values import convert
+        >>> convert("sizes", tuple[int, ...], "16,32", "--set")
+        (16, 32)
+
+    Args:
+        key: the name of the config key, setting or option.
+        kind: one of :data:`KIND_NAMES`, or a tuple of numbers or texts.
+        value: the value.
+        where: the source of the value, for the error.
+
+    Raises:
+        InputError: the value has another type.
+    """
     value = unwrap_scalar(value)
     try:
         if kind == NumWorkers:
@@ -40,6 +55,8 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
             return tuple(read_number(item, get_args(kind)[0]) for item in items)
         if kind in (int, float):
             return read_number(value, kind)
+        if kind is list and isinstance(value, tuple):
+            return list(value)
         if kind is object:
             return tuple(value) if isinstance(value, list) else value
         if kind is bool and isinstance(value, str):
@@ -49,15 +66,23 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
     else:
         if isinstance(value, kind):
             return value
-    name = "a list of whole numbers" if get_origin(kind) is tuple else _KIND_NAMES[kind]
-    raise InputError(f"{where}: {key} takes {name}, not {value!r}")
+    raise InputError(f"{where}: {key} takes {KIND_NAMES.get(kind, 'a list')}, not {value!r}")
 
 
-_KIND_NAMES = {
-    **KIND_NAMES,
+KIND_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
     object: "a value",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[float, ...]: "a list of numbers",
+    Texts: "a list of texts",
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
+"""What messages call the types of values."""
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 

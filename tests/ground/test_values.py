@@ -1,0 +1,63 @@
+"""Values of settings and options are converted by the rules of config keys."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raytune_yesno import cli
+from raytune_yesno.commands.settings import build_plan, read_settings
+from raytune_yesno.errors import InputError
+from raytune_yesno.registry import check_options
+
+
+def build(
+    space: Any,
+    size: "int" = 1,
+    share: float | None = None,
+    points: Sequence[Any] = (),
+    levels: Mapping[str, int] | None = None,
+    strict: bool = False,
+    own: Any = None,
+) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"size": "3"}, {"size": 3}),
+        ({"size": np.int64(3), "share": np.float32(0.5)}, {"size": 3, "share": 0.5}),
+        ({"share": None}, {"share": None}),
+        ({"points": ({"x": 1},), "levels": {"x": 2}}, {"points": [{"x": 1}], "levels": {"x": 2}}),
+        ({"strict": True, "own": (1,)}, {"strict": True, "own": (1,)}),
+    ],
+)
+def test_options_are_converted(given: dict[str, Any], read: dict[str, Any]) -> None:
+    assert check_options("search own", build, given, reserved=("space",)) == read
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"size": 2.5}, "size takes a whole number"),
+        ({"size": True}, "size takes a whole number"),
+        ({"size": None}, "size takes a whole number"),
+        ({"points": "x"}, "points takes a list"),
+        ({"levels": 4}, "levels takes a mapping"),
+        ({"space": {}}, "no option 'space'"),
+    ],
+)
+def test_options_of_other_types_are_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=f"search own: {says}"):
+        check_options("search own", build, given, reserved=("space",))
+
+
+def test_settings_of_a_study_file_are_read_as_config_keys_are(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text('ordered: "yes"\nW: "2"\nconfig: {task: sine}\n')
+    options = cli.build_parser().parse_args(["tune", "--config", str(file)])
+    plan = build_plan(read_settings(options), options)
+    assert (plan.ordered, plan.window) == (True, 2)
