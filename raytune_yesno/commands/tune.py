@@ -224,27 +224,23 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.luck import describe_luck
+    from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
 
-    best, efficiency = study.best, study.efficiency
+    best = study.best
     assert best
-    assert efficiency
     if study.objective.others:
         yield from describe_front(study)
     yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
-    yield f"validation: {describe(best.metrics, best.objective)}"
+    yield f"validation: {describe(best.metrics, best.objective)}{describe_mean(study)}"
     if kept := describe_limits(study):
         yield kept
     if luck := describe_luck(study):
         yield luck
-    if refit.get("test_says"):
-        yield f"test: {refit['test_says']}"
-    yield (
-        f"slots: {efficiency.efficiency:.0%} training, {efficiency.startup:.0%} starting, "
-        f"{efficiency.reporting + efficiency.gaps:.0%} between epochs or trials, "
-        f"{efficiency.tail:.0%} idle at the end"
-    )
+    if test := describe_test(refit, study.task, study.metrics):
+        yield f"test: {test}"
+    yield f"time: {describe_time(study)}"
     yield one_line(f"study: {storage}")
     if "checkpoint" in refit:
         yield one_line(f"checkpoint: {refit['checkpoint']}")

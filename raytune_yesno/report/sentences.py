@@ -10,11 +10,10 @@ from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
-from raytune_yesno.report.early_stopping import USEFUL, EarlyStopping, was_stopped_early
+from raytune_yesno.report.early_stopping import MIN_JUDGED, USEFUL, EarlyStopping, was_stopped_early
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
-from raytune_yesno.study.efficiency import Efficiency
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds
@@ -157,34 +156,34 @@ def describe_early_stopping(stopping: EarlyStopping) -> str:
             f"No trial was stopped early. The trials trained {stopping.epochs} epochs, at most "
             f"{stopping.longest} each."
         )
-    text = (
+    return (
         f"{stopping.stopped} trials were stopped early. The trials trained {stopping.epochs} "
-        f"epochs instead of {stopping.full_epochs}, which saved {stopping.saved:.0%}. "
+        f"epochs instead of {stopping.full_epochs}. {' '.join(judge_early_stopping(stopping))}"
     )
-    first = stopping.first_judged
+
+
+def judge_early_stopping(stopping: EarlyStopping) -> tuple[str, str, str]:
+    """Return whether the first rung predicted the end, what stopping saved, and the evidence."""
+    saved, first = f"It saved {stopping.saved:.0%} of the epochs.", stopping.first_judged
     if first is None or first.agreement is None:
-        return text + "Too few trials ran to the end to say whether the rungs judged them well."
+        needed = f"At least {MIN_JUDGED} with different results are needed."
+        return "Cannot tell: too few trials ran to the end.", needed, saved
     low, high = first.interval
-    verdict = (
-        "predicted" if low > USEFUL else "hardly predicted" if high < USEFUL else "may predict"
-    )
-    return text + (
-        f"Epoch {first.epoch} {verdict} the final order: the rank correlation is "
-        f"{first.agreement:.2f} (95% interval {low:.2f} to {high:.2f}; 1 is perfect, 0 is chance), "
-        f"over the {first.judged} trials that ran to the end."
+    return (
+        "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps.",
+        saved,
+        f"The order of the trials at epoch {first.epoch} has a rank correlation of "
+        f"{first.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; 1 is "
+        f"perfect, 0 is chance), over the {first.judged} trials that ran to the end.",
     )
 
 
-def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
+def describe_efficiency(study: Study) -> str:
     """Return how the slots spent their time, and which nodes ran the trials."""
+    efficiency = study.efficiency
     if efficiency is None:
-        return "No trial has trained yet."
-    share, cause = efficiency.largest_overhead
-    facts = [
-        f"{efficiency.efficiency:.1%} of the time of {study.num_slots} "
-        f"slot{'s' * (study.num_slots != 1)} was training",
-        f"The largest other part was {CAUSES[cause]} ({share:.1%})",
-    ]
+        return describe_time(study)
+    facts = []
     if efficiency.median_gap_s is not None:
         facts.append(
             f"The median gap between two trials was {efficiency.median_gap_s:.2g} s, the startup "
@@ -201,7 +200,20 @@ def describe_efficiency(study: Study, efficiency: Efficiency | None) -> str:
         facts.append(f"Pauses, which do not count: {len(study.pauses)}")
     if retried := sum(trial.attempts > 1 for trial in study.trial_list):
         facts.append(f"Trials with more than one attempt: {retried}")
-    return ". ".join(facts) + "."
+    return " ".join((describe_time(study), *(f"{fact}." for fact in facts)))
+
+
+def describe_time(study: Study) -> str:
+    """Return what share of the slots' time was training, and what most of the rest was."""
+    efficiency = study.efficiency
+    if efficiency is None:
+        return "No trial has trained yet."
+    share, cause = efficiency.largest_overhead
+    slots = f"{study.num_slots} slot{'s' * (study.num_slots != 1)}"
+    return (
+        f"{efficiency.efficiency:.1%} of the time of {slots} was training. The largest other part "
+        f"was {CAUSES[cause]} ({share:.1%})."
+    )
 
 
 def describe_failures(study: Study) -> str:

@@ -19,10 +19,16 @@ from raytune_yesno.report.compare import (
     have_common_front,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import MIN_JUDGED, USEFUL, EarlyStopping
+from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
-from raytune_yesno.report.sentences import CAUSES, NO_RESULT, describe_mean, join_names
+from raytune_yesno.report.sentences import (
+    NO_RESULT,
+    describe_mean,
+    describe_time,
+    join_names,
+    judge_early_stopping,
+)
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
 
@@ -73,22 +79,7 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
     question, section = "Was early stopping right?", "spending"
     if not stopping.stopped:
         return Answer(question, "No trial was stopped early.", section)
-    saved = f"It saved {stopping.saved:.0%} of the epochs"
-    rung = stopping.first_judged
-    if rung is None or rung.agreement is None:
-        text = (
-            f"Cannot tell: too few trials ran to the end. At least {MIN_JUDGED} with different "
-            f"results are needed. {saved}."
-        )
-        return Answer(question, text, section)
-    low, high = rung.interval
-    verdict = "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps."
-    text = (
-        f"{verdict} {saved}. The order of the trials at epoch {rung.epoch} has a rank correlation "
-        f"of {rung.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; "
-        f"1 is perfect, 0 is chance), over the {rung.judged} trials that ran to the end."
-    )
-    return Answer(question, text, section)
+    return Answer(question, " ".join(judge_early_stopping(stopping)), section)
 
 
 def answer_more_trials(study: Study) -> Answer:
@@ -169,17 +160,7 @@ def answer_luck(study: Study) -> list[Answer]:
 
 def answer_time(study: Study) -> Answer:
     """Say what share of the slots' time was training, and what most of the rest was."""
-    question = "Where did the time go?"
-    efficiency = study.efficiency
-    if efficiency is None:
-        return Answer(question, "No trial has trained yet.", "time")
-    share, cause = efficiency.largest_overhead
-    slots = f"{study.num_slots} slot{'s' * (study.num_slots != 1)}"
-    text = (
-        f"{efficiency.efficiency:.1%} of the time of {slots} was training. The largest other part "
-        f"was {CAUSES[cause]} ({share:.1%})."
-    )
-    return Answer(question, text, "time")
+    return Answer("Where did the time go?", describe_time(study), "time")
 
 
 def describe_studies(

@@ -64,7 +64,7 @@ def view_study(
         "bars": _list_bars(importance),
         "early_stopping": sentences.describe_early_stopping(stopping),
         "rungs": tables.tabulate_rungs(study.objective.metric, stopping),
-        "time": sentences.describe_efficiency(study, study.efficiency),
+        "time": sentences.describe_efficiency(study),
         "shares": _list_shares(study),
         "failures": sentences.describe_failures(study),
         "causes": tables.tabulate_causes(study),
