@@ -1,6 +1,7 @@
 """Formats of numbers, durations and values for people."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 WIDTH = 80
@@ -29,3 +30,8 @@ def format_value(value: Any) -> str:
 def last_line(text: str) -> str:
     """Return the last line that is not blank, stripped, or an empty text."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence: ``a, b and c``."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

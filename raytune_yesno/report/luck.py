@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from raytune_yesno.search.repeats import estimate_variance
 from raytune_yesno.study import Study
 from raytune_yesno.study.candidates import Candidate
+from raytune_yesno.text import join_names
 
 LEVEL = 0.9
 PRIOR = 3
@@ -40,6 +41,8 @@ class Luck:
         probability: the probability that it is the best of the finalists.
         ties: the first trainings of the finalists that cannot be told from it: the interval of the
             difference of their means, at :data:`LEVEL`, includes 0.
+        lost: the first trainings of the finalists without a result in the final round: all their
+            trainings there failed or diverged. ``trial`` is the best of the other finalists.
     """
 
     trial: int
@@ -53,6 +56,7 @@ class Luck:
     chosen: int
     probability: float
     ties: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
 
 
 def measure_luck(study: Study) -> Luck | None:
@@ -60,7 +64,7 @@ def measure_luck(study: Study) -> Luck | None:
     finalists = {
         each.trial.number: results
         for each in study.candidates
-        if each.finals and math.isfinite(_search_cost(each)) and (results := _final_results(each))
+        if math.isfinite(_search_cost(each)) and (results := _final_results(each))
     }
     groups = {number: list(results.values()) for number, results in finalists.items()}
     searched = [each for each in study.candidates if each.trial.number in finalists]
@@ -85,6 +89,7 @@ def measure_luck(study: Study) -> Luck | None:
         chosen=chosen,
         probability=_find_probability(list(leads.values())),
         ties=tuple(sorted(n for n, lead in leads.items() if abs(lead.mean) <= lead.half_width)),
+        lost=_find_lost(study),
     )
 
 
@@ -125,9 +130,12 @@ def estimate_means(groups: Sequence[Sequence[float]]) -> list[Estimate]:
 
 def describe_luck(study: Study) -> str:
     """Return the final round's outcome in sentences; empty without one."""
-    luck = measure_luck(study)
+    luck, lost = measure_luck(study), ""
+    if numbers := _find_lost(study):
+        which = join_names([f"trial {number}" for number in numbers])
+        lost = f"All new trainings of {which} failed or diverged."
     if luck is None:
-        return ""
+        return lost
     show = study.objective.metric.show
     worse = "worse" if luck.flattery >= 0 else "better"
     diverged = f" Trainings that diverged, not in the mean: {luck.diverged}." * (luck.diverged > 0)
@@ -137,12 +145,19 @@ def describe_luck(study: Study) -> str:
         verb = "trial" if len(luck.ties) == 1 else "trials"
         ties = f" It cannot be told from {verb} {', '.join(map(str, luck.ties))}."
     interval = f"{LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse"
-    return (
-        f"The search's best, trial {luck.trial}, reached {study.metric} {show(luck.result)}; its "
+    return f"{lost} ".lstrip() + (
+        f"The search's best{' of the others' * bool(lost)}, trial {luck.trial}, reached "
+        f"{study.metric} {show(luck.result)}; its "
         f"mean over {luck.repeats} new seeds is {show(luck.mean)}, {abs(luck.flattery):.3g} "
         f"{worse} ({interval}).{diverged} {same}; it "
         f"is the best of the finalists with a probability of {luck.probability:.0%}.{ties}"
     )
+
+
+def _find_lost(study: Study) -> tuple[int, ...]:
+    """Return the finalists without a result in the final round, by their first trainings."""
+    lost = (each for each in study.candidates if each.finals and not _final_results(each))
+    return tuple(sorted(each.trial.number for each in lost))
 
 
 def _final_results(candidate: Candidate) -> dict[int | None, float]:

@@ -16,7 +16,7 @@ from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study_settings import STUDY_SETTINGS
-from raytune_yesno.text import format_seconds
+from raytune_yesno.text import format_seconds, join_names
 
 CAUSES = {
     "efficiency": "training",
@@ -326,8 +326,3 @@ def list_changes(config: Config) -> dict[str, Any]:
     defaults = build_config(named).as_dict()
     changed = {key: value for key, value in values.items() if value != defaults.get(key)}
     return {**named, **{key: value for key, value in changed.items() if key != "seed"}}
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence: ``a, b and c``."""
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

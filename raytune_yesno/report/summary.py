@@ -26,11 +26,11 @@ from raytune_yesno.report.sentences import (
     NO_RESULT,
     describe_mean,
     describe_time,
-    join_names,
     judge_early_stopping,
 )
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
+from raytune_yesno.text import join_names
 
 MIN_TRIALS_TO_EXTRAPOLATE = 8
 _HALVES = 50  # random halves of the trials

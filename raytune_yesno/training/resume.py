@@ -56,16 +56,8 @@ def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:
     """
     for name in (LAST, BEST):
         recover_folder(out / name)
-    return find_usable([out / LAST, out / BEST])
-
-
-def find_usable(folders: Iterable[Path]) -> tuple[Checkpoint | None, str | None]:
-    """Return the first usable checkpoint, and a line on the first damaged one before it.
-
-    Either is None if there is none.
-    """
     damage = None
-    for folder in folders:
+    for folder in (out / LAST, out / BEST):
         try:
             checkpoint = load_checkpoint(folder)
         except UnusableCheckpoint as error:

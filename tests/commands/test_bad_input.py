@@ -67,7 +67,10 @@ def test_every_kind_is_refused_in_one_line_or_taken_as_given(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_damage_that_hypothesis_draws(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_damage_that_hypothesis_draws(
+    name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliability.fuzz.kind.LIMIT_S", 0)  # no limit but that of pytest
     kind = KINDS[name]
     folder = tmp_path_factory.mktemp("seeds")
 

@@ -83,6 +83,24 @@ def test_equal_finalists_share_the_probability() -> None:
     assert luck.probability == pytest.approx(0.5)
 
 
+def test_finalists_without_a_new_result_are_named() -> None:
+    study = lucky_study()
+    for each in study.trial_list:
+        if each.repeat_of == 1:
+            each.status = "diverged"
+    other = [trial(10 + n, 0.3, 3) for n in range(2)]
+    study = build_study([*study.trial_list, *other])
+    luck = measure_luck(study)
+    assert luck
+    assert (luck.trial, luck.lost) == (2, (1,))
+    assert "trial 1" in describe_luck(study)
+    alone = build_study(
+        [each for each in study.trial_list if each.number < 2 or each.repeat_of == 1]
+    )
+    assert measure_luck(alone) is None
+    assert "trial 1" in describe_luck(alone)
+
+
 def test_repeats_of_the_search_count_in_its_mean() -> None:
     study = build_study([trial(0, 0.2), trial(1, 0.1), trial(2, 0.5, 1, final=False)])
     assert [each.trial.number for each in study.candidates] == [0, 1]

