@@ -16,6 +16,14 @@ from raytune_yesno.commands.settings import (
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
+from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
+
+_NOT_ON_RESUME = (
+    *("out", "fresh", "config", "assignments", "point", "warm_start", "workers_per_trial"),
+    *("seed", "use_gpu", "metric", "mode", "objectives", "limits", "trials"),
+    *(setting.name for setting in STUDY_SETTINGS if setting.help and not setting.on_resume),
+)
+"""Options that set what a study keeps; ``--add-trials`` changes the number of trials."""
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -97,13 +105,11 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.stop_conditions import StopConditions
 
-    fixed = ("out", "config", "assignments", "seed", "use_gpu", "trials", "search")
-    refuse_flags(options, "metric", "mode", "objectives", "limits")
-    refuse_flags(options, *fixed, "scheduler", "workers_per_trial", "max_concurrent")
-    refuse_flags(options, "warm_start", "ordered", "keep_checkpoints", "point", "fresh")
+    refuse_flags(options, *_NOT_ON_RESUME)
     study = load(out)
-    asked = (options.add_trials, options.retry, options.epochs, options.prefer, options.refit)
-    more = any(each is not None for each in asked)
+    adding = (options.add_trials, options.retry, options.epochs)
+    extends = any(each is not None for each in adding)
+    more = extends or options.prefer is not None or options.refit is not None
     if study.refit and not more:
         raise InputError(
             f"{storage}: this study is finished, there is nothing to resume; --add-trials N "
@@ -122,6 +128,12 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     given = {name: getattr(options, name) for name in vars(kept)}
     plan = replace(plan, stop=kept.update(given))
     choice = {"prefer": options.prefer, "refit": options.refit}
+    if options.final_round is not None:
+        if study.searched and not extends:
+            raise InputError(
+                f"--final-round: the search of {study.path} has ended; also give --add-trials N"
+            )
+        choice["final_round"] = read_final_round(options.final_round)
     plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)

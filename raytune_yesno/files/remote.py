@@ -98,24 +98,23 @@ def copy_tree(source: str, target: str) -> None:
     fs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=filesystem)
 
 
-def list_siblings(location: str) -> list[str]:
-    """Return the other folders in the parent of a folder or URI, which itself may be missing.
+def list_folders(location: str) -> list[str]:
+    """Return the folders in a folder or URI, sorted; none if it is missing.
 
     Raises:
-        InputError: the parent cannot be read.
+        InputError: it cannot be read.
     """
     from pyarrow import fs
 
-    parent = location.rstrip("/").rpartition("/")[0]
     filesystem, path = (
-        open_filesystem(parent) if is_remote(location) else (fs.LocalFileSystem(), parent)
+        open_filesystem(location) if is_remote(location) else (fs.LocalFileSystem(), location)
     )
     try:
         found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     except OSError as error:
-        raise InputError(f"{parent}: cannot be read ({first_line(error)})") from None
-    folders = sorted(file.base_name for file in found if file.type == fs.FileType.Directory)
-    return [sibling for name in folders if (sibling := f"{parent}/{name}") != location.rstrip("/")]
+        raise InputError(f"{location}: cannot be read ({first_line(error)})") from None
+    folders = (file.base_name for file in found if file.type == fs.FileType.Directory)
+    return [f"{location}/{name}" for name in sorted(folders)]
 
 
 def name_checkpoint(path: str, root: str, location: str) -> str:

@@ -18,7 +18,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.folders import recover_folder
-from raytune_yesno.files.remote import list_siblings, local_copy
+from raytune_yesno.files.remote import list_folders, local_copy
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data, check_same_data
 from raytune_yesno.training.loop import is_finite
@@ -109,7 +109,8 @@ def find_latest(uris: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
             found.append(_load(uri))
         except UnusableCheckpoint as error:
             damage.append(error.what)
-            found += _load_usable(list_siblings(uri))
+            folder = uri.rstrip("/").rpartition("/")[0]
+            found += _load_usable(each for each in list_folders(folder) if each != uri)
     latest = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
     if not damage:
         return latest, None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from raytune_yesno.config import Config
-from raytune_yesno.files.remote import list_siblings
+from raytune_yesno.files.remote import list_folders
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore
@@ -134,4 +134,4 @@ def has_last_checkpoint(trial: Trial) -> bool:
     if trial.checkpoint is None or trial.checkpoint[1] != trial.last_epoch:
         return False
     folder = trial.checkpoint[0]
-    return folder in list_siblings(f"{folder.rpartition('/')[0]}/-")
+    return folder in list_folders(folder.rpartition("/")[0])

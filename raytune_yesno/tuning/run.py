@@ -17,7 +17,7 @@ from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.config import TASKS
 from raytune_yesno.errors import Interrupted, WorkError
-from raytune_yesno.files.remote import delete_tree, list_siblings
+from raytune_yesno.files.remote import delete_tree, list_folders
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
@@ -308,6 +308,6 @@ def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
     if not kept:
         delete_tree(folder)
         return
-    for each in list_siblings(f"{folder}/-"):
+    for each in list_folders(folder):
         if Path(each).name not in kept:
             delete_tree(each)

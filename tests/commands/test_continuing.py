@@ -16,6 +16,7 @@ from raytune_yesno.commands.closing import suggest_next
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
@@ -254,6 +255,22 @@ class TestTune:
         plan, ended = plan_study(read_settings(options), options, unfinished, str(unfinished))
         assert ended is None
         assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
+
+    @pytest.mark.parametrize("flags", [("--repeats", "3"), ("--ordered",), ("--trials", "9")])
+    def test_no_flag_is_ignored_on_resume(
+        self, flags: tuple[str, ...], unfinished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["tune", "--resume", str(unfinished), *flags]) == 2
+        assert flags[0] in read_error(capsys)
+
+    def test_a_resumed_study_may_get_a_final_round(self, unfinished: Path) -> None:
+        words = ["tune", "--resume", str(unfinished), "--final-round", "1:2"]
+        options = cli.build_parser().parse_args(words)
+        plan, _ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        assert plan.num_final == 2
+        StudyStore(unfinished).append("searched")
+        with pytest.raises(InputError, match=r"--final-round.*--add-trials"):
+            plan_study(read_settings(options), options, unfinished, str(unfinished))
 
     def test_what_a_resumption_changed_stays_changed(self, unfinished: Path) -> None:
         path = unfinished / STORE
