@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.errors import InputError
+from raytune_yesno.study.trial import UNSUCCESSFUL
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
     from raytune_yesno.tuning.plan import Plan
-
-_RETRIED = ("failed", "diverged")
 
 
 def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
@@ -59,7 +58,7 @@ def select_retried(asked: str, out: Path) -> list[int]:
     if (scheduler := study.asked.get("scheduler")) in CHANGING:
         raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
-        numbers = [trial.number for trial in study.trial_list if trial.status in _RETRIED]
+        numbers = [trial.number for trial in study.trial_list if trial.status in UNSUCCESSFUL]
         if not numbers:
             line = f"--retry failed: {study.path} has no failed or diverged trial"
             if study.refit:
@@ -77,7 +76,7 @@ def select_retried(asked: str, out: Path) -> list[int]:
         if number not in trials:
             raise InputError(f"--retry: {study.path} has no trial {number}")
         status = trials[number].status
-        if status not in (*_RETRIED, "stopped", "running"):
+        if status not in (*UNSUCCESSFUL, "stopped", "running"):
             raise InputError(
                 f"--retry: trial {number} is {status}; only ended trials without a "
                 "complete result are trained again"
@@ -121,7 +120,7 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
     if options.epochs is None:
         return []
     study = load(out)
-    if study.asked["config"].get("epochs") == options.epochs:
+    if study.config.get("epochs") == options.epochs:
         return []
     finished = [trial for trial in study.ranking if trial.status == "done"]
     numbers = [trial.number for trial in finished[: options.top]]

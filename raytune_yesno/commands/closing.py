@@ -36,7 +36,7 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
         refit: what :func:`run_refit` returned.
         storage: the folder or URI of the study.
     """
-    name = study.asked["config"].get("task", Config.task)
+    name = study.config.get("task", Config.task)
     if checkpoint := refit.get("checkpoint"):
         yield from suggest_uses(name, checkpoint)
     yield f"raytune-yesno report {quote(shorten(storage))}"

@@ -192,9 +192,7 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
             "study": str(study.path),
             "trial": best.number,
             # Metrics show NaN as null. A setting may be null itself, so its NaN is spelled.
-            "config": to_strict_json(
-                {**study.asked.get("config", {}), **best.best_point}, spell=True
-            ),
+            "config": to_strict_json({**study.config, **best.best_point}, spell=True),
             "metrics": best.metrics,
             "metric": study.metric,
             "mode": study.mode,

@@ -83,7 +83,7 @@ def _read_point(text: str, study: "Study") -> "Point":
     check_takes_points(
         ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
     )
-    space, config = parse_space(asked.get("space", {})), upgrade_config(asked.get("config", {}))
+    space, config = parse_space(asked.get("space", {})), upgrade_config(study.config)
     return complete_request(space, config, split_point(text, "enqueue"))
 
 

@@ -173,7 +173,7 @@ def _refit(
                 note=display.remark,
                 check=check,
             )
-    if study.asked["config"].get("use_gpu") and "cpu" in set(study.epochs.get("device", ())):
+    if study.config.get("use_gpu") and "cpu" in set(study.epochs.get("device", ())):
         note("--use-gpu: torch found no GPU; trials were trained on CPUs")
     return load(study.path)
 
@@ -208,7 +208,7 @@ def _finish(
         "errors": sum(trial.status == "failed" for trial in study.trial_list),
         "best": {
             "trial": best.number,
-            "config": {**study.asked["config"], **best.best_point},
+            "config": {**study.config, **best.best_point},
             "metrics": best.metrics,
         },
         **summarise_front(study),

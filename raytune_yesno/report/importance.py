@@ -22,6 +22,7 @@ import numpy as np
 
 from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.trial import UNSUCCESSFUL
 
 MIN_TRIALS = 10  # two held-out trials per fold; the permutations tell whether more are needed
 NUM_PERMUTATIONS = 19  # exceeding the maximum of 19 permutations means p <= 1/20
@@ -122,7 +123,7 @@ def measure_importance(study: Study) -> Importance:
         score_error=float(np.std(errors, ddof=1) / math.sqrt(_FOLDS)),
         num_fits=len(increases),
         num_results=num_trials,
-        num_left_out=sum(trial.status in ("failed", "diverged") for trial in study.trial_list),
+        num_left_out=sum(trial.status in UNSUCCESSFUL for trial in study.trial_list),
     )
 
 

@@ -15,6 +15,7 @@ from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
+from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds, join_names
 
@@ -90,7 +91,7 @@ def describe_curves(study: Study) -> str:
     else:
         late = f"The {after} epochs after that brought no improvement."
     stopped = sum(trial.status == "stopped" for trial in study.trial_list)
-    failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+    failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
     crosses = f" A cross marks a trial that was stopped ({stopped})." * (stopped > 0)
     crosses += f" A red cross marks a trial that failed or diverged ({failed})." * (failed > 0)
     return (
@@ -218,7 +219,7 @@ def describe_time(study: Study) -> str:
 
 def describe_failures(study: Study) -> str:
     """Return how many trials failed or diverged."""
-    failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+    failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
     if not failed:
         return "No trial failed or diverged."
     return f"{failed} of {len(study.trial_list)} trials failed or diverged."

@@ -17,6 +17,7 @@ from raytune_yesno.report.compare import (
 )
 from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.study import Study
+from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.text import format_seconds
 
 MAX_CAUSES = 50
@@ -62,13 +63,13 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     rows = []
     for study, name, volume in zip(studies, names, volumes, strict=True):
         best, asked = study.best, study.asked
-        failed = sum(trial.status in ("failed", "diverged") for trial in study.trial_list)
+        failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
         rows.append(
             (
                 name,
                 str(asked.get("search") or ""),
                 str(asked.get("scheduler") or ""),
-                str(asked.get("config", {}).get("seed", "")),
+                str(study.config.get("seed", "")),
                 str(len(study.trial_list)),
                 str(failed or ""),
                 str(sum(len(trial.epochs) for trial in study.trial_list)),
@@ -161,7 +162,7 @@ def tabulate_causes(study: Study) -> Table:
     """Return the failed and diverged trials by cause, the most frequent cause first."""
     causes: dict[str, list[int]] = {}
     for trial in study.trial_list:
-        if trial.status in ("failed", "diverged"):
+        if trial.status in UNSUCCESSFUL:
             cause = "a value is not finite" if trial.status == "diverged" else "no recorded cause"
             causes.setdefault(trial.error or cause, []).append(trial.number)
     rows = [

@@ -102,7 +102,7 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "objective": "; ".join(sentences.describe_objective(study)),
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
-        "seed": asked.get("config", {}).get("seed"),
+        "seed": study.config.get("seed"),
         "warm start": f"{len(warm_start)} trials of other studies" if warm_start else None,
         "slots": study.num_slots,
         "data": study.data,

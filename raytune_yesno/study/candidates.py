@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from raytune_yesno.metrics import find_best_epoch, sum_excesses
-from raytune_yesno.study.trial import Trial
+from raytune_yesno.study.trial import RANKED, Trial
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,7 @@ class Candidate:
         return self.excess, not is_finalist, self.mean, *ties, self.epochs, self.trial.number
 
 
-def list_candidates(
-    trials: Sequence[Trial], ranked: Sequence[str] = ("done", "stopped")
-) -> list[Candidate]:
+def list_candidates(trials: Sequence[Trial], ranked: Sequence[str] = RANKED) -> list[Candidate]:
     """Return the points whose first training has a result, the best first.
 
     Args:
@@ -142,6 +140,4 @@ def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 def _has_result(trial: Trial) -> bool:
-    return trial.status == "diverged" or (
-        trial.status in ("done", "stopped") and trial.best_epoch is not None
-    )
+    return trial.status == "diverged" or (trial.status in RANKED and trial.best_epoch is not None)

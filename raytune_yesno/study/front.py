@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Limit, Objective, read_limit
 from raytune_yesno.study.candidates import Candidate, find_costs
-from raytune_yesno.study.trial import Trial
+from raytune_yesno.study.trial import RANKED, Trial
 
 
 def find_members(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -79,7 +79,7 @@ def _has_ended(trial: Trial) -> bool:
 
     Repeats do not count: the best of several trainings of a point would be luck.
     """
-    return trial.status in ("done", "stopped") and not trial.outside and trial.repeat_of is None
+    return trial.status in RANKED and not trial.outside and trial.repeat_of is None
 
 
 def measure_hypervolume(trials: Iterable[Trial]) -> tuple[float, tuple[float, ...]]:

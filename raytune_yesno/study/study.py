@@ -1,7 +1,7 @@
 """A study that was read: its trials, tables, best trial and efficiency."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from raytune_yesno.study.candidates import Candidate, list_candidates
 from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
-from raytune_yesno.study.trial import METRIC, Trial
+from raytune_yesno.study.trial import METRIC, RANKED, Trial
 from raytune_yesno.text import format_seconds
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Study:
     objective: Objective = LEGACY_OBJECTIVE
     metric_source: str = ""
     mode_source: str = ""
-    ranked: tuple[str, ...] = ("done", "stopped")
+    ranked: tuple[str, ...] = RANKED
     reason: str | None = None
     finalists: list[int] | None = None
     final_from: int | None = None
@@ -117,9 +117,15 @@ class Study:
         return next((known for known in self.metrics if known.name == name), Metric(name))
 
     @property
+    def config(self) -> Mapping[str, Any]:
+        """The recorded config of all trials; empty if the record has none."""
+        config: Mapping[str, Any] = self.asked.get("config", {})
+        return config
+
+    @property
     def task(self) -> str:
         """The name of the task; empty if the record has no valid name."""
-        name = self.asked.get("config", {}).get("task")
+        name = self.config.get("task")
         return name if isinstance(name, str) else ""
 
     @property

@@ -10,6 +10,9 @@ from raytune_yesno.study.store import Event
 from raytune_yesno.text import format_value
 
 METRIC = LEGACY_OBJECTIVE.metric.name
+RANKED = ("done", "stopped")
+"""Statuses of trials that may be the best: trained to the end, or stopped early."""
+UNSUCCESSFUL = ("failed", "diverged")
 
 _BOOKKEEPING = EPOCH_FIELDS - {"epoch", "seconds"}
 

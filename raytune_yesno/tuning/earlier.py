@@ -111,7 +111,7 @@ def find_ended(study: Study) -> Iterator[tuple[Trial, dict[str, str]]]:
             continue
         if trial.epochs and trial.epochs[-1].get("diverged"):
             yield trial, {"status": "diverged"}
-        elif trial.last_epoch >= study.asked["config"].get("epochs", Config.epochs):
+        elif trial.last_epoch >= study.config.get("epochs", Config.epochs):
             yield trial, {"status": "done"}
         elif trial.is_stop_requested:
             yield trial, {"status": "stopped"}

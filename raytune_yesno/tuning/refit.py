@@ -190,7 +190,7 @@ def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    config = upgrade_config(study.asked["config"])
+    config = upgrade_config(study.config)
     if best := trial.best_epoch:
         # The learning rate followed the number of epochs that was planned then.
         epochs = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))

@@ -24,6 +24,7 @@ from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import STORE, Event
+from raytune_yesno.study.trial import RANKED
 
 TENSORBOARD = "tensorboard"
 """The folder of TensorBoard's event files, inside the study's folder."""
@@ -229,7 +230,7 @@ class MLflowLog:
         for name, value in best.items():
             self.client.log_metric(run, f"best_{name}", value)
         self.client.set_tag(run, "status", status)
-        self.client.set_terminated(run, "FINISHED" if status in ("done", "stopped") else "FAILED")
+        self.client.set_terminated(run, "FINISHED" if status in RANKED else "FAILED")
 
     def close(self) -> None:
         """Mark the runs of unfinished trials as killed, and end the run of the study."""

@@ -12,6 +12,7 @@ from raytune_yesno.metrics import Objective
 from raytune_yesno.search import Observation
 from raytune_yesno.space import Point, Space, express_point
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.trial import RANKED
 
 
 def gather(
@@ -45,10 +46,10 @@ def gather(
     left_out: Counter[str] = Counter()
     for study in studies:
         used[str(study.path)] += 0
-        config = upgrade_config(study.asked.get("config", {}))
+        config = upgrade_config(study.config)
         for trial in study.trial_list:
             try:
-                if trial.status not in ("done", "stopped") or not trial.epochs:
+                if trial.status not in RANKED or not trial.epochs:
                     raise InputError("without a result")
                 point = express_point(space, trial.best_point, config)
                 told = _tell(_judge(trial, point, objective, find_costs))
