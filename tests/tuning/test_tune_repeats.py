@@ -1,6 +1,7 @@
 """Studies with repeats and a final round on a real cluster."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from raytune_yesno.tuning.run import run_search
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
-TRIALS, FINALISTS, SEEDS = 8, 2, 3
+TRIALS, FINALISTS, SEEDS = 8, 2, 2
 TOTAL = TRIALS + FINALISTS * SEEDS
 
 
@@ -66,31 +67,62 @@ def check_study(study: Study) -> None:
     assert study.best.number in study.finalists
 
 
-def test_ordered_repeats_are_the_same_on_any_number_of_slots_and_after_interruptions(
-    tmp_path: Path,
-) -> None:
-    whole = run_search(build_plan(3, ordered=True), None, tmp_path / "whole")
-    check_study(whole)
-    assert any(trial.repeat_of is not None and not trial.final for trial in whole.trial_list)
+class TestOrdered:
+    """One study as a whole, and one that is interrupted twice, the second time in the final round.
 
-    num_epochs = sum(len(trial.epochs) for trial in whole.trial_list)
-    folder = tmp_path / "parts"
-    for part, stop_after in enumerate((num_epochs // 3, num_epochs - 3)):
-        interrupted: list[int] = []
+    From there the second one is resumed as it is, and a copy of it with more trials.
+    """
 
-        def interrupt(progress: Progress, after: int = stop_after, seen: Any = interrupted) -> None:
-            if progress.epochs >= after and not seen:
-                seen.append(progress.epochs)
-                os.kill(os.getpid(), signal.SIGINT)
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def whole(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
+        return run_search(build_plan(2, ordered=True), None, tmp_path_factory.mktemp("whole"))
 
-        plan = build_plan(1, ordered=True)
-        with pytest.raises(Interrupted):
-            run_search(plan, None, folder, resume=bool(part), on_progress=interrupt)
-        assert not load(folder).searched
-    assert load(folder).finalists == whole.finalists
-    resumed = run_search(Plan.from_study(load(folder)), None, folder, resume=True)
-    check_study(resumed)
-    assert outcome(resumed) == outcome(whole)
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def parts(whole: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        num_epochs = sum(len(trial.epochs) for trial in whole.trial_list)
+        folder = tmp_path_factory.mktemp("parts")
+        for part, stop_after in enumerate((num_epochs // 3, num_epochs - 3)):
+            interrupted: list[int] = []
+
+            def interrupt(
+                progress: Progress, after: int = stop_after, seen: Any = interrupted
+            ) -> None:
+                if progress.epochs >= after and not seen:
+                    seen.append(progress.epochs)
+                    os.kill(os.getpid(), signal.SIGINT)
+
+            plan = build_plan(1, ordered=True)
+            with pytest.raises(Interrupted):
+                run_search(plan, None, folder, resume=bool(part), on_progress=interrupt)
+            assert not load(folder).searched
+        return folder
+
+    def test_has_finalists(self, whole: Study) -> None:
+        check_study(whole)
+        assert any(trial.repeat_of is not None and not trial.final for trial in whole.trial_list)
+
+    def test_is_the_same_on_any_number_of_slots_and_after_interruptions(
+        self, whole: Study, parts: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(parts, tmp_path, dirs_exist_ok=True)
+        assert load(tmp_path).finalists == whole.finalists
+        resumed = run_search(Plan.from_study(load(tmp_path)), None, tmp_path, resume=True)
+        check_study(resumed)
+        assert outcome(resumed) == outcome(whole)
+
+    def test_trials_added_in_a_final_round_are_those_of_the_search(self, parts: Path) -> None:
+        """The trials of the interrupted final round continue after the new ones."""
+        before = load(parts)
+        assert before.finalists is not None
+        unfinished = {trial.number for trial in before.trial_list if trial.status == "running"}
+        assert unfinished
+        plan = Plan.from_study(before)
+        study = run_search(plan, None, parts, resume=True, add_trials=2)
+        assert sum(not trial.final for trial in study.trial_list) == TRIALS + 2
+        assert {t.number for t in study.trial_list if t.status == "done"} >= unfinished
+        assert len(study.trial_list) == TOTAL + 2 + FINALISTS * SEEDS
 
 
 def test_a_finished_study_gets_another_final_round_when_it_is_extended(tmp_path: Path) -> None:
@@ -102,23 +134,3 @@ def test_a_finished_study_gets_another_final_round_when_it_is_extended(tmp_path:
     assert finals == [*range(TRIALS, TOTAL), *range(TOTAL + 2, TOTAL + 2 + FINALISTS * SEEDS)]
     seeds = [(trial.repeat_of, trial.seed) for trial in longer.trial_list if trial.seed]
     assert len(set(seeds)) == len(seeds)
-
-
-def test_trials_added_in_a_final_round_are_those_of_the_search(tmp_path: Path) -> None:
-    """The study is interrupted in its final round, whose trials continue after the new ones."""
-
-    def interrupt(progress: Progress) -> None:
-        if progress.ended["done"] + progress.ended["stopped"] > TRIALS:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        run_search(build_plan(2, ordered=True), None, tmp_path, on_progress=interrupt)
-    before = load(tmp_path)
-    assert before.finalists is not None
-    unfinished = {trial.number for trial in before.trial_list if trial.status == "running"}
-    assert unfinished
-    plan = Plan.from_study(before)
-    study = run_search(plan, None, tmp_path, resume=True, add_trials=2)
-    assert sum(not trial.final for trial in study.trial_list) == TRIALS + 2
-    assert {t.number for t in study.trial_list if t.status == "done"} >= unfinished
-    assert len(study.trial_list) == TOTAL + 2 + FINALISTS * SEEDS
