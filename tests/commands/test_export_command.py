@@ -69,7 +69,7 @@ def test_torchscript_gives_the_same_probabilities_at_any_length(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", ["tdnn", "bcresnet", "cnn"])
+@pytest.mark.parametrize("model", ["tdnn", "bcresnet", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
