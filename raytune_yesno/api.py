@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.common import note, open_folder, remark_on_data
+from raytune_yesno.commands.common import note, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.existing import is_begun
+from raytune_yesno.commands.folders import is_begun, open_folder
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space

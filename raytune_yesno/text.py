@@ -1,7 +1,7 @@
 """Formats of numbers, durations and values for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 WIDTH = 80
@@ -30,6 +30,19 @@ def format_value(value: Any) -> str:
 def last_line(text: str) -> str:
     """Return the last line that is not blank, stripped, or an empty text."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def list_some(items: Iterable[object], limit: int, separator: str = ", ") -> str:
+    """Return the first items as a list, and how many more there are.
+
+    Example:
+        >>> from raytune_yesno.text import list_some
+        >>> list_some(range(5), 3)
+        '0, 1, 2 and 2 more'
+    """
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - limit} more" * (len(texts) > limit)
+    return separator.join(texts[:limit]) + more
 
 
 def join_names(names: Sequence[str]) -> str:

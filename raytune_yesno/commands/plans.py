@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.changes import change_space, extend_epochs
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.existing import advise_on_others, is_begun
+from raytune_yesno.commands.folders import advise_on_others, is_begun
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,

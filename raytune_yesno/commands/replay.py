@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from raytune_yesno.commands.common import open_folder, read_data, say
+from raytune_yesno.commands.common import read_data, say
 from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.folders import open_folder
 from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.errors import InputError, WorkError, one_line
 

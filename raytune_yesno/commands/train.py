@@ -12,14 +12,13 @@ import yaml
 from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
-    open_folder,
     read_data,
     remark_on_data,
     say,
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.existing import advise_on_others, is_begun
+from raytune_yesno.commands.folders import advise_on_others, is_begun, open_folder
 from raytune_yesno.commands.recorded import (
     SETTINGS_FILE,
     read_recorded,

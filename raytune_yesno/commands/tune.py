@@ -14,7 +14,6 @@ from raytune_yesno.commands.closing import shorten, suggest_next, write_study_re
 from raytune_yesno.commands.common import (
     announce,
     note,
-    open_folder,
     read_data,
     remark_on_data,
     say,
@@ -22,7 +21,7 @@ from raytune_yesno.commands.common import (
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
-from raytune_yesno.commands.existing import is_begun, set_aside
+from raytune_yesno.commands.folders import is_begun, open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import add_warm_start, plan_study
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
@@ -121,7 +120,7 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
     if options.resume:
         refuse_flags(options, "out", "fresh")
     if options.fresh:
-        set_aside(storage, STORE, note)
+        refuse_fresh_uri(storage)
     with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
         yield out, storage.rstrip("/"), None
 

@@ -18,6 +18,7 @@ from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.json_text import dump_json, parse_json
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
+from raytune_yesno.text import list_some
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
@@ -117,9 +118,7 @@ def _suggest_folder(folder: Path) -> str:
     inside = sorted(file.parent for file in found)
     if not inside:
         return "give the folder that `tune` printed"
-    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
-    names = ", ".join(str(study) for study in inside[:5])
-    return f"give one of the studies inside: {names}{more}"
+    return f"give one of the studies inside: {list_some(inside, 5)}"
 
 
 def read_events(

@@ -15,9 +15,9 @@ It works around these properties of Ray 2.60:
 * Tune gives a trial whose actor is still starting the first cached actor that becomes free, and
   kills the starting one. Starting an actor takes seconds, so with short trials this happens to
   every starting actor: a study on eight slots used only the two that were up first.
-* When a trial pauses, Tune keeps at most one unused actor, and none once the search has proposed its
-  last point. With a synchronous scheduler all trials of a group pause, and each resumes in a new
-  process, which takes seconds to start.
+* When a trial pauses, Tune keeps at most one unused actor, and none once the search has proposed
+  its last point. With a synchronous scheduler all trials of a group pause, and each resumes in a
+  new process, which takes seconds to start.
 * Tune restarts a trial after any error; an error of the user's own code would occur again.
 * Tune ignores that Ray will take a node away. A trial there continues until the node is gone, and
   repeats the epochs since its last checkpoint.

@@ -9,6 +9,7 @@ from raytune_yesno.files.remote import list_folders
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.text import list_some
 from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.user_code import Code
@@ -85,12 +86,10 @@ def describe_resumption(study: Study, retry: Collection[int], extend: Collection
     for chosen, action in (
         (numbers - {*retry, *extend}, "continued"),
         (retry, "trained again"),
-        (extend, f"trained on to epoch {study.asked['config'].get('epochs')}"),
+        (extend, f"trained on to epoch {study.config.get('epochs')}"),
     ):
         if chosen:
-            shown = ", ".join(map(str, sorted(chosen)[:_MAX_SHOWN]))
-            more = f" and {len(chosen) - _MAX_SHOWN} more" if len(chosen) > _MAX_SHOWN else ""
-            parts.append(f"{action}: {shown}{more}")
+            parts.append(f"{action}: {list_some(sorted(chosen), _MAX_SHOWN)}")
     return "; ".join(parts)
 
 

@@ -16,6 +16,7 @@ from raytune_yesno.registry import is_same_code
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.text import list_some
 from raytune_yesno.tuning.plan import Plan
 
 _MAX_SHOWN = 3
@@ -82,10 +83,11 @@ def continue_study(
     restore_task(asked.config.task, task)
     kept = folder / f"{STORE}.untrained"
     (folder / STORE).replace(kept)
+    found = list_some(differences, _MAX_SHOWN, "; ")
     note(
         one_line(
-            f"{storage}: begun with other settings ({_list_some(differences)}), but no epoch was "
-            f"trained: the study begins again with the new ones; the old record is {kept.name}"
+            f"{storage}: begun with other settings ({found}), but no epoch was trained: the study "
+            f"begins again with the new ones; the old record is {kept.name}"
         )
     )
     return None
@@ -102,13 +104,8 @@ def check_same_settings(differences: Iterable[str], storage: str, advice: str) -
     Raises:
         InputError: a setting differs.
     """
-    if found := _list_some(list(differences)):
+    if found := list_some(differences, _MAX_SHOWN, "; "):
         raise InputError(f"{storage}: begun with other settings ({found}); {advice}")
-
-
-def _list_some(differences: list[str]) -> str:
-    more = f" and {len(differences) - _MAX_SHOWN} more" * (len(differences) > _MAX_SHOWN)
-    return "; ".join(differences[:_MAX_SHOWN]) + more
 
 
 def compare_plans(

@@ -6,7 +6,7 @@ folder of recordings, :mod:`raytune_yesno.tasks.speech.load` lists the sources.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,9 @@ from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
+from raytune_yesno.text import list_some
+
+_MAX_SHOWN = 8
 
 YESNO_WORDS = ("no", "yes")
 """Vocabulary of YESNO, whose file names spell them 0 and 1."""
@@ -125,10 +128,9 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
         return replace(self, labels=labels, vocabulary=tuple(vocabulary))
 
 
-def list_words(words: Sequence[str], limit: int = 8) -> str:
+def list_words(words: Iterable[str]) -> str:
     """Return the first words of a list as quoted text, and the number of the others."""
-    more = f" and {len(words) - limit} more" if len(words) > limit else ""
-    return one_line(", ".join(map(repr, words[:limit])) + more)
+    return one_line(list_some(map(repr, words), _MAX_SHOWN))
 
 
 def build_corpus(
