@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import announce, read_data, say
 from raytune_yesno.commands.folders import refuse_fresh_uri
+from raytune_yesno.commands.plans import check_new_study
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config
 from raytune_yesno.space import walk
@@ -26,14 +27,13 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     Raises:
         InputError: the settings are invalid, or the study is one to resume.
     """
-    from raytune_yesno.tuning.plan_checks import check_new_plan
-
-    refuse_flags(options, "resume", "add_trials", because="--dry-run plans a new study")
+    changes = ("resume", "add_trials", "retry", "top")
+    refuse_flags(options, *changes, because="--dry-run plans a new study")
     if options.fresh:
         refuse_fresh_uri(options.out)
     settings = read_settings(options)
     plan = build_plan(settings, options)
-    check_new_plan(plan)
+    check_new_study(plan, options)
     data = read_data(settings, options, plan.config)
     slots = plan.limit_slots(_count_slots(plan.config, options))
     announce(options, "training one epoch to estimate the time")

@@ -41,7 +41,7 @@ def plan_study(
             folder was begun with others.
     """
     from raytune_yesno.tuning.existing import continue_study
-    from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
+    from raytune_yesno.tuning.plan_checks import check_plan
 
     if options.resume:
         plan = plan_resumed(settings, options, out, storage)
@@ -65,12 +65,23 @@ def plan_study(
             plan = replace(found.plan, stop=found.plan.stop.update(vars(plan.stop)))
             check_plan(plan)
             return plan, found.study if found.is_finished else None
+    check_new_study(plan, options)
+    return plan, None
+
+
+def check_new_study(plan: "Plan", options: Namespace) -> None:
+    """Check the plan of a study that begins now, and print what a user may not expect of it.
+
+    Raises:
+        InputError: settings do not fit each other.
+    """
+    from raytune_yesno.tuning.plan_checks import check_new_plan
+
     check_new_plan(plan)
     if options.point and plan.search == "manual" and not options.search:
         note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:
         note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
-    return plan, None
 
 
 def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Plan":

@@ -117,10 +117,12 @@ def refuse_flags(
     """
     for name in names:
         if getattr(options, name) not in (None, [], False):
-            flag = {"assignments": "set", "objectives": "objective", "limits": "limit"}.get(
-                name, name.replace("_", "-")
-            )
+            flag = _FLAGS.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag}: {because}; omit it")
+
+
+_FLAGS = {"assignments": "set", "objectives": "objective", "limits": "limit", "logs": "log"}
+"""Flags whose values have another name, by that name."""
 
 
 def name_task(task: str) -> str:

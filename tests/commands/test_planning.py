@@ -99,9 +99,16 @@ def test_a_plan_without_its_gpus_is_refused() -> None:
         cli.main([*plan, "--num-gpus", "1", "--workers-per-trial", "2"])
 
 
-def test_a_plan_is_of_a_new_study() -> None:
-    with pytest.raises(InputError, match="--resume"):
-        cli.main(["tune", "--dry-run", "--resume", "x", "--debug"])
+@pytest.mark.parametrize("flags", ["--resume x", "--retry failed", "--top 3"])
+def test_a_plan_is_of_a_new_study(flags: str) -> None:
+    with pytest.raises(InputError, match=flags.split()[0]):
+        cli.main(["tune", "--dry-run", *flags.split(), "--debug"])
+
+
+@pytest.mark.parametrize("flags", ["--log tensorboard", "--set epochs=1", "--limit loss<=1"])
+def test_a_refused_flag_has_the_name_that_was_given(flags: str) -> None:
+    with pytest.raises(InputError, match=f"^{flags.split()[0]}: "):
+        cli.main(["tune", "--replay", "study", "0", *flags.split(), "--debug"])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
