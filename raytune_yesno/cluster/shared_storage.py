@@ -8,6 +8,7 @@ from typing import Any
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.nodes import Node, ask_nodes, list_nodes
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.folders import find_existing
 from raytune_yesno.files.remote import is_remote, open_filesystem
 
 _PREFIX = ".raytune-yesno-probe-"
@@ -97,8 +98,7 @@ def _nearest_folder(storage: str) -> str:
         storage = open_filesystem(storage)[1]
     if is_remote(storage):
         return storage
-    folder = Path(storage).absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    nearest = find_existing(Path(storage).absolute())
     if not nearest.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is not a folder")
     return str(nearest)

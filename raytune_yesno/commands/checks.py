@@ -108,7 +108,7 @@ def examine_corpus(data: str) -> Check:
     Args:
         data: the corpus, as in ``--data``.
     """
-    from raytune_yesno.tasks.speech.download import cache_folder
+    from raytune_yesno.tasks.speech.download import yesno_folder
     from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
     from raytune_yesno.tasks.speech.load import load_corpus
 
@@ -119,8 +119,8 @@ def examine_corpus(data: str) -> Check:
             return Check("corpus", "ok", f"{len(corpus)} recordings, built in")
         folder = Path(data)
         if data == "yesno":
-            folder = Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
-            if "YESNO_ROOT" not in os.environ and not (folder / FOLDER).is_dir():
+            folder = yesno_folder()
+            if not os.environ.get("YESNO_ROOT") and not (folder / FOLDER).is_dir():
                 fetch = "raytune-yesno corpus fetch, or set YESNO_ROOT"
                 return Check("corpus", "warn", "YESNO is not on this machine", fetch)
         found, problems = check_folder(folder)

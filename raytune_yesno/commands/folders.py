@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raytune_yesno.commands.common import note
 from raytune_yesno.errors import InputError, one_line, quote
+from raytune_yesno.files.folders import find_existing
 from raytune_yesno.files.remote import LOCK, is_remote
 
 
@@ -111,7 +112,7 @@ def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> 
             f"--resume {quote(str(folder))}"
         )
     folder = folder.absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = find_existing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder}: {existing} is not a writable folder")
 

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def find_existing(path: Path) -> Path:
+    """Return an absolute path, or its nearest parent that exists."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 @contextmanager
 def replace_file(file: Path) -> Iterator[Path]:
     """Yield the path of a temporary file to write, and on success rename it to ``file``."""

@@ -265,10 +265,7 @@ _CIRCUMSTANCES = frozenset(
 
 def _label(studies: Sequence[Study]) -> list[str]:
     """Return search and scheduler, with more details if they are needed to tell groups apart."""
-    labels = [
-        " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
-        for study in studies
-    ]
+    labels = [study.method for study in studies]
     counted = [
         f"{label}, {len(study.trial_list)} trials"
         for label, study in zip(labels, studies, strict=True)

@@ -168,10 +168,9 @@ def _show(study: Study, trial: Trial, name: str) -> str:
 
 def _headline(study: Study) -> str:
     """Return search, scheduler, number of trials by status, and the duration."""
-    asked = " + ".join(filter(None, (study.asked.get("search"), study.asked.get("scheduler"))))
     seconds = format_seconds(study.end_time - study.asked["time"])
     count = len(study.trial_list)
-    return f"{asked}: {count} trials ({count_statuses(study)}) in {seconds}"
+    return f"{study.method}: {count} trials ({count_statuses(study)}) in {seconds}"
 
 
 def _cut(text: str, max_length: int = _MAX_CELL) -> str:

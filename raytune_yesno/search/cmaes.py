@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.cube import UnitCube, draw_seed
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
 from raytune_yesno.space import Choice, Domain, Point, Space
 
@@ -54,7 +54,7 @@ class CMAES:
         if number % 3 == 0 and has_stalled(losses):
             return self.cube.draw(self.seed, number)
         optimizer = copy.deepcopy(self._replay(results, losses))
-        optimizer.reseed_rng(int(build_numpy_generator(self.seed, number).integers(2**32)))
+        optimizer.reseed_rng(draw_seed(self.seed, number))
         return self.cube.decode(self._read_solution(optimizer.ask()))
 
     def _replay(self, results: list[Observation], losses: list[float]) -> Any:
@@ -91,8 +91,7 @@ class CMAES:
         drawn = []
         for seen in results:
             drawer = copy.deepcopy(optimizer)
-            seed = build_numpy_generator(self.seed, seen.number, 3).integers(2**32)
-            drawer.reseed_rng(int(seed))
+            drawer.reseed_rng(draw_seed(self.seed, seen.number, 3))
             drawn.append(self._read_solution(drawer.ask()))
         return np.where(self.cube.find_active(rows_ND), rows_ND, drawn)
 

@@ -36,6 +36,11 @@ def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *key]))
 
 
+def draw_seed(seed: int, *key: int) -> int:
+    """Return a seed for a library, from the stream of :func:`build_numpy_generator`."""
+    return int(build_numpy_generator(seed, *key).integers(2**32))
+
+
 class UnitCube:
     """A map between points and rows of the unit cube, over dimensions with more than one value.
 

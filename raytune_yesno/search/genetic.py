@@ -8,7 +8,7 @@ import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.algorithm import import_library
-from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.cube import UnitCube, draw_seed
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
 from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Choice, Point, Space
@@ -89,7 +89,7 @@ class Genetic:
             parents = selected[:_MAX_SELECTED]
             values = [list(seen.costs) for seen in parents]
             sampler = optuna.samplers.NSGAIIISampler
-        seed = int(build_numpy_generator(self.seed, number).integers(2**32))
+        seed = draw_seed(self.seed, number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             built = sampler(

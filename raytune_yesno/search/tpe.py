@@ -8,7 +8,7 @@ import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.search.candidates import drop_invalid
-from raytune_yesno.search.cube import UnitCube, build_numpy_generator
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator, draw_seed
 from raytune_yesno.search.observation import (
     Observation,
     select_failed,
@@ -131,7 +131,7 @@ class TPE:
             [number],
             self._build_domain(),
             hyperopt.trials_from_docs(documents, validate=False),
-            int(build_numpy_generator(self.seed, number).integers(2**32)),
+            draw_seed(self.seed, number),
             n_startup_jobs=0,
             verbose=False,
             n_EI_candidates=self.num_candidates,

@@ -86,10 +86,9 @@ class Study:
 
     @property
     def _facts(self) -> list[str]:
-        asked = (self.asked.get("search"), self.asked.get("scheduler"))
         count, best = len(self.trial_list), self.best
         facts = [
-            " + ".join(str(name) for name in asked if name),
+            self.method,
             f"{count} trial{'s' * (count != 1)}",
             "" if self.searched else "not finished",
             f"best {self.metric} {best.result} (trial {best.number})" if best else "no result",
@@ -115,6 +114,12 @@ class Study:
     def find_metric(self, name: str) -> Metric:
         """Return the declaration of a metric; a default one if the task does not declare it."""
         return next((known for known in self.metrics if known.name == name), Metric(name))
+
+    @property
+    def method(self) -> str:
+        """The search and the scheduler, as far as the record names them: ``tpe + asha``."""
+        names = (self.asked.get("search"), self.asked.get("scheduler"))
+        return " + ".join(str(name) for name in names if name)
 
     @property
     def config(self) -> Mapping[str, Any]:

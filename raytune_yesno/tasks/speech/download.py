@@ -40,13 +40,11 @@ def find_yesno(progress: Progress | None = None) -> Path:
     Raises:
         InputError: ``$YESNO_ROOT`` does not exist, or the download fails.
     """
-    root = os.environ.get("YESNO_ROOT")
-    if root:
-        if not Path(root).expanduser().is_dir():
+    folder = yesno_folder()
+    if root := os.environ.get("YESNO_ROOT"):
+        if not folder.is_dir():
             raise InputError(f"YESNO_ROOT points at {root}, which is not a folder; correct it")
-        return Path(root).expanduser()
-    folder = cache_folder()
-    if not (folder / FOLDER).is_dir():
+    elif not (folder / FOLDER).is_dir():
         try:
             fetch(folder, URL, CHECKSUM, progress)
         except InputError as error:
@@ -55,6 +53,11 @@ def find_yesno(progress: Progress | None = None) -> Path:
                 "point YESNO_ROOT at its folder, or use the built-in corpus: --data synthetic"
             ) from error
     return folder
+
+
+def yesno_folder() -> Path:
+    """Return the folder in which YESNO is sought: ``$YESNO_ROOT``, else the user's cache."""
+    return Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
 
 
 def cache_folder() -> Path:

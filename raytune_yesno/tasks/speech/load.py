@@ -1,6 +1,5 @@
 """Load the corpus that a name stands for: YESNO, the built-in one, or a folder."""
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.tasks.speech.download import Progress, cache_folder, find_yesno
+from raytune_yesno.tasks.speech.download import Progress, find_yesno, yesno_folder
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
@@ -69,7 +68,7 @@ def find_corpus(trained_on: Mapping[str, str]) -> str:
         return source
     # The path of YESNO may differ from that on the machine of the training.
     if Path(source).name == FOLDER:
-        folder = Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
+        folder = yesno_folder()
         found, _ = check_folder(folder)
         if found and found.fingerprint == trained_on.get("fingerprint"):
             return str(folder)
