@@ -119,11 +119,8 @@ def _write_tensors(tensors: Any, path: Path) -> None:
 
 def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
     """Write the description of a checkpoint, with the digests of its files."""
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in (STATE_DICT, RESUME)
-        if (folder / name).is_file()
-    }
+    names = (name for name in (STATE_DICT, RESUME) if (folder / name).is_file())
+    digests = {name: _digest_file(folder / name) for name in names}
     digests[DESCRIPTION] = _digest({**description, "sha256": digests})
     text = json.dumps({**description, "sha256": digests}, indent=1)
     (folder / DESCRIPTION).write_text(text + "\n")
@@ -346,8 +343,12 @@ def _check_digests(description: dict[str, Any], folder: Path) -> None:
     if digests.pop(DESCRIPTION, None) != _digest({**description, "sha256": digests}):
         raise ValueError(f"{DESCRIPTION} was changed after it was saved")
     for name in digests.keys() & {STATE_DICT, RESUME}:
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digests[name]:
+        if _digest_file(folder / name) != digests[name]:
             raise ValueError(f"{name} was changed after it was saved")
+
+
+def _digest_file(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digest(description: dict[str, Any]) -> str:
