@@ -43,6 +43,12 @@ def build_plan(scheduler: str, slots: int, **options: Any) -> Plan:
     )
 
 
+@pytest.fixture(scope="module")
+def whole(ray_cluster: str, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Return an undisturbed study on three slots."""
+    return run_search(build_plan("asha", 3), corpus, tmp_path_factory.mktemp("whole"))
+
+
 def ranking(study: Study) -> list[int]:
     return [trial.number for trial in study.ranking]
 
@@ -51,9 +57,14 @@ def ranking(study: Study) -> list[int]:
     "scheduler",
     ["asha", *(pytest.param(name, marks=pytest.mark.slow) for name in ("median", "fifo"))],
 )
-def test_is_the_same_on_any_number_of_slots(scheduler: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_is_the_same_on_any_number_of_slots(
+    scheduler: str, whole: Study, corpus: Corpus, tmp_path: Path
+) -> None:
     studies = [
-        run_search(build_plan(scheduler, slots), corpus, tmp_path / str(slots)) for slots in (1, 3)
+        run_search(build_plan(scheduler, 1), corpus, tmp_path / "1"),
+        whole
+        if scheduler == "asha"
+        else run_search(build_plan(scheduler, 3), corpus, tmp_path / "3"),
     ]
     for study, slots in zip(studies, (1, 3), strict=True):
         assert_exact(study, 7)
@@ -65,10 +76,8 @@ def test_is_the_same_on_any_number_of_slots(scheduler: str, corpus: Corpus, tmp_
 
 
 def test_is_the_same_after_an_interruption_and_when_extended(
-    corpus: Corpus, tmp_path: Path
+    whole: Study, corpus: Corpus, tmp_path: Path
 ) -> None:
-    whole = run_search(build_plan("asha", 3), corpus, tmp_path / "whole")
-
     interrupted: list[int] = []
 
     def interrupt(progress: Progress) -> None:
@@ -90,10 +99,11 @@ def test_is_the_same_after_an_interruption_and_when_extended(
     assert outcome(study) == outcome(whole)
 
 
-def test_a_trial_trained_again_has_the_same_result(corpus: Corpus, tmp_path: Path) -> None:
-    study = run_search(build_plan("asha", 3, trials=3), corpus, tmp_path / "study")
-    shortest = min(study.trial_list, key=lambda trial: len(trial.epochs))
-    replay = run_replay(study, shortest.number, corpus, tmp_path / "replay")
+def test_a_trial_trained_again_has_the_same_result(
+    whole: Study, corpus: Corpus, tmp_path: Path
+) -> None:
+    shortest = min(whole.trial_list, key=lambda trial: len(trial.epochs))
+    replay = run_replay(whole, shortest.number, corpus, tmp_path / "replay")
     assert replay.difference is None
     assert len(replay.run.history) == len(shortest.epochs)
 
