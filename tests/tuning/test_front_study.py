@@ -35,6 +35,7 @@ def test_an_ordered_study_has_a_front_within_its_limits(tmp_path: Path) -> None:
         "prefer": "size<=500",
         "epochs": 4,
         "ordered": True,
+        "max_concurrent": 2,
         "quiet": True,
     }
     study = tune(Shrink(), SPACE, trials=12, out=tmp_path / "study", **asked)

@@ -38,8 +38,10 @@ def curves(study: Study) -> list[Any]:
 
 def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"metric": "accuracy", "epochs": 4, "ordered": True, "quiet": True}
+    alone = {**asked, "max_concurrent": 1}
+    asked["max_concurrent"] = 2
     first = tune(approach, SPACE, trials=4, out=tmp_path / "a", **asked)
-    again = tune(approach, SPACE, trials=4, out=tmp_path / "b", max_concurrent=1, **asked)
+    again = tune(approach, SPACE, trials=4, out=tmp_path / "b", **alone)
     assert curves(first) == curves(again)
     assert {trial.status for trial in first.trial_list} == {"done", "stopped"}
     assert first.best is not None
@@ -94,7 +96,15 @@ def test_errors_are_not_retried_and_shown_once(
         return {"accuracy": config["rate"]}
 
     space = {"rate": Choice(0.01, 0.05, 0.5)}
-    study = tune(picky, space, metric="accuracy", search="grid", out=tmp_path / "study", quiet=True)
+    study = tune(
+        picky,
+        space,
+        metric="accuracy",
+        search="grid",
+        max_concurrent=1,
+        out=tmp_path / "study",
+        quiet=True,
+    )
     failed = [trial for trial in study.trial_list if trial.status == "failed"]
     assert [trial.attempts for trial in failed] == [1, 1]
     assert all("too fast" in str(trial.error) for trial in failed)
@@ -113,6 +123,7 @@ def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
             metric="exactness",
             mode="max",
             trials=32,
+            max_concurrent=2,
             out=tmp_path / "study",
             quiet=True,
         )
@@ -120,7 +131,14 @@ def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
     assert sum(event["event"] == "epoch" for event in events) == 0
     # Nothing was trained, so the corrected call begins the study again.
     study = tune(
-        approach, SPACE, metric="accuracy", mode="max", trials=2, out=tmp_path / "study", quiet=True
+        approach,
+        SPACE,
+        metric="accuracy",
+        mode="max",
+        trials=2,
+        max_concurrent=1,
+        out=tmp_path / "study",
+        quiet=True,
     )
     assert len(study.trial_list) == 2
     assert study.best
@@ -165,7 +183,15 @@ def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> Non
 
 
 def test_a_task_of_a_module_that_workers_do_not_have(tmp_path: Path) -> None:
-    study = tune(Digits, trials=2, epochs=1, search="random", out=tmp_path / "study", quiet=True)
+    study = tune(
+        Digits,
+        trials=2,
+        epochs=1,
+        search="random",
+        max_concurrent=1,
+        out=tmp_path / "study",
+        quiet=True,
+    )
     assert {trial.status for trial in study.trial_list} == {"done"}
     assert study.refit
 

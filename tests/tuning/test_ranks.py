@@ -51,7 +51,7 @@ def take_steps(payload: Any) -> list[int]:
     return [peers.step(lambda: next(records)) for _ in range(3)]
 
 
-@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_rank_that_fails_is_heard_of_while_the_others_wait_for_it(
     failing: int, ray_cluster: str
 ) -> None:
