@@ -16,24 +16,18 @@ from helpers.commands import finish, start
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import RESUME, STATE_DICT, save_checkpoint
 from raytune_yesno.commands.plans import add_warm_start
+from raytune_yesno.config import build_config
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.tasks.task import find_space
 from raytune_yesno.training.resume import BEST, LAST
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.run import run_search
 
 # What Ray Tune 2.60 pickles in an experiment's folder, and in those of its trials and checkpoints.
 OF_EXPERIMENTS = ("tuner.pkl", "trainer.pkl", "trainable.pkl", "search_gen_state-1.json")
 OF_TRIALS = ("params.pkl", "error.pkl", "dict_checkpoint.pkl", ".tune_metadata")
-SMALL = (
-    "--data",
-    "synthetic:10",
-    "--epochs",
-    "2",
-    "--set",
-    "channels=2,3",
-    "--set",
-    "hidden_units=4",
-)
 
 
 @pytest.fixture
@@ -173,7 +167,11 @@ def test_a_study_is_resumed_without_what_it_brought(
         assert ended.code == 0, ended.err
         return ended.err
 
-    tune(*SMALL, "--search", "random", "--scheduler", "fifo", "--trials", "1", "--out", str(out))
+    config = build_config({"epochs": 2, "channels": (2, 3), "hidden_units": 4})
+    plan = Plan(
+        config, find_space(config), search="random", scheduler="fifo", trials=1, max_concurrent=1
+    )
+    run_search(plan, synthesize(10), out, source="synthetic:10")
     store = StudyStore(out)
     store.append("asked", trial=1, point=load(out).trial_list[0].point)
     store.append("started", trial=1, attempt=1)
