@@ -81,3 +81,12 @@ def ray_cluster() -> Iterator[str]:
 
     with ray_session("local", num_cpus=4, num_gpus=2):
         yield ray.get_runtime_context().gcs_address
+
+
+@pytest.fixture
+def one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let studies of this process use one slot, whatever fits the cluster.
+
+    Each slot is a process that has to import torch, for which short trials have no use.
+    """
+    monkeypatch.setattr("raytune_yesno.tuning.run.count_fitting", lambda config: 1)

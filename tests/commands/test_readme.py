@@ -261,6 +261,7 @@ class TestTheTutorial:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("one_slot")
 def test_the_guide_to_python_runs(
     here: Path, ray_cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def strip(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("one_slot")
 def test_the_same_study_takes_fewer_lines_than_with_ray_tune(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

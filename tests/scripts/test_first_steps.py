@@ -10,6 +10,7 @@ EXAMPLE = Path(__file__).parents[2] / "scripts/examples/first_steps.py"
 
 @pytest.mark.ray
 @pytest.mark.long
+@pytest.mark.usefixtures("one_slot")
 def test_first_steps_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
