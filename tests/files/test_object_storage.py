@@ -194,7 +194,7 @@ class TestStudyWrittenThere:
 
     def test_it_has_the_same_result_as_in_a_folder(self, bucket: Any, tmp_path: Path) -> None:
         # Population based training copies checkpoints, so it is the hardest on a storage.
-        plan = "--data synthetic:10 --trials 4 --epochs 4 --search random --scheduler pbt"
+        plan = "--data synthetic:10 --trials 2 --epochs 3 --search random --scheduler pbt"
         words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]
         here = self.tune(*words, "--out", str(tmp_path / "here"))
         there = self.tune(*words, "--out", "s3://studies/there/first")
@@ -204,6 +204,7 @@ class TestStudyWrittenThere:
         compared = ["trial", "epoch", "train_loss", "valid_loss", "learning_rate"]
         one, other = load(here["study"]).epochs[compared], load(there["study"]).epochs[compared]
         assert one.equals(other)
+        assert any(trial.mutations for trial in load(there["study"]).trial_list)
         keys = {file.key for file in bucket.objects.filter(Prefix="there/first/")}
         assert f"there/first/{STORE}" in keys
         assert not [key for key in keys if "/trials/" in key or "/.ray/" in key]
