@@ -82,20 +82,21 @@ def test_launch_checks_a_definition(stranger: Shadows, program: Path, tmp_path: 
 
 @pytest.mark.ray
 def test_on_a_cluster_of_its_own(stranger: Shadows, program: Path, tmp_path: Path) -> None:
-    """Trials of two ranks, their refit on two workers, the study resumed in its own folder."""
+    """A trial of two ranks, its refit on two workers, the study resumed in its own folder."""
     out = tmp_path / "study"
     ranks = ("--workers-per-trial", "2", "--num-cpus", "2")
     data = stranger.folder
-    tune = ["tune", "--data", data, "--trials", "2", "--search", "random", *SMALL, *ranks]
+    tune = ["tune", "--data", data, "--trials", "1", "--search", "random", *SMALL, *ranks]
     stranger.run([program, "doctor", "--data", "."])
     stranger.run([program, *tune, "--out", out])
     own = Shadows(out, tmp_path / "trace")
     words = [program, "tune", "--resume", ".", "--add-trials", "1", "--num-cpus", "2", "--json"]
     told = own.run(under_uv(own, tmp_path, words)).stdout
-    assert json.loads(told.splitlines()[-1])["trials"] == 3
+    assert json.loads(told.splitlines()[-1])["trials"] == 2
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # above, a refit has such workers, and a study is resumed in its own folder
 def test_a_run_that_is_resumed_as_a_module(program: Path, tmp_path: Path) -> None:
     """Ray Train's workers, and ``python -m``, in the run's own folder."""
     corpus = Shadows(tmp_path / "corpus", tmp_path / "trace")
