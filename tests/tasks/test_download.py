@@ -34,6 +34,13 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     return info
 
 
+def archive_of_size(size: int) -> bytes:
+    """Return an archive with an entry that states a size."""
+    entry = member("waves_yesno/0_1.wav")
+    entry.size = size
+    return gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+
+
 @functools.cache
 def good_archive() -> bytes:
     noise = np.random.default_rng(0).normal(size=(2, 16000)) * 0.1
@@ -268,8 +275,15 @@ class TestUntrustedArchives:
 
     @pytest.mark.parametrize(
         "content",
-        [b"no gzip at all", good_archive()[:2000], gzip.compress(b"no tar" * 1000)],
-        ids=["no gzip", "cut off", "no tar"],  # the bytes hold the time
+        [
+            b"no gzip at all",
+            good_archive()[:2000],
+            gzip.compress(b"no tar" * 1000),
+            archive_of_size(-(1 << 27)),
+            archive_of_size(1 << 70),
+        ],
+        # The bytes hold the time.
+        ids=["no gzip", "cut off", "no tar", "negative size", "size beyond any file"],
     )
     def test_may_be_damaged(self, server: Server, tmp_path: Path, content: bytes) -> None:
         server.content = content

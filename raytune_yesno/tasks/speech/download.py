@@ -201,7 +201,9 @@ def _extract(archive: Path, target: Path) -> None:
                     if n >= MAX_ENTRIES:
                         raise InputError(f"{archive.name} has more than {MAX_ENTRIES} entries")
                     _extract_member(tar, member, Path(temporary))
-        except tarfile.TarError as error:
+        except InputError:
+            raise
+        except (tarfile.TarError, ValueError, OverflowError) as error:  # the latter of wrong sizes
             raise InputError(f"{archive.name} is damaged: {error}") from error
         unpacked = Path(temporary) / FOLDER
         if not unpacked.is_dir():

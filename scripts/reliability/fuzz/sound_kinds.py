@@ -79,8 +79,8 @@ def try_recording(data: bytes, folder: Path) -> str | None:
             present = len(other.readframes(frames)) // (width * channels)
     except (wave.Error, EOFError, ValueError, ZeroDivisionError, RuntimeError):
         return None
-    if frames * width * channels >= _STREAM:
-        return None  # the size that programs write into streams of unknown length
+    if not 0 < frames * width * channels < _STREAM:
+        return None  # the sizes that programs write into streams of unknown length
     wanted = frames * SAMPLE_RATE / rate
     whole = int.from_bytes(data[4:8], "little") == len(data) - 8
     if abs(len(waveform) - wanted) > 2 + 0.002 * wanted or (whole and present < frames):
