@@ -42,7 +42,7 @@ def test_results_without_a_reader_or_on_a_full_disk_are_told() -> None:
 def test_a_study_continues_without_its_terminal(ray_cluster: str, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     out = tmp_path / "study"
-    words = ["tune", "--data", "synthetic:10", "--trials", "2", "--epochs", "1", "--out", str(out)]
+    words = ["tune", "--data", "synthetic:10", "--trials", "1", "--epochs", "1", "--out", str(out)]
     words += ["--set", "channels=4,8", "--set", "hidden_units=16"]
     study = subprocess.Popen(
         [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
