@@ -414,6 +414,7 @@ class TestTrain:
         assert load_checkpoint(cut / "last").epoch < 5000
 
     @pytest.mark.ray
+    @pytest.mark.slow  # test_session runs the command on a cluster, test_train runs two workers
     def test_on_a_cluster(self, ray_cluster: str, tmp_path: Path) -> None:
         log, out = tmp_path / "log", tmp_path / "new"
         cluster = ("--num-workers", "2", "--address", ray_cluster)
