@@ -44,6 +44,9 @@ Built = TypeVar("Built")
 VALIDATION_BATCH = 8
 """Larger validation batches are slower per recording on one core: they outgrow its cache."""
 
+NUM_COMPOSERS = 2
+"""Threads that compose examples. One takes longer to compose a batch than a step takes."""
+
 NUM_AHEAD = 4
 """Number of batches that are composed in advance."""
 
@@ -110,8 +113,8 @@ class YesNo(SpeechTask):
     def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
         """Yield one rank's share of an epoch of augmented examples.
 
-        A thread composes the next examples during a step. An example depends only on its name, so
-        the thread does not change it.
+        Threads compose the next examples during a step. An example depends only on its name, so
+        the threads do not change it.
         """
 
         def build(batch: Sequence[int]) -> Step:
@@ -120,7 +123,7 @@ class YesNo(SpeechTask):
             return Step(self._collate(examples), 1 / len(batch))
 
         order = self._order(epoch)
-        with ThreadPoolExecutor(1, "examples") as pool:
+        with ThreadPoolExecutor(NUM_COMPOSERS, "examples") as pool:
             yield from ahead(pool, build, batched(order, self._config.batch_size))
 
     def _order(self, epoch: int) -> list[int]:
