@@ -111,14 +111,6 @@ def test_access_without_a_token_is_refused(local: Local) -> None:
         assert "problem cluster: RAY_ADDRESS=" in told
 
 
-def test_doctor_finds_no_problem(local: Local, tmp_path: Path) -> None:
-    checks = local.doctor(out=str(tmp_path / "studies" / "first"))
-    assert {check["status"] for check in checks.values()} == {"ok"}
-    assert "2 of 2 CPU" in checks["cluster"]["said"]
-    assert "2 of 2 nodes" in checks["storage"]["said"]
-    assert list(tmp_path.iterdir()) == []
-
-
 LEFT_OVER = """
 import ray
 ray.init(namespace="left")
@@ -136,7 +128,9 @@ ray.util.remove_placement_group(ray.util.get_placement_group("held"))
 """
 
 
-def test_doctor_finds_leftovers_of_ended_jobs(local: Local, tmp_path: Path) -> None:
+def test_doctor_finds_leftovers_of_ended_jobs_and_else_nothing(
+    local: Local, tmp_path: Path
+) -> None:
     def python(text: str) -> None:
         script = tmp_path / "script.py"
         script.write_text(text)
@@ -150,7 +144,12 @@ def test_doctor_finds_leftovers_of_ended_jobs(local: Local, tmp_path: Path) -> N
     assert checks["actors"]["status"] == "warn"
     assert "stays (process " in checks["actors"]["said"]
     python(TAKE_AWAY)
-    assert local.doctor()["placement groups"]["status"] == "ok"
+    studies = tmp_path / "studies"
+    checks = local.doctor(out=str(studies / "first"))
+    assert {check["status"] for check in checks.values()} == {"ok"}
+    assert "2 of 2 CPU" in checks["cluster"]["said"]
+    assert "2 of 2 nodes" in checks["storage"]["said"]
+    assert not studies.exists()
 
 
 def test_a_study_uses_both_nodes(local: Local, tmp_path: Path) -> None:

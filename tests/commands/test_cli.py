@@ -578,7 +578,7 @@ def test_a_study_is_resumed_after_every_kind_of_end(ray_cluster: str, tmp_path: 
     """Interrupted, terminated and killed, it trains all trials that were asked for, each once."""
     out, log = tmp_path / "study", tmp_path / "log"
     options = ("--search", "random", "--scheduler", "fifo", "--trials", "6", "--epochs", "12")
-    cluster = ("--max-concurrent", "2", "--address", ray_cluster)
+    cluster = ("--max-concurrent", "1", "--address", ray_cluster)
     space = tmp_path / "space.yaml"
     space.write_text("learning_rate: {float: [1.0e-3, 1.0e-2], log: true}\n")
     arguments = ["tune", *SMALL, *options, *cluster, "--space", str(space), "--out", str(out)]
