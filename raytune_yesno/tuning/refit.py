@@ -38,9 +38,10 @@ def run_refit(
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
     Training ends at the best epoch of the best trial or, if its point was trained several times, of
-    their mean curve (:attr:`Candidate.epochs`). A refit that learns
-    much less than its trial is repeated with the next seed, at most :data:`MAX_REFITS` times in
-    all.
+    their mean curve (:attr:`Candidate.epochs`). Schedules, such as that of the learning rate, end
+    there too: with the trial's, of more epochs, training would end at a high learning rate. A
+    refit that learns much less than its trial is repeated with the next seed, at most
+    :data:`MAX_REFITS` times in all.
 
     Args:
         study: the study with the finished search.
@@ -64,13 +65,13 @@ def run_refit(
     check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs
-    config = best_config(study, best)
+    config = build_config(best_config(study, best).as_dict(), {"epochs": epochs})
     task = find_task(config.task)
     refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
     if getattr(task, "refits", True):
         name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
         folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"
-        run, seed = _train(best, config, data, folder, checkpoints, epochs, on_epoch, note)
+        run, seed = _train(best, config, data, folder, checkpoints, on_epoch, note)
         if run.diverged:
             raise WorkError(
                 f"{folder}: the config of trial {best.number} diverged in the refit: its "
@@ -98,7 +99,6 @@ def _train(
     data: Data | None,
     folder: Path,
     checkpoints: str,
-    epochs: int,
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> tuple[Run, int]:
@@ -114,7 +114,7 @@ def _train(
         note(f"{damage}; the refit restarts from the beginning")
     seeds = [(config.seed + number) % 2**31 for number in range(MAX_REFITS)]
     configs = [build_config(config.as_dict(), {"seed": seed}) for seed in seeds]
-    begun = [checkpoint is not None and is_part(checkpoint, each, epochs) for each in configs]
+    begun = [checkpoint is not None and is_part(checkpoint, each) for each in configs]
     for number in range(begun.index(True) if any(begun) else 0, MAX_REFITS):
         if not begun[number]:
             shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
@@ -125,7 +125,6 @@ def _train(
             storage=checkpoints,
             resume=begun[number],
             refit=True,
-            epochs=epochs,
             on_epoch=on_epoch,
             note=note,
         )
@@ -183,9 +182,9 @@ def find_shortfall(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
     return f"its training loss is {loss:.4g}, the trial's was {reached:.4g}"
 
 
-def is_part(checkpoint: Checkpoint, config: Config, epochs: int) -> bool:
-    """Return whether a checkpoint belongs to a refit of ``config`` of at most ``epochs`` epochs."""
-    return checkpoint.refit and checkpoint.config == config and checkpoint.epoch <= epochs
+def is_part(checkpoint: Checkpoint, config: Config) -> bool:
+    """Return whether a checkpoint belongs to a refit of ``config``."""
+    return checkpoint.refit and checkpoint.config == config
 
 
 def best_config(study: Study, trial: Trial) -> Config:
