@@ -48,12 +48,10 @@ DRAIN = """\
 import sys, time
 from ray._raylet import GcsClient
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
-from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
 client = GcsClient(address=sys.argv[1])
 nodes = client.get_all_node_info(timeout=30).values()
-alive = [node for node in nodes if node.state == GcsNodeInfo.ALIVE]
-(node,) = (node.node_id.hex() for node in alive if not node.is_head_node)
+(node,) = (node.node_id.hex() for node in nodes if not node.is_head_node)
 reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
 accepted, why = client.drain_node(node, reason, "reclaimed", int(1000 * (time.time() + 120)))
 assert accepted, why
@@ -61,23 +59,12 @@ print(node)
 """
 
 
-@pytest.fixture(scope="module")
-def head() -> Iterator[Cluster]:
-    """Start a head with one CPU."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "environ", os.environ.copy())
-        with Cluster(1, 1) as cluster:
-            yield cluster
-
-
 @pytest.fixture
-def cluster(head: Cluster) -> Iterator[Cluster]:
-    """Start a node with one CPU beside the head, and end it after it has been drained."""
-    head.join()
-    yield head
-    head.find_raylets()[1].kill()
-    while head.count_alive() > 1:
-        time.sleep(0.05)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Start two nodes with one CPU each. The first is the head."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    with Cluster(2, 1) as cluster:
+        yield cluster
 
 
 def drain_one(cluster: Cluster) -> str:
