@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,30 +117,13 @@ def test_errors_are_not_retried_and_shown_once(
 
 
 def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
+    call = partial(tune, approach, SPACE, mode="max", out=tmp_path / "study", quiet=True)
     with pytest.raises(WorkError, match=r"exactness.*accuracy"):
-        tune(
-            approach,
-            SPACE,
-            metric="exactness",
-            mode="max",
-            trials=32,
-            max_concurrent=2,
-            out=tmp_path / "study",
-            quiet=True,
-        )
+        call(metric="exactness", trials=32, max_concurrent=2)
     events, _ = read_events(tmp_path / "study")
     assert sum(event["event"] == "epoch" for event in events) == 0
     # Nothing was trained, so the corrected call begins the study again.
-    study = tune(
-        approach,
-        SPACE,
-        metric="accuracy",
-        mode="max",
-        trials=2,
-        max_concurrent=1,
-        out=tmp_path / "study",
-        quiet=True,
-    )
+    study = call(metric="accuracy", trials=2, max_concurrent=1)
     assert len(study.trial_list) == 2
     assert study.best
     assert (tmp_path / "study/study.jsonl.untrained").is_file()
