@@ -92,9 +92,10 @@ def tune(
         num_gpus: logical GPUs of a new cluster.
         checkpoint_every: seconds between checkpoints of a trial: the most work lost in a crash.
         quiet: whether to print nothing but errors of trials.
-        settings: other settings of a study: ``search_options``, ``points``, ``scheduler_options``,
-            ``max_concurrent``, ``time_budget``, ``target``, ``patience``, ``max_failures``,
-            ``ordered``, ``W``, ``repeats``, ``final_round``, ``keep_checkpoints``.
+        settings: other settings of a study: ``search_options``, ``points`` (``"default"`` is the
+            one without tuning), ``scheduler_options``, ``max_concurrent``, ``time_budget``,
+            ``target``, ``patience``, ``max_failures``, ``ordered``, ``W``, ``repeats``,
+            ``final_round``, ``keep_checkpoints``.
 
     Returns:
         The study. Its ``best`` trial has ``best_point`` and ``metrics``.

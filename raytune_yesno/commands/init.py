@@ -75,7 +75,7 @@ def write_study_file(task: str, data: str, name: str) -> str:
             line = f"# {setting.name}: {_EXAMPLES[setting.name]}"
             lines.append(f"{line:<24} # {setting.help}\n")
         elif setting.name == "points":
-            points = _inline([{key: config.as_dict()[key]} for key in list(space)[:1]])
+            points = _inline(["default", *({k: config.as_dict()[k]} for k in list(space)[:1])])
             lines.append(f"# points: {points}  # to try first; other keys are searched\n")
     lines.append(
         "\nconfig:                  # shared by all trials; `train --help-config` lists keys\n"

@@ -154,8 +154,8 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
 
 
-def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
-    """Read a point to try, see :func:`split_point`.
+def read_point(text: str, task: str = Config.task) -> dict[str, Any] | str:
+    """Read a point to try, see :func:`split_point`; ``default`` is returned as it is.
 
     Args:
         text: the point.
@@ -164,6 +164,10 @@ def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
+    from raytune_yesno.tuning.plan import DEFAULT_POINT
+
+    if text == DEFAULT_POINT:
+        return text
     layer = split_point(text, "--point")
     config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}

@@ -210,6 +210,7 @@ def _finish(
             "config": {**study.config, **best.best_point},
             "metrics": best.metrics,
         },
+        "untuned": study.untuned.trial.number if study.untuned else None,
         **summarise_front(study),
         "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
         "report": page,
@@ -223,7 +224,12 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.luck import describe_luck
-    from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
+    from raytune_yesno.report.sentences import (
+        describe_mean,
+        describe_test,
+        describe_time,
+        describe_untuned,
+    )
 
     best = study.best
     assert best
@@ -233,6 +239,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
     yield f"validation: {describe(best.metrics, best.objective)}{describe_mean(study)}"
+    if untuned := describe_untuned(study):
+        yield f"without tuning: {untuned}"
     if kept := describe_limits(study):
         yield kept
     if luck := describe_luck(study):

@@ -14,6 +14,7 @@ from raytune_yesno.report.early_stopping import MIN_JUDGED, USEFUL, EarlyStoppin
 from raytune_yesno.report.importance import NUM_PERMUTATIONS, Importance
 from raytune_yesno.report.timeline import name_nodes
 from raytune_yesno.study import Study
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
@@ -59,6 +60,25 @@ def describe_mean(study: Study) -> str:
         return ""
     mean = study.objective.metric.show(best.value)
     return f" (mean of {len(best.results)} trainings: {mean})"
+
+
+def describe_candidate(candidate: Candidate) -> str:
+    """Return a point's value in each objective: the means over the trainings that decide."""
+    objective = candidate.trial.objective
+    values = [
+        f"{metric.title} {metric.show(metric.value_of(cost))}"
+        for metric, cost in zip(objective.objectives, candidate.costs, strict=True)
+    ]
+    count = len(candidate.results)
+    return join_names(values) + f" (mean of {count} trainings)" * (count > 1)
+
+
+def describe_untuned(study: Study) -> str:
+    """Return what the settings without tuning reached; empty if they were not tried."""
+    untuned = study.untuned
+    if untuned is None or untuned.trial is study.best:
+        return ""
+    return f"{describe_candidate(untuned)} (trial {untuned.trial.number})"
 
 
 def describe_state(study: Study) -> str:

@@ -24,6 +24,7 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import (
     NO_RESULT,
+    describe_candidate,
     describe_mean,
     describe_time,
     judge_early_stopping,
@@ -80,6 +81,27 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
     if not stopping.stopped:
         return Answer(question, "No trial was stopped early.", section)
     return Answer(question, " ".join(judge_early_stopping(stopping)), section)
+
+
+def answer_gain(study: Study) -> list[Answer]:
+    """Say what tuning has gained; nothing if the study has no result of the untuned settings."""
+    untuned = study.untuned
+    if untuned is None:
+        return []
+    best = study.candidates[0]
+    text = (
+        f"The settings without tuning (trial {untuned.trial.number}) reached "
+        f"{describe_candidate(untuned)}; the chosen point (trial {best.trial.number}) reached "
+        f"{describe_candidate(best)}."
+    )
+    if untuned is best:
+        text = (
+            f"Nothing: no trial is better than the settings without tuning (trial "
+            f"{best.trial.number}), which reached {describe_candidate(best)}."
+        )
+    elif len(best.results) < 2:
+        text += " Each was trained once: part of the gain is luck. A final round tells how much."
+    return [Answer("What did tuning gain?", text, "outcome")]
 
 
 def answer_more_trials(study: Study) -> Answer:

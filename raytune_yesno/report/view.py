@@ -36,6 +36,7 @@ def view_study(
                 summary.answer_importance(importance),
                 summary.answer_early_stopping(stopping),
             ),
+            *summary.answer_gain(study),
             summary.answer_more_trials(study),
             summary.answer_time(study),
             *summary.answer_luck(study),

@@ -47,7 +47,7 @@ class Manual:
         return dict(self.points[number]) if number < self.num_points else None
 
 
-def read_points(space: Space, points: Sequence[Mapping[str, Any]]) -> list[Point]:
+def read_points(space: Space, points: Sequence[Any]) -> list[Point]:
     """Return points of a file or a command line in the types of their domains.
 
     Raises:
@@ -56,7 +56,7 @@ def read_points(space: Space, points: Sequence[Mapping[str, Any]]) -> list[Point
     return [_checked(space, number, point) for number, point in enumerate(points)]
 
 
-def _checked(space: Space, number: int, point: Mapping[str, Any]) -> Point:
+def _checked(space: Space, number: int, point: Any) -> Point:
     if not isinstance(point, Mapping):
         raise InputError(f"point {number}: expected a mapping of keys to values, not {point!r}")
     point = read_point(space, point)

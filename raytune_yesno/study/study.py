@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates
 from raytune_yesno.study.display import study_to_html
@@ -152,6 +153,18 @@ class Study:
         """
         found = list_candidates([t for t in self.trial_list if not t.outside], self.ranked)
         return front.arrange(found, self.prefer) if self.objective.others else found
+
+    @cached_property
+    def untuned(self) -> Candidate | None:
+        """The point with the values of the config, which are those without tuning, if tried."""
+
+        def is_own(point: Mapping[str, Any]) -> bool:
+            return all(
+                key in self.config and freeze(self.config[key]) == freeze(value)
+                for key, value in point.items()
+            )
+
+        return next((each for each in self.candidates if is_own(each.trial.point)), None)
 
     @property
     def prefer(self) -> str | None:

@@ -286,6 +286,14 @@ def find_device(config: Config) -> torch.device:
     return found if found and config.use_gpu else torch.device("cpu")
 
 
+def choose_backend(config: Config) -> str | None:
+    """Return the collectives for a config's ranks; None for the default of their device.
+
+    NCCL refuses ranks that share a GPU; gloo takes them, through the memory of the CPU.
+    """
+    return "gloo" if config.use_gpu and config.gpus_per_worker < 1 else None
+
+
 def require_accelerator(config: Config) -> None:
     """Check that a requested GPU is available.
 

@@ -39,7 +39,7 @@ from raytune_yesno.errors import UnfinishedError
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
-from raytune_yesno.training.loop import REPLICA, process_rank
+from raytune_yesno.training.loop import REPLICA, choose_backend, process_rank
 from raytune_yesno.training.lost import MAX_LOSSES, is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import put_shared
@@ -126,7 +126,7 @@ class LeanTrainer(TorchTrainer):  # type: ignore[misc]
 
 
 def fit_on_workers(payload: RunPayload, out: Path) -> str:
-    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between GPUs.
+    """Train on a TorchTrainer's workers: gloo between CPUs, NCCL between whole GPUs.
 
     Returns:
         Why a worker was lost, in one line; empty if training finished.
@@ -139,7 +139,7 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
     trainer = LeanTrainer(
         train_worker,
         train_loop_config={"payload": shared},
-        torch_config=InterfaceConfig(),
+        torch_config=InterfaceConfig(backend=choose_backend(payload.config)),
         scaling_config=ray.train.ScalingConfig(
             num_workers=payload.config.num_workers,
             elastic_resize_monitor_interval_s=_RESIZE_INTERVAL_S,

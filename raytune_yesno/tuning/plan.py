@@ -15,6 +15,7 @@ from raytune_yesno.space import (
     Space,
     as_tree,
     build_space,
+    express_point,
     format_space,
     parse_space,
 )
@@ -23,6 +24,8 @@ from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
+DEFAULT_POINT = "default"
+"""Among known points: the values of the config, with which the task trains untuned."""
 _RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
 
 
@@ -37,7 +40,8 @@ class Plan:
         search: a name in :data:`raytune_yesno.search.ALGORITHMS`.
         search_options: options of the search.
         points: known points, tried first, and the search learns from them. A point may lack keys of
-            the space, whose values the search chooses.
+            the space, whose values the search chooses. :data:`DEFAULT_POINT` stands for the values
+            of ``config``.
         scheduler: a name in :data:`raytune_yesno.schedulers.build.SCHEDULERS`. Defaults to
             ``fifo`` for search ``manual``, which tries exactly its points, else to ``asha``.
         scheduler_options: options of the scheduler.
@@ -64,7 +68,7 @@ class Plan:
     space: Space
     search: str = "auto"
     search_options: Mapping[str, Any] = field(default_factory=dict)
-    points: Sequence[Mapping[str, Any]] = ()
+    points: Sequence[Mapping[str, Any] | str] = ()
     scheduler: str = ""
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     trials: int | None = None
@@ -81,8 +85,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", build_space(self.space) if self.space else {})
+        object.__setattr__(self, "points", self._fill(self.points))
+        if given := self.search_options.get("points"):
+            options = {**self.search_options, "points": self._fill(given)}
+            object.__setattr__(self, "search_options", options)
         if not self.scheduler:
             object.__setattr__(self, "scheduler", "fifo" if self.tries_given_points else "asha")
+
+    def _fill(self, points: Any) -> Any:
+        """Return points with the config's values in place of :data:`DEFAULT_POINT`."""
+        if not isinstance(points, list | tuple) or DEFAULT_POINT not in points:
+            return points
+        try:
+            own = express_point(self.space, {}, self.config.as_dict())
+        except InputError as error:
+            raise InputError(f"point {DEFAULT_POINT}: {error}; name the point") from None
+        return [own if point == DEFAULT_POINT else point for point in points]
 
     @property
     def num_trials(self) -> int:

@@ -24,7 +24,7 @@ from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.task import Data, open_records
-from raytune_yesno.training.loop import REPLICA, Record, find_device
+from raytune_yesno.training.loop import REPLICA, Record, choose_backend, find_device
 from raytune_yesno.training.lost import is_lost, is_lost_connection
 from raytune_yesno.training.own_classes import sent_by_content
 from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
@@ -239,10 +239,10 @@ def open_store(address: str, world_size: int) -> TCPStore:
 
 
 def join_process_group(config: Config, rank: int, store: Store) -> None:
-    """Join torch's default process group: NCCL between GPUs, gloo between CPUs."""
+    """Join torch's default process group: NCCL between whole GPUs, gloo between CPUs."""
     choose_interface()
     dist.init_process_group(
-        dist.get_default_backend_for_device(find_device(config)),
+        choose_backend(config) or dist.get_default_backend_for_device(find_device(config)),
         store=store,
         rank=rank,
         world_size=config.min_workers,

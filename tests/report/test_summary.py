@@ -20,9 +20,15 @@ from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
 from raytune_yesno.report.payload import _band
-from raytune_yesno.report.sentences import describe_commands, describe_curves, split_command
+from raytune_yesno.report.sentences import (
+    describe_commands,
+    describe_curves,
+    describe_untuned,
+    split_command,
+)
 from raytune_yesno.report.summary import (
     answer_early_stopping,
+    answer_gain,
     answer_importance,
     answer_more_trials,
     answer_time,
@@ -61,6 +67,21 @@ def test_early_stopping_agrees_with_the_table(study: Study) -> None:
     assert low < 0.3 < 0.5 < 0.7 < high
     # Of 120 orders of five trials, one is perfect by chance.
     assert bound_correlation(1.0, 5)[0] < 0.3 < bound_correlation(1.0, 9)[0]
+
+
+def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
+    assert answer_gain(study) == []
+    last, best = study.candidates[-1].trial, study.candidates[0].trial
+    for trial, is_best in ((last, False), (best, True)):
+        asked = {**study.asked, "config": {**study.config, **trial.point}}
+        known = replace(study, asked=asked)
+        assert known.untuned is not None
+        assert known.untuned.trial.number == trial.number
+        (answer,) = answer_gain(known)
+        assert f"(trial {trial.number})" in answer.text
+        assert known.objective.metric.show(trial.metrics["valid_loss"]) in answer.text
+        assert answer.text.startswith("Nothing") == is_best
+        assert bool(describe_untuned(known)) != is_best
 
 
 def test_the_best_of_a_random_half_agrees_with_a_simulation(study: Study) -> None:

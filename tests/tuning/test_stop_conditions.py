@@ -282,9 +282,29 @@ class TestTheCommandLine:
         assert (plan.search, plan.num_trials) == ("tpe", 32)
         assert plan.known_points == [{"dropout": 0.25}, {"learning_rate": 0.001}]
 
+    @pytest.mark.parametrize("searches", [(), ("--trials", "5")])
+    def test_the_default_point_has_the_values_of_the_config(
+        self, searches: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "study.yaml"
+        file.write_text("points: [default, {dropout: 0.25}]\n")
+        set_here = ("--set", "dropout=0.3")
+        plans = (
+            self.plan("--point", "default", "--point", "dropout=0.25", *set_here, *searches),
+            self.plan("--config", str(file), *set_here, *searches),
+        )
+        for plan in plans:
+            check_plan(plan)
+            points = plan.known_points or plan.build_algorithm().points
+            assert points[1] == {"dropout": 0.25}
+            assert points[0].keys() == plan.space.keys()
+            assert build_config(plan.config.as_dict(), points[0]) == plan.config
+            assert points[0]["dropout"] == 0.3
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
+            (("--point", "default", "--set", "dropout=0.9"), "point default: dropout: 0.9 lies"),
             (("--point", "learning_rate=9"), "point 0: learning_rate: 9.0 lies outside"),
             (("--point", "lerning_rate=9"), "--point: unknown key .* did you mean 'learning_rate'"),
             (("--point", "epochs=3"), "point 0: 'epochs' is not in the search space"),

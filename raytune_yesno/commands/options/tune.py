@@ -45,7 +45,8 @@ def add_tune(commands: Any) -> None:
         "--point",
         metavar="KEY=VALUE,…",
         action="append",
-        help="a point to try first, such as learning_rate=1e-3,hidden_units=64; repeatable; "
+        help="a point to try first, such as learning_rate=1e-3,hidden_units=64, or `default` for "
+        "the task's own settings; repeatable; "
         "the search follows with --search, or --trials above the number of points",
     )
     for setting in STUDY_SETTINGS:
