@@ -224,23 +224,21 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.luck import describe_luck
-    from raytune_yesno.report.sentences import (
-        describe_mean,
-        describe_test,
-        describe_time,
-        describe_untuned,
-    )
+    from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
 
-    best = study.best
-    assert best
+    chosen, untuned = study.candidates[0], study.untuned
+    best = chosen.trial
     if study.objective.others:
         yield from describe_front(study)
     yield f"\nbest config (trial {best.number} of {len(study.trial_list)}):"
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
-    yield f"validation: {describe(best.metrics, best.objective)}{describe_mean(study)}"
-    if untuned := describe_untuned(study):
-        yield f"without tuning: {untuned}"
+    yield f"validation: {describe(best.metrics, best.objective)}{describe_mean(chosen)}"
+    if untuned is chosen:
+        yield "without tuning: the same; no trial was better"
+    elif untuned:
+        reached = describe(untuned.trial.metrics, best.objective) + describe_mean(untuned)
+        yield f"without tuning: {reached} (trial {untuned.trial.number})"
     if kept := describe_limits(study):
         yield kept
     if luck := describe_luck(study):

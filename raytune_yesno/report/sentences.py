@@ -50,35 +50,15 @@ def describe_objective(study: Study) -> list[str]:
     return [metric, best] if study.metric_source else [f"{metric}, {best}"]
 
 
-def describe_mean(study: Study) -> str:
-    """Return the mean of the best point's trainings in parentheses; empty with one training.
+def describe_mean(candidate: Candidate) -> str:
+    """Return the mean of a point's trainings in parentheses; empty with one training.
 
     The first training of a point that was chosen for it is better than the point, by luck.
     """
-    best = next(iter(study.candidates), None)
-    if best is None or len(best.results) < 2:
+    if len(candidate.results) < 2:
         return ""
-    mean = study.objective.metric.show(best.value)
-    return f" (mean of {len(best.results)} trainings: {mean})"
-
-
-def describe_candidate(candidate: Candidate) -> str:
-    """Return a point's value in each objective: the means over the trainings that decide."""
-    objective = candidate.trial.objective
-    values = [
-        f"{metric.title} {metric.show(metric.value_of(cost))}"
-        for metric, cost in zip(objective.objectives, candidate.costs, strict=True)
-    ]
-    count = len(candidate.results)
-    return join_names(values) + f" (mean of {count} trainings)" * (count > 1)
-
-
-def describe_untuned(study: Study) -> str:
-    """Return what the settings without tuning reached; empty if they were not tried."""
-    untuned = study.untuned
-    if untuned is None or untuned.trial is study.best:
-        return ""
-    return f"{describe_candidate(untuned)} (trial {untuned.trial.number})"
+    mean = candidate.trial.objective.metric.show(candidate.value)
+    return f" (mean of {len(candidate.results)} trainings: {mean})"
 
 
 def describe_state(study: Study) -> str:

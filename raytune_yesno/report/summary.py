@@ -24,12 +24,12 @@ from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import (
     NO_RESULT,
-    describe_candidate,
     describe_mean,
     describe_time,
     judge_early_stopping,
 )
 from raytune_yesno.study import Study
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.front import list_vectors
 from raytune_yesno.text import join_names
 
@@ -102,6 +102,17 @@ def answer_gain(study: Study) -> list[Answer]:
     elif len(best.results) < 2:
         text += " Each was trained once: part of the gain is luck. A final round tells how much."
     return [Answer("What did tuning gain?", text, "outcome")]
+
+
+def describe_candidate(candidate: Candidate) -> str:
+    """Return a point's value in each objective: the means over the trainings that decide."""
+    objective = candidate.trial.objective
+    values = [
+        f"{metric.title} {metric.show(metric.value_of(cost))}"
+        for metric, cost in zip(objective.objectives, candidate.costs, strict=True)
+    ]
+    count = len(candidate.results)
+    return join_names(values) + f" (mean of {count} trainings)" * (count > 1)
 
 
 def answer_more_trials(study: Study) -> Answer:
@@ -206,7 +217,7 @@ def describe_studies(
                 describe_common_front(studies, names)
                 if have_common_front(studies)
                 else f"The best trial of all is trial {best.number} of {names[first]}: "
-                f"{metric.title} {value}{describe_mean(studies[first])}."
+                f"{metric.title} {value}{describe_mean(studies[first].candidates[0])}."
             )
         ]
         texts.append(describe_comparison(groups, differences, choose_figure(studies)))

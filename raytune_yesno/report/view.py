@@ -85,7 +85,7 @@ def _list_cards(study: Study) -> list[dict[str, str]]:
             "value": metric.show(best.metrics[metric.name]),
             "note": (
                 f"{'chosen' if study.objective.others else 'best'}, trial {best.number}"
-                f"{sentences.describe_mean(study)}"
+                f"{sentences.describe_mean(study.candidates[0])}"
                 if metric is objective
                 else f"at epoch {best.metrics['epoch']}"
             ),

@@ -147,8 +147,8 @@ def test_a_point_of_several_trainings_is_compared_by_their_mean() -> None:
     repeats = [build_trial(1, 0.3, 0, final=False), build_trial(2, 0.5, 0, final=False)]
     study = build_study(build_trial(0, 0.1), *repeats)
     assert measure_figures([study]) == [pytest.approx(0.3)]
-    assert "3 trainings: 0.3" in describe_mean(study)
-    assert describe_mean(build_study(build_trial(0, 0.1))) == ""
+    assert "3 trainings: 0.3" in describe_mean(study.candidates[0])
+    assert describe_mean(build_study(build_trial(0, 0.1)).candidates[0]) == ""
 
 
 def test_the_limits_are_those_of_the_mean() -> None:
