@@ -154,8 +154,8 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
 
 
-def read_point(text: str, task: str = Config.task) -> dict[str, Any] | str:
-    """Read a point to try, see :func:`split_point`; ``default`` is returned as it is.
+def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
+    """Read a point to try, see :func:`split_point`.
 
     Args:
         text: the point.
@@ -164,10 +164,6 @@ def read_point(text: str, task: str = Config.task) -> dict[str, Any] | str:
     Raises:
         InputError: a key is unknown, or a value has the wrong type.
     """
-    from raytune_yesno.tuning.plan import DEFAULT_POINT
-
-    if text == DEFAULT_POINT:
-        return text
     layer = split_point(text, "--point")
     config = build_config({"task": task}, layer, where="--point").as_dict()
     return {key: config[key] for key in layer}
@@ -234,7 +230,7 @@ def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
     from raytune_yesno.tasks.task import find_space
-    from raytune_yesno.tuning.plan import Plan
+    from raytune_yesno.tuning.plan import DEFAULT_POINT, Plan
     from raytune_yesno.tuning.plan_checks import check_space
 
     flags = given_flags(options, num_workers=options.workers_per_trial)
@@ -246,7 +242,10 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     asked = {name: settings[name] for name in names if name in settings}
     points = [
         *asked.pop("points", []),
-        *(read_point(text, config.task) for text in options.point or []),
+        *(
+            text if text == DEFAULT_POINT else read_point(text, config.task)
+            for text in options.point or []
+        ),
     ]
     # More trials than points are a search that begins with them.
     searches = (getattr(options, "trials", None) or asked.get("trials") or 0) > len(points)
