@@ -1,9 +1,15 @@
-"""A home folder for users without one, such as unknown user ids in containers."""
+"""The user's cache, and a home folder for users without one, as in containers."""
 
 import os
 import stat
 import tempfile
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return this package's folder in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "raytune-yesno"
 
 
 def ensure_home() -> None:

@@ -12,6 +12,7 @@ from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.home import cache_folder
 from raytune_yesno.values import parse_assignments
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech import download
     from raytune_yesno.tasks.speech.folder import read_folder
 
-    folder = Path(options.folder or download.cache_folder())
+    folder = Path(options.folder or cache_folder())
     with Display() as display:
         fetched = download.fetch(
             folder, url=options.url or download.URL, progress=display.show_bytes
@@ -62,7 +63,8 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
         corpus = load_corpus(data)
     else:
         folder = find_yesno(Display().show_bytes) if data == "yesno" else find_folder(data)
-        corpus, problems = check_folder(folder)
+        with Display() as display:
+            corpus, problems = check_folder(folder, display.show_bytes)
     if corpus:
         try:
             split = split_corpus(corpus, seed=config.seed, **split_options(config))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from raytune_yesno.seeding import build_torch_generator
+from raytune_yesno.tasks.speech import task
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.features import (
     CONTEXT_FRAMES,
@@ -24,14 +25,15 @@ from raytune_yesno.tasks.speech.features import (
 )
 from raytune_yesno.tasks.speech.networks import MLP, STRIDE, WINDOW, Net, num_positions
 from raytune_yesno.tasks.speech.synthetic import synthesize_with_times
-from raytune_yesno.tasks.speech.task import clean_examples
+from raytune_yesno.tasks.speech.task import CleanExamples
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def examples(small_corpus: Corpus) -> list[Example]:
-    return list(clean_examples(small_corpus, LogMel(torch.float64)))
+    clean = CleanExamples(small_corpus, LogMel(torch.float64))
+    return [clean[index] for index in range(len(small_corpus))]
 
 
 def tone(seconds: float = 1.0, hz: float = 440.0) -> Tensor:
@@ -226,12 +228,23 @@ def test_the_window_at_a_time_holds_what_sounds_then(frame: int) -> None:
 
 
 def test_examples_of_a_corpus_are_made_once_for_a_dtype(small_corpus: Corpus) -> None:
-    first = clean_examples(small_corpus, LogMel(torch.float32))
-    assert clean_examples(small_corpus, LogMel(torch.float32)) is first
-    assert first[0].feature_FT.dtype == torch.float32
-    double = clean_examples(small_corpus, LogMel(torch.float64))
+    first = CleanExamples(small_corpus, LogMel(torch.float32))[0]
+    assert CleanExamples(small_corpus, LogMel(torch.float32))[0] is first
+    assert first.feature_FT.dtype == torch.float32
+    double = CleanExamples(small_corpus, LogMel(torch.float64))
     assert double[0].feature_FT.dtype == torch.float64
-    assert [example.words for example in double] == list(small_corpus.labels)
+    assert double[3].words == small_corpus.labels[3]
+
+
+def test_examples_beyond_the_limit_are_made_again(
+    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "MAX_KEPT_S", small_corpus[0][0].shape[1] / 8000 + 0.1)
+    monkeypatch.setattr(task, "_cache", {})
+    clean = CleanExamples(small_corpus, LogMel(torch.float32))
+    assert clean[0] is clean[0]
+    assert clean[1] is not clean[1]
+    assert torch.equal(clean[1].feature_FT, clean[1].feature_FT)
 
 
 @pytest.mark.parametrize("frames", [28, 29, 31, 32, 100, 103])

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from torch.utils.data import Dataset
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.text import list_some
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.stored import StoredSamples
 
 _MAX_SHOWN = 8
 
@@ -45,11 +48,11 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     """Recordings and their words, with the items of ``torchaudio.datasets.YESNO``.
 
     All samples are in one read-only array, so that a pickled corpus is one buffer that the
-    processes of a node can share.
+    processes of a node can share. Those of a large corpus are in a file instead, which they map.
 
     Attributes:
         names: file names without suffix, relative to the folder, sorted.
-        samples: all recordings end to end, in [-1, 1].
+        samples: all recordings end to end, in [-1, 1]; of a large corpus, in a file.
         offsets: recording n is ``samples[offsets[n]:offsets[n + 1]]``.
         labels: words of each recording, as indices into ``vocabulary``.
         sample_rate: Hz.
@@ -64,7 +67,7 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     """
 
     names: tuple[str, ...]
-    samples: npt.NDArray[np.float32]
+    samples: "npt.NDArray[np.float32] | StoredSamples"
     offsets: npt.NDArray[np.int64]
     labels: tuple[tuple[int, ...], ...]
     sample_rate: int
@@ -140,6 +143,8 @@ def build_corpus(
     source: str,
     notes: tuple[str, ...] = (),
     layout: str = "",
+    stored: "StoredSamples | None" = None,
+    fingerprint: str = "",
 ) -> Corpus:
     """Build a corpus.
 
@@ -149,6 +154,8 @@ def build_corpus(
         source: where the recordings were read from, for people.
         notes: changes that made the recordings usable, for people.
         layout: how the words were found, for people.
+        stored: the samples in a file, in the order of the names; None to copy them into an array.
+        fingerprint: the fingerprint, if it is known.
 
     Raises:
         ValueError: there are no transcripts, and a name spells no words.
@@ -165,14 +172,15 @@ def build_corpus(
     speakers = tuple(about.speaker for about in known)
     parts = tuple(about.part for about in known)
     speakers, parts = (column if any(column) else () for column in (speakers, parts))
-    digest = hashlib.sha256()
-    for name, words in zip(names, labels, strict=True):
-        digest.update(f"{name} {words} {len(waveforms[name])}\n".encode())
-        digest.update(waveforms[name].astype("<f4").tobytes())
-    if (vocabulary, speakers, parts) != (YESNO_WORDS, (), ()):
-        digest.update(repr((vocabulary, speakers, parts)).encode())
-    samples = np.concatenate([waveforms[name] for name in names]).astype(np.float32, copy=False)
-    samples.flags.writeable = False
+    if not fingerprint:
+        digest = hashlib.sha256()
+        for name, words in zip(names, labels, strict=True):
+            digest.update(f"{name} {words} {len(waveforms[name])}\n".encode())
+            digest.update(waveforms[name].astype("<f4").tobytes())
+        if (vocabulary, speakers, parts) != (YESNO_WORDS, (), ()):
+            digest.update(repr((vocabulary, speakers, parts)).encode())
+        fingerprint = digest.hexdigest()[:16]
+    samples = stored or _concatenate([waveforms[name] for name in names])
     offsets = np.cumsum([0, *(len(waveforms[name]) for name in names)], dtype=np.int64)
     return Corpus(
         names,
@@ -181,13 +189,19 @@ def build_corpus(
         labels,
         SAMPLE_RATE,
         source,
-        digest.hexdigest()[:16],
+        fingerprint,
         notes,
         vocabulary,
         speakers,
         parts,
         layout,
     )
+
+
+def _concatenate(waveforms: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    samples = np.concatenate(waveforms).astype(np.float32, copy=False)
+    samples.flags.writeable = False
+    return samples
 
 
 def parse_name(name: str) -> Transcript:

@@ -11,14 +11,11 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
-
-Progress = Callable[[int, int | None], None]
-"""Called with the number of bytes so far and the total, None if unknown."""
+from raytune_yesno.home import cache_folder
+from raytune_yesno.tasks.speech.folder import FOLDER, Progress, check_folder
 
 URL = "http://www.openslr.org/resources/1/waves_yesno.tar.gz"
 CHECKSUM = "c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73"  # SHA-256
@@ -58,12 +55,6 @@ def find_yesno(progress: Progress | None = None) -> Path:
 def yesno_folder() -> Path:
     """Return the folder in which YESNO is sought: ``$YESNO_ROOT``, else the user's cache."""
     return Path(os.environ.get("YESNO_ROOT") or cache_folder()).expanduser()
-
-
-def cache_folder() -> Path:
-    """Return the download folder in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "raytune-yesno"
 
 
 def fetch(

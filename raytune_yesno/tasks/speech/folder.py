@@ -1,7 +1,9 @@
 """Read and check a folder of recordings. All problems are reported at once, by file name."""
 
+import contextlib
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,10 @@ from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
+from raytune_yesno.tasks.speech.stored import Store, Stored
+
+Progress = Callable[[int, int | None], None]
+"""Called with the number of bytes so far and the total, None if unknown."""
 
 FOLDER = "waves_yesno"  # its name in the published archive and in torchaudio
 LEAST_WORD_S = 0.12  # shorter than any spoken word; YESNO's take 0.6 s with their pauses
@@ -17,7 +23,11 @@ MAX_WORDS = 1000  # words of a vocabulary
 
 
 def read_folder(
-    folder: str | Path, *, skip_bad: bool = False, num_expected: int | None = None
+    folder: str | Path,
+    *,
+    skip_bad: bool = False,
+    num_expected: int | None = None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """Read a folder of recordings.
 
@@ -25,11 +35,12 @@ def read_folder(
         folder: contains WAV files, or a folder ``waves_yesno`` with them.
         skip_bad: leave bad recordings out, with a note, instead of raising.
         num_expected: number of recordings; a note says if the corpus has another.
+        progress: see :func:`check_folder`.
 
     Raises:
         InputError: recordings are bad, one line for each, or there are none.
     """
-    corpus, problems = check_folder(folder)
+    corpus, problems = check_folder(folder, progress)
     if corpus is None or (problems and not skip_bad):
         raise InputError(f"{folder} cannot be used as a corpus:", *map(str, problems))
     notes = list(corpus.notes)
@@ -41,11 +52,14 @@ def read_folder(
     return replace(corpus, notes=tuple(notes))
 
 
-def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
+def check_folder(
+    folder: str | Path, progress: Progress | None = None
+) -> tuple[Corpus | None, list[Problem]]:
     """Read the good recordings of a folder and list all problems.
 
     Args:
         folder: recordings in one of the layouts of :mod:`raytune_yesno.tasks.speech.layouts`.
+        progress: called while a large corpus is decoded for the first time, which takes minutes.
 
     Returns:
         The corpus, None if no recording is good, and the problems.
@@ -56,25 +70,21 @@ def check_folder(folder: str | Path) -> tuple[Corpus | None, list[Problem]]:
         listing = list_recordings(folder)
     except OSError as error:
         return None, [Problem(str(folder), f"cannot be read: {error.strerror}")]
-    recordings: dict[str, Recording] = {}
-    first_with: dict[bytes, str] = {}
-    problems = list(listing.problems)
-    for entry in listing.entries:
-        try:
-            recording = _read_checked(entry)
-            digest = hashlib.sha256(recording.waveform.tobytes()).digest()
-            if digest in first_with:
-                raise ValueError(f"the same recording as {first_with[digest]}")
-        except ValueError as error:
-            problems.append(Problem(entry.shown, str(error)))
-        else:
-            first_with[digest] = entry.shown
-            recordings[entry.name] = recording
+    store = Store(listing.entries)
+    if store.is_needed:
+        stored = store.read() or _store(store, listing, progress)
+        recordings, problems = stored.recordings, [*listing.problems, *stored.problems]
+    else:
+        stored, problems = None, list(listing.problems)
+        recordings = dict(_read_each(listing.entries, problems))
     words = {word for entry in listing.entries for word in entry.about.words}
     if len(words) > MAX_WORDS:
         problems.append(Problem(str(folder), f"{len(words)} different words, over {MAX_WORDS}"))
     elif recordings:
-        return _build(folder, listing, recordings), _sort(problems)
+        corpus = _build(folder, listing, recordings, stored)
+        if stored and not stored.fingerprint:
+            store.remember(corpus.fingerprint)
+        return corpus, _sort(problems)
     else:
         problems.append(Problem(str(folder), "no usable recordings (WAV files) in it"))
     return None, _sort(problems)
@@ -85,7 +95,51 @@ def _sort(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.name.startswith("/"), problem.name))
 
 
-def _build(folder: Path, listing: Listing, recordings: dict[str, Recording]) -> Corpus:
+def _store(store: Store, listing: Listing, progress: Progress | None) -> Stored:
+    """Decode the recordings into the user's cache.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    problems: list[Problem] = []
+
+    def count() -> Iterator[Entry]:
+        done = 0
+        for entry in sorted(listing.entries, key=lambda entry: entry.name):
+            yield entry
+            with contextlib.suppress(OSError):
+                done += entry.file.stat().st_size
+            if progress:
+                progress(done, store.num_bytes)
+
+    store.write(_read_each(count(), problems), problems)
+    stored = store.read()
+    if stored is None:
+        raise InputError(f"{store.folder}: the decoded corpus cannot be read")
+    return stored
+
+
+def _read_each(
+    entries: Iterable[Entry], problems: list[Problem]
+) -> Iterator[tuple[str, Recording]]:
+    """Yield the good recordings by name; append what is wrong with the others to ``problems``."""
+    first_with: dict[bytes, str] = {}
+    for entry in entries:
+        try:
+            recording = _read_checked(entry)
+            digest = hashlib.sha256(recording.waveform.tobytes()).digest()
+            if digest in first_with:
+                raise ValueError(f"the same recording as {first_with[digest]}")
+        except ValueError as error:
+            problems.append(Problem(entry.shown, str(error)))
+        else:
+            first_with[digest] = entry.shown
+            yield entry.name, recording
+
+
+def _build(
+    folder: Path, listing: Listing, recordings: dict[str, Recording], stored: Stored | None
+) -> Corpus:
     notes = (*listing.notes, *_describe_changes(list(recordings.values())))
     return build_corpus(
         {name: recording.waveform for name, recording in recordings.items()},
@@ -93,6 +147,8 @@ def _build(folder: Path, listing: Listing, recordings: dict[str, Recording]) -> 
         source=str(folder.resolve()),
         notes=notes,
         layout=LAYOUTS[listing.layout],
+        stored=stored.samples if stored else None,
+        fingerprint=stored.fingerprint if stored else "",
     )
 
 

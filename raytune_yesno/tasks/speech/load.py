@@ -7,8 +7,8 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
-from raytune_yesno.tasks.speech.download import Progress, find_yesno, yesno_folder
-from raytune_yesno.tasks.speech.folder import FOLDER, check_folder, read_folder
+from raytune_yesno.tasks.speech.download import find_yesno, yesno_folder
+from raytune_yesno.tasks.speech.folder import FOLDER, Progress, check_folder, read_folder
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 YESNO_RECORDINGS = 60
@@ -22,7 +22,7 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
             ``synthetic``, ``synthetic:N`` or ``synthetic:N:SEED`` for the built-in corpus; or a
             folder that contains recordings or ``waves_yesno``.
         skip_bad: leave bad recordings out instead of raising.
-        progress: called during a download with the number of bytes so far and the total.
+        progress: called during a download, and while a large corpus is decoded for the first time.
 
     Raises:
         InputError: the corpus does not exist, or recordings are bad: one line for each problem.
@@ -34,7 +34,7 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
         return synthesize(*map(int, numbers))
     if data == "yesno":
         return read_folder(find_yesno(progress), skip_bad=skip_bad, num_expected=YESNO_RECORDINGS)
-    return read_folder(find_folder(data), skip_bad=skip_bad)
+    return read_folder(find_folder(data), skip_bad=skip_bad, progress=progress)
 
 
 def find_folder(data: str) -> Path:

@@ -24,6 +24,7 @@ from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, DRAWN_SOUNDS, draw_sound
 
 CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
+MAX_KEPT_S = 2 * 3600  # of the recordings whose words are kept: 230 MB, and some copies
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
@@ -123,12 +124,13 @@ class Scenes:
         settings: SceneSettings | None = None,
     ) -> None:
         self.settings = settings or SceneSettings()
-        self._cuts = [
-            Cuts(waveform, tuple(words)) for waveform, words in zip(waveforms, labels, strict=True)
-        ]
+        self._waveforms, self._labels = waveforms, labels
+        # Recordings that are often in the names' order, so by words: take them evenly.
+        step = math.ceil(sum(map(len, waveforms)) / (MAX_KEPT_S * SAMPLE_RATE)) or 1
+        self._kept = {index: self._cut_up(index) for index in range(0, len(waveforms), step)}
         # For each word of the vocabulary: the recordings that hold it, and its positions there.
         found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for index, cuts in enumerate(self._cuts):
+        for index, cuts in self._kept.items():
             for number, word in enumerate(cuts.words if cuts.spans else ()):
                 found[word].append((index, number))
         self._single = [found[label] for label in sorted(found)]
@@ -207,8 +209,8 @@ class Scenes:
     def _draw_unit(self, index: int | None, base_speed: float, random: np.random.Generator) -> Unit:
         """Return one or several words of a recording at a random speed near ``base_speed``."""
         if index is None:
-            index = int(random.integers(len(self._cuts)))
-        cuts = self._cuts[index]
+            index = int(random.integers(len(self._waveforms)))
+        cuts = self._cuts(index)
         percent = 100 + SPEED_STEP * round(
             100 * (base_speed + random.uniform(-0.05, 0.05)) / SPEED_STEP
         )
@@ -217,19 +219,27 @@ class Scenes:
             first = int(random.integers(len(cuts.words)))
             longest = len(cuts.words) - first
             count = 1 if random.random() < 0.6 else int(random.integers(1, longest + 1))
-        key = index, first, count, percent
-        return cuts.cut(*key[1:]) if count > 1 else self._cut(key)
+        if count > 1 or index not in self._kept:
+            return cuts.cut(first, count, percent)
+        return self._cut((index, first, count, percent))
+
+    def _cuts(self, index: int) -> "Cuts":
+        """Return a recording with its words."""
+        return self._kept.get(index) or self._cut_up(index)
+
+    def _cut_up(self, index: int) -> "Cuts":
+        return Cuts(self._waveforms[index], tuple(self._labels[index]))
 
     def _cut(self, key: tuple[int, int, int, int]) -> Unit:
-        """Return a single word: recording, number of the word, 1, speed in percent."""
+        """Return a single word of a kept recording: its index, the word's, 1, speed in percent."""
         if key not in self._units:
-            self._units[key] = self._cuts[key[0]].cut(*key[1:])
+            self._units[key] = self._kept[key[0]].cut(*key[1:])
         return self._units[key]
 
     def _draw_other(self, long: bool, random: np.random.Generator) -> Tensor:
         """Return a sound without words, about as loud as a word; of up to 4 s if ``long``."""
         kind = random.random()
-        cuts = self._cuts[int(random.integers(len(self._cuts)))]
+        cuts = self._cuts(int(random.integers(len(self._waveforms))))
         if kind < (0.4 if long else 0.15):
             sound = DRAWN_SOUNDS[int(random.integers(len(DRAWN_SOUNDS)))]
             seconds = random.uniform(0.5, 4.0) if long else 0.15 * 10 ** random.random()

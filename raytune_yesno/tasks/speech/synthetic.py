@@ -360,7 +360,7 @@ def write_corpus(corpus: Corpus, folder: str | Path) -> Path:
         if existing is not None and not problems and existing.fingerprint == corpus.fingerprint:
             return target
         raise InputError(f"{target} holds another corpus: choose another folder or remove it")
-    steps = corpus.samples.astype(np.float64) * 2**15
+    steps = corpus.samples[:].astype(np.float64) * 2**15
     if not (
         np.array_equal(steps, np.floor(steps)) and -(2**15) <= steps.min() <= steps.max() < 2**15
     ):

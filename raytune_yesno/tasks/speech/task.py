@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.decode import DECODING, SHORT_DECODING, count_errors, match_words
 from raytune_yesno.tasks.speech.features import (
+    HOP_S,
     Batch,
     Example,
     LogMel,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Built = TypeVar("Built")
+Kept = TypeVar("Kept")
 
 VALIDATION_BATCH = 8
 """Larger validation batches are slower per recording on one core: they outgrow its cache."""
@@ -53,6 +55,9 @@ NUM_AHEAD = 4
 SCENES_PER_RECORDING = 4
 """Number of composed validation examples per validation recording."""
 
+
+MAX_KEPT_S = 4 * 3600.0
+"""Length of the sound whose clean features a process keeps: 80 MB."""
 
 MAX_CHANGED = 40
 """Number of validation recordings of which noisy copies and scenes are validated, too."""
@@ -77,7 +82,7 @@ class YesNo(SpeechTask):
             valid = thin(split.valid, MAX_VALIDATION)
         self._decoding = SHORT_DECODING if corpus.is_short else DECODING
         self._extract = build_extract(config, corpus.recorded)
-        self._clean = clean_examples(corpus, self._extract)
+        self._clean = CleanExamples(corpus, self._extract)
         self._valid = [self._clean[index] for index in valid]
         if config.valid_noise and valid:
             changed = thin(valid, MAX_CHANGED)
@@ -198,8 +203,7 @@ class YesNo(SpeechTask):
             epoch: number of the epoch, from 1.
             turn: pass over the training part within the epoch, from 0.
         """
-        index = self._train[number]
-        example, augmentation = self._clean[index], self._augmentation
+        index, augmentation = self._train[number], self._augmentation
         name = self._config.seed, epoch, self._corpus.names[index], *([turn] if turn else [])
         if self._scenes:
             random = np.random.default_rng(derive_seed("scene", *name))
@@ -210,18 +214,21 @@ class YesNo(SpeechTask):
                 flat_PC = known_alignment(feature_FT, scene.words, scene.centres_s, self._classes)
                 return Example(feature_FT, scene.words, flat_PC)
         if not (augmentation.changes_waveform or augmentation.changes_spectrogram):
-            return example
+            return self._clean[index]
         generator = build_torch_generator("augment", *name)
         if augmentation.changes_waveform:
+            words = self._corpus.labels[index]
             changed, clean = augmentation.waveforms(self._corpus[index][0], generator)
             feature_FT = self._extract(changed)
             if self._alignment_weight((epoch - 1) / self._config.epochs):
                 # Noise hides the start and end of speech: align without it.
                 aligned_FT = feature_FT if clean is changed else self._extract(clean)
-                flat_PC = flat_alignment(aligned_FT, example.words, self._classes)
+                flat_PC = flat_alignment(aligned_FT, words, self._classes)
             else:
                 flat_PC = no_alignment(feature_FT, self._classes)
-            example = Example(feature_FT, example.words, flat_PC)
+            example = Example(feature_FT, words, flat_PC)
+        else:
+            example = self._clean[index]
         feature_FT = augmentation.spectrogram(example.feature_FT, generator)
         return example._replace(feature_FT=feature_FT)
 
@@ -246,30 +253,45 @@ def ahead(pool: Executor, build: Callable[[Item], Built], items: Iterable[Item])
 
 
 # A process that trains several trials on the same corpus computes its features once.
-_cache: dict[tuple[object, ...], list[Example]] = {}
+_cache: dict[tuple[object, ...], Any] = {}
 
 
-def keep(key: tuple[object, ...], build: Callable[[], list[Example]]) -> list[Example]:
+def keep(key: tuple[object, ...], build: Callable[[], Kept]) -> Kept:
     """Return cached examples, or build and cache them. The oldest keys are evicted."""
     if key not in _cache:
         while len(_cache) > 5:
             del _cache[next(iter(_cache))]
         _cache[key] = build()
-    return _cache[key]
+    kept: Kept = _cache[key]
+    return kept
 
 
-def clean_examples(corpus: "Corpus", extract: LogMel) -> list[Example]:
-    """Return all recordings of a corpus as examples, without augmentation."""
+class CleanExamples:
+    """The recordings of a corpus as examples, without augmentation.
 
-    def build() -> list[Example]:
-        classes = 1 + len(corpus.vocabulary)
-        features = [extract(corpus[index][0]) for index in range(len(corpus))]
-        return [
-            Example(feature, words, flat_alignment(feature, words, classes))
-            for feature, words in zip(features, corpus.labels, strict=True)
-        ]
+    Each is computed when it is first needed. The first :data:`MAX_KEPT_S` of sound are kept.
+    """
 
-    return keep(("clean", corpus.fingerprint, extract.key), build)
+    def __init__(self, corpus: "Corpus", extract: LogMel) -> None:
+        self._corpus, self._extract = corpus, extract
+        # Threads share it: at worst, two compute the same example.
+        self._kept = keep(("clean", corpus.fingerprint, extract.key), dict[int, Example])
+        self._num_frames = sum(each.feature_FT.shape[1] for each in self._kept.values())
+
+    def __getitem__(self, index: int) -> Example:
+        """Return the example of recording ``index``."""
+        if (kept := self._kept.get(index)) is not None:
+            return kept
+        feature, words = self._extract(self._corpus[index][0]), self._corpus.labels[index]
+        example = Example(feature, words, flat_alignment(feature, words, self._classes))
+        self._num_frames += feature.shape[1]
+        if self._num_frames * HOP_S < MAX_KEPT_S:
+            self._kept[index] = example
+        return example
+
+    @property
+    def _classes(self) -> int:
+        return 1 + len(self._corpus.vocabulary)
 
 
 def noisy_examples(corpus: "Corpus", indices: Sequence[int], extract: LogMel) -> list[Example]:

@@ -70,7 +70,7 @@ def measure_corpus(folder: Path) -> dict[str, float]:
         "ms a recording: read": 1000 * read / len(corpus),
         "features": 1000 * features / len(corpus),
         "an epoch": 1000 * record.metrics["seconds"] / len(corpus),
-        "MB: samples": corpus.samples.nbytes / 1e6,
+        "MB: samples": corpus.samples[:].nbytes / 1e6,
         "read, more": memory[1] - memory[0],
         "features, more": memory[2] - memory[1],
         "an epoch, more": peak_mb() - memory[2],

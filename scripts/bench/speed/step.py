@@ -23,8 +23,8 @@ from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
     VALIDATION_BATCH,
+    CleanExamples,
     YesNo,
-    clean_examples,
     ctc_loss,
     noisy_examples,
 )
@@ -98,7 +98,7 @@ class Data:
         self.task = YesNo(config, corpus, torch.device("cpu"))
         split = split_corpus(corpus, seed=config.seed)
         extract = build_extract(config, corpus.recorded)
-        clean = clean_examples(corpus, extract)
+        clean = CleanExamples(corpus, extract)
         self.validation = [clean[index] for index in split.valid]
         self.validation += noisy_examples(corpus, split.valid, extract)
 

@@ -1,0 +1,119 @@
+"""A corpus whose samples lie in a file: the same corpus, and the same training."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raytune_yesno.config import build_config
+from raytune_yesno.errors import InputError
+from raytune_yesno.tasks.speech import scenes, stored
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.folder import check_folder, read_folder
+from raytune_yesno.tasks.speech.stored import StoredSamples
+from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
+from raytune_yesno.training.loop import fit
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(stored, "MIN_BYTES", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(write_corpus(synthesize(8), tmp_path_factory.mktemp("stored") / "corpus"))
+    (folder / "0_1_0.wav").write_bytes(b"not a recording")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_memory(folder: Path) -> Corpus:
+    return read_folder(folder, skip_bad=True)
+
+
+def test_is_the_same_corpus(folder: Path, in_memory: Corpus, cache: Path) -> None:
+    first, problems = check_folder(folder)
+    again, known = check_folder(folder)
+    assert [problem.name for problem in problems] == [problem.name for problem in known]
+    assert len(problems) == 1
+    for corpus in (first, again):
+        assert corpus is not None
+        assert isinstance(corpus.samples, StoredSamples)
+        assert corpus.fingerprint == in_memory.fingerprint
+        assert (corpus.names, corpus.labels) == (in_memory.names, in_memory.labels)
+        for index in range(len(in_memory)):
+            np.testing.assert_array_equal(corpus.waveform(index), in_memory.waveform(index))
+
+
+def test_is_decoded_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read_folder(folder, skip_bad=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+        assert read_folder(folder, skip_bad=True).fingerprint == before.fingerprint
+    (folder / "1_1_1_1.wav").write_bytes(sorted(folder.glob("*.wav"))[1].read_bytes())
+    try:
+        _, problems = check_folder(folder)
+    finally:
+        (folder / "1_1_1_1.wav").unlink()
+    assert len(problems) == 2
+
+
+def test_is_sent_as_a_path(folder: Path, cache: Path) -> None:
+    corpus = read_folder(folder, skip_bad=True)
+    sent = pickle.dumps(corpus)
+    assert len(sent) < corpus.samples[:].nbytes / 20
+    received = pickle.loads(sent)
+    np.testing.assert_array_equal(received.waveform(3), corpus.waveform(3))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_that_is_lost_or_changed_is_named(folder: Path, cache: Path, is_there: bool) -> None:
+    sent = pickle.dumps(read_folder(folder, skip_bad=True))
+    (file,) = cache.rglob("samples.f32")
+    if is_there:
+        file.write_bytes(file.read_bytes()[:-8])
+    else:
+        file.unlink()
+    received = pickle.loads(sent)
+    with pytest.raises(InputError, match=str(file)):
+        received.waveform(0)
+
+
+def test_a_cache_without_room_is_named(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("a file, not a folder")
+    with pytest.raises(InputError, match="XDG_CACHE_HOME"):
+        read_folder(folder, skip_bad=True)
+
+
+def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path) -> None:
+    config = build_config({"epochs": 1, "hidden_units": 8, "min_examples": 8})
+    (one,), (other,) = (
+        list(fit(config, corpus)) for corpus in (in_memory, read_folder(folder, skip_bad=True))
+    )
+    assert one.metrics["train_loss"] == other.metrics["train_loss"]
+
+
+def test_scenes_keep_some_recordings_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = synthesize(12)
+    waveforms = [corpus.waveform(index) for index in range(len(corpus))]
+    hours = sum(map(len, waveforms)) / 8000
+    monkeypatch.setattr(scenes, "MAX_KEPT_S", hours / 3)
+    some = scenes.Scenes(waveforms, corpus.labels)
+    heard = set[tuple[int, ...]]()
+    for seed in range(20):
+        scene = some.compose(seed % 12, np.random.default_rng(seed))
+        again = scenes.Scenes(waveforms, corpus.labels).compose(
+            seed % 12, np.random.default_rng(seed)
+        )
+        assert scene.words == again.words
+        np.testing.assert_array_equal(scene.waveform, again.waveform)
+        heard.add(scene.words)
+    assert len(some._kept) == 4
+    assert {index for index, *_ in some._units} <= some._kept.keys()
+    assert len(heard) > 10
