@@ -115,5 +115,5 @@ def test_scenes_keep_some_recordings_only(monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_array_equal(scene.waveform, again.waveform)
         heard.add(scene.words)
     assert len(some._kept) == 4
-    assert {index for index, *_ in some._units} <= some._kept.keys()
+    assert {index for index, *_ in some._units} <= {*some._kept}
     assert len(heard) > 10

@@ -24,7 +24,7 @@ from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, DRAWN_SOUNDS, draw_sound
 
 CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
-MAX_KEPT_S = 2 * 3600  # of the recordings whose words are kept: 230 MB, and some copies
+MAX_KEPT_S = 2 * 3600  # of the recordings whose words are kept at each speed
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
@@ -125,12 +125,14 @@ class Scenes:
     ) -> None:
         self.settings = settings or SceneSettings()
         self._waveforms, self._labels = waveforms, labels
-        # Recordings that are often in the names' order, so by words: take them evenly.
+        self._cuts: dict[int, Cuts] = {}
+        # Recordings are often in the order of their words, so those to keep are chosen evenly.
         step = math.ceil(sum(map(len, waveforms)) / (MAX_KEPT_S * SAMPLE_RATE)) or 1
-        self._kept = {index: self._cut_up(index) for index in range(0, len(waveforms), step)}
+        self._kept = range(0, len(waveforms), step)
         # For each word of the vocabulary: the recordings that hold it, and its positions there.
         found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for index, cuts in self._kept.items():
+        for index in self._kept:
+            cuts = self._cut_up(index)
             for number, word in enumerate(cuts.words if cuts.spans else ()):
                 found[word].append((index, number))
         self._single = [found[label] for label in sorted(found)]
@@ -210,7 +212,7 @@ class Scenes:
         """Return one or several words of a recording at a random speed near ``base_speed``."""
         if index is None:
             index = int(random.integers(len(self._waveforms)))
-        cuts = self._cuts(index)
+        cuts = self._cut_up(index)
         percent = 100 + SPEED_STEP * round(
             100 * (base_speed + random.uniform(-0.05, 0.05)) / SPEED_STEP
         )
@@ -223,23 +225,22 @@ class Scenes:
             return cuts.cut(first, count, percent)
         return self._cut((index, first, count, percent))
 
-    def _cuts(self, index: int) -> "Cuts":
-        """Return a recording with its words."""
-        return self._kept.get(index) or self._cut_up(index)
-
     def _cut_up(self, index: int) -> "Cuts":
-        return Cuts(self._waveforms[index], tuple(self._labels[index]))
+        """Return a recording with the spans of its words, which are found once."""
+        if index not in self._cuts:
+            self._cuts[index] = Cuts(self._waveforms[index], tuple(self._labels[index]))
+        return self._cuts[index]
 
     def _cut(self, key: tuple[int, int, int, int]) -> Unit:
         """Return a single word of a kept recording: its index, the word's, 1, speed in percent."""
         if key not in self._units:
-            self._units[key] = self._kept[key[0]].cut(*key[1:])
+            self._units[key] = self._cut_up(key[0]).cut(*key[1:])
         return self._units[key]
 
     def _draw_other(self, long: bool, random: np.random.Generator) -> Tensor:
         """Return a sound without words, about as loud as a word; of up to 4 s if ``long``."""
         kind = random.random()
-        cuts = self._cuts(int(random.integers(len(self._waveforms))))
+        cuts = self._cut_up(int(random.integers(len(self._waveforms))))
         if kind < (0.4 if long else 0.15):
             sound = DRAWN_SOUNDS[int(random.integers(len(DRAWN_SOUNDS)))]
             seconds = random.uniform(0.5, 4.0) if long else 0.15 * 10 ** random.random()
@@ -310,7 +311,7 @@ class Scenes:
 
 
 class Cuts:
-    """A recording and the spans of its words.
+    """A recording and the spans of its words. It does not copy the samples, which may be in a file.
 
     Args:
         waveform: (samples,) at 8 kHz.
@@ -320,12 +321,15 @@ class Cuts:
     def __init__(self, waveform: npt.NDArray[np.float32], words: tuple[int, ...]) -> None:
         self.words = words
         self.spans = find_words(waveform, len(words))
-        self.waveform = torch.tensor(waveform - waveform.mean())
+        self._waveform, self._mean = waveform, waveform.mean()
         if self.spans:
-            spoken = torch.cat([self.waveform[span.begin : span.end] for span in self.spans])
+            spoken = torch.cat([self._sound(span.begin, span.end) for span in self.spans])
         else:
-            spoken = self.waveform
+            spoken = self._sound(0, len(waveform))
         self.level = float(spoken.square().mean().sqrt())
+
+    def _sound(self, begin: int, end: int) -> Tensor:
+        return torch.tensor(self._waveform[begin:end] - self._mean)
 
     def cut(self, first: int, count: int, percent: int) -> Unit:
         """Return consecutive words at another speed; the whole recording if spans are unknown.
@@ -340,10 +344,10 @@ class Cuts:
             begin, end = spans[0].cut_begin, spans[-1].cut_end
             centres_s = [span.centre_s - begin / SAMPLE_RATE for span in spans]
         else:
-            begin, end = 0, len(self.waveform)
+            begin, end = 0, len(self._waveform)
             share_s = end / SAMPLE_RATE / len(self.words)
             centres_s = [(number + 0.5) * share_s for number in range(len(self.words))]
-        piece = change_speed(self.waveform[None, begin:end], percent)[0]
+        piece = change_speed(self._sound(begin, end)[None], percent)[0]
         return Unit(
             fade(piece, FADE_SAMPLES),
             self.words[first : first + count],
