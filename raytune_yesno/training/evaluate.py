@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from raytune_yesno.checkpoint import Checkpoint, restore_model
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
 from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
-from raytune_yesno.training.loop import validate
+from raytune_yesno.training.loop import find_device, validate
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Evaluation:
 
 
 def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation:
-    """Evaluate a checkpoint on the CPU.
+    """Evaluate a checkpoint, on the config's device unless the task has a test of its own.
 
     Args:
         checkpoint: a checkpoint of a PyTorch task.
@@ -45,9 +43,9 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
         raise InputError(f"{config.task} is a function: it has no model to evaluate")
     if hasattr(declared, "test"):
         return run_test(declared, checkpoint, data)
-    device = torch.device("cpu")
+    device = find_device(config)
     task = build_task(config, data, device)
-    model = restore_model(task.build_model, checkpoint)
+    model = restore_model(task.build_model, checkpoint).to(device)
     return Evaluation("valid", read_metrics(validate(task, model, device), checkpoint.epoch))
 
 
