@@ -24,7 +24,7 @@ from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, DRAWN_SOUNDS, draw_sound
 
 CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
-MAX_KEPT_S = 2 * 3600  # of the recordings whose words are kept at each speed
+MAX_KEPT_S = 1800  # of the recordings whose words are kept at each speed: about 0.5 GB
 SPEED_STEP = 4  # percent; few distinct speeds, so that words can be cached
 
 
