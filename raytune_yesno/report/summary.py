@@ -99,6 +99,11 @@ def answer_gain(study: Study) -> list[Answer]:
             f"Nothing: no trial is better than the settings without tuning (trial "
             f"{best.trial.number}), which reached {describe_candidate(best)}."
         )
+    elif best.costs == untuned.costs:
+        text = (
+            f"Nothing: the settings without tuning (trial {untuned.trial.number}) and the chosen "
+            f"point (trial {best.trial.number}) reached the same, {describe_candidate(best)}."
+        )
     elif len(best.results) < 2:
         text += " Each was trained once: part of the gain is luck. A final round tells how much."
     return [Answer("What did tuning gain?", text, "outcome")]

@@ -82,6 +82,17 @@ def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
         assert answer.text.startswith("Nothing") == is_best
 
 
+def test_a_tie_with_the_settings_without_tuning_is_no_gain(study: Study) -> None:
+    last, best = study.candidates[-1].trial, study.candidates[0].trial
+    assert best.best_epoch
+    tied = replace(last, epochs=[{**last.epochs[0], "valid_loss": best.best_epoch["valid_loss"]}])
+    asked = {**study.asked, "config": {**study.config, **last.point}}
+    trials = [tied if trial.number == last.number else trial for trial in study.trial_list]
+    (answer,) = answer_gain(replace(study, asked=asked, trial_list=trials))
+    assert answer.text.startswith("Nothing")
+    assert f"(trial {last.number})" in answer.text
+
+
 def test_the_best_of_a_random_half_agrees_with_a_simulation(study: Study) -> None:
     text = answer_more_trials(study).text
     values = np.array([trial.metrics["valid_loss"] for trial in study.ranking])
