@@ -62,8 +62,8 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     if data.split(":")[0] == "synthetic":
         corpus = load_corpus(data)
     else:
-        folder = find_yesno(Display().show_bytes) if data == "yesno" else find_folder(data)
         with Display() as display:
+            folder = find_yesno(display.show_bytes) if data == "yesno" else find_folder(data)
             corpus, problems = check_folder(folder, display.show_bytes)
     if corpus:
         try:
