@@ -17,6 +17,10 @@ class _MessageError(Exception):
     def __str__(self) -> str:
         return "\n  ".join(self.args)
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the message alone, as nothing in this package is at fault."""
+        return f"{type(self).__name__}: {self}".splitlines()
+
 
 class InputError(_MessageError, ValueError):
     """Bad usage, configuration or input: one line that says what, where and what to do.

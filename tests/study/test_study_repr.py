@@ -1,6 +1,9 @@
 """How a study shows itself in a Python session and in a notebook."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,3 +46,17 @@ def test_the_html_shows_the_best_trials_and_runs_nothing(tmp_path: Path) -> None
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;" in page
+
+
+def test_ipython_shows_an_error_as_its_message_alone(tmp_path: Path) -> None:
+    cell = "from raytune_yesno.study import load\nload('missing')"
+    run = subprocess.run(
+        [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", cell],
+        cwd=tmp_path,
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    (line,) = run.stdout.splitlines()
+    assert line.startswith("InputError: missing: ")

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from raytune_yesno.tasks.speech.corpus import build_corpus
 from raytune_yesno.tasks.speech.scenes import Scenes, SceneSettings
 from raytune_yesno.tasks.speech.sounds import SOUNDS, build_bank, draw_sound
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 CORPUS = synthesize(6)
-WAVEFORMS = [CORPUS.waveform(index) for index in range(len(CORPUS))]
 PLAIN = SceneSettings(empty=0, other=0, noise=0, room=0, colour=0, distort=0, steps=0, speed=0)
 
 
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
-    return Scenes(WAVEFORMS, CORPUS.labels)
+    return Scenes(CORPUS)
 
 
 def test_the_generator_decides_everything(scenes: Scenes) -> None:
@@ -26,7 +26,7 @@ def test_the_generator_decides_everything(scenes: Scenes) -> None:
 
 
 def test_a_scene_does_not_depend_on_those_before(scenes: Scenes) -> None:
-    fresh = Scenes(WAVEFORMS, CORPUS.labels)
+    fresh = Scenes(CORPUS)
     for seed in range(5):
         scenes.compose(seed, np.random.default_rng(100 + seed))
     warm, cold = (kind.compose(0, np.random.default_rng(7)) for kind in (scenes, fresh))
@@ -44,7 +44,7 @@ def test_scenes_are_finite_and_words_lie_in_order_within_them(scenes: Scenes, se
 
 
 def test_there_is_sound_where_a_word_is_and_none_in_the_pauses() -> None:
-    scenes = Scenes(WAVEFORMS, CORPUS.labels, PLAIN)
+    scenes = Scenes(CORPUS, settings=PLAIN)
     louder = []
     for seed in range(20):
         scene = scenes.compose(0, np.random.default_rng(seed))
@@ -64,7 +64,7 @@ def test_some_scenes_say_nothing(scenes: Scenes) -> None:
 def test_noise_decides_how_many_other_sounds_there_are() -> None:
     def said(noise: float) -> list[bool]:
         settings = replace(PLAIN, other=1, other_in_noise=0, noise=noise, snr_db=(0, 0))
-        scenes = Scenes(WAVEFORMS, CORPUS.labels, settings)
+        scenes = Scenes(CORPUS, settings=settings)
         return [scenes.compose(0, np.random.default_rng(seed)).words != () for seed in range(5)]
 
     assert all(said(noise=1))
@@ -72,8 +72,8 @@ def test_noise_decides_how_many_other_sounds_there_are() -> None:
 
 
 def test_a_recording_that_cannot_be_cut_is_used_whole() -> None:
-    noise = np.random.default_rng(0).normal(size=24_000).astype(np.float32) / 10
-    scenes = Scenes([noise], [(1, 0, 1)], PLAIN)
+    noise = np.random.default_rng(0).standard_normal(24_000, np.float32) / 10
+    scenes = Scenes(build_corpus({"1_0_1": noise}, source="noise"), settings=PLAIN)
     words = scenes.compose(0, np.random.default_rng(0)).words
     assert words == (1, 0, 1) * (len(words) // 3)
 
@@ -95,7 +95,7 @@ def test_an_unknown_sound_is_refused() -> None:
 
 def test_the_lowest_bands_of_some_scenes_are_masked_most_often_without_words() -> None:
     settings = SceneSettings(warp=0, mask=0, low_mask=0.1, low_mask_empty=0.5)
-    scenes, random = Scenes(WAVEFORMS, CORPUS.labels, settings), np.random.default_rng(0)
+    scenes, random = Scenes(CORPUS, settings=settings), np.random.default_rng(0)
     ones_FT, counts = torch.ones(28, 5), {True: 0, False: 0}
     for spoken in counts:
         for _ in range(200):

@@ -104,16 +104,13 @@ def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path
 
 def test_scenes_keep_some_recordings_only(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = synthesize(12)
-    waveforms = [corpus.waveform(index) for index in range(len(corpus))]
-    seconds = sum(map(len, waveforms)) / 8000
+    seconds = corpus.offsets[-1] / 8000
     monkeypatch.setattr(scenes, "MAX_KEPT_S", seconds / 3)
-    some = scenes.Scenes(waveforms, corpus.labels)
+    some = scenes.Scenes(corpus)
     heard = set[tuple[int, ...]]()
     for seed in range(20):
         scene = some.compose(seed % 12, np.random.default_rng(seed))
-        again = scenes.Scenes(waveforms, corpus.labels).compose(
-            seed % 12, np.random.default_rng(seed)
-        )
+        again = scenes.Scenes(corpus).compose(seed % 12, np.random.default_rng(seed))
         assert scene.words == again.words
         np.testing.assert_array_equal(scene.waveform, again.waveform)
         heard.add(scene.words)

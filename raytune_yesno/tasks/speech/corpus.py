@@ -48,7 +48,8 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
     """Recordings and their words, with the items of ``torchaudio.datasets.YESNO``.
 
     All samples are in one read-only array, so that a pickled corpus is one buffer that the
-    processes of a node can share. Those of a large corpus are in a file instead, which they map.
+    processes of a node can share. Those of a large corpus are in a file instead, of which they read
+    the recordings that they use.
 
     Attributes:
         names: file names without suffix, relative to the folder, sorted.
@@ -103,7 +104,11 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
         return sum(map(len, self.labels))
 
     def waveform(self, n: int) -> npt.NDArray[np.float32]:
-        """Return recording n as a read-only view of shape (samples,)."""
+        """Return recording n, read-only, of shape (samples,); of a large corpus, it is read now.
+
+        Raises:
+            InputError: the file of a large corpus is not on this machine, or has changed.
+        """
         if not -len(self) <= n < len(self):
             raise IndexError(f"recording {n} of {len(self)}")
         n %= len(self)
@@ -143,10 +148,8 @@ def build_corpus(
     source: str,
     notes: tuple[str, ...] = (),
     layout: str = "",
-    stored: "StoredSamples | None" = None,
-    fingerprint: str = "",
 ) -> Corpus:
-    """Build a corpus.
+    """Build a corpus of waveforms, whose samples it copies.
 
     Args:
         waveforms: (samples,) waveforms at 8 kHz by name.
@@ -154,13 +157,43 @@ def build_corpus(
         source: where the recordings were read from, for people.
         notes: changes that made the recordings usable, for people.
         layout: how the words were found, for people.
-        stored: the samples in a file, in the order of the names; None to copy them into an array.
+
+    Raises:
+        ValueError: there are no transcripts, and a name spells no words.
+    """
+    ordered = [waveforms[name] for name in sorted(waveforms)]
+    samples = np.concatenate(ordered).astype(np.float32, copy=False)
+    samples.flags.writeable = False
+    lengths = {name: len(waveforms[name]) for name in sorted(waveforms)}
+    return assemble(lengths, samples, transcripts, source=source, notes=notes, layout=layout)
+
+
+def assemble(
+    lengths: Mapping[str, int],
+    samples: "npt.NDArray[np.float32] | StoredSamples",
+    transcripts: Mapping[str, Transcript] | None = None,
+    *,
+    source: str,
+    notes: tuple[str, ...] = (),
+    layout: str = "",
+    fingerprint: str = "",
+) -> Corpus:
+    """Build a corpus of samples that lie end to end; see :func:`build_corpus`.
+
+    Args:
+        lengths: number of samples of each recording by name, in the order of the names.
+        samples: all recordings.
+        transcripts: as of :func:`build_corpus`.
+        source: as of :func:`build_corpus`.
+        notes: as of :func:`build_corpus`.
+        layout: as of :func:`build_corpus`.
         fingerprint: the fingerprint, if it is known.
 
     Raises:
         ValueError: there are no transcripts, and a name spells no words.
     """
-    names = tuple(sorted(waveforms))
+    names = tuple(lengths)
+    offsets = np.cumsum([0, *lengths.values()], dtype=np.int64)
     if transcripts is None:
         transcripts = {name: parse_name(name) for name in names}
     known = [transcripts[name] for name in names]
@@ -174,14 +207,12 @@ def build_corpus(
     speakers, parts = (column if any(column) else () for column in (speakers, parts))
     if not fingerprint:
         digest = hashlib.sha256()
-        for name, words in zip(names, labels, strict=True):
-            digest.update(f"{name} {words} {len(waveforms[name])}\n".encode())
-            digest.update(waveforms[name].astype("<f4").tobytes())
+        for n, (name, words) in enumerate(zip(names, labels, strict=True)):
+            digest.update(f"{name} {words} {lengths[name]}\n".encode())
+            digest.update(samples[offsets[n] : offsets[n + 1]].astype("<f4").tobytes())
         if (vocabulary, speakers, parts) != (YESNO_WORDS, (), ()):
             digest.update(repr((vocabulary, speakers, parts)).encode())
         fingerprint = digest.hexdigest()[:16]
-    samples = stored or _concatenate([waveforms[name] for name in names])
-    offsets = np.cumsum([0, *(len(waveforms[name]) for name in names)], dtype=np.int64)
     return Corpus(
         names,
         samples,
@@ -196,12 +227,6 @@ def build_corpus(
         parts,
         layout,
     )
-
-
-def _concatenate(waveforms: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    samples = np.concatenate(waveforms).astype(np.float32, copy=False)
-    samples.flags.writeable = False
-    return samples
 
 
 def parse_name(name: str) -> Transcript:

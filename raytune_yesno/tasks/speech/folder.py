@@ -3,16 +3,17 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus, assemble, build_corpus
 from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
-from raytune_yesno.tasks.speech.stored import Store, Stored
+from raytune_yesno.tasks.speech.stored import Store, Stored, StoredRecording
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes so far and the total, None if unknown."""
@@ -70,19 +71,19 @@ def check_folder(
         listing = list_recordings(folder)
     except OSError as error:
         return None, [Problem(str(folder), f"cannot be read: {error.strerror}")]
-    store = Store(listing.entries)
+    store, problems = Store(listing.entries), list(listing.problems)
+    found: Stored | dict[str, Recording]
     if store.is_needed:
-        stored = store.read() or _store(store, listing, progress)
-        recordings, problems = stored.recordings, [*listing.problems, *stored.problems]
+        found = store.read() or _store(store, listing, progress)
+        problems += found.problems
     else:
-        stored, problems = None, list(listing.problems)
-        recordings = dict(_read_each(listing.entries, problems))
+        found = dict(_read_each(listing.entries, problems))
     words = {word for entry in listing.entries for word in entry.about.words}
     if len(words) > MAX_WORDS:
         problems.append(Problem(str(folder), f"{len(words)} different words, over {MAX_WORDS}"))
-    elif recordings:
-        corpus = _build(folder, listing, recordings, stored)
-        if stored and not stored.fingerprint:
+    elif found:
+        corpus = _build(folder, listing, found)
+        if isinstance(found, Stored) and not found.fingerprint:
             store.remember(corpus.fingerprint)
         return corpus, _sort(problems)
     else:
@@ -137,19 +138,18 @@ def _read_each(
             yield entry.name, recording
 
 
-def _build(
-    folder: Path, listing: Listing, recordings: dict[str, Recording], stored: Stored | None
-) -> Corpus:
-    notes = (*listing.notes, *_describe_changes(list(recordings.values())))
-    return build_corpus(
-        {name: recording.waveform for name, recording in recordings.items()},
-        {entry.name: entry.about for entry in listing.entries},
-        source=str(folder.resolve()),
-        notes=notes,
-        layout=LAYOUTS[listing.layout],
-        stored=stored.samples if stored else None,
-        fingerprint=stored.fingerprint if stored else "",
-    )
+def _build(folder: Path, listing: Listing, found: Stored | dict[str, Recording]) -> Corpus:
+    recordings = found.recordings if isinstance(found, Stored) else found
+    about: dict[str, Any] = {
+        "transcripts": {entry.name: entry.about for entry in listing.entries},
+        "source": str(folder.resolve()),
+        "notes": (*listing.notes, *_describe_changes(recordings.values())),
+        "layout": LAYOUTS[listing.layout],
+    }
+    if isinstance(found, Stored):
+        lengths = {name: recording.length for name, recording in found.recordings.items()}
+        return assemble(lengths, found.samples, **about, fingerprint=found.fingerprint)
+    return build_corpus({name: recording.waveform for name, recording in found.items()}, **about)
 
 
 def _read_checked(entry: Entry) -> Recording:
@@ -172,7 +172,7 @@ def _read_checked(entry: Entry) -> Recording:
     return recording
 
 
-def _describe_changes(recordings: list[Recording]) -> tuple[str, ...]:
+def _describe_changes(recordings: Collection[Recording | StoredRecording]) -> tuple[str, ...]:
     """Return notes about the recordings that were converted to 8 kHz mono."""
     rates = Counter(r.file_rate_hz for r in recordings if r.file_rate_hz != SAMPLE_RATE)
     mixed = sum(recording.num_channels > 1 for recording in recordings)

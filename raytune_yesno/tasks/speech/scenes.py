@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from raytune_yesno.tasks.speech.nonwords import FADE_SAMPLES, alter, fade, inven
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.segment import find_words
 from raytune_yesno.tasks.speech.sounds import DRAWN_BACKGROUNDS, DRAWN_SOUNDS, draw_sound
+
+if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
 
 CLEAR_DB = 12.0  # signal-to-noise ratio above which a background hides nothing of a word
 MAX_KEPT_S = 1800  # of the recordings whose words are kept at each speed: about 0.5 GB
@@ -112,23 +115,25 @@ class Scenes:
     """Compose scenes from the words of recordings.
 
     Args:
-        waveforms: recordings, (samples,) each, at 8 kHz.
-        labels: words of each recording.
+        corpus: recordings and their words. A recording is read when it is used.
+        indices: which recordings; all if this is None.
         settings: probabilities and ranges; None for the defaults.
     """
 
     def __init__(
         self,
-        waveforms: Sequence[npt.NDArray[np.float32]],
-        labels: Sequence[Sequence[int]],
+        corpus: "Corpus",
+        indices: Sequence[int] | None = None,
         settings: SceneSettings | None = None,
     ) -> None:
         self.settings = settings or SceneSettings()
-        self._waveforms, self._labels = waveforms, labels
+        self._corpus = corpus
+        self._indices = range(len(corpus)) if indices is None else indices
         self._cuts: dict[int, Cuts] = {}
         # Recordings are often in the order of their words, so those to keep are chosen evenly.
-        step = math.ceil(sum(map(len, waveforms)) / (MAX_KEPT_S * SAMPLE_RATE)) or 1
-        self._kept = range(0, len(waveforms), step)
+        num_samples = int(np.diff(corpus.offsets)[[*self._indices]].sum())
+        step = math.ceil(num_samples / (MAX_KEPT_S * SAMPLE_RATE)) or 1
+        self._kept = range(0, len(self._indices), step)
         # For each word of the vocabulary: the recordings that hold it, and its positions there.
         found: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for index in self._kept:
@@ -139,7 +144,12 @@ class Scenes:
         self._units: dict[tuple[int, int, int, int], Unit] = {}  # cache of single words
 
     def compose(self, index: int, random: np.random.Generator) -> Scene:
-        """Return a scene with at least one word of recording ``index``, unless it is empty."""
+        """Return a scene with at least one word of recording ``index``, unless it is empty.
+
+        Args:
+            index: position in the ``indices`` of the constructor.
+            random: source of randomness.
+        """
         settings, snrs_db = self.settings, list[float]()
         if random.random() < settings.noise:
             num_backgrounds = 1 + (random.random() < 0.25)
@@ -211,7 +221,7 @@ class Scenes:
     def _draw_unit(self, index: int | None, base_speed: float, random: np.random.Generator) -> Unit:
         """Return one or several words of a recording at a random speed near ``base_speed``."""
         if index is None:
-            index = int(random.integers(len(self._waveforms)))
+            index = int(random.integers(len(self._indices)))
         cuts = self._cut_up(index)
         percent = 100 + SPEED_STEP * round(
             100 * (base_speed + random.uniform(-0.05, 0.05)) / SPEED_STEP
@@ -222,25 +232,28 @@ class Scenes:
             longest = len(cuts.words) - first
             count = 1 if random.random() < 0.6 else int(random.integers(1, longest + 1))
         if count > 1 or index not in self._kept:
-            return cuts.cut(first, count, percent)
+            return cuts.cut(self._read(index), first, count, percent)
         return self._cut((index, first, count, percent))
 
     def _cut_up(self, index: int) -> "Cuts":
         """Return a recording with the spans of its words, which are found once."""
         if index not in self._cuts:
-            self._cuts[index] = Cuts(self._waveforms[index], tuple(self._labels[index]))
+            self._cuts[index] = Cuts(self._read(index), self._corpus.labels[self._indices[index]])
         return self._cuts[index]
+
+    def _read(self, index: int) -> npt.NDArray[np.float32]:
+        return self._corpus.waveform(self._indices[index])
 
     def _cut(self, key: tuple[int, int, int, int]) -> Unit:
         """Return a single word of a kept recording: its index, the word's, 1, speed in percent."""
         if key not in self._units:
-            self._units[key] = self._cut_up(key[0]).cut(*key[1:])
+            self._units[key] = self._cut_up(key[0]).cut(self._read(key[0]), *key[1:])
         return self._units[key]
 
     def _draw_other(self, long: bool, random: np.random.Generator) -> Tensor:
         """Return a sound without words, about as loud as a word; of up to 4 s if ``long``."""
         kind = random.random()
-        cuts = self._cut_up(int(random.integers(len(self._waveforms))))
+        cuts = self._cut_up(int(random.integers(len(self._indices))))
         if kind < (0.4 if long else 0.15):
             sound = DRAWN_SOUNDS[int(random.integers(len(DRAWN_SOUNDS)))]
             seconds = random.uniform(0.5, 4.0) if long else 0.15 * 10 ** random.random()
@@ -311,30 +324,26 @@ class Scenes:
 
 
 class Cuts:
-    """A recording and the spans of its words. It does not copy the samples, which may be in a file.
+    """The spans of the words of a recording. It does not keep the samples, which may be in a file.
 
     Args:
-        waveform: (samples,) at 8 kHz.
-        words: 1 yes, 0 no.
+        waveform: the recording, (samples,) at 8 kHz.
+        words: its words, as labels.
     """
 
     def __init__(self, waveform: npt.NDArray[np.float32], words: tuple[int, ...]) -> None:
         self.words = words
         self.spans = find_words(waveform, len(words))
-        self._waveform, self._mean = waveform, waveform.mean()
-        if self.spans:
-            spoken = torch.cat([self._sound(span.begin, span.end) for span in self.spans])
-        else:
-            spoken = self._sound(0, len(waveform))
-        self.level = float(spoken.square().mean().sqrt())
+        self._mean = waveform.mean()
+        sounds = [waveform[span.begin : span.end] for span in self.spans or []] or [waveform]
+        spoken = torch.tensor(np.concatenate(sounds))
+        self.level = float((spoken - self._mean).square().mean().sqrt())
 
-    def _sound(self, begin: int, end: int) -> Tensor:
-        return torch.tensor(self._waveform[begin:end] - self._mean)
-
-    def cut(self, first: int, count: int, percent: int) -> Unit:
+    def cut(self, waveform: npt.NDArray[np.float32], first: int, count: int, percent: int) -> Unit:
         """Return consecutive words at another speed; the whole recording if spans are unknown.
 
         Args:
+            waveform: the recording.
             first: index of the first word.
             count: number of words.
             percent: speed in percent of the original.
@@ -344,10 +353,11 @@ class Cuts:
             begin, end = spans[0].cut_begin, spans[-1].cut_end
             centres_s = [span.centre_s - begin / SAMPLE_RATE for span in spans]
         else:
-            begin, end = 0, len(self._waveform)
+            begin, end = 0, len(waveform)
             share_s = end / SAMPLE_RATE / len(self.words)
             centres_s = [(number + 0.5) * share_s for number in range(len(self.words))]
-        piece = change_speed(self._sound(begin, end)[None], percent)[0]
+        sound = torch.tensor(waveform[begin:end] - self._mean)
+        piece = change_speed(sound[None], percent)[0]
         return Unit(
             fade(piece, FADE_SAMPLES),
             self.words[first : first + count],

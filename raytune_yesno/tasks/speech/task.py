@@ -91,11 +91,7 @@ class YesNo(SpeechTask):
                 self._valid += scene_examples(corpus, changed, self._extract)
         self._scenes = None
         if config.augment_scenes:
-            self._scenes = Scenes(
-                [corpus.waveform(index) for index in self._train],
-                [corpus.labels[index] for index in self._train],
-                settings_for(self._classes - 1),
-            )
+            self._scenes = Scenes(corpus, self._train, settings_for(self._classes - 1))
         self._augmentation = Augmentation(
             noise=config.augment_noise,
             snr_db=config.augment_snr_db,
@@ -315,11 +311,7 @@ def scene_examples(corpus: "Corpus", indices: Sequence[int], extract: LogMel) ->
     """Return fixed scenes of recordings, with other pauses, rooms, backgrounds and sounds."""
 
     def build() -> list[Example]:
-        scenes = Scenes(
-            [corpus.waveform(index) for index in indices],
-            [corpus.labels[index] for index in indices],
-            settings_for(len(corpus.vocabulary)),
-        )
+        scenes = Scenes(corpus, indices, settings_for(len(corpus.vocabulary)))
         examples = []
         for number, index in enumerate(indices):
             for turn in range(SCENES_PER_RECORDING):
