@@ -105,6 +105,7 @@ def test_a_stale_address_in_the_environment_is_named(
         ray_session().__enter__()
 
 
+@pytest.mark.long
 def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"

@@ -398,6 +398,7 @@ class TestTrain:
         assert one.epoch == other.epoch == 60
         torch.testing.assert_close(one.state_dict, other.state_dict, rtol=0, atol=0)
 
+    @pytest.mark.long
     def test_interrupted_by_both_signals_ends_without_a_traceback(self, tmp_path: Path) -> None:
         cut, log = tmp_path / "cut off", tmp_path / "log"
         options = ("train", *SMALL, "--num-workers", "0", "--epochs", "5000")
@@ -556,6 +557,7 @@ def test_a_corpus_with_a_bad_recording_is_not_good(
     assert ended.json["recordings"] == 4
 
 
+@pytest.mark.long
 def test_a_machine_without_triton_trains(tmp_path: Path) -> None:
     """docs/installation.md removes it where there is no GPU."""
     program = (

@@ -111,6 +111,7 @@ def test_this_machine_is_described() -> None:
     assert int(checks["CPUs"].said.split()[0]) <= (os.cpu_count() or 1)
 
 
+@pytest.mark.long
 def test_limits_of_files_and_their_size_are_named_with_a_remedy() -> None:
     """In a process of its own: a lowered hard limit cannot be raised again."""
     program = """

@@ -111,6 +111,7 @@ class TestPredict:
         assert cli.main(["predict", str(checkpoint), "-", "--raw", str(rate)]) == 2
         assert reason in capfd.readouterr().err
 
+    @pytest.mark.long
     def test_words_are_printed_before_the_stream_ends(
         self, checkpoint: Path, recording: Path
     ) -> None:
@@ -159,6 +160,7 @@ class TestPredict:
         assert ended.value.code == 2
         assert "--min-confidence" in capfd.readouterr().err
 
+    @pytest.mark.long
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
     def test_memory_does_not_grow_with_the_recording(
         self, checkpoint: Path, tmp_path: Path
@@ -212,6 +214,7 @@ def evaluated(
 
 
 class TestEvaluate:
+    @pytest.mark.long
     def test_json_holds_the_rates_of_each_condition(
         self, evaluated: tuple[dict[str, Any], str]
     ) -> None:

@@ -282,6 +282,7 @@ def test_no_point_is_tried_twice_while_others_remain(name):
     assert len(set(points[:36])) == 36
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.long) if n in ("auto", "bayesian") else n for n in LEARNING],
@@ -361,6 +362,7 @@ class TestBayesian:
         pairs = itertools.combinations([tuple(point.values()) for point in points], 2)
         assert min(math.dist(*pair) for pair in pairs) > 0.02
 
+    @pytest.mark.long
     @pytest.mark.parametrize("acquisition", ["ei", "poi", "ucb"])
     def test_each_acquisition_function_finds_the_minimum(self, acquisition):
         history = History()

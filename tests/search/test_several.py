@@ -60,6 +60,7 @@ def volume(history):
     return pareto.hypervolume([seen.costs for seen in history if seen.costs], REFERENCE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in LEARNING if name != "genetic:nsga3"])
 def test_learning_searches_find_a_larger_front_than_random_search(name):
     num, seeds = (90, range(6)) if name == "genetic" else (30, range(2))  # it needs generations

@@ -87,6 +87,7 @@ def test_settings_that_augment_alike_are_named_only_where_they_are_on() -> None:
     assert "augment_speed" in speed.related_settings(build_config({"augment_speed": 0.1}))
 
 
+@pytest.mark.long
 def test_training_imports_none_of_it() -> None:
     check = (
         "import sys, raytune_yesno.tasks.speech.task, raytune_yesno.tasks.speech.augment; "

@@ -281,6 +281,7 @@ class TestFile:
             find_task(name)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.long
     def test_is_sent_with_what_it_imports_from_its_folder(
         self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

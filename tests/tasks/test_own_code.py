@@ -121,12 +121,14 @@ def run_worker(program: str, config: EngineConfig) -> bytes:
 
 
 class TestSending:
+    @pytest.mark.long
     def test_an_object_is_sent_with_the_modules_beside_it(self, write: Write) -> None:
         found = write(own_main=FUNCTION, own_helpers=HELPERS)
         register_task("test:sent", (found.objective, None, None))
         declare_task("test:sent", space={"x": Float(0, 1)}, config={"metric": "loss"})
         assert run_elsewhere("test:sent") == "4"
 
+    @pytest.mark.long
     def test_a_module_of_a_package_without_a_file(self, write: Write) -> None:
         text = "from . import own_part\ndef objective(config): return {'loss': own_part.VALUE}\n"
         write("own_space.main", own_space__main=text, own_space__own_part="VALUE = 7\n")
@@ -137,6 +139,7 @@ class TestSending:
         assert run_elsewhere("own_space.main:objective") == "7"
 
 
+@pytest.mark.long
 def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
     register_task("test:digits", Digits)
     config = build_config({"task": "test:digits"})

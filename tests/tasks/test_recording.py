@@ -280,6 +280,7 @@ class TestBlocks:
             heard = [len(next(blocks)) for _ in range(3)]  # the pipe is still open
         assert 0.7 * 8000 < sum(heard) <= 0.75 * 8000
 
+    @pytest.mark.long
     def test_memory_does_not_grow_with_the_recording(self) -> None:
         class Endless(io.RawIOBase):
             """A WAV stream of a given number of bytes that are never together in memory."""
@@ -332,6 +333,7 @@ class TestPredict:
     def words(self, answer: str) -> list[list[str]]:
         return [[w["word"] for w in file["words"]] for file in json.loads(answer)["files"]]
 
+    @pytest.mark.long
     def test_hears_the_same_words_in_every_kind_of_wav(
         self,
         checkpoint: Path,
@@ -364,6 +366,7 @@ class TestPredict:
                 assert cli.main(["predict", str(checkpoint), "-", "--json"]) == 0
             assert self.words(capfd.readouterr().out) == [heard[kind]]
 
+    @pytest.mark.long
     def test_a_file_a_pipe_and_standard_input_are_the_same(
         self, checkpoint: Path, tmp_path: Path
     ) -> None:

@@ -130,6 +130,7 @@ class TestWords:
             assert read(WordStream(network, EXTRACT[kind]), []) == []
             assert read(WordStream(network, EXTRACT[kind]), [torch.zeros(255)]) == []
 
+    @pytest.mark.long
     @pytest.mark.parametrize("block_s", [0.24, 60.0])
     def test_what_is_kept_does_not_grow(self, network: ShiftAverage, block_s: float) -> None:
         def kept(stream: WordStream) -> int:

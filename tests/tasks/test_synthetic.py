@@ -43,6 +43,7 @@ def test_gives_the_same_bytes_on_every_machine(corpus: Corpus) -> None:
     assert corpus.fingerprint == FINGERPRINT
 
 
+@pytest.mark.long
 def test_gives_the_same_bytes_in_another_process() -> None:
     code = (
         "from raytune_yesno.tasks.speech.synthetic import synthesize;"

@@ -36,6 +36,7 @@ def test_computes_what_torch_computes(kind: type[torch.optim.Optimizer]) -> None
     assert str(state) == str(as_in_torch)
 
 
+@pytest.mark.long
 def test_training_in_the_calling_process_imports_neither_ray_nor_the_compiler(
     tmp_path: Path,
 ) -> None:

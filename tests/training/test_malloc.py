@@ -58,6 +58,7 @@ def test_freed_memory_is_taken_again_unless_the_environment_says_otherwise() -> 
     assert _count_faults(MALLOC_TRIM_THRESHOLD_="0") > _PAGES // 2
 
 
+@pytest.mark.long
 def test_on_a_thread_freed_memory_is_taken_again_where_there_is_one_arena() -> None:
     assert _count_faults("on a thread", **ONE_ARENA) < _PAGES // 100
     assert _count_faults("on a thread") > _PAGES // 50

@@ -82,6 +82,7 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
+@pytest.mark.long
 def test_mlflow_reads_what_was_logged(mlflow_uri: str, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="no mlflow-skinny here")
     uri = mlflow_uri
