@@ -1,7 +1,9 @@
 """Fixtures that tests share, and the rules that put a test into a tier (see ``scripts/test``)."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,8 +15,8 @@ from raytune_yesno.tasks.speech.synthetic import synthesize
 CPU_LIMIT_S = 10.0
 """What a test of the default tier may take; its wall time would depend on other programs."""
 GROUPS = ("ray", "cluster")
-"""Markers of tests that run one after another in one process: those of ``ray`` share one cluster;
-those of ``cluster`` start several nodes, which would be too many at once."""
+"""Markers of tests that run one after another: those of ``ray`` share a cluster; ``cluster`` ones
+start several nodes, which would be too many at once."""
 UNLIMITED = (*GROUPS, "smoke", "browser", "long", "slow")
 
 # A change is judged by the same examples in each run of CI; at a desk they differ from run to run.
@@ -29,12 +31,21 @@ os.environ.pop("OMP_NUM_THREADS", None)
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute tests by file (``--dist loadgroup``), except for the groups."""
+    """Distribute tests by file (``--dist loadgroup``), except for the groups, which begin first.
+
+    Every other file of ``ray`` is in a second group, which has a cluster of its own.
+    """
+    groups, ray_files = dict[pytest.Item, str](), dict[Path, int]()
     for item in items:
         if "ray_cluster" in getattr(item, "fixturenames", ()):  # whether marked by hand or not
             item.add_marker("ray")
         group = next((name for name in GROUPS if item.get_closest_marker(name)), str(item.path))
+        if group == "ray":
+            group = f"ray-{ray_files.setdefault(item.path, len(ray_files)) % 2}"
         item.add_marker(pytest.mark.xdist_group(group))
+        groups[item] = group
+    counts = Counter(groups.values())
+    items.sort(key=lambda item: (groups[item].startswith("/"), -counts[groups[item]]))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -71,7 +82,7 @@ def small_corpus() -> Corpus:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
-    """Start the one cluster that all tests marked `ray` share; return its address.
+    """Start the cluster that the tests marked `ray` share; return its address.
 
     Its four CPUs and two GPUs are numbers that Ray counts with, whatever the machine has.
     """
