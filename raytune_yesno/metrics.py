@@ -248,6 +248,16 @@ class Objective:
         """Return whether a record has a finite value of the deciding metric."""
         return math.isfinite(self.metric.cost(record))
 
+    def has_diverged(self, record: Mapping[str, Any]) -> bool:
+        """Return whether an objective, or the training loss, is reported but not finite.
+
+        A run ends with such an epoch. Other metrics may be undefined in some epochs.
+        """
+        deciding = (*self.objectives, TRAIN_LOSS)
+        return any(
+            metric.name in record and not math.isfinite(metric.cost(record)) for metric in deciding
+        )
+
     def as_dicts(self) -> list[dict[str, str]]:
         """Return the metrics as plain mappings, for :meth:`from_dicts`."""
         return [asdict(metric) for metric in self.metrics]

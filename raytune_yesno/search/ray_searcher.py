@@ -21,7 +21,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
     """A Ray Tune searcher that suggests the points of an algorithm.
 
     A trial's score is the best value of the metric that it has reported. A trial whose last value
-    is not finite has diverged; one that raised, or reported nothing, has failed.
+    is not finite, or whose result says ``diverged``, has diverged; one that raised, or reported
+    nothing, has failed.
 
     Args:
         algorithm: the search algorithm.
@@ -141,7 +142,7 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         seen = self.history.find(self.numbers.pop(trial_id))
         if error or not seen.losses:
             ended = dataclasses.replace(seen, status="failed")
-        elif not math.isfinite(seen.losses[-1]):
+        elif (result or {}).get("diverged") or not math.isfinite(seen.losses[-1]):
             ended = dataclasses.replace(seen, status="diverged")
         else:
             ended = dataclasses.replace(seen, status="done")

@@ -85,7 +85,7 @@ def run_function(
         metrics = {**costs.after(history, seconds), **metrics}
         check_reported(config.objective, metrics, epoch)
         history.append({"epoch": epoch, **metrics, "world_size": 1, "seconds": seconds})
-        diverged = not config.objective.reached(metrics)
+        diverged = config.objective.has_diverged(metrics)
         yield Record(
             history[-1],
             diverged,

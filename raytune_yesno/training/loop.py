@@ -47,7 +47,7 @@ class Record:
         metrics: ``epoch`` (from 1), ``train_loss``, the task's own metrics, ``learning_rate`` (at
             the end of the epoch), ``world_size`` (number of ranks) and ``seconds`` (duration of the
             epoch on this rank). All values except ``seconds`` are equal on all ranks.
-        diverged: whether a metric is not finite. Training ends with such a record.
+        diverged: see :meth:`Objective.has_diverged`. Training ends with such a record.
         checkpoint: builds the checkpoint of this epoch. Call it before requesting the next record.
         last: whether it is known that no record follows.
     """
@@ -127,7 +127,7 @@ def fit(
             metrics |= costs.after(history, metrics["seconds"])
             check_reported(config.objective, metrics, epoch)
         history.append(metrics)
-        diverged = not is_finite(metrics)
+        diverged = config.objective.has_diverged(metrics)
         yield Record(
             metrics,
             diverged,
@@ -305,11 +305,6 @@ def require_accelerator(config: Config) -> None:
             "use_gpu: torch finds no GPU on this machine; omit --use-gpu, or give "
             "--num-workers and the --address of a cluster with a GPU"
         )
-
-
-def is_finite(metrics: dict[str, Any]) -> bool:
-    """Return whether every metric is finite."""
-    return all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
 def process_rank() -> tuple[int, int]:

@@ -21,7 +21,6 @@ from raytune_yesno.files.folders import recover_folder
 from raytune_yesno.files.remote import list_folders, local_copy
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data, check_same_data
-from raytune_yesno.training.loop import is_finite
 
 BEST, LAST, HISTORY = "best", "last", "history.jsonl"
 
@@ -44,9 +43,9 @@ def keep_last(out: Path, objective: Objective) -> None:
 
 def find_best(objective: Objective, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the metrics of a run's best epoch, or of its last one if nothing was validated."""
-    finite = [metrics for metrics in history if is_finite(metrics)] or history[:1]
-    best = objective.find_best(finite)
-    return finite[-1 if best is None else best]
+    usable = [metrics for metrics in history if not objective.has_diverged(metrics)] or history[:1]
+    best = objective.find_best(usable)
+    return usable[-1 if best is None else best]
 
 
 def find_resumable(out: Path) -> tuple[Checkpoint | None, str | None]:

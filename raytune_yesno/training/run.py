@@ -17,7 +17,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.cpus import one_thread
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.training.loop import is_finite, require_accelerator
+from raytune_yesno.training.loop import require_accelerator
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import (
     BEST,
@@ -41,7 +41,7 @@ class Run:
             epoch if nothing was validated.
         last: folder of the checkpoint of the last epoch.
         history: metrics of every epoch, from the first.
-        diverged: whether a metric of the last epoch is not finite.
+        diverged: whether the last epoch has, see :meth:`Objective.has_diverged`.
     """
 
     best: Path
@@ -118,7 +118,8 @@ def _train(
     (out / HISTORY).write_text("".join(json.dumps(metrics) + "\n" for metrics in history))
     if payload.resume:
         keep_last(out, payload.config.objective)  # the run may have ended before it did this
-    if len(history) < payload.epochs and (not history or is_finite(history[-1])):
+    objective = payload.config.objective
+    if len(history) < payload.epochs and not (history and objective.has_diverged(history[-1])):
         if payload.config.num_workers == 0:
             run_here(payload, out, on_epoch)
         elif payload.config.num_workers == 1:
@@ -134,7 +135,7 @@ def _train(
 
         forget_request(out)  # left by a run interrupted after its last epoch
     last = load_checkpoint(out / LAST)
-    return Run(out / BEST, out / LAST, last.history, diverged=not is_finite(last.metrics))
+    return Run(out / BEST, out / LAST, last.history, objective.has_diverged(last.metrics))
 
 
 def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:

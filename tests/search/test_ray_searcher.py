@@ -74,6 +74,13 @@ def test_the_status_of_ended_trials(values, error, status, loss):
     assert (searcher.history.find(0).status, searcher.history.find(0).loss) == (status, loss)
 
 
+def test_a_trial_that_says_so_has_diverged():
+    searcher = build_searcher("random", SPACE)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"valid_loss": 0.3, "diverged": True})
+    assert (searcher.history.find(0).status, searcher.history.find(0).loss) == ("diverged", 0.3)
+
+
 def test_results_without_the_metric_or_of_unknown_trials_are_ignored():
     searcher = build_searcher("random", SPACE)
     searcher.suggest("a")

@@ -112,7 +112,7 @@ def test_the_best_epoch_has_the_fewest_wrong_words_over_three_epochs() -> None:
         {"epoch": epoch, "valid_loss": 5.0 * epoch, "valid_wer": wer}
         for epoch, wer in enumerate(errors, start=1)
     ]
-    diverged = {"epoch": 7, "valid_loss": float("nan"), "valid_wer": 0.0}
+    diverged = {"epoch": 7, "train_loss": float("nan"), "valid_wer": 0.0}
     assert find_best(build_config().objective, [*epochs, diverged])["epoch"] == 6
 
 
