@@ -319,7 +319,7 @@ def apply_event(trial: Trial, event: Event) -> None:
     match event["event"]:
         case "started":
             trial.attempts += 1
-            trial.status, trial.error = "running", None
+            trial.status, trial.error, trial.ended = "running", None, 0.0
         case "epoch":
             # A retried trial repeats the epochs after its last checkpoint.
             while trial.epochs and trial.epochs[-1]["epoch"] >= event["epoch"]:
@@ -327,9 +327,9 @@ def apply_event(trial: Trial, event: Event) -> None:
             trial.epochs.append(event)
         case "retried":
             trial.status, trial.error, trial.checkpoint = "running", None, None
-            trial.epochs, trial.is_stop_requested = [], False
+            trial.epochs, trial.is_stop_requested, trial.ended = [], False, 0.0
         case "extended":
-            trial.status, trial.is_stop_requested = "running", False
+            trial.status, trial.is_stop_requested, trial.ended = "running", False, 0.0
             if not event["after"]:  # its last checkpoint was not kept
                 trial.epochs, trial.checkpoint, trial.planned = [], None, []
             trial.planned.append((event["after"], event["epochs"]))
@@ -340,3 +340,4 @@ def apply_event(trial: Trial, event: Event) -> None:
             trial.point, trial.checkpoint = event["point"], (event["checkpoint"], event["epoch"])
         case "ended" if event["status"] in ENDINGS:
             trial.status, trial.error = event["status"], event.get("error")
+            trial.ended = event["time"]

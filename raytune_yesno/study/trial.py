@@ -41,6 +41,7 @@ class Trial:
         planned: pairs of an epoch and the number of epochs planned after it; more than one pair
             if the trial was extended.
         outside: why the trial does not count since the space was changed; None if it counts.
+        ended: the time of its end, in seconds since 1970; 0 if it runs or the time is unknown.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Trial:
     is_stop_requested: bool = False
     outside: str | None = None
     planned: list[tuple[int, int]] = field(default_factory=list)
+    ended: float = 0.0
 
     def __repr__(self) -> str:
         best = f", {self.metric} {self.result}" if self.best_epoch else ""

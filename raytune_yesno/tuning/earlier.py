@@ -69,11 +69,11 @@ def resume_trials(
     study = load(before.path)
     if is_changed:
         describe_outside(study.trial_list, note)
-    if refuse_outside(study, plan, store, note):
-        study = load(before.path)
-    for trial, end in find_ended(study):
-        trial.status = end["status"]
+    refused, ends = refuse_outside(study, plan, store, note), list(find_ended(study))
+    for trial, end in ends:
         store.append("ended", trial=trial.number, **end)
+    if refused or ends:
+        study = load(before.path)
     note(describe_resumption(study, retry, extend))
     return study
 

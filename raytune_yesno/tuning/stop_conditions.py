@@ -91,12 +91,11 @@ class StopMonitor:
         self.best_trial = -1
         self.since_best = self.failures = 0
         self.found: str | None = None
-        happened: list[tuple[float, int, int, Any]] = []
+        happened: list[tuple[float, int, int, Any]] = []  # as in the record, see `listen`
         for trial in earlier:
-            last = trial.epochs[-1]["ended"] if trial.epochs else 0.0
-            happened += [(epoch["ended"], 0, trial.number, epoch) for epoch in trial.epochs]
+            happened += [(epoch["time"], 0, trial.number, epoch) for epoch in trial.epochs]
             if trial.status != "running":
-                happened.append((last, 1, trial.number, trial.status))
+                happened.append((trial.ended, 1, trial.number, trial.status))
         for _, is_end, number, what in sorted(happened, key=lambda entry: entry[:3]):
             if is_end:
                 self.ended(number, what)

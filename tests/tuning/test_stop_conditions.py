@@ -19,7 +19,7 @@ from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.searcher import StudySearcher
-from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 
 OBJECTIVE = LEGACY_OBJECTIVE
 LEARNING = [name for name, entry in ALGORITHMS.items() if entry.learns]
@@ -99,14 +99,43 @@ class TestConditions:
         watch.ended(3, "failed")
         assert watch.reason == "2 trials failed, more than 1"
 
-    def test_count_what_was_before_an_interruption(self) -> None:
-        best = build_trial(0, [0.5, 0.1])
-        others = [build_trial(number, [0.6]) for number in (1, 2)]
-        cut_off = build_trial(3, [0.7], status="running")
-        watch = StopMonitor(StopConditions(patience=3), OBJECTIVE, [best, *others, cut_off])
-        assert watch.reason is None
-        watch.ended(3, "done")
-        assert watch.reason
+    @pytest.mark.parametrize("kind", [StopMonitor, OrderedStopMonitor])
+    @pytest.mark.parametrize("patience", range(1, 6))
+    def test_count_the_same_after_an_interruption(
+        self, kind: type[StopMonitor], patience: int, tmp_path: Path
+    ) -> None:
+        """Trials without an epoch, and trials that wait before they end, keep their place."""
+        store, conditions = StudyStore(tmp_path), StopConditions(patience=patience)
+        live = kind(conditions, OBJECTIVE)
+        store.listeners.append(live.listen)
+        begin(store, trials=9)
+        for number in range(6):
+            store.append("asked", trial=number, point={})
+        train(store, 1, 0.5)  # waits for others, and ends last
+        train(store, 0, 0.6)
+        store.append("ended", trial=0, status="done")
+        store.append("ended", trial=2, status="failed")
+        train(store, 3, 0.1)
+        store.append("ended", trial=3, status="done")
+        store.append("ended", trial=4, status="failed")
+        store.append("ended", trial=1, status="stopped")
+        replayed = kind(conditions, OBJECTIVE, load(tmp_path).trial_list)
+        for monitor in (live, replayed):
+            if isinstance(monitor, OrderedStopMonitor):
+                monitor.find_reason(5)
+        assert (replayed.since_best, replayed.failures) == (live.since_best, live.failures)
+        assert (replayed.found, replayed.front) == (live.found, live.front)
+        assert bool(live.found) == (patience <= (2 if kind is StopMonitor else 1))
+
+
+def begin(store: StudyStore, trials: int, **options: Any) -> None:
+    plan = Plan(build_config({}), SPACE, trials=trials, **options)
+    store.append("study", slots=1, data="synthetic", **plan.as_dict())
+
+
+def train(store: StudyStore, trial: int, loss: float) -> None:
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1}
+    store.append("epoch", trial=trial, epoch=1, valid_loss=loss, **about)
 
 
 def build_trial(number: int, losses: list[float], status: str = "done", **point: Any) -> Trial:
