@@ -236,6 +236,20 @@ class Objective:
         """
         return self.cost(record), -record["epoch"]
 
+    def break_tie(self, records: Sequence[Mapping[str, Any]], epochs: int) -> tuple[float, ...]:
+        """Return a sort key of points with equal means: the other metrics, then fewest epochs.
+
+        Args:
+            records: the best epochs of the trainings that decide.
+            epochs: the epochs that a training of the point needs.
+        """
+        means = (
+            math.fsum(metric.cost(record) for record in records) / len(records)
+            for metric in self.ties
+            if records
+        )
+        return *means, epochs
+
     def find_best(self, records: Sequence[Mapping[str, Any]]) -> int | None:
         """Return the index of the best epoch, see :func:`find_best_epoch`, or None.
 

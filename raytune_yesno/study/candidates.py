@@ -93,17 +93,13 @@ class Candidate:
         """A sort key; the smallest is best.
 
         Points that keep all limits precede the others, which are ordered by their excess. Points of
-        the final round precede the others. Equal means are ordered by the other metrics;
-        then the cheaper point, of fewer epochs, wins.
+        the final round precede the others. The objective orders equal means, see
+        :meth:`Objective.break_tie`.
         """
         records = [best for trial in self.judged if (best := trial.best_epoch)]
-        ties = [
-            math.fsum(metric.cost(record) for record in records) / len(records)
-            for metric in self.trial.objective.ties
-            if records
-        ]
+        ties = self.trial.objective.break_tie(records, self.epochs)
         is_finalist = any(map(_has_result, self.finals))
-        return self.excess, not is_finalist, self.mean, *ties, self.epochs, self.trial.number
+        return self.excess, not is_finalist, self.mean, *ties, self.trial.number
 
 
 def list_candidates(trials: Sequence[Trial], ranked: Sequence[str] = RANKED) -> list[Candidate]:

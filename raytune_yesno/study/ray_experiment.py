@@ -70,6 +70,10 @@ class _RayObjective(Objective):
 
     epoch_score = score
 
+    def break_tie(self, records: Sequence[Mapping[str, Any]], epochs: int) -> tuple[float, ...]:
+        """Return a sort key of trials with equal costs: exact values, never the epochs."""
+        return tuple(value for record in records for value in self.score(record))
+
 
 def is_experiment(folder: Path) -> bool:
     """Say whether a folder is a Ray Tune experiment."""

@@ -80,6 +80,19 @@ def test_a_value_that_is_not_finite_is_not_the_best(tmp_path: Path, loss: float)
     assert best.metrics["loss"] == 2.0
 
 
+def test_the_first_of_equal_trials_is_the_best_as_in_ray(tmp_path: Path) -> None:
+    write_trial(tmp_path / "tie", 0, {"accuracy": 0.1}, {"accuracy": 0.5}, {"accuracy": 1.0})
+    write_trial(tmp_path / "tie", 1, {"accuracy": 1.0}, {"accuracy": 0.5}, {"accuracy": 0.9})
+    # Equal as floats only
+    write_trial(tmp_path / "large", 0, {"reward": 2**53})
+    write_trial(tmp_path / "large", 1, {"reward": 2**53 + 1})
+    for name, number in (("tie", 0), ("large", 1)):
+        study = load(tmp_path / name)
+        assert study.best is not None
+        assert study.best.number == number
+        assert [each.trial for each in study.candidates] == study.ranking
+
+
 class TestMetric:
     def test_is_the_only_reported_one(self, tmp_path: Path) -> None:
         write_trial(tmp_path, 0, {"mean_accuracy": 0.5}, {"mean_accuracy": 0.8})
