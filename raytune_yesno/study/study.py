@@ -159,7 +159,7 @@ class Study:
         """The point with the values of the config, which are those without tuning, if tried."""
 
         def is_own(point: Mapping[str, Any]) -> bool:
-            return all(
+            return bool(point) and all(
                 key in self.config and freeze(self.config[key]) == freeze(value)
                 for key, value in point.items()
             )

@@ -82,6 +82,11 @@ def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
         assert answer.text.startswith("Nothing") == is_best
 
 
+def test_trials_without_hyperparameters_have_no_gain_of_tuning(study: Study) -> None:
+    trials = [replace(trial, point={}) for trial in study.trial_list]
+    assert answer_gain(replace(study, trial_list=trials)) == []
+
+
 def test_a_tie_with_the_settings_without_tuning_is_no_gain(study: Study) -> None:
     last, best = study.candidates[-1].trial, study.candidates[0].trial
     assert best.best_epoch
