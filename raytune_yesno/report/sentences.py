@@ -114,8 +114,10 @@ def describe_progress(study: Study, curve: Curve) -> str:
         return text
     if half[-1] == curve[-1][1]:
         return text + " The second half of the trials brought no improvement."
-    gain = abs(curve[-1][1] - half[-1]) / max(abs(half[-1]), 1e-300)
-    return text + f" The second half of the trials improved {study.metric} by {gain:.0%}."
+    before, after = (study.objective.metric.show(value) for value in (half[-1], curve[-1][1]))
+    if before == after:
+        return text + " The second half of the trials brought hardly any improvement."
+    return f"{text} The second half of the trials improved {study.metric} from {before} to {after}."
 
 
 def describe_importance(found: Importance) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from helpers.builders import write_study
 from raytune_yesno import cli
 from raytune_yesno.config import TASKS, build_config, declare_task
 from raytune_yesno.report import write_report
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import bound_correlation, measure_early_stopping
 from raytune_yesno.report.edges import find_edges
@@ -23,6 +25,7 @@ from raytune_yesno.report.payload import _band
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
+    describe_progress,
     split_command,
 )
 from raytune_yesno.report.summary import (
@@ -36,7 +39,7 @@ from raytune_yesno.report.summary import (
 )
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
 from raytune_yesno.space import Float
-from raytune_yesno.study import Study, load_all
+from raytune_yesno.study import Study, Trial, load_all
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +336,37 @@ def test_trials_of_one_report_are_not_said_to_improve(study: Study) -> None:
     assert "epoch" in describe_curves(study)
     short = [replace(trial, epochs=trial.epochs[:1]) for trial in study.trial_list]
     assert "improv" not in describe_curves(replace(study, trial_list=short))
+
+
+def with_curves(study: Study, *curves: Sequence[float], status: str = "done") -> Study:
+    """Return a study of trials with these losses."""
+    trials = []
+    for number, losses in enumerate(curves):
+        epochs = [
+            {**study.trial_list[0].epochs[0], "trial": number, "epoch": n, "valid_loss": loss}
+            for n, loss in enumerate(losses, start=1)
+        ]
+        trials.append(Trial(number, {"learning_rate": 0.1}, status, epochs))
+    return replace(study, trial_list=trials)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, -0.5), (0.01, -0.9), (0.5, 0.25), (1e308, 0)])
+def test_the_progress_of_the_second_half_is_two_values(
+    study: Study, before: float, after: float
+) -> None:
+    halves = with_curves(study, *[[before]] * 5, *[[after]] * 5)
+    text = describe_progress(halves, trace_best(halves)["trials"])
+    show = study.objective.metric.show
+    assert f"{show(before)} to {show(after)}" in text
+    assert "%" not in text
+
+
+def test_a_second_half_without_a_visible_improvement_is_not_praised(study: Study) -> None:
+    for after in (0.5, 0.5 - 1e-9):
+        halves = with_curves(study, *[[0.5]] * 5, *[[after]] * 5)
+        text = describe_progress(halves, trace_best(halves)["trials"])
+        assert "improved" not in text
+        assert ("no improvement" in text) == (after == 0.5)
 
 
 def test_commands_for_code_of_the_user_name_it(
