@@ -78,18 +78,22 @@ def describe_curves(study: Study) -> str:
     best = study.best
     if best is None:
         return NO_RESULT
-    epoch, last = best.metrics["epoch"], best.epochs[-1]["epoch"]
     if all(len(trial.epochs) <= 1 for trial in study.trial_list):
         return "No trial reported more than once, so there are points instead of curves."
-    after = last - epoch
+    epoch, last = best.metrics["epoch"], best.last_epoch
+    # Of equal epochs the later one is best, so a plateau is no improvement.
+    first, _ = min(best.costs, key=lambda pair: pair[1])
+    after, improving = last - first, first > best.costs[0][0]
+    late = f"It had reached the same result at epoch {first}. " * (first < epoch)
     if was_stopped_early(best) and not after:
-        late = "The scheduler stopped it there, while it was still improving."
-    elif epoch >= 0.9 * last:
-        late = "It was still improving at the end, so longer trials may do better."
+        trend = ", while it was still improving" * improving
+        late += f"The scheduler stopped it there{trend}."
+    elif improving and first >= 0.9 * last:
+        late += "It was still improving at the end, so longer trials may do better."
     elif after == 1:
-        late = "The epoch after that brought no improvement."
-    else:
-        late = f"The {after} epochs after that brought no improvement."
+        late += "The epoch after that brought no improvement."
+    elif after:
+        late += f"The {after} epochs after that brought no improvement."
     stopped = sum(trial.status == "stopped" for trial in study.trial_list)
     failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
     crosses = f" A cross marks a trial that was stopped ({stopped})." * (stopped > 0)
@@ -97,7 +101,7 @@ def describe_curves(study: Study) -> str:
     return (
         f"Each line is a trial.{crosses} Trial {best.number}, highlighted, was best at epoch "
         f"{epoch} of {last}. {late}"
-    )
+    ).rstrip()
 
 
 def describe_progress(study: Study, curve: Curve) -> str:

@@ -369,6 +369,24 @@ def test_a_second_half_without_a_visible_improvement_is_not_praised(study: Study
         assert ("no improvement" in text) == (after == 0.5)
 
 
+@pytest.mark.parametrize("status", ["done", "stopped"])
+@pytest.mark.parametrize(
+    ("losses", "improving"),
+    [
+        ([1.0, *[0.1] * 9], False),  # a plateau
+        ([0.5] * 10, False),
+        ([0.5], False),  # one epoch shows no trend
+        ([1.0, 0.1, 0.5, 0.1], False),
+        ([1 / epoch for epoch in range(1, 11)], True),
+    ],
+)
+def test_a_plateau_is_no_improvement(
+    study: Study, losses: list[float], status: str, improving: bool
+) -> None:
+    text = describe_curves(with_curves(study, losses, [2.0, 1.5], status=status))
+    assert ("still improving" in text) == improving
+
+
 def test_commands_for_code_of_the_user_name_it(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
