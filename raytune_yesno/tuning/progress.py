@@ -42,10 +42,10 @@ class Progress:
     _last: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def recall(self, earlier: Iterable[Trial]) -> None:
-        """Count the trials of a study that is resumed."""
+        """Count the trials of a study that is resumed; none outside its space is the best."""
         for trial in earlier:
             for epoch in trial.epochs:
-                self.take(trial.number, epoch)
+                self.take(trial.number, epoch, may_win=not trial.outside)
             if trial.status != "running":
                 self.ended[trial.status] += 1
 
@@ -64,13 +64,13 @@ class Progress:
                 return
         self.on_change(self)
 
-    def take(self, trial: int, metrics: dict[str, Any]) -> None:
+    def take(self, trial: int, metrics: dict[str, Any], *, may_win: bool = True) -> None:
         """Count an epoch and keep its metrics if it is the best so far."""
         self.epochs += 1
         self._last[trial] = metrics
         if trial in self.running:
             self.running[trial] = metrics
-        if not self.objective.reached(metrics):
+        if not may_win or not self.objective.reached(metrics):
             return
         score = self.objective.score
         if self.best is None or score(metrics) < score(self.best):

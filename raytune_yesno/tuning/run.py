@@ -185,7 +185,8 @@ def build_recorder(
     progress = Progress(objective, expected, slots, plan.config.epochs, on_progress)
     progress.recall(earlier)
     kind = OrderedStopMonitor if plan.ordered else StopMonitor
-    monitor = kind(plan.stop, objective, (trial for trial in earlier if not trial.final))
+    counting = [trial for trial in earlier if not (trial.final or trial.outside)]
+    monitor = kind(plan.stop, objective, counting)
     store.listeners += [progress.listen, monitor.listen]
     recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
@@ -202,7 +203,9 @@ def build_searcher(
     scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
     num_final = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     scheduler.prepare(
-        earlier,
+        # A trial outside a changed space cannot win, so none is stopped for being worse. Its number
+        # keeps its place in brackets and in the order.
+        [replace(trial, epochs=[]) if trial.outside else trial for trial in earlier],
         num_trials=plan.num_trials + num_final + len(study.enqueued),
         slots=slots,
         store=recorder.store,

@@ -179,13 +179,14 @@ class OrderedStopMonitor(StopMonitor):
     def find_reason(self, number: int) -> str | None:
         """Return why the search should stop, judging only trials below ``number``.
 
-        All of these trials must have ended. A trial of an earlier final round counts nowhere.
+        All of these trials must have ended. Those of an earlier final round, or outside a changed
+        space, do not count.
         """
         while self.found is None and self.next_number < number:
             trial = self.next_number
             for metrics in self.epochs.pop(trial, {}).values():
                 super().epoch(trial, metrics)
-            if trial in self.statuses:  # else it belongs to a final round
+            if trial in self.statuses:  # else it does not count
                 super().ended(trial, self.statuses.pop(trial))
             self.next_number += 1
         return self.found

@@ -16,7 +16,8 @@ from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.earlier import has_last_checkpoint
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.refit import best_config
-from raytune_yesno.tuning.run import run_search
+from raytune_yesno.tuning.run import build_recorder, build_searcher, run_search
+from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor
 
 NARROW: dict[str, Any] = {
     "learning_rate": Float(1e-8, 1e-6, log=True),
@@ -83,6 +84,35 @@ def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
     assert "learning_rate" in (outside[0] or "")
     assert outside[1] is outside[2] is None
     assert Plan.from_study(changed).space == space
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_trial_outside_stops_nothing_and_is_shown_as_no_best(
+    ordered: bool, tmp_path: Path
+) -> None:
+    write_study(tmp_path, [1e-8, 1e-7])  # the losses are 0 and 1
+    space = {"learning_rate": Float(5e-8, 1e-6, log=True)}
+    changes = {"trials": 9, "patience": 2, "target": "loss=0", "space": format_space(space)}
+    StudyStore(tmp_path).append("resumed", slots=1, **changes)
+    study, store = load(tmp_path), StudyStore(tmp_path)
+    plan = replace(Plan.from_study(study), scheduler="asha", ordered=ordered)
+    plan = replace(plan, config=replace(plan.config, epochs=4))
+    recorder = build_recorder(plan, study, store, 1, lambda progress: None, print)
+    assert recorder.progress.ended["done"] == recorder.progress.epochs == 2
+    assert recorder.progress.best_trial == 1
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+    for number, loss in enumerate([0.9, 0.8, 0.7], start=2):
+        store.append("epoch", trial=number, valid_loss=loss, **about)
+        store.append("ended", trial=number, status="done")
+    if isinstance(recorder.monitor, OrderedStopMonitor):
+        recorder.monitor.find_reason(5)
+    assert recorder.monitor.found is None
+    assert recorder.progress.best_trial == 4
+    # No trial stops because it is worse than one that cannot win.
+    states = build_searcher(plan, study, recorder, 1, None).scheduler.states
+    assert [states[number].epoch for number in (0, 1)] == [0, 1]
+    if ordered:  # its places in the order are kept
+        assert states[0].ended
 
 
 def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
