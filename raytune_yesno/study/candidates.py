@@ -6,7 +6,7 @@ in choosing it, else of all.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -123,6 +123,26 @@ def list_candidates(trials: Sequence[Trial], ranked: Sequence[str] = RANKED) -> 
         if trial.repeat_of is None and trial.status in ranked and trial.best_epoch
     ]
     return sorted(candidates, key=lambda candidate: candidate.sort_key)
+
+
+def rank_trials(trials: Iterable[Trial], ranked: Sequence[str] = RANKED) -> list[Trial]:
+    """Return the trials that count and have a result, the best first; no repeats.
+
+    Those that keep all limits precede the others.
+
+    Args:
+        trials: trials of a study, by number.
+        ranked: the statuses that a trial may have.
+    """
+    scored = [
+        ((trial.objective.excess(best), *trial.objective.score(best)), trial)
+        for trial in trials
+        if trial.repeat_of is None
+        and trial.status in ranked
+        and not trial.outside
+        and (best := trial.best_epoch)
+    ]
+    return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
 
 def find_costs(trial: Trial) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
-from raytune_yesno.study.candidates import Candidate, list_candidates
+from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
 from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
@@ -194,15 +194,7 @@ class Study:
 
         Those that keep all limits precede the others. Repeats are not among them.
         """
-        scored = [
-            ((trial.objective.excess(best), *trial.objective.score(best)), trial)
-            for trial in self.trial_list
-            if trial.repeat_of is None
-            and trial.status in self.ranked
-            and not trial.outside
-            and (best := trial.best_epoch)
-        ]
-        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+        return rank_trials(self.trial_list, self.ranked)
 
     @property
     def enqueued(self) -> list[Event]:

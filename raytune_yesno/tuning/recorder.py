@@ -5,7 +5,6 @@ Progress, stop conditions and trackers listen to the record. The recorder does n
 
 import contextlib
 import errno
-import math
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import format_value, last_line
 from raytune_yesno.tuning.failures import OUT_OF_MEMORY
+from raytune_yesno.tuning.kept import KeptTrials
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
 from raytune_yesno.user_code import EVERY_TRIAL, NEW_STUDY, TaskError
@@ -38,15 +38,13 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         progress: Progress,
         monitor: StopMonitor,
         note: Callable[[str], None] = lambda line: None,
-        keep: int = 0,
+        kept: KeptTrials | None = None,
     ) -> None:
-        self.keep = keep
-        self.kept: dict[int, float] = {}
+        self.kept = kept or KeptTrials(0, progress.objective)
         self.store, self.progress, self.monitor, self.note = store, progress, monitor, note
         store.wait = self.wait_for_storage
         self.noted_at = 0.0
         self.attempts: dict[int, int] = {}
-        self.costs: dict[int, float] = {}
         self.folders: dict[int, set[str]] = defaultdict(set)
         self.waiting: set[int] = set()
         self.stopped_by: int | None = None
@@ -106,8 +104,6 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
         if record := result.get("record"):
-            cost = self.progress.objective.cost(record)
-            self.costs[number] = min(self.costs.get(number, math.inf), cost)
             self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 
     def saved(self, number: int, uri: str, epoch: int) -> None:
@@ -142,16 +138,12 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             status = "done" if complete else "stopped"
         fields = {"error": error} if error else {}
         fields |= {"cause": cause} if error and cause else {}
+        kept_before = self.kept.numbers
         self.store.append("ended", trial=number, status=status, **fields)
         # Keep the checkpoints of the best trials, which may be extended; the others would fill the
         # disk. Delete only folders that Tune reported in this session; a path read from a record
         # may be hostile.
-        ended = [number]
-        if status == "done" and self.keep:
-            self.kept[number] = self.costs.get(number, math.inf)
-            ended = sorted(self.kept, key=lambda each: (self.kept[each], each))[self.keep :]
-        for each in ended:
-            self.kept.pop(each, None)
+        for each in {number, *kept_before} - self.kept.numbers:
             for folder in self.folders.pop(each, ()):
                 delete_tree(folder)
 

@@ -30,6 +30,7 @@ from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pendin
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.earlier import list_choice, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
+from raytune_yesno.tuning.kept import KeptTrials, list_kept
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
@@ -187,8 +188,9 @@ def build_recorder(
     kind = OrderedStopMonitor if plan.ordered else StopMonitor
     counting = [trial for trial in earlier if not (trial.final or trial.outside)]
     monitor = kind(plan.stop, objective, counting)
-    store.listeners += [progress.listen, monitor.listen]
-    recorder = Recorder(store, progress, monitor, note, plan.keep_checkpoints)
+    kept = KeptTrials(plan.keep_checkpoints, objective, earlier)
+    store.listeners += [progress.listen, monitor.listen, kept.listen]
+    recorder = Recorder(store, progress, monitor, note, kept)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
     return recorder
 
@@ -306,8 +308,8 @@ def tune_trials(
 
 def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
     """Delete the folders of all trials except those of the best finished ones."""
-    finished = [trial for trial in study.ranking if trial.status == "done" and trial.checkpoint]
-    kept = {Path(trial.checkpoint[0]).parent.name for trial in finished[:keep] if trial.checkpoint}
+    trials = list_kept(study.trial_list, keep)
+    kept = {Path(trial.checkpoint[0]).parent.name for trial in trials if trial.checkpoint}
     if not kept:
         delete_tree(folder)
         return
