@@ -49,13 +49,19 @@ def find_edges(study: Study) -> list[Edge]:
     """Return the hyperparameters whose best values lie at an end of their range.
 
     The value of the best trial lies in the outer 5 % of the range, and at least half of the best
-    trials (a tenth of all, at least three) in the outer 20 % on the same side. An end that the
-    config itself does not allow to pass, such as 0 for a dropout, is no edge.
+    trials (a tenth of all, at least three, and those that tie with them) in the outer 20 % on the
+    same side. If more than half of the trials tie, nothing is known. An end that the config itself
+    does not allow to pass, such as 0 for a dropout, is no edge. With several objectives there are
+    no edges: the front reaches the ends of ranges by its nature.
     """
-    ranking = study.ranking
-    if len(ranking) < MIN_TRIALS:
+    candidates = study.candidates
+    if study.objective.others or len(candidates) < MIN_TRIALS:
         return []
-    best = ranking[: max(3, len(ranking) // 10)]
+    count = max(3, len(candidates) // 10)
+    least = candidates[count - 1].standing
+    best = [each.trial for each in candidates if each.standing <= least]
+    if len(best) > max(count, len(candidates) // 2):
+        return []
     limits = _find_limits(study.task)
     edges = []
     domains = list(list_domains(study.asked.get("space")))

@@ -89,17 +89,24 @@ class Candidate:
         return shared[found] if found is not None else int(best["epoch"])
 
     @property
+    def standing(self) -> tuple[float, bool, float]:
+        """A sort key of the result alone; points with the same one tie.
+
+        Points that keep all limits precede the others, which are ordered by their excess. Points of
+        the final round precede the others.
+        """
+        return self.excess, not any(map(_has_result, self.finals)), self.mean
+
+    @property
     def sort_key(self) -> tuple[Any, ...]:
         """A sort key; the smallest is best.
 
-        Points that keep all limits precede the others, which are ordered by their excess. Points of
-        the final round precede the others. The objective orders equal means, see
-        :meth:`Objective.break_tie`.
+        It is :attr:`standing`, then what the objective says of a tie, see
+        :meth:`Objective.break_tie`, then the number.
         """
         records = [best for trial in self.judged if (best := trial.best_epoch)]
         ties = self.trial.objective.break_tie(records, self.epochs)
-        is_finalist = any(map(_has_result, self.finals))
-        return self.excess, not is_finalist, self.mean, *ties, self.trial.number
+        return *self.standing, *ties, self.trial.number
 
 
 def list_candidates(trials: Sequence[Trial], ranked: Sequence[str] = RANKED) -> list[Candidate]:

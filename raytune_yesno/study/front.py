@@ -22,7 +22,7 @@ def find_members(candidates: Sequence[Candidate]) -> list[Candidate]:
     Args:
         candidates: the points of a study, ordered by :attr:`Candidate.sort_key`.
     """
-    leading = [each for each in candidates if each.sort_key[:2] == candidates[0].sort_key[:2]]
+    leading = [each for each in candidates if each.standing[:2] == candidates[0].standing[:2]]
     front = pareto.find_front([each.costs for each in leading])
     return sorted((leading[index] for index in front), key=lambda each: each.costs)
 

@@ -14,6 +14,7 @@ from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
@@ -280,6 +281,47 @@ def test_a_best_value_at_the_edge_of_its_range_is_pointed_out(study: Study) -> N
     (edge,) = find_edges(replace(study, asked=wide))
     assert "Widen learning_rate" in str(edge)
     assert "Widen learning_rate" in format_leaderboard(replace(study, asked=wide))
+
+
+def with_results(study: Study, *results: tuple[float, float], of: Sequence[int] = ()) -> Study:
+    """Return a study of points x from 0 to 1 with these losses; the last ones are a final round."""
+    first = len(results) - len(of)
+    trials = with_curves(study, *([loss] for _, loss in results)).trial_list
+    changed = [
+        replace(trial, point={"x": x}, final=n >= first, repeat_of=[*[None] * first, *of][n])
+        for n, (trial, (x, _)) in enumerate(zip(trials, results, strict=True))
+    ]
+    asked = {**study.asked, "space": {"x": {"float": [0, 1]}}}
+    return replace(study, asked=asked, trial_list=changed)
+
+
+def test_results_that_tie_say_nothing_of_an_edge(study: Study) -> None:
+    xs = [n / 11 for n in range(12)]
+    assert find_edges(with_results(study, *((x, 0.5) for x in xs))) == []
+    assert find_edges(with_results(study, *((0.01 * n, 0.5) for n in range(12)))) == []
+    assert find_edges(with_results(study, (0.0, 0.4), (0.1, 0.4), *((x, 0.5) for x in xs))) == []
+    (edge,) = find_edges(with_results(study, *((x, 0.5 + max(x, 0.2)) for x in xs)))
+    assert (edge.value, edge.upper) == (0, False)
+
+
+def test_the_edge_is_of_the_point_that_was_chosen(study: Study) -> None:
+    """In the final round the search's best turned out as luck."""
+    found = [(x / 10, 0.5 + x / 10) for x in range(11)]
+    assert find_edges(with_results(study, *found))
+    finals = [(0.0, 0.9), (0.1, 0.9), (0.3, 0.4), (0.3, 0.4)]
+    chosen = with_results(study, *found, *finals, of=[0, 1, 3, 3])
+    assert chosen.best is not None
+    assert chosen.best.number == 3
+    assert find_edges(chosen) == []
+
+
+def test_with_several_objectives_no_edge_is_pointed_out(study: Study) -> None:
+    """The front reaches the ends of the ranges by its nature."""
+    found = with_results(study, *((x / 10, 0.5 + x / 10) for x in range(11)))
+    several = replace(found.objective, others=(Metric("seconds", mode="max"),))
+    trials = [replace(trial, objective=several) for trial in found.trial_list]
+    assert find_edges(found)
+    assert find_edges(replace(found, trial_list=trials, objective=several)) == []
 
 
 def test_bands_step_where_the_curves_step() -> None:
