@@ -83,7 +83,7 @@ class Study:
         return one_line(f"Study({str(self.path)!r}: {', '.join(self._facts)})")
 
     def _repr_html_(self) -> str:
-        return study_to_html(self.name, self._facts, self.ranking)
+        return study_to_html(self.name, self._facts, [each.trial for each in self.candidates])
 
     @property
     def _facts(self) -> list[str]:

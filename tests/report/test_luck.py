@@ -1,5 +1,6 @@
 """The final round: what is chosen, and what is said of the search's best result."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def test_the_winner_is_the_best_in_the_final_round() -> None:
     assert study.best
     assert study.best.number == 2
     assert [each.number for each in study.ranking] == [1, 2, 3, 0]
+    assert re.findall(r"<tr><td>(\d+)</td>", study._repr_html_()) == ["2", "1", "3", "0"]
 
 
 def test_the_search_s_best_is_compared_with_its_repeats() -> None:

@@ -39,8 +39,8 @@ def test_the_html_shows_the_best_trials_and_runs_nothing(tmp_path: Path) -> None
     shown = study._repr_html_()
     assert len(shown) < 3000
     numbers = [int(number) for number in re.findall(r"<tr><td>(\d+)</td>", shown)]
-    assert numbers == [trial.number for trial in study.ranking[:5]]
-    (first, *_) = study.ranking
+    assert numbers == [each.trial.number for each in study.candidates[:5]]
+    first = study.candidates[0].trial
     evil = replace(first, point={EVIL: EVIL}, epochs=[{**e, "trial": 0} for e in first.epochs])
     page = replace(study, trial_list=[evil], path=tmp_path / EVIL.replace("/", "_"))._repr_html_()
     assert "<script" not in page
