@@ -146,8 +146,9 @@ class PBT(SynchronousScheduler):
             root = source.storage.storage_fs_path
             folder = name_checkpoint(source.checkpoint.path, root, self.store.storage)
         number, goal = target.config["number"], self.goal
-        # Tune deletes the source's own checkpoints once it has written newer ones.
-        kept = f"{folder.rsplit('/', 2)[0]}/copied_{number:05d}_{goal:06d}"
+        # Tune deletes the source's own checkpoints once it has written newer ones. The copies of a
+        # trial have a folder of their own: instead of a damaged one, those beside it are tried.
+        kept = f"{folder.rsplit('/', 2)[0]}/copied_{number:05d}/checkpoint_{goal:06d}"
         copy_tree(folder, kept)
         point = explore(
             self.space,

@@ -5,6 +5,7 @@ line per epoch. All are written at the end of an epoch, so an interrupted run ca
 """
 
 import json
+import string
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,22 @@ def find_latest(uris: Iterable[str]) -> tuple[Checkpoint | None, str | None]:
             found.append(_load(uri))
         except UnusableCheckpoint as error:
             damage.append(error.what)
-            folder = uri.rstrip("/").rpartition("/")[0]
-            found += _load_usable(each for each in list_folders(folder) if each != uri)
+            found += _load_usable(_list_siblings(uri))
     latest = max(found, key=lambda checkpoint: checkpoint.epoch, default=None)
     if not damage:
         return latest, None
     action = f"resumed from epoch {latest.epoch}" if latest else "restarted from the beginning"
     return latest, f"{damage[0]}; {action}"
+
+
+def _list_siblings(uri: str) -> list[str]:
+    """Return the folders beside a checkpoint whose names differ from its own in the last number.
+
+    Earlier versions kept the copies of all trials in one folder, as ``copied_TRIAL_EPOCH``.
+    """
+    uri = uri.rstrip("/")
+    same, beside = uri.rstrip(string.digits), list_folders(uri.rpartition("/")[0])
+    return [each for each in beside if each != uri and each.rstrip(string.digits) == same]
 
 
 def _load(uri: str) -> Checkpoint:
