@@ -114,7 +114,6 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.stop_conditions import StopConditions
 
     refuse_flags(options, *_NOT_ON_RESUME)
     study = load(out)
@@ -134,10 +133,8 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
         plan = extend_epochs(plan, study, options)
     elif options.top is not None:
         raise InputError("--top: also give --epochs N")
-    # The condition that ended the search would end the extended one at once.
-    kept = StopConditions() if more else plan.stop
-    given = {name: getattr(options, name) for name in vars(kept)}
-    plan = replace(plan, stop=kept.update(given))
+    given = {name: getattr(options, name) for name in vars(plan.stop)}
+    plan = replace(plan, stop=plan.stop.update(given))
     choice = {"prefer": options.prefer, "refit": options.refit}
     if options.final_round is not None:
         if study.searched and not extends:

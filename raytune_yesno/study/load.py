@@ -27,7 +27,6 @@ from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _TRIALS = "trials"
-_EXTENDING = {"trials", "final_round"}
 _MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
@@ -156,6 +155,7 @@ def _build_study(
         begun_with=events[0],
         requests=state.requests,
         is_stop_requested=state.is_stop_requested,
+        counts_from=state.counts_from,
     )
 
 
@@ -172,6 +172,7 @@ class _State:
         self.final: Event = {}
         self.reason: str | None = None
         self.searched = self.is_stop_requested = self.is_space_changed = False
+        self.counts_from = 0.0
         self.num_unknown = 0
 
     def take(self, event: Event) -> None:
@@ -239,7 +240,10 @@ class _State:
 
     def _resume(self, event: Event) -> None:
         changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
-        if self._adds_results(event):
+        is_extended = self._extends(event)
+        if "space" in event or (is_extended and (self.searched or self.final)):
+            self.counts_from = event["time"]
+        if is_extended or self._changes("final_round", event):
             self.final = {}  # the finalists are chosen again, from all results
         self.asked = {**self.asked, **changed}
         if event.get("epochs") and "config" in self.asked:
@@ -250,12 +254,15 @@ class _State:
         if not self.searched:
             self.reason, self.refits = None, []
 
-    def _adds_results(self, event: Event) -> bool:
+    def _extends(self, event: Event) -> bool:
         """Return whether a resumption trains more of the search, not only of its final round."""
         again = {*(event.get("retry") or ()), *map(int, event.get("extend") or ())}
         if any(trial.number in again and not trial.final for trial in self.trials.values()):
             return True
-        return any(event[key] != self.asked.get(key) for key in _EXTENDING & event.keys())
+        return self._changes("trials", event)
+
+    def _changes(self, key: str, event: Event) -> bool:
+        return key in event and event[key] != self.asked.get(key)
 
 
 def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:

@@ -57,6 +57,9 @@ class Study:
         begun_with: the settings of the first event, unchanged by resumptions.
         requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
         is_stop_requested: whether a request to stop the search was taken and not yet carried out.
+        counts_from: when a search that had ended was extended, or the space was changed, for the
+            last time; patience and failures are counted from there. Seconds since 1970; 0 for from
+            the beginning.
     """
 
     path: Path
@@ -78,6 +81,7 @@ class Study:
     requests: list[Event] = field(default_factory=list)
     refits: list[Event] = field(default_factory=list)
     is_stop_requested: bool = False
+    counts_from: float = 0.0
 
     def __repr__(self) -> str:
         return one_line(f"Study({str(self.path)!r}: {', '.join(self._facts)})")

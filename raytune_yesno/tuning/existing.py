@@ -78,8 +78,11 @@ def continue_study(
         recorded = Plan.from_study(study)
         if not extends:
             return Continuation(study, recorded)
-        more = max(0, asked.num_trials - recorded.num_trials)
-        return Continuation(study, replace(recorded, final_round=asked.final_round), more)
+        add_trials = 0
+        if asked.num_trials > recorded.num_trials:  # a search may end before its last trial
+            begun = study.num_proposed if study.searched else recorded.num_trials
+            add_trials = asked.num_trials - begun
+        return Continuation(study, replace(recorded, final_round=asked.final_round), add_trials)
     restore_task(asked.config.task, task)
     kept = folder / f"{STORE}.untrained"
     (folder / STORE).replace(kept)

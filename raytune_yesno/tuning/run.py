@@ -187,7 +187,7 @@ def build_recorder(
     progress.recall(earlier)
     kind = OrderedStopMonitor if plan.ordered else StopMonitor
     counting = [trial for trial in earlier if not (trial.final or trial.outside)]
-    monitor = kind(plan.stop, objective, counting)
+    monitor = kind(plan.stop, objective, counting, since=study.counts_from)
     kept = KeptTrials(plan.keep_checkpoints, objective, earlier)
     store.listeners += [progress.listen, monitor.listen, kept.listen]
     recorder = Recorder(store, progress, monitor, note, kept)

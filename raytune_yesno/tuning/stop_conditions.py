@@ -13,6 +13,8 @@ from raytune_yesno.pareto import weakly_dominates
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import Event
 
+_EXTENDED, _EPOCH, _END = range(3)  # kinds of events, in the order of those at one time
+
 
 @dataclass(frozen=True)
 class StopConditions:
@@ -73,12 +75,27 @@ class StopConditions:
 class StopMonitor:
     """Checks the stop conditions of a running search.
 
+    A search that a condition ended may be extended. The condition then counts from the extension:
+    what was before is a result to improve on, and ends nothing.
+
+    Args:
+        conditions: the conditions.
+        objective: the objective.
+        earlier: the trials so far.
+        since: when the search was extended, see :attr:`Study.counts_from`.
+
     Attributes:
         found: the reason to stop found so far, or None.
+        counts: whether the events of now can end the search.
     """
 
     def __init__(
-        self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
+        self,
+        conditions: StopConditions,
+        objective: Objective,
+        earlier: Iterable[Trial] = (),
+        *,
+        since: float = 0.0,
     ) -> None:
         self.conditions, self.objective = conditions, objective
         self.target = conditions.parse_target(objective.metrics)
@@ -91,16 +108,24 @@ class StopMonitor:
         self.best_trial = -1
         self.since_best = self.failures = 0
         self.found: str | None = None
-        happened: list[tuple[float, int, int, Any]] = []  # as in the record, see `listen`
+        self.counts = False
+        # As in the record, see `listen`.
+        happened: list[tuple[float, int, int, Any]] = [(since, _EXTENDED, 0, None)]
         for trial in earlier:
-            happened += [(epoch["time"], 0, trial.number, epoch) for epoch in trial.epochs]
+            happened += [(epoch["time"], _EPOCH, trial.number, epoch) for epoch in trial.epochs]
             if trial.status != "running":
-                happened.append((trial.ended, 1, trial.number, trial.status))
-        for _, is_end, number, what in sorted(happened, key=lambda entry: entry[:3]):
-            if is_end:
-                self.ended(number, what)
-            else:
+                happened.append((trial.ended, _END, trial.number, trial.status))
+        for _, kind, number, what in sorted(happened, key=lambda entry: entry[:3]):
+            if kind == _EXTENDED:
+                self.begin()
+            elif kind == _EPOCH:
                 self.epoch(number, what)
+            else:
+                self.ended(number, what)
+
+    def begin(self) -> None:
+        """Count from here on."""
+        self.counts = True
 
     @property
     def reason(self) -> str | None:
@@ -129,7 +154,7 @@ class StopMonitor:
             self.front = [known for known in self.front if not weakly_dominates(costs, known)]
             self.front.append(costs)
             self.best_trial, self.since_best = trial, 0
-        if self.target and excess == 0:
+        if self.counts and self.target and excess == 0:
             metric, value = self.target
             if metric.cost(metrics) <= metric.cost({metric.name: value}):
                 reached = metrics[metric.name]
@@ -137,7 +162,7 @@ class StopMonitor:
 
     def ended(self, trial: int, status: str) -> None:
         """Check the patience and the number of failures at the end of a trial."""
-        if self.found:
+        if self.found or not self.counts:
             return
         self.since_best += trial != self.best_trial
         patience, max_failures = self.conditions.patience, self.conditions.max_failures
@@ -156,12 +181,21 @@ class OrderedStopMonitor(StopMonitor):
     """
 
     def __init__(
-        self, conditions: StopConditions, objective: Objective, earlier: Iterable[Trial] = ()
+        self,
+        conditions: StopConditions,
+        objective: Objective,
+        earlier: Iterable[Trial] = (),
+        *,
+        since: float = 0.0,
     ) -> None:
         self.epochs: dict[int, dict[int, dict[str, Any]]] = {}
         self.statuses: dict[int, str] = {}
-        self.next_number = 0
-        super().__init__(conditions, objective, earlier)
+        self.next_number = self.first = 0
+        super().__init__(conditions, objective, earlier, since=since)
+
+    def begin(self) -> None:
+        """Count from the first trial after those that have ended."""
+        self.first = max(self.statuses, default=-1) + 1
 
     @property
     def reason(self) -> str | None:
@@ -184,6 +218,7 @@ class OrderedStopMonitor(StopMonitor):
         """
         while self.found is None and self.next_number < number:
             trial = self.next_number
+            self.counts = trial >= self.first
             for metrics in self.epochs.pop(trial, {}).values():
                 super().epoch(trial, metrics)
             if trial in self.statuses:  # else it does not count

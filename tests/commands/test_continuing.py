@@ -256,6 +256,16 @@ class TestTune:
         assert ended is None
         assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
 
+    @pytest.mark.parametrize("words", [("--add-trials", "4"), ("--retry", "failed"), ()])
+    def test_conditions_are_kept_however_a_study_is_resumed(
+        self, words: tuple[str, ...], unfinished: Path
+    ) -> None:
+        options = cli.build_parser().parse_args(
+            ["tune", "--resume", str(unfinished), "--max-failures", "1", *words]
+        )
+        plan, _ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        assert plan.stop == StopConditions(patience=9, max_failures=1)
+
     @pytest.mark.parametrize("flags", [("--repeats", "3"), ("--ordered",), ("--trials", "9")])
     def test_no_flag_is_ignored_on_resume(
         self, flags: tuple[str, ...], unfinished: Path, capsys: pytest.CaptureFixture[str]
@@ -296,6 +306,22 @@ class TestTune:
             assert (found.plan.space, found.plan.trials, found.add_trials) == (wider, 5, more)
             assert found.plan.num_final == 2
             assert not found.is_finished
+
+    def test_more_trials_are_a_total(self, finished: Path) -> None:
+        """A search that ended early gets them once, also if the call is repeated."""
+        plan = replace(Plan.from_study(load(finished)), trials=8)
+        StudyStore(finished).append("resumed", trials=5, slots=1)
+        StudyStore(finished).append("searched", reason="patience")
+        options: dict[str, Any] = {"storage": "here", "advice": "", "note": print}
+        found = continue_study(plan, finished, None, extends=True, **options)
+        assert found
+        extended = found.plan.extend(found.study, found.add_trials)
+        assert extended.num_trials == 8
+        StudyStore(finished).append("resumed", trials=8, slots=1)
+        StudyStore(finished).append("searched", reason="patience")
+        again = continue_study(plan, finished, None, extends=True, **options)
+        assert again
+        assert again.add_trials == 0
 
     def test_fresh_keeps_the_earlier_study(
         self, finished: Path, capsys: pytest.CaptureFixture[str]

@@ -56,6 +56,16 @@ def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> No
         tune(approach, {"rate": Float(0.1, 0.2)}, trials=6, out=tmp_path / "a", **asked)
 
 
+def test_a_search_that_ran_out_of_patience_is_extended(tmp_path: Path) -> None:
+    def constant(config: dict[str, Any]) -> dict[str, float]:
+        return {"accuracy": 0.5}
+
+    asked: dict[str, Any] = {"metric": "accuracy", "search": "random", "scheduler": "fifo"}
+    asked |= {"patience": 2, "max_concurrent": 1, "out": tmp_path, "quiet": True}
+    counts = [len(tune(constant, SPACE, trials=n, **asked).trial_list) for n in (12, 20, 20)]
+    assert counts == [3, 5, 5]
+
+
 def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
     marker, log = str(tmp_path / "killed"), str(tmp_path / "log")
 

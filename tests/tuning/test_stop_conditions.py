@@ -128,6 +128,63 @@ class TestConditions:
         assert bool(live.found) == (patience <= (2 if kind is StopMonitor else 1))
 
 
+@pytest.mark.parametrize("kind", [StopMonitor, OrderedStopMonitor])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trials": 20},
+        {"trials": 3, "retry": [2]},
+        {"trials": 9, "space": {"dropout": {"float": [0.0, 0.5]}}},
+    ],
+)
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_extended_search_counts_from_its_extension(
+    kind: type[StopMonitor], change: dict[str, Any], interrupted: bool, tmp_path: Path
+) -> None:
+    store = StudyStore(tmp_path)
+    conditions = StopConditions(patience=2, target="loss=0.1", max_failures=0)
+    begin(store, trials=9)
+    for number, loss in enumerate([0.1, 0.6, 0.7]):
+        store.append("asked", trial=number, point={"dropout": 0.1})
+        train(store, number, loss)
+        store.append("ended", trial=number, status="failed" if number == 2 else "done")
+    if "space" not in change:
+        store.append("searched", reason="patience")
+    store.append("resumed", slots=1, **change)
+    store.append("asked", trial=3, point={"dropout": 0.1})
+    train(store, 3, 0.2)
+    store.append("ended", trial=3, status="done")
+    if interrupted:
+        store.append("resumed", slots=1, trials=change["trials"])
+    study = load(tmp_path)
+    monitor = kind(conditions, OBJECTIVE, study.trial_list, since=study.counts_from)
+
+    def find(number: int) -> str | None:
+        ordered = isinstance(monitor, OrderedStopMonitor)
+        return monitor.find_reason(number) if ordered else monitor.reason
+
+    assert [find(number) for number in range(5)] == [None] * 5
+    assert monitor.since_best == 1
+    monitor.epoch(4, {"epoch": 1, "valid_loss": 0.15})  # no improvement: 0.1 is known
+    monitor.ended(4, "done")
+    assert "no improvement" in (find(5) or "")
+
+
+def test_a_search_that_had_not_ended_counts_from_its_beginning(tmp_path: Path) -> None:
+    store = StudyStore(tmp_path)
+    begin(store, trials=9)
+    store.append("asked", trial=0, point={})
+    store.append("ended", trial=0, status="failed")
+    store.append("resumed", slots=1, trials=12)
+    store.append("resumed", slots=1, trials=12, retry=[0])
+    assert load(tmp_path).counts_from == 0
+    store.append("final", points=[0], first=1, reason="patience")
+    store.append("resumed", slots=1, trials=12)
+    assert load(tmp_path).counts_from == 0  # the final round goes on
+    extended = store.append("resumed", slots=1, trials=13)
+    assert load(tmp_path).counts_from == extended["time"]
+
+
 def begin(store: StudyStore, trials: int, **options: Any) -> None:
     plan = Plan(build_config({}), SPACE, trials=trials, **options)
     store.append("study", slots=1, data="synthetic", **plan.as_dict())
