@@ -148,7 +148,7 @@ def tune(
                 folder,
                 data or None,
                 storage=str(folder),
-                advice="give the same arguments to resume it, or another out",
+                advice="give the same arguments to resume it, more trials, or another out",
                 extends=True,
                 note=(lambda line: None) if quiet else note,
             )

@@ -62,7 +62,7 @@ def resume_trials(
         changes |= {"epochs": plan.config.epochs, "extend": after}
     if retry:
         changes["retry"] = sorted(retry)
-    if plan.final_round:
+    if plan.final_round != (before.asked.get("final_round") or {}):
         changes["final_round"] = dict(plan.final_round)
     changes |= list_choice(before, plan)
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)

@@ -129,7 +129,8 @@ def compare_plans(
         study: the study.
         data: the data that is asked for, by its name; None for the recorded one.
         warm_start: whether the trials of other studies are given; None for as recorded.
-        extends: whether the number of trials and the final round may differ.
+        extends: whether the number of trials and the final round may differ. As on the command
+            line, a search that has ended gets another final round only with more trials.
     """
     # Reading the recorded plan declares the metrics and the space of its task.
     now, before = plan.as_dict(), Plan.from_study(study).as_dict()
@@ -142,7 +143,9 @@ def compare_plans(
     now |= {"data": before["data"] if data is None else data}
     now |= {"warm_start": before["warm_start"] if warm_start is None else warm_start}
     free = {each.name for each in STUDY_SETTINGS if each.stops}
-    free |= {"trials", "final_round"} if extends else set()
+    if extends:
+        gets_more = not study.searched or now["trials"] > before["trials"]
+        free |= {"trials", "final_round"} if gets_more else {"trials"}
     free |= {name for name in ("trials", "points") if now[name] == begun.get(name)}
     names = [each.name for each in STUDY_SETTINGS if each.name not in free]
     names += ["data", "warm_start"]

@@ -20,6 +20,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.tuning.earlier import resume_trials
 from raytune_yesno.tuning.existing import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.stop_conditions import StopConditions
@@ -322,6 +323,29 @@ class TestTune:
         again = continue_study(plan, finished, None, extends=True, **options)
         assert again
         assert again.add_trials == 0
+
+    @pytest.mark.parametrize("drops", [False, True])
+    def test_a_search_that_has_ended_gets_another_final_round_only_with_more_trials(
+        self, drops: bool, finished: Path
+    ) -> None:
+        begun = Plan.from_study(load(finished))
+        asked: dict[str, int] = {"points": 1, "seeds": 2}
+        if drops:
+            StudyStore(finished).append("resumed", slots=1, trials=2, final_round=asked)
+            StudyStore(finished).append("searched")
+            asked = {}
+        options: dict[str, Any] = {"storage": "here", "advice": "", "note": print}
+        plan = replace(begun, final_round=asked)
+        with pytest.raises(InputError, match=r"here.*final_round"):
+            continue_study(plan, finished, None, extends=True, **options)
+        plan = replace(begun, trials=3, final_round=asked)
+        found = continue_study(plan, finished, None, extends=True, **options)
+        assert found
+        assert not found.is_finished
+        # What the extension changes is recorded, also that there is no final round any more.
+        store, plan = StudyStore(finished), found.plan.extend(found.study, found.add_trials)
+        resume_trials(found.study, plan, store, 1, None, print, retry=(), extend=())
+        assert Plan.from_study(load(finished)).final_round == asked
 
     def test_fresh_keeps_the_earlier_study(
         self, finished: Path, capsys: pytest.CaptureFixture[str]
