@@ -175,7 +175,7 @@ class _Trial:
 
 
 def _decide(scheduler: Any, epochs: int, num_trials: int) -> list[list[str]]:
-    for name in ("synchronous", "has_room", "has_live_trials", "prepare"):
+    for name in ("synchronous", "has_room", "has_live_trials", "stopped", "prepare"):
         _require(hasattr(scheduler, name), f"a scheduler has {name}")
     scheduler.set_search_properties("cost", "min")
     scheduler.prepare([], num_trials=num_trials, slots=1, store=None, on_wait=lambda number: None)

@@ -5,7 +5,7 @@ never interrupted.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
@@ -22,6 +22,7 @@ class FIFO(FIFOScheduler):  # type: ignore[misc]
     synchronous = False
     has_room = True
     has_live_trials = False
+    stopped: Collection[int] = frozenset()
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Ignore the records: decisions do not depend on earlier trials."""
@@ -61,10 +62,20 @@ class Asynchronous(FIFO):
         self.states: dict[int, TrialState] = defaultdict(TrialState)
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
-        """Store the costs of recorded trials."""
-        for trial in earlier:
-            for epoch in trial.epochs:
-                self.states[trial.number].note(epoch["epoch"], *trial.objective.costs(epoch))
+        """Store the costs of recorded trials, and judge again those that were cut off at a check.
+
+        The study may have ended between the record of the epoch and that of the trial's end.
+        """
+        recorded = [(epoch, trial) for trial in earlier for epoch in trial.epochs]
+        recorded.sort(key=lambda pair: pair[0].get("time", 0.0))  # what was known at each check
+        stopped = set()
+        for epoch, trial in recorded:
+            number = trial.number
+            self.states[number].note(epoch["epoch"], *trial.objective.costs(epoch))
+            is_cut_off = trial.status == "running" and epoch is trial.epochs[-1]
+            if is_cut_off and not trial.final and self._stops(number, epoch["epoch"]):
+                stopped.add(number)
+        self.stopped = stopped
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """Return whether a trial continues after this epoch.
@@ -74,10 +85,7 @@ class Asynchronous(FIFO):
         number, epoch = trial.config["number"], result["epoch"]
         is_judged = epoch in self.states[number].costs
         self._note(trial, result)
-        if is_judged or epoch not in self.checks:
-            return str(TrialScheduler.CONTINUE)
-        others = (state for other, state in self.states.items() if other != number)
-        stops = self.rule.stops(self.states[number], others, epoch)
+        stops = not is_judged and self._stops(number, epoch)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(
@@ -86,6 +94,12 @@ class Asynchronous(FIFO):
         """Store the costs of a trial's last epoch."""
         if "epoch" in result:  # a trial may be stopped before its first epoch
             self._note(trial, result)
+
+    def _stops(self, number: int, epoch: int) -> bool:
+        if epoch not in self.checks:
+            return False
+        others = (state for other, state in self.states.items() if other != number)
+        return self.rule.stops(self.states[number], others, epoch)
 
     def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
         costs = result.get(COSTS) or (result.get(self.metric),)

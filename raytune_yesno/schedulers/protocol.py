@@ -1,6 +1,6 @@
 """The protocol of schedulers of a study, in addition to Ray Tune's own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from raytune_yesno.study import Trial
@@ -12,6 +12,10 @@ class StudyScheduler(Protocol):
 
     synchronous: bool
     """Whether trials wait for each other, so that the scheduler decides how many run."""
+
+    stopped: Collection[int]
+    """Unfinished trials that it had stopped, and whose end was not recorded; see :meth:`prepare`.
+    A scheduler in which trials wait stops them itself, once they are added."""
 
     def prepare(
         self,

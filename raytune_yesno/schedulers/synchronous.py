@@ -5,7 +5,7 @@ resumed study makes the same decisions. A paused trial frees its slot, and resum
 checkpoint.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial as RayTrial
@@ -28,6 +28,7 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
     """
 
     synchronous = True
+    stopped: Collection[int] = frozenset()
     _supports_buffered_results = False
 
     def __init__(self, epochs: int) -> None:

@@ -163,7 +163,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         self.shown.add(error.lines)
 
     def cut_off(self, numbers: Iterable[int]) -> None:
-        """Record the end of trials that were interrupted by a stop condition."""
+        """Record that trials were stopped whose end Tune does not report."""
         for number in sorted(numbers):
             self.store.append("ended", trial=number, status="stopped")
 

@@ -216,6 +216,9 @@ def build_searcher(
     for trial in earlier:
         if trial.final and trial.status == "running":
             scheduler.end(trial.number)  # the final round trains it on; no other waits for it
+        elif trial.number in scheduler.stopped:
+            trial.status = "stopped"
+            recorder.cut_off([trial.number])
     return StudySearcher(
         plan,
         recorder.store,

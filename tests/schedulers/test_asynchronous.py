@@ -1,5 +1,6 @@
 """Asynchronous schedulers without a cluster: Ray's decisions, also from a study's records."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Trial
 
 
-def build_record(number: int, losses: list[float], status: str = "stopped") -> Trial:
+def build_record(
+    number: int, losses: list[float], status: str = "stopped", *, start: float = 0.0
+) -> Trial:
     epochs = [
-        {"epoch": epoch, "valid_loss": loss, "seconds": 1.0}
+        {"epoch": epoch, "valid_loss": loss, "seconds": 1.0, "time": start + epoch}
         for epoch, loss in enumerate(losses, start=1)
     ]
     return Trial(number, {"learning_rate": 1e-3}, status, epochs)
@@ -67,11 +70,43 @@ class TestWarmStart:
             assert self.judge(scheduler, trial, 2, 9.0) == verdict
 
     def test_judges_a_resumed_trial_once_at_a_rung(self) -> None:
-        records = [build_record(0, [0.5, 0.4]), build_record(1, [9.0, 8.0], "running")]
+        records = [build_record(0, [0.5, 0.4], start=5), build_record(1, [9.0, 8.0], "running")]
         scheduler = self.build("asha", records)
+        assert not scheduler.stopped  # it was the first at the rung
         trial = build_trial(1, "another name")
         assert self.judge(scheduler, trial, 2, 8.0) == "CONTINUE"
         assert self.judge(scheduler, build_trial(2), 2, 8.5) == "STOP"
+
+    @pytest.mark.parametrize("name", ["asha", "median"])
+    @given(
+        curves=st.lists(st.lists(st.integers(0, 9), min_size=7, max_size=7), min_size=1),
+        order=st.randoms(use_true_random=False),
+        cut=st.integers(1, 60),
+    )
+    def test_judges_trials_that_were_cut_off_as_before(
+        self, name: str, curves: list[list[int]], order: Any, cut: int
+    ) -> None:
+        """However many epochs were recorded, a decision that was lost is made again."""
+        live = self.build(name, [])
+        records = [build_record(number, [], "running") for number in range(len(curves))]
+        stopped = set()
+        for time in range(cut):
+            running = [t for t in records if t.number not in stopped and len(t.epochs) < 7]
+            if not running:
+                break
+            trial = order.choice(running)
+            epoch = len(trial.epochs) + 1
+            loss = float(curves[trial.number][epoch - 1])
+            if self.judge(live, build_trial(trial.number), epoch, loss) == "STOP":
+                stopped.add(trial.number)  # no event says so
+            trial.epochs.append({"epoch": epoch, "valid_loss": loss, "time": float(time)})
+        assert self.build(name, records).stopped == stopped
+
+    def test_judges_no_trial_of_a_final_round(self) -> None:
+        best = [build_record(number, [0.5, 0.4]) for number in range(4)]
+        cut_off = build_record(4, [9.0, 8.0], "running", start=5)
+        assert self.build("asha", [*best, cut_off]).stopped == {4}
+        assert not self.build("asha", [*best, replace(cut_off, final=True)]).stopped
 
     def test_restores_hyperband_to_the_end_of_the_records(self) -> None:
         scheduler: Any = build_scheduler("hyperband", 9)

@@ -128,10 +128,11 @@ def test_hyperband_promotes_the_best_of_a_bracket(undisturbed: Callable[[str], S
         assert longer == arrived[:num_survivors]
 
 
+@pytest.mark.parametrize("scheduler", ["hyperband", "asha"])
 def test_a_trial_that_had_lost_when_all_was_cut_off_ends_without_a_step(
-    undisturbed: Callable[[str], Study], corpus: Corpus, tmp_path: Path
+    scheduler: str, undisturbed: Callable[[str], Study], corpus: Corpus, tmp_path: Path
 ) -> None:
-    whole = undisturbed("hyperband")
+    whole = undisturbed(scheduler)
     lost = next(trial for trial in whole.trial_list if trial.status == "stopped")
     lines = (whole.path / STORE).read_text().splitlines(keepends=True)
     events = [json.loads(line) for line in lines]
