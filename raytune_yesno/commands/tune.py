@@ -182,6 +182,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Print the result of a refitted study and return the JSON object."""
     from raytune_yesno.report.front import summarise_front
+    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import measure_luck
 
     best, efficiency, refit = study.best, study.efficiency, study.refit
@@ -211,6 +212,7 @@ def _finish(
             "metrics": best.metrics,
         },
         "untuned": study.untuned.trial.number if study.untuned else None,
+        "gain": describe_gain(study) or None,
         **summarise_front(study),
         "refit": {key: refit[key] for key in refit if key not in ("event", "time")},
         "report": page,
@@ -223,10 +225,11 @@ def _finish(
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
+    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import describe_luck
     from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
 
-    chosen, untuned = study.candidates[0], study.untuned
+    chosen = study.candidates[0]
     best = chosen.trial
     if study.objective.others:
         yield from describe_front(study)
@@ -234,11 +237,8 @@ def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> I
     for key, value in best.best_point.items():
         yield f"  {key}: {format_value(value)}"
     yield f"validation: {describe(best.metrics, best.objective)}{describe_mean(chosen)}"
-    if untuned is chosen:
-        yield "without tuning: the same; no trial was better"
-    elif untuned:
-        reached = describe(untuned.trial.metrics, best.objective) + describe_mean(untuned)
-        yield f"without tuning: {reached} (trial {untuned.trial.number})"
+    if gain := describe_gain(study):
+        yield gain
     if kept := describe_limits(study):
         yield kept
     if luck := describe_luck(study):

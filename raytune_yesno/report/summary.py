@@ -20,6 +20,7 @@ from raytune_yesno.report.compare import (
     name_mean,
 )
 from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import (
@@ -29,7 +30,6 @@ from raytune_yesno.report.sentences import (
     judge_early_stopping,
 )
 from raytune_yesno.study import Study
-from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.front import list_vectors
 from raytune_yesno.text import join_names
 
@@ -85,39 +85,8 @@ def answer_early_stopping(stopping: EarlyStopping) -> Answer:
 
 def answer_gain(study: Study) -> list[Answer]:
     """Say what tuning has gained; nothing if the study has no result of the untuned settings."""
-    untuned = study.untuned
-    if untuned is None:
-        return []
-    best = study.candidates[0]
-    text = (
-        f"The settings without tuning (trial {untuned.trial.number}) reached "
-        f"{describe_candidate(untuned)}; the chosen point (trial {best.trial.number}) reached "
-        f"{describe_candidate(best)}."
-    )
-    if untuned is best:
-        text = (
-            f"Nothing: no trial is better than the settings without tuning (trial "
-            f"{best.trial.number}), which reached {describe_candidate(best)}."
-        )
-    elif best.costs == untuned.costs:
-        text = (
-            f"Nothing: the settings without tuning (trial {untuned.trial.number}) and the chosen "
-            f"point (trial {best.trial.number}) reached the same, {describe_candidate(best)}."
-        )
-    elif len(best.results) < 2:
-        text += " Each was trained once: part of the gain is luck. A final round tells how much."
-    return [Answer("What did tuning gain?", text, "outcome")]
-
-
-def describe_candidate(candidate: Candidate) -> str:
-    """Return a point's value in each objective: the means over the trainings that decide."""
-    objective = candidate.trial.objective
-    values = [
-        f"{metric.title} {metric.show(metric.value_of(cost))}"
-        for metric, cost in zip(objective.objectives, candidate.costs, strict=True)
-    ]
-    count = len(candidate.results)
-    return join_names(values) + f" (mean of {count} trainings)" * (count > 1)
+    text = describe_gain(study)
+    return [Answer("What did tuning gain?", text, "outcome")] if text else []
 
 
 def answer_more_trials(study: Study) -> Answer:

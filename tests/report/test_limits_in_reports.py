@@ -1,16 +1,19 @@
 """What studies with limits say if their best figures exceed the limits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from raytune_yesno.commands.tune import _describe_study
 from raytune_yesno.metrics import Metric, Objective, read_limit
 from raytune_yesno.report.attainment import measure_attainment
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import compare_groups, find_best, group_studies
 from raytune_yesno.report.front import build_front_payload
+from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
-from raytune_yesno.report.summary import answer_more_trials, describe_studies
+from raytune_yesno.report.summary import answer_gain, answer_more_trials, describe_studies
 from raytune_yesno.search import Observation
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.study import Study, Trial
@@ -59,6 +62,46 @@ def test_studies_in_which_no_trial_keeps_the_limits_are_compared(others, size):
     assert "a" in format_leaderboards(studies)
     assert len(build_front_payload(studies)) == 2
     assert measure_attainment(studies, groups) == []
+
+
+def find_gain(study, x):
+    """Return what is said of tuning if the point ``x`` is the one without tuning."""
+    tuned = replace(study, asked={**study.asked, "config": {"x": x}})
+    text = describe_gain(tuned)
+    assert [answer.text for answer in answer_gain(tuned)] == [text]
+    assert text in list(_describe_study(tuned, {}, "study"))
+    return text
+
+
+def test_the_gain_names_the_limit_that_the_settings_without_tuning_exceed():
+    text = find_gain(build_study([(0.1, 50), (0.4, 5)], 10), 0)
+    untuned, chosen = text.split(";")
+    assert "size<=10" in untuned
+    assert "size" not in chosen
+    assert "luck" not in text  # the chosen point is the worse one without the limit
+    # Equal errors, of which one keeps the limit
+    text = find_gain(build_study([(0.1, 50), (0.1, 5)], 10), 0)
+    assert "size<=10" in text
+    assert "nothing" not in text
+    assert "luck" not in text
+
+
+def test_the_gain_is_luck_only_if_there_is_one():
+    kept = build_study([(0.5, 5), (0.4, 5)], 10)
+    assert "luck" in find_gain(kept, 0)
+    assert "size" not in find_gain(kept, 0)
+    assert "luck" in find_gain(build_study([(0.5, 50), (0.4, 5)], 10), 0)
+    # Nothing keeps the limit, and the settings without tuning are the nearest to it.
+    text = find_gain(build_study([(0.5, 20), (0.4, 50)], 10), 0)
+    assert "nothing" in text
+    assert "size<=10" in text
+
+
+def test_the_gain_of_several_objectives_is_luck_only_if_all_are_better():
+    study = build_study([(0.1, 9), (0.2, 8), (0.9, 9)], 10, others=(SIZE,))
+    assert study.best.number in (0, 1)
+    assert "luck" not in find_gain(study, 1 - study.best.number)
+    assert "luck" in find_gain(study, 2)
 
 
 def test_patience_and_target_count_results_that_keep_the_limits():

@@ -83,7 +83,7 @@ def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
         (answer,) = answer_gain(known)
         assert f"(trial {trial.number})" in answer.text
         assert known.objective.metric.show(trial.metrics["valid_loss"]) in answer.text
-        assert answer.text.startswith("Nothing") == is_best
+        assert ("nothing" in answer.text) == is_best
 
 
 def test_trials_without_hyperparameters_have_no_gain_of_tuning(study: Study) -> None:
@@ -98,7 +98,7 @@ def test_a_tie_with_the_settings_without_tuning_is_no_gain(study: Study) -> None
     asked = {**study.asked, "config": {**study.config, **last.point}}
     trials = [tied if trial.number == last.number else trial for trial in study.trial_list]
     (answer,) = answer_gain(replace(study, asked=asked, trial_list=trials))
-    assert answer.text.startswith("Nothing")
+    assert "nothing" in answer.text
     assert f"(trial {last.number})" in answer.text
 
 
