@@ -200,13 +200,17 @@ def describe_studies(
 
 
 def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str:
-    """Return how many trials of each study are on the front of all studies together."""
+    """Return how many trials of each study are on the front of all studies together.
+
+    Trials with equal results are all on it, so that the order of the studies does not matter.
+    """
     rows = [
         (vector, name)
         for study, name in zip(studies, names, strict=True)
         for vector in list_vectors(study.trial_list)
     ]
-    front = Counter(rows[k][1] for k in pareto.find_front([vector for vector, _ in rows]))
+    members = {rows[index][0] for index in pareto.find_front([vector for vector, _ in rows])}
+    front = Counter(name for vector, name in rows if vector in members)
     if not front:
         return "No trial keeps the limits and has all objectives."
     shares = ", ".join(f"{count} of {name}" for name, count in front.most_common())

@@ -13,7 +13,12 @@ from raytune_yesno.report.compare import compare_groups, find_best, group_studie
 from raytune_yesno.report.front import build_front_payload
 from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
-from raytune_yesno.report.summary import answer_gain, answer_more_trials, describe_studies
+from raytune_yesno.report.summary import (
+    answer_gain,
+    answer_more_trials,
+    describe_common_front,
+    describe_studies,
+)
 from raytune_yesno.search import Observation
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.study import Study, Trial
@@ -102,6 +107,17 @@ def test_the_gain_of_several_objectives_is_luck_only_if_all_are_better():
     assert study.best.number in (0, 1)
     assert "luck" not in find_gain(study, 1 - study.best.number)
     assert "luck" in find_gain(study, 2)
+
+
+def test_each_study_with_a_result_of_the_common_front_is_counted():
+    first = build_study([(0.1, 9), (0.2, 5), (0.2, 5), (0.3, 4)], 10, (SIZE,), "a")
+    second = build_study([(0.1, 9), (0.2, 5), (0.9, 9), (0.01, 50)], 10, (SIZE,), "b")
+    there = describe_common_front([first, second], ["a", "b"])
+    back = describe_common_front([second, first], ["b", "a"])
+    for text in (there, back):
+        assert "6 trials" in text
+        assert "4 of a" in text
+        assert "2 of b" in text
 
 
 def test_patience_and_target_count_results_that_keep_the_limits():
