@@ -6,6 +6,9 @@ __version__ = "0.1.0"
 
 COMMIT = "RAYTUNE_YESNO_COMMIT"
 """The environment variable with the commit that a job runs; results record it."""
+COMMAND_ID = "RAYTUNE_YESNO_COMMAND_ID"
+"""The environment variable with a UUID for each command that may be repeated after a crash. Records
+contain it: a repeated command makes no change that it has made before."""
 
 if is_run_as_module():
     drop_working_directory()

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
 
 
+_CHANGES = ("add_trials", "retry", "epochs", "top", "space", "final_round", "prefer", "refit")
+
+
+def omit_changes(options: Namespace) -> None:
+    """Omit the changes that a command asks for: the study's record has them already.
+
+    A repeated command would else add its trials twice, and be refused by a study that it finished.
+    """
+    for name in _CHANGES:
+        setattr(options, name, None)
+
+
 def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     """Return the plan of a study with the space of ``--space``.
 

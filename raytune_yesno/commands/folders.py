@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.folders import find_existing
@@ -130,6 +131,15 @@ def is_begun(folder: Path, record: str) -> bool:
         return False
 
 
+def is_repeated(folder: Path, record: str) -> bool:
+    """Return whether this command has changed a record before: it was lost, and is repeated."""
+    command_id = os.environ.get(COMMAND_ID, "")
+    try:  # a UUID stands nowhere else in a record
+        return bool(command_id) and command_id.encode() in (folder / record).read_bytes()
+    except OSError:
+        return False
+
+
 def refuse_fresh_uri(out: str | None) -> None:
     """Raise InputError for ``--fresh`` with a URI."""
     if is_remote(out):
@@ -141,6 +151,8 @@ def refuse_fresh_uri(out: str | None) -> None:
 def set_aside(out: str, record: str) -> None:
     """Rename the folder of earlier work to ``NAME-1``, ``NAME-2``, …, for ``--fresh``.
 
+    Work that this command began itself, before it was lost and repeated, stays.
+
     Raises:
         InputError: another command writes to the folder, or it cannot be renamed.
     """
@@ -148,7 +160,7 @@ def set_aside(out: str, record: str) -> None:
 
     refuse_fresh_uri(out)
     folder = Path(out).absolute()
-    if not is_begun(folder, record):
+    if not is_begun(folder, record) or is_repeated(folder, record):
         return
     number = 1
     while (kept := folder.with_name(f"{folder.name}-{number}")).exists():

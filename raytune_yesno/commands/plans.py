@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.changes import change_space, extend_epochs
+from raytune_yesno.commands.changes import change_space, extend_epochs, omit_changes
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.folders import advise_on_others, is_begun
+from raytune_yesno.commands.folders import advise_on_others, is_begun, is_repeated
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -40,10 +40,16 @@ def plan_study(
         InputError: a setting is wrong, settings do not fit each other, or the study in the output
             folder was begun with others.
     """
+    from raytune_yesno.study import load
     from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_plan
 
     if options.resume:
+        if is_repeated(out, STORE):
+            omit_changes(options)
+            if (study := load(out)).refit:
+                return Plan.from_study(study), study
         plan = plan_resumed(settings, options, out, storage)
         check_plan(plan)
         return plan, None

@@ -33,6 +33,7 @@ from raytune_yesno.commands.settings import (
 )
 from raytune_yesno.config import TASKS, Config, build_config, config_help, find_task
 from raytune_yesno.errors import InputError, WorkError, escape_controls
+from raytune_yesno.study.store import name_command
 
 if TYPE_CHECKING:
     from raytune_yesno.training.run import Run
@@ -148,7 +149,11 @@ def _has_checkpoint(config: Config, out: Path) -> bool:
 def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> None:
     """Write the settings of a run into its folder, from which it is resumed."""
     out.mkdir(parents=True, exist_ok=True)
-    saved = {"data": settings.get("data", DEFAULT_DATA), "config": config.as_dict()}
+    saved = {
+        "data": settings.get("data", DEFAULT_DATA),
+        "config": config.as_dict(),
+        **name_command(),
+    }
     written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
     written.write_text(yaml.safe_dump(saved, sort_keys=False))
     written.replace(out / SETTINGS_FILE)

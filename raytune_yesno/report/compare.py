@@ -259,7 +259,7 @@ def _settings_key(study: Study) -> str:
 
 # Fields that say where and when a study ran.
 _CIRCUMSTANCES = frozenset(
-    ("event", "time", "format", "slots", "data", "versions", "max_concurrent")
+    ("event", "time", "command", "format", "slots", "data", "versions", "max_concurrent")
 )
 
 

@@ -108,8 +108,9 @@ class Event(_Model):
 
 
 class Settings(Event):
-    """The settings that may change on resume."""
+    """The settings that may change on resume; ``command`` is the id of what set them, if any."""
 
+    command: Text | None = None
     slots: Slots | None = None
     trials: Count | None = None
     time_budget: Number | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno import COMMAND_ID
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.json_text import dump_json, parse_json
 from raytune_yesno.study.clock import read_clock
@@ -24,6 +25,12 @@ STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
 
 Event = dict[str, Any]
+
+
+def name_command() -> dict[str, str]:
+    """Return the field of a record that tells a command that it is repeated, if it may be."""
+    command_id = os.environ.get(COMMAND_ID)
+    return {"command": command_id} if command_id else {}
 
 
 class StudyStore:

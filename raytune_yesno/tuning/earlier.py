@@ -8,7 +8,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.files.remote import list_folders
 from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
-from raytune_yesno.study.store import StudyStore
+from raytune_yesno.study.store import StudyStore, name_command
 from raytune_yesno.text import list_some
 from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
@@ -64,7 +64,7 @@ def resume_trials(
         changes["retry"] = sorted(retry)
     if plan.final_round != (before.asked.get("final_round") or {}):
         changes["final_round"] = dict(plan.final_round)
-    changes |= list_choice(before, plan)
+    changes |= list_choice(before, plan) | name_command()
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
     study = load(before.path)
     if is_changed:

@@ -22,7 +22,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
-from raytune_yesno.study.store import Event, StudyStore
+from raytune_yesno.study.store import Event, StudyStore, name_command
 from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.training.own_classes import put_shared
@@ -112,7 +112,10 @@ def run_search(
     # A search that a stop condition ended continues only if there are more trials to train.
     elif before.searched and not (add_trials or retry or extend):
         if choice := list_choice(before, plan):
-            StudyStore(out, listen, storage, check=check).append("resumed", searched=True, **choice)
+            changes = {**choice, **name_command()}
+            StudyStore(out, listen, storage, check=check).append(
+                "resumed", searched=True, **changes
+            )
         return end_search(out, storage, plan)
     algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
@@ -166,6 +169,7 @@ def record_settings(
         versions=library_versions(),
         **({"code": code.digest} if code else {}),
         **plan.as_dict(),
+        **name_command(),
     )
     return load(store.folder)
 
