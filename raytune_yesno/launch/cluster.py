@@ -15,7 +15,7 @@ from pathlib import Path
 
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files.remote import download, is_remote
+from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cloud_nodes import list_cloud_nodes
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
@@ -23,6 +23,7 @@ from raytune_yesno.launch.job import HeadUnreachableError, Job, JobLostError
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM, write_definition
 from raytune_yesno.launch.ray_up import POLL_S, RayLauncher, list_node_addresses
+from raytune_yesno.launch.results import copy_home
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
 from raytune_yesno.launch.versions import PYTHON
@@ -201,17 +202,13 @@ class LaunchedCluster:
         self.submit()
 
     def fetch(self) -> None:
-        """Copy the study to this machine."""
-        launch = self.launch
-        if not self._is_begun():
-            self.say("home: nothing to copy, the command ended before its study began")
-        else:
-            if is_remote(launch.study):
-                download(launch.study, Path(launch.out))
-            else:
-                self.launcher.fetch(launch.study, Path(launch.out))
-            self.say(f"home: {launch.out}")
-        launch.save(phase="home")
+        """Copy the results to this machine."""
+        copy_home(self.launch, self.say, self._copy)
+
+    def _copy(self, out: Path) -> None:
+        list_it = f"ls -A {shlex.quote(self.launch.study)} 2>/dev/null"
+        if "FOUND" in self.launcher.exec(f"{list_it} | grep -q . && echo FOU''ND || true"):
+            self.launcher.fetch(self.launch.study, out)
 
     def down(self) -> None:
         """End everything, and verify that it has ended.

@@ -10,14 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files.remote import download, is_remote
 from raytune_yesno.launch.job import Job
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM
 from raytune_yesno.launch.ray_up import is_dashboard_up
+from raytune_yesno.launch.results import copy_home
 from raytune_yesno.study.store import STORE
 
-_MARK = "raytune-yesno study follows"
+_MARK = "raytune-yesno results follow"
+# The log also has the command itself, in which the mark is divided.
+_PACK = (
+    "cd {folder} 2>/dev/null && ls -A | grep -q . || exit 0; "
+    f"echo '{_MARK[:7]}''{_MARK[7:]}'; tar -czf - . | base64 -w 0"
+)
 
 
 class ExistingCluster:
@@ -79,30 +84,35 @@ class ExistingCluster:
         self.submit()
 
     def fetch(self) -> None:
-        """Copy the study to this machine.
+        """Copy the results to this machine.
 
-        The study is read from its URI, from the folder if this machine reaches it too, or else from
-        the log of a job that packs it.
+        They are read from their URI, from the folder if this machine reaches it too, or else from
+        the log of a job that packs them.
         """
+        copy_home(self.launch, self.say, self._copy)
+
+    def _copy(self, out: Path) -> None:
         launch = self.launch
-        if is_remote(launch.study):
-            download(launch.study, Path(launch.out))
-        elif (Path(launch.study) / STORE).exists():
-            shutil.copytree(launch.study, launch.out, dirs_exist_ok=True)
-        else:
-            printed: list[str] = []
-            folder = shlex.quote(launch.study)
-            empty = launch.folder / "empty"
-            empty.mkdir(exist_ok=True)
-            job = Job(launch.address, f"fetch-{uuid.uuid4().hex[:8]}")
-            job.submit(f"echo {_MARK}; tar -czf - -C {folder} . | base64 -w 0", empty)
-            if job.follow(printed.append) or _MARK not in "".join(printed):
-                raise WorkError(f"{launch.study}: cannot be read on the cluster; copy it by hand")
-            packed = base64.b64decode("".join(printed).split(_MARK)[-1].strip())
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(launch.out, filter="data")
-        self.say(f"home: {launch.out}")
-        launch.save(phase="home")
+        if (Path(launch.study) / STORE).exists():
+            shutil.copytree(launch.study, out, dirs_exist_ok=True)
+            return
+        empty = launch.folder / "empty"
+        empty.mkdir(exist_ok=True)
+        job = Job(launch.address, f"fetch-{uuid.uuid4().hex[:8]}")
+        job.submit(_PACK.format(folder=shlex.quote(launch.study)), empty)
+        printed: list[str] = []
+        exit_code = job.follow(printed.append)
+        _, mark, packed = "".join(printed).rpartition(_MARK)
+        try:
+            if exit_code:
+                raise ValueError
+            if mark:
+                with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed.strip()))) as archive:
+                    archive.extractall(out, filter="data")
+        except (ValueError, EOFError, tarfile.TarError):
+            raise WorkError(
+                f"{launch.study}: cannot be read on the cluster; copy it by hand"
+            ) from None
 
     def end_all(self) -> list[str]:
         """Return that nothing still runs: this cluster is not ended here."""
