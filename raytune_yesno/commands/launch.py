@@ -5,8 +5,9 @@ import functools
 import signal
 import sys
 import time
+import uuid
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -18,6 +19,7 @@ from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
+from raytune_yesno.launch.results import check_folder, find_folder
 
 PROGRAM = "raytune-yesno launch"
 
@@ -65,6 +67,10 @@ def _check_usage(options: Namespace) -> None:
         )
     if options.address and options.command and not options.shared:
         raise InputError("--address: add --shared with a folder that all its nodes reach")
+    if options.shared:
+        check_folder("--shared", options.shared)
+    if given := find_folder(options.command):
+        check_folder(*given)
 
 
 def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[str, Any]:
@@ -98,13 +104,20 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
     out = Path(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S")).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: it exists and is not empty; give a new folder")
+    shared = options.shared or cluster.studies
+    _, study = find_folder(options.command) or ("", f"{shared.rstrip('/')}/{out.name}")
+    if options.command[0] == "train" and is_remote(study):
+        raise InputError(
+            f"{study}: `train` writes to folders only; give -- train --out with a folder that all "
+            "nodes reach"
+        )
     if not reuse:
         cluster.check()
         note("checked: definition, keys, nodes, versions, shared folder")
-    shared = options.shared or cluster.studies
     launch.save(
         arguments=gather_inputs(options.command, launch.inputs),
-        study=_given_study(options.command) or f"{shared.rstrip('/')}/{out.name}",
+        command_id=uuid.uuid4().hex,
+        study=study,
         out=str(out),
         keep=options.keep,
         phase="ready" if reuse or options.address else "new",
@@ -127,18 +140,6 @@ def _finish(
         "job_exit_code": exit_code,
         "exit_code": exit_code,
     }
-
-
-def _given_study(words: Sequence[str]) -> str:
-    """Return the folder on the cluster, or the URI, that a command names with its own options."""
-    for index, word in enumerate(words):
-        option, _, value = word.partition("=")
-        if option in ("--out", "--resume"):
-            value = value or "".join(words[index + 1 : index + 2])
-            if not (value.startswith(("/", "~/")) or is_remote(value)):
-                raise InputError(f"{option} {value}: on a cluster, give an absolute path or a URI")
-            return value
-    return ""
 
 
 class _Stop(KeyboardInterrupt):

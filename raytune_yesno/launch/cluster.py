@@ -15,20 +15,17 @@ from pathlib import Path
 
 from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cloud_nodes import list_cloud_nodes
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.job import HeadUnreachableError, Job, JobLostError
+from raytune_yesno.launch.job import HeadUnreachableError, Job, JobLostError, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
-from raytune_yesno.launch.packaging import PROGRAM, write_definition
+from raytune_yesno.launch.packaging import write_definition
 from raytune_yesno.launch.ray_up import POLL_S, RayLauncher, list_node_addresses
-from raytune_yesno.launch.results import copy_home
+from raytune_yesno.launch.results import check_folder, copy_home
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
 from raytune_yesno.launch.versions import PYTHON
-from raytune_yesno.study.mirror import is_study
-from raytune_yesno.study.store import STORE
 
 DOWN_S = 90.0
 
@@ -86,11 +83,8 @@ class LaunchedCluster:
             InputError: all problems, one line each.
         """
         problems = check_definition(self.path)
-        if not problems and not self.studies:
-            problems.append(
-                f"{self.path}: metadata.studies: missing; give a folder or URI that all nodes "
-                "reach. Trials save their checkpoints there, and resume from them if a node is lost"
-            )
+        if not problems:
+            problems += self._check_studies()
         key = self.definition.auth.get("ssh_private_key")
         if key and not Path(str(key)).expanduser().is_file():
             problems.append(
@@ -100,6 +94,19 @@ class LaunchedCluster:
             problems = self._check_nodes()
         if problems:
             raise InputError(*problems)
+
+    def _check_studies(self) -> list[str]:
+        name = f"{self.path}: metadata.studies:"
+        if not self.studies:
+            return [
+                f"{name} missing; give a folder or URI that all nodes reach. Trials save their "
+                "checkpoints there, and resume from them if a node is lost"
+            ]
+        try:
+            check_folder(name, self.studies)
+        except InputError as error:
+            return list(error.args)
+        return []
 
     def _check_nodes(self) -> list[str]:
         if self.ssh_nodes:
@@ -144,26 +151,10 @@ class LaunchedCluster:
         self.say(f"up: ready after {time.monotonic() - began:.0f} s")
 
     def submit(self) -> None:
-        """Submit the command to the head. If its study exists already, resume that."""
-        launch = self.launch
-        words = list(launch.arguments)
-        if self._is_begun():
-            words = [words[0], "--resume", launch.study, *(["--json"] * ("--json" in words))]
-        elif launch.study and not {"--out", "--resume"} & set(words):
-            words += ["--out", launch.study]
-        command = f"{PROGRAM} {shlex.join(words)}"
-        submission = f"{launch.folder.name}-{uuid.uuid4().hex[:8]}"
+        """Submit the command to the head."""
         with self.launcher.tunnel() as address:
-            Job(address, submission).submit(command, launch.inputs)
-        launch.save(phase="submitted", submission=submission)
+            submit_command(self.launch, address, self.say)
         self.shown = 0
-        self.say(f"job: {shlex.join(words)}")
-
-    def _is_begun(self) -> bool:
-        if is_remote(self.launch.study):
-            return is_study(self.launch.study)
-        store = f"{shlex.quote(self.launch.study)}/{STORE}"
-        return "BEGUN" in self.launcher.exec(f"test -s {store} && echo BEG''UN || true")
 
     def follow(self) -> int:
         """Show the output of the job until it ends; reopen the tunnel whenever it breaks.
@@ -195,8 +186,8 @@ class LaunchedCluster:
                 tunnel.__exit__(None, None, None)
 
     def recover(self) -> None:
-        """Restart a cluster whose head was lost, and resume the study."""
-        self.say("the head was lost: restarting the cluster and resuming the study")
+        """Restart a cluster whose head was lost, and repeat the command, which resumes its work."""
+        self.say("the head was lost: restarting the cluster and resuming the work")
         self.end_all()
         self.up()
         self.submit()

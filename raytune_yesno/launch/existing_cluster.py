@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.launch.job import Job
+from raytune_yesno.launch.job import Job, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
-from raytune_yesno.launch.packaging import PROGRAM
 from raytune_yesno.launch.ray_up import is_dashboard_up
 from raytune_yesno.launch.results import copy_home
 from raytune_yesno.study.store import STORE
@@ -60,14 +59,7 @@ class ExistingCluster:
 
     def submit(self) -> None:
         """Submit the command to the head."""
-        launch = self.launch
-        words = list(launch.arguments)
-        if not {"--out", "--resume"} & set(words):
-            words += ["--out", launch.study]
-        submission = f"launch-{uuid.uuid4().hex[:8]}"
-        Job(launch.address, submission).submit(f"{PROGRAM} {shlex.join(words)}", launch.inputs)
-        launch.save(phase="submitted", submission=submission)
-        self.say(f"job: {shlex.join(words)}")
+        submit_command(self.launch, self.launch.address, self.say)
 
     def follow(self) -> int:
         """Show the output of the job until it ends; return its exit code."""
@@ -76,11 +68,10 @@ class ExistingCluster:
         return exit_code
 
     def recover(self) -> None:
-        """Submit the command again, to resume the study."""
+        """Submit the command again: it resumes its work."""
         launch = self.launch
         if not is_dashboard_up(launch.address):
-            raise WorkError(f"{launch.address}: no answer; the study is in {launch.study} there")
-        launch.arguments = [launch.arguments[0], "--resume", launch.study]
+            raise WorkError(f"{launch.address}: no answer; the results are in {launch.study} there")
         self.submit()
 
     def fetch(self) -> None:

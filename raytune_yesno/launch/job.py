@@ -4,17 +4,22 @@ import asyncio
 import contextlib
 import logging
 import re
+import shlex
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raytune_yesno import COMMAND_ID
 from raytune_yesno.cluster.autoscaling import DEFINITION_ON_HEAD, DEFINITION_VARIABLE
 from raytune_yesno.cluster.proxies import direct_variables
 from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError, first_line
-from raytune_yesno.launch.packaging import name_commit
+from raytune_yesno.launch.launch_state import LaunchState
+from raytune_yesno.launch.packaging import PROGRAM, name_commit
 from raytune_yesno.launch.ray_up import list_node_addresses
+from raytune_yesno.launch.results import find_folder
 
 MAX_SILENCE_S = 20.0
 """Seconds without an answer after which the connection counts as broken."""
@@ -59,12 +64,13 @@ class Job:
         except (ConnectionError, RuntimeError) as error:
             raise HeadUnreachableError(f"{address}: {first_line(error)}") from error
 
-    def submit(self, command: str, inputs: Path) -> None:
+    def submit(self, command: str, inputs: Path, command_id: str = "") -> None:
         """Start the job on the head.
 
         Args:
             command: the shell command.
             inputs: a folder whose content becomes the job's working directory.
+            command_id: the same if the command is submitted again; empty if it never is.
 
         Raises:
             WorkError: the cluster refused the job.
@@ -80,6 +86,7 @@ class Job:
                         DEFINITION_VARIABLE: DEFINITION_ON_HEAD,
                         **name_commit(),
                         **direct_variables(nodes),
+                        **({COMMAND_ID: command_id} if command_id else {}),
                     },
                 },
             )
@@ -153,6 +160,30 @@ class Job:
             return None
         except Exception:  # many kinds, of requests, aiohttp and their dependencies
             return None
+
+
+def submit_command(launch: LaunchState, address: str, say: Callable[[str], None]) -> None:
+    """Submit the command of a launch to a cluster, for the first time or again.
+
+    The words are the same each time: the command continues what it finds in its folder.
+
+    Args:
+        launch: the saved state of the launch.
+        address: the dashboard's URL.
+        say: called with the line for the user.
+
+    Raises:
+        HeadUnreachableError: the dashboard does not answer.
+        WorkError: the cluster refused the job.
+    """
+    words = list(launch.arguments)
+    if not find_folder(words):
+        words += ["--out", launch.study]
+    submission = f"launch-{uuid.uuid4().hex[:8]}"
+    command = f"{PROGRAM} {shlex.join(words)}"
+    Job(address, submission).submit(command, launch.inputs, launch.command_id)
+    launch.save(phase="submitted", submission=submission)
+    say(f"job: {shlex.join(words)}")
 
 
 def _exit_code(info: Any) -> int:

@@ -30,7 +30,8 @@ class LaunchState:
         phase: ``new``, ``up`` (being started), ``ready``, ``submitted``, ``ended``, ``home`` (the
             results are on this machine).
         arguments: the arguments of ``raytune-yesno`` on the head.
-        study: the study's folder or URI on the cluster.
+        command_id: tells the command on the head that it is repeated, see ``COMMAND_ID``.
+        study: the folder or URI of the results on the cluster: a study, or a run of ``train``.
         out: the folder on this machine to copy it to.
         submission: Ray's id of the job.
         keep: whether the cluster is kept.
@@ -42,6 +43,7 @@ class LaunchState:
     address: str = ""
     phase: str = "new"
     arguments: list[str] = field(default_factory=list)
+    command_id: str = ""
     study: str = ""
     out: str = ""
     submission: str = ""

@@ -1,11 +1,34 @@
-"""How the results of a launched command come to this machine."""
+"""Where a launched command writes its results, and how they come to this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.remote import download, is_remote
 from raytune_yesno.launch.launch_state import LaunchState
+
+
+def find_folder(words: Sequence[str]) -> tuple[str, str] | None:
+    """Return the option of a command that names the folder of its results, and the folder."""
+    for index, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in ("--out", "--resume"):
+            return option, value if equals else "".join(words[index + 1 : index + 2])
+    return None
+
+
+def check_folder(name: str, folder: str) -> None:
+    """Check that a folder has the same meaning on all nodes, in every working directory.
+
+    Args:
+        name: the option that names the folder, for the error.
+        folder: the folder or URI.
+
+    Raises:
+        InputError: it is relative, or begins with ``~``, which the nodes do not expand.
+    """
+    if not (folder.startswith("/") or is_remote(folder)):
+        raise InputError(f"{name} {folder}: give an absolute path on the cluster, or a URI")
 
 
 def copy_home(

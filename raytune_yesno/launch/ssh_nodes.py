@@ -136,7 +136,7 @@ def check_ssh_nodes(nodes: SshNodes, studies: str, python: str, probe: str) -> I
     )
     if is_remote(studies):
         return
-    folder = _quote(studies)
+    folder = shlex.quote(studies)
     made = nodes.run(nodes.addresses[0], f"mkdir -p {folder} && touch {folder}/{probe}")
     if made.exit_code:
         yield (
@@ -168,7 +168,3 @@ def _each(
 def _describe_running(answer: Answer) -> str:
     lines = answer.output.strip().splitlines()
     return f"Ray already runs there ({len(lines)} processes, {lines[0][:60]}…); end it with --down"
-
-
-def _quote(path: str) -> str:
-    return "~/" + shlex.quote(path[2:]) if path.startswith("~/") else shlex.quote(path)

@@ -22,17 +22,6 @@ COPY_EVERY_S = 1.0
 _MAX_SHARE = 0.05  # of the time to spend on copying
 
 
-def is_study(uri: str) -> bool:
-    """Say whether there is a study at a URI; False if the URI cannot be reached."""
-    from pyarrow import fs
-
-    filesystem, path = open_filesystem(uri)
-    with contextlib.suppress(OSError):
-        found = filesystem.get_file_info(f"{path}/{STORE}")
-        return bool(found.type == fs.FileType.File)
-    return False
-
-
 @contextlib.contextmanager
 def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None]) -> Iterator[Path]:
     """Yield a local folder for a study, and copy what is written there to a URI.
