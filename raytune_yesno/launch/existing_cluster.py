@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.launch.job import Job, submit_command
+from raytune_yesno.launch.job import HeadUnreachableError, Job, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.ray_up import is_dashboard_up
 from raytune_yesno.launch.results import copy_home
@@ -63,7 +63,15 @@ class ExistingCluster:
 
     def follow(self) -> int:
         """Show the output of the job until it ends; return its exit code."""
-        exit_code = Job(self.launch.address, self.launch.submission).follow(self.show)
+        job = Job(self.launch.address, self.launch.submission)
+        while True:
+            try:
+                exit_code = job.follow(self.show)
+                break
+            except HeadUnreachableError:
+                # If only the connection broke, the job runs on, and would refuse a second one.
+                if not is_dashboard_up(self.launch.address):
+                    raise
         self.launch.save(phase="ended", exit_code=exit_code)
         return exit_code
 

@@ -16,7 +16,7 @@ from raytune_yesno.commands import launch as command
 from raytune_yesno.launch import cluster as launched
 from raytune_yesno.launch import existing_cluster, job
 from raytune_yesno.launch.cluster import LaunchedCluster
-from raytune_yesno.launch.job import JobLostError
+from raytune_yesno.launch.job import HeadUnreachableError, JobLostError
 from raytune_yesno.launch.launch_state import find_launch
 from raytune_yesno.launch.ray_up import RayLauncher
 
@@ -149,6 +149,21 @@ def test_recovery_repeats_the_command(
     assert head.submitted == [[*words, "--out", str(study)]] * 2
     first, again = head.ids
     assert first == again != ""
+
+
+def test_a_broken_connection_repeats_nothing(
+    head: Head, cluster: list[str], tmp_path: Path
+) -> None:
+    answers = iter([HeadUnreachableError("no answer"), 3])
+
+    def answer() -> int:
+        if isinstance(found := next(answers), Exception):
+            raise found
+        return found
+
+    head.work = answer
+    assert launch(cluster, tmp_path / "out", "tune") == 3
+    assert len(head.submitted) == 1
 
 
 def test_each_launch_is_another_command(head: Head, cluster: list[str], tmp_path: Path) -> None:
