@@ -210,7 +210,8 @@ class TestProblems:
         assert problems_of(folder) == {}
 
     def test_reports_an_empty_folder(self, tmp_path: Path) -> None:
-        assert list(problems_of(tmp_path).values()) == ["no usable recordings (WAV files) in it"]
+        (what,) = problems_of(tmp_path).values()
+        assert "no usable recordings" in what
 
     def test_loading_reports_everything_at_once(self, folder: Path) -> None:
         (folder / "0_0.wav").write_bytes(b"")

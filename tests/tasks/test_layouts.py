@@ -87,8 +87,38 @@ class TestFolders:
     def test_names_of_another_kind_are_one_problem(self, tmp_path: Path) -> None:
         for number in range(12):
             record(tmp_path / f"{number}_george_{number}.wav", number)
-        (problem,) = [p for p in check_folder(tmp_path)[1] if "12 WAV files" in p.what]
+        (problem,) = [p for p in check_folder(tmp_path)[1] if "12 recordings" in p.what]
         assert "transcripts.tsv" in problem.what
+
+    @pytest.mark.parametrize("suffix", ["wave", "flac", "ogg", "opus", "MP3", "aiff", "au", "caf"])
+    def test_every_format_counts(self, tmp_path: Path, suffix: str) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        x = 0.3 * np.sin(np.arange(8000) / 5)
+        kinds = {"wave": "WAV", "opus": "OGG"}
+        subtype = "OPUS" if suffix == "opus" else None
+        (tmp_path / "b").mkdir()
+        with (tmp_path / "b" / f"2.{suffix}").open("wb") as file:
+            soundfile.write(file, x, 8000, subtype, format=kinds.get(suffix, suffix.upper()))
+        corpus = load_corpus(str(tmp_path))
+        assert spoken(corpus) == {"a/1": "a", "b/2": "b"}
+        assert corpus.notes == ()
+
+    def test_a_recording_that_cannot_be_read_is_a_problem(self, tmp_path: Path) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        (tmp_path / "a" / "2.m4a").write_bytes(b"\0\0\0\x20ftypM4A isom")
+        (tmp_path / "a" / "3.txt").write_text("no recording")
+        assert problems_of(tmp_path).keys() == {"a/2.m4a"}
+
+    def test_of_one_name_in_two_formats_the_wav_is_used(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["a/1.flac", "a/1.wav", "b/1.wav", "b/2.ogg"]):
+            record(tmp_path / name, number, seconds=0.5 if name.endswith("wav") else 1.0)
+        corpus, problems = check_folder(tmp_path)
+        assert corpus
+        assert not problems
+        assert spoken(corpus) == {"a/1": "a", "b/1": "b", "b/2": "b"}
+        assert len(corpus.waveform(0)) == 4000
+        (note,) = corpus.notes
+        assert "a/1.flac" in note
 
 
 class TestYesno:
@@ -157,7 +187,7 @@ class TestTable:
     def test_says_which_files_are_not_listed(self, tmp_path: Path) -> None:
         folder = write_table(tmp_path, "1.wav\ta", header="path\twords")
         record(folder / "other.wav", 9)
-        assert any("1 WAV" in note for note in load_corpus(str(folder)).notes)
+        assert any("not used: 1" in note for note in load_corpus(str(folder)).notes)
 
     def test_vocabulary_speakers_and_parts_count_for_the_fingerprint(self, tmp_path: Path) -> None:
         tables = [

@@ -33,7 +33,7 @@ def read_folder(
     """Read a folder of recordings.
 
     Args:
-        folder: contains WAV files, or a folder ``waves_yesno`` with them.
+        folder: contains recordings, or a folder ``waves_yesno`` with them.
         skip_bad: leave bad recordings out, with a note, instead of raising.
         num_expected: number of recordings; a note says if the corpus has another.
         progress: see :func:`check_folder`.
@@ -87,7 +87,7 @@ def check_folder(
             store.remember(corpus.fingerprint)
         return corpus, _sort(problems)
     else:
-        problems.append(Problem(str(folder), "no usable recordings (WAV files) in it"))
+        problems.append(Problem(str(folder), "no usable recordings (WAV, FLAC, Ogg, MP3, …) in it"))
     return None, _sort(problems)
 
 

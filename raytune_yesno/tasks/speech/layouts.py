@@ -27,6 +27,13 @@ LAYOUTS = {
     "words": "a folder per word",
     "yesno": "words from names, 0 no and 1 yes",
 }
+SUFFIXES = (
+    *(".wav", ".wave", ".rf64", ".bwf", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au"),
+    *(".snd", ".sph", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
+    # Not readable: decoding says which format to convert.
+    *(".m4a", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".wv", ".ape"),
+)
+"""Suffixes of recordings. Of files with the same name otherwise, the first is used."""
 MAX_TABLE_BYTES = 50_000_000
 MAX_MISNAMED = 10  # files that are named one by one if no name is understood
 _SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid"}
@@ -66,29 +73,33 @@ class Listing:
 def list_recordings(folder: Path) -> Listing:
     """Find the recordings of a folder and their words.
 
-    Hidden files, files without the suffix ``.wav`` and folders whose name begins with an underscore
-    are ignored, unless a table lists them.
+    Hidden files, files without one of :data:`SUFFIXES` and folders whose name begins with an
+    underscore are ignored, unless a table lists them.
 
     Raises:
         OSError: the folder cannot be read.
     """
     if (folder / TABLE).is_file():
         return _read_table(folder)
-    files = sorted(_walk(folder), key=lambda path: (path.with_suffix("").as_posix(), path.name))
+    files = sorted(_walk(folder), key=_sort_key)
     layout = _recognise(files)
     if not layout:
         what = (
-            f"cannot tell the words of {len(files)} WAV files such as {files[0]}; write {TABLE}, "
+            f"cannot tell the words of {len(files)} recordings such as {files[0]}; write {TABLE}, "
         )
         what += "use a folder per word, or name the files by their words, 0 (no) and 1 (yes)"
         return Listing("yesno", problems=[Problem(str(folder), what)])
     listing = Listing(layout)
     names: dict[str, Path] = {}
+    others: list[Path] = []
     for path in files:
         name = path.with_suffix("").as_posix()
         try:
             path.as_posix().encode()
             if name in names:
+                if path.suffix.lower() != names[name].suffix.lower():
+                    others.append(path)
+                    continue
                 raise ValueError(f"the same name as {names[name].name} except for upper case")
             about = parse_name(name) if layout == "yesno" else _parse_folders(path.parts)
         except UnicodeEncodeError:
@@ -98,22 +109,36 @@ def list_recordings(folder: Path) -> Listing:
         else:
             names[name] = path
             listing.entries.append(Entry(folder / path, about, name, path.as_posix()))
+    if others:
+        listing.notes.append(
+            f"not used: {len(others)} files such as {others[0]}, which have the name of a used "
+            "recording in another format"
+        )
     return listing
 
 
+def _sort_key(path: Path) -> tuple[str, int, str]:
+    """Return the key of a recording for the order of names, then of :data:`SUFFIXES`."""
+    return path.with_suffix("").as_posix(), SUFFIXES.index(path.suffix.lower()), path.name
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the paths of WAV files, relative to ``folder``; each folder is visited once."""
+    """Yield the paths of recordings, relative to ``folder``; each folder is visited once."""
     seen = set[str]()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
         if (real := os.path.realpath(root)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        named = [name for name in folders if name.lower().endswith(".wav")]  # reported, not read
+        named = [name for name in folders if _is_recording(name)]  # reported, not read
         folders[:] = sorted(name for name in folders if name[0] not in "._" and name not in named)
         for name in [*files, *named]:
-            if name.lower().endswith(".wav") and not name.startswith("."):
+            if _is_recording(name) and not name.startswith("."):
                 yield Path(root, name).relative_to(folder)
+
+
+def _is_recording(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _raise(error: OSError) -> None:
@@ -208,5 +233,5 @@ def _read_table(folder: Path) -> Listing:
     listed = {os.path.normpath(entry.file) for entry in listing.entries}
     others = sum(os.path.normpath(folder / path) not in listed for path in _walk(folder))
     if others:
-        listing.notes.append(f"not in {TABLE} and not used: {others} WAV files")
+        listing.notes.append(f"not in {TABLE} and not used: {others} recordings")
     return listing
