@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
+from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.task import ctc_loss
+from raytune_yesno.training.loop import fit
 
 
 def record(path: Path, number: int = 0, seconds: float = 0.5) -> None:
@@ -269,6 +273,61 @@ class TestSplit:
     def test_refuses_what_the_corpus_does_not_know(self, small_corpus: Corpus, way: str) -> None:
         with pytest.raises(InputError, match=way):
             split_corpus(small_corpus, seed=0, split_by=way)
+
+
+class TestLength:
+    """CTC needs a position for each word, and a blank between equal neighbours."""
+
+    @pytest.mark.parametrize(
+        ("words", "seconds", "enough"),
+        [
+            (["no"] * 40, 6.11, False),
+            (["no"] * 40, 8.0, True),
+            (["no", "yes"] * 20, 6.11, True),
+            (["no"], 0.13, True),
+            (["no"], 0.11, False),
+        ],
+    )
+    def test_a_recording_too_short_for_its_words_is_named(
+        self, tmp_path: Path, words: list[str], seconds: float, enough: bool
+    ) -> None:
+        folder = write_table(tmp_path, "1.wav\tno", header="path\twords")
+        record(folder / "2.wav", 7, seconds)
+        with (folder / "transcripts.tsv").open("a") as table:
+            table.write(f"2.wav\t{' '.join(words)}\n")
+        assert [*problems_of(folder)] == ([] if enough else ["2.wav"])
+
+    def test_what_passes_can_be_trained_at_every_speed(self, tmp_path: Path) -> None:
+        for take in range(10):
+            record(tmp_path / ("no " * 20).strip() / f"{take}.wav", take, 3.71)
+        corpus, problems = check_folder(tmp_path)
+        assert corpus
+        assert not problems
+        record(tmp_path / ("no " * 20).strip() / "short.wav", 11, 3.6)
+        assert len(problems_of(tmp_path)) == 1
+        config = build_config(
+            {
+                **{"epochs": 1, "hidden_units": 4, "batch_size": 4, "valid_noise": False},
+                **{"min_examples": 1, "augment_scenes": 0.0, "augment_speed": 0.3},
+            }
+        )
+        (trained,) = fit(config, corpus)
+        assert np.isfinite(trained.metrics["train_loss"])
+
+
+def test_ctc_counts_no_example_that_is_too_short() -> None:
+    """An infinite loss of another kind is not hidden."""
+    features = torch.zeros(28, 8)
+    flat_PC = no_alignment(features)
+    short = Example(features, (0,) * len(flat_PC), flat_PC)
+    logp_BPC = torch.full((1, len(flat_PC), 3), 1 / 3).log()
+    batch = collate([short], torch.float32, torch.device("cpu"))
+    assert not batch.fits
+    assert ctc_loss(logp_BPC, batch) == 0
+    good = collate([short._replace(words=(0, 1))], torch.float32, torch.device("cpu"))
+    assert good.fits
+    logp_BPC[..., 1] = -np.inf
+    assert ctc_loss(logp_BPC, good) == np.inf
 
 
 class TestRelabel:

@@ -3,10 +3,11 @@
 Axes in names: B batch, F mel bands, T frames.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -227,6 +228,20 @@ def no_alignment(feature_FT: Tensor, num_classes: int = 3) -> Tensor:
     return torch.zeros(positions, num_classes, dtype=feature_FT.dtype)
 
 
+def count_positions(num_samples: int) -> int:
+    """Return the number of window positions of a waveform at 8 kHz."""
+    frames = num_samples // round(HOP_S * SAMPLE_RATE) + 1
+    return num_positions(frames + 2 * EDGE_FRAMES)
+
+
+def needed_positions(words: Sequence[Any]) -> int:
+    """Return the number of window positions below which CTC has no path for a transcript.
+
+    Each word takes one, and equal neighbours a blank between them.
+    """
+    return len(words) + sum(word == after for word, after in itertools.pairwise(words))
+
+
 class Example(NamedTuple):
     """Input of the networks for one recording: (28, T) features, words, (P, C) alignment."""
 
@@ -245,6 +260,7 @@ class Batch:
         words: labels of all words, end to end, int64.
         num_words_B: number of words of each recording, int64.
         flat_BPC: alignments; zeros after the last position of a recording.
+        fits: whether every recording has the positions that CTC needs for its words.
     """
 
     x_B1FT: Tensor
@@ -252,6 +268,7 @@ class Batch:
     words: Tensor
     num_words_B: Tensor
     flat_BPC: Tensor
+    fits: bool
 
     def __len__(self) -> int:
         return len(self.x_B1FT)
@@ -275,6 +292,7 @@ def collate(examples: Sequence[Example], dtype: torch.dtype, device: torch.devic
         words=torch.tensor(words, dtype=torch.int64).to(device),
         num_words_B=torch.tensor([len(example.words) for example in examples]),
         flat_BPC=flat_BPC.to(device),
+        fits=all(needed_positions(words) <= len(flat_PC) for _, words, flat_PC in examples),
     )
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.corpus import Corpus, assemble, build_corpus
+from raytune_yesno.tasks.speech.features import count_positions, needed_positions
 from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
+from raytune_yesno.tasks.speech.settings import MAX_SPEED_CHANGE
 from raytune_yesno.tasks.speech.stored import Store, Stored, StoredRecording
 
 Progress = Callable[[int, int | None], None]
@@ -167,7 +169,9 @@ def _read_checked(entry: Entry) -> Recording:
         raise ValueError("silence: all samples are the same")
     words = entry.about.words
     seconds = len(recording.waveform) / SAMPLE_RATE
-    if seconds < LEAST_WORD_S * len(words):
+    # Training may play a recording faster, and still has to find a place for each word.
+    positions = count_positions(int(len(recording.waveform) / (1 + MAX_SPEED_CHANGE)))
+    if seconds < LEAST_WORD_S * len(words) or positions < needed_positions(words):
         raise ValueError(f"{seconds:.2f} s is too short for {_count(len(words), 'word')}")
     return recording
 

@@ -10,6 +10,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import TRAIN_LOSS, Metric
 from raytune_yesno.space import Choice, Float, Int, Space
 
+MAX_SPEED_CHANGE = 0.3
+"""Maximum of ``augment_speed``."""
+
 METRICS = (
     Metric("valid_wer", format="percent", label="wer"),
     Metric("valid_loss", label="loss"),
@@ -126,7 +129,9 @@ class SpeechSettings:
     )
     augment_gain_db: float = setting(0.0, "largest change of level, dB", low=0.0, high=40.0)
     augment_shift_s: float = setting(0.0, "largest shift in time, s", low=0.0, high=2.0)
-    augment_speed: float = setting(0.0, "largest relative change of speed", low=0.0, high=0.3)
+    augment_speed: float = setting(
+        0.0, "largest relative change of speed", low=0.0, high=MAX_SPEED_CHANGE
+    )
     augment_time_mask: int = setting(
         0, "maximum number of 20 ms frames masked per 2 s", low=0, high=12
     )

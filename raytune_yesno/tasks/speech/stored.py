@@ -26,7 +26,7 @@ from raytune_yesno.tasks.speech.resampler import Samples
 MIN_BYTES = 500_000_000
 """Size of a folder's recordings from which their samples are stored: 8 h at 8 kHz and 16 bit."""
 
-_FORMAT = 1  # of the files; another way of decoding needs another number
+_FORMAT = 2  # of the files; another way of decoding or checking needs another number
 _SAMPLES, _INDEX, _FINGERPRINT = "samples.f32", "index.json", "fingerprint"
 
 

@@ -326,11 +326,16 @@ def scene_examples(corpus: "Corpus", indices: Sequence[int], extract: LogMel) ->
 
 
 def ctc_loss(logp_BPC: Tensor, batch: Batch) -> Tensor:
-    """Return the CTC loss (Graves et al., 2006) of (B, P, C) log-probabilities, summed over B."""
+    """Return the CTC loss (Graves et al., 2006) of (B, P, C) log-probabilities, summed over B.
+
+    An example that is too short for its words, as a fast scene may be, counts as 0. In batches
+    without one, an infinite loss stays so: training has diverged.
+    """
     return F.ctc_loss(
         logp_BPC.transpose(0, 1),
         batch.words + 1,
         batch.positions_B,
         batch.num_words_B,
         reduction="sum",
+        zero_infinity=not batch.fits,
     )
