@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
@@ -17,7 +18,7 @@ from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
-from raytune_yesno.tasks.speech.recognizer import Recognizer
+from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
 from raytune_yesno.tasks.speech.task import ctc_loss
 from raytune_yesno.training.loop import fit
 
@@ -273,6 +274,33 @@ class TestSplit:
     def test_refuses_what_the_corpus_does_not_know(self, small_corpus: Corpus, way: str) -> None:
         with pytest.raises(InputError, match=way):
             split_corpus(small_corpus, seed=0, split_by=way)
+
+
+class TestSelectPart:
+    def checkpoint(self, **settings: object) -> Checkpoint:
+        return Checkpoint(build_config(settings), {}, 1, [], False, {})
+
+    def test_agrees_with_the_split_of_training(self, speakers: Corpus, tmp_path: Path) -> None:
+        rows = [f"{n}.wav\ta\t\t{part}" for n, part in enumerate(["train", "dev", "test"] * 3)]
+        named = load_corpus(str(write_table(tmp_path, *rows)))
+        checkpoint = self.checkpoint(seed=3)
+        for corpus in (speakers, named):
+            split = split_corpus(corpus, seed=3)
+            for part in ("train", "valid", "test"):
+                assert (*select_part(checkpoint, corpus, part),) == getattr(split, part)
+
+    def test_takes_a_corpus_for_tests_alone(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, *(f"{n}.wav\ta\t\ttest" for n in range(2)))
+        corpus = load_corpus(str(folder))
+        assert [*select_part(self.checkpoint(), corpus, "test")] == [0, 1]
+        for checkpoint, part in (
+            (self.checkpoint(), "valid"),
+            (self.checkpoint(split_by="position"), "test"),
+            (self.checkpoint(split_by="speaker"), "test"),
+        ):
+            with pytest.raises(InputError, match="--split all"):
+                select_part(checkpoint, corpus, part)
+            assert len(select_part(checkpoint, corpus, "all")) == 2
 
 
 class TestLength:

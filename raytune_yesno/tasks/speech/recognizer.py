@@ -192,9 +192,19 @@ def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence
         checkpoint: determines the split, as in its training.
         corpus: the corpus.
         part: ``train``, ``valid``, ``test`` or ``all``.
+
+    Raises:
+        InputError: the corpus does not name the part and cannot be split.
     """
     if part == "all":
         return range(len(corpus))
     config = as_speech(checkpoint.config)
-    split = split_corpus(corpus, seed=config.seed, **split_options(config))
+    parts = corpus.parts if config.split_by in ("auto", "column") else ()
+    # A corpus may be for tests alone. Without a part valid, that is drawn from the part train.
+    if part in parts and (part != "train" or "valid" in parts):
+        return [n for n, named in enumerate(parts) if named == part]
+    try:
+        split = split_corpus(corpus, seed=config.seed, **split_options(config))
+    except InputError as error:
+        raise InputError(f"{error}; `evaluate --split all` uses all recordings") from error
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]
