@@ -363,6 +363,23 @@ class TestRelabel:
         words = ("x", *reversed(speakers.vocabulary))
         assert spoken(speakers.relabel(words)) == spoken(speakers)
 
+    def test_words_that_do_not_occur_do_not_matter(self, tmp_path: Path) -> None:
+        rows = [f"{number}.wav\tyes" for number in range(50)]
+        corpus = load_corpus(str(write_table(tmp_path, *rows, header="path\twords")))
+        assert {*spoken(corpus.relabel(("stop", "yes"))).values()} == {"yes"}
+        remarks = "\n".join(SpeechTask.remarks(build_config({}), corpus))
+        assert "'no'" not in remarks
+        with pytest.raises(InputError, match="'yes'"):
+            corpus.relabel(("no", "stop"))
+
+    def test_a_word_that_is_missing_in_training_is_named(self, tmp_path: Path) -> None:
+        rows = [
+            f"{n}.wav\t{'yes' if n % 3 else 'no'}\t\t{('test', 'train')[n % 3 > 0]}"
+            for n in range(9)
+        ]
+        corpus = load_corpus(str(write_table(tmp_path, *rows)))
+        assert any("'no'" in line for line in SpeechTask.remarks(build_config({}), corpus))
+
     def test_refuses_words_that_are_not_known(self, speakers: Corpus) -> None:
         with pytest.raises(InputError, match="'4'"):
             speakers.relabel(("0", "1", "2", "3"))

@@ -99,6 +99,12 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
         return bool(np.median(np.diff(self.offsets)) < SHORT_S * self.sample_rate)
 
     @property
+    def spoken(self) -> list[str]:
+        """Words of the vocabulary that occur: a corpus of *yes* alone has YESNO's vocabulary."""
+        labels = {label for words in self.labels for label in words}
+        return [word for label, word in enumerate(self.vocabulary) if label in labels]
+
+    @property
     def num_words(self) -> int:
         """Number of words in all recordings."""
         return sum(map(len, self.labels))
@@ -126,13 +132,15 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
         """
         if tuple(vocabulary) == self.vocabulary:
             return self
-        if unknown := [word for word in self.vocabulary if word not in vocabulary]:
+        if unknown := [word for word in self.spoken if word not in vocabulary]:
             raise InputError(
                 f"{one_line(self.source)}: the checkpoint does not know {list_words(unknown)}; "
                 "give a corpus with the words of its training"
             )
-        index = [vocabulary.index(word) for word in self.vocabulary]
-        labels = tuple(tuple(index[label] for label in words) for words in self.labels)
+        index = {word: label for label, word in enumerate(vocabulary)}
+        labels = tuple(
+            tuple(index[self.vocabulary[label]] for label in words) for words in self.labels
+        )
         return replace(self, labels=labels, vocabulary=tuple(vocabulary))
 
 

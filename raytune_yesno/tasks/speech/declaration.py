@@ -74,8 +74,10 @@ class SpeechTask:
             f"training: {epoch:,} examples per epoch, from {size:,} recordings "
             "(min_examples, max_examples)"
         ]
-        spoken = Counter(word for index in split.train for word in data.labels[index])
-        counts = {word: spoken[label] for label, word in enumerate(data.vocabulary)}
+        trained = Counter(
+            data.vocabulary[label] for index in split.train for label in data.labels[index]
+        )
+        counts = {word: trained[word] for word in data.spoken}
         few = [word for word, count in counts.items() if count < FEW_WORDS]
         if few:
             lines.append(
