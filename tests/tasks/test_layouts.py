@@ -252,6 +252,17 @@ class TestSplit:
         with pytest.raises(InputError, match="speakers"):
             split_corpus(speakers, seed=0, split_by="speaker", folds=50)
 
+    @pytest.mark.parametrize("path", ["yes/{}/{n}.wav", "{}/0_1-{n}.wav", "0_1-{}-{n}.wav"])
+    def test_a_speaker_in_two_forms_of_unicode_is_one(self, tmp_path: Path, path: str) -> None:
+        names = [unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD")]
+        for n, name in enumerate([*names, "Anna", *names, "Anna"]):
+            record(tmp_path / path.format(name, n=n), n)
+        corpus = load_corpus(str(tmp_path))
+        assert {*corpus.speakers} == {names[0], "Anna"}
+        for name in names:
+            split = split_corpus(corpus, seed=0, split_by="speaker", test_speakers=name)
+            assert heard(corpus, split.test) == {names[0]}
+
     def test_of_few_speakers_validates_on_those_of_training(self, speakers: Corpus) -> None:
         split = split_corpus(speakers, seed=1, split_by="speaker", test_speakers="a,b,c,d")
         assert heard(speakers, split.valid) | heard(speakers, split.train) == {"e", "f"}

@@ -6,6 +6,7 @@ folder of recordings, :mod:`raytune_yesno.tasks.speech.load` lists the sources.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,22 @@ SPEAKERS_TO_VALIDATE = 4
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is known of a recording: its words, its speaker and its part, empty if unknown."""
+    """What is known of a recording: its words, its speaker and its part, empty if unknown.
+
+    The name of the speaker is brought to one form of Unicode, NFC.
+    """
 
     words: tuple[str, ...]
     speaker: str = ""
     part: str = ""
+
+    def __post_init__(self) -> None:
+        """Normalise the speaker: one in two forms would be in two parts of a split."""
+        object.__setattr__(self, "speaker", _normalise(self.speaker))
+
+
+def _normalise(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip())
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,7 +374,7 @@ def _split_speakers(speakers: Sequence[str], chosen: str) -> tuple[list[int], li
             f"split_by=speaker: the corpus names {len(names)} speakers; name two or more, in a "
             "column 'speaker' of transcripts.tsv or in file names"
         )
-    tested = [name.strip() for name in chosen.split(",") if name.strip()]
+    tested = [name for name in map(_normalise, chosen.split(",")) if name]
     if unknown := sorted({*tested} - {*names}):
         raise InputError(
             f"test_speakers: the corpus has no speaker {list_words(unknown)}; it has "

@@ -223,7 +223,7 @@ def _read_table(folder: Path) -> Listing:
                 raise ValueError(f"listed again in line {rows.line_num}")
             if split not in _SPLITS and "split" in row:
                 raise ValueError(f"its split is {split!r}; write train, valid or test")
-            speaker = unicodedata.normalize("NFC", (row.get("speaker") or "").strip())
+            speaker = row.get("speaker") or ""
             about = Transcript(_split_words(row["words"]), speaker, _SPLITS.get(split, ""))
         except ValueError as error:
             listing.problems.append(Problem(shown, str(error)))
