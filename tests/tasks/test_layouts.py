@@ -161,6 +161,25 @@ class TestTable:
         corpus = load_corpus(str(folder))
         assert (corpus.speakers, corpus.parts) == ((), ())
 
+    def test_names_of_columns_may_have_capitals_and_spaces(self, tmp_path: Path) -> None:
+        folder = write_table(
+            *(tmp_path, "1.wav\ta\tanna\ttest\t", "2.wav\tb\tben\ttrain\tx"),
+            header="Path\twords \tSpeaker \t SPLIT\tMicrophone",
+        )
+        corpus = load_corpus(str(folder))
+        assert (corpus.speakers, corpus.parts) == (("anna", "ben"), ("test", "train"))
+        (note,) = corpus.notes
+        assert "microphone" in note
+        assert "speaker" not in note
+
+    def test_a_column_twice_is_a_problem(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta\tb\tc", header="path\twords\tspeaker\tSpeaker")
+        assert "speaker" in problems_of(folder)["transcripts.tsv"]
+
+    def test_words_that_are_separated_by_tabs_are_a_problem(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta\tb", "2.wav\ta\t", header="path\twords")
+        assert problems_of(folder).keys() == {"1.wav"}
+
     def test_names_each_row_that_is_wrong(self, tmp_path: Path) -> None:
         folder = write_table(
             tmp_path,

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_yesno.errors import one_line
-from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, parse_name
+from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, list_words, parse_name
 
 TABLE = "transcripts.tsv"
+COLUMNS = ("path", "words", "speaker", "split")
 LAYOUTS = {
     "transcripts": f"words from {TABLE}",
     "words": "a folder per word",
@@ -201,7 +202,10 @@ def _read_table(folder: Path) -> Listing:
             raise ValueError(f"larger than {MAX_TABLE_BYTES} bytes")
         lines = (folder / TABLE).read_text(encoding="utf-8-sig").splitlines()
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
-        if missing := {"path", "words"} - {*(rows.fieldnames or ())}:
+        columns = [name.strip().lower() for name in rows.fieldnames or ()]
+        if twice := {name for name in COLUMNS if columns.count(name) > 1}:
+            raise ValueError(f"column {' and '.join(sorted(twice))} twice; keep one")
+        if missing := {"path", "words"} - {*columns}:
             raise ValueError(
                 f"no column {' and '.join(sorted(missing))}; its first line names the columns "
                 "path, words and optionally speaker and split, separated by tabs"
@@ -212,6 +216,9 @@ def _read_table(folder: Path) -> Listing:
     except ValueError as error:
         listing.problems.append(Problem(TABLE, str(error)))
         return listing
+    rows.fieldnames = columns
+    if unknown := [name for name in columns if name and name not in COLUMNS]:
+        listing.notes.append(f"columns of {TABLE} that are not used: {list_words(unknown)}")
     names = set[str]()
     for row in rows:
         path, split = row["path"], (row.get("split") or "").strip().lower()
@@ -219,6 +226,8 @@ def _read_table(folder: Path) -> Listing:
         try:
             if not path:
                 raise ValueError("no path")
+            if any(row.get(None, ())):
+                raise ValueError(f"line {rows.line_num} has more cells than the table has columns")
             if path in names:
                 raise ValueError(f"listed again in line {rows.line_num}")
             if split not in _SPLITS and "split" in row:
