@@ -1,5 +1,7 @@
 """A corpus whose samples lie in a file: the same corpus, and the same training."""
 
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -90,6 +92,35 @@ def test_a_cache_without_room_is_named(
     cache.write_text("a file, not a folder")
     with pytest.raises(InputError, match="XDG_CACHE_HOME"):
         read_folder(folder, skip_bad=True)
+
+
+def test_an_error_of_the_disk_is_not_kept(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(write_corpus(synthesize(4), tmp_path / "corpus"))
+    (folder / "0_1_0.wav").write_bytes(b"not a recording")
+    bad, read = min(folder.glob("*.wav")), Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        corpus, problems = check_folder(folder)
+        assert corpus
+        assert bad.name in {problem.name for problem in problems}
+        patched.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+        again, known = check_folder(folder)  # not decoded again while the disk is bad
+        assert again
+        assert (again.fingerprint, known) == (corpus.fingerprint, problems)
+    whole, problems = check_folder(folder)
+    assert whole
+    assert len(whole) == len(corpus) + 1
+    assert [problem.name for problem in problems] == ["0_1_0.wav"]
+    monkeypatch.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+    assert check_folder(folder)[1] == problems
 
 
 def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path) -> None:

@@ -134,7 +134,8 @@ def _read_each(
             if digest in first_with:
                 raise ValueError(f"the same recording as {first_with[digest]}")
         except ValueError as error:
-            problems.append(Problem(entry.shown, str(error)))
+            may_pass = isinstance(error.__cause__, OSError)
+            problems.append(Problem(entry.shown, str(error), may_pass))
         else:
             first_with[digest] = entry.shown
             yield entry.name, recording

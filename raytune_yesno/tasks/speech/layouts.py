@@ -42,10 +42,17 @@ _SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid
 
 @dataclass(frozen=True)
 class Problem:
-    """A reason why a file or a folder cannot be used."""
+    """A reason why a file or a folder cannot be used.
+
+    Attributes:
+        name: the file or folder.
+        what: the reason.
+        may_pass: whether the file may be readable later: the system refused to read it.
+    """
 
     name: str
     what: str
+    may_pass: bool = False
 
     def __str__(self) -> str:
         return one_line(f"{self.name}: {self.what}")

@@ -7,6 +7,7 @@ through a mapping, of which the kernel fetches few pages at a time.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -115,13 +116,18 @@ class Store:
                 self.num_bytes += about.st_size
         self.folder = cache_folder() / "corpora" / digest.hexdigest()[:16]
 
+        self._files = {entry.shown: entry.file for entry in entries}
+
     @property
     def is_needed(self) -> bool:
         """Whether the recordings are too large for the memory of every process."""
         return self.num_bytes >= MIN_BYTES
 
     def read(self) -> Stored | None:
-        """Return the recordings; None if they were not decoded yet."""
+        """Return the recordings; None if they were not decoded yet.
+
+        They were not if a file could not be read, by an error of a disk or a network, and now can.
+        """
         try:
             index = json.loads((self.folder / _INDEX).read_text("utf-8"))
         except (OSError, ValueError):
@@ -131,7 +137,16 @@ class Store:
         samples = StoredSamples(str(self.folder / _SAMPLES), index["count"])
         recordings = {name: StoredRecording(*about) for name, *about in index["recordings"]}
         problems = [Problem(*problem) for problem in index["problems"]]
+        if any(problem.may_pass and self._reads(problem.name) for problem in problems):
+            return None
         return Stored(samples, recordings, problems, index.get("fingerprint", ""))
+
+    def _reads(self, shown: str) -> bool:
+        try:
+            self._files[shown].read_bytes()
+        except OSError:
+            return False
+        return True
 
     def write(
         self, recordings: Iterable[tuple[str, Recording]], problems: Sequence[Problem]
@@ -155,7 +170,7 @@ class Store:
                 index = {
                     "count": sum(length for _, length, _, _ in rows),
                     "recordings": rows,
-                    "problems": [(problem.name, problem.what) for problem in problems],
+                    "problems": [dataclasses.astuple(problem) for problem in problems],
                 }
                 (folder / _INDEX).write_text(json.dumps(index), "utf-8")
         except OSError as error:
