@@ -5,6 +5,9 @@ import re
 import shlex
 from collections.abc import Iterable
 
+JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner, which belong to the spelling of words in some languages."""
+
 _MAX_LINE_LENGTH = 600
 
 
@@ -60,11 +63,13 @@ def first_line(error: BaseException) -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Return a text in which control characters are escaped (``\n``, ``\x1b``)."""
+    r"""Return a text in which control characters except joiners are escaped (``\n``, ``\x1b``)."""
     if text.isprintable():
         return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        letter
+        if letter.isprintable() or letter in JOINERS
+        else letter.encode("unicode_escape").decode("ascii")
         for letter in to_utf8(text)
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.errors import JOINERS, InputError, one_line
 from raytune_yesno.home import cache_folder
 from raytune_yesno.values import parse_assignments
 
@@ -143,6 +143,7 @@ def format_contents(corpus: "Corpus", contents: Mapping[str, Any]) -> str:
     """Return a few lines about layout, words and speakers."""
     from raytune_yesno.tasks.speech.corpus import list_words
 
+    visible = str.maketrans("", "", JOINERS)
     lengths = np.diff(corpus.offsets) / corpus.sample_rate
     lines = [f"layout: {corpus.layout or 'built in'}"]
     for title, counts in (("words", contents["vocabulary"]), ("speakers", contents["speakers"])):
@@ -152,7 +153,10 @@ def format_contents(corpus: "Corpus", contents: Mapping[str, Any]) -> str:
     lines.append(
         f"length: {lengths.min():.2f} to {lengths.max():.2f} s, {lengths.sum():.0f} s in all"
     )
-    folded = Counter(word.casefold() for word in corpus.vocabulary)
-    if alike := [word for word in corpus.vocabulary if folded[word.casefold()] > 1]:
-        lines.append(f"different words that differ in upper case only: {list_words(alike)}")
+    folded = {word: word.casefold().translate(visible) for word in corpus.vocabulary}
+    counts = Counter(folded.values())
+    if alike := [word for word in corpus.vocabulary if counts[folded[word]] > 1]:
+        lines.append(
+            f"different words that differ in upper case or joiners only: {list_words(alike)}"
+        )
     return "\n".join(lines)

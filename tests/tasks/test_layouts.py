@@ -12,7 +12,7 @@ import torch
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
@@ -237,6 +237,28 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def heard(corpus: Corpus, part: tuple[int, ...]) -> set[str]:
     return {corpus.speakers[n] for n in part}
+
+
+@pytest.mark.parametrize(
+    ("word", "allowed"),
+    [
+        ("می\u200cروم", True),  # Persian
+        ("ක්\u200dෂ", True),  # Sinhala
+        ("ന്\u200d", True),  # Malayalam
+        ("\u200cyes", False),
+        ("yes\u200d", False),
+        ("y\u200c\u200ces", False),
+        ("y\u200bes", False),
+        ("y\x1bes", False),
+    ],
+)
+def test_joiners_in_words_are_spelling(tmp_path: Path, word: str, allowed: bool) -> None:
+    folder = write_table(tmp_path, "1.wav\tyes", f"2.wav\t{word}", header="path\twords")
+    corpus, problems = check_folder(folder)
+    assert corpus
+    assert (word in corpus.vocabulary) == allowed
+    assert one_line(word) == word or not allowed  # printed as it is
+    assert [problem.name for problem in problems] == ([] if allowed else ["2.wav"])
 
 
 class TestSplit:

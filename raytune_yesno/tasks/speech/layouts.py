@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raytune_yesno.errors import one_line
+from raytune_yesno.errors import JOINERS, one_line
 from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, list_words, parse_name
 
 TABLE = "transcripts.tsv"
@@ -35,6 +35,7 @@ SUFFIXES = (
     *(".m4a", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".wv", ".ape"),
 )
 """Suffixes of recordings. Of files with the same name otherwise, the first is used."""
+_VIRAMA = 9  # its combining class
 MAX_TABLE_BYTES = 50_000_000
 MAX_MISNAMED = 10  # files that are named one by one if no name is understood
 _SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid"}
@@ -196,9 +197,24 @@ def _split_words(text: str) -> tuple[str, ...]:
     words = tuple(unicodedata.normalize("NFC", text).split())
     if not words:
         raise ValueError("no words")
-    if not all(word.isprintable() for word in words):
+    if not all(_without_joiners(word).isprintable() for word in words):
         raise ValueError(f"words with control characters: {text!r}")
     return words
+
+
+def _without_joiners(word: str) -> str:
+    """Return a word without the joiners and non-joiners that its spelling may have.
+
+    They are between letters, as in Persian, or after a virama, as in Malayalam.
+    """
+    return "".join(
+        letter
+        for n, letter in enumerate(word)
+        if letter not in JOINERS
+        or n == 0
+        or word[n - 1] in JOINERS
+        or (n + 1 == len(word) and unicodedata.combining(word[n - 1]) != _VIRAMA)
+    )
 
 
 def _read_table(folder: Path) -> Listing:
