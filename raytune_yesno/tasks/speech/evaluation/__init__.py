@@ -23,7 +23,6 @@ from raytune_yesno.tasks.speech.evaluation.readings import (
     wer_interval,
 )
 from raytune_yesno.tasks.speech.evaluation.robustness import (
-    GROUPS,
     ConditionResult,
     describe_conditions,
     describe_groups,
@@ -33,7 +32,6 @@ from raytune_yesno.tasks.speech.evaluation.robustness import (
 )
 
 __all__ = [
-    "GROUPS",
     "WORDLESS",
     "WORDLESS_RMS",
     "ConditionResult",

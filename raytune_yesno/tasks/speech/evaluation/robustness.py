@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, int], None]
 
-GROUPS = ("noise", "similar", "unseen")
-
 
 @dataclass(frozen=True)
 class ConditionResult:
