@@ -133,16 +133,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         UnusableCheckpoint: the folder is not a checkpoint, or is damaged.
         InputError: its config is not valid in this version.
     """
-    if not (folder / DESCRIPTION).is_file():
-        hint = "give the folder that `train` or `tune` printed"
-        for name in _BELOW:
-            if (folder / name / DESCRIPTION).is_file():
-                hint = f"did you mean {folder / name}?"
-                break
-        else:
-            if (folder / "study.jsonl").is_file():
-                hint = "this study has no refit; only a finished refit leaves a checkpoint"
-        raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
+    _require_description(folder)
     with _report_damage(folder):
         description = _read_description(folder)
         state_dict = _load_tensors(folder / STATE_DICT)
@@ -167,15 +158,28 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_task(folder: Path) -> str:
-    """Return the name of a checkpoint's task; that of the default if it cannot be read.
+    """Return the name of a checkpoint's task. Its code is not needed.
 
-    Its code is not needed.
+    Raises:
+        UnusableCheckpoint: the folder is not a checkpoint, or is damaged.
     """
-    try:
-        config = _read_description(folder)["config"]
-    except (OSError, ValueError):
-        return Config.task
-    return str(config.get("task", Config.task))
+    _require_description(folder)
+    with _report_damage(folder):
+        return str(_read_description(folder)["config"].get("task", Config.task))
+
+
+def _require_description(folder: Path) -> None:
+    """Raise UnusableCheckpoint, with a hint, if a folder is not a checkpoint."""
+    if not (folder / DESCRIPTION).is_file():
+        hint = "give the folder that `train` or `tune` printed"
+        for name in _BELOW:
+            if (folder / name / DESCRIPTION).is_file():
+                hint = f"did you mean {folder / name}?"
+                break
+        else:
+            if (folder / "study.jsonl").is_file():
+                hint = "this study has no refit; only a finished refit leaves a checkpoint"
+        raise UnusableCheckpoint(f"{folder}: no checkpoint here (no {DESCRIPTION})", hint)
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

@@ -127,3 +127,21 @@ def test_a_test_that_cannot_be_recorded_is_named(task: str, tmp_path: Path) -> N
 
     with pytest.raises(UnfinishedError, match="KeyError"), stopped_by_errors("it"):
         run_test(Raises, find_task("sine"), None)  # type: ignore[arg-type]
+
+
+def test_a_missing_checkpoint_is_named_with_a_hint(
+    task: str, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "Line").rename(tmp_path / "run" / "best")
+    for words in (["evaluate", "--task", f"{task}Line"], ["evaluate"], ["export"]):
+        ended = run(words[0], str(tmp_path / "run"), *words[1:])
+        assert ended.code == 2
+        assert "no checkpoint" in ended.err
+        assert str(tmp_path / "run" / "best") in ended.err
+    description = tmp_path / "run" / "best" / "checkpoint.json"
+    description.write_text(description.read_text()[:-9])
+    for words in (["evaluate", "--task", f"{task}Line"], ["evaluate"]):
+        ended = run(words[0], str(tmp_path / "run" / "best"), *words[1:])
+        assert ended.code == 2
+        assert "damaged" in ended.err
