@@ -32,12 +32,15 @@ class Check:
         return f"{self.status:<8}{self.name}: {self.said}{todo}"
 
 
-def examine_machine(data: str, task: str | None = None) -> Iterator[Check]:
+def examine_machine(
+    data: str, task: str | None = None, *, skip_bad: bool = False
+) -> Iterator[Check]:
     """Yield the checks that need no cluster: versions, token file, task, data.
 
     Args:
         data: the data, as in ``--data``.
         task: a task of the user's own, as in ``--task``; its code is run.
+        skip_bad: bad recordings are no problem, as with ``--skip-bad``.
     """
     from raytune_yesno.cluster.probe import describe_node
 
@@ -50,7 +53,7 @@ def examine_machine(data: str, task: str | None = None) -> Iterator[Check]:
     else:
         yield Check("versions", "ok", said)
     yield examine_token()
-    yield examine_task(task, data) if task else examine_corpus(data)
+    yield examine_task(task, data, skip_bad) if task else examine_corpus(data, skip_bad)
 
 
 def examine_token() -> Check:
@@ -71,12 +74,13 @@ def examine_token() -> Check:
     return Check("token", "ok", f"only the user can read {path}")
 
 
-def examine_task(task: str, data: str) -> Check:
+def examine_task(task: str, data: str, skip_bad: bool = False) -> Check:
     """Check that a task can be imported, configured and sent to workers, and reads its data.
 
     Args:
         task: the name of the task.
         data: the source of its data.
+        skip_bad: leave out bad items.
     """
     from raytune_yesno.config import TASKS, build_config, find_task
     from raytune_yesno.errors import UnfinishedError
@@ -91,7 +95,7 @@ def examine_task(task: str, data: str) -> Check:
             declared = find_task(task)
             config = build_config({"task": task})
             space = find_space(config)
-            found = describe_data(load_data(config, data))
+            found = describe_data(load_data(config, data, skip_bad=skip_bad))
             seal(config)
     except (InputError, UnfinishedError) as error:
         return Check("task", "problem", "; ".join(error.args))
@@ -102,11 +106,12 @@ def examine_task(task: str, data: str) -> Check:
     return Check("task", "ok", f"{task}: {'; '.join(parts)}")
 
 
-def examine_corpus(data: str) -> Check:
+def examine_corpus(data: str, skip_bad: bool = False) -> Check:
     """Check that a corpus exists and is complete. Nothing is downloaded.
 
     Args:
         data: the corpus, as in ``--data``.
+        skip_bad: bad recordings are no problem.
     """
     from raytune_yesno.tasks.speech.download import yesno_folder
     from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
@@ -126,10 +131,11 @@ def examine_corpus(data: str) -> Check:
         found, problems = check_folder(folder)
     except InputError as error:
         return Check("corpus", "problem", str(error), check)
-    if problems or found is None:
+    if found is None or (problems and not skip_bad):
         said = f"{len(problems)} problems in {folder}"
         return Check("corpus", "problem", said, check)
-    return Check("corpus", "ok", f"{len(found)} good recordings in {folder}")
+    left_out = f", {len(problems)} bad ones left out" if problems else ""
+    return Check("corpus", "ok", f"{len(found)} good recordings in {folder}{left_out}")
 
 
 def examine_cluster(out: str | None) -> Iterator[Check]:

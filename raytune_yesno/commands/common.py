@@ -101,7 +101,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     data = load_data(
         config,
         settings.get("data", DEFAULT_DATA),
-        skip_bad=options.skip_bad,
+        skip_bad=bool(settings.get("skip_bad")),
         progress=display.show_bytes,
     )
     display.close()

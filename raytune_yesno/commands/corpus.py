@@ -59,17 +59,20 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     data = options.folder or options.data
     corpus: Corpus | None = None
     problems: list[Problem] = []
+    refused = False
     if data.split(":")[0] == "synthetic":
         corpus = load_corpus(data)
     else:
         with Display() as display:
             folder = find_yesno(display.show_bytes) if data == "yesno" else find_folder(data)
             corpus, problems = check_folder(folder, display.show_bytes)
+        refused = corpus is None or bool(problems and not options.skip_bad)
     if corpus:
         try:
             split = split_corpus(corpus, seed=config.seed, **split_options(config))
         except InputError as error:
             problems.append(Problem(corpus.source, str(error)))
+            refused = True
     for problem in problems:
         say(options, results, problem)
     result: dict[str, Any] = {"recordings": 0, "words": 0, "fingerprint": None}
@@ -85,14 +88,14 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
         contents = describe_contents(corpus)
         say(options, results, format_contents(corpus, contents))
         result |= contents
-        if not problems:
+        if not refused:
             parts = {part: len(getattr(split, part)) for part in PARTS}
             say(options, results, "parts:", ", ".join(f"{n} {part}" for part, n in parts.items()))
             result["parts"] = parts
             for remark in SpeechTask.remarks(config, corpus):
                 say(options, results, remark)
     result["problems"] = [str(problem) for problem in problems]
-    return {**result, "exit_code": 2 if problems else 0}
+    return {**result, "exit_code": 2 if refused else 0}
 
 
 def show(options: Namespace, results: TextIO) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
             checks.append(check)
             say(options, results, check)
 
-    take(examine_machine(options.data, options.task))
+    take(examine_machine(options.data, options.task, skip_bad=options.skip_bad))
     take(examine_hardware())
     address = options.address or os.environ.get("RAY_ADDRESS")
     if address:

@@ -68,6 +68,7 @@ def plan_study(
             note=note,
         )
         if found:
+            _recall_bad(settings, found.study)
             plan = replace(found.plan, stop=found.plan.stop.update(vars(plan.stop)))
             check_plan(plan)
             return plan, found.study if found.is_finished else None
@@ -152,4 +153,13 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
     settings["data"] = options.data or study.asked["data"]
+    _recall_bad(settings, study)
     return plan
+
+
+def _recall_bad(settings: dict[str, Any], study: "Study") -> None:
+    """Leave out the bad recordings if the study was begun without them."""
+    from raytune_yesno.tasks.task import left_out_bad
+
+    if left_out_bad(study.asked.get("corpus")):
+        settings["skip_bad"] = True

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,7 +31,8 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     trained_on = recognizer.checkpoint.corpus
     data = options.data or find_corpus(trained_on)
-    corpus = load_corpus(data, skip_bad=options.skip_bad, progress=Display().show_bytes)
+    skip_bad = _skips_bad(options, trained_on)
+    corpus = load_corpus(data, skip_bad=skip_bad, progress=Display().show_bytes)
     if corpus.fingerprint != trained_on.get("fingerprint"):
         note(
             one_line(
@@ -103,11 +104,14 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
         if task != options.task and not is_same_code(task, options.task):
             raise InputError(f"--task {options.task}: {options.checkpoint} is of the task {task}")
         checkpoint = load_checkpoint(folder)
+    trained_on = checkpoint.corpus
+    source = options.data or DEFAULT_DATA
+    with stopped_by_errors(f"--data {source}: the task cannot read it"):
+        skip_bad = _skips_bad(options, trained_on)
+        data = load_data(checkpoint.config, source, skip_bad=skip_bad)
     with stopped_by_errors("the evaluation failed"):
-        source = options.data or DEFAULT_DATA
-        data = load_data(checkpoint.config, source, skip_bad=options.skip_bad)
         try:
-            check_same_data(data, checkpoint.corpus, f"warning: {options.checkpoint}")
+            check_same_data(data, trained_on, f"warning: {options.checkpoint}")
         except InputError as error:
             note(str(error))
         found = evaluate_checkpoint(checkpoint, data)
@@ -119,8 +123,15 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
         "metrics": found.figures,
         "split": found.part,
         "corpus": describe_data(data),
-        "trained_on": checkpoint.corpus,
+        "trained_on": trained_on,
     }
+
+
+def _skips_bad(options: Namespace, trained_on: Mapping[str, Any]) -> bool:
+    """Return whether to leave out bad recordings: if asked to, or of the corpus of the training."""
+    from raytune_yesno.tasks.task import left_out_bad
+
+    return bool(options.skip_bad or (not options.data and left_out_bad(trained_on)))
 
 
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -186,8 +197,10 @@ def _predict_sample(
 
     from raytune_yesno.tasks.speech.load import find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import select_part
+    from raytune_yesno.tasks.task import left_out_bad
 
-    corpus = load_corpus(find_corpus(recognizer.checkpoint.corpus))
+    trained_on = recognizer.checkpoint.corpus
+    corpus = load_corpus(find_corpus(trained_on), skip_bad=left_out_bad(trained_on))
     index = select_part(recognizer.checkpoint, corpus, "test")[0]
     name, spoken = corpus.names[index], corpus.words_of(index)
     words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))

@@ -22,7 +22,7 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
-    from raytune_yesno.tasks.task import check_same_data
+    from raytune_yesno.tasks.task import check_same_data, left_out_bad
     from raytune_yesno.tuning.replay import describe_versions, find_replayable, run_replay
 
     given = set(vars(options)) - _ALLOWED
@@ -34,7 +34,11 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
-    data = read_data({"data": options.data or study.asked["data"]}, options, config)
+    settings = {
+        "data": options.data or study.asked["data"],
+        "skip_bad": options.skip_bad or left_out_bad(study.asked.get("corpus")),
+    }
+    data = read_data(settings, options, config)
     check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
     with (
         Display(quiet=options.quiet) as display,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SETTINGS: dict[str, type] = {
     "data": str,
+    "skip_bad": bool,
     "config": dict,
     "space": dict,
     "workers_per_trial": int,
@@ -38,7 +39,7 @@ DEFAULT_DATA = "yesno"
 
 
 def read_settings(options: Namespace) -> dict[str, Any]:
-    """Return the settings of ``--config`` and ``--set``, and ``--data``.
+    """Return the settings of ``--config`` and ``--set``, ``--data`` and ``--skip-bad``.
 
     Other flags override them later, see :func:`given_flags` and :func:`build_plan`.
 
@@ -89,6 +90,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
+    if options.skip_bad:
+        settings["skip_bad"] = True
     return settings
 
 

@@ -97,6 +97,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
 
             advice = advise_on_others("train", str(out))
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)
+            settings = {"skip_bad": recorded.get("skip_bad"), **settings}
     return settings, config
 
 
@@ -154,6 +155,8 @@ def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> 
         "config": config.as_dict(),
         **name_command(),
     }
+    if settings.get("skip_bad"):
+        saved["skip_bad"] = True
     written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
     written.write_text(yaml.safe_dump(saved, sort_keys=False))
     written.replace(out / SETTINGS_FILE)

@@ -3,6 +3,7 @@
 The built-in tasks are :mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_yesno.tasks.sine`.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -19,6 +20,8 @@ from raytune_yesno.space import Space, build_space
 
 Item = TypeVar("Item")
 DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
+_READ = "_read_as"
+"""Attribute of data: how they were read, for :func:`describe_data`. It is pickled with them."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,10 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
     """
     load = getattr(find_task(config.task), "load_data", None)
     found: Data | None = load(source, config=config, **options) if load else None
+    if found is not None:
+        read = {"data": source, **({"skip_bad": "yes"} if options.get("skip_bad") else {})}
+        with contextlib.suppress(AttributeError):  # of a class with slots: it is not recorded
+            object.__setattr__(found, _READ, read)
     return found
 
 
@@ -213,12 +220,19 @@ def describe_data(data: Data | None) -> dict[str, str]:
     """Return the recorded description of the data, empty without data.
 
     It has ``source``, ``fingerprint`` and the texts of the data's attribute ``recorded``, if any,
-    such as the words that the classes of a model stand for.
+    such as the words that the classes of a model stand for. Of data that :func:`load_data` read, it
+    has ``data``, the source as the user named it, and ``skip_bad`` if bad items were left out.
     """
     if not data:
         return {}
     recorded = getattr(data, "recorded", {})
-    return {"source": data.source, "fingerprint": data.fingerprint, **recorded}
+    read = getattr(data, _READ, {})
+    return {"source": data.source, "fingerprint": data.fingerprint, **recorded, **read}
+
+
+def left_out_bad(recorded: Mapping[str, Any] | None) -> bool:
+    """Return whether bad items were left out of recorded data, see :func:`describe_data`."""
+    return (recorded or {}).get("skip_bad") == "yes"
 
 
 def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str) -> None:
