@@ -105,7 +105,7 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
             raise InputError(f"--task {options.task}: {options.checkpoint} is of the task {task}")
         checkpoint = load_checkpoint(folder)
     trained_on = checkpoint.corpus
-    source = options.data or DEFAULT_DATA
+    source = options.data or trained_on.get("data", DEFAULT_DATA)
     with stopped_by_errors(f"--data {source}: the task cannot read it"):
         skip_bad = _skips_bad(options, trained_on)
         data = load_data(checkpoint.config, source, skip_bad=skip_bad)

@@ -153,3 +153,34 @@ class TestBadRecordings:
         for words, status in (((), "problem"), (("--skip-bad",), "ok")):
             checks = run("doctor", "--data", str(spoilt), *words, "--json").json["checks"]
             assert [c["status"] for c in checks if c["name"] == "corpus"] == [status]
+
+
+class TestOwnTask:
+    def test_evaluate_reads_the_data_of_the_training(
+        self, own: str, run: Callable[..., Ended]
+    ) -> None:
+        train = ("train", "--task", own, "--data", "numbers.txt", "--num-workers", "0")
+        ended = run(*train, "--epochs", "1", "--skip-bad", "--out", "run")
+        assert ended.code == 0, ended.err
+        ended = run("evaluate", "run/best", "--task", own, "--json")
+        assert (ended.code, "warning" in ended.err) == (0, False), ended.err
+        assert ended.json["corpus"] == load_checkpoint(Path("run/best")).corpus
+        assert run("train", "--resume", "run", "--task", own, "--epochs", "2").code == 0
+        Path("numbers.txt").rename("moved.txt")
+        ended = run("evaluate", "run/best", "--task", own)
+        assert ended.code == 1
+        assert "--data" in ended.err
+        assert "numbers.txt" in ended.err
+        moved = ("--data", "moved.txt", "--skip-bad")
+        assert run("evaluate", "run/best", "--task", own, *moved).code == 0
+
+    def test_data_that_take_no_attribute_are_read_too(
+        self, own: str, run: Callable[..., Ended]
+    ) -> None:
+        own = own.replace("Own", "Slots")
+        TASKS.trust(own)
+        config = build_config({"task": own, "epochs": 1})
+        data = load_data(config, "numbers.txt", skip_bad=True)
+        next(fit(config, data)).save(Path("last"))
+        words = ("--data", "numbers.txt", "--skip-bad")
+        assert run("evaluate", "last", "--task", own, *words).code == 0
