@@ -10,6 +10,7 @@ import numpy as np
 
 from raytune_yesno.commands.common import describe_corpus, say
 from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import JOINERS, InputError, one_line
 from raytune_yesno.home import cache_folder
@@ -56,7 +57,7 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
-    data = options.folder or options.data
+    data = _choose_data(options)
     corpus: Corpus | None = None
     problems: list[Problem] = []
     refused = False
@@ -107,7 +108,7 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.commands.plots import draw_text, save_picture
     from raytune_yesno.tasks.speech.load import load_corpus
 
-    corpus = load_corpus(options.folder or options.data, skip_bad=options.skip_bad)
+    corpus = load_corpus(_choose_data(options), skip_bad=options.skip_bad)
     if not 0 <= options.number < len(corpus):
         raise InputError(
             f"there is no recording {options.number}: give a number from 0 to {len(corpus) - 1}"
@@ -130,6 +131,13 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
         "labels": labels,
         "spoken": corpus.words_of(options.number).split(),
     }
+
+
+def _choose_data(options: Namespace) -> str:
+    """Return the folder or the name of the corpus that is asked for."""
+    if options.folder:
+        refuse_flags(options, "data", because=f"{options.folder} is given, too")
+    return str(options.folder or options.data or DEFAULT_DATA)
 
 
 def describe_contents(corpus: "Corpus") -> dict[str, Any]:

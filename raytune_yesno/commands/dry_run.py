@@ -27,7 +27,7 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     Raises:
         InputError: the settings are invalid, or the study is one to resume.
     """
-    changes = ("resume", "add_trials", "retry", "top")
+    changes = ("resume", "add_trials", "retry", "top", "replay")
     refuse_flags(options, *changes, because="--dry-run plans a new study")
     if options.fresh:
         refuse_fresh_uri(options.out)

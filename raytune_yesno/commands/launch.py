@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from raytune_yesno.commands.common import note
+from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
@@ -59,6 +60,10 @@ def _check_usage(options: Namespace) -> None:
         raise InputError(f"--{modes[0]} and --{modes[1]} exclude each other; give one of them")
     if options.command and modes and modes != ["check"]:
         raise InputError(f"--{modes[0]} takes no command; leave out what follows --")
+    if options.attach:
+        refuse_flags(options, "out", "shared", because="--attach follows a launch as it was begun")
+    if options.down:
+        refuse_flags(options, "out", "shared", "keep", because="--down ends the cluster")
     if not options.command and not modes:
         raise InputError("no command to run; give it after --, e.g. -- tune --trials 64")
     if options.command and options.command[0] not in ("tune", "train"):

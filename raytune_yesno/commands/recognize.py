@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.registry import is_same_code
 
@@ -27,7 +28,10 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
-    conditions = evaluation.select_conditions(options.conditions)
+    part = options.split or "test"
+    asked = "all" if options.conditions is None else options.conditions
+    wordless_s = 60.0 if options.wordless is None else options.wordless
+    conditions = evaluation.select_conditions(asked)
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     trained_on = recognizer.checkpoint.corpus
     data = options.data or find_corpus(trained_on)
@@ -37,18 +41,18 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         note(
             one_line(
                 f"warning: the checkpoint was trained on {describe_source(trained_on)}, not on "
-                f"{describe_source(vars(corpus))}: part {options.split!r} may contain training "
+                f"{describe_source(vars(corpus))}: part {part!r} may contain training "
                 "recordings"
             )
         )
     threshold = recognizer.min_confidence
     corpus = corpus.relabel(recognizer.vocabulary)
-    readings = evaluation.read_part(recognizer, corpus, options.split)
+    readings = evaluation.read_part(recognizer, corpus, part)
     figures = evaluation.summarize(readings, threshold)
     say(
         options,
         results,
-        f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {options.split!r} "
+        f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {part!r} "
         f"of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
@@ -56,7 +60,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     changed = evaluation.measure_conditions(
         recognizer,
         corpus,
-        options.split,
+        part,
         conditions,
         lambda done, total: display.show_count(done, total, "conditions"),
     )
@@ -70,14 +74,14 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "by_word": evaluation.describe_words(readings, threshold, corpus.vocabulary),
         "rejection": evaluation.measure_rejection(readings, threshold),
         "cost": evaluation.measure_cost(recognizer),
-        "split": options.split,
+        "split": part,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
         "trained_on": trained_on,
     }
-    if options.wordless:
+    if wordless_s:
         result["wordless"] = evaluation.measure_wordless(
             recognizer,
-            options.wordless,
+            wordless_s,
             lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
@@ -90,13 +94,14 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
 def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Evaluate a checkpoint of a task of the user's own."""
     from raytune_yesno.checkpoint import load_checkpoint, read_task
-    from raytune_yesno.commands.settings import DEFAULT_DATA
     from raytune_yesno.config import TASKS, find_task
     from raytune_yesno.files.remote import local_copy
     from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
     from raytune_yesno.training.evaluate import evaluate_checkpoint
     from raytune_yesno.user_code import stopped_by_errors
 
+    only = ("split", "conditions", "wordless", "min_confidence", "picture")
+    refuse_flags(options, *only, because="--task measures what the task itself does")
     TASKS.trust(options.task)
     find_task(options.task)
     with local_copy(options.checkpoint) as folder:
@@ -148,6 +153,8 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     if bool(options.files) == options.sample:
         raise InputError("predict: give recordings (WAV …), or --sample for one of the test part")
+    if options.sample:
+        refuse_flags(options, "raw", "stream", because="--sample is a recording of the corpus")
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     if options.stream and not recognizer.can_stream:
         raise InputError(
@@ -251,7 +258,7 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
 
     source = sys.stdin.buffer if path == "-" else path
     read_s, block_s = (LIVE_BLOCK_S, LIVE_BLOCK_S) if options.stream else (1.0, BLOCK_S)
-    if options.raw:
+    if options.raw is not None:
         blocks = read_raw_blocks(source, options.raw, read_s)
     else:
         blocks = read_blocks(source, read_s)

@@ -9,11 +9,12 @@ from raytune_yesno.commands.common import read_data, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.folders import open_folder
 from raytune_yesno.commands.settings import refuse_flags
+from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError, WorkError, one_line
 
 _ALLOWED = {
-    *("replay", "out", "fresh", "data", "skip_bad", "address", "num_cpus", "num_gpus", "dry_run"),
-    *("checkpoint_every", "no_report", "quiet", "json", "debug", "run", "command"),
+    *("replay", "task", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus"),
+    *("no_report", "quiet", "json", "debug", "run", "command"),
 }
 """Options that may be given; those not named here set what the record of the study holds."""
 
@@ -32,6 +33,8 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
         number = int(text)
     except ValueError:
         raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
+    if options.task:
+        TASKS.trust(options.task)
     study = load(Path(folder))
     trial, config = find_replayable(study, number)
     settings = {

@@ -119,7 +119,8 @@ def refuse_flags(
         InputError: one of them was given.
     """
     for name in names:
-        if getattr(options, name) not in (None, [], False):
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:  # 0 is a value
             flag = _FLAGS.get(name, name.replace("_", "-"))
             raise InputError(f"--{flag}: {because}; omit it")
 

@@ -106,12 +106,15 @@ def _workers(config: Config, out: Path, options: Namespace) -> Iterator[None]:
     """Use the Ray cluster of a run with workers; check that they fit.
 
     Raises:
-        InputError: the cluster has no room for them, or without workers, there is no GPU here.
+        InputError: the cluster has no room for them, or without workers, there is no GPU here or a
+            cluster is asked for.
     """
     from raytune_yesno.cluster.session import check_utf8, count_fitting, ray_session
     from raytune_yesno.training.loop import require_accelerator
 
     if not config.num_workers:
+        here = "a run without workers trains in this process"
+        refuse_flags(options, "address", "num_cpus", "num_gpus", because=here)
         require_accelerator(config)
         yield
         return

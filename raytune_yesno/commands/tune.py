@@ -54,10 +54,9 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         began = time.monotonic()
         check_utf8(storage)
         settings = read_settings(options)
-        if not options.checkpoint_every >= 0:
-            raise InputError(
-                f"--checkpoint-every: {options.checkpoint_every:g} s must be 0 or more"
-            )
+        every_s = 10.0 if options.checkpoint_every is None else options.checkpoint_every
+        if not every_s >= 0:
+            raise InputError(f"--checkpoint-every: {every_s:g} s must be 0 or more")
         plan, finished = plan_study(settings, options, out, storage)
         if finished:
             again = f"--resume {quote(storage)} extends it"
@@ -91,7 +90,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     add_trials=options.add_trials or 0,
                     retry=select_retried(options.retry, out) if options.retry else (),
                     extend=select_extended(options, plan, out) if options.resume else (),
-                    checkpoint_every_s=options.checkpoint_every,
+                    checkpoint_every_s=every_s,
                     on_progress=display.show_search,
                     note=display.remark,
                     listen=listen,

@@ -50,7 +50,8 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
     config = Plan.from_study(study).config
     found = {trial.number: trial for trial in study.trial_list}
     if number not in found:
-        raise InputError(f"{study.path}: no trial {number}; they are {min(found)} to {max(found)}")
+        others = f"they are {min(found)} to {max(found)}" if found else "it has none yet"
+        raise InputError(f"{study.path}: no trial {number}; {others}")
     trial = found[number]
     if not trial.epochs:
         raise InputError(f"{study.path}: trial {number} has no epoch to compare with")

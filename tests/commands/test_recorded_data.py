@@ -14,6 +14,7 @@ from raytune_yesno.commands.common import read_data
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.space import Float
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 from raytune_yesno.tasks.task import describe_data, find_space, load_data
@@ -184,3 +185,15 @@ class TestOwnTask:
         next(fit(config, data)).save(Path("last"))
         words = ("--data", "numbers.txt", "--skip-bad")
         assert run("evaluate", "last", "--task", own, *words).code == 0
+
+    def test_a_trial_of_a_study_can_be_replayed(
+        self, own: str, run: Callable[..., Ended], tmp_path: Path
+    ) -> None:
+        TASKS.trust(own)
+        config = build_config({"task": own, "epochs": 1})
+        data = load_data(config, "numbers.txt", skip_bad=True)
+        plan = Plan.from_settings(config, {"learning_rate": Float(0.1, 1.0)}, {})
+        record_settings(plan, StudyStore(tmp_path / "study"), 1, "numbers.txt", data, None)
+        ended = run("tune", "--replay", str(tmp_path / "study"), "0", "--task", own)
+        assert ended.code == 2
+        assert "trial 0" in ended.err

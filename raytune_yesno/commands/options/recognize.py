@@ -25,20 +25,17 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
-        default="test",
         help="part of the corpus, split as for the checkpoint's training [test]",
     )
     parser.add_argument(
         "--conditions",
         metavar="NAME,…",
-        default="all",
         help="all, none, noise (white, pink, babble), new (all others), or a list of kinds "
         "such as hum,codec,padding [all]",
     )
     parser.add_argument(
         "--wordless",
         type=number_between(0, 36_000),
-        default=60.0,
         metavar="S",
         help="seconds of each generated sound without words, to count false alarms; 0: none [60]",
     )

@@ -93,7 +93,6 @@ def add_tune(commands: Any) -> None:
     change.add_argument(
         "--checkpoint-every",
         type=number,
-        default=10.0,
         metavar="S",
         help="save each trial every S seconds of its training: the most that a crash loses [10]",
     )
