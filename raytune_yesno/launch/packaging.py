@@ -181,8 +181,8 @@ def _find_imports(file: Path) -> set[str]:
 
 def _take(option: str, value: str, folder: Path) -> str:
     path = Path(value).expanduser()
-    if option == "--data" and not path.is_dir():
-        return value  # the name of a corpus
+    if option == "--data" and not path.exists():
+        return value  # the name of a corpus, or a URI
     if not path.exists():
         raise InputError(f"{option} {value}: no such file on this machine; correct the path")
     target = folder / option.strip("-") / path.name

@@ -44,3 +44,13 @@ def test_a_package_of_the_users_own_is_sent(
     found = {str(path.relative_to(sent)) for path in sent.rglob("*.*")}
     names = ("__init__.py", "task.py", "parts/deep.py")
     assert found == {f"own_launched/{name}" for name in names}
+
+
+def test_data_of_a_task_may_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "numbers.txt").write_text("1 2")
+    sent = tmp_path / "sent"
+    words = gather_inputs(["tune", "--data", str(tmp_path / "numbers.txt")], sent)
+    assert words[2] == "data/numbers.txt"
+    assert (sent / words[2]).read_text() == "1 2"
+    for name in ("synthetic:10", "s3://bucket/numbers.txt"):
+        assert gather_inputs(["tune", "--data", name], sent) == ["tune", "--data", name]
