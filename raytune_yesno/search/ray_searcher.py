@@ -5,16 +5,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ray.tune.search import Searcher
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.metrics import COSTS, EXCESSES
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import History, Observation
 from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.space import Point, Space
+
+Vector: TypeAlias = tuple[float, ...]
 
 
 class AlgorithmSearcher(Searcher):  # type: ignore[misc]
@@ -128,9 +129,13 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         loss = float(value) if self.mode == "min" else -float(value)
         seen = dataclasses.replace(seen, epochs=epochs, losses=(*seen.losses, loss))
         if math.isfinite(loss) and (seen.loss is None or loss <= seen.loss):
-            costs, excesses = (tuple(result.get(key, ())) for key in (COSTS, EXCESSES))
+            costs, excesses = self.read_vectors(result)
             seen = dataclasses.replace(seen, loss=loss, costs=costs, excesses=excesses)
         self.history.observe(seen)
+
+    def read_vectors(self, result: Mapping[str, Any]) -> tuple[Vector, Vector]:
+        """Return the costs and the excesses of an epoch; none here, where all keys are a user's."""
+        return (), ()
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_yesno.metrics import COST
+from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.schedulers.protocol import StudyScheduler
 from raytune_yesno.search import Observation
-from raytune_yesno.search.ray_searcher import AlgorithmSearcher
+from raytune_yesno.search.ray_searcher import AlgorithmSearcher, Vector
 from raytune_yesno.space import Point, as_tree
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
@@ -183,6 +183,10 @@ class StudySearcher(AlgorithmSearcher):
         """Record an epoch by the trial's own count. Ray's restarts when a study is resumed."""
         if COST in result:
             super().on_trial_result(trial_id, {**result, "training_iteration": result["epoch"]})
+
+    def read_vectors(self, result: Mapping[str, Any]) -> tuple[Vector, Vector]:
+        """Return what a trial reports of several objectives and of limits."""
+        return tuple(result.get(COSTS, ())), tuple(result.get(EXCESSES, ()))
 
 
 def shift(seen: Observation, offset: int) -> Observation:

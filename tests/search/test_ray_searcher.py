@@ -90,6 +90,15 @@ def test_results_without_the_metric_or_of_unknown_trials_are_ignored():
     assert [(seen.number, seen.loss) for seen in searcher.history] == [(0, None)]
 
 
+def test_other_metrics_of_a_trial_may_have_any_name():
+    searcher = build_searcher("random", SPACE)
+    searcher.suggest("a")
+    others = {"costs": 3.0, "excesses": "none", "cost": [1.0]}
+    searcher.on_trial_complete("a", {"valid_loss": 0.5, "training_iteration": 1, **others})
+    seen = searcher.history.find(0)
+    assert (seen.loss, seen.costs, seen.excesses) == (0.5, (), ())
+
+
 def test_a_grid_finishes_after_its_last_point():
     searcher = build_searcher("grid", {"k": Int(1, 3)})
     assert [searcher.suggest(trial_id) for trial_id in "abc"] == [{"k": 1}, {"k": 2}, {"k": 3}]

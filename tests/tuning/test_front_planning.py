@@ -9,6 +9,8 @@ from helpers.fronts import write_front
 
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import COST, COSTS, EXCESSES
+from raytune_yesno.schedulers.asynchronous import FIFO
 from raytune_yesno.space import Int, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.events import WarmStart
@@ -19,6 +21,7 @@ from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import list_refits
+from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
 TWO = {"task": "sine", "objectives": ["valid_loss", "num_parameters"], "hidden_layers": 1}
@@ -77,6 +80,16 @@ def test_patience_counts_trials_that_no_earlier_one_dominates():
         monitor.ended(number, "done")
         found.append(monitor.found is not None)
     assert found == [False, False, False, True, True]
+
+
+def test_the_search_learns_costs_and_excesses_of_a_running_trial(tmp_path):
+    two = plan({"limits": ["num_parameters<=101"]})
+    monitor = StopMonitor(two.stop, two.config.objective)
+    searcher = StudySearcher(two, StudyStore(tmp_path), [], monitor, FIFO())
+    searcher.suggest("a")
+    searcher.on_trial_result("a", {"epoch": 1, COST: 0.5, COSTS: (0.5, 202.0), EXCESSES: (1.0,)})
+    seen = searcher.history.find(0)
+    assert (seen.costs, seen.excesses) == ((0.5, 202.0), (1.0,))
 
 
 def build_study(reported: list[dict[str, float]], **config: Any) -> Study:
