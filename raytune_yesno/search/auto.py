@@ -1,6 +1,5 @@
 """The default search: a space-filling start, then a Gaussian process that ends locally."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -232,8 +231,7 @@ class Auto:
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
-        num_values = math.prod(domain.num_values for domain in self.cube.free.values())
-        if num_values > _MAX_LISTED:
+        if self.cube.num_combinations > _MAX_LISTED:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))

@@ -144,13 +144,18 @@ class UnitCube:
             return np.ones(len(u_CD), dtype=bool)
         return np.array([self.space.satisfies(self.decode(u_D)) for u_D in u_CD], dtype=bool)
 
+    @property
+    def num_combinations(self) -> float:
+        """How many combinations of values the dimensions have; infinity beyond any float."""
+        return math.prod(float(domain.num_values) for domain in self.free.values())
+
     def list_rows(self) -> Iterator[np.ndarray]:
         """Yield the row of each point of a space without floats; nothing if there is one.
 
         Nothing either if there are more than 100,000 combinations of values.
         """
         domains = list(self.free.values())
-        if math.prod(domain.num_values for domain in domains) > _MAX_LISTED:
+        if self.num_combinations > _MAX_LISTED:
             return
         columns = [
             [domain.encode(value) for value in domain.grid(int(domain.num_values))]

@@ -9,7 +9,16 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.observation import Observation
-from raytune_yesno.space import Node, Point, Space, as_tree, check_point, imply_options, read_point
+from raytune_yesno.space import (
+    List,
+    Node,
+    Point,
+    Space,
+    as_tree,
+    check_point,
+    imply_options,
+    read_point,
+)
 
 _MAX_CHECKED = 1_000_000
 
@@ -123,33 +132,47 @@ class _Combinations:
     """The combinations of some domains' grids, by number."""
 
     def __init__(self, nodes: Mapping[str, Node], levels: int) -> None:
-        self.columns: dict[str, list[tuple[Any, _Combinations | None]]] = {}
-        """By name, the values, and the combinations of the parameters that come with them."""
-        for name, node in nodes.items():
-            branches = [_Combinations(b, levels) for b in getattr(node, "branches", ())]
-            values: list[Any] = list(node.grid(levels))
-            rest = branches or itertools.repeat(None, len(values))
-            self.columns[name] = list(zip(values, rest, strict=True))
-        self.counts = {
-            name: [below.count if below else 1 for _, below in column]
-            for name, column in self.columns.items()
-        }
-        self.count: int = math.prod(sum(counts) for counts in self.counts.values())
+        self.columns = [_Column(name, node, levels) for name, node in nodes.items()]
+        self.count: int = math.prod(column.count for column in self.columns)
 
     def build(self, number: int) -> Point:
         """Return the point of a number below :attr:`count`."""
         parts: list[Point] = []
-        for name, column in reversed(self.columns.items()):
-            counts = self.counts[name]
-            number, rest = divmod(number, sum(counts))
-            index = rest  # plain values count once each
-            if sum(counts) != len(counts):
-                ends = list(itertools.accumulate(counts))
-                index = bisect.bisect_right(ends, rest)
-                rest -= ends[index] - counts[index]
-            value, below = column[index]
-            parts.append({name: value} | (below.build(rest) if below else {}))
+        for column in reversed(self.columns):
+            number, rest = divmod(number, column.count)
+            parts.append(column.build(rest))
         return {name: value for part in reversed(parts) for name, value in part.items()}
+
+
+class _Column:
+    """The grid of one domain, by number: a list's by length, a choice's with its parameters."""
+
+    def __init__(self, name: str, node: Node, levels: int) -> None:
+        self.name = name
+        self.lengths = range(node.low, node.high + 1) if isinstance(node, List) else range(0)
+        domain = node.element if isinstance(node, List) else node
+        self.values: list[Any] = list(domain.grid(levels))
+        self.below = [_Combinations(b, levels) for b in getattr(node, "branches", ())]
+        counts = (
+            [len(self.values) ** length for length in self.lengths]
+            or [below.count for below in self.below]
+            or [1] * len(self.values)
+        )
+        self.ends = list(itertools.accumulate(counts))
+        self.count: int = self.ends[-1]
+
+    def build(self, number: int) -> Point:
+        """Return the value of a number below :attr:`count`, and its parameters."""
+        index = bisect.bisect_right(self.ends, number)
+        number -= self.ends[index - 1] if index else 0
+        if self.lengths:
+            values = []
+            for _ in range(self.lengths[index]):
+                number, rest = divmod(number, len(self.values))
+                values.append(self.values[rest])
+            return {self.name: tuple(reversed(values))}
+        below = self.below[index].build(number) if self.below else {}
+        return {self.name: self.values[index], **below}
 
 
 class Random:

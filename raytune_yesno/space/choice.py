@@ -1,6 +1,5 @@
 """Unordered options, some with parameters of their own, and lists of parameters."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -176,15 +175,6 @@ class List:
         if not isinstance(value, list | tuple) or not self.low <= len(value) <= self.high:
             return False
         return all(map(self.element.contains, value))
-
-    def grid(self, levels: int) -> list[Any]:
-        """Return the lists of all lengths whose values are on the grid of the element."""
-        values = self.element.grid(levels)
-        return [
-            each
-            for length in range(self.low, self.high + 1)
-            for each in itertools.product(values, repeat=length)
-        ]
 
 
 Node: TypeAlias = Float | Int | Choice | List

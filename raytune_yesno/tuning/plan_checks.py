@@ -125,8 +125,7 @@ def check_space(plan: Plan) -> None:
     coupled: dict[str, list[Any]] = {}
     for key, domain, _ in walk(tree):
         if plan.has_trait(key, "coupled"):
-            is_list = isinstance(domain, List)
-            values = find_extremes(domain) if is_list else domain.grid(100)
+            values = find_extremes(domain) if isinstance(domain, List) else domain.grid(100)
             coupled.setdefault(key, []).extend(values)
     for combination in itertools.product(*coupled.values()):
         point = dict(zip(coupled, combination, strict=True))

@@ -104,6 +104,16 @@ def test_a_grid_has_each_active_combination_once(space):
     assert grid.suggest(grid.num_points, []) is None
 
 
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_space_may_have_more_combinations_than_a_float_can_count(name):
+    space = {"sizes": List(Int(1, 2**40), 1, 64), "x": Float(0, 1)}
+    algorithm, history = build_algorithm(name, space, seed=1), History()
+    for number in range(10):
+        point = algorithm.suggest(number, history)
+        check_point(space, point)
+        history.observe(Observation(number, point, point["x"], 1, "done", (point["x"],)))
+
+
 def test_a_grid_leaves_out_what_a_constraint_forbids():
     space = {"a": Int(1, 3), "b": Int(1, 3), "constraints": ["a <= b"]}
     grid = build_algorithm("grid", space)

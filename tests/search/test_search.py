@@ -23,7 +23,7 @@ from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorit
 from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.gaussian import GaussianProcess
 from raytune_yesno.search.parzen import Parzen
-from raytune_yesno.space import Choice, Float, Int, build_space, check_point, parse_space
+from raytune_yesno.space import Choice, Float, Int, List, build_space, check_point, parse_space
 
 SPACE = build_space(
     {
@@ -317,6 +317,21 @@ class TestGrid:
         grid = build_algorithm("grid", space, levels=10)
         assert grid.num_points == 10**30
         assert grid.suggest(10**30 - 1, []) == dict.fromkeys(space, 1)
+
+    def test_lists_are_by_length_and_the_last_value_changes_fastest(self):
+        space = {"c": List(Choice("a", "b", "c"), 0, 3), "k": Int(1, 2)}
+        grid = build_algorithm("grid", space)
+        lists = [c for length in range(4) for c in itertools.product("abc", repeat=length)]
+        expected = [{"c": c, "k": k} for c in lists for k in (1, 2)]
+        assert [grid.suggest(number, []) for number in range(81)] == [*expected, None]
+
+    def test_a_huge_grid_of_lists_is_counted_without_being_built(self):
+        branch = {"sizes": List(Float(0, 1), 1, 64)}
+        grid = build_algorithm("grid", {"net": Choice({"deep": branch, "flat": {}})}, levels=5)
+        assert grid.num_points == sum(5**length for length in range(1, 65)) + 1
+        assert grid.suggest(5, []) == {"net": "deep", "sizes": (0, 0)}
+        last = [grid.suggest(grid.num_points - back, []) for back in (2, 1)]
+        assert last == [{"net": "deep", "sizes": (1,) * 64}, {"net": "flat"}]
 
 
 class TestManual:
