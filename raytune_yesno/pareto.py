@@ -23,13 +23,16 @@ def find_front(vectors: Sequence[Costs]) -> list[int]:
         >>> find_front([(1, 3), (2, 2), (3, 3), (2, 2)])
         [0, 1]
     """
-    kept: list[int] = []
-    # In lexicographic order, a vector is dominated only by earlier ones.
     finite = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
+    if finite and len(vectors[finite[0]]) > 2:
+        ranks = rank([vectors[index] for index in finite])
+        best = [index for index, number in zip(finite, ranks, strict=True) if not number]
+        return sorted({tuple(vectors[index]): index for index in reversed(best)}.values())
+    kept: list[int] = []
+    # In lexicographic order, a vector is dominated only by earlier ones; of two costs, the second
+    # falls along the front.
     for index in sorted(finite, key=lambda i: (*vectors[i], i)):
-        vector = vectors[index]
-        rivals = kept[-1:] if len(vector) < 3 else kept  # of two costs, the second falls
-        if not any(weakly_dominates(vectors[k], vector) for k in rivals):
+        if not kept or not weakly_dominates(vectors[kept[-1]], vectors[index]):
             kept.append(index)
     return sorted(kept)
 
@@ -40,17 +43,21 @@ def rank(vectors: Sequence[Costs]) -> list[int]:
     Deb et al. (2002), "A fast and elitist multiobjective genetic algorithm: NSGA-II". Equal vectors
     have equal ranks. Vectors that are not finite have the last rank.
     """
-    ranks = [-1] * len(vectors)
-    rest = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
-    number = 0
-    while rest:
-        front = {tuple(vectors[rest[k]]) for k in find_front([vectors[i] for i in rest])}
-        for index in rest:
-            if tuple(vectors[index]) in front:
-                ranks[index] = number
-        rest = [index for index in rest if ranks[index] < 0]
-        number += 1
-    return [number if each < 0 else each for each in ranks]
+    import numpy as np
+
+    if not vectors:
+        return []
+    costs_NM = np.array(vectors, dtype=float)
+    is_finite_N = np.isfinite(costs_NM).all(axis=1)
+    # In lexicographic order, a vector is dominated only by earlier ones. The sum makes -0.0 0.0.
+    row_UM, which = np.unique(costs_NM[is_finite_N] + 0.0, axis=0, return_inverse=True)
+    rank_U = np.zeros(len(row_UM), dtype=int)
+    for k in range(1, len(row_UM)):
+        is_better_U = (row_UM[:k] <= row_UM[k]).all(axis=1)
+        rank_U[k] = rank_U[:k].max(where=is_better_U, initial=-1) + 1
+    rank_N = np.full(len(vectors), rank_U.max(initial=-1) + 1)
+    rank_N[is_finite_N] = rank_U[which.reshape(-1)]
+    return list(map(int, rank_N))
 
 
 def order(vectors: Sequence[Costs]) -> list[int]:
@@ -86,23 +93,28 @@ def positions(vectors: Sequence[Costs]) -> list[int]:
 
 
 def _spread(vectors: Sequence[Costs], group: list[int]) -> list[int]:
+    import numpy as np
+
     group = sorted(group, key=lambda index: (*vectors[index], index))
     if len(group) < 3 or not all(map(math.isfinite, vectors[group[0]])):
         return group
     lows, spans = _find_scale([vectors[index] for index in group])
-    scaled = {
-        index: [(c - low) / span for c, low, span in zip(vectors[index], lows, spans, strict=True)]
+    scaled = [
+        [(c - low) / span for c, low, span in zip(vectors[index], lows, spans, strict=True)]
         for index in group
-    }
-    chosen, rest = [group[0]], group[1:]
-    apart = {index: math.dist(scaled[index], scaled[group[0]]) for index in rest}
-    while rest:
-        farthest = max(rest, key=lambda index: apart[index])
-        chosen.append(farthest)
-        rest.remove(farthest)
-        for index in rest:
-            apart[index] = min(apart[index], math.dist(scaled[index], scaled[farthest]))
-    return chosen
+    ]
+    scaled_NM, apart_N = np.array(scaled), np.full(len(group), np.inf)
+    chosen = [0]
+    while len(chosen) < len(group):
+        last = chosen[-1]
+        apart_N[last] = -1.0
+        # A new member is nearest to few others, and only their distances are computed by
+        # math.dist: between equals its rounding decides, which NumPy's would change.
+        distance_N = np.linalg.norm(scaled_NM - scaled_NM[last], axis=1)
+        for index in np.flatnonzero(distance_N < apart_N * (1 + 1e-9)):
+            apart_N[index] = min(apart_N[index], math.dist(scaled[index], scaled[last]))
+        chosen.append(int(apart_N.argmax()))
+    return [group[index] for index in chosen]
 
 
 def _find_scale(vectors: Sequence[Costs]) -> tuple[list[float], list[float]]:

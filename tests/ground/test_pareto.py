@@ -40,6 +40,35 @@ def test_order_follows_ranks_and_each_rank_is_beaten_by_the_one_before(vectors):
     assert [ranks[index] for index in ordered] == sorted(ranks)
 
 
+@given(VECTORS, st.sampled_from([1, 0.1, 1e-200, 1e200]))
+def test_the_next_of_a_rank_is_farthest_from_those_before_and_ties_are_lexicographic(vectors, unit):
+    vectors = [tuple(cost * unit for cost in vector) for vector in vectors]
+    group = [index for index, number in enumerate(pareto.rank(vectors)) if number == 0]
+    lows, highs = (
+        [f(v[m] for v in map(vectors.__getitem__, group)) for m in range(len(vectors[0]))]
+        for f in (min, max)
+    )
+    scaled = {
+        i: [
+            (c - low) / ((high - low) or 1)
+            for c, low, high in zip(vectors[i], lows, highs, strict=True)
+        ]
+        for i in group
+    }
+    rest = sorted(group, key=lambda i: (vectors[i], i))
+    expected = [rest.pop(0)]
+    while rest:
+        apart = [min(math.dist(scaled[i], scaled[k]) for k in expected) for i in rest]
+        expected.append(rest.pop(apart.index(max(apart))))
+    assert pareto.order(vectors)[: len(group)] == expected
+
+
+def test_costs_whose_range_is_no_float_are_ordered_too():
+    vectors = [(1e308, -1e308), (-1e308, 1e308), (0.0, 0.0), (-0.0, 0.0)]
+    assert sorted(pareto.order(vectors)) == [0, 1, 2, 3]
+    assert pareto.rank([(0.0, 0.0, 0.0), (-0.0, 0.0, -0.0)]) == [0, 0]
+
+
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
 def test_one_cost_is_ordered_as_a_number(costs):
     assert pareto.order([(c,) for c in costs]) == sorted(range(len(costs)), key=lambda i: costs[i])
