@@ -164,17 +164,16 @@ def _measure(front: list[tuple[float, ...]], reference: tuple[float, ...]) -> fl
 def choose_reference(vectors: Sequence[Costs]) -> tuple[float, ...]:
     """Return the usual reference point: the worst finite value of each cost, and 10 % of the range.
 
+    A cost that has no range gets 10 % of its size instead, or 0.1 if its size is below 1.
+
     Args:
         vectors: all results, not only the front.
     """
     finite = [vector for vector in vectors if all(map(math.isfinite, vector))]
-    if not finite:
-        return ()
-    lows, spans = _find_scale(finite)
-    highs = [max(column) for column in zip(*finite, strict=True)]
+    columns = list(zip(*finite, strict=True))
     return tuple(
-        high + 0.1 * (high - low if high > low else span)
-        for low, high, span in zip(lows, highs, spans, strict=True)
+        max(column) + 0.1 * ((max(column) - min(column)) or max(1.0, abs(max(column))))
+        for column in columns
     )
 
 

@@ -91,6 +91,14 @@ def test_vectors_that_are_not_finite_are_last_and_on_no_front():
     assert pareto.choose_reference(vectors) == pytest.approx((2.1, 2.1))
 
 
+@pytest.mark.parametrize("cost", [0.0, 0.5, -3.0, 1e17, -1e17, 1e200])
+def test_a_cost_that_is_equal_in_all_results_leaves_a_volume(cost):
+    vectors = [(1.0, cost), (2.0, cost)]
+    volume = pareto.hypervolume(vectors, pareto.choose_reference(vectors))
+    assert 0 < volume < math.inf
+    assert pareto.hypervolume(vectors[1:], pareto.choose_reference(vectors)) < volume
+
+
 def test_the_beginning_of_an_order_is_spread_over_the_front():
     draw = random.Random(0)
     angles = [draw.random() * math.pi / 2 for _ in range(40)]
