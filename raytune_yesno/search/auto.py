@@ -24,6 +24,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
+from raytune_yesno.search.scales import warp
 from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Point, Space
 
@@ -235,31 +236,6 @@ class Auto:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))
-
-
-def warp(losses_N: np.ndarray) -> list[np.ndarray]:
-    """Return losses on several scales, each with mean 0 and deviation 1.
-
-    Linear, without the outliers of the upper tail; the logarithm of the distance to the best loss;
-    and the normal score of the rank.
-    """
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    scaled_N = losses_N / max(np.abs(losses_N).max(), 1e-300)  # else huge losses overflow
-    low, middle, high = np.quantile(scaled_N, [0.25, 0.5, 0.75])
-    apart_N = scaled_N - scaled_N.min()
-    unit = max(middle - scaled_N.min(), apart_N.mean(), 1e-300)
-    return [
-        _standardise(np.minimum(scaled_N, high + 1.5 * (high - low))),
-        _standardise(np.log(0.1 + apart_N / unit)),
-        _standardise(ndtri((rankdata(losses_N) - 0.5) / len(losses_N))),
-    ]
-
-
-def _standardise(y_N: np.ndarray) -> np.ndarray:
-    deviation = y_N.std()
-    return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 1e-12 else 1.0))
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from raytune_yesno.search.observation import (
     select_results,
     select_subset,
 )
+from raytune_yesno.search.scales import scale_linearly
 from raytune_yesno.space import Choice, Point, Space
 
 _NUM_EXPLORING = 2000  # candidates drawn uniformly from the cube
@@ -100,7 +101,7 @@ class Bayesian:
             return self.cube.decode(draw_sobol(self.cube, self.seed, number))
         rows_ND = self.cube.encode(results)
         pending_PD = self.cube.encode(select_pending(history))
-        model = _Surrogate(self, rows_ND, _standardise(losses), pending_PD)
+        model = _Surrogate(self, rows_ND, scale_linearly(np.array(losses, dtype=float)), pending_PD)
         failures = model_failures(self.cube, history, self.max_fitted)
 
         def score(u_CD: np.ndarray) -> np.ndarray:
@@ -181,16 +182,6 @@ class _Surrogate:
             else:
                 columns.append(u_C[:, None])
         return np.concatenate(columns, axis=1)
-
-
-def _standardise(losses: Sequence[float]) -> np.ndarray:
-    """Return losses with mean 0 and deviation 1; outliers of the upper tail are clipped first."""
-    y_N = np.array(losses, dtype=float)
-    y_N /= max(np.abs(y_N).max(), 1e-300)  # else squares of huge losses overflow
-    low, high = np.quantile(y_N, [0.25, 0.75])
-    y_N = np.minimum(y_N, high + 1.5 * (high - low))
-    deviation = y_N.std()
-    return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 0 else 1))
 
 
 def _half_best(losses_N: np.ndarray, size: int) -> list[int]:
