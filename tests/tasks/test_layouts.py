@@ -1,5 +1,6 @@
 """The layouts of a folder of recordings, and the splits by column and by speaker."""
 
+import re
 import runpy
 import unicodedata
 from pathlib import Path
@@ -321,6 +322,16 @@ class TestSplit:
     ) -> None:
         with pytest.raises(InputError, match=what):
             split_corpus(speakers, seed=0, **options)
+
+    def test_says_where_speakers_are_named(self, tmp_path: Path, small_corpus: Corpus) -> None:
+        """The examples of the message are understood."""
+        with pytest.raises(InputError) as caught:
+            split_corpus(small_corpus, seed=0, split_by="speaker")
+        paths = re.findall(r"[\w/-]+\.wav", str(caught.value))
+        assert any(path.count("/") == 2 for path in paths)
+        for number, path in enumerate(paths):
+            record(tmp_path / str(number) / path, number)
+            assert load_corpus(str(tmp_path / str(number))).speakers == ("anna",)
 
     @pytest.mark.parametrize("way", ["speaker", "column"])
     def test_refuses_what_the_corpus_does_not_know(self, small_corpus: Corpus, way: str) -> None:

@@ -371,8 +371,9 @@ def _split_speakers(speakers: Sequence[str], chosen: str) -> tuple[list[int], li
     names = sorted({*speakers} - {""})
     if len(names) < 2:
         raise InputError(
-            f"split_by=speaker: the corpus names {len(names)} speakers; name two or more, in a "
-            "column 'speaker' of transcripts.tsv or in file names"
+            f"split_by=speaker: the corpus names {len(names)} speakers; name two or more, as "
+            "folders in the folders of words (yes/anna/1.wav), in a column 'speaker' of "
+            "transcripts.tsv, or in YESNO's names (0_1-anna.wav, anna/0_1.wav)"
         )
     tested = [name for name in map(_normalise, chosen.split(",")) if name]
     if unknown := sorted({*tested} - {*names}):
