@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from raytune_yesno.errors import InputError, quote
@@ -114,28 +113,27 @@ def examine_corpus(data: str, skip_bad: bool = False) -> Check:
         skip_bad: bad recordings are no problem.
     """
     from raytune_yesno.tasks.speech.download import yesno_folder
-    from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
-    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.tasks.speech.folder import FOLDER
+    from raytune_yesno.tasks.speech.load import check_corpus, describe_missing
 
     check = f"raytune-yesno corpus check --data {quote(data)}"
+    is_cached = data == "yesno" and not os.environ.get("YESNO_ROOT")
+    if is_cached and not (yesno_folder() / FOLDER).is_dir():
+        fetch = "raytune-yesno corpus fetch, or set YESNO_ROOT"
+        return Check("corpus", "warn", "YESNO is not on this machine", fetch)
     try:
-        if data.split(":")[0] == "synthetic":
-            corpus = load_corpus(data)
-            return Check("corpus", "ok", f"{len(corpus)} recordings, built in")
-        folder = Path(data)
-        if data == "yesno":
-            folder = yesno_folder()
-            if not os.environ.get("YESNO_ROOT") and not (folder / FOLDER).is_dir():
-                fetch = "raytune-yesno corpus fetch, or set YESNO_ROOT"
-                return Check("corpus", "warn", "YESNO is not on this machine", fetch)
-        found, problems = check_folder(folder)
+        corpus, problems, folder = check_corpus(data)
     except InputError as error:
         return Check("corpus", "problem", str(error), check)
-    if found is None or (problems and not skip_bad):
+    if corpus is None or (problems and not skip_bad):
         said = f"{len(problems)} problems in {folder}"
         return Check("corpus", "problem", said, check)
     left_out = f", {len(problems)} bad ones left out" if problems else ""
-    return Check("corpus", "ok", f"{len(found)} good recordings in {folder}{left_out}")
+    said = f"{len(corpus)} good recordings in {corpus.source}{left_out}"
+    if missing := describe_missing(data, corpus):
+        todo = "remove that folder, then raytune-yesno corpus fetch, or set YESNO_ROOT"
+        return Check("corpus", "warn", f"{said}, {missing}", todo)
+    return Check("corpus", "ok", said)
 
 
 def examine_cluster(out: str | None) -> Iterator[Check]:

@@ -24,6 +24,7 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Download YESNO, unless the folder holds it already."""
     from raytune_yesno.tasks.speech import download
     from raytune_yesno.tasks.speech.folder import read_folder
+    from raytune_yesno.tasks.speech.load import describe_missing
 
     folder = Path(options.folder or cache_folder())
     with Display() as display:
@@ -32,7 +33,8 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
         )
     corpus = read_folder(folder)
     done = "downloaded and verified" if fetched else "already present"
-    say(options, results, one_line(f"{done}: {folder}"))
+    missing = "" if options.url else describe_missing("yesno", corpus)
+    say(options, results, one_line(f"{done}: {folder}{missing and ', ' + missing}"))
     return describe_corpus(corpus, folder)
 
 
@@ -48,26 +50,16 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Print what a corpus has and all its problems; the exit code is 2 if there are any."""
-    from raytune_yesno.tasks.speech.corpus import PARTS, Corpus, split_corpus
+    from raytune_yesno.tasks.speech.corpus import PARTS, split_corpus
     from raytune_yesno.tasks.speech.declaration import SpeechTask
-    from raytune_yesno.tasks.speech.download import find_yesno
-    from raytune_yesno.tasks.speech.folder import check_folder
     from raytune_yesno.tasks.speech.layouts import Problem
-    from raytune_yesno.tasks.speech.load import find_folder, load_corpus
+    from raytune_yesno.tasks.speech.load import check_corpus
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
-    data = _choose_data(options)
-    corpus: Corpus | None = None
-    problems: list[Problem] = []
-    refused = False
-    if data.split(":")[0] == "synthetic":
-        corpus = load_corpus(data)
-    else:
-        with Display() as display:
-            folder = find_yesno(display.show_bytes) if data == "yesno" else find_folder(data)
-            corpus, problems = check_folder(folder, display.show_bytes)
-        refused = corpus is None or bool(problems and not options.skip_bad)
+    with Display() as display:
+        corpus, problems, _ = check_corpus(_choose_data(options), display.show_bytes)
+    refused = corpus is None or bool(problems and not options.skip_bad)
     if corpus:
         try:
             split = split_corpus(corpus, seed=config.seed, **split_options(config))

@@ -13,6 +13,7 @@ from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.shared_storage import _Storage
 from raytune_yesno.commands import checks as doctor
 from raytune_yesno.commands import machine_checks
+from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 
 def test_a_token_that_others_can_read_is_a_problem(
@@ -46,6 +47,19 @@ def test_a_corpus_is_found_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert check.status == "warn"
     assert "raytune-yesno corpus fetch" in check.todo
     assert list(tmp_path.iterdir()) == []  # nothing was downloaded
+
+
+def test_an_incomplete_yesno_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(synthesize(3), tmp_path)
+    monkeypatch.setenv("YESNO_ROOT", str(tmp_path))
+    check = doctor.examine_corpus("yesno")
+    assert check.status == "warn"
+    assert "3 of 60" in check.said
+    assert cli.main(["corpus", "check", "--data", "yesno"]) == 0
+    assert "3 of 60" in capfd.readouterr().out
+    assert doctor.examine_corpus(str(tmp_path)).status == "ok"  # a corpus of its own
 
 
 def test_a_problem_is_exit_1_and_each_check_one_line(

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ def read_folder(
     folder: str | Path,
     *,
     skip_bad: bool = False,
-    num_expected: int | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
     """Read a folder of recordings.
@@ -37,22 +36,29 @@ def read_folder(
     Args:
         folder: contains recordings, or a folder ``waves_yesno`` with them.
         skip_bad: leave bad recordings out, with a note, instead of raising.
-        num_expected: number of recordings; a note says if the corpus has another.
         progress: see :func:`check_folder`.
 
     Raises:
         InputError: recordings are bad, one line for each, or there are none.
     """
-    corpus, problems = check_folder(folder, progress)
+    return accept(str(folder), *check_folder(folder, progress), skip_bad=skip_bad)
+
+
+def accept(
+    name: str, corpus: Corpus | None, problems: Sequence[Problem], *, skip_bad: bool
+) -> Corpus:
+    """Return a checked corpus, with a note on the bad recordings that are left out.
+
+    Raises:
+        InputError: recordings are bad and ``skip_bad`` is false, or there are none.
+    """
     if corpus is None or (problems and not skip_bad):
-        raise InputError(f"{folder} cannot be used as a corpus:", *map(str, problems))
-    notes = list(corpus.notes)
-    if problems:
-        bad = ", ".join(problem.name for problem in problems)
-        notes.append(one_line(f"left out {_count(len(problems), 'bad recording')}: {bad}"))
-    if num_expected not in (None, len(corpus)):
-        notes.append(f"incomplete: {len(corpus)} of {num_expected} recordings")
-    return replace(corpus, notes=tuple(notes))
+        raise InputError(f"{name} cannot be used as a corpus:", *map(str, problems))
+    if not problems:
+        return corpus
+    bad = ", ".join(problem.name for problem in problems)
+    note = one_line(f"left out {_count(len(problems), 'bad recording')}: {bad}")
+    return replace(corpus, notes=(*corpus.notes, note))
 
 
 def check_folder(

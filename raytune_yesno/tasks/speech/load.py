@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.download import find_yesno, yesno_folder
-from raytune_yesno.tasks.speech.folder import FOLDER, Progress, check_folder, read_folder
+from raytune_yesno.tasks.speech.folder import FOLDER, Progress, accept, check_folder
+from raytune_yesno.tasks.speech.layouts import Problem
 from raytune_yesno.tasks.speech.synthetic import synthesize
 
 YESNO_RECORDINGS = 60
@@ -27,14 +29,47 @@ def load_corpus(data: str, *, skip_bad: bool = False, progress: Progress | None 
     Raises:
         InputError: the corpus does not exist, or recordings are bad: one line for each problem.
     """
+    corpus, problems, folder = check_corpus(data, progress)
+    return accept(str(folder or data), corpus, problems, skip_bad=skip_bad)
+
+
+class Checked(NamedTuple):
+    """The good recordings of a corpus, None without one, all problems, and the folder if any."""
+
+    corpus: Corpus | None
+    problems: list[Problem]
+    folder: Path | None = None
+
+
+def check_corpus(data: str, progress: Progress | None = None) -> Checked:
+    """Read the good recordings of the corpus that ``data`` names, and list all problems.
+
+    A note says if YESNO is incomplete.
+
+    Args:
+        data: as of :func:`load_corpus`.
+        progress: as of :func:`load_corpus`.
+
+    Raises:
+        InputError: the corpus does not exist.
+    """
     kind, *numbers = data.split(":")
     if kind == "synthetic":
         if len(numbers) > 2 or not all(re.fullmatch("[0-9]{1,18}", number) for number in numbers):
             raise InputError(f"{data!r}: write synthetic, synthetic:N or synthetic:N:SEED")
-        return synthesize(*map(int, numbers))
-    if data == "yesno":
-        return read_folder(find_yesno(progress), skip_bad=skip_bad, num_expected=YESNO_RECORDINGS)
-    return read_folder(find_folder(data), skip_bad=skip_bad, progress=progress)
+        return Checked(synthesize(*map(int, numbers)), [])
+    folder = find_yesno(progress) if data == "yesno" else find_folder(data)
+    corpus, problems = check_folder(folder, progress)
+    if corpus and (note := describe_missing(data, corpus)):
+        corpus = replace(corpus, notes=(*corpus.notes, note))
+    return Checked(corpus, problems, folder)
+
+
+def describe_missing(data: str, corpus: Corpus) -> str:
+    """Return how many recordings a known corpus has and should have; empty if that is the same."""
+    if data != "yesno" or len(corpus) == YESNO_RECORDINGS:
+        return ""
+    return f"incomplete: {len(corpus)} of {YESNO_RECORDINGS} recordings"
 
 
 def find_folder(data: str) -> Path:
