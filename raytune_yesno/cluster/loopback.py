@@ -14,6 +14,8 @@ import os
 import socket
 from collections.abc import Iterator
 
+from raytune_yesno.cluster.variables import environment
+
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Environment of a driver that connects to a cluster on the loopback interface."""
 
@@ -30,17 +32,13 @@ def on_loopback(wanted: bool = True) -> Iterator[None]:
         return
     from raytune_yesno.cluster.ray_private import ray_constants
 
-    (name,) = LOOPBACK
-    before, enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ |= LOOPBACK  # for child processes
+    enabled = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False  # for this process, which has already read it
     try:
-        yield
+        with environment(LOOPBACK):  # for child processes
+            yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = enabled
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
 
 
 def is_on_loopback(address: str) -> bool:

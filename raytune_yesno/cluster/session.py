@@ -16,6 +16,7 @@ from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
+from raytune_yesno.cluster.variables import environment
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, first_line, to_utf8
 from raytune_yesno.import_path import WorkerPath
@@ -289,16 +290,8 @@ def _local_environment(is_local: bool) -> Iterator[None]:
     """
     watcher = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
     changes = {watcher: os.environ.get(watcher, "0"), **NO_DASHBOARD} if is_local else {}
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
+    with environment(changes):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -5,7 +5,6 @@ folder of a training run) and, during the search, ``trials`` (Ray's files and ch
 """
 
 import math
-import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ray import tune
 
 from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
+from raytune_yesno.cluster.variables import environment
 from raytune_yesno.config import TASKS
 from raytune_yesno.errors import Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree, list_folders
@@ -46,6 +46,11 @@ TRIALS = "trials"
 MAX_FAILURES = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
 _UNLIMITED = 2**31
+_TUNE_VARIABLES = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store replaces Ray's loggers
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the recorder handles it
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
 
 
 def run_search(
@@ -268,11 +273,6 @@ def tune_trials(
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
-    # The store replaces Ray's loggers, and the recorder handles SIGINT.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     scheduler = searcher.scheduler
     tuner = tune.Tuner(
         tune.with_resources(
@@ -301,7 +301,11 @@ def tune_trials(
         ),
     )
     try:
-        with stop_on_signals(recorder), our_controller(on_step):
+        with (
+            environment(_TUNE_VARIABLES | {"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}),
+            stop_on_signals(recorder),
+            our_controller(on_step),
+        ):
             tuner.fit()
     except tune.TuneError as error:
         raise WorkError(f"the search failed: {last_line(str(error))}") from error

@@ -1,5 +1,6 @@
 """A study changes while it lives: failed trials are retried, the space is changed."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -144,7 +145,9 @@ def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> N
     config = build_config({"task": f"{file}:Moody", "epochs": 2})
     plan = Plan(config, NARROW, trials=2, search="random", scheduler="fifo", max_concurrent=1)
 
+    variables = dict(os.environ)
     failed = run_search(plan, None, out)
+    assert dict(os.environ) == variables  # another experiment of this process may need them
     assert [trial.status for trial in failed.trial_list] == ["failed"] * 2
     # The error of the user's own code is not retried, and the next trial uses the same process.
     assert [trial.attempts for trial in failed.trial_list] == [1, 1]
