@@ -342,7 +342,7 @@ def test_only_after_a_host_is_lost_another_one_resumes_its_study(clusters: Hosts
         epochs = len(load(place).epochs)
         wait_until(lambda: len(load(place).epochs) > epochs + 3, "epochs of the second")
     finally:
-        second.send_signal(signal.SIGINT)
+        second.terminate()
         second.wait()
 
 
