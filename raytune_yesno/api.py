@@ -14,7 +14,7 @@ from raytune_yesno.commands.folders import is_begun, open_folder
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, build_space, parse_space
-from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS
 from raytune_yesno.values import convert
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def tune(
     address: str | None = None,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
-    checkpoint_every: float = 10.0,
+    checkpoint_every: float = CHECKPOINT_EVERY_S,
     quiet: bool = False,
     **settings: Any,
 ) -> "Study":

@@ -12,6 +12,9 @@ from typing import Any
 from raytune_yesno.errors import InputError
 from raytune_yesno.numerals import read_if_number
 
+CHECKPOINT_EVERY_S = 10.0
+"""Default time between checkpoints of a trial: the most work that a crash loses."""
+
 
 @dataclass(frozen=True)
 class StudySetting:

@@ -29,6 +29,7 @@ from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.study.store import STORE
+from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
 from raytune_yesno.text import format_value
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         began = time.monotonic()
         check_utf8(storage)
         settings = read_settings(options)
-        every_s = 10.0 if options.checkpoint_every is None else options.checkpoint_every
+        given_s = options.checkpoint_every
+        every_s = CHECKPOINT_EVERY_S if given_s is None else given_s
         if not every_s >= 0:
             raise InputError(f"--checkpoint-every: {every_s:g} s must be 0 or more")
         plan, finished = plan_study(settings, options, out, storage)

@@ -23,6 +23,7 @@ from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cluster.network import choose_interface
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, choose_backend, find_device
 from raytune_yesno.training.lost import is_lost, is_lost_connection
@@ -53,7 +54,7 @@ class StudyPayload:
 
     sealed: bytes
     data: "ray.ObjectRef[Data | None]"
-    checkpoint_every_s: float = 10.0
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_last: bool = False
 
     def __getstate__(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore, name_command
+from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
 from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.training.own_classes import put_shared
@@ -64,7 +65,7 @@ def run_search(
     add_trials: int = 0,
     retry: Collection[int] = (),
     extend: Collection[int] = (),
-    checkpoint_every_s: float = 10.0,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,

@@ -4,7 +4,7 @@ from typing import Any
 
 from raytune_yesno.commands.options.parser import add_command, integer, number
 from raytune_yesno.commands.options.shared import add_run_options
-from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
+from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS, StudySetting
 
 
 def add_tune(commands: Any) -> None:
@@ -94,7 +94,8 @@ def add_tune(commands: Any) -> None:
         "--checkpoint-every",
         type=number,
         metavar="S",
-        help="save each trial every S seconds of its training: the most that a crash loses [10]",
+        help="save each trial every S seconds of its training: the most that a crash loses "
+        f"[{CHECKPOINT_EVERY_S:g}]",
     )
     report = parser.add_argument_group("plan, report and logs")
     report.add_argument(
