@@ -19,13 +19,14 @@ from pathlib import Path
 
 from shared import add_results, build_parser, find_commit, read_results
 
-from bench.speed import groups, growth, overhead, parallel, startup, step
+from bench.speed import functions, groups, growth, overhead, parallel, startup, step
 from bench.speed.case import Case, describe_machine
 from bench.speed.table import format_tables
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = {
     "overhead": overhead,
+    "functions": functions,
     "startup": startup,
     "groups": groups,
     "parallel": parallel,

@@ -68,14 +68,14 @@ def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
     events, _ = read_events(out)
     trained = [event["seconds"] for event in events if event["event"] == "epoch"]
     ended = [event["time"] for event in events if event["event"] == "ended"]
-    return _figures(ended, sum(trained) / trials)
+    return pace(ended, sum(trained) / trials)
 
 
 def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, float]:
     """Run a peer's program, and return its figures."""
     _, lines = run_trials(name, folder, epochs=epochs, rates=list_rates(trials))
     trained = sum(line["trained"] for line in lines) / trials
-    return _figures([line["ended"] for line in lines], trained)
+    return pace([line["ended"] for line in lines], trained)
 
 
 def run_trials(name: str, folder: Path, **task: Any) -> tuple[float, list[dict[str, float]]]:
@@ -93,7 +93,7 @@ def run_trials(name: str, folder: Path, **task: Any) -> tuple[float, list[dict[s
     return entered, lines
 
 
-def _figures(ended: list[float], trained: float) -> dict[str, float]:
+def pace(ended: list[float], trained: float) -> dict[str, float]:
     """Return seconds from the first end to the last, for as many trials as lie between."""
     span = max(ended) - min(ended)
     return {"s a trial and slot": SLOTS * span / (len(ended) - 1), "s of training a trial": trained}
