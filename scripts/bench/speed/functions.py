@@ -1,4 +1,4 @@
-"""Functions as objectives: the overhead of a trial, beside the same function in two plain processes."""
+"""Functions as objectives: the overhead of a trial, beside two plain processes."""
 
 import multiprocessing
 import time
@@ -21,7 +21,7 @@ def list_cases(*, quick: bool = False) -> list[Case]:
     cases = []
     for name in ("asleep", "computing"):
         limit = partial(run_apart, run_loop, name, trials)
-        cases.append(Case(f"{name}: plain loop (limit)", lambda _, run=limit: run(), name))
+        cases.append(Case(f"{name}: plain loop (limit)", limit, name))
         cases.append(Case(f"{name}: raytune-yesno", partial(run_ours, name, trials), name))
     return cases
 
@@ -45,7 +45,7 @@ def run_ours(name: str, trials: int, folder: Path) -> dict[str, float]:
     )
 
 
-def run_loop(name: str, trials: int) -> dict[str, float]:
+def run_loop(name: str, trials: int, _folder: Path) -> dict[str, float]:
     """Call the function in two processes, which are started once, and return the figures."""
     with multiprocessing.get_context("fork").Pool(SLOTS) as pool:
         calls = pool.map(partial(_call, name), range(trials), chunksize=1)

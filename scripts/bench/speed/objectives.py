@@ -1,11 +1,11 @@
-"""Objectives of about one second: one sleeps, so it waits for a core only; one computes on a core."""
+"""Objectives of about one second: one waits for a core only, one computes on it."""
 
 import hashlib
 import time
 from typing import Any
 
 ITERATIONS = 2_800_000
-"""Of a hash: about one second of a core."""
+"""Of a hash: about one second on one core."""
 
 
 def asleep(config: dict[str, Any]) -> dict[str, float]:
