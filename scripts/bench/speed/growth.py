@@ -14,9 +14,9 @@ from bench.speed.cluster import TOKEN, running_cluster
 TITLE = "Growth: of the corpus, of a study, of the cluster"
 RECORDINGS = (60, 600, 6000)
 TRIALS = (100, 1000, 10_000)
-NODES = (1, 2, 4, 8)
+NODES = (1, 2, 4, 8, 16)
 _SHORT_S, _LONG_S = 0.05, 1.0
-_ROUNDS = 20
+_ROUNDS = 40
 """Trials, one after another, that each slot of a cluster runs."""
 
 
