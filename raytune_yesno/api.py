@@ -13,7 +13,7 @@ from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.folders import is_begun, open_folder
 from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
-from raytune_yesno.space import Space, build_space, parse_space
+from raytune_yesno.space import Space, Tree, build_space, parse_space
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS
 from raytune_yesno.values import convert
 
@@ -128,7 +128,7 @@ def tune(
     for key, value in given.items():
         if value not in (None, "") and keys.setdefault(key, value) != value:
             raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
-    domains = _read_space(_require_dict("space", space))
+    domains = _read_space(space)
     declare_task(name, space=domains, config=keys)
     built = build_config({"task": name}, keys, where="tune")
     if not (chosen := domains or find_space(built)):
@@ -271,7 +271,10 @@ def _list(texts: Sequence[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def _read_space(space: Mapping[str, Any]) -> Space:
+def _read_space(space: Mapping[str, Any] | None) -> Space:
+    if isinstance(space, Tree):  # as a dict, it would lose its constraints
+        return space
+    space = _require_dict("space", space)
     if not space:
         return {}
     plain = {key: value for key, value in space.items() if isinstance(value, dict)}

@@ -12,7 +12,7 @@ import ray
 from raytune_yesno import api, tune
 from raytune_yesno.cluster.session import joined_session
 from raytune_yesno.errors import InputError
-from raytune_yesno.space import Float
+from raytune_yesno.space import Float, build_space
 
 SPACE = {"x": Float(0.0, 1.0)}
 
@@ -50,6 +50,7 @@ class TestArguments:
             ({"config": {"lambda": 4}}, "lambda"),
             ({"checkpoint_every": -1}, "checkpoint_every"),
             ({"metric": "error", "mode": "min"}, "reserved"),
+            ({"space": build_space({**SPACE, "constraints": "x > 1"})}, "constraints"),
         ],
     )
     def test_a_wrong_one_is_named(self, wrong: dict[str, Any], words: str, tmp_path: Path) -> None:
