@@ -160,7 +160,7 @@ def _evaluate(node: ast.AST, point: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
-        return point[node.id]
+        return _freeze(point[node.id])
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)
         return _FUNCTIONS[node.func.id](*(_evaluate(each, point) for each in node.args))
@@ -188,4 +188,9 @@ def _evaluate(node: ast.AST, point: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Subscript):
         return _evaluate(node.value, point)[_evaluate(node.slice, point)]
     assert isinstance(node, ast.List | ast.Tuple)
-    return [_evaluate(each, point) for each in node.elts]
+    return tuple(_evaluate(each, point) for each in node.elts)
+
+
+def _freeze(value: Any) -> Any:
+    """Return a value with tuples in place of lists: the same list is a tuple in some points."""
+    return tuple(map(_freeze, value)) if isinstance(value, list | tuple) else value

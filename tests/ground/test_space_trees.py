@@ -196,6 +196,14 @@ def test_a_constraint_never_hangs_or_raises_on_numbers():
         Constraint("a < 3").holds({"a": "text"})
 
 
+@pytest.mark.parametrize("value", [(1, (2, 3)), [1, [2, 3]]])  # as drawn, and as in a record
+def test_a_constraint_compares_lists(value):
+    assert Constraint("a == [1, [2, 3]]").holds({"a": value})
+    assert not Constraint("a != (1, (2, 3))").holds({"a": value})
+    assert Constraint("a in [[1, [2, 3]], [4]]").holds({"a": value})
+    assert Constraint("[2, 3] in a and a[1] == [2, 3]").holds({"a": value})
+
+
 def test_known_values_imply_their_options_and_are_completed():
     base = {
         "optimizer": "adamw",
