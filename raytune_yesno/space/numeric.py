@@ -56,6 +56,8 @@ class _Number:
     def scale(self) -> Scale:
         """The map to [0, 1]; with a step, it begins and ends half a step outside."""
         low, high = self.low, self.high
+        if low == high:  # a prior has no spread there, and half a step may be below 0
+            return Scale(low, high)
         if self.step is not None:
             half = self.step / 2
             low, high = low - half, self._place(int(self.num_values) - 1) + half
@@ -118,9 +120,9 @@ class _Number:
             is_number(self.step) and math.isfinite(self.step) and self.step > 0
         ):
             raise InputError(f"{self}: step is not a number above 0")
-        if self.step is not None and self.high > self.low and self.step > self.high - self.low:
-            raise InputError(f"{self}: step is wider than the range")
         if self.step is not None and self.low < self.high:
+            if self.step > (self.high - self.low) * (1 + 1e-9):  # 0.3 - 0.1 is below 0.2
+                raise InputError(f"{self}: step is wider than the range")
             if (self.high - self.low) / self.step > _MAX_INT:
                 raise InputError(f"{self}: step is too small for the range")
             if (self.log or self.prior == "lognormal") and self.low <= self.step / 2:

@@ -133,11 +133,24 @@ def test_the_last_step_is_not_beyond_the_end() -> None:
     assert domain.contains(domain.decode(1.0))
 
 
+@pytest.mark.parametrize(("low", "high", "step"), [(0.1, 0.3, 0.2), (0.8, 0.9, 0.1)])
+def test_a_step_may_be_as_wide_as_the_range(low: float, high: float, step: float) -> None:
+    assert high - low < step  # by a rounding error
+    assert Float(low, high, step=step).grid(9) == [low, high]
+
+
 @pytest.mark.parametrize(
-    "domain", [Float(2, 2), Float(3, 3, log=True), Int(5, 5), Int(5, 5, log=True), Choice("a")]
+    "domain",
+    [
+        *(Float(2, 2), Float(3, 3, log=True), Int(5, 5), Int(5, 5, log=True), Choice("a")),
+        *(Float(2, 2, prior="normal"), Float(2, 2, prior="lognormal", mean=2, sigma=1)),
+        *(Int(2, 2, prior="normal"), Int(2, 2, prior="lognormal"), Int(2, 2, log=True, step=8)),
+        *(Float(2, 2, log=True, step=8), Float(2, 2, prior="normal", step=1)),
+    ],
 )
 def test_a_domain_may_have_one_value(domain):
     assert domain.num_values == 1
+    assert 0 <= domain.cell_width(domain.decode(0.5)) <= 1
     values = {domain.decode(u) for u in (0, 0.3, 1)}
     assert len(values) == 1
     assert domain.grid(4) == list(values)
