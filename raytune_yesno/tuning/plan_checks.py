@@ -6,12 +6,13 @@ from typing import Any
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, WITHOUT_RUNGS
-from raytune_yesno.search.cube import UnitCube
+from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.space import List, as_tree, find_extremes, walk
 from raytune_yesno.study.front import read_preference
 from raytune_yesno.tuning.plan import Plan
 
 MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
+_CHECKED = 500  # random points, on which constraints are tried
 
 
 def check_plan(plan: Plan) -> None:
@@ -115,7 +116,10 @@ def check_space(plan: Plan) -> None:
     """
     tree, config = as_tree(plan.space), plan.config.as_dict()
     if tree.constraints and not plan.entry.is_finite:
-        UnitCube(tree).draw(plan.config.seed, 0)
+        cube = UnitCube(tree)
+        # A constraint may not fit the type of a rare option: it must not end the study later.
+        cube.satisfies(build_numpy_generator(plan.config.seed).random((_CHECKED, cube.dim)))
+        cube.draw(plan.config.seed, 0)
     for key, domain, options in walk(tree):
         if plan.has_trait(key, "shared"):
             raise InputError(f"search space: {key!r} is the same for all trials; use --set {key}=…")

@@ -46,9 +46,11 @@ def test_a_plan_survives_its_record():
     assert read.as_dict() == recorded
     wide = {"optimizer": Choice({"sgd": {"momentum": Float(0.5, 7)}})}
     impossible = [{"momentum": 0.95, "batch_size": 8}]
+    rarely = build_space({**SPACE, "constraints": "batch_size < 8 or batch_size < optimizer"})
     for plan, message in (
         (replace(PLAN, space=wide, points=()), "momentum"),
         (replace(PLAN, points=impossible), "point 0"),
+        (replace(PLAN, space=rarely, points=()), "'int' and 'str'"),
     ):
         with pytest.raises(InputError, match=message):
             check_plan(plan)
