@@ -48,7 +48,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
         )
     if study.searched and options.add_trials is None:
         raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
-    if len(study.trial_list) < len(plan.points):
+    proposed = [t for t in study.trial_list if t.request is None and t.repeat_of is None]
+    if len(proposed) < len(plan.points):
         raise InputError("--space: resume without it first, until all known points are tried")
     return replace(plan, space=space, points=())
 

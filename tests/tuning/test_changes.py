@@ -221,7 +221,14 @@ def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=says):
             change_space(replace(plan, **changes), study, options)
-    StudyStore(study.path).append("searched")
+    # Neither a request nor a repeat is one of the known points.
+    points = [{"learning_rate": 1e-8}, {"learning_rate": 2e-8}]
+    store = StudyStore(study.path)
+    store.append("asked", trial=1, point=study.trial_list[0].point, request="request-1")
+    store.append("asked", trial=2, point=study.trial_list[0].point, repeat_of=0, seed=7)
+    with pytest.raises(InputError, match="known points"):
+        change_space(replace(plan, points=points), load(study.path), options)
+    store.append("searched")
     with pytest.raises(InputError, match="--add-trials"):
         change_space(plan, load(study.path), options)
     # The same command again, after a kill, changes nothing.
