@@ -78,9 +78,10 @@ class StudySearcher(AlgorithmSearcher):
         self.monitor = monitor
         self.learns = plan.entry.learns
         self.enqueued = list(enqueued)
-        self.num_requested = sum(trial.request is not None for trial in trials)
+        requested = [trial for trial in trials if trial.request is not None]
+        self.num_requested = sum(not trial.outside for trial in requested)  # as in the history
         num_ended = sum(trial.status != "running" and not trial.final for trial in trials)
-        rest = plan.num_trials + self.num_requested + len(self.enqueued) - num_ended
+        rest = plan.num_trials + len(requested) + len(self.enqueued) - num_ended
         self.num_left = len(self.unfinished) if is_final else rest
 
     def enqueue(self, name: str, point: Point) -> None:

@@ -10,7 +10,7 @@ import pytest
 from raytune_yesno.commands.changes import change_space, select_retried
 from raytune_yesno.config import TASKS, build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.space import Choice, Float, express_point, format_space
+from raytune_yesno.space import Choice, Float, build_space, express_point, format_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
@@ -56,14 +56,17 @@ class TestExpress:
             express_point({"dropout": Float(0.0, 0.5)}, {}, self.config)
 
 
-def write_study(folder: Path, rates: list[float]) -> Study:
+def write_study(folder: Path, rates: list[float], asked: str = "", **settings: Any) -> Study:
+    """Write a study of trials with these learning rates, which requests ask for if so named."""
     config = build_config({"task": "sine", "epochs": 1})
     plan = Plan(config, NARROW, trials=len(rates), search="random", scheduler="fifo")
+    plan = replace(plan, **settings)
     store = StudyStore(folder)
     store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
     about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
     for number, rate in enumerate(rates):
-        store.append("asked", trial=number, point={"learning_rate": rate, "hidden_units": 4})
+        point = {"learning_rate": rate, "hidden_units": 4}
+        store.append("asked", trial=number, point=point, request=f"{asked}{number}" * bool(asked))
         store.append("started", trial=number, attempt=1)
         store.append("epoch", trial=number, valid_loss=float(number), train_loss=1.0, **about)
         store.append("ended", trial=number, status="done")
@@ -123,6 +126,40 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
         {"learning_rate": 1e-8, "momentum": 0.0},
         {"learning_rate": 1e-7, "momentum": 0.0},
     ]
+
+
+@pytest.mark.parametrize("search", ["random", "tpe"])
+def test_requested_trials_outside_the_changed_space_are_not_counted(
+    search: str, tmp_path: Path
+) -> None:
+    write_study(tmp_path, [1e-8, 2e-8, 6e-8], asked="request-", search=search)
+    trial = resume_in({"learning_rate": Float(5e-8, 1e-6, log=True)}, tmp_path)
+    assert trial["number"] == 3
+    assert 5e-8 <= trial["point"]["learning_rate"] <= 1e-6
+
+
+@pytest.mark.parametrize("search", ["tpe", "genetic", "pso"])
+def test_results_of_other_studies_follow_a_changed_space(search: str, tmp_path: Path) -> None:
+    other = write_study(tmp_path / "other", [1e-8, 1e-7, 5e-7])
+    known = warm_start.gather([other], build_space(NARROW), other.objective)
+    narrow = {"learning_rate": Float(5e-8, 1e-6, log=True)}
+    inside = warm_start.build_observations(known, build_space(narrow))
+    assert [seen.point for seen in inside] == [{"learning_rate": 1e-7}, {"learning_rate": 5e-7}]
+    # What momentum the other study had is not recorded.
+    for folder, space in (("a", narrow), ("b", {**narrow, "momentum": Float(0, 0.5)})):
+        write_study(tmp_path / folder, [2e-8, 2e-7], search=search, warm_start=known)
+        trial = resume_in(space, tmp_path / folder)
+        assert trial["point"].keys() == space.keys()
+
+
+def resume_in(space: dict[str, Any], folder: Path) -> Any:
+    """Resume a study in another space, and return the next trial."""
+    store = StudyStore(folder)
+    store.append("resumed", trials=9, slots=1, space=format_space(space))
+    study = load(folder)
+    plan = Plan.from_study(study)
+    recorder = build_recorder(plan, study, store, 1, lambda progress: None, print)
+    return build_searcher(plan, study, recorder, 1, None).suggest("next")
 
 
 @pytest.mark.parametrize(
