@@ -12,6 +12,7 @@ from raytune_yesno.study.store import StudyStore, name_command
 from raytune_yesno.text import list_some
 from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.warm_start import build_observations
 from raytune_yesno.user_code import Code
 
 _MAX_REASONS, _MAX_SHOWN = 5, 8
@@ -69,6 +70,10 @@ def resume_trials(
     study = load(before.path)
     if is_changed:
         describe_outside(study.trial_list, note)
+        if plan.warm_start:
+            num_inside = len(build_observations(plan.warm_start, plan.space))
+            num_known = len(plan.warm_start["observations"])
+            note(f"  of the trials of other studies, {num_inside} of {num_known} count")
     refused, ends = refuse_outside(study, plan, store, note), list(find_ended(study))
     for trial, end in ends:
         store.append("ended", trial=trial.number, **end)

@@ -47,7 +47,7 @@ class StudySearcher(AlgorithmSearcher):
         is_final: bool = False,
         algorithm: Any = None,
     ) -> None:
-        earlier = build_observations(plan.warm_start)
+        earlier = build_observations(plan.warm_start, plan.space)
         offset = len(earlier)  # the algorithm numbers the trials of other studies first
         config, space = plan.config.as_dict(), as_tree(plan.space)
         for trial in trials:

@@ -1,8 +1,9 @@
 """Warm start: begin a study with the results of other studies."""
 
+import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -104,12 +105,18 @@ def _tell(trial: Trial) -> dict[str, Any]:
     return told
 
 
-def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
-    """Return the result of :func:`gather` as the first observations of a search."""
+def build_observations(known: Mapping[str, Any] | None, space: Space) -> list[Observation]:
+    """Return the result of :func:`gather` as the first observations of a search.
+
+    Args:
+        known: the result of :func:`gather`.
+        space: the domains that the study has now. Trials that lie outside are left out, and those
+            without a new hyperparameter: what their study had in its place is not recorded.
+    """
     return [
         Observation(
             number=number,
-            point=seen["point"],
+            point=point,
             loss=min(seen["losses"]),
             epochs=len(seen["losses"]),
             status=seen["status"],
@@ -117,8 +124,16 @@ def build_observations(known: Mapping[str, Any] | None) -> list[Observation]:
             costs=tuple(seen.get("costs", ())),
             excesses=tuple(seen.get("excesses", ())),
         )
-        for number, seen in enumerate(known["observations"] if known else ())
+        for number, (point, seen) in enumerate(_list_inside(known, space))
     ]
+
+
+def _list_inside(
+    known: Mapping[str, Any] | None, space: Space
+) -> Iterator[tuple[Point, Mapping[str, Any]]]:
+    for seen in known["observations"] if known else ():
+        with contextlib.suppress(InputError):
+            yield express_point(space, seen["point"], {}), seen
 
 
 def describe(known: Mapping[str, Any]) -> list[str]:

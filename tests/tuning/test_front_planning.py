@@ -114,7 +114,7 @@ def test_a_warm_start_has_the_costs_and_excesses_of_this_study():
     )
     assert known["used"] == {"other": 2}
     assert known["left_out"] == {"without valid_loss": 1, "without a result": 1}
-    seen = warm_start.build_observations(known)
+    seen = warm_start.build_observations(known, SPACE)
     assert [(one.costs, one.excesses) for one in seen] == [
         ((3.0, 51.0), (0.5,)),  # 5 * 10 + 1 parameters, known without training
         ((1.0, 7.0), (-0.5,)),

@@ -225,7 +225,7 @@ class TestWarmStart:
         ((reason, count),) = known["left_out"].items()
         assert reason.startswith("batch_size: 8 lies outside")
         assert count == 2
-        seen = warm_start.build_observations(known)
+        seen = warm_start.build_observations(known, SPACE)
         assert [(one.number, one.loss, one.losses) for one in seen] == [
             (0, 0.4, (0.5, 0.4)),
             (1, 0.8, (0.8, 0.9)),
@@ -253,7 +253,7 @@ class TestWarmStart:
         launches = [searcher.suggest(name) for name in ("one", "two")]
         assert [launch["number"] for launch in launches if isinstance(launch, dict)] == [0, 1]
         assert searcher.in_flight == [0, 1]
-        told = plan.build_algorithm().suggest(16, warm_start.build_observations(known))
+        told = plan.build_algorithm().suggest(16, warm_start.build_observations(known, SPACE))
         assert isinstance(launches[0], dict)
         assert launches[0]["point"] == told
 
