@@ -48,7 +48,7 @@ def convert(key: str, kind: Any, value: Any, where: str) -> Any:
         if kind == NumWorkers:
             return _num_workers(value)
         if get_origin(kind) is tuple:
-            items = _split(value) if isinstance(value, str) else value
+            items = split_list(value) if isinstance(value, str) else value
             items = items if isinstance(items, list | tuple) else [items]
             if kind == Texts:
                 return tuple(str(item).strip(" '\"") for item in items)
@@ -86,12 +86,24 @@ KIND_NAMES: dict[Any, str] = {
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-def _split(text: str) -> list[str]:
+def split_commas(text: str) -> list[str]:
+    """Split a text at the commas that are not in brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]" and depth > 0)
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def split_list(text: str) -> list[str]:
     """Split a list given as text, ``16,32`` or ``[16, 32]``."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
-    return inner.split(",") if inner.strip() else []
+    return split_commas(inner) if inner.strip() else []
 
 
 def _num_workers(value: Any) -> NumWorkers:

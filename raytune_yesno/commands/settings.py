@@ -1,6 +1,5 @@
 """Merge the settings of a YAML file, ``--set`` and flags."""
 
-import re
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
-from raytune_yesno.values import convert, parse_assignments
+from raytune_yesno.values import convert, parse_assignments, split_commas
 
 if TYPE_CHECKING:
     from raytune_yesno.space import Space
@@ -155,7 +154,7 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     Raises:
         InputError: it has another form.
     """
-    return dict(parse_assignments(re.split(r",(?![^\[]*\])", text), where=where))
+    return dict(parse_assignments(split_commas(text), where=where))
 
 
 def read_point(text: str, task: str = Config.task) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from raytune_yesno.space.choice import Choice, List, Node, freeze, same, thaw
 from raytune_yesno.space.numeric import Float, Int, is_number
 from raytune_yesno.space.text_form import format_node
 from raytune_yesno.space.tree import Dimension, Point, Space, as_tree, build_point, walk
+from raytune_yesno.values import split_list
 
 
 def check_point(space: Space, point: Mapping[str, Any], *, partial: bool = False) -> None:
@@ -177,7 +178,8 @@ def _describe(contexts: Iterable[Mapping[str, Any]]) -> str:
 def read_point(space: Space, point: Mapping[str, Any]) -> Point:
     """Convert the values of a point from a file to the types of their domains.
 
-    A number may be given as text, an integer as ``32.0``, and an option as any number equal to it.
+    Text may stand for a number, a list (``[16, 32]``), ``true``, ``false`` or ``null``. An integer
+    may be given as ``32.0``, and an option as any number equal to it.
     Values that do not fit are returned unchanged; see :func:`check_point`.
     """
     nodes: dict[str, list[tuple[Node, Mapping[str, Any]]]] = {}
@@ -202,6 +204,7 @@ def _read_value(node: Node, value: Any) -> Any:
     if isinstance(node, Int):
         return read_if_number(value, int)
     if isinstance(node, List):
+        value = split_list(value) if isinstance(value, str) else value
         if not isinstance(value, list | tuple):
             return value
         return tuple(_read_value(node.element, each) for each in value)
@@ -211,9 +214,16 @@ def _read_value(node: Node, value: Any) -> Any:
     return thaw(equal[0]) if len(equal) == 1 else value
 
 
+_TYPED = {True: ("true",), False: ("false",), None: ("null", "none")}
+
+
 def _is_meant(option: Any, value: Any) -> bool:
     """Return whether a value of another type stands for an option."""
+    if isinstance(value, str) and (option is None or isinstance(option, bool)):
+        return value.strip().lower() in _TYPED[option]
     if isinstance(option, tuple):
+        if isinstance(value, str) and value.strip().startswith("["):
+            value = [part.strip(" '\"") for part in split_list(value)]
         return (
             isinstance(value, list | tuple)
             and len(value) == len(option)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from raytune_yesno.commands.settings import split_point
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS, Observation, build_algorithm
 from raytune_yesno.search.uninformed import read_points
@@ -36,6 +37,28 @@ def test_a_value_is_read_in_the_type_of_the_option_that_the_point_has():
     space = {"o": Choice({"a": {"x": Float(0, 20)}, "b": {"x": Int(10, 20)}})}
     (point,) = read_points(space, [{"x": "15", "o": "b"}])
     assert type(point["x"]) is int
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("flag=true", True), ("flag=False", False), ("n=null", None), ("n=None", None)),
+        *(("n=1", 1), ("n=none", "none"), ("word=true", "true"), ("word=off", "off")),
+        *(("l=[1, 2]", [1, 2]), ("l=[3,[4,5]]", [3, [4, 5]]), ("l=[a,b]", ["a", "b"])),
+        *(("w=[1,2]", (1, 2)), ("w=[]", ()), ("w=3", (3,))),
+    ],
+)
+def test_a_point_may_be_typed(text, value):
+    space = {
+        "flag": Choice(True, False),
+        "n": Choice(None, 1, "none"),
+        "word": Choice("true", "off"),
+        "l": Choice([1, 2], [3, [4, 5]], ["a", "b"]),
+        "w": List(Int(1, 4), 0, 2),
+    }
+    (point,) = read_points(space, [split_point(f"{text},n=1" if text[0] != "n" else text, "")])
+    read = point[text.partition("=")[0]]
+    assert (read, type(read)) == (value, type(value))
 
 
 def test_a_point_is_completed_where_options_have_a_number_and_a_list_of_one_name():
