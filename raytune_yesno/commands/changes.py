@@ -33,7 +33,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     Raises:
         InputError: the space is invalid, or the study cannot change its space now.
     """
-    from raytune_yesno.space import parse_space
+    from raytune_yesno.space import format_space, parse_space
+    from raytune_yesno.tuning.plan import Plan
 
     space = parse_space(read_yaml(Path(options.space), "a YAML file of domains"))
     if space == plan.space:
@@ -51,7 +52,9 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     proposed = [t for t in study.trial_list if t.request is None and t.repeat_of is None]
     if len(proposed) < len(plan.points):
         raise InputError("--space: resume without it first, until all known points are tried")
-    return replace(plan, space=space, points=())
+    # As the study is read once the change is recorded: it also declares the keys of a function.
+    changed = {**study.asked, "space": format_space(space)}
+    return replace(Plan.from_study(replace(study, asked=changed)), points=())
 
 
 def select_retried(asked: str, out: Path) -> list[int]:

@@ -1,6 +1,7 @@
 """A study changes while it lives: failed trials are retried, the space is changed."""
 
 import os
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from raytune_yesno.commands.changes import change_space, select_retried
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import TASKS, build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float, build_space, express_point, format_space
 from raytune_yesno.study import Study, load
@@ -16,6 +17,7 @@ from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.earlier import has_last_checkpoint
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import best_config
 from raytune_yesno.tuning.run import build_recorder, build_searcher, run_search
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor
@@ -126,6 +128,22 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
         {"learning_rate": 1e-8, "momentum": 0.0},
         {"learning_rate": 1e-7, "momentum": 0.0},
     ]
+
+
+def test_a_function_gets_a_new_hyperparameter(tmp_path: Path) -> None:
+    register_task("mine:objective", lambda config: {"loss": 0.0})
+    declare_task("mine:objective", space={"x": Float(0, 1)}, config={"metric": "loss"})
+    config = build_config({"task": "mine:objective", "metric": "loss"})
+    plan = Plan(config, {"x": Float(0, 1)}, trials=4, search="random", scheduler="fifo")
+    store = StudyStore(tmp_path)
+    store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
+    (tmp_path / "space.yaml").write_text("x: {float: [0, 2]}\ny: {int: [1, 3]}\n")
+    study = load(tmp_path)
+    options = Namespace(space=str(tmp_path / "space.yaml"), add_trials=None)
+    changed = change_space(Plan.from_study(study), study, options)
+    check_plan(changed)
+    store.append("resumed", trials=4, slots=1, space=format_space(changed.space))
+    assert Plan.from_study(load(tmp_path)).as_dict() == changed.as_dict()
 
 
 @pytest.mark.parametrize("search", ["random", "tpe"])
@@ -243,8 +261,6 @@ def test_the_best_trials_train_on_from_their_checkpoints(tmp_path: Path) -> None
 
 
 def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
-    from argparse import Namespace
-
     study = write_study(tmp_path / "study", [1e-8])
     (tmp_path / "space.yaml").write_text("learning_rate: {float: [1e-8, 1e-5], log: true}\n")
     plan = Plan.from_study(study)
