@@ -184,8 +184,9 @@ def explore(
         generator: source of all draws.
         resample_probability: probability that a value is drawn uniformly from its domain.
         step: otherwise a number moves up or down by this share of its range, on its own scale, and
-            an integer by at least one. A choice is kept; a choice whose options have parameters of
-            their own, and the length of a list, are never drawn again either.
+            an integer or a float with a step by at least its own step. A choice is kept; a choice
+            whose options have parameters of their own, and the length of a list, are never drawn
+            again either.
     """
     tree = as_tree(space)
     for _ in range(_MAX_TRIES):
@@ -230,7 +231,7 @@ def _change(
 
 def _move(domain: Float | Int, value: Any, sign: int, step: float) -> float | int:
     moved = domain.decode(min(max(domain.encode(value) + sign * step, 0.0), 1.0))
-    if isinstance(domain, Int) and moved == value:
-        moved = value + sign * domain.step
-        moved = moved if domain.contains(moved) else value
+    if domain.step is not None and moved == value:
+        moved = min(max(value + sign * domain.step, domain.low), domain.high)  # 0.2 + 0.1 > 0.3
+        moved = domain.decode(domain.encode(moved)) if domain.contains(moved) else value
     return moved

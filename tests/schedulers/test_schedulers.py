@@ -238,15 +238,23 @@ class TestExplore:
             seen.add((round(math.log10(near["learning_rate"]), 6), near["augment_time_mask"]))
         assert seen == {(-3.5, 2), (-3.5, 8), (-2.5, 2), (-2.5, 8)}
 
-    def test_moves_an_integer_by_at_least_one(self) -> None:
-        space: Space = {"augment_time_mask": Int(0, 10)}
+    @pytest.mark.parametrize(
+        ("domain", "value", "expected"),
+        [
+            (Int(0, 10), 5, {4, 6}),
+            (Float(0, 1, step=0.5), 0.5, {0.0, 1.0}),
+            (Float(0, 0.3, step=0.1), 0.2, {0.1, 0.3}),
+            (Float(1, 4, step=1, log=True), 4.0, {3.0, 4.0}),
+        ],
+    )
+    def test_moves_a_value_by_at_least_its_step(
+        self, domain: Float | Int, value: float, expected: set[float]
+    ) -> None:
         near = {
-            explore(space, {"augment_time_mask": 5}, build_numpy_generator(seed), **STAYING)[
-                "augment_time_mask"
-            ]
+            explore({"x": domain}, {"x": value}, build_numpy_generator(seed), **STAYING)["x"]
             for seed in range(20)
         }
-        assert near == {4, 6}
+        assert near == expected
 
     def test_keeps_inherited_settings(self) -> None:
         config = build_config({"model": "cnn"})
