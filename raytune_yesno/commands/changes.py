@@ -74,9 +74,13 @@ def select_retried(asked: str, out: Path) -> list[int]:
     if (scheduler := study.asked.get("scheduler")) in CHANGING:
         raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
-        numbers = [trial.number for trial in study.trial_list if trial.status in UNSUCCESSFUL]
+        numbers = [
+            trial.number
+            for trial in study.trial_list
+            if trial.status in UNSUCCESSFUL and not trial.outside
+        ]
         if not numbers:
-            line = f"--retry failed: {study.path} has no failed or diverged trial"
+            line = f"--retry failed: {study.path} has no failed or diverged trial that counts"
             if study.refit:
                 raise InputError(line)
             note(f"{line}; the study continues")
@@ -91,6 +95,8 @@ def select_retried(asked: str, out: Path) -> list[int]:
     for number in numbers:
         if number not in trials:
             raise InputError(f"--retry: {study.path} has no trial {number}")
+        if outside := trials[number].outside:
+            raise InputError(f"--retry: trial {number} lies outside the changed space: {outside}")
         status = trials[number].status
         if status not in (*UNSUCCESSFUL, "stopped", "running"):
             raise InputError(

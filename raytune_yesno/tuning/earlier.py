@@ -90,8 +90,8 @@ def describe_resumption(study: Study, retry: Collection[int], extend: Collection
     parts = [f"resuming the study; trials that have ended: {ended}"]
     for chosen, action in (
         (numbers - {*retry, *extend}, "continued"),
-        (retry, "trained again"),
-        (extend, f"trained on to epoch {study.config.get('epochs')}"),
+        (numbers & {*retry}, "trained again"),
+        (numbers & {*extend}, f"trained on to epoch {study.config.get('epochs')}"),
     ):
         if chosen:
             parts.append(f"{action}: {list_some(sorted(chosen), _MAX_SHOWN)}")

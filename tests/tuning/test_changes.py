@@ -15,7 +15,7 @@ from raytune_yesno.space import Choice, Float, build_space, express_point, forma
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.earlier import has_last_checkpoint
+from raytune_yesno.tuning.earlier import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import best_config
@@ -192,6 +192,20 @@ def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> None:
+    store, study = StudyStore(tmp_path), write_study(tmp_path, [1e-8, 1e-7, 2e-8])
+    for number in range(3):
+        store.append("ended", trial=number, status="failed")
+    narrow = {"learning_rate": Float(5e-8, 1e-6, log=True)}
+    plan, said = replace(Plan.from_study(study), space=build_space(narrow)), list[str]()
+    resume_trials(load(tmp_path), plan, store, 1, None, said.append, retry=[0, 1], extend=())
+    assert "trained again: 1" in said[-1]
+    store.append("ended", trial=1, status="failed")
+    assert select_retried("failed", tmp_path) == [1]
+    with pytest.raises(InputError, match="trial 2 lies outside"):
+        select_retried("1,2", tmp_path)
+
+
 def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> None:
     file, out = tmp_path / "moody.py", tmp_path / "study"
     file.write_text(MOODY)
