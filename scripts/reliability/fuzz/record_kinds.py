@@ -109,7 +109,7 @@ def resume_study(study: Study) -> None:
             find_replayable(study, trial.number)
     known = warm_start.gather([study], plan.space, plan.config.objective)
     warm_start.describe(known)
-    warm_start.build_observations(known)
+    warm_start.build_observations(known, plan.space)
 
 
 def use_study(study: Study, folder: Path, text: bytes) -> None:
