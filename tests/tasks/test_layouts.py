@@ -203,11 +203,31 @@ class TestTable:
             (b"file\twords\n", "path"),
             (b"", "path and words"),
             (b"path\twords\n\xff\xfe\n", "UTF-8"),
+            ("path\twords\n1.wav\ta\n".encode("utf-16-le"), "UTF-8"),
+            (b"path\twords\n1\0.wav\ta\n", "UTF-8"),
         ],
     )
     def test_names_a_table_that_is_wrong(self, tmp_path: Path, content: bytes, what: str) -> None:
         (tmp_path / "transcripts.tsv").write_bytes(content)
         assert what in problems_of(tmp_path)["transcripts.tsv"]
+
+    def test_cells_may_be_quoted_as_spreadsheets_do(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb")
+        rows = ['"path"\t"words"\t"speaker"', '1.wav\t"a, b"\t"Anna ""Ann"" Lee"', '"2.wav"\t"\tx']
+        (folder / "transcripts.tsv").write_text("\r\n".join(rows), encoding="utf-8-sig")
+        corpus = load_corpus(str(folder))
+        assert spoken(corpus) == {"1.wav": "a, b", "2.wav": '"'}
+        assert corpus.speakers == ('Anna "Ann" Lee', "x")
+
+    def test_a_row_may_have_any_length_and_any_space_between_words(self, tmp_path: Path) -> None:
+        rows = "1.wav\ta\u2028b\x85c\x0bd", "2.wav\t" + "a " * 100_000
+        folder = write_table(tmp_path, *rows, header="path\twords")
+        found = problems_of(folder)
+        assert found.keys() == {"2.wav"}
+        assert "too short for 100000 words" in found["2.wav"]
+        corpus, _ = check_folder(folder)
+        assert corpus
+        assert spoken(corpus) == {"1.wav": "a b c d"}
 
     def test_says_which_files_are_not_listed(self, tmp_path: Path) -> None:
         folder = write_table(tmp_path, "1.wav\ta", header="path\twords")

@@ -11,7 +11,7 @@
     ``0_1_1-anna-2.wav``. Files may be in folders, which are speakers.
 """
 
-import csv
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -38,6 +38,7 @@ SUFFIXES = (
 _VIRAMA = 9  # its combining class
 MAX_TABLE_BYTES = 50_000_000
 MAX_MISNAMED = 10  # files that are named one by one if no name is understood
+_NOT_UTF8 = "not UTF-8 text; save it as UTF-8"
 _SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid"}
 
 
@@ -217,15 +218,25 @@ def _without_joiners(word: str) -> str:
     )
 
 
+def _unquote(cell: str) -> str:
+    """Return a cell without the quotes that spreadsheets write around some cells."""
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
+
+
 def _read_table(folder: Path) -> Listing:
     """Read ``transcripts.tsv``."""
     listing = Listing("transcripts")
     try:
         if (folder / TABLE).stat().st_size > MAX_TABLE_BYTES:
             raise ValueError(f"larger than {MAX_TABLE_BYTES} bytes")
-        lines = (folder / TABLE).read_text(encoding="utf-8-sig").splitlines()
-        rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
-        columns = [name.strip().lower() for name in rows.fieldnames or ()]
+        text = (folder / TABLE).read_text(encoding="utf-8-sig")
+        if "\0" in text:  # UTF-16, or no text at all
+            raise ValueError(_NOT_UTF8)
+        # The module csv limits the length of a cell.
+        lines = enumerate(text.split("\n"), start=1)
+        rows = [(number, [*map(_unquote, line.split("\t"))]) for number, line in lines if line]
+        columns = [name.strip().lower() for name in rows[0][1]] if rows else []
         if twice := {name for name in COLUMNS if columns.count(name) > 1}:
             raise ValueError(f"column {' and '.join(sorted(twice))} twice; keep one")
         if missing := {"path", "words"} - {*columns}:
@@ -234,29 +245,29 @@ def _read_table(folder: Path) -> Listing:
                 "path, words and optionally speaker and split, separated by tabs"
             )
     except UnicodeDecodeError:
-        listing.problems.append(Problem(TABLE, "not UTF-8 text; save it as UTF-8"))
+        listing.problems.append(Problem(TABLE, _NOT_UTF8))
         return listing
     except ValueError as error:
         listing.problems.append(Problem(TABLE, str(error)))
         return listing
-    rows.fieldnames = columns
     if unknown := [name for name in columns if name and name not in COLUMNS]:
         listing.notes.append(f"columns of {TABLE} that are not used: {list_words(unknown)}")
     names = set[str]()
-    for row in rows:
-        path, split = row["path"], (row.get("split") or "").strip().lower()
-        shown = path or f"{TABLE}, line {rows.line_num}"
+    for number, cells in rows[1:]:
+        row = dict(itertools.zip_longest(columns, cells[: len(columns)], fillvalue=""))
+        path, split = row["path"], row.get("split", "").strip().lower()
+        shown = path or f"{TABLE}, line {number}"
         try:
             if not path:
                 raise ValueError("no path")
-            if any(row.get(None, ())):
-                raise ValueError(f"line {rows.line_num} has more cells than the table has columns")
+            if any(cells[len(columns) :]):
+                raise ValueError(f"line {number} has more cells than the table has columns")
             if path in names:
-                raise ValueError(f"listed again in line {rows.line_num}")
+                raise ValueError(f"listed again in line {number}")
             if split not in _SPLITS and "split" in row:
                 raise ValueError(f"its split is {split!r}; write train, valid or test")
-            speaker = row.get("speaker") or ""
-            about = Transcript(_split_words(row["words"]), speaker, _SPLITS.get(split, ""))
+            words, speaker = _split_words(row["words"]), row.get("speaker", "")
+            about = Transcript(words, speaker, _SPLITS.get(split, ""))
         except ValueError as error:
             listing.problems.append(Problem(shown, str(error)))
         else:
