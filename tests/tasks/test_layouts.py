@@ -90,6 +90,13 @@ class TestFolders:
         (tmp_path / "all" / "b").symlink_to(tmp_path / "other" / "b")
         assert load_corpus(str(tmp_path / "all")).vocabulary == ("a", "b")
 
+    def test_one_folder_may_not_be_a_word(self, tmp_path: Path) -> None:
+        for number in range(12):
+            record(tmp_path / "recordings" / f"{number}_george_{number}.wav", number)
+        (problem,) = [p for p in check_folder(tmp_path)[1] if "12 recordings" in p.what]
+        assert "'recordings'" in problem.what
+        assert "transcripts.tsv" in problem.what
+
     def test_names_of_another_kind_are_one_problem(self, tmp_path: Path) -> None:
         for number in range(12):
             record(tmp_path / f"{number}_george_{number}.wav", number)
@@ -342,6 +349,15 @@ class TestSplit:
     ) -> None:
         with pytest.raises(InputError, match=what):
             split_corpus(speakers, seed=0, **options)
+
+    @pytest.mark.parametrize(
+        ("parts", "empty"), [("train valid train", "test"), ("test test", "train and valid")]
+    )
+    def test_names_the_parts_that_are_empty(self, tmp_path: Path, parts: str, empty: str) -> None:
+        rows = [f"{n}.wav\ta\t\t{part}" for n, part in enumerate(parts.split())]
+        corpus = load_corpus(str(write_table(tmp_path, *rows)))
+        with pytest.raises(InputError, match=f"{empty};"):
+            split_corpus(corpus, seed=0)
 
     def test_says_where_speakers_are_named(self, tmp_path: Path, small_corpus: Corpus) -> None:
         """The examples of the message are understood."""

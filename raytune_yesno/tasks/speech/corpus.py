@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
-from raytune_yesno.text import list_some
+from raytune_yesno.text import join_names, list_some
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.stored import StoredSamples
@@ -356,8 +356,12 @@ def split_corpus(
         valid = _shuffle(learn, seed)[: min(MAX_VALIDATION, max(1, len(learn) // 5))]
     held_out = {*valid}
     train = [n for n in learn if n not in held_out]
-    if not (train and valid and test):
-        raise InputError(f"too few recordings for training, validation and test parts: {size}")
+    named = zip(PARTS, (train, valid, test), strict=True)
+    if empty := [part for part, chosen in named if not chosen]:
+        raise InputError(
+            f"too few recordings: none of {size} is left for {join_names(empty)}; record more, or "
+            "change the split (split_by, test_speakers, the column split)"
+        )
     return Split(tuple(train), tuple(sorted(valid)), tuple(test))
 
 

@@ -94,10 +94,12 @@ def list_recordings(folder: Path) -> Listing:
     files = sorted(_walk(folder), key=_sort_key)
     layout = _recognise(files)
     if not layout:
-        what = (
-            f"cannot tell the words of {len(files)} recordings such as {files[0]}; write {TABLE}, "
-        )
-        what += "use a folder per word, or name the files by their words, 0 (no) and 1 (yes)"
+        what = f"cannot tell the words of {len(files)} recordings such as {files[0]}: "
+        if len(files[0].parts) > 1:
+            what += f"is {files[0].parts[0]!r}, the only folder, their word? Write {TABLE}"
+        else:
+            what += f"write {TABLE}, use a folder per word, or name the files by their words, "
+            what += "0 (no) and 1 (yes)"
         return Listing("yesno", problems=[Problem(str(folder), what)])
     listing = Listing(layout)
     names: dict[str, Path] = {}
