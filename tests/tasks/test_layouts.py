@@ -263,6 +263,14 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return load_corpus(str(write_table(tmp_path_factory.mktemp("speakers"), *rows)))
 
 
+WORDS_BY_PART = (("old", "train"), ("old", "valid"), ("new", "valid"), ("new", "test"))
+BY = ("speaker", "position")
+
+
+def remarks_of(corpus: Corpus, **changes: str) -> list[str]:
+    return SpeechTask.remarks(build_config(changes), corpus)  # type: ignore[arg-type]
+
+
 def heard(corpus: Corpus, part: tuple[int, ...]) -> set[str]:
     return {corpus.speakers[n] for n in part}
 
@@ -349,6 +357,20 @@ class TestSplit:
     ) -> None:
         with pytest.raises(InputError, match=what):
             split_corpus(speakers, seed=0, **options)
+
+    def test_words_that_are_not_in_training_are_named(self, tmp_path: Path) -> None:
+        rows = [f"{n}.wav\t{word}\t\t{part}" for n, (word, part) in enumerate(WORDS_BY_PART)]
+        corpus = load_corpus(str(write_table(tmp_path, *rows)))
+        few = [line for line in remarks_of(corpus) if "in training" in line]
+        assert [line for line in few if "'new'" in line and "cannot recognise" in line] == few[:1]
+        assert ["'old'" in line and "as few as 1 " in line for line in few] == [False, True]
+
+    def test_recordings_without_a_speaker_are_remarked_on(self, tmp_path: Path) -> None:
+        rows = [f"{n}.wav\ta\t{speaker}" for n, speaker in enumerate(["x", "y", "", "x", "y", ""])]
+        header = "path\twords\tspeaker"
+        corpus = load_corpus(str(write_table(tmp_path, *rows, header=header)))
+        said = ["without a speaker: 2" in "\n".join(remarks_of(corpus, split_by=by)) for by in BY]
+        assert said == [True, False]
 
     @pytest.mark.parametrize(
         ("parts", "empty"), [("train valid train", "test"), ("test test", "train and valid")]

@@ -77,12 +77,21 @@ class SpeechTask:
         trained = Counter(
             data.vocabulary[label] for index in split.train for label in data.labels[index]
         )
-        counts = {word: trained[word] for word in data.spoken}
-        few = [word for word, count in counts.items() if count < FEW_WORDS]
+        if untrained := [word for word in data.spoken if not trained[word]]:
+            lines.append(
+                f"few recordings: {list_words(untrained)}: none in training, so the model cannot "
+                "recognise these words; record more"
+            )
+        few = {word: trained[word] for word in data.spoken if 0 < trained[word] < FEW_WORDS}
         if few:
             lines.append(
-                f"few recordings: {list_words(few)}: as few as {min(counts.values())} in training; "
+                f"few recordings: {list_words(few)}: as few as {min(few.values())} in training; "
                 f"below {FEW_WORDS} of a word expect several percent of errors; record more"
+            )
+        if config.split_by == "speaker" and (unknown := data.speakers.count("")):
+            lines.append(
+                f"recordings without a speaker: {unknown}, none of them in the test part; their "
+                "speakers may be in it"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(
