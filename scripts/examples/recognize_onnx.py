@@ -32,7 +32,7 @@ for file in files:
         & (best == 0)
         & ~around.any(axis=1)
     ] = -1
-    begins = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one class
+    begins = np.flatnonzero(np.diff(best, prepend=-2))  # of runs of one class
     heard = []
     for begin, end in zip(begins, [*begins[1:], len(best)], strict=True):
         weak = best[begin] < 0  # the word of most probability

@@ -1,9 +1,11 @@
 """`export`: a file that runs without this package and hears the same words."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ import torch
 from raytune_yesno.checkpoint import Checkpoint, save_checkpoint
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
+from raytune_yesno.tasks.speech.calibrate import Calibration
+from raytune_yesno.tasks.speech.decode import Decoding
 from raytune_yesno.tasks.speech.features import FEATURES, find_levels, pad_silence
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recognizer import Recognizer
@@ -95,6 +99,40 @@ def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str)
     assert [line.partition(": ")[2] for line in printed.splitlines()] == words
     assert len({*words}) > 1 or model == "cnn"
     assert "raytune" not in EXAMPLE.read_text()
+
+
+@pytest.mark.parametrize("positions", [1, 2, 5, 40])
+def test_the_example_decodes_any_probabilities_as_predict_does(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    positions: int,
+) -> None:
+    """Also a weak word at the first position, as in a recording of less than 0.1 s."""
+    calibration = Calibration(0.8, -0.3, 0.1, Decoding(2, 0.7, 0.5))
+    texts = {"vocabulary": json.dumps(["<blank>", *WORDS]), "sample_rate": "8000"}
+    texts |= {"min_samples": "640", "calibration": json.dumps(calibration.as_dict())}
+    outputs: list[torch.Tensor] = []
+    session = SimpleNamespace(
+        get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=texts),
+        run=lambda *_: [output.numpy() for output in outputs],
+    )
+    fake = SimpleNamespace(InferenceSession=lambda _: session)
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    soundfile.write(tmp_path / "1.wav", np.zeros(800), 8000)
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "model.onnx", str(tmp_path / "1.wav")])
+    for seed in range(100):
+        generator = torch.Generator().manual_seed(seed)
+        logits_PC = 2 * torch.randn(positions, 1 + len(WORDS), generator=generator)
+        logits_PC[:, 0] += 2
+        outputs[:] = logits_PC.log_softmax(1), torch.rand(positions, generator=generator)
+        heard = [
+            WORDS[word.label]
+            for word in calibration.decoding.decode(*outputs)
+            if calibration.confidence(word.confidence) >= calibration.threshold
+        ]
+        runpy.run_path(str(EXAMPLE))
+        assert capsys.readouterr().out.split() == heard
 
 
 def test_a_missing_package_is_named_with_its_remedy(
