@@ -146,20 +146,22 @@ def format_contents(corpus: "Corpus", contents: Mapping[str, Any]) -> str:
     """Return a few lines about layout, words and speakers."""
     from raytune_yesno.tasks.speech.corpus import list_words
 
-    visible = str.maketrans("", "", JOINERS)
     lengths = np.diff(corpus.offsets) / corpus.sample_rate
     lines = [f"layout: {corpus.layout or 'built in'}"]
-    for title, counts in (("words", contents["vocabulary"]), ("speakers", contents["speakers"])):
+    columns = {"words": contents["vocabulary"], "speakers": contents["speakers"]}
+    for title, counts in columns.items():
         if counts:
             shown = ", ".join(f"{name or '(none)'} {count}" for name, count in counts.items())
             lines.append(one_line(f"{title}: {len(counts)}: {shown}"))
     lines.append(
         f"length: {lengths.min():.2f} to {lengths.max():.2f} s, {lengths.sum():.0f} s in all"
     )
-    folded = {word: word.casefold().translate(visible) for word in corpus.vocabulary}
-    counts = Counter(folded.values())
-    if alike := [word for word in corpus.vocabulary if counts[folded[word]] > 1]:
-        lines.append(
-            f"different words that differ in upper case or joiners only: {list_words(alike)}"
-        )
+    visible = str.maketrans("", "", JOINERS)
+    for title, names in columns.items():
+        folded = {name: name.casefold().translate(visible) for name in names}
+        counts = Counter(folded.values())
+        if alike := [name for name in names if counts[folded[name]] > 1]:
+            lines.append(
+                f"different {title} that differ in upper case or joiners only: {list_words(alike)}"
+            )
     return "\n".join(lines)

@@ -66,6 +66,15 @@ class TestFolders:
             record(tmp_path / f"{name}.wav", number)
         assert set(spoken(load_corpus(str(tmp_path))).values()) == {"on", "off"}
 
+    def test_words_and_speakers_that_differ_in_case_are_named(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for number, name in enumerate(["ja/Anna", "Ja/anna", "nein/Ben", "nein/Ben", "ja/x"]):
+            record(tmp_path / name / f"{number}.wav", number)
+        assert main(["corpus", "check", str(tmp_path)]) == 0
+        named = [line for line in capfd.readouterr().out.splitlines() if "differ" in line]
+        assert [re.findall("'(.*?)'", line) for line in named] == [["Ja", "ja"], ["Anna", "anna"]]
+
     def test_one_word_in_two_forms_of_unicode_is_one(self, tmp_path: Path) -> None:
         for number, form in enumerate(("NFC", "NFD")):
             record(tmp_path / unicodedata.normalize(form, "fünf") / f"{number}.wav", number)
