@@ -80,7 +80,7 @@ class SpeechTask:
         if untrained := [word for word in data.spoken if not trained[word]]:
             lines.append(
                 f"few recordings: {list_words(untrained)}: none in training, so the model cannot "
-                "recognise these words; record more"
+                "recognise these words; record more, or change the split (split_by)"
             )
         few = {word: trained[word] for word in data.spoken if 0 < trained[word] < FEW_WORDS}
         if few:
