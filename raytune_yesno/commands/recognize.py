@@ -13,6 +13,7 @@ from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.registry import is_same_code
 
 if TYPE_CHECKING:
+    from raytune_yesno.tasks.speech.corpus import Corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
@@ -25,7 +26,6 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         return _evaluate_task(options, results)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
-    from raytune_yesno.tasks.speech.load import describe_source, find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     part = options.split or "test"
@@ -34,17 +34,8 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     conditions = evaluation.select_conditions(asked)
     recognizer = Recognizer.load(options.checkpoint, options.min_confidence)
     trained_on = recognizer.checkpoint.corpus
-    data = options.data or find_corpus(trained_on)
     skip_bad = _skips_bad(options, trained_on)
-    corpus = load_corpus(data, skip_bad=skip_bad, progress=Display().show_bytes)
-    if corpus.fingerprint != trained_on.get("fingerprint"):
-        note(
-            one_line(
-                f"warning: the checkpoint was trained on {describe_source(trained_on)}, not on "
-                f"{describe_source(vars(corpus))}: part {part!r} may contain training "
-                "recordings"
-            )
-        )
+    corpus = _load_corpus(options.data, trained_on, part, skip_bad=skip_bad)
     threshold = recognizer.min_confidence
     corpus = corpus.relabel(recognizer.vocabulary)
     readings = evaluation.read_part(recognizer, corpus, part)
@@ -139,6 +130,29 @@ def _skips_bad(options: Namespace, trained_on: Mapping[str, Any]) -> bool:
     return bool(options.skip_bad or (not options.data and left_out_bad(trained_on)))
 
 
+def _load_corpus(
+    data: str | None, trained_on: Mapping[str, str], part: str, *, skip_bad: bool
+) -> "Corpus":
+    """Return a corpus, that of the training by default; warn if it is another one or has changed.
+
+    Raises:
+        InputError: the corpus is not on this machine, or recordings are bad.
+    """
+    from raytune_yesno.tasks.speech.load import find_corpus, load_corpus
+    from raytune_yesno.tasks.task import describe_change
+
+    data = data or find_corpus(trained_on)
+    corpus = load_corpus(data, skip_bad=skip_bad, progress=Display().show_bytes)
+    if corpus.fingerprint != trained_on.get("fingerprint"):
+        note(
+            one_line(
+                f"warning: the checkpoint was {describe_change(corpus, trained_on)}: part {part!r} "
+                "may contain training recordings"
+            )
+        )
+    return corpus
+
+
 def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
@@ -202,12 +216,11 @@ def _predict_sample(
     """
     import torch
 
-    from raytune_yesno.tasks.speech.load import find_corpus, load_corpus
     from raytune_yesno.tasks.speech.recognizer import select_part
     from raytune_yesno.tasks.task import left_out_bad
 
     trained_on = recognizer.checkpoint.corpus
-    corpus = load_corpus(find_corpus(trained_on), skip_bad=left_out_bad(trained_on))
+    corpus = _load_corpus(None, trained_on, "test", skip_bad=left_out_bad(trained_on))
     index = select_part(recognizer.checkpoint, corpus, "test")[0]
     name, spoken = corpus.names[index], corpus.words_of(index)
     words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))

@@ -247,10 +247,23 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
         InputError: the work used other data.
     """
     if data and data.fingerprint != trained_on.get("fingerprint"):
-        raise InputError(
-            f"{what} was trained on {trained_on.get('source')} ({trained_on.get('fingerprint')}), "
-            f"not on {data.source} ({data.fingerprint}); give the same --data"
-        )
+        same = data.source == trained_on.get("source")
+        advice = "restore it, or train again in another folder" if same else "give the same --data"
+        raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")
+
+
+def describe_change(data: Data, trained_on: Mapping[str, Any]) -> str:
+    """Return on which data a model was trained, and that others are given or they have changed.
+
+    Args:
+        data: the data that are given.
+        trained_on: as for :func:`check_same_data`.
+    """
+    before, fingerprint = trained_on.get("source"), trained_on.get("fingerprint")
+    text = f"trained on {before or 'unknown data'} ({fingerprint}), "
+    if data.source == before:
+        return f"{text}which has changed ({data.fingerprint})"
+    return f"{text}not on {data.source} ({data.fingerprint})"
 
 
 def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from helpers.commands import Ended
 
+from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.settings import build_plan, read_settings, resume_command
 from raytune_yesno.config import build_config
@@ -20,6 +21,7 @@ from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.tasks.task import check_same_data
 from raytune_yesno.training.loop import fit
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
@@ -86,6 +88,23 @@ class TestEvaluate:
         assert ended.code == 2
         assert "--data" in ended.err
         assert corpus.fingerprint in ended.err
+
+    def test_one_that_has_changed_is_named_so(
+        self, folder: Path, tmp_path: Path, run: Callable[..., Ended]
+    ) -> None:
+        checkpoint = self.checkpoint(str(folder), tmp_path / "run" / "last")
+        before = load_corpus(str(folder))
+        next(folder.glob("*.wav")).unlink()
+        after = load_corpus(str(folder))
+        for command in (("evaluate", checkpoint, *QUICK), ("predict", checkpoint, "--sample")):
+            ended = run(*command)
+            assert ended.code == 0, ended.err
+            (warning,) = [line for line in ended.err.splitlines() if "warning" in line]
+            assert before.fingerprint in warning
+            assert f"changed ({after.fingerprint})" in warning
+        trained_on = load_checkpoint(Path(checkpoint)).corpus
+        with pytest.raises(InputError, match=r"has changed .* restore it"):
+            check_same_data(after, trained_on, "this run")
 
     def test_another_one_is_used_with_a_warning(
         self, tmp_path: Path, run: Callable[..., Ended]

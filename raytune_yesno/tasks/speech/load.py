@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.corpus import Corpus
@@ -108,11 +108,7 @@ def find_corpus(trained_on: Mapping[str, str]) -> str:
         if found and found.fingerprint == trained_on.get("fingerprint"):
             return str(folder)
     raise InputError(
-        f"the checkpoint was trained on {describe_source(trained_on)}, which is not on this "
-        "machine; give its folder, or another corpus, with --data"
+        f"the checkpoint was trained on {source or 'unknown recordings'} "
+        f"({trained_on.get('fingerprint')}), which is not on this machine; give its folder, or "
+        "another corpus, with --data"
     )
-
-
-def describe_source(about: Mapping[str, Any]) -> str:
-    """Return the source and fingerprint of a corpus as text."""
-    return f"{about.get('source') or 'unknown recordings'} ({about.get('fingerprint')})"
