@@ -37,7 +37,7 @@ SUFFIXES = (
 """Suffixes of recordings. Of files with the same name otherwise, the first is used."""
 _VIRAMA = 9  # its combining class
 MAX_TABLE_BYTES = 50_000_000
-MAX_MISNAMED = 10  # files that are named one by one if no name is understood
+MAX_ONE_FOLDER = 10  # recordings of a single folder that are taken for those of a word
 _NOT_UTF8 = "not UTF-8 text; save it as UTF-8"
 _SPLITS = {part: part for part in PARTS} | {"dev": "valid", "validation": "valid"}
 
@@ -164,16 +164,15 @@ def _recognise(files: list[Path]) -> str:
     spell words, and one of them several; otherwise the folders are words.
     """
     top = [path for path in files if len(path.parts) == 1]
-    if any(map(_count_words, top)):
+    if any(map(_count_words, top)) or not files:
         return "yesno"
     if len(top) == len(files):
-        # A few files may be misnamed recordings; many are another corpus.
-        return "yesno" if len(files) <= MAX_MISNAMED else ""
+        return ""
     counts = [_count_words(path) for path in files if len(path.parts) > 1]
     if min(counts) and max(counts) > 1:
         return "yesno"
     folders = {path.parts[0] for path in files}
-    return "words" if len(folders) > 1 or len(files) <= MAX_MISNAMED else ""
+    return "words" if len(folders) > 1 or len(files) <= MAX_ONE_FOLDER else ""
 
 
 def _count_words(path: Path) -> int:
