@@ -160,12 +160,12 @@ class TestMessages:
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
     def test_a_file_may_have_any_name(self, tmp_path: Path) -> None:
-        for name in ("a\nb.wav", "\x1b[2J.wav", os.fsdecode(b"\xff.wav")):
+        for name in ("0_1.wav", "a\nb.wav", "\x1b[2J.wav", os.fsdecode(b"\xff.wav")):
             (tmp_path / name).write_bytes(b"")
         with pytest.raises(InputError) as raised:
             read_folder(tmp_path)
         lines = str(raised.value).splitlines()
-        assert len(lines) == 5  # the folder, three files, and that nothing is left
+        assert len(lines) == 6  # the folder, four files, and that nothing is left
         assert all(line.isprintable() for line in lines)
 
 
