@@ -14,7 +14,7 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,20 @@ from raytune_yesno.tuning.ranks import RankGroup, StudyPayload, TrialSpec
 from raytune_yesno.user_code import TaskError, report_errors
 
 _RETRY_S = 1.0
+
+
+@contextlib.contextmanager
+def report_without_cause(passed: Callable[[BaseException], bool]) -> Iterator[None]:
+    """Convert errors of the user's code, see :func:`raytune_yesno.user_code.report_errors`.
+
+    Tune copies an exception and its causes. The copy of an exception that takes other arguments
+    than it passes on fails, and that failure would be reported in its place.
+    """
+    try:
+        with report_errors(passed):
+            yield
+    except TaskError as error:
+        raise error from None
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]
@@ -78,7 +92,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train one epoch on all ranks."""
         began = read_clock()
-        with report_errors(is_lost):
+        with report_without_cause(is_lost):
             try:
                 if self.ranks is None:
                     self.ranks = RankGroup(self.payload)
@@ -158,7 +172,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         Raises:
             TaskError: the task's state cannot be stored.
         """
-        with report_errors(lambda error: is_lost(error) or isinstance(error, OSError)):
+        with report_without_cause(lambda error: is_lost(error) or isinstance(error, OSError)):
             checkpoint = self.record.checkpoint()
         save_checkpoint(checkpoint, Path(checkpoint_dir))
         self.saved_at = time.monotonic()

@@ -98,12 +98,19 @@ def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
     ]
 
 
+class TooFastError(Exception):
+    """It passes on other arguments than it takes, so it cannot be copied or pickled."""
+
+    def __init__(self, rate: float, limit: float) -> None:
+        super().__init__(f"{rate} is too fast")
+
+
 def test_errors_are_not_retried_and_shown_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def picky(config: dict[str, Any]) -> dict[str, float]:
         if config["rate"] > 0.02:
-            raise ValueError("too fast")
+            raise TooFastError(config["rate"], 0.02)
         return {"accuracy": config["rate"]}
 
     space = {"rate": Choice(0.01, 0.05, 0.5)}
@@ -120,7 +127,7 @@ def test_errors_are_not_retried_and_shown_once(
     assert [trial.attempts for trial in failed] == [1, 1]
     assert all("too fast" in str(trial.error) for trial in failed)
     shown = capsys.readouterr().err
-    assert shown.count('raise ValueError("too fast")') == 1
+    assert shown.count('raise TooFastError(config["rate"], 0.02)') == 1
     assert "rate=0." in shown  # of the trial that failed first
     assert "site-packages" not in shown
     assert "raytune_yesno/" not in shown
