@@ -182,6 +182,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self.begin(self.spec, checkpoint)
 
     def cleanup(self) -> None:
-        """End the processes of the other ranks."""
+        """Close the generator of the last trial, and end the processes of the other ranks."""
+        self.records = None
         if self.ranks:
             self.ranks.end()

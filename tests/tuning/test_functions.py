@@ -98,6 +98,19 @@ def test_a_lost_process_resumes_from_the_state(tmp_path: Path) -> None:
     ]
 
 
+def test_the_generators_of_all_trials_are_closed(tmp_path: Path) -> None:
+    def function(config: dict[str, Any]) -> Iterator[Any]:
+        try:
+            while True:
+                yield {"loss": config["rate"]}
+        finally:
+            (tmp_path / f"closed at {config['rate']}").touch()
+
+    space = {"rate": Choice(0.1, 0.2)}
+    tune(function, space, metric="loss", search="grid", epochs=2, out=tmp_path / "a", quiet=True)
+    assert {path.name for path in tmp_path.glob("closed*")} == {"closed at 0.1", "closed at 0.2"}
+
+
 class TooFastError(Exception):
     """It passes on other arguments than it takes, so it cannot be copied or pickled."""
 
