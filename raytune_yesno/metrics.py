@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Literal
 
 from raytune_yesno.errors import EveryTrialFails, InputError, MissingMetric, suggest_name
@@ -420,12 +422,15 @@ _MAX_INT = 2**63
 
 
 def as_number(value: Any) -> float | int | None:
-    """Return a number as ``int`` or ``float``; None if the value is not one."""
+    """Return a number as ``int`` or ``float``, NaN if it is masked; None if it is not one."""
     if type(value) is float:
         return value
     if hasattr(value, "item"):  # numpy, torch, and others after them
         if getattr(value, "size", 1) != 1 and not callable(value.size):
             return None
+        mask = getattr(value, "mask", False)
+        if not callable(mask) and mask:  # of numpy, whose item() returns 0 for it
+            return math.nan
         try:
             value = value.item()
         except (ValueError, RuntimeError, TypeError):  # more than one element
@@ -434,7 +439,7 @@ def as_number(value: Any) -> float | int | None:
         return (
             int(value) if abs(value) < _MAX_INT else math.copysign(math.inf, 1 if value > 0 else -1)
         )
-    if isinstance(value, float):
+    if isinstance(value, Real | Decimal):
         return float(value)
     return None
 

@@ -3,10 +3,13 @@
 import functools
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -120,6 +123,19 @@ class TestDeclarations:
         function.metrics = metrics  # type: ignore[attr-defined]
         with pytest.raises(InputError, match="metrics"):
             prepare(function, metric="")
+
+    @pytest.mark.parametrize(
+        "value", [np.longdouble(0.5), Fraction(1, 2), Decimal("0.5"), pd.Series([0.5])]
+    )
+    def test_real_numbers_of_any_type_are_metrics(self, value: Any) -> None:
+        (record,) = open_records(prepare(lambda config: {"loss": 1, "half": value}), None)
+        assert repr(record.metrics["half"]) == "0.5"
+
+    def test_a_masked_value_is_no_number(self) -> None:
+        masked = np.ma.masked_invalid([np.nan]).mean()
+        (record,) = open_records(prepare(lambda config: {"loss": masked}), None)
+        assert np.isnan(record.metrics["loss"])
+        assert record.diverged
 
     def test_a_huge_whole_number_is_infinite(self) -> None:
         (record,) = open_records(prepare(lambda config: {"loss": 1, "size": -(10**400)}), None)
