@@ -61,7 +61,7 @@ def check_task(
         _require(same, "the same data have the same fingerprint")
     first, whole = _run(built, read), _run(built, read)
     _require(bool(first), "a run has at least one epoch")
-    _require(first == whole, "two runs of one config report equal metrics")
+    _require_equal(first, whole, "two runs of one config report equal metrics")
     objective = built.objective
     _require(objective.reached(first[-1]), f"the last epoch has a finite {objective.metric.name}")
     if len(whole) > 1:
@@ -77,7 +77,7 @@ def _check_resuming(config: Config, data: Any, whole: list[dict[str, Any]]) -> N
         records = open_records(config, data)
         next(records).save(Path(folder, "checkpoint"))
         resumed = _run(config, data, resume=load_checkpoint(Path(folder, "checkpoint")))
-    _require(resumed == whole[1:], "a resumed run reports what an uninterrupted one does")
+    _require_equal(resumed, whole[1:], "a resumed run reports what an uninterrupted one does")
 
 
 def _check_shares(config: Config, data: Any) -> None:
@@ -210,3 +210,8 @@ def _run(config: Config, data: Any, **options: Any) -> list[dict[str, Any]]:
 def _require(condition: bool, promise: str) -> None:
     if not condition:
         raise AssertionError(f"broken promise: {promise}")
+
+
+def _require_equal(found: Any, expected: Any, promise: str) -> None:
+    """Require equal metrics; NaN, a metric that is undefined in an epoch, equals NaN."""
+    np.testing.assert_equal(found, expected, f"broken promise: {promise}")

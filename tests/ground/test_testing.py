@@ -1,6 +1,7 @@
 """The contract tests that the package ships: they hold for its own parts and find broken ones."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,23 @@ def test_a_generator_that_forgets_its_state_is_found() -> None:
     register_task("test:forgets", function)
     with pytest.raises(AssertionError, match="resumed"):
         check_task("test:forgets", metric="loss", epochs=4)
+
+
+def test_metrics_that_are_undefined_in_both_runs_are_equal() -> None:
+    def function(config: dict[str, Any]) -> Any:
+        for epoch in range(3):
+            yield {"loss": float(epoch), "recall": float("nan")}
+
+    register_task("test:undefined", function)
+    check_task("test:undefined", metric="loss", epochs=3)
+
+
+def test_the_metric_that_differs_between_runs_is_named() -> None:
+    calls = itertools.count()
+
+    def function(config: dict[str, Any]) -> Any:
+        return {"loss": 1.0, "calls": next(calls)}
+
+    register_task("test:counts", function)
+    with pytest.raises(AssertionError, match=r"(?s)calls.*equal metrics"):
+        check_task("test:counts", metric="loss")
