@@ -105,17 +105,35 @@ def unfinished(what: str, error: TaskError) -> UnfinishedError:
 
 
 def describe_error(error: BaseException) -> tuple[str, str]:
-    """Return an error as one line, and the lines of its traceback in the user's own code."""
+    """Return an error as one line, and the lines of its traceback in the user's own code.
+
+    The line ends with the error that caused it: the first one of a chain, or of a group.
+    """
     if isinstance(error.__cause__, StopIteration):  # Python replaces it in a generator
         error = error.__cause__
-    frames = _own_frames(error.__traceback__)
-    said = one_line(str(error).strip().partition("\n")[0])
-    line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    chain = [error]
+    while (cause := _find_cause(chain[-1])) and not any(cause is each for each in chain):
+        chain.append(cause)
+    line = ", caused by ".join(map(_describe_alone, (error, *chain[1:][-1:])))
+    return line, "".join(traceback.format_list(_own_frames(error.__traceback__)))
+
+
+def _find_cause(error: BaseException) -> BaseException | None:
+    group = getattr(error, "exceptions", None)  # of an ExceptionGroup, from Python 3.11 on
+    first = group[0] if isinstance(group, tuple) and group else None
+    return first if isinstance(first, BaseException) else error.__cause__
+
+
+def _describe_alone(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
-        line = f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    elif frames:
-        line = f"{line} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
-    return line, "".join(traceback.format_list(frames))
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    try:
+        said = one_line(str(error).strip().partition("\n")[0])
+    except Exception:  # of a method of the user's
+        said = ""
+    line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    frames = _own_frames(error.__traceback__)
+    return f"{line} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else line
 
 
 def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:

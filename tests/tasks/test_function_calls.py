@@ -1,8 +1,10 @@
 """What a function may look like, what it may declare, and what its state may contain."""
 
 import functools
+import re
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -161,6 +163,40 @@ class TestErrors:
             raise Panic("of a compiled library")
 
         assert "Panic: of a compiled library" in self.fail(function).line
+
+    def test_the_first_cause_is_told(self) -> None:
+        def function(config: Any) -> Any:
+            try:
+                try:
+                    return config["folder"]
+                except KeyError as error:
+                    raise ValueError("no model") from error
+            except ValueError as error:
+                group = Exception("of a shard")
+                group.exceptions = (error,)  # type: ignore[attr-defined] # as an ExceptionGroup
+                raise group from None
+
+        assert re.search(r"of a shard.*KeyError: 'folder' \(.*py:\d+\)", self.fail(function).line)
+
+    def test_an_error_that_is_its_own_cause_is_told(self) -> None:
+        def function(config: Any) -> Any:
+            error = ValueError("too fast")
+            raise error from error
+
+        assert "too fast" in self.fail(function).line
+
+    def test_an_error_without_a_readable_message_is_told(self) -> None:
+        @dataclass  # so it has no hash
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise TypeError
+
+        def function(config: Any) -> Any:
+            raise Mute
+
+        error = self.fail(function)
+        assert error.line.startswith("Mute")
+        assert "raise Mute" in error.lines
 
 
 class TestStates:
