@@ -394,11 +394,14 @@ def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
     that repeats the number of the epoch is left out.
 
     Raises:
-        InputError: it is not a mapping from names to numbers, or a name is reserved.
+        EveryTrialFails: it is not a mapping, or a name is reserved.
+        InputError: a name is not text, or a value is not a number.
     """
     if not isinstance(reported, Mapping):
         kind = type(reported).__name__
-        raise InputError(f"epoch {epoch}: expected a dict of metrics, got {kind} {reported!r:.60}")
+        raise EveryTrialFails(
+            f"epoch {epoch}: expected a dict of metrics, got {kind} {reported!r:.60}"
+        )
     metrics = {}
     for name, value in reported.items():
         if not isinstance(name, str) or not name:

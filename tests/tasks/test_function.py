@@ -147,6 +147,11 @@ class TestReports:
         with pytest.raises(InputError, match=f"(?s)epoch 1.*{word}"):
             run(lambda config: report)
 
+    @pytest.mark.parametrize("report", [None, 0.5, [{"loss": 1.0}]])
+    def test_what_is_no_dict_ends_a_study_that_has_no_result(self, report: Any) -> None:
+        with pytest.raises(EveryTrialFails, match="dict"):
+            run(lambda config: report)
+
     def test_a_missing_metric_is_told_with_those_reported(self) -> None:
         with pytest.raises(MissingMetric, match=r"los.*loss"):
             run(lambda config: {"loss": 1.0}, metric="los", mode="min")
