@@ -119,7 +119,7 @@ def tune(
     settings = _read_settings(
         {**settings, "trials": trials, "search": search, "scheduler": scheduler}
     )
-    if not checkpoint_every >= 0:
+    if not convert("checkpoint_every", float, checkpoint_every, "tune") >= 0:
         raise InputError(f"checkpoint_every: {checkpoint_every:g} s must be 0 or more")
     given: dict[str, Any] = {"metric": metric, "mode": mode}
     given |= {"objectives": _list(objectives) or None, "limits": _list(limits) or None}

@@ -49,6 +49,7 @@ class TestArguments:
             ({"config": {"seed": 4}, "seed": 5}, "seed: two values"),
             ({"config": {"lambda": 4}}, "lambda"),
             ({"checkpoint_every": -1}, "checkpoint_every"),
+            ({"checkpoint_every": "1m"}, "checkpoint_every takes a number"),
             ({"metric": "error", "mode": "min"}, "reserved"),
             ({"space": build_space({**SPACE, "constraints": "x > 1"})}, "constraints"),
         ],
