@@ -6,6 +6,7 @@ retries, the record of the study.
 
 import io
 import os
+import pickle
 import random
 import tempfile
 import time
@@ -182,13 +183,20 @@ def encode_state(task: FunctionTask, state: Any) -> Any:
         state: what a generator has yielded.
 
     Raises:
-        InputError: the state contains other objects, and the task has no ``save``.
+        InputError: the state contains other objects, and the task has no ``save``, or objects whose
+            class ``pickle`` does not find in a worker.
     """
     if task.save is None:
         return _encode(state, "state")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state"
-        task.save(state, str(path))
+        try:
+            task.save(state, str(path))
+        except pickle.PicklingError as error:  # of a class that was sent by content
+            raise InputError(
+                f"save: {error}; define the class in another module than the function's, and "
+                "import it there, or name the function on the command line"
+            ) from error
         if not path.is_file():
             raise InputError(f"save: it has not written the file that it was given, {path.name}")
         return {_FILE: _to_tensor(path.read_bytes())}

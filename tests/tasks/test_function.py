@@ -1,6 +1,7 @@
 """A function or a generator as a task: its config, its reports, its state."""
 
 import io
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,24 @@ class TestResuming:
 
         found = resume((function, save, load), 2, tmp_path)
         assert [metrics["loss"] for metrics in found] == [3, 4, 5]
+
+    def test_a_class_that_cannot_be_pickled_where_the_trial_runs_is_told(
+        self, tmp_path: Path
+    ) -> None:
+        class Model:
+            """As a class of a script in a worker: its module there does not have it."""
+
+            __qualname__ = "Model"
+
+        def save(state: Any, path: str) -> None:
+            Path(path).write_bytes(pickle.dumps(state))
+
+        def function(config: dict[str, Any], checkpoint: Any = None) -> Iterator[Any]:
+            yield {"loss": 1.0}, Model()
+
+        record = next(open_records(prepare((function, save, pickle.loads), epochs=3), None))
+        with pytest.raises(InputError, match=r"Model.*module"):
+            record.save(tmp_path / "state")
 
     def test_a_state_needs_a_parameter_to_take_it_back(self) -> None:
         def function(config: dict[str, Any]) -> Iterator[Any]:
