@@ -91,7 +91,7 @@ def tune(
         num_cpus: logical CPUs of a new cluster.
         num_gpus: logical GPUs of a new cluster.
         checkpoint_every: seconds between checkpoints of a trial: the most work lost in a crash.
-        quiet: whether to print nothing but errors of trials.
+        quiet: whether to print remarks only, such as errors of trials, and no progress.
         settings: other settings of a study: ``search_options``, ``points`` (``"default"`` is the
             one without tuning), ``scheduler_options``, ``max_concurrent``, ``time_budget``,
             ``target``, ``patience``, ``max_failures``, ``ordered``, ``W``, ``repeats``,
@@ -150,7 +150,7 @@ def tune(
                 storage=str(folder),
                 advice="give the same arguments to resume it, more trials, or another out",
                 extends=True,
-                note=(lambda line: None) if quiet else note,
+                note=note,
             )
         if found and found.is_finished:
             return found.study

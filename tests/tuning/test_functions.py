@@ -146,7 +146,9 @@ def test_errors_are_not_retried_and_shown_once(
     assert "raytune_yesno/" not in shown
 
 
-def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
+def test_a_missing_metric_ends_the_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     call = partial(tune, approach, SPACE, mode="max", out=tmp_path / "study", quiet=True)
     with pytest.raises(WorkError, match=r"exactness.*accuracy"):
         call(metric="exactness", trials=32, max_concurrent=2)
@@ -157,6 +159,7 @@ def test_a_missing_metric_ends_the_study(tmp_path: Path) -> None:
     assert len(study.trial_list) == 2
     assert study.best
     assert (tmp_path / "study/study.jsonl.untrained").is_file()
+    assert "study.jsonl.untrained" in capsys.readouterr().err
 
 
 def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> None:
