@@ -260,8 +260,8 @@ def import_file(path: Path) -> ModuleType:
     name = f"raytune_yesno_user_{path.stem}_{digest[:8]}"
     if name not in sys.modules:
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
+            text = importlib.util.decode_source(path.read_bytes())
+        except (OSError, ValueError, SyntaxError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise InputError(f"{where}: cannot be read ({reason})") from None
         _finder.sources[name] = Source(str(path), text)
@@ -345,8 +345,8 @@ def _read_module(name: str, path: str) -> Source | None:
     if name in _finder.sources:
         return _finder.sources[name]
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):  # an extension module
+        text = importlib.util.decode_source(Path(path).read_bytes())
+    except (OSError, ValueError, SyntaxError):  # an extension module
         return None
     return Source(path, text, is_package=Path(path).name == "__init__.py")
 

@@ -23,7 +23,7 @@ from raytune_yesno.config import (
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float
 from raytune_yesno.tuning.ranks import seal
-from raytune_yesno.user_code import Code, describe_error, import_file
+from raytune_yesno.user_code import Code, describe_error, gather_sources, import_file
 
 Write = Callable[..., types.ModuleType]
 
@@ -154,6 +154,24 @@ def test_a_worker_gives_the_driver_no_copy_of_its_class() -> None:
     before = dict(vars(Digits))
     assert cloudpickle.loads(run_worker(program, config)) == config
     assert dict(vars(Digits)) == before
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first"), [("utf-8-sig", ""), ("latin-1", "# coding: latin-1\n")]
+)
+def test_a_file_is_read_in_the_encoding_that_python_reads(
+    encoding: str, first: str, tmp_path: Path
+) -> None:
+    beside = f"own_{encoding.replace('-', '_')}"
+    (tmp_path / f"{beside}.py").write_text(f"{first}name = 'größe'\n", encoding=encoding)
+    (tmp_path / "mine.py").write_text(f"{first}from {beside} import name\n", encoding=encoding)
+    module = import_file(tmp_path / "mine.py")
+    assert module.name == "größe"
+    sources = gather_sources(module)
+    assert {source.text for source in sources.values()} == {
+        f"{first}name = 'größe'\n",
+        f"{first}from {beside} import name\n",
+    }
 
 
 def test_a_traceback_shows_the_text_that_ran(tmp_path: Path) -> None:
