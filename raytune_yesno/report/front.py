@@ -9,7 +9,7 @@ from raytune_yesno.report.sentences import describe_test_briefly
 from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_value, join_names
 
 _MAX_SHOWN, _MAX_KEYS = 20, 3
 
@@ -29,8 +29,11 @@ def describe_front(study: Study) -> Iterator[str]:
 
 
 def count_members(study: Study) -> str:
-    """Return how many trials are on the front."""
-    objectives = " and ".join(metric.title for metric in study.objective.objectives)
+    """Return how many trials are on the front, or exceed the limits least if none keeps them."""
+    objectives = join_names([metric.title for metric in study.objective.objectives])
+    if study.candidates and study.candidates[0].excess:
+        least = f"trials that exceed them least: {len(study.front)}"
+        return f"front of {objectives}: no trial keeps the limits; {least}"
     compared = sum(all(map(math.isfinite, each)) for each in list_vectors(study.trial_list))
     return (
         f"front of {objectives}: {len(study.front)} of {compared} trials, which no other one "

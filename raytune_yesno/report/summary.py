@@ -103,11 +103,7 @@ def answer_more_trials(study: Study) -> Answer:
     ranking = [trial for trial in study.ranking if trial.is_feasible]
     total, half = len(ranking), len(ranking) // 2
     if total < MIN_TRIALS_TO_EXTRAPOLATE:
-        text = (
-            f"Cannot tell: {total} trials with a result are too few. Run at least "
-            f"{MIN_TRIALS_TO_EXTRAPOLATE}."
-        )
-        return Answer(question, text, section)
+        return Answer(question, _say_too_few(study, total), section)
     values = [trial.metrics[study.metric] for trial in ranking]
     best = values[0]
     chance, passed, gain = half / total, 0.0, 0.0
@@ -129,15 +125,25 @@ def answer_more_trials(study: Study) -> Answer:
     return Answer(question, text, section)
 
 
+def _say_too_few(study: Study, count: int) -> str:
+    """Return that ``count`` trials, of those with a result that keep the limits, are too few."""
+    if (total := len(study.ranking)) > count:
+        return (
+            f"Cannot tell: {count} of {total} trials with a result keep the limits. At least "
+            f"{MIN_TRIALS_TO_EXTRAPOLATE} are needed."
+        )
+    return (
+        f"Cannot tell: {count} trials with a result are too few. Run at least "
+        f"{MIN_TRIALS_TO_EXTRAPOLATE}."
+    )
+
+
 def answer_more(study: Study) -> str:
     """Return what the last doubling of the number of trials brought to the front."""
     vectors = list_vectors(study.trial_list)
     whole, reference = study.hypervolume
     if len(vectors) < MIN_TRIALS_TO_EXTRAPOLATE or not whole:
-        return (
-            f"Cannot tell: {len(vectors)} trials with a result are too few. Run at least "
-            f"{MIN_TRIALS_TO_EXTRAPOLATE}."
-        )
+        return _say_too_few(study, len(vectors))
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(vectors))[: len(vectors) // 2] for _ in range(_HALVES)]
     halves = [[vectors[index] for index in order] for order in orders]

@@ -10,7 +10,7 @@ from raytune_yesno.metrics import Metric, Objective, read_limit
 from raytune_yesno.report.attainment import measure_attainment
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import compare_groups, find_best, group_studies
-from raytune_yesno.report.front import build_front_payload
+from raytune_yesno.report.front import build_front_payload, count_members
 from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.summary import (
@@ -67,6 +67,23 @@ def test_studies_in_which_no_trial_keeps_the_limits_are_compared(others, size):
     assert "a" in format_leaderboards(studies)
     assert len(build_front_payload(studies)) == 2
     assert measure_attainment(studies, groups) == []
+
+
+@pytest.mark.parametrize("others", [(), (SIZE,)])
+def test_more_trials_are_judged_by_how_many_keep_the_limits(others):
+    for sizes, kept in (([50] * 9, 0), ([5] * 3 + [50] * 9, 3)):
+        study = build_study([(n / 10, size) for n, size in enumerate(sizes)], 10, others)
+        text = answer_more_trials(study).text
+        assert f"{kept} of {len(sizes)}" in text
+        assert "limit" in text
+
+
+def test_trials_of_which_none_keeps_the_limits_are_no_front():
+    study = build_study([(0.1, 50), (0.2, 20)], 10, (SIZE,))
+    text = count_members(study)
+    assert "limit" in text
+    assert "0 trials" not in text
+    assert "dominates" not in text
 
 
 def find_gain(study, x):
