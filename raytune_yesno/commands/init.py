@@ -7,17 +7,16 @@ from typing import Any, TextIO
 import yaml
 
 from raytune_yesno.commands.common import say
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import TASKS, build_config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.space import format_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
 
 _HEAD = """\
-# Settings of a study: raytune-yesno tune --config {name}
+# Settings of a study: {command}
 # To use a setting below, remove the `# ` before it. Flags override this file.
 
-data: {data}
-seed: 0
+{data}seed: 0
 trials: 32
 """
 _EXAMPLES = {
@@ -39,7 +38,7 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Write the file and print the command that uses it.
 
     Raises:
-        InputError: the file exists or cannot be written, or the task is unknown.
+        InputError: the file exists or cannot be written, or the task is unknown or has no space.
     """
     file = Path(options.file)
     text = write_study_file(options.task, options.data, file.name)
@@ -50,7 +49,7 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"{file}: it exists; give another name") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
-    command = f"raytune-yesno tune --config {quote(str(file))}"
+    command = _name_command(options.task, str(file))
     say(options, results, one_line(f"written: {file}"))
     say(options, results, f"next:\n  {command} --dry-run\n  {command}")
     return {"file": str(file.absolute())}
@@ -63,13 +62,20 @@ def write_study_file(task: str, data: str, name: str) -> str:
         task: the task, as in ``--task``.
         data: the data, as in ``--data``.
         name: the name of the file, for its first comment.
+
+    Raises:
+        InputError: the task is unknown, or has no search space.
     """
     from raytune_yesno.tasks.task import find_space
 
     TASKS.trust(task)
     config = build_config({"task": task})
     space = find_space(config)
-    lines = [_HEAD.format(name=quote(name), data=_inline(data))]
+    if not space:
+        raise InputError(f"task {task}: it has no search space of its own; give tune --space FILE")
+    reads = hasattr(find_task(task), "load_data")
+    source = f"data: {_inline(data)}\n" if reads else ""
+    lines = [_HEAD.format(command=_name_command(task, name), data=source)]
     for setting in STUDY_SETTINGS:
         if setting.name in _EXAMPLES:
             line = f"# {setting.name}: {_EXAMPLES[setting.name]}"
@@ -86,6 +92,12 @@ def write_study_file(task: str, data: str, name: str) -> str:
     )
     lines += [f"  {key}: {_inline(value)}\n" for key, value in format_space(space).items()]
     return "".join(lines)
+
+
+def _name_command(task: str, file: str) -> str:
+    """Return the command that uses a study file; only a command can name code of the user."""
+    own = [] if task in TASKS else ["--task", task]
+    return " ".join(map(quote, ["raytune-yesno", "tune", *own, "--config", file]))
 
 
 def _inline(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
@@ -63,6 +64,37 @@ def test_every_setting_in_the_comments_can_be_used(run: Callable[[str], Any]) ->
 def test_a_study_file_replaces_none(run: Callable[[str], Any]) -> None:
     run("init")
     assert cli.main(["init"]) == 2
+
+
+def test_a_study_file_of_a_users_own_task_is_used_by_the_commands_that_init_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fit.py").write_text(
+        "from raytune_yesno.metrics import Metric\nfrom raytune_yesno.space import Float\n\n\n"
+        "def fit(config):\n    return {'loss': config['x']}\n\n\n"
+        "fit.space, fit.metrics = {'x': Float(0, 1)}, (Metric('loss'),)\n"
+    )
+    file = tmp_path / "study.yaml"
+    assert cli.main(["init", str(file), "--task", f"{tmp_path}/fit.py:fit"]) == 0
+    said, text = capsys.readouterr().out, file.read_text()
+    assert "data" not in yaml.safe_load(text)  # a function reads none
+    for lines in (said.splitlines()[-2:], text.splitlines()[:1]):
+        for line in lines:
+            words = shlex.split(line.partition("raytune-yesno ")[2])
+            options = cli.build_parser().parse_args(words)
+            options.config = str(file)
+            assert build_plan(read_settings(options), options).space
+
+
+def test_a_study_file_needs_a_search_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fit.py").write_text("def fit(config):\n    return {'loss': 0}\n")
+    name = f"{tmp_path}/fit.py:fit"
+    assert cli.main(["init", str(tmp_path / "new.yaml"), "--task", name]) == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert "search space" in error
 
 
 def test_a_plan_is_printed_and_nothing_is_kept(run: Callable[[str], Any]) -> None:
