@@ -130,16 +130,21 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     if not holder and "running" in counts:  # nothing runs without a command
         counts["unfinished"] = counts.pop("running")
-    state = "finished" if study.refit else "refit missing" if study.searched else "interrupted"
+    state = "finished" if study.searched else "interrupted"
+    if study.searched and study.best and not study.refit:
+        state = "refit missing"
     if holder:
         state = "refitting" if study.searched else "running"
-    num_trials = study.asked.get("trials", 0) + len(study.enqueued)
     say(options, results, one_line(f"study: {location}"))
     say(options, results, f"state: {state}")
     if holder:
         say(options, results, one_line(f"writer: {holder}"))
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    say(options, results, f"trials: {len(study.trial_list)} of {num_trials} begun ({told or 0})")
+    say(
+        options,
+        results,
+        f"trials: {len(study.trial_list)} of {study.num_asked} begun ({told or 0})",
+    )
     for trial in running:
         values = ", ".join(f"{key}={format_value(trial.point[key])}" for key in trial.point)
         say(
@@ -163,7 +168,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
         "state": state,
         "writer": str(holder) if holder else None,
         "trials": counts,
-        "asked": num_trials,
+        "asked": study.num_asked,
         "running": [{"trial": each.number, "epoch": each.last_epoch} for each in running],
         "best": {"trial": best.number, "metrics": best.metrics} if best else None,
         "requests": study.requests,

@@ -63,12 +63,12 @@ def describe_mean(candidate: Candidate) -> str:
 
 def describe_state(study: Study) -> str:
     """Return whether the search has finished."""
-    # Repeats, and points that were asked for, may exceed the number of trials that was asked for.
-    total = max(int(study.asked.get("trials") or 0), len(study.trial_list))
     ended = sum(trial.status != "running" for trial in study.trial_list)
     seconds = format_seconds(study.end_time - study.asked["time"])
     if not study.searched:
-        return f"Running or interrupted: {ended} of {total} trials have ended in {seconds}."
+        return (
+            f"Running or interrupted: {ended} of {study.num_asked} trials have ended in {seconds}."
+        )
     reason = f" It ended before its last trial: {study.reason}." if study.reason else ""
     return f"The search finished in {seconds}. Trials: {count_statuses(study) or 'none'}.{reason}"
 

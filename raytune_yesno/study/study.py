@@ -210,6 +210,15 @@ class Study:
         ]
 
     @property
+    def num_asked(self) -> int:
+        """The number of trials that were asked for: of the search, and of requested points.
+
+        Trials of a final round are among them once they have begun.
+        """
+        asked = int(self.asked.get("trials") or 0) + len(self.enqueued)
+        return max(asked, len(self.trial_list))
+
+    @property
     def num_proposed(self) -> int:
         """The number of trials that the search proposed: no requested ones, no final round."""
         return sum(trial.request is None and not trial.final for trial in self.trial_list)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from raytune_yesno import cli
+from raytune_yesno.report.sentences import describe_state
+from raytune_yesno.study import load
 from raytune_yesno.study.requests import REQUESTS
 from raytune_yesno.study.store import StudyStore
 
@@ -59,6 +61,28 @@ def test_stop_and_status(study: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "interrupted" in shown
     assert "1 unfinished" in shown
     assert "waiting: stop 0" in shown
+
+
+def test_repeats_and_requested_points_are_among_the_trials_that_were_asked_for(
+    study: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = StudyStore(study)
+    for number in range(1, 6):  # four trials, and two repeats of a final round
+        again = {"repeat_of": 0, "seed": number, "final": True} if number > 3 else {}
+        store.append("asked", trial=number, point={"rate": 0.1, "window": 8}, **again)
+    assert cli.main(["study", str(study), "status", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["asked"] == 6
+    assert "of 6 trials" in describe_state(load(study))
+
+
+def test_a_search_without_a_result_misses_no_refit(
+    study: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = StudyStore(study)
+    store.append("ended", trial=0, status="failed", error="no room")
+    store.append("searched")
+    assert cli.main(["study", str(study), "status", "--json"]) == 0
+    assert "refit" not in json.loads(capfd.readouterr().out)["state"]
 
 
 def test_a_search_that_has_ended_takes_no_requests(
