@@ -9,7 +9,7 @@ from raytune_yesno.files.folders import replace_file
 from raytune_yesno.report.export import collect_trials, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
-from raytune_yesno.study.study import TRIAL_COLUMNS, Study
+from raytune_yesno.study.study import Study
 
 TABLE = "trials.csv"
 PAGE = "report.html"
@@ -56,7 +56,7 @@ def write_report(
         for index, study in enumerate(studies)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    heads = TRIAL_COLUMNS if len(studies) == 1 else ("study", *TRIAL_COLUMNS)
+    heads = [*(["study"] if len(studies) > 1 else []), *studies[0].trial_columns]
     write_table(collect_trials(studies), out / TABLE, heads)
     page = build_page(studies, importances, refresh_s)
     with replace_file(out / PAGE) as part:  # a browser may be reading it

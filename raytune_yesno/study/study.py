@@ -237,7 +237,14 @@ class Study:
         and the hyperparameters as ``config.KEY``. In a Ray Tune experiment, a metric named like
         another column is ``metric.NAME``.
         """
-        return _build_table(self.trial_rows, TRIAL_COLUMNS)
+        return _build_table(self.trial_rows, self.trial_columns)
+
+    @property
+    def trial_columns(self) -> tuple[str, ...]:
+        """The columns that :attr:`trials` has even without rows, so that code can read them."""
+        metrics = ("train_loss", METRIC) if self.metric == METRIC else (self.metric,)
+        first = ("trial", "status", "epochs", "best_epoch")
+        return *first, *metrics, "seconds", "attempts", "error"
 
     @property
     def trial_rows(self) -> list[dict[str, Any]]:
@@ -312,7 +319,8 @@ def join_trials(studies: Sequence[Study]) -> "pd.DataFrame":
         for name, study in zip(name_studies(studies), studies, strict=True)
         for row in study.trial_rows
     ]
-    return _build_table(rows, ("study", *(TRIAL_COLUMNS if studies else ())))
+    columns = (column for study in studies for column in study.trial_columns)
+    return _build_table(rows, dict.fromkeys(("study", *columns)))
 
 
 def name_studies(studies: Sequence[Study]) -> list[str]:
@@ -332,11 +340,7 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
 
 _UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch without a column
 
-# Columns of tables without rows, so that code that reads a column always works.
-TRIAL_COLUMNS = (
-    *("trial", "status", "epochs", "best_epoch", "train_loss", "valid_loss"),
-    *("seconds", "attempts", "error"),
-)
+# Columns of a table without rows, so that code that reads a column always works.
 EPOCH_COLUMNS = (
     *("trial", "epoch", "train_loss", "valid_loss", "seconds", "attempt"),
     *("host", "pid", "began", "ended"),

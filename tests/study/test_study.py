@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, join_trials, load, load_all, name_studies
 from raytune_yesno.study.store import StudyStore
 
@@ -116,6 +117,16 @@ class TestTrials:
         assert (study.best, study.efficiency, study.searched) == (None, None, False)
         writer.run(0, status="failed")
         assert writer.load().trials["valid_loss"].isna().all()
+
+    def test_an_empty_table_has_a_column_for_the_metric(self, tmp_path: Path) -> None:
+        metrics = [{"name": "accuracy", "mode": "max"}]
+        StudyStore(tmp_path).append("study", time=0.0, metrics=metrics, config={}, space={})
+        study = load(tmp_path)
+        for table in (study.trials, join_trials([study])):
+            assert "accuracy" in table
+            assert "valid_loss" not in table
+        csv = write_report([study], tmp_path / "report").csv
+        assert csv.read_text().splitlines()[0].split(",") == list(study.trials)
 
     def test_a_retried_trial_repeats_epochs(self, writer: Writer) -> None:
         writer.run(0, 5.0, 4.0, 3.0, status="running")
