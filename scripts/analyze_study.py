@@ -10,11 +10,19 @@ Studies that differ in their seed alone count as repeats of one search.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import choose_figure, compare_groups, group_studies, name_mean
+from raytune_yesno.report.compare import (
+    MIN_REPEATS,
+    choose_figure,
+    compare_groups,
+    describe_incomparable,
+    group_studies,
+    name_mean,
+)
 from raytune_yesno.report.export import format_markdown
 from raytune_yesno.report.importance import measure_importance
 from raytune_yesno.study import Study, join_trials, load_all, name_studies
@@ -31,6 +39,8 @@ def main() -> None:
     options = parser.parse_args()
 
     studies = load_all(options.studies)
+    if why := describe_incomparable(studies):
+        parser.error(why)
     print_trials(studies)
     print_searches(studies)
     print_importance(studies)
@@ -42,8 +52,14 @@ def print_trials(studies: Sequence[Study]) -> None:
     """The five best trials of all: `join_trials` gives one tidy table, and pandas does the rest."""
     metric = studies[0].metric
     table = join_trials(studies)
-    ended = table[table["status"].isin(["done", "stopped"])]
-    best = ended.sort_values(metric, ascending=studies[0].mode == "min").head(5)
+    counted = {  # of a point that was trained several times, the best result would be luck
+        (name, trial.number)
+        for name, study in zip(name_studies(studies), studies, strict=True)
+        for trial in study.ranking
+        if trial.is_feasible
+    }
+    counts = [pair in counted for pair in zip(table["study"], table["trial"], strict=True)]
+    best = table.loc[counts].sort_values(metric, ascending=studies[0].mode == "min").head(5)
     columns = ["study", "trial", metric, "best_epoch", "epochs", "seconds"]
     print(f"## The best of {len(table)} trials\n")
     print_markdown(columns, best[columns].astype(object).to_numpy().tolist())
@@ -67,12 +83,12 @@ def print_searches(studies: Sequence[Study]) -> None:
     )
     differences = compare_groups(groups)
     if not differences:
-        print("\nNothing to test: give two searches, each with two studies or more.")
+        print(f"\nNothing to test: give two searches, each with {MIN_REPEATS} studies or more.")
         return
     print("\nTwo-sided permutation tests of the difference of means:\n")
     print_markdown(
-        ["pair", "difference", "p", "smallest possible p"],
-        [[f"{d.first} – {d.second}", str(d), d.p, d.min_p] for d in differences],
+        ["pair", "difference", "p, adjusted for all pairs", "smallest possible p"],
+        [[f"{d.first} – {d.second}", str(d), d.adjusted, d.min_p] for d in differences],
     )
 
 
@@ -86,7 +102,8 @@ def print_importance(studies: Sequence[Study]) -> None:
             continue
         first = zip(found.names[:3], found.means, found.spreads, strict=False)
         told = ", ".join(f"{key} {mean:.2f} ± {spread:.2f}" for key, mean, spread in first)
-        print(f"- {name}, of {found.num_trials} trials: {told}")
+        chance = f"chance explains up to {found.chance_level:.2f}"
+        print(f"- {name}, of {found.num_trials} trials: {told}; {chance}")
 
 
 def save_picture(studies: Sequence[Study], path: Path) -> None:
@@ -97,9 +114,11 @@ def save_picture(studies: Sequence[Study], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    lowest = math.inf
     for index, group in enumerate(group_studies(studies)):
         for repeat, member in enumerate(group.members):
             curve = trace_best(studies[member])["epochs"]
+            lowest = min(lowest, *(value for _, value in curve), math.inf)
             axes.step(
                 [place for place, _ in curve],
                 [value for _, value in curve],
@@ -108,7 +127,8 @@ def save_picture(studies: Sequence[Study], path: Path) -> None:
                 alpha=0.8,
                 label=group.label if repeat == 0 else None,
             )
-    axes.set(xlabel="epochs of all trials", ylabel=f"best {studies[0].metric}", yscale="log")
+    axes.set(xlabel="epochs of all trials", ylabel=f"best {studies[0].metric}")
+    axes.set_yscale("log" if lowest > 0 else "linear")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=200)
     plt.close(figure)

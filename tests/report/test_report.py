@@ -8,6 +8,7 @@ import random
 import re
 import runpy
 import shlex
+import warnings
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from helpers.builders import EVIL, write_study
+from helpers.fronts import write_front
 
 from raytune_yesno import cli
 from raytune_yesno.commands.report import run_report
@@ -24,7 +26,7 @@ from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Group, compare_groups, group_studies
+from raytune_yesno.report.compare import MIN_REPEATS, Group, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, Importance, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
@@ -501,3 +503,19 @@ def test_the_worked_example_runs(
     assert "| random + asha, 30 trials | 1 |" in shown
     assert "learning_rate" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_worked_example_counts_no_repeats_and_no_trial_beyond_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ((-0.5, 10), (-0.4, 1000), (-0.6, 10))  # on a logarithmic scale nothing is visible
+    write_front(tmp_path / "study", results, repeats=[((-0.1, 10), 0)], limits=["size<=100"])
+    words = ["analyze_study.py", tmp_path / "study", "--picture", tmp_path / "best.png"]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    script = Path(__file__).parents[2] / "scripts" / "analyze_study.py"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runpy.run_path(str(script), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert re.findall(r"^\| study \| (\d)", shown, re.MULTILINE) == ["0", "2"]
+    assert f"{MIN_REPEATS} studies" in shown
