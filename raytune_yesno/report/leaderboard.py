@@ -170,7 +170,8 @@ def _headline(study: Study) -> str:
     """Return search, scheduler, number of trials by status, and the duration."""
     seconds = format_seconds(study.end_time - study.asked["time"])
     count = len(study.trial_list)
-    return f"{study.method}: {count} trials ({count_statuses(study)}) in {seconds}"
+    statuses = f" ({count_statuses(study)})" * (count > 0)
+    return f"{study.method}: {count} trial{'s' * (count != 1)}{statuses} in {seconds}"
 
 
 def _cut(text: str, max_length: int = _MAX_CELL) -> str:

@@ -113,7 +113,8 @@ def describe_progress(study: Study, curve: Curve) -> str:
     if len(curve) > 1 and curve[-1][1] != curve[-2][1]:
         improvements.append(curve[-1][0])
     half = [value for x, value in curve if x <= total / 2]
-    text = f"The best result came after {round(improvements[-1])} of {total} trials."
+    result = study.metric if study.objective.others else "result"
+    text = f"The best {result} came after {round(improvements[-1])} of {total} trials."
     if total < MIN_TRIALS_TO_HALVE or not half:
         return text
     if half[-1] == curve[-1][1]:
@@ -163,25 +164,27 @@ def describe_early_stopping(stopping: EarlyStopping) -> str:
             f"No trial was stopped early. The trials trained {stopping.epochs} epochs, at most "
             f"{stopping.longest} each."
         )
+    many = "trial was" if stopping.stopped == 1 else "trials were"
     return (
-        f"{stopping.stopped} trials were stopped early. The trials trained {stopping.epochs} "
-        f"epochs instead of {stopping.full_epochs}. {' '.join(judge_early_stopping(stopping))}"
+        f"{stopping.stopped} {many} stopped early. The trials trained {stopping.epochs} epochs "
+        f"instead of {stopping.full_epochs}. {judge_early_stopping(stopping)[1]}"
     )
 
 
-def judge_early_stopping(stopping: EarlyStopping) -> tuple[str, str, str]:
-    """Return whether the first rung predicted the end, what stopping saved, and the evidence."""
-    saved, first = f"It saved {stopping.saved:.0%} of the epochs.", stopping.first_judged
+def judge_early_stopping(stopping: EarlyStopping) -> tuple[str, str]:
+    """Return whether the first rung predicted the end, and the evidence with what it saved."""
+    saved = f"Early stopping saved {stopping.saved:.0%} of the epochs."
+    first = stopping.first_judged
     if first is None or first.agreement is None:
-        needed = f"At least {MIN_JUDGED} with different results are needed."
-        return "Cannot tell: too few trials ran to the end.", needed, saved
+        return "Cannot tell.", (
+            f"{saved} Too few trials ran to the end to judge it: at least {MIN_JUDGED} with "
+            "different results are needed."
+        )
     low, high = first.interval
-    return (
-        "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps.",
-        saved,
-        f"The order of the trials at epoch {first.epoch} has a rank correlation of "
+    return "Yes." if low > USEFUL else "No." if high < USEFUL else "Perhaps.", (
+        f"{saved} The order of the trials at epoch {first.epoch} has a rank correlation of "
         f"{first.agreement:.2f} with the final order (95% interval {low:.2f} to {high:.2f}; 1 is "
-        f"perfect, 0 is chance), over the {first.judged} trials that ran to the end.",
+        f"perfect, 0 is chance), over the {first.judged} trials that ran to the end."
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.builders import write_study
+from helpers.fronts import write_front
 
 from raytune_yesno import cli
 from raytune_yesno.config import TASKS, build_config, declare_task
@@ -26,7 +27,9 @@ from raytune_yesno.report.payload import _band
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
+    describe_early_stopping,
     describe_progress,
+    judge_early_stopping,
     split_command,
 )
 from raytune_yesno.report.summary import (
@@ -70,6 +73,27 @@ def test_early_stopping_agrees_with_the_table(study: Study) -> None:
     assert low < 0.3 < 0.5 < 0.7 < high
     # Of 120 orders of five trials, one is perfect by chance.
     assert bound_correlation(1.0, 5)[0] < 0.3 < bound_correlation(1.0, 9)[0]
+
+
+def test_a_section_without_a_question_has_no_answer_to_one(study: Study) -> None:
+    stopped = [trial for trial in study.trial_list if trial.status == "stopped"]
+    for each in (study, replace(study, trial_list=stopped)):
+        stopping = measure_early_stopping(each)
+        verdict, evidence = judge_early_stopping(stopping)
+        assert answer_early_stopping(stopping).text == f"{verdict} {evidence}"
+        assert verdict not in (text := describe_early_stopping(stopping))
+        assert evidence in text
+
+
+def test_the_progress_of_one_of_several_objectives_is_named(tmp_path: Path) -> None:
+    study = write_front(tmp_path)
+    text = describe_progress(study, trace_best(study)["trials"])
+    assert "best accuracy came after 5 of 6" in text  # the chosen trial is another one
+
+
+def test_a_study_without_trials_has_no_statuses(study: Study) -> None:
+    headline = format_leaderboard(replace(study, trial_list=[])).splitlines()[0]
+    assert "0 trials in" in headline
 
 
 def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
