@@ -304,10 +304,9 @@ def _read_objective(
         elif not mode and any(name in event for event in events if event["event"] == "epoch"):
             raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
     config = events[0].get("config") or {}
-    several = {key: config.get(key) or () for key in ("objectives", "limits")}
-    if name or mode:
-        several = {}
-    objective = build_objective(declared, name or "", mode or "", **several)
+    several = () if name or mode else config.get("objectives") or ()
+    limits = config.get("limits") or ()
+    objective = build_objective(declared, name or "", mode or "", objectives=several, limits=limits)
     return replace(objective, smooth=asked.smooth), source
 
 

@@ -107,3 +107,12 @@ def test_only_first_trainings_that_ended_with_a_result_count_in_the_hypervolume(
         other = dataclasses.replace(lucky, number=99, epochs=epochs, **change)
         assert measure_hypervolume([*study.trial_list, other]) == before
         assert trace_hypervolume([*study.trial_list, other])[-1][2] == before[0]
+
+
+@pytest.mark.parametrize("given", [{"metric": "accuracy"}, {"metric": "size", "mode": "max"}])
+def test_limits_hold_by_whatever_metric_trials_are_judged(tmp_path, given):
+    write_front(tmp_path, limits=["size<=500"])
+    study = load(tmp_path, **given)
+    assert study.objective.others == ()
+    assert study.best.metrics["size"] <= 500
+    assert [trial.is_feasible for trial in study.ranking] == [True] * 4 + [False] * 2
