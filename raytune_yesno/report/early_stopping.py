@@ -28,7 +28,7 @@ class Rung:
         agreement: Spearman's rank correlation between the metric at this epoch and the best
             metric of the whole trial, over the ``judged`` trials. None for fewer than
             ``MIN_JUDGED``.
-        judged: number of trials that reached this epoch and ran to the end.
+        judged: number of trials of the search that reached this epoch and ran to the end.
     """
 
     epoch: int
@@ -54,8 +54,9 @@ class EarlyStopping:
     Attributes:
         epochs: epochs trained by all trials together.
         full_epochs: epochs that all trials would have trained without early stopping: those
-            planned for the trials that were stopped, and those trained by all others, which end
-            early for other reasons, such as an error.
+            planned for the trials that were stopped, or fewer if all trials with that plan end
+            by themselves before; and those trained by all others, which end early for other
+            reasons, such as an error.
         longest: epochs of a trial that runs to the end.
         stopped: number of trials that the scheduler stopped early.
         rungs: the epochs at which it stopped them, in ascending order.
@@ -88,14 +89,18 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
     trials = [trial for trial in study.trial_list if trial.epochs]
     stopped = [trial for trial in trials if was_stopped_early(trial)]
     done = [trial for trial in trials if trial.status == "done"]
+    judged = [trial for trial in done if not trial.final]  # no scheduler stops a final round
     counts = Counter(trial.epochs[-1]["epoch"] for trial in stopped)
     most = max((len(trial.epochs) for trial in trials), default=0)
-    planned = [
-        (trial.planned[-1][1] if trial.planned else most)
-        if was_stopped_early(trial)
-        else len(trial.epochs)
-        for trial in trials
-    ]
+    ends: dict[int, int] = {}  # a function may end by itself, before the epochs of its plan
+    for trial in done:
+        plan = _plan(trial, most)
+        ends[plan] = max(ends.get(plan, 0), len(trial.epochs))
+    planned = [len(trial.epochs) for trial in trials]
+    for index, trial in enumerate(trials):
+        if was_stopped_early(trial):
+            plan = _plan(trial, most)
+            planned[index] = max(planned[index], ends.get(plan, plan))
     kept = sorted(epoch for epoch, _ in counts.most_common(_MAX_RUNGS))
     sign = -1 if study.mode == "max" else 1
     rungs = []
@@ -109,7 +114,7 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
         continued = [value for number, value in values.items() if number not in ended]
         pairs = [
             (values[trial.number], trial.best_epoch[study.metric])
-            for trial in done
+            for trial in judged
             if trial.number in values and trial.best_epoch
         ]
         rungs.append(
@@ -130,6 +135,11 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
         stopped=len(stopped),
         rungs=rungs,
     )
+
+
+def _plan(trial: Trial, default: int) -> int:
+    """Return the number of epochs that a trial was to train."""
+    return trial.planned[-1][1] if trial.planned else default
 
 
 def bound_correlation(correlation: float, count: int) -> tuple[float, float]:

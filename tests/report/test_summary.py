@@ -85,6 +85,22 @@ def test_a_section_without_a_question_has_no_answer_to_one(study: Study) -> None
         assert evidence in text
 
 
+def test_trials_that_end_by_themselves_would_not_have_trained_longer(study: Study) -> None:
+    stopped = with_curves(study, *[[0.5, 0.4]] * 3, status="stopped").trial_list
+    done = with_curves(study, *[[1 / n, 0.3 / n, 0.2 / n] for n in range(1, 6)]).trial_list
+    for number, trial in enumerate((*stopped, *done)):
+        trial.number, trial.planned = number, [(0, 16)]
+    alone = measure_early_stopping(replace(study, trial_list=stopped))
+    assert alone.full_epochs == 3 * 16
+    both = measure_early_stopping(replace(study, trial_list=[*stopped, *done]))
+    assert both.full_epochs == (3 + 5) * 3
+    assert [rung.judged for rung in both.rungs] == [5]
+    for trial in done[:3]:
+        trial.final, trial.repeat_of = True, done[3].number
+    both = measure_early_stopping(replace(study, trial_list=[*stopped, *done]))
+    assert [rung.judged for rung in both.rungs] == [2]
+
+
 def test_the_progress_of_one_of_several_objectives_is_named(tmp_path: Path) -> None:
     study = write_front(tmp_path)
     text = describe_progress(study, trace_best(study)["trials"])
