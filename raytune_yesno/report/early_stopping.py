@@ -80,8 +80,8 @@ class EarlyStopping:
 
 
 def was_stopped_early(trial: Trial) -> bool:
-    """Return whether the scheduler stopped a trial, and not a request of the user."""
-    return trial.status == "stopped" and not trial.is_stop_requested
+    """Return whether the scheduler stopped a trial, not a request or the end of the search."""
+    return trial.status == "stopped" and not (trial.is_stop_requested or trial.is_cut_off)
 
 
 def measure_early_stopping(study: Study) -> EarlyStopping:

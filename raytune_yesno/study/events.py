@@ -232,9 +232,9 @@ class Mutated(Saved):
 class Ended(Event):
     """``ended``: a trial ended.
 
-    ``status`` is ``done``, ``stopped`` (by the scheduler or a stop condition), ``diverged`` or
-    ``failed``. A failed one has the ``error`` and its ``cause``: ``user error``, ``out of memory``,
-    ``lost process``, ``lost node`` or ``storage``.
+    ``status`` is ``done``, ``stopped`` (by the scheduler, or for a ``reason``: the end of the
+    search, a changed space), ``diverged`` or ``failed``. A failed one has the ``error`` and its
+    ``cause``: ``user error``, ``out of memory``, ``lost process``, ``lost node`` or ``storage``.
     """
 
     trial: Count

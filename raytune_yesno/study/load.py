@@ -346,4 +346,4 @@ def apply_event(trial: Trial, event: Event) -> None:
             trial.point, trial.checkpoint = event["point"], (event["checkpoint"], event["epoch"])
         case "ended" if event["status"] in ENDINGS:
             trial.status, trial.error = event["status"], event.get("error")
-            trial.ended = event["time"]
+            trial.ended, trial.is_cut_off = event["time"], "reason" in event

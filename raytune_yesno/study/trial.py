@@ -38,6 +38,7 @@ class Trial:
         replaced: epochs that a later attempt trained again; they count nowhere else.
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
+        is_cut_off: whether the end of the search, or a changed space, stopped the trial.
         planned: pairs of an epoch and the number of epochs planned after it; more than one pair
             if the trial was extended.
         outside: why the trial does not count since the space was changed; None if it counts.
@@ -59,6 +60,7 @@ class Trial:
     replaced: list[Event] = field(default_factory=list)
     request: str | None = None
     is_stop_requested: bool = False
+    is_cut_off: bool = False
     outside: str | None = None
     planned: list[tuple[int, int]] = field(default_factory=list)
     ended: float = 0.0

@@ -138,6 +138,8 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             status = "done" if complete else "stopped"
         fields = {"error": error} if error else {}
         fields |= {"cause": cause} if error and cause else {}
+        if status == "stopped" and (reason := self.monitor.reason):
+            fields["reason"] = reason  # the end of the search, not the scheduler
         kept_before = self.kept.numbers
         self.store.append("ended", trial=number, status=status, **fields)
         # Keep the checkpoints of the best trials, which may be extended; the others would fill the
@@ -164,8 +166,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
 
     def cut_off(self, numbers: Iterable[int]) -> None:
         """Record that trials were stopped whose end Tune does not report."""
+        found = self.monitor.found
+        reason = {"reason": found} if found else {}
         for number in sorted(numbers):
-            self.store.append("ended", trial=number, status="stopped")
+            self.store.append("ended", trial=number, status="stopped", **reason)
 
 
 class _Callback(tune.Callback):  # type: ignore[misc]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from raytune_yesno.metrics import Limit, Metric, Objective
-from raytune_yesno.study import Trial
+from raytune_yesno.report.early_stopping import was_stopped_early
+from raytune_yesno.study import Trial, load
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.kept import KeptTrials
 from raytune_yesno.tuning.progress import Progress
@@ -95,3 +96,16 @@ def test_after_a_resumption_earlier_trials_and_epochs_count(tmp_path: Path) -> N
     session.train(2, 0.9, first=3)  # its best epoch is the first
     assert session.left == [2]
     assert [len(trial.epochs) for trial in earlier] == [3, 3, 2, 1]
+
+
+def test_a_trial_that_the_end_of_the_search_cuts_off_was_not_stopped_early(tmp_path: Path) -> None:
+    session = Session(tmp_path, keep=0)
+    session.store.append("study", metrics=[{"name": "loss"}], config={}, space={}, data="")
+    for number in range(3):
+        session.ask(number)
+        session.train(number, 0.5)
+    session.recorder.ended(0, {})  # by the scheduler
+    session.recorder.monitor.found = "its time budget of 9 s is spent"
+    session.recorder.ended(1, {})
+    session.recorder.cut_off([2])
+    assert list(map(was_stopped_early, load(tmp_path).trial_list)) == [True, False, False]
