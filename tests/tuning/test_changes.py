@@ -190,8 +190,6 @@ def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None
         select_retried(asked, tmp_path)
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray_cluster")
 def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> None:
     store, study = StudyStore(tmp_path), write_study(tmp_path, [1e-8, 1e-7, 2e-8])
     for number in range(3):
@@ -206,6 +204,8 @@ def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> Non
         select_retried("1,2", tmp_path)
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> None:
     file, out = tmp_path / "moody.py", tmp_path / "study"
     file.write_text(MOODY)
