@@ -14,7 +14,7 @@ seed: 0
 trials: {trials}
 search: random
 scheduler: fifo
-config: {{epochs: {epochs}}}
+config: {{epochs: {epochs}, model: cnn, max_examples: 10, augment_scenes: 0, valid_noise: false}}
 space:
   learning_rate: {{float: [1.0e-3, 1.0e-2], log: true}}
   channels: {{choice: [[4, 8]]}}
