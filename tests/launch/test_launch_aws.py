@@ -196,7 +196,7 @@ def test_a_trial_resumes_after_its_spot_worker_is_reclaimed(amazon: Amazon) -> N
     made = amazon.ask(PREPARE)
     laptop = Laptop(hosts, fill_in(work, made["image"], made["group"]), AMAZON)
     study_file = work / "study.yaml"
-    study_file.write_text(STUDY.format(trials=2, epochs=1500))
+    study_file.write_text(STUDY.format(trials=2, epochs=900))
     tune = ["tune", "--config", str(study_file)]
     process = laptop.begin("--keep", "--out", str(work / "home"), "--", *tune)
 
