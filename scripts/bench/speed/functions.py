@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.speed import objectives
-from bench.speed.case import SLOTS, Case, ours, run_apart, run_program
-from bench.speed.overhead import FEW, pace
-from raytune_yesno.study.store import read_events
+from bench.speed.case import SLOTS, Case, run_apart
+from bench.speed.overhead import FEW, pace, run_study
 
 TITLE = "Functions as objectives: seconds from the first trial's end to the last one's"
 TRIALS = 60
@@ -29,19 +28,10 @@ def list_cases(*, quick: bool = False) -> list[Case]:
 def run_ours(name: str, trials: int, folder: Path) -> dict[str, float]:
     """Run a study of the function, and return its figures."""
     (folder / "space.yaml").write_text(SPACE)
-    out = folder / "study"
-    run_program(
-        ours(
-            *("tune", "--task", f"{objectives.__file__}:{name}", "--space", "space.yaml"),
-            *("--metric", "loss", "--search", "random", "--trials", str(trials)),
-            *("--num-cpus", str(SLOTS), "--out", str(out)),
-        ),
+    return run_study(
         folder,
-    )
-    events, _ = read_events(out)
-    took = [event["seconds"] for event in events if event["event"] == "epoch"]
-    return pace(
-        [event["time"] for event in events if event["event"] == "ended"], sum(took) / trials
+        *("--task", f"{objectives.__file__}:{name}", "--space", "space.yaml"),
+        *("--metric", "loss", "--search", "random", "--trials", str(trials)),
     )
 
 

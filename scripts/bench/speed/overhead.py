@@ -56,19 +56,21 @@ def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
     settings = folder / "settings.yaml"
     points = [{"learning_rate": rate} for rate in list_rates(trials)]
     settings.write_text(yaml.safe_dump({"search_options": {"points": points}}))
-    out = folder / "study"
-    run_program(
-        ours(
-            *("tune", "--data", str(data), "--config", str(settings), "--search", "manual"),
-            *("--scheduler", "fifo", "--trials", str(trials), "--epochs", str(epochs)),
-            *("--num-cpus", str(SLOTS), "--out", str(out)),
-        ),
+    return run_study(
         folder,
+        *("--data", str(data), "--config", str(settings), "--search", "manual"),
+        *("--scheduler", "fifo", "--trials", str(trials), "--epochs", str(epochs)),
     )
+
+
+def run_study(folder: Path, *words: str) -> dict[str, float]:
+    """Run ``tune`` with these words, and return the figures of its trials."""
+    out = folder / "study"
+    run_program(ours("tune", *words, "--num-cpus", str(SLOTS), "--out", str(out)), folder)
     events, _ = read_events(out)
     trained = [event["seconds"] for event in events if event["event"] == "epoch"]
     ended = [event["time"] for event in events if event["event"] == "ended"]
-    return pace(ended, sum(trained) / trials)
+    return pace(ended, sum(trained) / len(ended))
 
 
 def run_peer(name: str, epochs: int, trials: int, folder: Path) -> dict[str, float]:
