@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,25 @@ def check_aws(definition: Definition) -> Iterator[str]:
 
 def _check_fields_aws(definition: Definition) -> Iterator[str]:
     try:
-        import botocore.session
         from botocore.validate import ParamValidator
     except ImportError:
         yield f"provider aws: boto3 is missing; {suggest_install('aws')}"
         return
-    service = botocore.session.get_session().get_service_model("ec2")
-    shape = service.operation_model("RunInstances").input_shape
-    assert shape
+    shape = _load_run_instances()
     for name, node_type in definition.node_types.items():
         settings = dict(node_type.get("node_config") or {}, MinCount=1, MaxCount=1)
         report = ParamValidator().validate(settings, shape)
         for line in report.generate_report().splitlines():
             yield f"available_node_types.{name}.node_config: {line.split(', must be one of')[0]}"
+
+
+@cache
+def _load_run_instances() -> Any:
+    """Return the parameters of EC2's RunInstances; botocore reads 0.2 s for them."""
+    import botocore.session
+
+    service = botocore.session.get_session().get_service_model("ec2")
+    return service.operation_model("RunInstances").input_shape
 
 
 def check_gcp(definition: Definition) -> Iterator[str]:

@@ -9,6 +9,7 @@ pin them:
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 
 PYTHON = "3.11"
@@ -19,6 +20,7 @@ EXTRAS = ("cluster", "search", "aws", "gcp")
 """Extras of the project that nodes need."""
 
 
+@cache
 def ray_version() -> str:
     """Return the version of Ray installed here, which the nodes must have too."""
     return version("ray")

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from raytune_yesno.space import (
     Choice,
     Domain,
     Float,
+    Int,
     Point,
     Space,
     as_tree,
@@ -24,6 +25,9 @@ from raytune_yesno.space import (
 
 _MAX_DRAWS = 10_000
 _MAX_LISTED = 100_000
+_MAX_CELLS = 4096
+_EDGE = 1e-9
+"""Distance from a cell's edge, in the unit interval, below which rounding errors count."""
 
 
 def build_numpy_generator(seed: int, *key: int) -> np.random.Generator:
@@ -224,7 +228,28 @@ class UnitCube:
 def _snap(domain: Domain, u_C: np.ndarray) -> np.ndarray:
     if isinstance(domain, Float) and domain.step is None:
         return u_C
-    if not isinstance(domain, Choice) and (domain.scale.log or domain.scale.prior):
-        return np.array([domain.encode(domain.decode(u)) for u in u_C.tolist()])
     count = domain.num_values
-    return np.asarray((np.minimum(np.floor(u_C * count), count - 1) + 0.5) / count)
+    if isinstance(domain, Choice) or not (domain.scale.log or domain.scale.prior):
+        return np.asarray((np.minimum(np.floor(u_C * count), count - 1) + 0.5) / count)
+    if count > _MAX_CELLS:
+        return np.array([domain.encode(domain.decode(u)) for u in u_C.tolist()])
+    edges, middles = _list_cells(domain)
+    cells_C = np.searchsorted(edges[1:-1], u_C)
+    snapped_C = middles[cells_C]
+    # Within rounding errors of an edge, `decode` decides to which cell a candidate belongs.
+    distance_C = np.minimum(u_C - edges[cells_C], edges[cells_C + 1] - u_C)
+    for number in np.flatnonzero(distance_C < _EDGE):
+        snapped_C[number] = domain.encode(domain.decode(float(u_C[number])))
+    return snapped_C
+
+
+@lru_cache
+def _list_cells(domain: Float | Int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the edges between cells in the unit interval, with infinities, and the middles."""
+    assert domain.step is not None
+    values = domain.grid(int(domain.num_values))
+    half = domain.step / 2
+    edges = [domain.scale.position(value + half) for value in values[:-1]]
+    return np.array([-math.inf, *edges, math.inf]), np.array(
+        [domain.encode(value) for value in values]
+    )

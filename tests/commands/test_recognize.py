@@ -229,6 +229,7 @@ class TestEvaluate:
             assert low <= row["wer"] <= high
             assert low < high
 
+    @pytest.mark.long
     def test_json_holds_false_alarms_calibration_and_cost(
         self, evaluated: tuple[dict[str, Any], str]
     ) -> None:
@@ -238,6 +239,7 @@ class TestEvaluate:
         assert result["cost"].keys() == {"parameters", "multiply_adds_per_s", "real_time_factor"}
         assert result["rejection"].keys() == {"min_confidence", "right", "wrong"}
 
+    @pytest.mark.long
     def test_people_see_groups_apart(self, evaluated: tuple[dict[str, Any], str]) -> None:
         _, shown = evaluated
         groups = [line for line in shown.splitlines() if "training" in line]

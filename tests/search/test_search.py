@@ -161,6 +161,7 @@ class TestContract:
             check_point(space, point)
             history.observe(Observation(number, point, number * 0.37 % 1, 1, "done"))
 
+    @pytest.mark.long
     def test_another_process_gives_equal_points(self, name, elsewhere):
         assert json.loads(json.dumps(tried(name, 4)[1])) == elsewhere[name]
 

@@ -134,7 +134,11 @@ def alone(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.fixture(
     scope="module",
     # With three or more ranks, the order in which gradients are summed matters.
-    params=[pytest.param(2, marks=pytest.mark.long), 3, pytest.param(4, marks=pytest.mark.slow)],
+    params=[
+        pytest.param(2, marks=pytest.mark.long),
+        pytest.param(3, marks=pytest.mark.long),
+        pytest.param(4, marks=pytest.mark.slow),
+    ],
     ids="{} ranks".format,
 )
 def folder_of_ranks(

@@ -104,6 +104,7 @@ def test_mlflow_reads_what_was_logged(mlflow_uri: str, tmp_path: Path) -> None:
     assert runs[1].data.metrics["best_valid_loss"] == 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["Bob's", 'a "quoted" one', "both ' and \"", "a` OR 1=1 --", os.fsdecode(b"x\xff"), "a%b"],
@@ -177,6 +178,7 @@ def test_a_missing_library_is_named_before_anything_starts(
     assert not out.exists()
 
 
+@pytest.mark.long
 def test_a_tracking_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="no mlflow-skinny here")
     for uri in ("http://127.0.0.1:9", "nonsense://x"):
