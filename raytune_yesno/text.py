@@ -45,6 +45,17 @@ def list_some(items: Iterable[object], limit: int, separator: str = ", ") -> str
     return separator.join(texts[:limit]) + more
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1.
+
+    Example:
+        >>> from raytune_yesno.text import plural
+        >>> plural(1, "trial"), plural(1200, "trial")
+        ('1 trial', '1,200 trials')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def join_names(names: Sequence[str]) -> str:
     """Return names as a list in a sentence: ``a, b and c``."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

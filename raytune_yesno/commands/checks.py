@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from raytune_yesno.errors import InputError, quote
+from raytune_yesno.text import plural
 
 Status = Literal["ok", "warn", "problem"]
 
@@ -168,8 +169,7 @@ def _examine_resources(nodes: list[Any]) -> Iterator[Check]:
         if name == "CPU" and not free:
             todo = "end the jobs that use them, or wait" if total else "add a node, or wait for one"
             yield Check("resources", "warn", "no CPU is free", todo)
-    plural = "" if len(nodes) == 1 else "s"
-    yield Check("cluster", "ok", f"{len(nodes)} node{plural}, {', '.join(counted) or 'no CPU'}")
+    yield Check("cluster", "ok", f"{plural(len(nodes), 'node')}, {', '.join(counted) or 'no CPU'}")
 
 
 def _examine_versions(nodes: list[Any]) -> Iterator[Check]:

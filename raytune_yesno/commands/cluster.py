@@ -6,6 +6,7 @@ from typing import Any, TextIO
 from raytune_yesno.cluster import local
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.commands.common import say
+from raytune_yesno.text import plural
 
 
 def up(options: Namespace, results: TextIO) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def up(options: Namespace, results: TextIO) -> dict[str, Any]:
     say(
         options,
         results,
-        f"{options.nodes} nodes, address {address}; set these variables to use them:",
+        f"{plural(options.nodes, 'node')}, address {address}; set these variables to use them:",
     )
     exports = " ".join(f"{name}={value}" for name, value in environment.items())
     say(options, results, f"  export {exports}")

@@ -14,6 +14,7 @@ from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import JOINERS, InputError, one_line
 from raytune_yesno.home import cache_folder
+from raytune_yesno.text import plural
 from raytune_yesno.values import parse_assignments
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     corpus = synthesize(options.recordings, options.seed)
     folder = write_corpus(corpus, options.folder)
-    say(options, results, one_line(f"{len(corpus)} recordings in {folder}"))
+    say(options, results, one_line(f"{plural(len(corpus), 'recording')} in {folder}"))
     return describe_corpus(corpus, folder)
 
 
@@ -75,8 +76,8 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
         say(
             options,
             results,
-            f"{one_line(corpus.source)}: {len(corpus)} good recordings, {corpus.num_words} words, "
-            f"fingerprint {corpus.fingerprint}{notes}",
+            f"{one_line(corpus.source)}: {plural(len(corpus), 'good recording')}, "
+            f"{plural(corpus.num_words, 'word')}, fingerprint {corpus.fingerprint}{notes}",
         )
         contents = describe_contents(corpus)
         say(options, results, format_contents(corpus, contents))

@@ -17,6 +17,7 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
+from raytune_yesno.text import plural
 
 _NOT_ON_RESUME = (
     *("out", "fresh", "config", "assignments", "point", "warm_start", "workers_per_trial"),
@@ -88,7 +89,8 @@ def check_new_study(plan: "Plan", options: Namespace) -> None:
     if options.point and plan.search == "manual" and not options.search:
         note("only the given points are tried; --search or --trials adds others")
     if plan.trials is not None and plan.num_trials < plan.trials:
-        note(f"--trials {plan.trials}: search {plan.search} has only {plan.num_trials} points")
+        points = plural(plan.num_trials, "point")
+        note(f"--trials {plan.trials}: search {plan.search} has only {points}")
 
 
 def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Plan":

@@ -11,6 +11,7 @@ from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.registry import is_same_code
+from raytune_yesno.text import plural
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
@@ -43,8 +44,8 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     say(
         options,
         results,
-        f"word error rate {figures['wer']:.2%} on {figures['words']} words, part {part!r} "
-        f"of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
+        f"word error rate {figures['wer']:.2%} on {plural(figures['words'], 'word')}, "
+        f"part {part!r} of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
         f"{figures['insertions']} insertions, {figures['deletions']} deletions",
     )
     display = Display()

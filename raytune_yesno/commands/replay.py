@@ -11,6 +11,7 @@ from raytune_yesno.commands.folders import open_folder
 from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError, WorkError, one_line
+from raytune_yesno.text import plural
 
 _ALLOWED = {
     *("replay", "task", "out", "data", "skip_bad", "address", "num_cpus", "num_gpus"),
@@ -58,7 +59,11 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             + (f" ({versions})" if versions else "")
             + f"; its checkpoint: {outcome.run.best}"
         )
-    say(options, results, f"trial {number}: all {len(trial.epochs)} epochs reproduced")
+    say(
+        options,
+        results,
+        f"trial {number}: all {plural(len(trial.epochs), 'epoch')} reproduced",
+    )
     say(options, results, one_line(f"checkpoint: {outcome.run.best}"))
     return {
         "study": str(study.path.absolute()),

@@ -30,7 +30,7 @@ from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_value, plural
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -160,7 +160,7 @@ def _refit(
         best = candidate.trial
         if getattr(find_task(study.task), "refits", True):
             which = f", {index} of {len(candidates)}" if len(candidates) > 1 else ""
-            note(f"refitting trial {best.number} for {candidate.epochs} epochs{which}")
+            note(f"refitting trial {best.number} for {plural(candidate.epochs, 'epoch')}{which}")
             announce(options, "starting the refit's workers")
         with Display(quiet=options.quiet) as display:
             show = partial(display.show_epoch, epochs=candidate.epochs, objective=study.objective)

@@ -26,6 +26,7 @@ from raytune_yesno.launch.results import check_folder, copy_home
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
 from raytune_yesno.launch.versions import PYTHON
+from raytune_yesno.text import plural
 
 DOWN_S = 90.0
 
@@ -130,7 +131,7 @@ class LaunchedCluster:
         self.launch.save(phase="up")
         write_definition(self.definition.raw, self.launch.cluster_yaml)
         began = time.monotonic()
-        self.say(f"up: `ray up {self.path}`, {self.num_nodes} nodes")
+        self.say(f"up: `ray up {self.path}`, {plural(self.num_nodes, 'node')}")
         self.launcher.up()
         deadline = time.monotonic() + self.wait_s
         with self.launcher.tunnel() as address:
@@ -142,7 +143,7 @@ class LaunchedCluster:
                     self.say(f"up: {len(joined)} of {self.num_nodes} nodes: {', '.join(joined)}")
                 if time.monotonic() > deadline:
                     raise WorkError(
-                        f"{len(joined)} of {self.num_nodes} nodes joined within "
+                        f"{len(joined)} of {plural(self.num_nodes, 'node')} joined within "
                         f"{self.wait_s:.0f} s; see /tmp/ray/session_latest/logs/monitor.* on the "
                         "head, or raise --wait"
                     )
@@ -211,7 +212,11 @@ class LaunchedCluster:
         left = self.end_all()
         if left:
             raise WorkError("still running, or not verified; check and end it by hand:", *left)
-        where = f"on {len(self.ssh_nodes.addresses)} nodes" if self.ssh_nodes else "in the cloud"
+        where = (
+            f"on {plural(len(self.ssh_nodes.addresses), 'node')}"
+            if self.ssh_nodes
+            else "in the cloud"
+        )
         self.say(f"down: nothing is left {where}, after {time.monotonic() - began:.0f} s")
 
     def end_all(self) -> list[str]:

@@ -14,6 +14,7 @@ from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
+from raytune_yesno.text import plural
 
 MIN_REPEATS = 5
 """Studies of a search that an interval or a test needs; fewer say too little."""
@@ -267,7 +268,7 @@ def _label(studies: Sequence[Study]) -> list[str]:
     """Return search and scheduler, with more details if they are needed to tell groups apart."""
     labels = [study.method for study in studies]
     counted = [
-        f"{label}, {len(study.trial_list)} trials"
+        f"{label}, {plural(len(study.trial_list), 'trial')}"
         for label, study in zip(labels, studies, strict=True)
     ]
     named = [f"{label} ({study.name})" for label, study in zip(labels, studies, strict=True)]

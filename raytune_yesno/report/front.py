@@ -9,7 +9,7 @@ from raytune_yesno.report.sentences import describe_test_briefly
 from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
-from raytune_yesno.text import format_value, join_names
+from raytune_yesno.text import format_value, join_names, plural
 
 _MAX_SHOWN, _MAX_KEYS = 20, 3
 
@@ -36,8 +36,8 @@ def count_members(study: Study) -> str:
         return f"front of {objectives}: no trial keeps the limits; {least}"
     compared = sum(all(map(math.isfinite, each)) for each in list_vectors(study.trial_list))
     return (
-        f"front of {objectives}: {len(study.front)} of {compared} trials, which no other one "
-        "dominates"
+        f"front of {objectives}: {len(study.front)} of {plural(compared, 'trial')}, which "
+        "no other one dominates"
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.trial import UNSUCCESSFUL
+from raytune_yesno.text import plural
 
 MIN_TRIALS = 10  # two held-out trials per fold; the permutations tell whether more are needed
 NUM_PERMUTATIONS = 19  # exceeding the maximum of 19 permutations means p <= 1/20
@@ -81,7 +82,9 @@ def measure_importance(study: Study) -> Importance:
     if not axes:
         return refuse("no hyperparameter was varied. Add one to the search space")
     if num_trials < MIN_TRIALS:
-        return refuse(f"{num_trials} trials with a result are too few. Run at least {MIN_TRIALS}")
+        return refuse(
+            f"only {plural(num_trials, 'trial')} with a result. Run at least {MIN_TRIALS}"
+        )
     values = np.array([trial.score(trial.best_epoch or {})[0] for trial in ranking])
     if values.min() == values.max():
         return refuse("all trials have the same result. Widen the search space")

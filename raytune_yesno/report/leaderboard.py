@@ -23,7 +23,7 @@ from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import align, tabulate_studies
 from raytune_yesno.study import Study, Trial, name_studies
 from raytune_yesno.study.candidates import Candidate
-from raytune_yesno.text import WIDTH, format_seconds, format_value
+from raytune_yesno.text import WIDTH, format_seconds, format_value, plural
 
 _MAX_CELL = 14  # characters of a config value
 _MAX_NAME = 30  # characters of a study's name in the table of studies
@@ -171,7 +171,7 @@ def _headline(study: Study) -> str:
     seconds = format_seconds(study.end_time - study.asked["time"])
     count = len(study.trial_list)
     statuses = f" ({count_statuses(study)})" * (count > 0)
-    return f"{study.method}: {count} trial{'s' * (count != 1)}{statuses} in {seconds}"
+    return f"{study.method}: {plural(count, 'trial')}{statuses} in {seconds}"
 
 
 def _cut(text: str, max_length: int = _MAX_CELL) -> str:

@@ -18,7 +18,7 @@ from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
-from raytune_yesno.text import format_seconds, join_names
+from raytune_yesno.text import format_seconds, join_names, plural
 
 CAUSES = {
     "efficiency": "training",
@@ -161,13 +161,14 @@ def describe_early_stopping(stopping: EarlyStopping) -> str:
     """Return what early stopping saved, and whether its first rung predicted the end."""
     if not stopping.stopped:
         return (
-            f"No trial was stopped early. The trials trained {stopping.epochs} epochs, at most "
-            f"{stopping.longest} each."
+            "No trial was stopped early. The trials trained "
+            f"{plural(stopping.epochs, 'epoch')}, at most {stopping.longest} each."
         )
-    many = "trial was" if stopping.stopped == 1 else "trials were"
+    verb = "was" if stopping.stopped == 1 else "were"
     return (
-        f"{stopping.stopped} {many} stopped early. The trials trained {stopping.epochs} epochs "
-        f"instead of {stopping.full_epochs}. {judge_early_stopping(stopping)[1]}"
+        f"{plural(stopping.stopped, 'trial')} {verb} stopped early. The trials trained "
+        f"{plural(stopping.epochs, 'epoch')} instead of {stopping.full_epochs}. "
+        f"{judge_early_stopping(stopping)[1]}"
     )
 
 
@@ -231,7 +232,7 @@ def describe_failures(study: Study) -> str:
     failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
     if not failed:
         return "No trial failed or diverged."
-    return f"{failed} of {len(study.trial_list)} trials failed or diverged."
+    return f"{failed} of {plural(len(study.trial_list), 'trial')} failed or diverged."
 
 
 def describe_test(

@@ -31,7 +31,7 @@ from raytune_yesno.report.sentences import (
 )
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
-from raytune_yesno.text import join_names
+from raytune_yesno.text import join_names, plural
 
 MIN_TRIALS_TO_EXTRAPOLATE = 8
 _HALVES = 50  # random halves of the trials
@@ -129,11 +129,11 @@ def _say_too_few(study: Study, count: int) -> str:
     """Return that ``count`` trials, of those with a result that keep the limits, are too few."""
     if (total := len(study.ranking)) > count:
         return (
-            f"Cannot tell: {count} of {total} trials with a result keep the limits. At least "
-            f"{MIN_TRIALS_TO_EXTRAPOLATE} are needed."
+            f"Cannot tell: {count} of {plural(total, 'trial')} with a result keep the limits. "
+            f"At least {MIN_TRIALS_TO_EXTRAPOLATE} are needed."
         )
     return (
-        f"Cannot tell: {count} trials with a result are too few. Run at least "
+        f"Cannot tell: only {plural(count, 'trial')} with a result. Run at least "
         f"{MIN_TRIALS_TO_EXTRAPOLATE}."
     )
 
@@ -185,7 +185,7 @@ def describe_studies(
     """Return what several studies say together: the best trial, the best search, and doubts."""
     metric = studies[0].objective.metric
     trials = sum(len(study.trial_list) for study in studies)
-    counted = f"{len(studies)} studies with {trials} trials."
+    counted = f"{len(studies)} studies with {plural(trials, 'trial')}."
     if why := describe_incomparable(studies):
         return [counted, why]
     texts = [f"{counted} {NO_RESULT}"]

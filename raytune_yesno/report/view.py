@@ -16,7 +16,7 @@ from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.study import Study
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_value, plural
 
 MAX_PROBLEMS = 20  # shown on the page; the rest are counted
 
@@ -104,7 +104,9 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": study.config.get("seed"),
-        "warm start": f"{len(warm_start)} trials of other studies" if warm_start else None,
+        "warm start": f"{plural(len(warm_start), 'trial')} of other studies"
+        if warm_start
+        else None,
         "slots": study.num_slots,
         "data": study.data,
         "corpus": asked.get("corpus", {}).get("source"),

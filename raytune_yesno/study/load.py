@@ -25,6 +25,7 @@ from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study
 from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.text import plural
 
 _TRIALS = "trials"
 _MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
@@ -135,7 +136,8 @@ def _build_study(
             mark_outside(trials, space, state.asked.get("config", {}))
     if state.num_unknown:
         state.problems.append(
-            f"{state.num_unknown} events left out: their trials' 'asked' events are missing"
+            f"{plural(state.num_unknown, 'event')} left out: their trials' 'asked' events "
+            "are missing"
         )
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(

@@ -39,6 +39,7 @@ from raytune_yesno.study.ray_trial import (
 )
 from raytune_yesno.study.study import Study
 from raytune_yesno.study.trial import METRIC, Trial
+from raytune_yesno.text import plural
 
 _RANKED = ("done", "stopped", "failed", "running")  # Ray ranks trials of every status
 
@@ -131,7 +132,7 @@ def read_experiment(
     lost = sum(map(_lacks_best, trials, found))
     if lost:
         problems.append(
-            f"{lost} trials reported a better {one_line(metric)} than Ray wrote to their files"
+            f"{plural(lost, 'trial')} reported a better {one_line(metric)} than Ray wrote to files"
         )
     epochs = [epoch for trial in trials for epoch in trial.epochs]
     began = min((epoch["began"] for epoch in epochs), default=0.0)
@@ -191,7 +192,7 @@ def _read_trials(
             found.append(FoundTrial(known.name or known.trial_id or "", known=known))
             gone += known.has_result
     if gone:
-        problems.append(f"{gone} trials have no folder here: their reports are missing")
+        problems.append(f"{plural(gone, 'trial')} without a folder here: their reports are missing")
     for trial in found:
         if trial.known and not trial.point:
             trial.point = trial.known.config
@@ -212,11 +213,16 @@ def _leave_out_earlier(
     kept = [trial for trial in found if trial.known or trial.name not in earlier]
     if dropped := len(found) - len(kept):
         problems.append(
-            one_line(f"{dropped} trials of an earlier run left out: they are not in {state.file}")
+            one_line(
+                f"{plural(dropped, 'trial')} of an earlier run left out: "
+                f"they are not in {state.file}"
+            )
         )
     late = [trial for trial in kept if trial.known is None]
     if late:
-        problems.append(one_line(f"{len(late)} trials began after {state.file} was written"))
+        problems.append(
+            one_line(f"{plural(len(late), 'trial')} began after {state.file} was written")
+        )
     for trial in late:
         trial.known = KnownTrial(status="RUNNING")
     return kept

@@ -20,6 +20,7 @@ from raytune_yesno.metrics import name_metric
 from raytune_yesno.study.events import is_time
 from raytune_yesno.study.ray_state import KnownTrial, as_text, flatten, is_count, read_text
 from raytune_yesno.study.store import Event
+from raytune_yesno.text import plural
 
 RESULTS, PROGRESS, PARAMS, _ERROR = "result.json", "progress.csv", "params.json", "error.txt"
 TEXTS = (RESULTS, PROGRESS, PARAMS, _ERROR)
@@ -91,7 +92,9 @@ def read_trial(path: Path, left_out: Container[str], problems: list[str]) -> Fou
         found.trial_id = found.trial_id or as_text(result.get("trial_id"))
         found.point = found.point or point
     if large:
-        problems.append(one_line(f"{path.name}: {large} values left out, beyond {_MAX_NUMBER:g}"))
+        problems.append(
+            one_line(f"{path.name}: {plural(large, 'value')} left out, beyond {_MAX_NUMBER:g}")
+        )
     if name == PROGRESS and (path.parent / COPIES).is_file():
         problems.append(
             one_line(

@@ -16,7 +16,7 @@ from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import METRIC, RANKED, Trial
-from raytune_yesno.text import format_seconds
+from raytune_yesno.text import format_seconds, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ class Study:
         count, best = len(self.trial_list), self.best
         facts = [
             self.method,
-            f"{count} trial{'s' * (count != 1)}",
+            plural(count, "trial"),
             "" if self.searched else "not finished",
             f"best {self.metric} {best.result} (trial {best.number})" if best else "no result",
             format_seconds(self.end_time - self.asked["time"]),

@@ -21,6 +21,7 @@ from raytune_yesno.space import (
 )
 from raytune_yesno.study import Study
 from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
+from raytune_yesno.text import plural
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 DEFAULT_TRIALS = 32
@@ -215,7 +216,7 @@ class Plan:
         extended = replace(self, trials=num_before + add_trials)
         if extended.num_trials < num_before + add_trials:
             raise InputError(
-                f"search {self.search} has {extended.num_trials} points in all, not "
+                f"search {self.search} has {plural(extended.num_trials, 'point')} in all, not "
                 f"{num_before} + {add_trials}"
             )
         return extended

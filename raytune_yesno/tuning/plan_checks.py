@@ -9,6 +9,7 @@ from raytune_yesno.schedulers.build import RESERVED, WITHOUT_RUNGS
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.space import List, as_tree, find_extremes, walk
 from raytune_yesno.study.front import read_preference
+from raytune_yesno.text import plural
 from raytune_yesno.tuning.plan import Plan
 
 MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
@@ -102,8 +103,8 @@ def remark_on_points(plan: Plan) -> str:
     if not 0 < num_points < plan.num_trials:
         return ""
     return (
-        f"search space: it has {num_points} points; {plan.num_trials} trials will train some "
-        f"of them again, from the same seed; --trials {num_points} tries each of them once"
+        f"search space: it has {plural(num_points, 'point')}; {plan.num_trials} trials will train "
+        f"some of them again, from the same seed; --trials {num_points} tries each of them once"
     )
 
 

@@ -14,6 +14,7 @@ from raytune_yesno.search import Observation
 from raytune_yesno.space import Point, Space, express_point
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.trial import RANKED
+from raytune_yesno.text import plural
 
 
 def gather(
@@ -139,11 +140,9 @@ def _list_inside(
 def describe(known: Mapping[str, Any]) -> list[str]:
     """Return lines to print: how many trials are used, and how many are left out and why."""
     lines = [
-        f"{_count(count)} of {path} {'is' if count == 1 else 'are'} used"
+        f"{plural(count, 'trial')} of {path} {'is' if count == 1 else 'are'} used"
         for path, count in known["used"].items()
     ]
-    return lines + [f"{_count(count)} left out: {why}" for why, count in known["left_out"].items()]
-
-
-def _count(count: int) -> str:
-    return f"{count} trial" + "s" * (count != 1)
+    return lines + [
+        f"{plural(count, 'trial')} left out: {why}" for why, count in known["left_out"].items()
+    ]

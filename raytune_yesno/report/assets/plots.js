@@ -231,7 +231,7 @@ function buildTimeline() {
   });
   plot.prepare = () => {
     const seen = new Set(S.spans.map(([, trial]) => trial === S.best ? "best" : DATA.statuses[S.status[trial]]));
-    const keys = [["best", "best trial", seen.has("best")], ["done", "done", seen.has("done")], ["stopped", "stopped early", seen.has("stopped")],
+    const keys = [["best", "best trial", seen.has("best")], ["done", "done", seen.has("done")], ["stopped", "stopped", seen.has("stopped")],
       ["running", "running or interrupted", seen.has("running")], ["bad", "failed or diverged", seen.has("failed") || seen.has("diverged")],
       ["pause", "pause of " + S.pauses.map(([, length]) => showDuration(length)).join(", "), S.pauses.length > 0]];
     find("timeline-legend").replaceChildren(...keys.filter((key) => key[2]).map(([key, text]) => {

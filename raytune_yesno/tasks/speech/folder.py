@@ -16,6 +16,7 @@ from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import MAX_SPEED_CHANGE
 from raytune_yesno.tasks.speech.stored import Store, Stored, StoredRecording
+from raytune_yesno.text import plural
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes so far and the total, None if unknown."""
@@ -57,7 +58,7 @@ def accept(
     if not problems:
         return corpus
     bad = ", ".join(problem.name for problem in problems)
-    note = one_line(f"left out {_count(len(problems), 'bad recording')}: {bad}")
+    note = one_line(f"left out {plural(len(problems), 'bad recording')}: {bad}")
     return replace(corpus, notes=(*corpus.notes, note))
 
 
@@ -179,7 +180,7 @@ def _read_checked(entry: Entry) -> Recording:
     # Training may play a recording faster, and still has to find a place for each word.
     positions = count_positions(int(len(recording.waveform) / (1 + MAX_SPEED_CHANGE)))
     if seconds < LEAST_WORD_S * len(words) or positions < needed_positions(words):
-        raise ValueError(f"{seconds:.2f} s is too short for {_count(len(words), 'word')}")
+        raise ValueError(f"{seconds:.2f} s is too short for {plural(len(words), 'word')}")
     return recording
 
 
@@ -188,13 +189,9 @@ def _describe_changes(recordings: Collection[Recording | StoredRecording]) -> tu
     rates = Counter(r.file_rate_hz for r in recordings if r.file_rate_hz != SAMPLE_RATE)
     mixed = sum(recording.num_channels > 1 for recording in recordings)
     notes = [
-        f"resampled {_count(count, 'recording')} from {rate} Hz"
+        f"resampled {plural(count, 'recording')} from {rate} Hz"
         for rate, count in sorted(rates.items())
     ]
     if mixed:
-        notes.append(f"mixed {_count(mixed, 'recording')} of several channels down to one")
+        notes.append(f"mixed {plural(mixed, 'recording')} of several channels down to one")
     return tuple(notes)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import JOINERS, one_line
 from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, list_words, parse_name
+from raytune_yesno.text import plural
 
 TABLE = "transcripts.tsv"
 COLUMNS = ("path", "words", "speaker", "split")
@@ -94,7 +95,7 @@ def list_recordings(folder: Path) -> Listing:
     files = sorted(_walk(folder), key=_sort_key)
     layout = _recognise(files)
     if not layout:
-        what = f"cannot tell the words of {len(files)} recordings such as {files[0]}: "
+        what = f"cannot tell the words of {plural(len(files), 'recording')} such as {files[0]}: "
         if len(files[0].parts) > 1:
             what += f"is {files[0].parts[0]!r}, the only folder, their word? Write {TABLE}"
         else:
@@ -123,7 +124,7 @@ def list_recordings(folder: Path) -> Listing:
             listing.entries.append(Entry(folder / path, about, name, path.as_posix()))
     if others:
         listing.notes.append(
-            f"not used: {len(others)} files such as {others[0]}, which have the name of a used "
+            f"not used: {plural(len(others), 'file')} such as {others[0]}, with the name of a used "
             "recording in another format"
         )
     return listing
@@ -277,5 +278,5 @@ def _read_table(folder: Path) -> Listing:
     listed = {os.path.normpath(entry.file) for entry in listing.entries}
     others = sum(os.path.normpath(folder / path) not in listed for path in _walk(folder))
     if others:
-        listing.notes.append(f"not in {TABLE} and not used: {others} recordings")
+        listing.notes.append(f"not in {TABLE} and not used: {plural(others, 'recording')}")
     return listing
