@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.display import Display, fit_lines
-from raytune_yesno.commands.settings import DEFAULT_DATA, resume_command
+from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags, resume_command
 from raytune_yesno.commands.terminal import clear_progress
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import (
@@ -93,9 +93,15 @@ def describe_corpus(corpus: "Corpus", folder: Path | None) -> dict[str, Any]:
 
 
 def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -> "Data | None":
-    """Load the data of a config's task and print its notes; return None if the task has no data."""
+    """Load the data of a config's task and print its notes; return None if the task has no data.
+
+    Raises:
+        InputError: the data cannot be read, or an option names some that the task does not read.
+    """
     from raytune_yesno.tasks.task import load_data
 
+    if not hasattr(find_task(config.task), "load_data"):
+        refuse_flags(options, "data", "skip_bad", because=f"task {config.task} reads no data")
     announce(options, "reading the data")
     display = Display(quiet=options.quiet)
     data = load_data(

@@ -56,6 +56,7 @@ def run_report(
         wait: sleeps between two reads of a running study, in seconds.
     """
     check_exports([*options.exports, *options.epoch_exports])
+    options = Namespace(**{**vars(options), "studies": _drop_repeated(options.studies, note)})
     out = _choose_out(options)
     noted: set[str] = set()
     seen = None
@@ -91,6 +92,17 @@ def run_report(
             exports = [str(Path(file).absolute()) for file in files]
             return {**_summarize(studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
+
+
+def _drop_repeated(paths: list[str], note: Callable[[str], None]) -> list[str]:
+    """Return each study once; a second one would count as a repeat of the first."""
+    known = dict[str, str]()
+    for path in paths:
+        place = path.rstrip("/") if is_remote(path) else str(Path(path).resolve())
+        if place in known:
+            note(one_line(f"{path}: given more than once; used once"))
+        known.setdefault(place, path)
+    return list(known.values())
 
 
 def _wait_for_start(paths: list[str], note: Callable[[str], None], wait: _Wait) -> None:

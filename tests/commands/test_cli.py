@@ -140,6 +140,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*TUNE, "--space", "space_value.yaml"), "kernel_size: 30 is out of range"),
     ((*TUNE, "--set", "model=cnn", "--space", "space_pair.yaml"), "kernel_size"),
     ((*TUNE, "--out", "full"), "full: it exists and is not empty"),
+    ((*TUNE, "--set", "task=sine", "--skip-bad"), "--data: task sine reads no data"),
+    (("train", "--set", "task=sine", "--skip-bad"), "--skip-bad: task sine reads no data"),
     (("tune", "--resume", "none"), "no study here"),
     (("tune", "--resume", "full"), "no study here"),
     (("tune", "--resume", "damaged"), "first line"),

@@ -427,6 +427,17 @@ class TestCommand:
         assert Path(result["csv"]).is_file()
         assert re.search("trial +status +valid_loss", err)
 
+    def test_a_study_given_twice_is_no_repeat(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study = write_study(tmp_path / "study", 4)
+        monkeypatch.chdir(tmp_path)
+        notes: list[str] = []
+        paths = (study.path, Path("study"), study.path)
+        result = run_report(self.options(*paths), print, notes.append)
+        assert result["trials"] == 4
+        assert len([line for line in notes if "study" in line]) == 2
+
     @pytest.mark.parametrize("ended", [True, False])
     def test_an_empty_study_is_not_an_error(self, tmp_path: Path, ended: bool) -> None:
         store = StudyStore(tmp_path)
