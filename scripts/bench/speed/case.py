@@ -19,6 +19,8 @@ THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 _LIMIT_S = 3600.0
 SLOTS = 2
 """Trials at a time, each on one thread."""
+PLAIN = {"model": "cnn", "augment_scenes": 0.0, "valid_noise": False}
+"""The tutorial's network on the recordings as they are: an epoch on 60 takes a quarter second."""
 
 
 @dataclass(frozen=True)

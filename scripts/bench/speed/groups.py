@@ -1,12 +1,13 @@
 """Distributed trials: the overhead of two workers per trial."""
 
 import itertools
+import json
 import statistics
 import time
 from functools import partial
 from pathlib import Path
 
-from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.case import PLAIN, SLOTS, Case, ours, run_program
 from bench.speed.overhead import list_rates, run_trials
 from raytune_yesno.study.store import read_events
 
@@ -36,6 +37,7 @@ def run_ours(words: tuple[str, ...], trials: int, folder: Path) -> dict[str, flo
         ours(
             *("tune", "--data", "synthetic", "--search", "random", "--trials", str(trials)),
             *("--epochs", str(EPOCHS), "--workers-per-trial", str(SLOTS), *words),
+            *(f"--set={key}={json.dumps(value)}" for key, value in PLAIN.items()),
             *("--num-cpus", str(SLOTS), "--out", str(out)),
         ),
         folder,

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from shared import read_lines
 
-from bench.speed.case import SLOTS, Case, ours, run_program
+from bench.speed.case import PLAIN, SLOTS, Case, ours, run_program
 from bench.speed.environment import peer
 from raytune_yesno.study.store import read_events
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
@@ -55,7 +55,7 @@ def run_ours(epochs: int, trials: int, folder: Path) -> dict[str, float]:
     data = write_corpus(synthesize(), folder / "corpus")
     settings = folder / "settings.yaml"
     points = [{"learning_rate": rate} for rate in list_rates(trials)]
-    settings.write_text(yaml.safe_dump({"search_options": {"points": points}}))
+    settings.write_text(yaml.safe_dump({"config": PLAIN, "search_options": {"points": points}}))
     return run_study(
         folder,
         *("--data", str(data), "--config", str(settings), "--search", "manual"),

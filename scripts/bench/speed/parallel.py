@@ -7,7 +7,7 @@ from typing import Any
 
 from shared import read_lines
 
-from bench.speed.case import Case, run_program
+from bench.speed.case import PLAIN, Case, run_program
 from bench.speed.environment import find_python, peer
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.corpus import split_corpus
@@ -15,7 +15,7 @@ from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 TITLE = "Data-parallel training: milliseconds a recording, one thread a worker"
 RECORDINGS, EPOCHS = 2400, 4
-_CONFIG = {"batch_size": 8, "dropout": 0.0, "epochs": EPOCHS}
+_CONFIG = {**PLAIN, "batch_size": 8, "dropout": 0.0, "epochs": EPOCHS}
 _PEERS = {
     "with_torchrun": "torchrun (limit)",
     "with_ray_train": "raytune-yesno",

@@ -9,6 +9,7 @@ import ray.train.torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from bench.speed.case import PLAIN
 from bench.speed.peers.work import load, note, read_task
 from raytune_yesno.config import build_config
 from raytune_yesno.training.loop import fit
@@ -18,7 +19,7 @@ def run_worker(config: dict[str, Any]) -> None:
     task = config["task"]
     settings = {"epochs": task["epochs"], "learning_rate": config["rate"]}
     records = fit(
-        build_config({**settings, "num_workers": task.get("workers", 1)}),
+        build_config({**PLAIN, **settings, "num_workers": task.get("workers", 1)}),
         ray.get(config["corpus"]),
         prepare=ray.train.torch.prepare_model,
     )

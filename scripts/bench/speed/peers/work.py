@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.speed.case import PLAIN
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.load import load_corpus
@@ -32,7 +33,8 @@ def train(task: dict[str, Any], rate: float, corpus: Corpus) -> Iterator[dict[st
     """Yield each epoch's metrics; note when the trial began and ended."""
     torch.set_num_threads(1)
     began, trained = time.time(), 0.0
-    config = build_config({"epochs": task["epochs"], "learning_rate": rate, "num_workers": 0})
+    settings = {"epochs": task["epochs"], "learning_rate": rate, "num_workers": 0}
+    config = build_config({**PLAIN, **settings})
     for record in fit(config, corpus):
         trained += record.metrics["seconds"]
         yield record.metrics
