@@ -18,8 +18,8 @@ from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 TITLE = "Tuning overhead: seconds from the first trial's end to the last one's"
 EPOCHS = {"1s": 4, "5s": 20, "20s": 80}
 """Epochs of a trial, by its approximate duration on one thread."""
-TRIALS = {"1s": 100, "5s": 100, "20s": 40}
-"""Trials of each duration; forty of the longest take longer than a hundred of the others."""
+TRIALS = {"1s": 100, "5s": 40, "20s": 12}
+"""Trials of each duration: a run takes one to two minutes, so that there is time for repeats."""
 FEW = 8
 """Trials of programs that take half a minute to start one."""
 PEERS = {
