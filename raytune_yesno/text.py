@@ -51,9 +51,9 @@ def plural(number: int, noun: str) -> str:
     Example:
         >>> from raytune_yesno.text import plural
         >>> plural(1, "trial"), plural(1200, "trial")
-        ('1 trial', '1,200 trials')
+        ('1 trial', '1200 trials')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def join_names(names: Sequence[str]) -> str:
