@@ -198,7 +198,7 @@ class TestImportance:
 
     def test_is_refused_for_few_trials(self, tmp_path: Path) -> None:
         found = measure_importance(write_study(tmp_path, 5))
-        assert found.refused.startswith("4 trials")
+        assert found.refused.startswith("only 4 trials")
         assert f"at least {MIN_TRIALS}" in found.refused
 
     def test_is_refused_if_nothing_can_be_predicted(self, tmp_path: Path) -> None:

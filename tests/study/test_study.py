@@ -166,7 +166,7 @@ class TestTrials:
         assert "study.jsonl:3:" in damaged
         assert damaged.endswith("began, ended, host, pid, seconds")
         assert "study.jsonl:6:" in cut
-        assert lost.startswith("1 events")
+        assert lost.startswith("1 event ")
         assert (study.best, study.efficiency) == (None, None)
 
     def test_trials_are_ordered_by_number(self, writer: Writer) -> None:
