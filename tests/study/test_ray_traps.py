@@ -313,4 +313,4 @@ def test_reports_that_ray_did_not_write_are_reported(tmp_path: Path) -> None:
     ]
     (tmp_path / "experiment_state-2026.json").write_text(json.dumps({"trial_data": data}))
     (problem,) = load(tmp_path).problems
-    assert problem.startswith("1 trials")
+    assert problem.startswith("1 trial ")
