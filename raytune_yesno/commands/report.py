@@ -1,5 +1,6 @@
 """The command ``report``: read studies, write their table and page, once or repeatedly."""
 
+import os
 import shutil
 import time
 from argparse import Namespace
@@ -98,10 +99,11 @@ def _drop_repeated(paths: list[str], note: Callable[[str], None]) -> list[str]:
     """Return each study once; a second one would count as a repeat of the first."""
     known = dict[str, str]()
     for path in paths:
-        place = path.rstrip("/") if is_remote(path) else str(Path(path).resolve())
+        place = path.rstrip("/") if is_remote(path) else os.path.realpath(path)
         if place in known:
             note(one_line(f"{path}: given more than once; used once"))
-        known.setdefault(place, path)
+        else:
+            known[place] = path
     return list(known.values())
 
 

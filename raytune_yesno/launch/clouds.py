@@ -56,7 +56,7 @@ def _check_fields_aws(definition: Definition) -> Iterator[str]:
 
 @cache
 def _load_run_instances() -> Any:
-    """Return the parameters of EC2's RunInstances; botocore reads 0.2 s for them."""
+    """Return the parameters of EC2's RunInstances; botocore takes 0.2 s to read them."""
     import botocore.session
 
     service = botocore.session.get_session().get_service_model("ec2")

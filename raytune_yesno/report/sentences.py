@@ -220,10 +220,9 @@ def describe_time(study: Study) -> str:
     if efficiency is None:
         return "No trial has trained yet."
     share, cause = efficiency.largest_overhead
-    slots = f"{study.num_slots} slot{'s' * (study.num_slots != 1)}"
     return (
-        f"{efficiency.efficiency:.1%} of the time of {slots} was training. The largest other part "
-        f"was {CAUSES[cause]} ({share:.1%})."
+        f"{efficiency.efficiency:.1%} of the time of {plural(study.num_slots, 'slot')} was "
+        f"training. The largest other part was {CAUSES[cause]} ({share:.1%})."
     )
 
 

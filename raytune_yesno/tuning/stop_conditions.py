@@ -12,6 +12,7 @@ from raytune_yesno.numerals import read_number
 from raytune_yesno.pareto import weakly_dominates
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import Event
+from raytune_yesno.text import plural
 
 _EXTENDED, _EPOCH, _END = range(3)  # kinds of events, in the order of those at one time
 
@@ -171,7 +172,7 @@ class StopMonitor:
         if status == "failed":
             self.failures += 1
             if max_failures is not None and self.failures > max_failures:
-                self.found = f"{self.failures} trials failed, more than {max_failures}"
+                self.found = f"{plural(self.failures, 'trial')} failed, more than {max_failures}"
 
 
 class OrderedStopMonitor(StopMonitor):

@@ -433,10 +433,16 @@ class TestCommand:
         study = write_study(tmp_path / "study", 4)
         monkeypatch.chdir(tmp_path)
         notes: list[str] = []
-        paths = (study.path, Path("study"), study.path)
+        (tmp_path / "link").symlink_to("study")
+        paths = (study.path, Path("study"), tmp_path / "link")
         result = run_report(self.options(*paths), print, notes.append)
         assert result["trials"] == 4
-        assert len([line for line in notes if "study" in line]) == 2
+        assert [line.partition(":")[0] for line in notes] == ["study", f"{tmp_path}/link"]
+
+    def test_links_that_lead_nowhere_are_no_study(self, tmp_path: Path) -> None:
+        (tmp_path / "loop").symlink_to("loop")
+        with pytest.raises(InputError, match="loop: no study here"):
+            run_report(self.options(tmp_path / "loop"), print, print)
 
     @pytest.mark.parametrize("ended", [True, False])
     def test_an_empty_study_is_not_an_error(self, tmp_path: Path, ended: bool) -> None:

@@ -138,7 +138,7 @@ def test_a_number_too_large_for_a_float_is_reported(tmp_path: Path) -> None:
     write_trial(tmp_path, 0, {"loss": 1.0, "tokens": 10**400})
     study = load(tmp_path)
     assert study.trial_list[0].metrics["tokens"] is None
-    assert any("1 value" in problem for problem in study.problems)
+    assert any("1 value " in problem for problem in study.problems)
 
 
 def test_non_finite_values_in_a_config_are_kept_as_text(

@@ -135,8 +135,7 @@ def alone(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dic
     scope="module",
     # With three or more ranks, the order in which gradients are summed matters.
     params=[
-        pytest.param(2, marks=pytest.mark.long),
-        pytest.param(3, marks=pytest.mark.long),
+        *(pytest.param(number, marks=pytest.mark.long) for number in (2, 3)),
         pytest.param(4, marks=pytest.mark.slow),
     ],
     ids="{} ranks".format,
