@@ -147,6 +147,18 @@ class TestEveryKind:
         np.testing.assert_array_equal(from_pipe(wav), read_recording(io.BytesIO(wav)))
 
 
+class TestMp3WithoutLength:
+    """An MP3 of a recorder's stream has no first frame that says how long it is."""
+
+    @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
+    def test_is_read_to_its_end(self, rate: int, tmp_path: Path) -> None:
+        whole, length = encode(tone(rate, 3.0), "MP3", "MPEG_LAYER_III", rate=rate), 3 * rate
+        start = whole.index(b"Xing") if b"Xing" in whole else whole.index(b"Info")
+        next_frame = whole.index(whole[:2], start)
+        (tmp_path / "stream.mp3").write_bytes(whole[next_frame:])
+        assert len(read_recording(tmp_path / "stream.mp3")) >= 0.99 * length
+
+
 class TestStreamedSizes:
     @pytest.mark.parametrize("size", PLACEHOLDERS)
     @pytest.mark.parametrize("riff", [None, 0, 8, 0xFFFFFFFF])

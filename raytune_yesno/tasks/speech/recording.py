@@ -246,7 +246,7 @@ def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
         with tempfile.NamedTemporaryFile(prefix="raytune-yesno-") as file:
             file.write(data)
             file.flush()
-            yield from _decode_file(file.name, check_length=True)
+            yield from _decode_file(file.name, check_length=_has_length(data))
     except soundfile.LibsndfileError as error:
         for start, magic, name in _UNREADABLE_CONTAINERS:
             if data[start : start + len(magic)] == magic:
@@ -254,6 +254,19 @@ def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
         if error.code == _UNRECOGNISED:
             raise ValueError("not a WAV file or another known audio format") from error
         raise ValueError(f"not a readable audio file: {_reason(error)}") from error
+
+
+def _has_length(data: bytes) -> bool:
+    """Return whether a file says how many samples it has.
+
+    An MP3 file does in its first frame, if at all. For others libsndfile estimates the number.
+    """
+    start = 0
+    if data[:3] == b"ID3":  # its size has seven bits in each byte
+        start = 10 + sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    elif not (data[:1] == b"\xff" and data[1:2] >= b"\xe0"):
+        return True
+    return any(tag in data[start : start + 200] for tag in (b"Xing", b"Info", b"VBRI"))
 
 
 _UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
