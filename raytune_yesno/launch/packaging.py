@@ -133,9 +133,9 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     if sum(path.stat().st_size + _ENTRY_BYTES for path in files) > _MAX_BYTES:
         raise InputError(
-            f"the files of the command exceed the {_MAX_BYTES >> 20} MB that a cluster accepts; copy "
-            "the recordings to a folder that all nodes reach, and give its absolute path as `data` in "
-            "the study file"
+            f"the files of the command exceed the {_MAX_BYTES >> 20} MB that a cluster accepts; "
+            "copy the recordings to a folder that all nodes reach, and give its absolute path as "
+            "`data` in the study file"
         )
     return words
 

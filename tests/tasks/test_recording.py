@@ -152,11 +152,11 @@ class TestMp3WithoutLength:
 
     @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
     def test_is_read_to_its_end(self, rate: int, tmp_path: Path) -> None:
-        whole, length = encode(tone(rate, 3.0), "MP3", "MPEG_LAYER_III", rate=rate), 3 * rate
-        start = whole.index(b"Xing") if b"Xing" in whole else whole.index(b"Info")
-        next_frame = whole.index(whole[:2], start)
-        (tmp_path / "stream.mp3").write_bytes(whole[next_frame:])
-        assert len(read_recording(tmp_path / "stream.mp3")) >= 0.99 * length
+        whole = encode(tone(rate, 3.0), "MP3", "MPEG_LAYER_III", rate=rate)
+        assert b"Xing" in whole[:40]
+        (tmp_path / "stream.mp3").write_bytes(whole[whole.index(whole[:2], 40) :])
+        expected = read_recording(io.BytesIO(whole))
+        assert 0 <= len(read_recording(tmp_path / "stream.mp3")) - len(expected) < 2000
 
 
 class TestStreamedSizes:
