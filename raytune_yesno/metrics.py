@@ -440,7 +440,7 @@ def as_number(value: Any) -> float | int | None:
     if isinstance(value, int):  # also a boolean
         if abs(value) <= MAX_WHOLE:
             return int(value)
-        return float(value) if abs(value) <= MAX_NUMBER else math.copysign(math.inf, value)
+        return float(value) if abs(value) <= MAX_NUMBER else math.inf * (1 if value > 0 else -1)
     if isinstance(value, Real | Decimal):
         return as_number(float(value))
     return None
