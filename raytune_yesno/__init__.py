@@ -1,4 +1,7 @@
-"""Distributed tuning and training of a spoken yes/no recogniser on a Ray cluster."""
+"""Tune and train PyTorch models and Python functions on a Ray cluster.
+
+The default task is a recogniser of spoken words.
+"""
 
 from raytune_yesno.import_path import drop_working_directory, is_run_as_module
 

@@ -91,11 +91,11 @@ def tune(
         num_cpus: logical CPUs of a new cluster.
         num_gpus: logical GPUs of a new cluster.
         checkpoint_every: seconds between checkpoints of a trial: the most work lost in a crash.
-        quiet: whether to print remarks only, such as errors of trials, and no progress.
+        quiet: whether to omit progress and print only remarks, such as errors of trials.
         settings: other settings of a study: ``search_options``, ``points`` (``"default"`` is the
             one without tuning), ``scheduler_options``, ``max_concurrent``, ``time_budget``,
             ``target``, ``patience``, ``max_failures``, ``ordered``, ``W``, ``repeats``,
-            ``final_round``, ``keep_checkpoints``.
+            ``final_round``, ``prefer``, ``refit``, ``keep_checkpoints``.
 
     Returns:
         The study. Its ``best`` trial has ``best_point`` and ``metrics``.

@@ -119,6 +119,7 @@ def _write_tensors(tensors: Any, path: Path) -> None:
 
 def describe_checkpoint(description: dict[str, Any], folder: Path) -> None:
     """Write the description of a checkpoint, with the digests of its files."""
+    description = parse_json(json.dumps(description))  # as it will be read: texts may change
     names = (name for name in (STATE_DICT, RESUME) if (folder / name).is_file())
     digests = {name: _digest_file(folder / name) for name in names}
     digests[DESCRIPTION] = _digest({**description, "sha256": digests})

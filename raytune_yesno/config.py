@@ -350,7 +350,7 @@ def _rebuild(
     if declared:
         declare_task(
             plain["task"],
-            space=parse_space(declared["space"]) if declared["space"] else {},
+            space=parse_space(declared["space"], exact=True) if declared["space"] else {},
             config=declared["config"],
             metrics=[Metric(**metric) for metric in declared["metrics"]],
         )

@@ -122,12 +122,26 @@ def find_interruption(error: BaseException) -> Interrupted | None:
 
     If a signal is handled inside Ray's compiled code, Python raises SystemError from it.
     """
+    chain = list_chain(error)
+    return next((each for each in chain if isinstance(each, Interrupted)), None)
+
+
+def list_chain(error: BaseException, *, only_causes: bool = False) -> list[BaseException]:
+    """Return an exception and those before it, the latest first.
+
+    Each is there once. A chain may be a circle: one that is raised again, while the exception that
+    it caused is handled, is part of such a circle.
+
+    Args:
+        error: the exception.
+        only_causes: whether to omit those that were merely handled when another one was raised.
+    """
+    chain: list[BaseException] = []
     found: BaseException | None = error
-    while found:
-        if isinstance(found, Interrupted):
-            return found
-        found = found.__cause__ or found.__context__
-    return None
+    while found and not any(found is each for each in chain):
+        chain.append(found)
+        found = found.__cause__ or (None if only_causes else found.__context__)
+    return chain
 
 
 def suggest_install(extra: str) -> str:

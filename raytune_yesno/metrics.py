@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from raytune_yesno.errors import EveryTrialFails, InputError, MissingMetric, suggest_name
-from raytune_yesno.numerals import read_number
+from raytune_yesno.numerals import MAX_NUMBER, MAX_WHOLE, read_number
 
 Mode = Literal["min", "max"]
 Format = Literal["number", "percent", "count"]
@@ -420,14 +420,13 @@ def read_metrics(reported: Any, epoch: int) -> dict[str, float]:
     return metrics
 
 
-_MAX_INT = 2**63
-"""Tables hold no larger whole numbers."""
-
-
 def as_number(value: Any) -> float | int | None:
-    """Return a number as ``int`` or ``float``, NaN if it is masked; None if it is not one."""
+    """Return a number as ``int`` or ``float``, NaN if it is masked; None if it is not one.
+
+    It is infinite above ``MAX_NUMBER``, and a float above ``MAX_WHOLE``: a record holds no others.
+    """
     if type(value) is float:
-        return value
+        return value if abs(value) <= MAX_NUMBER else value * math.inf
     if hasattr(value, "item"):  # numpy, torch, and others after them
         if getattr(value, "size", 1) != 1 and not callable(value.size):
             return None
@@ -439,11 +438,11 @@ def as_number(value: Any) -> float | int | None:
         except (ValueError, RuntimeError, TypeError):  # more than one element
             return None
     if isinstance(value, int):  # also a boolean
-        return (
-            int(value) if abs(value) < _MAX_INT else math.copysign(math.inf, 1 if value > 0 else -1)
-        )
+        if abs(value) <= MAX_WHOLE:
+            return int(value)
+        return float(value) if abs(value) <= MAX_NUMBER else math.inf * (1 if value > 0 else -1)
     if isinstance(value, Real | Decimal):
-        return float(value)
+        return as_number(float(value))
     return None
 
 

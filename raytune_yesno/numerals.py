@@ -1,9 +1,17 @@
-"""Reading of numbers, the same for config keys, spaces, points, options and stop conditions."""
+"""Which numbers a study can have, and how they are read.
+
+They are read in the same way as config keys, in spaces, points, options and stop conditions.
+"""
 
 import re
 from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
+
+MAX_WHOLE = 2**53
+"""A float represents whole numbers exactly up to this one."""
+MAX_NUMBER = 1e300
+"""Sums of values up to this one stay finite."""
 
 # Refused on purpose: `1_000` and digits of other scripts, which Python accepts, and the YAML 1.1
 # forms `010` for 8 and `1:30` for 90.

@@ -6,7 +6,7 @@ import sysconfig
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -44,7 +44,9 @@ def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
         return
     if isinstance(value, partial):
         value = value.func
-    value = inspect.unwrap(getattr(value, "__func__", value))  # of a method, of a decorator
+    if isinstance(value, MethodType):
+        value = value.__func__
+    value = inspect.unwrap(value)  # of a decorator
     if not isinstance(value, ModuleType | type) and not hasattr(value, "__code__"):
         value = type(value)
     if id(value) in seen or not _is_own_object(value):
@@ -76,8 +78,11 @@ def _list_functions(value: Any) -> list[Any]:
     """Return a function, or the methods of a class."""
     if not isinstance(value, type):
         return [value]
-    members = (getattr(member, "__func__", member) for member in vars(value).values())
-    return [member for member in members if hasattr(member, "__code__")]
+    members = (
+        member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        for member in vars(value).values()
+    )
+    return [member for member in members if isinstance(member, FunctionType)]
 
 
 def _find_used(function: Any) -> Iterator[Any]:
@@ -90,7 +95,7 @@ def _find_used(function: Any) -> Iterator[Any]:
         except ValueError:  # it has no value yet
             continue
     for value in found:
-        if isinstance(value, ModuleType | type | partial) or hasattr(value, "__code__"):
+        if isinstance(value, ModuleType | type | partial | FunctionType | MethodType):
             yield value
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,33 @@ DEFINITION_ON_HEAD = "~/ray_bootstrap_config.yaml"
 """Path on the head to which Ray's launcher copies it, with the resources of each node type."""
 
 
-def read_autoscaling_workers() -> list[dict[str, float]]:
-    """Return the resources of each worker node that the autoscaler may add; empty without one."""
+@dataclass(frozen=True)
+class AddableNodes:
+    """The worker nodes that an autoscaler may add.
+
+    Attributes:
+        resources: those of each node, of all types.
+        limit: the most nodes at a time.
+    """
+
+    resources: list[dict[str, float]]
+    limit: int
+
+
+def read_addable_nodes() -> AddableNodes:
+    """Return the worker nodes that the autoscaler may add; none without one."""
     path = Path(os.environ.get(DEFINITION_VARIABLE, "")).expanduser()
     if not path.is_file():
-        return []
-    return list_workers(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return AddableNodes([], 0)
+    return list_addable_nodes(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def list_workers(definition: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Return the resources of each worker node that a definition allows at most."""
+def list_addable_nodes(definition: Mapping[str, Any]) -> AddableNodes:
+    """Return the worker nodes that a definition allows."""
     max_workers = definition.get("max_workers", 0)
     found: list[dict[str, float]] = []
     for name, node_type in (definition.get("available_node_types") or {}).items():
         resources = node_type.get("resources")
         if name != definition.get("head_node_type") and resources:
             found += [resources] * node_type.get("max_workers", max_workers)
-    return found[:max_workers]
+    return AddableNodes(found, max_workers)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from raytune_yesno.cluster.autoscaling import read_autoscaling_workers
+from raytune_yesno.cluster.autoscaling import read_addable_nodes
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
@@ -66,9 +66,13 @@ def count_fitting(config: Config, machine: Mapping[str, float] | None = None) ->
 
     worker = worker_bundles(config)[0]
     nodes = [machine] if machine else [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    addable = [] if machine else read_autoscaling_workers()
     # A worker runs on one node, a group may span several.
-    num_workers = max(_count_room(worker, nodes), _count_room(worker, addable))
+    num_workers = sum(_count_room(worker, nodes))
+    if not machine:
+        addable = read_addable_nodes()
+        # The autoscaler adds the nodes that fit the group best.
+        room = sorted(_count_room(worker, addable.resources), reverse=True)
+        num_workers = max(num_workers, sum(room[: addable.limit]))
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
             raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
@@ -89,10 +93,11 @@ def _show_resources(amounts: Mapping[str, float]) -> str:
     )
 
 
-def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> int:
-    return sum(
+def _count_room(worker: Mapping[str, float], nodes: Iterable[Mapping[str, float]]) -> list[int]:
+    """Return how many workers fit each node."""
+    return [
         min(int(node.get(name, 0) / amount) for name, amount in worker.items()) for node in nodes
-    )
+    ]
 
 
 def describe_machine(num_cpus: int | None = None, num_gpus: int | None = None) -> dict[str, float]:

@@ -119,15 +119,16 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
     if not reuse:
         cluster.check()
         note("checked: definition, keys, nodes, versions, shared folder")
+    arguments = gather_inputs(options.command, launch.inputs)
+    unpack_wheel(launch.inputs)  # before it is saved: `--attach` needs all inputs
     launch.save(
-        arguments=gather_inputs(options.command, launch.inputs),
+        arguments=arguments,
         command_id=uuid.uuid4().hex,
         study=study,
         out=str(out),
         keep=options.keep,
         phase="ready" if reuse or options.address else "new",
     )
-    unpack_wheel(launch.inputs)
     return _finish(cluster, name, attach=False)
 
 

@@ -31,7 +31,14 @@ from raytune_yesno.commands.settings import (
     read_settings,
     refuse_flags,
 )
-from raytune_yesno.config import TASKS, Config, build_config, config_help, find_task
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    build_config,
+    config_help,
+    find_task,
+    restore_task,
+)
 from raytune_yesno.errors import InputError, WorkError, escape_controls
 from raytune_yesno.study.store import name_command
 
@@ -89,6 +96,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         return resume_settings(out, settings, flags)
     config = build_config(settings["config"], flags)
     if is_begun(out, SETTINGS_FILE):
+        task = find_task(config.task)
         recorded, before = read_recorded(out)
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
@@ -98,6 +106,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
             advice = advise_on_others("train", str(out))
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)
             settings = {"skip_bad": recorded.get("skip_bad"), **settings}
+        restore_task(config.task, task)
     return settings, config
 
 

@@ -73,7 +73,8 @@ class LaunchedCluster:
     def num_nodes(self) -> int:
         """The number of nodes that the definition asks for at the start."""
         if self.ssh_nodes:
-            return len(self.ssh_nodes.addresses)
+            workers = len(self.ssh_nodes.addresses) - 1
+            return 1 + min(workers, int(self.definition.raw.get("min_workers", workers)))
         types = self.definition.node_types.values()
         return 1 + sum(int(node_type.get("min_workers", 0)) for node_type in types)
 

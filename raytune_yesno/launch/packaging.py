@@ -26,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "python -m raytune_yesno"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "raytune_yesno")
 _FILES = ("--config", "--space", "--data")
+_MAX_BYTES = 100 * 1024**2
+"""The most that Ray's dashboard accepts in one upload; the archive is not compressed."""
+_ENTRY_BYTES = 500
+"""At least what an archive needs for a file, beside its content."""
 
 
 def unpack_wheel(folder: Path) -> None:
@@ -80,11 +84,21 @@ def name_commit() -> dict[str, str]:
 def write_definition(definition: Mapping[str, Any], target: Path) -> None:
     """Write a definition for Ray, with absolute local paths and this user's token."""
     mounts = {
-        remote: str(ROOT / local) if (ROOT / local).exists() else local
+        remote: str(find_mounted(str(local)))
         for remote, local in (definition.get("file_mounts") or {}).items()
     }
     mounts["~/.ray/auth_token"] = str(token_file())
     target.write_text(yaml.safe_dump({**definition, "file_mounts": mounts}, sort_keys=False))
+
+
+def find_mounted(local: str) -> Path:
+    """Return the absolute path of a file to copy to the nodes.
+
+    A relative path starts in the working directory, else in the project's checkout, as in the
+    definitions that come with the project.
+    """
+    path = Path(local).expanduser().absolute()
+    return path if path.exists() or not (ROOT / local).exists() else ROOT / local
 
 
 def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
@@ -94,7 +108,8 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
         The words of the command, with the paths that the files have on the head.
 
     Raises:
-        InputError: a file does not exist, or an option names a folder that is not sent.
+        InputError: a file does not exist, an option or a study file names a folder that is not
+            sent, or the files are too large.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -115,6 +130,13 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
             words.append(_take(words[-1], word, folder))
         else:
             words.append(word)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if sum(path.stat().st_size + _ENTRY_BYTES for path in files) > _MAX_BYTES:
+        raise InputError(
+            f"the files of the command exceed the {_MAX_BYTES >> 20} MB that a cluster accepts; "
+            "copy the recordings to a folder that all nodes reach, and give its absolute path as "
+            "`data` in the study file"
+        )
     return words
 
 
@@ -188,7 +210,32 @@ def _take(option: str, value: str, folder: Path) -> str:
     target = folder / option.strip("-") / path.name
     target.parent.mkdir(exist_ok=True)
     if path.is_dir():
-        shutil.copytree(path, target)
+        # Ray leaves out what these files name.
+        shutil.copytree(path, target, ignore=shutil.ignore_patterns(".gitignore", ".rayignore"))
     else:
+        if option == "--config":
+            _check_study_file(path)
         shutil.copy(path, target)
     return str(target.relative_to(folder))
+
+
+def _check_study_file(path: Path) -> None:
+    """Raise InputError if a study file names files of this machine by relative paths.
+
+    Absolute ones may be of a disk that all nodes share. A file that cannot be read is for the
+    command to report.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    settings = content if isinstance(content, dict) else {}
+    config = settings.get("config")
+    task = config.get("task") if isinstance(config, dict) else None
+    for key, value in (("data", settings.get("data")), ("task", task)):
+        file = str(value).rpartition(":")[0] if key == "task" else str(value)
+        if value and not Path(file).is_absolute() and Path(file).exists():
+            raise InputError(
+                f"{path}: {key} {value} is on this machine only; omit it there and give --{key}, "
+                "whose files are sent"
+            )

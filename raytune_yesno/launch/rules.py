@@ -23,6 +23,7 @@ from raytune_yesno.launch.definition import (
     walk_values,
 )
 from raytune_yesno.launch.kubernetes import check_manifests
+from raytune_yesno.launch.packaging import find_mounted
 from raytune_yesno.launch.versions import PYTHON, ray_version
 
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 (its name)
@@ -210,5 +211,5 @@ def find_other_versions(text: str) -> Iterator[str]:
 def check_mounts(definition: Definition) -> Iterator[str]:
     """Check that the files to copy to the nodes exist on this machine."""
     for remote, local in (definition.raw.get("file_mounts") or {}).items():
-        if remote != TOKEN_FILE and not Path(str(local)).expanduser().exists():
+        if remote != TOKEN_FILE and not find_mounted(str(local)).exists():
             yield f"file_mounts.{remote}: {local} does not exist on this machine"

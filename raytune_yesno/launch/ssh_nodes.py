@@ -14,10 +14,13 @@ from raytune_yesno.text import last_line
 CONNECT_S = 10
 ENV = "~/raytune-yesno/env"
 """The virtual environment that a definition makes on a node."""
-# Names of Ray's long-lived processes in the process table.
-_RAY = r"(gcs_server|raylet|monitor\.py|dashboard\.py|dashboard_agent|default_worker\.py|ray::)"
+RAY_PROCESS = (
+    r"(gcs_server|raylet|ray::"
+    r"|-packages/ray/[^ ]*(monitor|dashboard|agent/main|default_worker)\.py)"
+)
+"""A pattern of the commands of Ray's long-lived processes."""
 # Excludes the shells that contain the pattern.
-_FIND = f"pgrep -af '{_RAY}' | grep -Ev 'pgrep|grep|bash -c|sh -c' | cut -c1-120"
+_FIND = f"pgrep -af '{RAY_PROCESS}' | grep -Ev 'pgrep|grep|bash -c|sh -c' | cut -c1-120"
 _STOP = f"PATH={ENV}/bin:$PATH; command -v ray >/dev/null && ray stop --grace-period 10"
 _PYTHON = f"for p in {ENV}/bin/python python{{}} python3; do " + (
     "command -v $p >/dev/null && $p -c 'import sys; print(*sys.version_info[:2], sep=\".\")' "

@@ -185,7 +185,7 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
             Difference(
                 first.label,
                 second.label,
-                math.exp(difference) if log else difference,
+                math.exp(min(difference, _MAX_LOG)) if log else difference,
                 float(test.pvalue),
                 2 / assignments,
                 log=log,

@@ -86,16 +86,16 @@ def measure_importance(study: Study) -> Importance:
             f"only {plural(num_trials, 'trial')} with a result. Run at least {MIN_TRIALS}"
         )
     values = np.array([trial.score(trial.best_epoch or {})[0] for trial in ranking])
-    if values.min() == values.max():
-        return refuse("all trials have the same result. Widen the search space")
     # Ranks, so that a single huge loss does not dominate the fit.
     _, order = np.unique(values, return_inverse=True)
-    target = order / order.max()
+    target = order / max(1, order.max())
     features = np.column_stack([_encode(axis, ranking) for axis in axes])
     generator = np.random.default_rng(0)
     if num_trials > _MAX_TRIALS:
         kept = generator.choice(num_trials, _MAX_TRIALS, replace=False)
         target, features = target[kept], features[kept]
+    if target.min() == target.max():
+        return refuse("nearly all trials have the same result. Widen the search space")
     repeats = 2 if len(target) <= 100 else 1
     errors, increases = _cross_validate(features, target, _TREES, repeats, generator)
     score = 1 - float(np.mean(errors))

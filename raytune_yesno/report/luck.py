@@ -112,7 +112,7 @@ def estimate_means(groups: Sequence[Sequence[float]]) -> list[Estimate]:
     means = [math.fsum(group) / len(group) for group in groups]
     squares = np.array(
         [
-            math.fsum((x - mean) ** 2 for x in group)
+            math.fsum((x - mean) * (x - mean) for x in group)  # `**` would raise if huge
             for group, mean in zip(groups, means, strict=True)
         ]
     )

@@ -27,7 +27,7 @@ class FIFO(FIFOScheduler):  # type: ignore[misc]
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Ignore the records: decisions do not depend on earlier trials."""
 
-    def expect_trial(self) -> None:
+    def expect(self, change: int) -> None:
         """Ignore the number of trials."""
 
     def end(self, number: int) -> None:

@@ -44,8 +44,8 @@ class StudyScheduler(Protocol):
     def has_live_trials(self) -> bool:
         """Whether a trial has not ended."""
 
-    def expect_trial(self) -> None:
-        """Expect one more trial than :meth:`prepare` announced."""
+    def expect(self, change: int) -> None:
+        """Expect more trials than before, or fewer if ``change`` is negative."""
 
     def end(self, number: int) -> None:
         """Note that an earlier trial has ended that Ray Tune was not given again."""

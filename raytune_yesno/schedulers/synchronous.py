@@ -75,9 +75,9 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
         """Whether any trial has not ended."""
         return any(not trial.is_finished() for trial in self.trials.values())
 
-    def expect_trial(self) -> None:
-        """Expect one more trial."""
-        self.num_trials += 1
+    def expect(self, change: int) -> None:
+        """Expect more trials, or fewer if ``change`` is negative."""
+        self.num_trials += change
         self._cached = None
 
     def end(self, number: int) -> None:

@@ -58,7 +58,8 @@ class BOHB:
     def suggest(self, number: int, history: Sequence[Observation]) -> Point:
         """Return the point of trial ``number``, given the history."""
         generator = build_numpy_generator(self.seed, number, 1)
-        budgets = sorted((seen.epochs for seen in history if seen.status != "failed"), reverse=True)
+        trained = (seen for seen in history if seen.epochs and seen.status != "failed")
+        budgets = sorted((seen.epochs for seen in trained), reverse=True)
         num_needed = self.min_results + 2
         if (
             not self.cube.dim

@@ -24,7 +24,7 @@ class Branches:
 
     The best point may lie in a branch whose first few trials were bad, while a model learns ever
     more about the branch that it already prefers. So a branch with P parameters of its own is due
-    until it has had 3 (P + 1) trials.
+    until it has had 3 (P + 1) trials, or as many as it has points.
 
     Args:
         cube: the unit cube of the space.
@@ -51,11 +51,17 @@ class Branches:
             for column, (parent, _) in self.cube.conditions.items()
             if parent in self._columns and column not in self._columns
         ]
-        num_own_C = self.cube.find_active(u_CD)[:, own].sum(axis=1).tolist()
-        found = dict(zip(self.find(u_CD), num_own_C, strict=True))
+        active_CD = self.cube.find_active(u_CD)
+        u_CD, kept_C = np.unique(np.where(active_CD, u_CD, 0.5), axis=0, return_index=True)
+        num_own_C = active_CD[kept_C][:, own].sum(axis=1).tolist()
+        branches = self.find(u_CD)
+        num_points, found = Counter(branches), dict(zip(branches, num_own_C, strict=True))
         if len(found) > _MAX_BRANCHES:
             return {}
-        return {branch: _TRIALS_PER_PARAMETER * (num + 1) for branch, num in sorted(found.items())}
+        return {
+            branch: min(_TRIALS_PER_PARAMETER * (num + 1), num_points[branch])
+            for branch, num in sorted(found.items())
+        }
 
     def find(self, u_CD: np.ndarray) -> list[Branch]:
         """Return the branch of each candidate."""

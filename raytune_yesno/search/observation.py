@@ -163,12 +163,13 @@ def losses_at(epochs: int, history: Iterable[Observation]) -> tuple[list[Observa
     """Return the trials that have trained ``epochs`` epochs, and their best losses up to there.
 
     Running trials are included, failed ones are not. A loss that is not finite becomes the worst
-    finite one. A trial without losses by epoch gets its best loss.
+    finite one, and so does each loss of a trial that diverged. A trial without losses by epoch gets
+    its best loss.
     """
     reached = [seen for seen in history if seen.epochs >= epochs and seen.status != "failed"]
     losses = [
         min((loss for loss in seen.losses[:epochs] if math.isfinite(loss)), default=None)
-        if seen.losses
+        if seen.losses and seen.status != "diverged"
         else _finite_loss(seen)
         for seen in reached
     ]

@@ -82,6 +82,8 @@ class Repeats:
         if len(results) < 2:
             return None
         best, second = heapq.nsmallest(2, results, key=_mean_loss)
+        if not math.isfinite(_mean_loss(best)):  # all have diverged
+            return None
         running = sum(seen.status == "running" for seen in best)
         # Parallel trials at most double the results of a point before it is judged again.
         if len(best) >= self.most or running >= len(best) - running:
@@ -108,7 +110,8 @@ def estimate_variance(groups: Iterable[Sequence[float]]) -> float | None:
     for losses in groups:
         if len(losses) > 1:
             mean = math.fsum(losses) / len(losses)
-            squares += math.fsum((loss - mean) ** 2 for loss in losses)
+            deviations = (loss - mean for loss in losses)
+            squares += math.fsum(each * each for each in deviations)  # `**` would raise if huge
             repeats += len(losses) - 1
     return squares / repeats if repeats >= MIN_REPEATS else None
 

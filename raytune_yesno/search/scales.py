@@ -41,4 +41,6 @@ def _shrink(losses_N: np.ndarray) -> np.ndarray:
 
 def _standardise(y_N: np.ndarray) -> np.ndarray:
     deviation = y_N.std()
-    return np.asarray((y_N - y_N.mean()) / (deviation if deviation > 1e-12 else 1.0))
+    # Relative to the values: beside a huge loss that was clipped, all others are tiny.
+    varies = deviation > 1e-12 * np.abs(y_N).max()
+    return np.asarray((y_N - y_N.mean()) / (deviation if varies else 1.0))

@@ -8,6 +8,7 @@ the ideal point, whose weights differ from proposal to proposal, as in ParEGO.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -23,7 +24,7 @@ from raytune_yesno.space import Point, Space
 
 _SUM_WEIGHT = 0.05  # rho of Knowles (2006), eq. 2
 _TRIES = 20  # proposals of the search for one trial, then random points
-_RANDOM_TRIES = 1000
+_RANDOM_TRIES = 10_000
 _STEP = 10_007  # between the numbers of these tries
 _SAMPLES = 64  # points whose limits the search knows from the beginning
 
@@ -64,9 +65,9 @@ def _hide_loss(seen: Observation) -> Observation:
 
 
 def has_vector(seen: Observation) -> bool:
-    """Return whether an observation has a result of which all costs are finite."""
-    costs = seen.all_costs
-    return bool(costs) and seen.status != "failed" and all(map(math.isfinite, costs))
+    """Return whether a trial that has not diverged has a result of which all costs are finite."""
+    costs, is_bad = seen.all_costs, seen.status in ("failed", "diverged")
+    return bool(costs) and not is_bad and all(map(math.isfinite, costs))
 
 
 def order_losses(known: Sequence[Observation], number: int) -> list[float]:
@@ -163,11 +164,16 @@ class Limited:
             if point is None or self.allows(point):
                 return point
             refused.append(self._refuse(point, len(refused)))
-        for attempt in range(_RANDOM_TRIES):
-            point = self.cube.draw(self.seed, number + attempt * _STEP)
+        known, repeated = {row.tobytes() for row in self.cube.encode(history)}, None
+        numbers = range(number, number + _RANDOM_TRIES * _STEP, _STEP)
+        drawn = (self.cube.draw(self.seed, each) for each in numbers)
+        listed = map(self.cube.decode, self.cube.list_rows())
+        for point in itertools.chain(drawn, listed):
             if self.allows(point):
-                return point
-        return None
+                if np.array(self.cube.encode_point(point)).tobytes() not in known:
+                    return point
+                repeated = repeated or point
+        return repeated
 
     def allows(self, point: Point) -> bool:
         """Return whether a point exceeds no known limit."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.numerals import MAX_NUMBER, MAX_WHOLE
 from raytune_yesno.space.numeric import Float, Int, check_levels
 
 _MAX_LENGTH = 64
@@ -217,11 +218,16 @@ def freeze(option: Any) -> Any:
     """
     if isinstance(option, list | tuple):
         return tuple(freeze(part) for part in option)
-    if option is None or type(option) in (bool, int, str):
+    if option is None or type(option) in (bool, str):
         return option
-    if type(option) is float and math.isfinite(option):
+    if type(option) is int and abs(option) <= MAX_WHOLE:
         return option
-    raise InputError(f"{option!r} cannot be an option; use text, finite numbers, booleans or lists")
+    if type(option) is float and abs(option) <= MAX_NUMBER:
+        return option
+    raise InputError(
+        f"{option!r} cannot be an option; use text, booleans, lists, or numbers of at most "
+        f"{MAX_NUMBER:g}, whole ones of at most 2**53"
+    )
 
 
 def thaw(option: Any) -> Any:

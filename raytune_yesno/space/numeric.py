@@ -103,7 +103,7 @@ class _Number:
     def _encode_cell(self, value: float) -> float:
         assert self.step is not None
         if not self.scale.log and not self.scale.prior:
-            return ((value - self.low) / self.step + 0.5) / self.num_values
+            return (self._index(value) + 0.5) / self.num_values
         half = self.step / 2
         return self.scale.position(value - half, value + half)
 

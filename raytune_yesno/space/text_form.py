@@ -16,7 +16,7 @@ _NUMERIC = ("log", "step", "prior", "mean", "sigma")
 _KEYS = (*KINDS, *_NUMERIC, "length", "with")
 
 
-def parse_space(mapping: Mapping[str, Any]) -> Tree:
+def parse_space(mapping: Mapping[str, Any], *, exact: bool = False) -> Tree:
     """Parse a space in the form of a YAML file or a study's record.
 
     Each name has one of these values::
@@ -38,6 +38,10 @@ def parse_space(mapping: Mapping[str, Any]) -> Tree:
     A number may be given as text, since YAML 1.1 reads ``1e-4`` as text. An integer may be written
     ``32.0``.
 
+    Args:
+        mapping: the space.
+        exact: whether all texts stay texts, as in what :func:`format_space` returned.
+
     Example:
         >>> from raytune_yesno.space import parse_space
         >>> space = parse_space({"learning_rate": {"float": [1e-4, 1e-1], "log": True}})
@@ -55,7 +59,7 @@ def parse_space(mapping: Mapping[str, Any]) -> Tree:
             nodes[name] = text
             continue
         with prefix_errors(name):
-            nodes[name] = _parse_node(text)
+            nodes[name] = _parse_node(text if exact else _read_numbers(text))
     return build_space(nodes)
 
 
@@ -93,7 +97,7 @@ def _parse_node(text: Any) -> Node:
     if isinstance(text, Sequence) and not isinstance(text, str):
         raise InputError(f"a bare list is ambiguous; write {FORMS}")
     if not isinstance(text, Mapping):
-        return Choice(_read_number(text))
+        return Choice(text)
     for key in text:
         if key not in _KEYS:
             raise InputError(f"unknown key {key!r}; {suggest_name(str(key), _KEYS)}")
@@ -108,7 +112,7 @@ def _parse_node(text: Any) -> Node:
         return _parse_choice(values, others)
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise InputError(f"{kind} needs a list, not {values!r}")
-    values = [_read_number(value) for value in values]
+    values = list(values)
     if len(values) != 2:
         raise InputError(f"{kind} needs [low, high], not {values!r}")
     log = others.pop("log", False)
@@ -117,22 +121,19 @@ def _parse_node(text: Any) -> Node:
     _refuse(others, {*_NUMERIC}, kind)
     as_kind = float if kind == "float" else int
     low, high = (read_if_number(value, as_kind) for value in values)
-    extras = {key: _read_number(value) for key, value in others.items()}
-    if "step" in extras:
-        extras["step"] = read_if_number(extras["step"], as_kind)
-    return (Float if kind == "float" else Int)(low, high, log=log, **extras)
+    if "step" in others:
+        others["step"] = read_if_number(others["step"], as_kind)
+    return (Float if kind == "float" else Int)(low, high, log=log, **others)
 
 
 def _parse_choice(values: Any, others: dict[str, Any]) -> Choice:
     _refuse(others, {"with"}, "choice")
     if isinstance(values, Mapping):
         _refuse(others, set(), "a choice of a mapping")
-        return Choice(
-            {_read_number(option): _parse_branch(option, b) for option, b in values.items()}
-        )
+        return Choice({option: _parse_branch(option, b) for option, b in values.items()})
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise InputError(f"choice needs a list, not {values!r}")
-    options = [_read_number(value) for value in values]
+    options = list(values)
     if any(isinstance(option, Mapping) for option in options):
         raise InputError(
             "write options with parameters as a mapping: {choice: {a: , b: {name: …}}}"
@@ -185,8 +186,10 @@ def _refuse(others: Mapping[str, Any], allowed: set[str], kind: str) -> None:
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def _read_number(value: Any) -> Any:
-    """Return the number of a text such as ``1e-4``, which YAML 1.1 reads as text, or the value."""
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):
-        return float(value)
-    return value
+def _read_numbers(value: Any) -> Any:
+    """Return a value with numbers in place of texts such as ``1e-4``; YAML 1.1 has them as text."""
+    if isinstance(value, str):
+        return float(value) if _EXPONENT.fullmatch(value) else value
+    if isinstance(value, Mapping):
+        return {_read_numbers(key): _read_numbers(each) for key, each in value.items()}
+    return [_read_numbers(each) for each in value] if isinstance(value, list | tuple) else value

@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeGuard
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-_MAX_COUNT = 2**53
+from raytune_yesno.numerals import MAX_NUMBER, MAX_WHOLE
+
 _MAX_TIME_S = 1e11  # since 1970: the year 5138
-_MAX_NUMBER = 1e300  # sums of values stay finite
 
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Say whether a value is a finite number, not a boolean, that a float can represent."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= (_MAX_NUMBER if isinstance(value, float) else _MAX_COUNT)
+    return abs(value) <= (MAX_NUMBER if isinstance(value, float) else MAX_WHOLE)
 
 
 def is_time(value: Any) -> bool:
@@ -53,8 +53,8 @@ def _can_show(value: Any) -> bool:
 
 
 # The description of a field completes the message "… which is not".
-Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_COUNT, description="a count")]
-Slots: TypeAlias = Annotated[int, Field(ge=1, le=_MAX_COUNT, description="a count above 0")]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_WHOLE, description="a count")]
+Slots: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WHOLE, description="a count above 0")]
 Number: TypeAlias = Annotated[float, PlainValidator(_check_number), Field(description="a number")]
 Seconds: TypeAlias = Annotated[
     float, PlainValidator(_check_time), Field(description="a time in seconds")

@@ -132,7 +132,7 @@ def _build_study(
     trials = [state.trials[number] for number in sorted(state.trials)]
     if state.is_space_changed:
         with contextlib.suppress(InputError):  # a damaged space: all trials count
-            space = parse_space(state.asked["space"])
+            space = parse_space(state.asked["space"], exact=True)
             mark_outside(trials, space, state.asked.get("config", {}))
     if state.num_unknown:
         state.problems.append(
@@ -337,6 +337,7 @@ def apply_event(trial: Trial, event: Event) -> None:
             trial.status, trial.error, trial.checkpoint = "running", None, None
             trial.epochs, trial.is_stop_requested, trial.ended = [], False, 0.0
         case "extended":
+            trial.is_extended = True
             trial.status, trial.is_stop_requested, trial.ended = "running", False, 0.0
             if not event["after"]:  # its last checkpoint was not kept
                 trial.epochs, trial.checkpoint, trial.planned = [], None, []

@@ -39,6 +39,7 @@ class Trial:
         request: the name of the request that gave the point; None if the search proposed it.
         is_stop_requested: whether a request to stop the trial was taken.
         is_cut_off: whether the end of the search, or a changed space, stopped the trial.
+        is_extended: whether the user chose to train it longer; then it is not stopped early.
         planned: pairs of an epoch and the number of epochs planned after it; more than one pair
             if the trial was extended.
         outside: why the trial does not count since the space was changed; None if it counts.
@@ -61,6 +62,7 @@ class Trial:
     request: str | None = None
     is_stop_requested: bool = False
     is_cut_off: bool = False
+    is_extended: bool = False
     outside: str | None = None
     planned: list[tuple[int, int]] = field(default_factory=list)
     ended: float = 0.0

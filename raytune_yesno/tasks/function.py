@@ -115,13 +115,14 @@ class FunctionTask:
     @cached_property
     def metrics(self) -> Sequence[Metric]:
         """The study's metrics; those of the function until a study names others."""
-        own = self._own_metrics
+        own = self.own_metrics
         told = [Metric(**metric) for metric in self.declared["metrics"]]
         names = {metric.name for metric in told}
         return (*told, *(metric for metric in own if metric.name not in names)) or (OBJECTIVE,)
 
     @cached_property
-    def _own_metrics(self) -> tuple[Metric, ...]:
+    def own_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that the function itself declares."""
         return check_metrics(self.name, getattr(self.function, "metrics", ()))
 
     @cached_property
@@ -129,7 +130,7 @@ class FunctionTask:
         """The function's attribute ``space``, unless a study has another one."""
         declared = self.declared["space"]
         own = getattr(self.function, "space", {})
-        return parse_space(declared) if declared else build_space(own) if own else {}
+        return parse_space(declared, exact=True) if declared else build_space(own) if own else {}
 
     @cached_property
     def Settings(self) -> type:  # noqa: N802 - as in other tasks
@@ -211,7 +212,7 @@ class FunctionTask:
         for key, value in (("metric", name), ("mode", mode)):
             if not isinstance(value, str):
                 raise InputError(f"{self.name}: {key} takes text, not {value!r}")
-        own = {metric.name: metric for metric in self._own_metrics}
+        own = {metric.name: metric for metric in self.own_metrics}
         own |= {metric.label: metric for metric in own.values() if metric.label}
         if not (name or objectives or own):
             raise InputError(f"{self.name}: metric: name the one that decides (--metric NAME)")
@@ -232,6 +233,7 @@ class FunctionTask:
         known = {*own, *(metric.name for metric in found)}
         for name, relation, _ in limits:
             if name not in known:
+                known.add(name)
                 found.append(Metric(name, mode="min" if relation == "<=" else "max"))
         check_metrics(self.name, found)
         if found and own and (not first or first[0][0] in own):  # one of the function's decides

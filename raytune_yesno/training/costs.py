@@ -25,12 +25,15 @@ class Costs:
 
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
         names = {metric.name for metric in config.objective.required}
-        names -= {metric.name for metric in find_task(config.task).metrics}
+        task = find_task(config.task)
+        # A study declares whatever metric it names for a function, which may be one of its costs.
+        reported = getattr(task, "own_metrics", task.metrics)
+        names -= {metric.name for metric in reported}
         self.fixed: dict[str, float] = {}
         self.is_timed = TRAIN_SECONDS in names
         if names - {TRAIN_SECONDS}:
             self.fixed = find_costs(config, data)
-            measure = getattr(find_task(config.task), "measure_costs", None)
+            measure = getattr(task, "measure_costs", None)
             if measure and names - {TRAIN_SECONDS, *self.fixed}:
                 self.fixed |= read_metrics(measure(config, data), 0)
 

@@ -35,7 +35,7 @@ from raytune_yesno.cluster.reservations import (
     start_coordinator,
 )
 from raytune_yesno.cluster.session import ends_with_driver, worker_bundles
-from raytune_yesno.errors import UnfinishedError
+from raytune_yesno.errors import UnfinishedError, list_chain
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
@@ -264,10 +264,7 @@ def list_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield what is behind one of Ray's exceptions, of every worker; a root cause comes last."""
     failures = getattr(error, "worker_failures", None) or {}
     for failure in failures.values() or (error,):
-        found: BaseException | None = failure
-        while found is not None:
-            yield found
-            found = found.__cause__
+        yield from list_chain(failure, only_causes=True)
 
 
 @contextmanager

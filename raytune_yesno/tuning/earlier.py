@@ -46,7 +46,7 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    is_changed = plan.space != parse_space(before.asked["space"])
+    is_changed = plan.space != parse_space(before.asked["space"], exact=True)
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
     if code and before.asked.get("code") != code.digest:
         changes["code"] = code.digest

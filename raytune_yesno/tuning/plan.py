@@ -243,7 +243,7 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        space, recorded = parse_space(asked["space"]), asked["config"]
+        space, recorded = parse_space(asked["space"], exact=True), asked["config"]
         try:
             declare_task(
                 str(recorded.get("task", Config.task)),

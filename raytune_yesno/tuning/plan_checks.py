@@ -72,7 +72,7 @@ def check_new_plan(plan: Plan) -> None:
 
 
 def check_all_points(plan: Plan) -> None:
-    """Check that a new study tries all points of a finite search.
+    """Check that a new study tries all known points, and all points of a finite search.
 
     The first points of a grid cover only one corner of it. Older studies with fewer trials can
     still be resumed.
@@ -80,8 +80,15 @@ def check_all_points(plan: Plan) -> None:
     Raises:
         InputError: there are fewer trials than points.
     """
-    num_points = plan.num_points
-    if num_points is None or plan.trials is None:
+    num_known, num_points = len(plan.known_points), plan.num_points
+    if plan.trials is None:
+        return
+    if plan.trials < num_known:
+        raise InputError(
+            f"trials: only the first {plan.trials} of the {num_known} known points would be tried; "
+            "omit --trials, or remove points"
+        )
+    if num_points is None:
         return
     needed = num_points * plan.racing.least
     if plan.trials < needed:
@@ -150,11 +157,6 @@ def _check_points(plan: Plan) -> None:
         cube = UnitCube(plan.space)
         for number, known in enumerate(known_points):
             cube.complete(known, cube.draw(plan.config.seed, number), number)
-    if plan.trials is not None and plan.trials < len(known_points):
-        raise InputError(
-            f"trials: only the first {plan.trials} of the {len(known_points)} known points "
-            "would be tried; omit --trials, or remove points"
-        )
 
 
 def _check_choice(plan: Plan) -> None:

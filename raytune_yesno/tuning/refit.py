@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
@@ -160,7 +160,8 @@ def list_refits(study: Study) -> list[Candidate]:
     done = {
         event.get("trial")
         for event in study.refits
-        if f"/{REFIT}/" not in str(event.get("checkpoint"))  # the next refit replaces that one
+        # The next refit replaces that in the folder of this name.
+        if PurePosixPath(str(event.get("checkpoint"))).parent.name != REFIT
     }
     front = [each for each in study.candidates if each.trial.number in members]
     return [each for each in front[1:] if each.trial.number not in done] + front[:1]

@@ -211,8 +211,10 @@ def build_searcher(
     """Return the searcher of a study, with a scheduler that knows the earlier trials."""
     earlier = study.trial_list
     # Trials that the user has chosen to extend are not stopped early.
-    is_extension = any(len(t.planned) > 1 for t in earlier if t.status == "running")
-    scheduler = (replace(plan, scheduler="fifo") if is_extension else plan).build_scheduler()
+    if any(trial.is_extended for trial in earlier if trial.status == "running"):
+        scheduler = replace(plan, scheduler="fifo", scheduler_options={}).build_scheduler()
+    else:
+        scheduler = plan.build_scheduler()
     num_final = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     scheduler.prepare(
         # A trial outside a changed space cannot win, so none is stopped for being worse. Its number

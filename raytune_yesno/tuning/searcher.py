@@ -1,6 +1,7 @@
 """The searcher that Ray Tune calls: it asks the plan's algorithm and records the proposals."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -87,7 +88,7 @@ class StudySearcher(AlgorithmSearcher):
     def enqueue(self, name: str, point: Point) -> None:
         """Add a trial of a requested point. It is the next one to start."""
         self.enqueued.append((name, point))
-        self.scheduler.expect_trial()
+        self.scheduler.expect(1)
         self.num_left += 1
 
     def withdraw(self, number: int) -> bool:
@@ -127,7 +128,11 @@ class StudySearcher(AlgorithmSearcher):
             self.num_requested += 1
             return self._launch(trial_id, request=name)
         suggested = super().suggest(trial_id)
-        return self._launch(trial_id) if isinstance(suggested, dict) else suggested
+        if isinstance(suggested, dict):
+            return self._launch(trial_id)
+        self.scheduler.expect(-1 - self.num_left)  # others would wait for trials that never start
+        self.num_left = 0
+        return self.finish()
 
     def _launch(self, trial_id: str, **fields: Any) -> TrialSpec:
         """Record a new trial and return its spec."""
@@ -208,12 +213,12 @@ def draw_seeds(seed: int, used: Collection[int]) -> Iterator[int]:
 
 def observe(trial: Trial) -> Observation:
     """Return a recorded trial as an observation for a search algorithm."""
-    losses = tuple(cost for _, cost in trial.costs)
+    losses = tuple(map(trial.objective.cost, trial.epochs))
     best, objective = trial.best_epoch, trial.objective
     return Observation(
         number=trial.number,
         point=trial.point,
-        loss=min(losses, default=None),
+        loss=min(filter(math.isfinite, losses), default=None),
         epochs=len(losses),
         status=trial.status,  # type: ignore[arg-type]
         losses=losses,

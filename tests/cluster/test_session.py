@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from raytune_yesno.cluster import session
+from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE
 from raytune_yesno.cluster.session import ray_session
 from raytune_yesno.cluster.temp_folder import MAX_PATH_BYTES, short_temp_folder
 from raytune_yesno.config import build_config
@@ -78,7 +79,7 @@ def test_a_long_temporary_folder_gets_a_short_link(
 
 def test_a_cluster_without_gpus_is_told_without_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
-    monkeypatch.setattr(session, "read_autoscaling_workers", list)
+    monkeypatch.delenv(DEFINITION_VARIABLE, raising=False)
     with pytest.raises(InputError, match="there is no GPU in this cluster; omit --use-gpu"):
         session.count_fitting(build_config({"use_gpu": True}))
 

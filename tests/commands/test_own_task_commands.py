@@ -111,6 +111,18 @@ def test_an_error_in_training_has_the_users_lines(
     assert "--resume" in ended.err
 
 
+def test_a_run_that_trained_nothing_is_begun_with_other_settings(
+    run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "def f(config):\n    return {'accuracy': config.get('x', 1)}\n"
+    )
+    words = ("train", "--task", f"{tmp_path}/own.py:f", "--mode", "max", "--num-workers", "0")
+    words = (*words, "--out", str(tmp_path / "run"))
+    assert run(*words, "--metric", "precision").code == 2
+    assert run(*words, "--metric", "accuracy", "--set", "x=2").code == 0
+
+
 def test_a_test_that_cannot_be_recorded_is_named(task: str, tmp_path: Path) -> None:
     class Object:
         @staticmethod

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from helpers.shadow import write_program
 
 from raytune_yesno import COMMIT, cli
 from raytune_yesno.checkpoint import library_versions
-from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE, list_workers
+from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE
 from raytune_yesno.cluster.token import auth_headers, ensure_token
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
@@ -25,6 +26,7 @@ from raytune_yesno.launch import packaging as ship
 from raytune_yesno.launch.cluster import LaunchedCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
+from raytune_yesno.launch.ssh_nodes import RAY_PROCESS
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +206,49 @@ def test_the_files_of_a_command_are_sent(tmp_path: Path) -> None:
         gather_inputs(["tune", "--space", "none.yaml"], inputs)
 
 
+def test_recordings_are_sent_whatever_git_ignores(tmp_path: Path) -> None:
+    (tmp_path / "waves").mkdir()
+    (tmp_path / "waves/0_1.wav").write_bytes(b"RIFF")
+    (tmp_path / "waves/.gitignore").write_text("*.wav\n")
+    gather_inputs(["tune", "--data", f"{tmp_path}/waves"], tmp_path / "inputs")
+    names = [path.name for path in (tmp_path / "inputs/data/waves").iterdir()]
+    assert names == ["0_1.wav"]
+
+
+@pytest.mark.parametrize(
+    ("content", "key"), [("data: waves\n", "data"), ("config: {task: own.py:Task}\n", "task")]
+)
+def test_a_study_file_that_names_local_files_is_refused(
+    content: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(content)
+    words = ["tune", "--config", "study.yaml"]
+    assert gather_inputs(words, tmp_path / "inputs")  # on the cluster there may be such a file
+    Path("waves").mkdir()
+    Path("own.py").touch()
+    with pytest.raises(InputError, match=f"--{key}"):
+        gather_inputs(words, tmp_path / "inputs")
+
+
+def test_files_that_the_cluster_would_refuse_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "waves").mkdir()
+    with (tmp_path / "waves/large.wav").open("wb") as file:
+        file.truncate(100 * 1024**2)
+    with pytest.raises(InputError, match="100 MB"):
+        gather_inputs(["tune", "--data", f"{tmp_path}/waves"], tmp_path / "inputs")
+
+
+def test_a_launch_without_all_inputs_cannot_be_attached_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise WorkError("the disk is full")
+
+    monkeypatch.setattr(LaunchedCluster, "check", lambda self: None)
+    monkeypatch.setattr("raytune_yesno.commands.launch.unpack_wheel", fail)
+    assert cli.main(["launch", ONPREM, "--", "tune"]) == 1
+    assert find_launch("yesno-onprem") is None
+
+
 def test_only_the_wheel_is_sent(tmp_path: Path) -> None:
     sent = tmp_path / "sent"
     unpack_wheel(sent)
@@ -234,13 +279,38 @@ def test_a_job_gets_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert library_versions()["commit"] == commit
 
 
-def test_a_definition_gets_the_token_and_absolute_paths(tmp_path: Path) -> None:
+def test_a_definition_gets_the_token_and_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "cluster.yaml"
-    write_definition({"file_mounts": {"~/x": "pyproject.toml"}}, target)
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").touch()
+    mounts = {"~/x": "pyproject.toml", "~/y": "README.md"}
+    write_definition({"file_mounts": mounts}, target)
     assert yaml.safe_load(target.read_text())["file_mounts"] == {
         "~/x": str(ROOT / "pyproject.toml"),
+        "~/y": str(tmp_path / "README.md"),
         "~/.ray/auth_token": str(tmp_path / ".ray/auth_token"),
     }
+
+
+@pytest.mark.parametrize(("key", "expected"), [({}, 4), ({"min_workers": 1}, 2)])
+def test_a_launch_waits_for_the_nodes_that_ray_starts(
+    key: dict[str, int], expected: int, tmp_path: Path
+) -> None:
+    definition = yaml.safe_load(Path(ONPREM).read_text())
+    definition["provider"]["worker_ips"] = ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump({**definition, **key}))
+    launch = LaunchState(launch_folder("some"), definition=str(path))
+    assert LaunchedCluster(launch, print, print).num_nodes == expected
+
+
+def test_other_programs_are_not_taken_for_ray(tmp_path: Path) -> None:
+    commands = ["streamlit run dashboard.py", "python /home/ray/gpu_monitor.py"]
+    rays = ["python /env/lib/python3.11/site-packages/ray/dashboard/dashboard.py", "ray::IDLE"]
+    found = [command for command in [*commands, *rays] if re.search(RAY_PROCESS, command)]
+    assert found == rays
 
 
 def test_workers_that_the_autoscaler_may_add_count(
@@ -252,7 +322,6 @@ def test_workers_that_the_autoscaler_may_add_count(
         "gpu": {"resources": {"CPU": 2, "GPU": 1}, "max_workers": 5},
     }
     definition = {"head_node_type": "head", "max_workers": 4, "available_node_types": types}
-    assert list_workers(definition) == [{"CPU": 4}] * 2 + [{"CPU": 2, "GPU": 1}] * 2
     path = tmp_path / "bootstrap.yaml"
     path.write_text(yaml.safe_dump(definition))
 
@@ -265,4 +334,6 @@ def test_workers_that_the_autoscaler_may_add_count(
     with pytest.raises(InputError, match="num_workers"):
         session.count_fitting(build_config({}))
     monkeypatch.setenv(DEFINITION_VARIABLE, str(path))
-    assert session.count_fitting(build_config({})) == 12
+    assert session.count_fitting(build_config({})) == 2 * 4 + 2 * 2
+    # At most four nodes run at a time, all of them with a GPU if the workers need one.
+    assert session.count_fitting(build_config({"use_gpu": True})) == 4

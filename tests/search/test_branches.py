@@ -31,6 +31,15 @@ def test_a_branch_needs_trials_by_its_own_parameters():
     assert needed == {(0, -1): 3, (1, -1): 9, FLAT: 3, ROUND: 6}
 
 
+def test_a_branch_needs_no_more_trials_than_it_has_points():
+    model = Choice({"one": {}, "two": {"bit": Choice(0, 1)}, "many": {"c": Float(0, 1)}})
+    assert Branches(UnitCube(build_space({"model": model})), 0).needed == {
+        (0,): 1,
+        (1,): 2,
+        (2,): 6,
+    }
+
+
 def test_branches_that_no_valid_point_has_need_nothing():
     space = build_space({**SPACE, "constraints": ["shape != 'flat'"]})
     assert FLAT not in Branches(UnitCube(space), 0).needed

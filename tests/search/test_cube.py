@@ -9,6 +9,9 @@ from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.space import Domain, Float, Int, build_space
 
 SCALED = [
+    Float(0, 0.5, step=0.1),
+    Float(0.1, 0.7, step=0.2),
+    Int(0, 21, step=7),
     Int(1, 2, log=True),
     Int(1, 256, log=True),
     Int(7, 99, log=True, step=7),

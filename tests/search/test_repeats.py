@@ -67,6 +67,14 @@ class TestRule:
         diverged = seen(2, 0.1, of=1, status="diverged")
         assert next_repeat([seen(0, 0.9), seen(1, 0.2), diverged]) == 0
 
+    def test_points_that_diverged_are_not_repeated(self) -> None:
+        both = [seen(0, 0.5, status="diverged"), seen(1, 0.4, status="diverged")]
+        assert next_repeat(both) is None
+        assert next_repeat([*both, seen(2, 0.9)]) == 2
+
+    def test_huge_results_are_compared(self) -> None:
+        assert next_repeat([seen(0, 0.3), seen(1, 1e160, of=0), seen(2, 0.2), seen(3, 0.3)]) == 2
+
     def test_a_finite_search_ends_when_every_point_has_the_most(self) -> None:
         algorithm = build_algorithm("grid", {"act": Choice("relu", "tanh")})
         history: list[Observation] = []

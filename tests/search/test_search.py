@@ -491,6 +491,14 @@ class TestBOHB:
         assert mean_proposal(6) > 0.6
         assert mean_proposal(60) > 0.7
 
+    def test_trials_without_a_report_teach_nothing(self):
+        space = build_space({"x": Float(0, 1)})
+        model = build("bohb", space, random_fraction=0)
+        running = [Observation(number, {"x": 0.3}) for number in range(30)]
+        random = build_algorithm("random", space, seed=0)
+        for number in range(30, 34):
+            assert model.suggest(number, running) == random.suggest(number, running)
+
     def test_running_trials_count_at_the_budget_they_have_reached(self):
         space = build_space({"x": Float(0, 1)})
         model = build("bohb", space, random_fraction=0)

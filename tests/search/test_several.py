@@ -9,7 +9,7 @@ from raytune_yesno import pareto
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS, Observation, build_algorithm
 from raytune_yesno.search.improvement import build_boxes, score_hypervolume
-from raytune_yesno.search.several import Limited, LimitedGrid, order_losses
+from raytune_yesno.search.several import Limited, LimitedGrid, order_losses, order_results
 from raytune_yesno.space import Choice, Float, Int, check_point
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}
@@ -149,6 +149,30 @@ def test_a_grid_checks_no_more_points_than_are_needed():
     points = [limited.suggest(number, []) for number in (2, 0)]
     assert all(point and point["units"] % 2 == 0 for point in points)
     assert len(checked) < 20
+
+
+def test_all_points_within_narrow_limits_are_found_once():
+    space = {"x": Int(0, 199)}
+    limited = Limited(
+        build_algorithm("random", space, seed=0),
+        space,
+        0,
+        lambda point: (abs(point["x"] - 90) - 4,),
+    )
+    history = []
+    for number in range(9):
+        history.append(Observation(number, limited.suggest(number, history), 0.0, 1, "done"))
+    assert sorted(seen.point["x"] for seen in history) == list(range(86, 95))
+    assert limited.suggest(9, history) is not None  # all are tried: one of them again
+
+
+def test_a_trial_that_diverged_is_no_parent():
+    history = [
+        Observation(number, {"x": 0.1 * number}, 1.0, 1, "done", costs=(1.0, 1.0))
+        for number in range(4)
+    ]
+    history[2] = Observation(2, {"x": 0.2}, 0.1, 2, "diverged", costs=(0.1, 0.1))
+    assert order_results(history)[2] == max(order_results(history))
 
 
 def test_no_point_within_the_limits_ends_the_search():

@@ -6,6 +6,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
@@ -150,6 +151,14 @@ def test_resumes_where_the_last_download_broke_off(server: Server, tmp_path: Pat
     (tmp_path / PART).write_bytes(good_archive()[:1000])
     fetch_from(server, tmp_path)
     assert server.asked == ["bytes=1000-"]
+    assert names_in(tmp_path) == ["waves_yesno"]
+
+
+def test_two_commands_download_once(server: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(fetch_from, server, tmp_path) for _ in range(2)]
+        assert sorted(each.result() for each in done) == [False, True]
+    assert len(server.asked) == 1
     assert names_in(tmp_path) == ["waves_yesno"]
 
 

@@ -1,6 +1,7 @@
 """A function or a generator as a task: its config, its reports, its state."""
 
 import io
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,6 +122,13 @@ class TestReports:
         (metrics,) = run(lambda config: {"loss": value})
         assert type(metrics["loss"]) in (int, float)
         assert metrics["loss"] == float(np.asarray(value).item())
+
+    def test_huge_numbers_are_those_that_a_record_can_hold(self) -> None:
+        given = {"loss": 0.5, "clock": 2**60 + 1, "far": 1e305, "whole": -(10**400), "count": 2**53}
+        (metrics,) = run(lambda config: given)
+        read = {name: metrics[name] for name in given}
+        assert read == {**given, "clock": float(2**60), "far": math.inf, "whole": -math.inf}
+        assert type(metrics["clock"]) is float
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan")])
     def test_a_metric_that_is_not_finite_has_diverged(self, value: Any) -> None:

@@ -85,6 +85,12 @@ class TestDigest:
         changed = FUNCTION.replace("scale(1)", "scale(4)")
         assert digest(write(own_main=changed, own_helpers=HELPERS).Model) != first
 
+    def test_is_found_whatever_objects_the_code_uses(self, write: Write) -> None:
+        used = "class Keys(dict):\n    __getattr__ = dict.__getitem__\nKEYS = Keys(rate=1)\n"
+        text = used + "class Task:\n    keys = KEYS\n    def fit(self): return KEYS.rate\n"
+        module = write(own_main=text + "def objective(config): return KEYS.rate + Task().fit()\n")
+        assert digest(module.objective) != digest(module.Task)
+
     def test_of_code_that_was_typed(self) -> None:
         def take(name: str) -> str:
             found: dict[str, Any] = {}

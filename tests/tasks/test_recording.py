@@ -147,6 +147,18 @@ class TestEveryKind:
         np.testing.assert_array_equal(from_pipe(wav), read_recording(io.BytesIO(wav)))
 
 
+class TestMp3WithoutLength:
+    """An MP3 of a recorder's stream has no first frame that says how long it is."""
+
+    @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
+    def test_is_read_to_its_end(self, rate: int, tmp_path: Path) -> None:
+        whole = encode(tone(rate, 3.0), "MP3", "MPEG_LAYER_III", rate=rate)
+        assert b"Xing" in whole[:40]
+        (tmp_path / "stream.mp3").write_bytes(whole[whole.index(whole[:2], 40) :])
+        expected = read_recording(io.BytesIO(whole))
+        assert 0 <= len(read_recording(tmp_path / "stream.mp3")) - len(expected) < 2000
+
+
 class TestStreamedSizes:
     @pytest.mark.parametrize("size", PLACEHOLDERS)
     @pytest.mark.parametrize("riff", [None, 0, 8, 0xFFFFFFFF])

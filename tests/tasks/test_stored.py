@@ -123,6 +123,24 @@ def test_an_error_of_the_disk_is_not_kept(
     assert check_folder(folder)[1] == problems
 
 
+def test_a_passing_error_costs_one_recording(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(write_corpus(synthesize(4), tmp_path / "corpus"))
+    bad, read, refused = min(folder.glob("*.wav")), Path.read_bytes, []
+
+    def refuse_once(path: Path) -> bytes:
+        if path == bad and not refused:
+            refused.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse_once)
+    corpus, problems = check_folder(folder)
+    assert corpus
+    assert [problem.name for problem in problems] == [bad.name]
+
+
 def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path) -> None:
     config = build_config({"epochs": 1, "hidden_units": 8, "min_examples": 8})
     one, other = (

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pickle
 import random
 import stat
@@ -53,6 +54,11 @@ def refusal(folder: Path) -> str:
 class TestRoundTrip:
     def test_gives_back_what_was_saved(self, folder: Path) -> None:
         assert_same(load_checkpoint(folder), make_checkpoint())
+
+    def test_of_a_corpus_in_a_folder_whose_name_is_not_utf8(self, tmp_path: Path) -> None:
+        corpus = {**make_checkpoint().corpus, "source": os.fsdecode(b"aufnahmen-\xe4")}
+        save_checkpoint(dataclasses.replace(make_checkpoint(), corpus=corpus), tmp_path / "last")
+        assert "aufnahmen" in load_checkpoint(tmp_path / "last").corpus["source"]
 
     def test_without_an_optimiser(self, tmp_path: Path) -> None:
         slim = dataclasses.replace(make_checkpoint(), optimizer=None)

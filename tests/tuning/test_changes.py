@@ -17,7 +17,7 @@ from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.earlier import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.plan_checks import check_plan
+from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 from raytune_yesno.tuning.refit import best_config
 from raytune_yesno.tuning.run import build_recorder, build_searcher, run_search
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor
@@ -249,6 +249,7 @@ def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> N
 def test_the_best_trials_train_on_from_their_checkpoints(tmp_path: Path) -> None:
     config = build_config({"task": "sine", "epochs": 3, "lr_decay": 1.0})
     options: dict[str, Any] = {"search": "random", "scheduler": "asha", "max_concurrent": 1}
+    options["scheduler_options"] = {"grace_period": 2}
     plan = Plan(config, NARROW, trials=4, keep_checkpoints=2, **options)
     first = run_search(plan, None, tmp_path, checkpoint_every_s=1000.0)
     done = [trial for trial in first.ranking if trial.status == "done"]
@@ -272,6 +273,31 @@ def test_the_best_trials_train_on_from_their_checkpoints(tmp_path: Path) -> None
             assert trial.epochs == before.epochs
             assert best_config(study, trial).epochs == 3
     assert not study.problems
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_trials_that_are_trained_longer_are_not_stopped_early(tmp_path: Path) -> None:
+    config = build_config({"task": "sine", "epochs": 2, "lr_decay": 1.0})
+    options: dict[str, Any] = {"scheduler": "asha", "scheduler_options": {"grace_period": 1}}
+    plan = Plan(config, NARROW, trials=4, search="random", max_concurrent=1, **options)
+    first = run_search(plan, None, tmp_path)
+    longer = replace(Plan.from_study(first), config=replace(config, epochs=4))
+    # No checkpoint was kept, so these begin again; none is as good at epoch 1 as the best was.
+    chosen = [trial.number for trial in first.ranking[:3]]
+    study = run_search(longer, None, tmp_path, resume=True, extend=chosen)
+    for number in chosen:
+        assert study.trial_list[number].status == "done"
+        assert len(study.trial_list[number].epochs) == 4
+
+
+def test_a_search_that_ended_early_is_extended_whatever_points_it_knows(tmp_path: Path) -> None:
+    study = write_study(tmp_path, [1e-8, 2e-8])
+    points = [{"learning_rate": rate} for rate in (1e-8, 2e-8, 3e-8, 4e-8)]
+    plan = replace(Plan.from_study(study), points=points, trials=2)
+    check_plan(plan)
+    with pytest.raises(InputError, match="known points"):
+        check_all_points(plan)
 
 
 def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_plan
 from raytune_yesno.tuning.refit import list_refits
-from raytune_yesno.tuning.searcher import StudySearcher
+from raytune_yesno.tuning.searcher import StudySearcher, observe
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
 
 TWO = {"task": "sine", "objectives": ["valid_loss", "num_parameters"], "hidden_layers": 1}
@@ -90,6 +90,23 @@ def test_the_search_learns_costs_and_excesses_of_a_running_trial(tmp_path):
     searcher.on_trial_result("a", {"epoch": 1, COST: 0.5, COSTS: (0.5, 202.0), EXCESSES: (1.0,)})
     seen = searcher.history.find(0)
     assert (seen.costs, seen.excesses) == ((0.5, 202.0), (1.0,))
+
+
+def test_a_resumed_search_sees_what_it_saw(tmp_path):
+    one = Plan(build_config({"task": "sine"}), SPACE)
+    searcher = StudySearcher(
+        one, StudyStore(tmp_path), [], StopMonitor(one.stop, one.config.objective), FIFO()
+    )
+    searcher.suggest("a")
+    losses = (0.2, 0.1, math.inf)
+    for epoch, loss in enumerate(losses, start=1):
+        searcher.on_trial_result("a", {"epoch": epoch, "training_iteration": epoch, COST: loss})
+    seen = searcher.history.find(0)
+    epochs = [
+        {"epoch": epoch, "valid_loss": loss} for epoch, loss in enumerate((0.2, 0.1, None), 1)
+    ]
+    resumed = observe(Trial(0, seen.point, epochs=epochs, objective=one.config.objective))
+    assert (resumed.losses, resumed.epochs, resumed.loss) == (seen.losses, 3, 0.1)
 
 
 def build_study(reported: list[dict[str, float]], **config: Any) -> Study:

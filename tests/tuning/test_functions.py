@@ -162,6 +162,40 @@ def test_a_missing_metric_ends_the_study(
     assert "study.jsonl.untrained" in capsys.readouterr().err
 
 
+def sized(config: dict[str, Any]) -> dict[str, float]:
+    return {"loss": abs(config["rate"] - 0.3)}
+
+
+sized.costs = lambda config: {"size": 100 * config["rate"]}  # type: ignore[attr-defined]
+
+
+def test_costs_that_a_function_only_declares_are_reported(tmp_path: Path) -> None:
+    limits = ["size>=10", "size<=60"]
+    call = partial(tune, sized, SPACE, trials=4, quiet=True, limits=limits)
+    study = call(metric="loss", out=tmp_path / "one")
+    sizes = [trial.metrics["size"] for trial in study.trial_list]
+    assert len(sizes) == 4
+    assert all(10 <= size <= 60 for size in sizes)
+    study = call(objectives=["loss:min", "size:min"], out=tmp_path / "two")
+    assert study.front
+
+
+@pytest.mark.parametrize("scheduler", ["hyperband", "asha"])
+def test_a_search_that_runs_out_of_points_ends(scheduler: str, tmp_path: Path) -> None:
+    space = {"rate": Choice(*(0.05 * number for number in range(1, 13)))}
+    call = partial(tune, approach, space, metric="accuracy", mode="max", quiet=True)
+    approach.costs = sized.costs  # type: ignore[attr-defined]
+    try:
+        study = call(
+            **{"search": "grid", "scheduler": scheduler, "epochs": 9, "out": tmp_path / "study"},
+            limits=["size<=36"],
+        )
+    finally:
+        del approach.costs  # type: ignore[attr-defined]
+    assert len(study.trial_list) == 7
+    assert all(trial.status in ("done", "stopped") for trial in study.trial_list)
+
+
 def test_a_trial_without_enough_memory_is_restarted_alone(tmp_path: Path) -> None:
     running = tmp_path / "running"
     asked = tmp_path / "asked"  # whether memory has been asked for

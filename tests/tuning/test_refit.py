@@ -8,12 +8,12 @@ import torch
 
 from raytune_yesno.config import TASKS, build_config
 from raytune_yesno.metrics import TRAIN_LOSS, Metric
-from raytune_yesno.space import Float, Space
+from raytune_yesno.space import Float, Int, Space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.refit import MAX_REFITS, run_refit
+from raytune_yesno.tuning.refit import MAX_REFITS, list_refits, run_refit
 
 
 class Plateau:
@@ -65,6 +65,28 @@ def study_folder(tmp_path: Path) -> Path:
     store.append("ended", trial=0, status="done")
     store.append("searched")
     return tmp_path
+
+
+@pytest.mark.parametrize("parent", ["refit", "studies"])
+def test_members_of_the_front_are_trained_once_wherever_the_study_is(
+    parent: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / parent / "study"
+    config = build_config({"task": "sine", "objectives": ["valid_loss", "num_parameters"]})
+    plan = Plan(config, {"hidden_units": Int(1, 9)}, search="random", trials=2, refit="all")
+    store = StudyStore(folder)
+    store.append("study", slots=1, data="", corpus={}, versions={}, **plan.as_dict())
+    for number in (0, 1):
+        figures = {"valid_loss": 1.0 - number, "num_parameters": 1 + number, "train_loss": 1.0}
+        about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+        store.append("asked", trial=number, point={"hidden_units": 1 + number})
+        store.append("started", trial=number, attempt=1)
+        store.append("epoch", trial=number, **figures, **about)
+        store.append("ended", trial=number, status="done")
+    first, last = [each.trial.number for each in list_refits(load(folder))]
+    folder_of_first = str(folder / f"refits/trial_{first}/last")
+    store.append("refitted", trial=first, checkpoint=folder_of_first, test=None)
+    assert [each.trial.number for each in list_refits(load(folder))] == [last]
 
 
 @pytest.mark.parametrize("stuck", [0, 1, 2])

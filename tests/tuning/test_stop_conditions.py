@@ -17,7 +17,7 @@ from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
-from raytune_yesno.tuning.plan_checks import check_plan
+from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 
@@ -409,7 +409,7 @@ class TestTheCommandLine:
     )
     def test_points_that_cannot_be_are_refused(self, words: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
-            check_plan(self.plan(*words))
+            check_new_plan(self.plan(*words))
 
     def test_a_setting_of_another_kind_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "study.yaml"

@@ -11,7 +11,10 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.home import cache_folder
@@ -90,14 +93,17 @@ def fetch(
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if archive.exists():
-            _verify(archive, checksum)
-            _extract(archive, target)
-        else:
-            part = archive.with_name(f"{archive.name}.part")
-            _download(url, part, checksum, progress)
-            _extract(part, target)
-            part.unlink()
+        with _hold(folder / f".{FOLDER}.lock"):
+            if target.exists():
+                return False
+            if archive.exists():
+                _verify(archive, checksum)
+                _extract(archive, target)
+            else:
+                part = archive.with_name(f"{archive.name}.part")
+                _download(url, part, checksum, progress)
+                _extract(part, target)
+                part.unlink()
     except (OSError, InputError) as error:
         with contextlib.suppress(OSError):  # a folder with a partial download is not empty: stays
             for path in created:
@@ -106,6 +112,16 @@ def fetch(
             raise
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
     return True
+
+
+@contextlib.contextmanager
+def _hold(lock: Path) -> Iterator[None]:
+    """Wait until no other command downloads into the folder of this file."""
+    with FileLock(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # who waits for the deleted file makes a new one
 
 
 def _download(url: str, part: Path, checksum: str, progress: Progress | None) -> None:

@@ -123,7 +123,7 @@ def _store(store: Store, listing: Listing, progress: Progress | None) -> Stored:
                 progress(done, store.num_bytes)
 
     store.write(_read_each(count(), problems), problems)
-    stored = store.read()
+    stored = store.read(retry=False)
     if stored is None:
         raise InputError(f"{store.folder}: the decoded corpus cannot be read")
     return stored

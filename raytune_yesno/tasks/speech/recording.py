@@ -6,7 +6,9 @@ bounded memory, from a file or from a pipe of unknown length.
 
 import contextlib
 import io
+import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -222,10 +224,10 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _decode_file(
-    source: BinaryIO | str, *, check_length: bool = False
+    source: BinaryIO | str | int, *, check_length: bool = False
 ) -> Iterator[tuple[Samples, int]]:
     """Yield the sound of a file in a format of libsndfile, and its rate in Hz."""
-    with _ForwardFile(source) as file:
+    with _ForwardFile(source, closefd=False) as file:
         rate = file.samplerate
         if not RATE_RANGE_HZ[0] <= rate <= RATE_RANGE_HZ[1]:
             raise ValueError(f"a sample rate of {rate} Hz is out of range")
@@ -242,6 +244,10 @@ def _decode_file(
 def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
     """Yield the sound of a file that is not of the WAV family."""
     try:
+        if not _has_length(data):
+            with _open_pipe(data) as pipe:
+                yield from _decode_file(pipe)
+            return
         # libsndfile recognises MP3 only in a named file.
         with tempfile.NamedTemporaryFile(prefix="raytune-yesno-") as file:
             file.write(data)
@@ -254,6 +260,40 @@ def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
         if error.code == _UNRECOGNISED:
             raise ValueError("not a WAV file or another known audio format") from error
         raise ValueError(f"not a readable audio file: {_reason(error)}") from error
+
+
+def _has_length(data: bytes) -> bool:
+    """Return whether a file says how many samples it has.
+
+    An MP3 file does in its first frame, if at all. For others libsndfile estimates the number from
+    the size of the first frame, and reads no more than that, but it reads a pipe to its end.
+    """
+    start = 0
+    if data[:3] == b"ID3":  # its size has seven bits in each byte
+        start = 10 + sum(
+            byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
+        )
+    elif not (data[:1] == b"\xff" and data[1:2] >= b"\xe0"):
+        return True
+    return any(tag in data[start : start + 200] for tag in (b"Xing", b"Info", b"VBRI"))
+
+
+@contextlib.contextmanager
+def _open_pipe(data: bytes) -> Iterator[int]:
+    """Yield the descriptor of a pipe from which these bytes can be read."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), open(writer, "wb") as file:
+            file.write(data)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        yield reader
+    finally:
+        os.close(reader)
+        thread.join()
 
 
 _UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
