@@ -113,13 +113,13 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
     from raytune_yesno.study.mirror import mirror_to_uri
 
     storage = options.resume or options.out
+    if options.resume:
+        refuse_flags(options, "out", "fresh")
     if not is_remote(storage):
         folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
         with open_folder(options.out, "studies", **folder) as (out, check):
             yield out, str(out), check
         return
-    if options.resume:
-        refuse_flags(options, "out", "fresh")
     if options.fresh:
         refuse_fresh_uri(storage)
     with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:

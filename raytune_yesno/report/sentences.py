@@ -64,7 +64,7 @@ def describe_mean(candidate: Candidate) -> str:
 def describe_state(study: Study) -> str:
     """Return whether the search has finished."""
     ended = sum(trial.status != "running" for trial in study.trial_list)
-    seconds = format_seconds(study.end_time - study.asked["time"])
+    seconds = format_seconds(study.duration)
     if not study.searched:
         return (
             f"Running or interrupted: {ended} of {study.num_asked} trials have ended in {seconds}."
@@ -108,7 +108,7 @@ def describe_progress(study: Study, curve: Curve) -> str:
     """Return when the best result came, and what the second half of the trials brought."""
     if not curve:
         return NO_RESULT
-    total = len(study.trial_list)
+    total = sum(not trial.final for trial in study.trial_list)
     improvements = [x for x, _ in curve[:-1]] if len(curve) > 1 else [curve[0][0]]
     if len(curve) > 1 and curve[-1][1] != curve[-2][1]:
         improvements.append(curve[-1][0])

@@ -219,7 +219,7 @@ def train_epoch(
         losses.append(loss.detach())
     if not losses:
         raise InputError("steps of the task has yielded nothing: there is no batch to train on")
-    total = torch.stack(losses[-task.steps_per_pass :]).double().sum()
+    total = torch.stack(losses[-int(task.steps_per_pass) :]).double().sum()
     return sum_over_ranks(total).item() * task.train_scale
 
 
@@ -242,6 +242,8 @@ def check_numbers(task: Task) -> None:
         value = getattr(task, name, None)
         if not isinstance(value, Real) or not float(value) > 0:
             raise InputError(f"{name} of the task has to be a number above 0, not {value!r:.60}")
+    if not float(task.steps_per_pass).is_integer():
+        raise InputError(f"steps_per_pass of the task has to be whole, not {task.steps_per_pass!r}")
 
 
 def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:

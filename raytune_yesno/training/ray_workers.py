@@ -182,9 +182,8 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
         ended.wait(_GIVE_UP_S)
     request.unlink()
     for error in failures:
-        if not isinstance(
-            error, TrainingFailedError | RayActorError
-        ):  # dead controller: the latter
+        # RayActorError: the controller has died.
+        if not isinstance(error, TrainingFailedError | RayActorError):
             raise error
         release_reserved(list_reserved() - reserved)
         causes = list(list_causes(error))

@@ -70,7 +70,7 @@ class Progress:
         self._last[trial] = metrics
         if trial in self.running:
             self.running[trial] = metrics
-        if not may_win or not self.objective.reached(metrics):
+        if not may_win or not self.objective.has_value(metrics):
             return
         score = self.objective.score
         if self.best is None or score(metrics) < score(self.best):

@@ -44,7 +44,7 @@ from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
 
 TRIALS = "trials"
-MAX_FAILURES = 3
+MAX_TRIAL_RESTARTS = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
 _UNLIMITED = 2**31
 _TUNE_VARIABLES = {
@@ -299,7 +299,7 @@ def tune_trials(
             callbacks=[recorder.callback],
             # A checkpoint at the end of a trial would be deleted at once.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            failure_config=tune.FailureConfig(max_failures=MAX_TRIAL_RESTARTS),
             verbose=0,
         ),
     )

@@ -118,7 +118,7 @@ class TestPredict:
         command = [
             sys.executable,
             "-m",
-            "raytune_yesno.cli",
+            "raytune_yesno",
             "predict",
             checkpoint,
             "-",
@@ -204,7 +204,7 @@ def evaluated(
     """Return the JSON object of ``evaluate``, and what people are shown."""
     picture = tmp_path_factory.mktemp("picture") / "rates.png"
     command = [
-        *(sys.executable, "-m", "raytune_yesno.cli", "evaluate", checkpoint, "--json"),
+        *(sys.executable, "-m", "raytune_yesno", "evaluate", checkpoint, "--json"),
         *("--data", "synthetic:10", "--conditions", "noise,speed,codec", "--wordless", "5"),
         *("--picture", picture),
     ]
