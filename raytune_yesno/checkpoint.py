@@ -230,6 +230,8 @@ def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Restore the state of a checkpoint's optimiser, if it was kept.
 
+    Its options, such as the momentum, stay those of the config: `pbt` changes them with the point.
+
     Raises:
         UnusableCheckpoint: the state is of another model or optimiser.
     """
@@ -246,6 +248,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
             for parameter in group["params"]:
                 for name, value in optimizer.state.get(parameter, {}).items():
                     _check_moment(name, value, parameter)
+            group.update({name: before[name] for name in before.keys() - {"params"}})
     except Exception as error:  # torch raises many types
         raise _mismatch(RESUME, error) from error
 

@@ -65,7 +65,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             note(f"{one_line(storage)}: this study is finished; {again}")
             return _finish(finished, storage, options, results, began)
         begun = bool(options.resume) or is_begun(out, STORE)
-        logs = open_logs(options.logs, out)
+        logs = open_logs(options.logs, out, storage)
         data = read_data(settings, options, plan.config)
         if options.warm_start and not begun:
             plan = add_warm_start(plan, options.warm_start, data)

@@ -338,6 +338,7 @@ def apply_event(trial: Trial, event: Event) -> None:
         case "retried":
             trial.status, trial.error, trial.checkpoint = "running", None, None
             trial.epochs, trial.is_stop_requested, trial.ended = [], False, 0.0
+            trial.is_extended = False
         case "extended":
             trial.is_extended = True
             trial.status, trial.is_stop_requested, trial.ended = "running", False, 0.0

@@ -182,11 +182,14 @@ def fix_reduction_order(task: Task, replica: nn.Module) -> None:
 
     It rebuilds its gradient buckets after the first backward pass, which changes the order of the
     sums. Without this pass, a resumed run on three or more ranks would differ in the last bits from
-    an uninterrupted one.
+    an uninterrupted one. Buffers, such as the statistics of a batch normalisation, are restored.
     """
+    before = [buffer.clone() for buffer in replica.buffers()]
     first = next(iter(task.steps(1, *process_rank())))
     task.loss(replica, first.shard, 1.0).backward()
     replica.zero_grad()
+    for buffer, value in zip(replica.buffers(), before, strict=True):
+        buffer.copy_(value)
 
 
 def train_epoch(

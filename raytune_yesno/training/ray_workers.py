@@ -134,6 +134,8 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
     Raises:
         UnfinishedError: the task failed.
     """
+    # What a killed command left would be resumed instead of the checkpoint of this run.
+    delete_tree(f"{payload.storage}/{_RAY_FILES}")
     start_coordinator()
     shared = put_shared(payload.config.task, payload)
     trainer = LeanTrainer(

@@ -49,6 +49,11 @@ class Progress:
             if trial.status != "running":
                 self.ended[trial.status] += 1
 
+    def has_trained_all(self, number: int) -> bool:
+        """Return whether a trial that has not ended has trained its last epoch."""
+        last = self._last.get(number)
+        return last is not None and last["epoch"] >= self.epochs_per_trial
+
     def listen(self, event: Event) -> None:
         """Update the progress from an event of the study."""
         match event["event"]:

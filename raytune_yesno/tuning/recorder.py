@@ -168,7 +168,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         found = self.monitor.found
         reason = {"reason": found} if found else {}
         for number in sorted(numbers):
-            self.store.append("ended", trial=number, status="stopped", **reason)
+            if self.progress.has_trained_all(number):
+                self.store.append("ended", trial=number, status="done")
+            else:
+                self.store.append("ended", trial=number, status="stopped", **reason)
 
 
 class _Callback(tune.Callback):  # type: ignore[misc]

@@ -142,7 +142,7 @@ def run_search(
             monitor = recorder.monitor
             if study.is_stop_requested:  # and its command was killed before it stopped
                 monitor.found = BY_REQUEST
-            elif searcher.num_left > 0:
+            elif monitor.found is None and searcher.num_left > 0:
                 tune_trials(plan, payload, searcher, recorder, slots, handler)
             if monitor.found:
                 recorder.cut_off(searcher.live)
@@ -217,9 +217,9 @@ def build_searcher(
         scheduler = plan.build_scheduler()
     num_final = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     scheduler.prepare(
-        # A trial outside a changed space cannot win, so none is stopped for being worse. Its number
-        # keeps its place in brackets and in the order.
-        [replace(trial, epochs=[]) if trial.outside else trial for trial in earlier],
+        # A trial outside a changed space cannot win, and one of a final round repeats another, so
+        # none is stopped for being worse. Their numbers still count in brackets and in the order.
+        [replace(trial, epochs=[]) if trial.outside or trial.final else trial for trial in earlier],
         num_trials=plan.num_trials + num_final + len(study.enqueued),
         slots=slots,
         store=recorder.store,
