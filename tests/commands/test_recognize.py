@@ -252,3 +252,8 @@ class TestEvaluate:
     ) -> None:
         assert cli.main(["evaluate", "nowhere", "--conditions", "humm"]) == 2
         assert "'hum'" in capfd.readouterr().err
+
+
+def test_options_may_stand_between_files() -> None:
+    words = ["predict", "model", "a.wav", "--min-confidence", "0.5", "b.wav"]
+    assert cli.build_parser().parse_args(words).files == ["a.wav", "b.wav"]
