@@ -200,20 +200,26 @@ def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
     """Build the model of a checkpoint's config with the checkpoint's weights.
 
     Names and shapes are compared first on the ``meta`` device, so that a config of a huge model
-    allocates no memory.
+    allocates no memory. A model that cannot be built there, because its constructor moves or reads
+    tensors, is built on the CPU at once.
 
     Raises:
         UnusableCheckpoint: the weights are of another model.
     """
-    with torch.device("meta"):
-        wanted = build_model().state_dict()
+    model = None
+    try:
+        with torch.device("meta"):
+            wanted = build_model().state_dict()
+    except (NotImplementedError, RuntimeError):
+        model = build_model()
+        wanted = model.state_dict()
     found = checkpoint.state_dict
     if wanted.keys() != found.keys():
         raise _mismatch(STATE_DICT, "other names")
     for name, value in wanted.items():
         if value.shape != found[name].shape:
             raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
-    model = build_model()
+    model = model or build_model()
     try:
         model.load_state_dict(found)
     except Exception as error:  # torch raises many types
@@ -223,6 +229,8 @@ def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Restore the state of a checkpoint's optimiser, if it was kept.
+
+    Its options, such as the momentum, stay those of the config: `pbt` changes them with the point.
 
     Raises:
         UnusableCheckpoint: the state is of another model or optimiser.
@@ -240,6 +248,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
             for parameter in group["params"]:
                 for name, value in optimizer.state.get(parameter, {}).items():
                     _check_moment(name, value, parameter)
+            group.update({name: before[name] for name in before.keys() - {"params"}})
     except Exception as error:  # torch raises many types
         raise _mismatch(RESUME, error) from error
 

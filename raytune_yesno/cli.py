@@ -164,7 +164,3 @@ def _raise_interrupted(signum: int, frame: object) -> None:
     for number in _STOP_SIGNALS:  # a second signal of either kind ends the process at once
         signal.signal(number, signal.SIG_DFL)
     raise Interrupted(signum)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -357,7 +357,9 @@ def _rebuild(
     return build_config(plain)
 
 
-def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
+def build_config(
+    *layers: Mapping[str, Any], where: str = "config", searched: Collection[str] = ()
+) -> Config:
     """Merge layers of changes with the defaults of their task and model.
 
     Example:
@@ -370,6 +372,7 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
         layers: mappings from key to value; later ones override earlier ones. Values may be text, as
             typed on a command line.
         where: the source of the layers, for error messages.
+        searched: the names of a search space, which imply others as keys do: ``channels`` a model.
 
     Raises:
         InputError: a key is unknown (the message suggests the nearest one), or a value is invalid.
@@ -392,7 +395,7 @@ def build_config(*layers: Mapping[str, Any], where: str = "config") -> Config:
     for layer in layers:
         changes |= read(layer, where)
     if hasattr(task, "imply"):
-        changes = {**task.imply(changes), **changes}
+        changes = {**task.imply({**dict.fromkeys(searched), **changes}), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
     by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
     if by_model:

@@ -12,6 +12,14 @@ def cache_folder() -> Path:
     return Path(base) / "raytune-yesno"
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the user's home in place of a leading ``~``; ``~x`` of no user stays."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def ensure_home() -> None:
     """Set ``HOME`` and ``USER`` if the system has no values for them.
 

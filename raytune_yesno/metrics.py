@@ -58,7 +58,7 @@ class Metric:
             return ""
         if self.format == "count" and math.isfinite(value):
             return f"{value:,.0f}"
-        if type(value) is int and abs(value) < 10**7:
+        if self.format != "percent" and type(value) is int and abs(value) < 10**7:
             return str(value)
         return f"{value:.1%}" if self.format == "percent" else f"{value:.4g}"
 
@@ -260,7 +260,7 @@ class Objective:
         """
         return find_best_epoch([self.metric.cost(record) for record in records], self.smooth)
 
-    def reached(self, record: Mapping[str, Any]) -> bool:
+    def has_value(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record has a finite value of the deciding metric."""
         return math.isfinite(self.metric.cost(record))
 

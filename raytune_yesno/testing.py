@@ -63,7 +63,7 @@ def check_task(
     _require(bool(first), "a run has at least one epoch")
     _require_equal(first, whole, "two runs of one config report equal metrics")
     objective = built.objective
-    _require(objective.reached(first[-1]), f"the last epoch has a finite {objective.metric.name}")
+    _require(objective.has_value(first[-1]), f"the last epoch has a finite {objective.metric.name}")
     if len(whole) > 1:
         _check_resuming(built, read, whole)
     if getattr(find_task(task), "loop", None) is None:

@@ -1,7 +1,7 @@
 """Formats of numbers, durations and values for people."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 WIDTH = 80
@@ -25,6 +25,11 @@ def format_value(value: Any) -> str:
         return json.dumps(value)
     except (TypeError, ValueError):
         return str(value)
+
+
+def format_point(point: Mapping[str, Any]) -> str:
+    """Return the values of a point in one line."""
+    return ", ".join(f"{name}={format_value(value)}" for name, value in point.items())
 
 
 def last_line(text: str) -> str:

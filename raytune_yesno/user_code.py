@@ -33,9 +33,9 @@ from raytune_yesno.errors import (
 )
 from raytune_yesno.own_code import is_own, read_sources, resolve
 
-ONE_TRIAL, EVERY_TRIAL = "", "every trial"
-NEW_STUDY = "new study"
-"""Every trial, unless another one has succeeded: then it is the point of this one."""
+ONE_TRIAL, EVERY_TRIAL, NEW_STUDY = "", "every trial", "new study"
+"""The scopes of an error: it fails its own trial; it ends the study; it ends a study in which no
+epoch was trained, and later fails its own trial."""
 
 
 class TaskError(Exception):
@@ -398,7 +398,7 @@ def read_call(function: Callable[..., Any]) -> Call:
         raise InputError("the function takes no config; write def f(config): …")
     if taken[0].kind is many:
         taken = [taken[0], taken[0]]
-    elif len(taken) > 1 and taken[1].default not in (empty, None):
+    elif len(taken) > 1 and not any(taken[1].default is each for each in (empty, None)):
         taken = taken[:1]
     for each in parameters:
         required = each.default is empty and each.kind not in (many, each.VAR_KEYWORD)

@@ -90,7 +90,7 @@ def write_study_file(task: str, data: str, name: str) -> str:
     lines.append(
         "\nspace:                   # searched: float, int or choice; log: true for orders\n"
     )
-    lines += [f"  {key}: {_inline(value)}\n" for key, value in format_space(space).items()]
+    lines += [f"  {_inline(key)}: {_inline(value)}\n" for key, value in format_space(space).items()]
     return "".join(lines)
 
 

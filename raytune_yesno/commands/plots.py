@@ -53,7 +53,7 @@ def format_evaluation(figures: Mapping[str, Any]) -> str:
     names = [f"{row['kind']:<{kind}}  {row['setting']}" for row in conditions]
     width = max(map(len, [*names, _ALL]))
     for group in groups:
-        members = [place for place, row in enumerate(conditions) if row["group"] == group]
+        members = [index for index, row in enumerate(conditions) if row["group"] == group]
         rows += ["", _describe_group(group, conditions[members[0]]["related"])]
         rows += [f"  {names[k]:<{width}}{_describe_rate(conditions[k])}" for k in members]
         rows.append(f"  {_ALL:<{width}}{_describe_rate(groups[group])}")

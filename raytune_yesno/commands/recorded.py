@@ -8,6 +8,7 @@ from typing import Any
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.registry import is_same_code
 
 SETTINGS_FILE = "settings.yaml"
 
@@ -26,6 +27,8 @@ def resume_settings(
         InputError: there is no run, or a given value would change what may not change on resume.
     """
     settings, before = read_recorded(out)
+    if is_same_code(str(flags.get("task", "")), before.task):  # from another folder
+        flags = {key: value for key, value in flags.items() if key != "task"}
     config = build_config(before.as_dict(), given["config"], flags)
     recorded = select_fixed(before)
     for key, value in select_fixed(config).items():

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from functools import partial
-from pathlib import Path
 from typing import Any, TextIO
 
 from raytune_yesno.commands.common import read_data, say
@@ -36,7 +35,7 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"--replay: {text!r} is not a trial number; give STUDY TRIAL") from None
     if options.task:
         TASKS.trust(options.task)
-    study = load(Path(folder))
+    study = load(folder)
     trial, config = find_replayable(study, number)
     settings = {
         "data": options.data or study.asked["data"],

@@ -99,11 +99,11 @@ def _drop_repeated(paths: list[str], note: Callable[[str], None]) -> list[str]:
     """Return each study once; a second one would count as a repeat of the first."""
     known = dict[str, str]()
     for path in paths:
-        place = path.rstrip("/") if is_remote(path) else os.path.realpath(path)
-        if place in known:
+        location = path.rstrip("/") if is_remote(path) else os.path.realpath(path)
+        if location in known:
             note(one_line(f"{path}: given more than once; used once"))
         else:
-            known[place] = path
+            known[location] = path
     return list(known.values())
 
 
@@ -123,7 +123,7 @@ def _is_study(folder: Path) -> bool:
 
 def _is_over(study: Study) -> bool:
     """Return whether nothing will be added to a study: it has its refit, or nothing to refit."""
-    refits = study.best is not None and (study.path / STORE).is_file()
+    refits = study.best is not None and study.is_own
     return study.searched and (study.refit is not None or not refits)
 
 
@@ -166,7 +166,8 @@ def _load(options: Namespace) -> list[Study]:
         raise InputError(
             f"some studies minimise {studies[0].metric} and others maximise it; give --mode"
         )
-    if options.metric and not any(study.metric in study.epochs for study in studies):
+    reported = [study for study in studies if study.epoch_rows]
+    if options.metric and reported and not any(s.metric in s.epochs for s in reported):
         columns = dict.fromkeys(key for study in studies for key in study.epochs.columns)
         known = [key for key in columns if key not in Epoch.model_fields]
         raise InputError(f"--metric {options.metric}: {suggest_name(options.metric, known)}")

@@ -79,9 +79,10 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             if options.task or "task" in assignments or "task" not in config:
                 raise
             raise InputError(f"{options.config}: config: {error}") from None
-    build_config(config, {"task": task}, where=str(options.config or "config"))
-    build_config(assignments, {"task": task}, where="--set")
     flags = given_flags(options)
+    kept = {key: value for key, value in config.items() if key not in {**assignments, **flags}}
+    build_config(kept, {"task": task}, where=str(options.config or "config"))
+    build_config(assignments, {"task": task}, where="--set")
     for key in flags.keys() & assignments.keys():
         _refuse_two_values(
             key, {f"--{key.replace('_', '-')} ": flags, f"--set {key}=": assignments}
@@ -217,7 +218,8 @@ def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None
     space, source = settings.get("space"), options.config
     if getattr(options, "space", None):
         space, source = read_yaml(Path(options.space), "a YAML file of domains"), options.space
-        if isinstance(space.get("space"), dict) or (space.keys() & _SETTINGS.keys() - {"seed"}):
+        named = {key for key, value in space.items() if not _is_domain(value)}
+        if named & _SETTINGS.keys() - {"seed"}:
             raise InputError(
                 f"--space {source}: this is a study file, not a search space; give it with "
                 f"--config {quote(source)}"
@@ -230,6 +232,10 @@ def read_space(settings: Mapping[str, Any], options: Namespace) -> "Space | None
         raise InputError(f"{source}: {error}") from None
 
 
+def _is_domain(value: Any) -> bool:
+    return isinstance(value, Mapping) and not value.keys().isdisjoint(KINDS)
+
+
 def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     """Return the plan of a study; flags override settings."""
     from raytune_yesno.tasks.task import find_space
@@ -237,10 +243,10 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     from raytune_yesno.tuning.plan_checks import check_space
 
     flags = given_flags(options, num_workers=options.workers_per_trial)
-    if "workers_per_trial" in settings:
+    if "workers_per_trial" in settings and "num_workers" not in settings["config"]:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
-    config = build_config(settings["config"], flags)
     space = read_space(settings, options)
+    config = build_config(settings["config"], flags, searched=space or {})
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
     points = [

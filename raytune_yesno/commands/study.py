@@ -8,7 +8,7 @@ from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import describe
 from raytune_yesno.commands.settings import split_point
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_point
 
 if TYPE_CHECKING:
     from raytune_yesno.space import Point
@@ -96,7 +96,7 @@ def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, 
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import send
-    from raytune_yesno.tuning.control import describe as describe_request
+    from raytune_yesno.tuning.control import describe_request
 
     location = options.study.rstrip("/")
     holder = find_holder(location)
@@ -121,7 +121,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import Inbox
-    from raytune_yesno.tuning.control import describe as describe_request
+    from raytune_yesno.tuning.control import describe_request
 
     location = options.study.rstrip("/")
     study, holder = load(location), find_holder(location)
@@ -131,7 +131,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     if not holder and "running" in counts:  # nothing runs without a command
         counts["unfinished"] = counts.pop("running")
     state = "finished" if study.searched else "interrupted"
-    if study.searched and study.best and not study.refit:
+    if study.searched and study.best and not study.refit and study.is_own:
         state = "refit missing"
     if holder:
         state = "refitting" if study.searched else "running"
@@ -146,7 +146,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
         f"trials: {len(study.trial_list)} of {study.num_asked} begun ({told or 0})",
     )
     for trial in running:
-        values = ", ".join(f"{key}={format_value(trial.point[key])}" for key in trial.point)
+        values = format_point(trial.point)
         say(
             options,
             results,
@@ -179,7 +179,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
 def describe_event(event: dict[str, Any]) -> str:
     """Return a line on a recorded request."""
     from raytune_yesno.study.requests import Request
-    from raytune_yesno.tuning.control import describe as describe_request
+    from raytune_yesno.tuning.control import describe_request
 
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["time"]))
     refused = f": refused, {event['refused']}" if event.get("refused") else ""

@@ -65,7 +65,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
             note(f"{one_line(storage)}: this study is finished; {again}")
             return _finish(finished, storage, options, results, began)
         begun = bool(options.resume) or is_begun(out, STORE)
-        logs = open_logs(options.logs, out)
+        logs = open_logs(options.logs, out, storage)
         data = read_data(settings, options, plan.config)
         if options.warm_start and not begun:
             plan = add_warm_start(plan, options.warm_start, data)
@@ -113,13 +113,13 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
     from raytune_yesno.study.mirror import mirror_to_uri
 
     storage = options.resume or options.out
+    if options.resume:
+        refuse_flags(options, "out", "fresh")
     if not is_remote(storage):
         folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
         with open_folder(options.out, "studies", **folder) as (out, check):
             yield out, str(out), check
         return
-    if options.resume:
-        refuse_flags(options, "out", "fresh")
     if options.fresh:
         refuse_fresh_uri(storage)
     with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:

@@ -107,9 +107,8 @@ class Job:
         """
         silent_since: float | None = None
         while True:
-            with contextlib.suppress(
-                Exception
-            ):  # the client raises many kinds for a broken connection
+            # The client raises many kinds of exceptions for a broken connection.
+            with contextlib.suppress(Exception):
                 asyncio.run(self._tail(show))
             info = self._info()
             if info is None:

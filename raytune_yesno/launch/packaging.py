@@ -18,6 +18,7 @@ import yaml
 from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.home import expand_home
 from raytune_yesno.import_path import module_command
 from raytune_yesno.own_code import is_own
 from raytune_yesno.text import last_line
@@ -97,7 +98,7 @@ def find_mounted(local: str) -> Path:
     A relative path starts in the working directory, else in the project's checkout, as in the
     definitions that come with the project.
     """
-    path = Path(local).expanduser().absolute()
+    path = expand_home(local).absolute()
     return path if path.exists() or not (ROOT / local).exists() else ROOT / local
 
 
@@ -143,7 +144,7 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
 def _take_code(task: str, folder: Path) -> str:
     """Copy the user's file of a task, and the modules beside it that it imports."""
     source, _, name = task.rpartition(":")
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.suffix != ".py":
         _take_package(source.partition(".")[0], folder)
         return task
@@ -202,7 +203,7 @@ def _find_imports(file: Path) -> set[str]:
 
 
 def _take(option: str, value: str, folder: Path) -> str:
-    path = Path(value).expanduser()
+    path = expand_home(value)
     if option == "--data" and not path.exists():
         return value  # the name of a corpus, or a URI
     if not path.exists():

@@ -41,9 +41,9 @@ def _describe(candidate: Candidate) -> str:
         for limit, excess in zip(objective.limits, candidate.excesses, strict=True)
         if excess > 0
     ]
-    plural = "s" * (len(exceeded) > 1)
+    limits = "limit" if len(exceeded) == 1 else "limits"
     return (
         join_names(values)
         + f" (mean of {count} trainings)" * (count > 1)
-        + (f", exceeding the limit{plural} {join_names(exceeded)}" if exceeded else "")
+        + (f", exceeding the {limits} {join_names(exceeded)}" if exceeded else "")
     )

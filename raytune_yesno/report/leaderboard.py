@@ -168,7 +168,7 @@ def _show(study: Study, trial: Trial, name: str) -> str:
 
 def _headline(study: Study) -> str:
     """Return search, scheduler, number of trials by status, and the duration."""
-    seconds = format_seconds(study.end_time - study.asked["time"])
+    seconds = format_seconds(study.duration)
     count = len(study.trial_list)
     statuses = f" ({count_statuses(study)})" * (count > 0)
     return f"{study.method}: {plural(count, 'trial')}{statuses} in {seconds}"

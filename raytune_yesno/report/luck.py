@@ -142,8 +142,8 @@ def describe_luck(study: Study) -> str:
     same = "It was chosen" if luck.chosen == luck.trial else f"Trial {luck.chosen} was chosen"
     ties = ""
     if luck.ties:
-        verb = "trial" if len(luck.ties) == 1 else "trials"
-        ties = f" It cannot be told from {verb} {', '.join(map(str, luck.ties))}."
+        noun = "trial" if len(luck.ties) == 1 else "trials"
+        ties = f" It cannot be told from {noun} {', '.join(map(str, luck.ties))}."
     interval = f"{LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse"
     return f"{lost} ".lstrip() + (
         f"The search's best{' of the others' * bool(lost)}, trial {luck.trial}, reached "

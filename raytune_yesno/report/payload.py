@@ -15,6 +15,7 @@ from raytune_yesno.report.compare import Group
 from raytune_yesno.report.front import build_front_payload
 from raytune_yesno.report.timeline import build_timeline, list_pauses
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.candidates import rank_trials
 
 _MAX_POINTS = 100  # of a learning curve
 STATUSES = ("done", "stopped", "running", "diverged", "failed")
@@ -86,7 +87,9 @@ def _describe(
         "metric": study.metric,
         "percent": [metric.name for metric in study.metrics if metric.format == "percent"],
         "mode": study.mode,
-        "ranked": study.ranked,
+        "ranking": [
+            index[trial.number] for trial in rank_trials(trials, study.ranked, repeats=True)
+        ],
         "best": index[study.best.number] if study.best else None,
         "axes": [asdict(axis) for axis in axes],
         "important": sorted(range(len(axes)), key=lambda k: _rank(axes[k].name, order)),

@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import (
+    TASKS,
+    Config,
+    EngineConfig,
+    build_config,
+    find_task,
+    upgrade_config,
+)
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -64,7 +71,7 @@ def describe_mean(candidate: Candidate) -> str:
 def describe_state(study: Study) -> str:
     """Return whether the search has finished."""
     ended = sum(trial.status != "running" for trial in study.trial_list)
-    seconds = format_seconds(study.end_time - study.asked["time"])
+    seconds = format_seconds(study.duration)
     if not study.searched:
         return (
             f"Running or interrupted: {ended} of {study.num_asked} trials have ended in {seconds}."
@@ -108,7 +115,7 @@ def describe_progress(study: Study, curve: Curve) -> str:
     """Return when the best result came, and what the second half of the trials brought."""
     if not curve:
         return NO_RESULT
-    total = len(study.trial_list)
+    total = sum(not trial.final for trial in study.trial_list)
     improvements = [x for x, _ in curve[:-1]] if len(curve) > 1 else [curve[0][0]]
     if len(curve) > 1 and curve[-1][1] != curve[-2][1]:
         improvements.append(curve[-1][0])
@@ -329,10 +336,17 @@ def split_command(command: str) -> list[str]:
 
 
 def list_changes(config: Config) -> dict[str, Any]:
-    """Return the values, except the seed, that differ from the defaults of the task and model."""
+    """Return the values, except the seed, that differ from the defaults of the task and model.
+
+    A function's own keys have no other defaults than the values that a study gives them.
+    """
     usual, values = build_config().as_dict(), config.as_dict()
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
     defaults = build_config(named).as_dict()
-    changed = {key: value for key, value in values.items() if value != defaults.get(key)}
+    given = (getattr(find_task(config.task), "declared", None) or {}).get("config", {})
+    own = given.keys() - EngineConfig.__dataclass_fields__.keys()
+    changed = {
+        key: value for key, value in values.items() if key in own or value != defaults.get(key)
+    }
     return {**named, **{key: value for key, value in changed.items() if key != "seed"}}

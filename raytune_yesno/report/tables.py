@@ -73,7 +73,7 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 str(len(study.trial_list)),
                 str(failed or ""),
                 str(sum(len(trial.epochs) for trial in study.trial_list)),
-                format_seconds(study.end_time - asked["time"]),
+                format_seconds(study.duration),
                 str(len(study.front)) if several else "",
                 HYPERVOLUME.show(volume),
                 f"{'' if is_one else study.objective.metric.title + ' '}{best.result}"
@@ -92,7 +92,7 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
         "test",
     )
     cells = [[row[k] or MISSING for k in shown] for row in rows]
-    texts = [place for place, k in enumerate(shown) if k < 3]
+    texts = [column for column, k in enumerate(shown) if k < 3]
     return Table([named[k] for k in shown], cells, texts)
 
 

@@ -60,6 +60,7 @@ class Asynchronous(FIFO):
         super().__init__()
         self.rule, self.checks = rule, frozenset(rule.checks)
         self.states: dict[int, TrialState] = defaultdict(TrialState)
+        self.verdicts: set[tuple[int, int]] = set()  # numbers and epochs of trials to stop
 
     def prepare(self, earlier: Iterable[Trial], **context: Any) -> None:
         """Store the costs of recorded trials, and judge again those that were cut off at a check.
@@ -80,12 +81,15 @@ class Asynchronous(FIFO):
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """Return whether a trial continues after this epoch.
 
-        An epoch that is trained again after a restart is not judged again.
+        An epoch that is trained again after a restart is not judged again: the process may have
+        been lost before the trial could be stopped.
         """
         number, epoch = trial.config["number"], result["epoch"]
         is_judged = epoch in self.states[number].costs
         self._note(trial, result)
-        stops = not is_judged and self._stops(number, epoch)
+        if not is_judged and self._stops(number, epoch):
+            self.verdicts.add((number, epoch))
+        stops = (number, epoch) in self.verdicts
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(

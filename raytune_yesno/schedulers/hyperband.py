@@ -101,18 +101,17 @@ class Hyperband(SynchronousScheduler):
         brackets: list[tuple[range, list[Rung]]] = []
         first = 0
         band = build_band(self.epochs, self.factor)
-        for index in itertools.count():
-            if first >= self.num_trials:
-                return brackets
-            rungs = band[index % len(band)]
+        while first < self.num_trials:
+            index = len(brackets) % len(band)
+            rungs = band[index]
             size = rungs[0].trials
             if first + size > self.num_trials:
                 size = self.num_trials - first
-                halvings = len(band) - 1 - index % len(band)
+                halvings = len(band) - 1 - index
                 rungs = build_bracket(size, halvings, self.epochs, self.factor)
             brackets.append((range(first, first + size), rungs))
             first += size
-        raise AssertionError
+        return brackets
 
     def milestones(self) -> dict[int, int]:
         """Return the epoch up to which each trial may train, or STOPPED."""

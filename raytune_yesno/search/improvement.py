@@ -1,4 +1,4 @@
-"""The expected improvement of a front, and the probability that limits are kept.
+"""The expected hypervolume improvement of a front.
 
 Axes: C candidates, M objectives, B boxes, F vectors of a front.
 """

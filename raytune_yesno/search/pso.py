@@ -32,8 +32,8 @@ class PSO:
     a random direction, so a swarm should have at least as many particles as trials run at a time.
     An integer or a choice is a cell of the cube. The particle's position within the cell is random,
     because moves shorter than the cell would otherwise have no effect; so is its coordinate in a
-    dimension that is not active. While results no longer
-    improve, a third of the particles moves at random: a swarm does not leave a valley by itself.
+    dimension that is not active. While results no longer improve, a third of the particles moves
+    at random: a swarm does not leave a valley by itself.
 
     Args:
         space: the search space.

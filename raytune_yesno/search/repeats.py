@@ -35,8 +35,8 @@ class Repeats:
     :data:`CLEAR_GAP` standard errors. The noise is estimated from all points with several results.
     If another point takes the lead, that one is repeated. A point whose first results are bad is
     never repeated, nor one whose mean exceeds a limit, and without noise there are hardly any
-    repeats. Related: the intensification of
-    Hutter et al. (2011), "Sequential model-based optimization for general algorithm configuration".
+    repeats. Related: the intensification of Hutter et al. (2011), "Sequential model-based
+    optimization for general algorithm configuration".
 
     Attributes:
         least: trainings of every point.

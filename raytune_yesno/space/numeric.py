@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TypeGuard
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.numerals import MAX_WHOLE
 from raytune_yesno.space.scale import Prior, Scale
 
-_MAX_INT = 2**53  # above it, neighbouring integers are equal as floats
 PRIORS = ("normal", "lognormal")
 
 
@@ -123,7 +123,7 @@ class _Number:
         if self.step is not None and self.low < self.high:
             if self.step > (self.high - self.low) * (1 + 1e-9):  # 0.3 - 0.1 is below 0.2
                 raise InputError(f"{self}: step is wider than the range")
-            if (self.high - self.low) / self.step > _MAX_INT:
+            if (self.high - self.low) / self.step > MAX_WHOLE:
                 raise InputError(f"{self}: step is too small for the range")
             if (self.log or self.prior == "lognormal") and self.low <= self.step / 2:
                 raise InputError(
@@ -304,11 +304,10 @@ def _check_range(domain: _Number) -> None:
     for bound in (domain.low, domain.high):
         where = f"{domain!s:.99}: {bound!r:.50}"
         if isinstance(domain, Int):
-            if type(bound) is not int or abs(bound) > _MAX_INT:
+            if type(bound) is not int or abs(bound) > MAX_WHOLE:
                 raise InputError(f"{where} is not an integer of at most 2**53")
-        elif (
-            not is_number(bound) or not abs(bound) <= sys.float_info.max
-        ):  # an integer may exceed all floats
+        # An integer may exceed all floats.
+        elif not is_number(bound) or not abs(bound) <= sys.float_info.max:
             raise InputError(f"{where} is not a finite number")
     if domain.low > domain.high:
         raise InputError(f"{domain}: low is above high")

@@ -8,6 +8,6 @@ Example:
 
 from raytune_yesno.study.load import load, load_all
 from raytune_yesno.study.study import Study, join_trials, name_studies
-from raytune_yesno.study.trial import METRIC, Trial
+from raytune_yesno.study.trial import Trial
 
-__all__ = ["METRIC", "Study", "Trial", "join_trials", "load", "load_all", "name_studies"]
+__all__ = ["Study", "Trial", "join_trials", "load", "load_all", "name_studies"]

@@ -43,12 +43,12 @@ class Candidate:
     @property
     def results(self) -> list[float]:
         """The costs of :attr:`judged`; infinity for a training that diverged."""
-        return [find_costs(trial)[0] for trial in self.judged]
+        return [result_costs(trial)[0] for trial in self.judged]
 
     @cached_property
     def costs(self) -> tuple[float, ...]:
         """The mean of the results in each objective, as costs; the first one is :attr:`mean`."""
-        return _mean_columns([find_costs(trial) for trial in self.judged])
+        return _mean_columns([result_costs(trial) for trial in self.judged])
 
     @property
     def mean(self) -> float:
@@ -132,19 +132,22 @@ def list_candidates(trials: Sequence[Trial], ranked: Sequence[str] = RANKED) -> 
     return sorted(candidates, key=lambda candidate: candidate.sort_key)
 
 
-def rank_trials(trials: Iterable[Trial], ranked: Sequence[str] = RANKED) -> list[Trial]:
-    """Return the trials that count and have a result, the best first; no repeats.
+def rank_trials(
+    trials: Iterable[Trial], ranked: Sequence[str] = RANKED, *, repeats: bool = False
+) -> list[Trial]:
+    """Return the trials that count and have a result, the best first.
 
     Those that keep all limits precede the others.
 
     Args:
         trials: trials of a study, by number.
         ranked: the statuses that a trial may have.
+        repeats: whether to include repeats.
     """
     scored = [
         ((trial.objective.excess(best), *trial.objective.score(best)), trial)
         for trial in trials
-        if trial.repeat_of is None
+        if (repeats or trial.repeat_of is None)
         and trial.status in ranked
         and not trial.outside
         and (best := trial.best_epoch)
@@ -152,7 +155,7 @@ def rank_trials(trials: Iterable[Trial], ranked: Sequence[str] = RANKED) -> list
     return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
 
-def find_costs(trial: Trial) -> tuple[float, ...]:
+def result_costs(trial: Trial) -> tuple[float, ...]:
     """Return the costs of a trial in each objective; infinity if it diverged."""
     best = {} if trial.status == "diverged" else trial.best_epoch or {}
     return tuple(metric.cost(best) for metric in trial.objective.objectives)

@@ -258,13 +258,19 @@ class Requested(Event):
 
 
 class Retried(Event):
-    """``retried``: an ended trial is trained again, from its beginning; see :class:`Resumed`."""
+    """``retried``: an ended trial is trained again, from its beginning.
+
+    Older versions wrote it; now it is read from ``resumed``, see :class:`Resumed`.
+    """
 
     trial: Count
 
 
 class Extended(Event):
-    """``extended``: a trial that ended after epoch ``after`` is trained on to ``epochs``."""
+    """``extended``: a trial that ended after epoch ``after`` is trained on to ``epochs``.
+
+    Older versions wrote it; now it is read from ``resumed``, see :class:`Resumed`.
+    """
 
     trial: Count
     after: Count

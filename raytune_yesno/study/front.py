@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Limit, Objective, read_limit
-from raytune_yesno.study.candidates import Candidate, find_costs
+from raytune_yesno.study.candidates import Candidate, result_costs
 from raytune_yesno.study.trial import RANKED, Trial
 
 
@@ -71,7 +71,7 @@ def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candida
 
 def list_vectors(trials: Iterable[Trial]) -> list[tuple[float, ...]]:
     """Return the costs of the trials with a result that keep the limits, in their order."""
-    return [find_costs(trial) for trial in trials if _has_ended(trial) and trial.is_feasible]
+    return [result_costs(trial) for trial in trials if _has_ended(trial) and trial.is_feasible]
 
 
 def _has_ended(trial: Trial) -> bool:
@@ -100,8 +100,8 @@ def trace_hypervolume(
     """Return the number of ended trials, the epochs trained in all, and the hypervolume so far.
 
     There is one row for each trial with a result, in the order in which they ended. A trial's
-    epochs count up to its end; those of trials that were still running do not. A trial outside a
-    changed space adds no volume.
+    epochs count up to its end; those of trials that were still running do not. Trials outside a
+    changed space have no row.
 
     Args:
         trials: the trials of a study.
@@ -114,9 +114,9 @@ def trace_hypervolume(
     rows, epochs, volume = [], 0, 0.0
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
-        if reference and trial.is_feasible and not trial.outside:
+        if reference and trial.is_feasible:
             before = list(front)
-            front.append(find_costs(trial))
+            front.append(result_costs(trial))
             front = [front[index] for index in pareto.find_front(front)]
             if front != before:
                 volume = pareto.hypervolume(front, reference)

@@ -21,6 +21,7 @@ from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.remote import copy_texts
+from raytune_yesno.study.requests import STOP, STOP_SEARCH
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study
 from raytune_yesno.study.trial import Trial
@@ -61,7 +62,8 @@ def load(
             uri = hide_secrets(str(path))
             with name_uri(uri, folder):
                 study = load(folder, metric=metric, mode=mode, progress=progress)
-        return replace(study, path=Path(uri))
+        problems = [problem.replace(str(folder), uri) for problem in study.problems]
+        return replace(study, path=Path(uri), problems=problems)
     folder = Path(path)
     if not (folder / STORE).is_file() and ray_experiment.is_experiment(folder):
         return ray_experiment.read_experiment(folder, metric=metric, mode=mode, progress=progress)
@@ -235,9 +237,9 @@ class _State:
         # A later event of a request replaces the earlier one.
         self.requests = [each for each in self.requests if each["request"] != event["request"]]
         self.requests.append(event)
-        if event["action"] == "stop search":
+        if event["action"] == STOP_SEARCH:
             self.is_stop_requested = not event.get("refused")
-        elif event["action"] == "stop" and trial:
+        elif event["action"] == STOP and trial:
             trial.is_stop_requested = not event.get("refused")
 
     def _resume(self, event: Event) -> None:
@@ -336,6 +338,7 @@ def apply_event(trial: Trial, event: Event) -> None:
         case "retried":
             trial.status, trial.error, trial.checkpoint = "running", None, None
             trial.epochs, trial.is_stop_requested, trial.ended = [], False, 0.0
+            trial.is_extended = False
         case "extended":
             trial.is_extended = True
             trial.status, trial.is_stop_requested, trial.ended = "running", False, 0.0

@@ -38,7 +38,7 @@ from raytune_yesno.study.ray_trial import (
     read_trial,
 )
 from raytune_yesno.study.study import Study
-from raytune_yesno.study.trial import METRIC, Trial
+from raytune_yesno.study.trial import LEGACY_METRIC, Trial
 from raytune_yesno.text import plural
 
 _RANKED = ("done", "stopped", "failed", "running")  # Ray ranks trials of every status
@@ -106,7 +106,7 @@ def read_experiment(
         folder: the experiment's folder.
         metric: the metric to judge by. Defaults to the choice of :func:`_choose_metric`.
         mode: ``min`` or ``max``. Defaults to the choice of :func:`_choose_mode`.
-        progress: called from time to time with the number of trials read and their total.
+        progress: called from time to time with the bytes read and the bytes in total.
 
     Returns:
         The study.
@@ -175,6 +175,10 @@ def _read_trials(
     paths = sorted(
         path for path in folder.iterdir() if any((path / name).is_file() for name in TEXTS)
     )
+    sizes = [
+        sum((path / name).stat().st_size for name in TEXTS if (path / name).is_file())
+        for path in paths
+    ]
     found = []
     for number, path in enumerate(paths):
         trial = read_trial(path, left_out, problems)
@@ -182,7 +186,7 @@ def _read_trials(
         trial.known = by_name.get(path.name) or by_id.get(trial.trial_id or "")
         found.append(trial)
         if progress and number % 100 == 0:
-            progress(number, len(paths))
+            progress(sum(sizes[:number]), sum(sizes))
     if state.trials:
         found = _leave_out_earlier(folder, state, found, problems)
     seen = {id(trial.known) for trial in found}
@@ -292,7 +296,7 @@ def _choose_metric(
     names = [name for name in names if name not in _COUNTERS]
     if len(names) == 1:
         return names[0], "the only one reported"
-    usual = (METRIC, "val_loss", "eval_loss", "loss")
+    usual = (LEGACY_METRIC, "val_loss", "eval_loss", "loss")
     for wanted in usual:
         if wanted in names:
             return wanted, f"guessed from {len(names)}; set another with --metric"
@@ -300,7 +304,7 @@ def _choose_metric(
         raise InputError(
             f"{folder}: the metric is ambiguous; give --metric, {suggest_name('', names)}"
         )
-    return METRIC, "no metric was reported"
+    return LEGACY_METRIC, "no metric was reported"
 
 
 def _choose_mode(

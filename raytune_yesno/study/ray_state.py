@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from raytune_yesno.errors import one_line
 from raytune_yesno.files.json_text import parse_json
+from raytune_yesno.numerals import MAX_WHOLE
 from raytune_yesno.study.events import is_time
 
 STATES = "experiment_state-*.json"
@@ -137,7 +138,7 @@ def read_text(file: Path) -> str:
 
 def is_count(value: Any) -> TypeGuard[int]:
     """Say whether a value is an integer that counts something."""
-    return type(value) is int and 0 <= value < 2**53
+    return type(value) is int and 0 <= value <= MAX_WHOLE
 
 
 def as_text(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 from raytune_yesno.errors import one_line
 from raytune_yesno.files.json_text import parse_json
 from raytune_yesno.metrics import name_metric
+from raytune_yesno.numerals import MAX_NUMBER
 from raytune_yesno.study.events import is_time
 from raytune_yesno.study.ray_state import KnownTrial, as_text, flatten, is_count, read_text
 from raytune_yesno.study.store import Event
@@ -25,7 +26,6 @@ from raytune_yesno.text import plural
 RESULTS, PROGRESS, PARAMS, _ERROR = "result.json", "progress.csv", "params.json", "error.txt"
 TEXTS = (RESULTS, PROGRESS, PARAMS, _ERROR)
 COPIES = "pbt_global.txt"  # exists if PBT copied trials
-_MAX_NUMBER = 1e300  # sums of metrics stay finite
 _TIMES = ("time_this_iter_s", "time_total_s", "timestamp")
 # Columns of progress.csv that are always strings.
 _CSV_TEXTS = frozenset(("trial_id", "date", "hostname", "node_ip", "experiment_tag"))
@@ -38,9 +38,8 @@ class FoundTrial:
     name: str
     point: dict[str, Any] = field(default_factory=dict)
     reports: list[Event] = field(default_factory=list)
-    restored: list[bool] = field(
-        default_factory=list
-    )  # whether a report is the first one after a restart
+    # Whether a report is the first one after a restart.
+    restored: list[bool] = field(default_factory=list)
     metrics: dict[str, None] = field(default_factory=dict)  # names, in order of appearance
     trial_id: str | None = None
     error: str | None = None
@@ -93,7 +92,7 @@ def read_trial(path: Path, left_out: Container[str], problems: list[str]) -> Fou
         found.point = found.point or point
     if large:
         problems.append(
-            one_line(f"{path.name}: {plural(large, 'value')} left out, beyond {_MAX_NUMBER:g}")
+            one_line(f"{path.name}: {plural(large, 'value')} left out, beyond {MAX_NUMBER:g}")
         )
     if name == PROGRESS and (path.parent / COPIES).is_file():
         problems.append(
@@ -203,7 +202,7 @@ def _read_metrics(
     for key, value in flatten(reported).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        kept = -_MAX_NUMBER <= value <= _MAX_NUMBER
+        kept = -MAX_NUMBER <= value <= MAX_NUMBER
         metrics[name_metric(key)] = value if kept else None
         large += not kept and (isinstance(value, int) or math.isfinite(value))
     return metrics, large

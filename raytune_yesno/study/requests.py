@@ -8,6 +8,7 @@ it. At a URI, the file is deleted once the copy of the record there holds the re
 """
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -185,7 +186,8 @@ class Inbox:
         folder = Path(self.location) / REQUESTS
         for name in os.listdir(folder) if folder.is_dir() else ():
             if name.endswith(_SUFFIX):
-                yield name, _read_file(folder / name)
+                with contextlib.suppress(OSError):  # it may be readable at the next look
+                    yield name, _read_file(folder / name)
 
     def _delete(self, name: str) -> None:
         if is_remote(self.location):
@@ -199,8 +201,10 @@ def _read_file(path: Path) -> bytes:
     """Read a file. A hostile folder may contain links and pipes: neither follow nor block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link
+            return b""
+        raise
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         return os.read(descriptor, _MAX_BYTES) if is_file else b""

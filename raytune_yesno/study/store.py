@@ -3,7 +3,7 @@
 The kinds of events and their fields are the models of :mod:`raytune_yesno.study.events`. In the
 order in which they can occur: ``study``, then per trial ``asked``, ``started``, ``epoch``,
 ``damaged``, ``saved``, ``mutated`` and ``ended``; ``requested``, ``paused``, ``resumed``,
-``retried``, ``extended``, ``final``, ``searched``, ``refitted``.
+``final``, ``searched``, ``refitted``.
 
 Search, analysis and recovery read only this file. Nothing is pickled.
 """

@@ -13,9 +13,10 @@ from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
 from raytune_yesno.study.display import study_to_html
-from raytune_yesno.study.efficiency import Efficiency, measure_efficiency
+from raytune_yesno.study.efficiency import Efficiency, measure_efficiency, omit_pauses
+from raytune_yesno.study.requests import ENQUEUE
 from raytune_yesno.study.store import Event
-from raytune_yesno.study.trial import METRIC, RANKED, Trial
+from raytune_yesno.study.trial import LEGACY_METRIC, RANKED, Trial
 from raytune_yesno.text import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Study:
             plural(count, "trial"),
             "" if self.searched else "not finished",
             f"best {self.metric} {best.result} (trial {best.number})" if best else "no result",
-            format_seconds(self.end_time - self.asked["time"]),
+            format_seconds(self.duration),
         ]
         return [fact for fact in facts if fact]
 
@@ -192,6 +193,16 @@ class Study:
         """The hypervolume of the front and its reference point, in costs to minimise."""
         return front.measure_hypervolume(self.trial_list)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a study of this project, not an experiment of Ray Tune."""
+        return "config" in self.asked
+
+    @cached_property
+    def duration(self) -> float:
+        """Seconds from the beginning of the search to its end, without pauses."""
+        return omit_pauses(self.end_time, self.pauses) - float(self.asked["time"])
+
     @cached_property
     def ranking(self) -> list[Trial]:
         """The trials that count, with a result and a status in :attr:`ranked`, the best first.
@@ -206,7 +217,7 @@ class Study:
         return [
             event
             for event in self.requests
-            if event["action"] == "enqueue" and not event.get("refused")
+            if event["action"] == ENQUEUE and not event.get("refused")
         ]
 
     @property
@@ -242,9 +253,12 @@ class Study:
     @property
     def trial_columns(self) -> tuple[str, ...]:
         """The columns that :attr:`trials` has even without rows, so that code can read them."""
-        metrics = ("train_loss", METRIC) if self.metric == METRIC else (self.metric,)
         first = ("trial", "status", "epochs", "best_epoch")
-        return *first, *metrics, "seconds", "attempts", "error"
+        return *first, *self._metric_columns, "seconds", "attempts", "error"
+
+    @property
+    def _metric_columns(self) -> tuple[str, ...]:
+        return ("train_loss", LEGACY_METRIC) if self.metric == LEGACY_METRIC else (self.metric,)
 
     @property
     def trial_rows(self) -> list[dict[str, Any]]:
@@ -263,7 +277,7 @@ class Study:
                     "status": trial.status,
                     "epochs": len(trial.epochs),
                     "best_epoch": best_epoch,
-                    **({"train_loss": None} if self.metric == METRIC else {}),
+                    **({"train_loss": None} if self.metric == LEGACY_METRIC else {}),
                     self.metric: None,
                     **metrics,
                     "seconds": trial.seconds,
@@ -284,7 +298,13 @@ class Study:
         Columns: ``trial``, ``epoch``, the metrics, ``seconds`` (of training), ``attempt``,
         ``host``, ``pid``, and ``began`` and ``ended`` in seconds since 1970.
         """
-        return _build_table(self.epoch_rows, EPOCH_COLUMNS)
+        return _build_table(self.epoch_rows, self.epoch_columns)
+
+    @property
+    def epoch_columns(self) -> tuple[str, ...]:
+        """The columns that :attr:`epochs` has even without rows, so that code can read them."""
+        about = ("seconds", "attempt", "host", "pid", "began", "ended")
+        return "trial", "epoch", *self._metric_columns, *about
 
     @property
     def epoch_rows(self) -> list[dict[str, Any]]:
@@ -339,12 +359,6 @@ def name_studies(studies: Sequence[Study]) -> list[str]:
 
 
 _UNLISTED = frozenset(("event", "time", "point"))  # fields of an epoch without a column
-
-# Columns of a table without rows, so that code that reads a column always works.
-EPOCH_COLUMNS = (
-    *("trial", "epoch", "train_loss", "valid_loss", "seconds", "attempt"),
-    *("host", "pid", "began", "ended"),
-)
 
 
 def _build_table(rows: Sequence[dict[str, Any]], columns: Iterable[str]) -> "pd.DataFrame":

@@ -7,9 +7,9 @@ from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study.events import EPOCH_FIELDS
 from raytune_yesno.study.store import Event
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_point
 
-METRIC = LEGACY_OBJECTIVE.metric.name
+LEGACY_METRIC = LEGACY_OBJECTIVE.metric.name
 RANKED = ("done", "stopped")
 """Statuses of trials that may be the best: trained to the end, or stopped early."""
 UNSUCCESSFUL = ("failed", "diverged")
@@ -69,9 +69,7 @@ class Trial:
 
     def __repr__(self) -> str:
         best = f", {self.metric} {self.result}" if self.best_epoch else ""
-        point = ", ".join(
-            f"{name}={format_value(value)}" for name, value in self.best_point.items()
-        )
+        point = format_point(self.best_point)
         return one_line(
             f"Trial({self.number}: {self.status}, epochs {len(self.epochs)}{best}; {point})"
         )

@@ -159,7 +159,7 @@ class FunctionTask:
         self, space: Mapping[str, Any], config: Mapping[str, Any], metrics: Sequence[Metric]
     ) -> "FunctionTask":
         """Return the task with a study's search space, config keys and metrics."""
-        names = as_tree(space).names
+        names = as_tree(space or self.space).names
         for key in (*names, *config):
             check_key(self.name, key, self.config_base)
         for name in self.call.names:

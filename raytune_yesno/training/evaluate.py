@@ -9,7 +9,7 @@ from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
 from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
-from raytune_yesno.training.loop import find_device, validate
+from raytune_yesno.training.loop import find_device, mixed_precision, validate
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
     device = find_device(config)
     task = build_task(config, data, device)
     model = restore_model(task.build_model, checkpoint).to(device)
-    return Evaluation("valid", read_metrics(validate(task, model, device), checkpoint.epoch))
+    with mixed_precision(config, device):
+        figures = read_metrics(validate(task, model, device), checkpoint.epoch)
+    return Evaluation("valid", figures)
 
 
 def run_test(task: Any, checkpoint: Checkpoint, data: Data | None) -> Evaluation:

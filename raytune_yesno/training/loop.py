@@ -182,11 +182,14 @@ def fix_reduction_order(task: Task, replica: nn.Module) -> None:
 
     It rebuilds its gradient buckets after the first backward pass, which changes the order of the
     sums. Without this pass, a resumed run on three or more ranks would differ in the last bits from
-    an uninterrupted one.
+    an uninterrupted one. Buffers, such as the statistics of a batch normalisation, are restored.
     """
+    before = [buffer.clone() for buffer in replica.buffers()]
     first = next(iter(task.steps(1, *process_rank())))
     task.loss(replica, first.shard, 1.0).backward()
     replica.zero_grad()
+    for buffer, value in zip(replica.buffers(), before, strict=True):
+        buffer.copy_(value)
 
 
 def train_epoch(
@@ -219,7 +222,7 @@ def train_epoch(
         losses.append(loss.detach())
     if not losses:
         raise InputError("steps of the task has yielded nothing: there is no batch to train on")
-    total = torch.stack(losses[-task.steps_per_pass :]).double().sum()
+    total = torch.stack(losses[-int(task.steps_per_pass) :]).double().sum()
     return sum_over_ranks(total).item() * task.train_scale
 
 
@@ -242,6 +245,8 @@ def check_numbers(task: Task) -> None:
         value = getattr(task, name, None)
         if not isinstance(value, Real) or not float(value) > 0:
             raise InputError(f"{name} of the task has to be a number above 0, not {value!r:.60}")
+    if not float(task.steps_per_pass).is_integer():
+        raise InputError(f"steps_per_pass of the task has to be whole, not {task.steps_per_pass!r}")
 
 
 def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:

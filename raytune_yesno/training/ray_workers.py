@@ -134,6 +134,8 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
     Raises:
         UnfinishedError: the task failed.
     """
+    # What a killed command left would be resumed instead of the checkpoint of this run.
+    delete_tree(f"{payload.storage}/{_RAY_FILES}")
     start_coordinator()
     shared = put_shared(payload.config.task, payload)
     trainer = LeanTrainer(
@@ -182,9 +184,8 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
         ended.wait(_GIVE_UP_S)
     request.unlink()
     for error in failures:
-        if not isinstance(
-            error, TrainingFailedError | RayActorError
-        ):  # dead controller: the latter
+        # RayActorError: the controller has died.
+        if not isinstance(error, TrainingFailedError | RayActorError):
             raise error
         release_reserved(list_reserved() - reserved)
         causes = list(list_causes(error))

@@ -62,7 +62,7 @@ class RequestHandler:
     def _record(self, request: Request, refused: str | None) -> None:
         why = {"refused": refused} if refused else {}
         self.recorder.store.append("requested", **request.as_dict(), **why)
-        self.recorder.note(describe(request) + (f": refused, {refused}" if refused else ""))
+        self.recorder.note(describe_request(request) + (f": refused, {refused}" if refused else ""))
 
     def _check(self, request: Request) -> Request:
         """Return a request with its complete point.
@@ -141,7 +141,7 @@ def complete_request(space: Space, config: Mapping[str, Any], point: Mapping[str
     return complete
 
 
-def describe(request: Request) -> str:
+def describe_request(request: Request) -> str:
     """Return a line on a request."""
     if request.action == ENQUEUE:
         values = ",".join(f"{key}={value}" for key, value in (request.point or {}).items())
@@ -175,7 +175,7 @@ def refuse_outside(
             is_refused = True
             request = Request.from_event(event)
             store.append("requested", **request.as_dict(), refused=str(error))
-            note(f"{describe(request)}: refused, {error}")
+            note(f"{describe_request(request)}: refused, {error}")
     return is_refused
 
 

@@ -9,7 +9,7 @@ from raytune_yesno.search.cube import UnitCube
 from raytune_yesno.search.several import Limited, LimitedGrid
 from raytune_yesno.space import Point
 from raytune_yesno.tasks.task import Data
-from raytune_yesno.text import format_value
+from raytune_yesno.text import format_point
 from raytune_yesno.training.costs import find_costs
 from raytune_yesno.tuning.plan import Plan
 
@@ -41,7 +41,7 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
         except Interrupted:
             raise
         except Exception as error:
-            shown = ", ".join(f"{key}={format_value(value)}" for key, value in point.items())
+            shown = format_point(point)
             cause = f"{type(error).__name__}: {first_line(error)}"
             raise InputError(f"limits: the costs of {shown} cannot be computed: {cause}") from error
 

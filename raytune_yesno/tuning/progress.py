@@ -49,6 +49,11 @@ class Progress:
             if trial.status != "running":
                 self.ended[trial.status] += 1
 
+    def has_trained_all(self, number: int) -> bool:
+        """Return whether a trial that has not ended has trained its last epoch."""
+        last = self._last.get(number)
+        return last is not None and last["epoch"] >= self.epochs_per_trial
+
     def listen(self, event: Event) -> None:
         """Update the progress from an event of the study."""
         match event["event"]:
@@ -70,7 +75,7 @@ class Progress:
         self._last[trial] = metrics
         if trial in self.running:
             self.running[trial] = metrics
-        if not may_win or not self.objective.reached(metrics):
+        if not may_win or not self.objective.has_value(metrics):
             return
         score = self.objective.score
         if self.best is None or score(metrics) < score(self.best):

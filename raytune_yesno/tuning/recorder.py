@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial as RayTrial
 from raytune_yesno.errors import WorkError
 from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.text import format_value, last_line
+from raytune_yesno.text import format_point, last_line
 from raytune_yesno.tuning.failures import OUT_OF_MEMORY
 from raytune_yesno.tuning.kept import KeptTrials
 from raytune_yesno.tuning.progress import Progress
@@ -158,8 +158,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.fatal = self.fatal or f"trial {number}: {error.line}"
             return
         if error.lines not in self.shown or not error.lines:
-            values = ", ".join(f"{key}={format_value(value)}" for key, value in point.items())
-            self.note(f"trial {number} failed ({values}): {error.line}")
+            self.note(f"trial {number} failed ({format_point(point)}): {error.line}")
             for line in error.lines.splitlines():
                 self.note(line)
         self.shown.add(error.lines)
@@ -169,7 +168,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         found = self.monitor.found
         reason = {"reason": found} if found else {}
         for number in sorted(numbers):
-            self.store.append("ended", trial=number, status="stopped", **reason)
+            if self.progress.has_trained_all(number):
+                self.store.append("ended", trial=number, status="done")
+            else:
+                self.store.append("ended", trial=number, status="stopped", **reason)
 
 
 class _Callback(tune.Callback):  # type: ignore[misc]

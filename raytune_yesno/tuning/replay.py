@@ -18,7 +18,7 @@ _NOT_COMPARED = ("seconds", "world_size")  # these may differ from run to run
 
 
 @dataclass(frozen=True)
-class Difference:
+class Mismatch:
     """The first value that differs from the record."""
 
     epoch: int
@@ -37,7 +37,7 @@ class Replay:
     """A repeated trial: its run, and the first difference from the record, or None."""
 
     run: Run
-    difference: Difference | None
+    difference: Mismatch | None
 
 
 def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
@@ -102,13 +102,13 @@ def run_replay(
     return Replay(run, find_difference(trial, run.history))
 
 
-def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Difference | None:
+def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Mismatch | None:
     """Return the first value of a history that differs from the record, or None."""
     for recorded, replayed in zip(trial.epochs, history, strict=True):
         for metric in sorted((replayed.keys() & recorded.keys()) - {*_NOT_COMPARED}):
             before, now = recorded.get(metric), to_strict_json(replayed.get(metric))
             if before != now:
-                return Difference(recorded["epoch"], metric, before, now)
+                return Mismatch(recorded["epoch"], metric, before, now)
     return None
 
 

@@ -44,7 +44,7 @@ from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
 
 TRIALS = "trials"
-MAX_FAILURES = 3
+MAX_TRIAL_RESTARTS = 3
 """The most restarts of a trial whose process was lost, each from its last checkpoint."""
 _UNLIMITED = 2**31
 _TUNE_VARIABLES = {
@@ -142,7 +142,7 @@ def run_search(
             monitor = recorder.monitor
             if study.is_stop_requested:  # and its command was killed before it stopped
                 monitor.found = BY_REQUEST
-            elif searcher.num_left > 0:
+            elif monitor.found is None and searcher.num_left > 0:
                 tune_trials(plan, payload, searcher, recorder, slots, handler)
             if monitor.found:
                 recorder.cut_off(searcher.live)
@@ -217,9 +217,9 @@ def build_searcher(
         scheduler = plan.build_scheduler()
     num_final = sum(trial.final for trial in earlier)  # of earlier final rounds or this one
     scheduler.prepare(
-        # A trial outside a changed space cannot win, so none is stopped for being worse. Its number
-        # keeps its place in brackets and in the order.
-        [replace(trial, epochs=[]) if trial.outside else trial for trial in earlier],
+        # A trial outside a changed space cannot win, and one of a final round repeats another, so
+        # none is stopped for being worse. Their numbers still count in brackets and in the order.
+        [replace(trial, epochs=[]) if trial.outside or trial.final else trial for trial in earlier],
         num_trials=plan.num_trials + num_final + len(study.enqueued),
         slots=slots,
         store=recorder.store,
@@ -299,7 +299,7 @@ def tune_trials(
             callbacks=[recorder.callback],
             # A checkpoint at the end of a trial would be deleted at once.
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            failure_config=tune.FailureConfig(max_failures=MAX_TRIAL_RESTARTS),
             verbose=0,
         ),
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, first_line, quote, suggest_install, to_utf8
+from raytune_yesno.files.remote import hide_secrets
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.events import EPOCH_FIELDS
@@ -50,12 +51,13 @@ class Log(Protocol):
         """Write all buffered data."""
 
 
-def open_logs(names: Sequence[str], out: Path) -> list[Log]:
+def open_logs(names: Sequence[str], out: Path, storage: str = "") -> list[Log]:
     """Return the requested logs.
 
     Args:
         names: values of ``--log``: ``tensorboard`` or ``mlflow=URI``.
         out: the study's folder.
+        storage: the folder or URI where users find the study, if it is another one.
 
     Raises:
         InputError: a log is unknown, its library is not installed, or its server does not answer.
@@ -66,7 +68,7 @@ def open_logs(names: Sequence[str], out: Path) -> list[Log]:
         if kind == "tensorboard" and not uri:
             logs.append(TensorBoardLog(out / TENSORBOARD))
         elif kind == "mlflow" and uri:
-            logs.append(MLflowLog(uri, out))
+            logs.append(MLflowLog(uri, storage or str(out)))
         else:
             raise InputError(f"--log {name}: choose from tensorboard, mlflow=URI")
     return logs
@@ -139,7 +141,7 @@ class MLflowLog:
     The tag ``command`` of a trial's run holds the command that trains the trial again.
     """
 
-    def __init__(self, uri: str, out: Path) -> None:
+    def __init__(self, uri: str, storage: str) -> None:
         # Send no usage data about the user's studies.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -154,10 +156,10 @@ class MLflowLog:
             raise InputError(
                 f"--log mlflow: MLflow is not installed; {suggest_install('mlflow')}"
             ) from None
-        self.study = to_utf8(str(out))
+        self.study = to_utf8(hide_secrets(storage.rstrip("/")))
         try:
             self.client = MlflowClient(uri)
-            name = to_utf8(out.name)
+            name = self.study.rpartition("/")[2]
             found = self.client.get_experiment_by_name(name)
             self.experiment = found.experiment_id if found else self.client.create_experiment(name)
             self.known = self._find_runs()  # earlier runs, if the study is resumed
@@ -327,6 +329,13 @@ class Feed:
                 self.keep_best(trial, metrics)
                 for log in list(self.logs):
                     self.attempt(log, log.epoch, trial, event["epoch"], metrics)
+            case "resumed":
+                whole = (
+                    number for number, after in (event.get("extend") or {}).items() if not after
+                )
+                for number in map(int, [*(event.get("retry") or ()), *whole]):
+                    self.bests.pop(number, None)  # of the attempt that is replaced
+                    self.last.pop(number, None)
             case "ended" if trial in self.started:
                 self.started.remove(trial)
                 _, best = self.bests.pop(trial, (0.0, {}))

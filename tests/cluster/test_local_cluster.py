@@ -49,7 +49,7 @@ class Local:
     def doctor(self, code: int = 0, **options: str) -> dict[str, dict[str, Any]]:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         told = self.run(
-            "raytune_yesno.cli", "doctor", "--json", "--data", "synthetic:10", *words, code=code
+            "raytune_yesno", "doctor", "--json", "--data", "synthetic:10", *words, code=code
         )
         result = json.loads(next(line for line in told.splitlines() if line.startswith("{")))
         assert result["ok"] == (code == 0)
@@ -62,11 +62,11 @@ def local() -> Iterator[Local]:
     cluster = Local({**ours, "HOME": HOME, "TMPDIR": HOME})
     try:
         words = ("cluster", "up", "2", "--num-cpus", "1", "--json")
-        told = cluster.run("raytune_yesno.cli", *words)
+        told = cluster.run("raytune_yesno", *words)
         cluster.environment |= json.loads(told.splitlines()[-1])["environment"]
         yield cluster
     finally:
-        cluster.run("raytune_yesno.cli", "cluster", "down")
+        cluster.run("raytune_yesno", "cluster", "down")
         left = find_marked()
         kept = list(Path(HOME).glob("raytune-*"))
         subprocess.run(["rm", "-rf", HOME], check=True)
@@ -93,14 +93,14 @@ def test_no_command_line_shows_the_token(local: Local) -> None:
 
 
 def test_a_second_cluster_is_refused(local: Local) -> None:
-    told = local.run("raytune_yesno.cli", "cluster", "up", "2", code=2)
+    told = local.run("raytune_yesno", "cluster", "up", "2", code=2)
     assert "raytune-yesno cluster down" in told
 
 
 def test_access_without_a_token_is_refused(local: Local) -> None:
     with tempfile.TemporaryDirectory() as nobody:
         told = local.run(
-            "raytune_yesno.cli",
+            "raytune_yesno",
             "doctor",
             "--data",
             "synthetic:10",
@@ -155,7 +155,7 @@ def test_doctor_finds_leftovers_of_ended_jobs_and_else_nothing(
 def test_a_study_uses_both_nodes(local: Local, tmp_path: Path) -> None:
     out = tmp_path / "study"
     plan = write_meeting(tmp_path / "meeting", trials=4).split()
-    told = local.run("raytune_yesno.cli", "tune", "--json", "--out", str(out), *plan)
+    told = local.run("raytune_yesno", "tune", "--json", "--out", str(out), *plan)
     assert json.loads(told.splitlines()[-1])["trials"] == 4
     study = load(out)
     assert study.epochs["node"].nunique() == 2

@@ -112,7 +112,7 @@ def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         command = ["tune", "--address", address, "--data", "synthetic:10"]
         done = subprocess.run(
-            [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "none"],
+            [sys.executable, "-m", "raytune_yesno", *command, "--out", tmp_path / "none"],
             env={**os.environ, "RAY_AUTH_MODE": "token", "HOME": str(tmp_path)},
             stderr=subprocess.PIPE,
             text=True,
@@ -129,7 +129,7 @@ def test_a_missing_token_is_one_line_and_exit_2(tmp_path: Path) -> None:
 def test_sigterm_is_handled_instead_of_by_ray(ray_cluster: str, tmp_path: Path) -> None:
     command = ["train", "--address", ray_cluster, "--data", "synthetic:10", "--epochs", "5000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "raytune_yesno.cli", *command, "--out", tmp_path / "run"],
+        [sys.executable, "-m", "raytune_yesno", *command, "--out", tmp_path / "run"],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -118,7 +118,7 @@ class TestPredict:
         command = [
             sys.executable,
             "-m",
-            "raytune_yesno.cli",
+            "raytune_yesno",
             "predict",
             checkpoint,
             "-",
@@ -204,7 +204,7 @@ def evaluated(
     """Return the JSON object of ``evaluate``, and what people are shown."""
     picture = tmp_path_factory.mktemp("picture") / "rates.png"
     command = [
-        *(sys.executable, "-m", "raytune_yesno.cli", "evaluate", checkpoint, "--json"),
+        *(sys.executable, "-m", "raytune_yesno", "evaluate", checkpoint, "--json"),
         *("--data", "synthetic:10", "--conditions", "noise,speed,codec", "--wordless", "5"),
         *("--picture", picture),
     ]
@@ -252,3 +252,8 @@ class TestEvaluate:
     ) -> None:
         assert cli.main(["evaluate", "nowhere", "--conditions", "humm"]) == 2
         assert "'hum'" in capfd.readouterr().err
+
+
+def test_options_may_stand_between_files() -> None:
+    words = ["predict", "model", "a.wav", "--min-confidence", "0.5", "b.wav"]
+    assert cli.build_parser().parse_args(words).files == ["a.wav", "b.wav"]

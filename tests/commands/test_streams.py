@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
 
-CLI = shlex.join([sys.executable, "-m", "raytune_yesno.cli"])
+CLI = shlex.join([sys.executable, "-m", "raytune_yesno"])
 TRAIN = "train --set task=sine --num-workers 0 --epochs 2 --out run"
 GONE, FULL = 141, 1
 

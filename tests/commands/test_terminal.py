@@ -45,7 +45,7 @@ def test_a_study_continues_without_its_terminal(ray_cluster: str, tmp_path: Path
     words = ["tune", "--data", "synthetic:10", "--trials", "1", "--epochs", "1", "--out", str(out)]
     words += ["--set", "channels=4,8", "--set", "hidden_units=16"]
     study = subprocess.Popen(
-        [sys.executable, "-m", "raytune_yesno.cli", *words, "--address", ray_cluster],
+        [sys.executable, "-m", "raytune_yesno", *words, "--address", ray_cluster],
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -33,7 +33,7 @@ COMPARED = ["trial", "epoch", "train_loss", "valid_loss", "valid_wer"]
 def start_here(*words: str) -> "subprocess.Popen[str]":
     """Start a command on this machine."""
     return subprocess.Popen(
-        [sys.executable, "-m", "raytune_yesno.cli", *words],
+        [sys.executable, "-m", "raytune_yesno", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -274,7 +274,7 @@ def start_on(hosts: Hosts, name: str) -> Start:
 
     def start(*words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            hosts.command(name, sys.executable, "-m", "raytune_yesno.cli", *words),
+            hosts.command(name, sys.executable, "-m", "raytune_yesno", *words),
             env=hosts.environment(RAY_ADDRESS="auto", **OPEN),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -322,7 +322,7 @@ def test_of_two_commands_on_two_hosts_one_is_refused(
 def test_only_after_a_host_is_lost_another_one_resumes_its_study(clusters: Hosts) -> None:
     hosts = clusters
     place = f"file://{hosts.work}/lost"
-    words = (sys.executable, "-m", "raytune_yesno.cli")
+    words = (sys.executable, "-m", "raytune_yesno")
     long = ("tune", *PLAN[1:4], "1", "--epochs", "2000", *PLAN[7:], "--out", place)
     environment = hosts.environment(RAY_ADDRESS="auto", **OPEN)
     with subprocess.Popen(hosts.command("a", *words, *long), env=environment) as first:

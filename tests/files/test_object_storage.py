@@ -182,7 +182,7 @@ class TestStudyWrittenThere:
 
     def tune(self, *words: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "raytune_yesno.cli", "tune", "--json", *words],
+            [sys.executable, "-m", "raytune_yesno", "tune", "--json", *words],
             capture_output=True,
             text=True,
             env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
@@ -216,7 +216,7 @@ class TestStudyWrittenThere:
         plan = "--data synthetic:10 --trials 4 --epochs 60 --search random --scheduler fifo"
         words = [*plan.split(), "--set", "channels=4,8", "--set", "hidden_units=16"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "raytune_yesno.cli", "tune", *words, "--out", place],
+            [sys.executable, "-m", "raytune_yesno", "tune", *words, "--out", place],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

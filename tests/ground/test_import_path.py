@@ -80,14 +80,11 @@ def test_the_program_imports_nothing_from_the_working_directory(
     assert shadows.run([program, *words]).stdout
 
 
-@pytest.mark.parametrize("module", ["", ".cli"])
-def test_a_module_that_is_run_imports_nothing_from_the_working_directory(
-    module: str, tmp_path: Path
-) -> None:
+def test_a_module_that_is_run_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
     """Nor does Python with -m, except for its own imports before it finds the package."""
     shadows = Shadows(tmp_path / "study", tmp_path / "trace")
     shadows.without(list_imported_by_python(tmp_path))
-    assert shadows.run([sys.executable, "-m", PACKAGE + module, "--help"]).stdout
+    assert shadows.run([sys.executable, "-m", PACKAGE, "--help"]).stdout
 
 
 def test_a_module_that_we_run_imports_nothing_from_the_working_directory(shadows: Shadows) -> None:

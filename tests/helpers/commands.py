@@ -29,7 +29,7 @@ class Ended:
 
 def start(*arguments: str, log: Path) -> subprocess.Popen[str]:
     """Start a command in a process of its own; standard error goes to a file."""
-    command = [sys.executable, "-m", "raytune_yesno.cli", *arguments]
+    command = [sys.executable, "-m", "raytune_yesno", *arguments]
     with log.open("w") as stderr:
         # Results are the same bits only with the same number of threads.
         environment = os.environ | {"OMP_NUM_THREADS": "1"}

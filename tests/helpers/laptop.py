@@ -53,7 +53,7 @@ class Laptop:
 
     def tune_here(self, out: Path, *arguments: str) -> None:
         """Run a study on the laptop only, on two slots."""
-        words = [sys.executable, "-m", "raytune_yesno.cli", "tune", *arguments, "--out", str(out)]
+        words = [sys.executable, "-m", "raytune_yesno", "tune", *arguments, "--out", str(out)]
         self.hosts.check("laptop", *words, "--num-cpus", "2", PYTHONPATH=str(ROOT))
 
 

@@ -14,7 +14,7 @@ from helpers.builders import write_study
 from helpers.fronts import write_front
 
 from raytune_yesno import cli
-from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.config import TASKS, build_config, declare_task, register_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
@@ -30,6 +30,7 @@ from raytune_yesno.report.sentences import (
     describe_early_stopping,
     describe_progress,
     judge_early_stopping,
+    list_changes,
     split_command,
 )
 from raytune_yesno.report.summary import (
@@ -490,3 +491,25 @@ def test_commands_for_code_of_the_user_name_it(
     for command in (train, tune):
         assert f"--task {name}" in command
     assert cli.main([*shlex.split(train)[1:], "--num-workers", "0"]) == 0
+
+
+def test_durations_leave_out_pauses(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    whole = study.duration
+    paused = replace(study, pauses=[(study.end_time - 2.0, study.end_time - 1.0)])
+    assert paused.duration == pytest.approx(whole - 1.0)
+
+
+def test_a_percentage_is_one_whatever_its_type() -> None:
+    metric = Metric("accuracy", "max", "percent")
+    assert metric.show(1) == metric.show(1.0) == "100.0%"
+
+
+def test_a_functions_own_keys_are_in_the_commands(tmp_path: Path) -> None:
+    def function(config: dict[str, float]) -> dict[str, float]:
+        return {"loss": config["rate"] * config["size"]}
+
+    register_task("test:sized", function)
+    given = {"metric": "loss", "size": 5}
+    declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
+    assert list_changes(build_config({"task": "test:sized"}, given))["size"] == 5

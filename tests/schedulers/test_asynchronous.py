@@ -33,6 +33,18 @@ class TestWarmStart:
         result = {"epoch": epoch, "valid_loss": loss}
         return str(scheduler.on_trial_result(self.CONTROLLER, trial, result))
 
+    def test_a_verdict_outlives_the_process_that_it_was_for(self) -> None:
+        records = [build_record(number, [0.1] * 8, "done") for number in range(8)]
+        scheduler = self.build("asha", records)
+        ray_trial = SimpleNamespace(config={"number": 8})
+        stops = [
+            epoch for epoch in range(1, 9) if self.judge(scheduler, ray_trial, epoch, 9.0) == "STOP"
+        ]
+        assert stops
+        for epoch in range(1, stops[0] + 1):  # trained again in another process
+            verdict = self.judge(scheduler, ray_trial, epoch, 9.0)
+            assert verdict == ("STOP" if epoch == stops[0] else "CONTINUE")
+
     def build(self, name: str, records: list[Trial]) -> Any:
         scheduler: Any = build_scheduler(name, 8)
         scheduler.set_search_properties("valid_loss", "min")

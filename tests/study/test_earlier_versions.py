@@ -69,7 +69,9 @@ class TestCheckpoints:
     def test_recognise_words(self, name: str) -> None:
         recognizer = Recognizer(load_checkpoint(EARLIER / name))
         corpus = synthesize(2)
-        recognizer.transcribe(torch.from_numpy(corpus.waveform(0).copy())[None])
+        words = recognizer.transcribe(torch.from_numpy(corpus.waveform(0).copy())[None])
+        assert recognizer.vocabulary == ("no", "yes")
+        assert {word.word for word in words} <= {"no", "yes"}
 
     def test_give_the_same_figures_when_trained_again(self, tmp_path: Path) -> None:
         """The polynomial is deterministic: training it again gives the recorded losses."""

@@ -1,7 +1,9 @@
 """Requests to a study: they arrive whole, are recorded once, and damaged ones do nothing."""
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +111,20 @@ def test_links_and_pipes_of_a_hostile_folder_are_not_read(tmp_path: Path) -> Non
     inbox.look()
     assert list(inbox.take()) == []
     assert secret.exists()
+
+
+def test_a_request_that_cannot_be_read_now_is_taken_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(str(tmp_path))
+    send(str(tmp_path), Request(name_request(), STOP, trial=3))
+    opened = os.open
+
+    def fail(path: Any, *rest: Any, **more: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fail)
+        inbox.look()
+    assert os.open is opened
+    assert [request.trial for request in inbox.list_waiting()] == [3]

@@ -36,6 +36,9 @@ def run(function: Any, **config: Any) -> list[float]:
     return [record.metrics["loss"] for record in records]
 
 
+TABLE = pd.DataFrame({"x": [1, 2]})
+
+
 def with_data(config: Any, data: Any) -> dict[str, float]:
     return {"loss": data + config["x"]}
 
@@ -56,7 +59,23 @@ def decorated(*arguments: Any, **named: Any) -> Any:
     return by_name(*arguments, **named)
 
 
+def with_table(config: Any, table: Any = TABLE) -> dict[str, float]:
+    return {"loss": float(table["x"].sum()) + config["x"]}
+
+
 class TestSignatures:
+    def test_a_default_may_be_a_table(self) -> None:
+        assert run(with_table) == [3.5]
+
+    def test_names_in_the_functions_own_space_are_checked(self) -> None:
+        def function(config: Any) -> dict[str, float]:
+            return {"loss": config["objective"]}
+
+        function.space = {"objective": Float(0.0, 1.0)}  # type: ignore[attr-defined]
+        register_task("test:own", function)
+        with pytest.raises(InputError, match="objective"):
+            declare_task("test:own", space={}, config={"metric": "loss"})
+
     def test_bound_arguments_and_options_are_no_state(self) -> None:
         assert run(functools.partial(with_data, data=3)) == [3.5]
         assert run(with_option) == [0.5]

@@ -382,7 +382,7 @@ class TestPredict:
     def test_a_file_a_pipe_and_standard_input_are_the_same(
         self, checkpoint: Path, tmp_path: Path
     ) -> None:
-        command = [sys.executable, "-m", "raytune_yesno.cli", "predict", str(checkpoint), "--json"]
+        command = [sys.executable, "-m", "raytune_yesno", "predict", str(checkpoint), "--json"]
         wav = with_sizes(encode(synthesize(10).waveform(1)), data=0, riff=0)
         (tmp_path / "a.wav").write_bytes(wav)
         os.mkfifo(tmp_path / "pipe.wav")

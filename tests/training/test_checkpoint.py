@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.builders import CONFIG, Attack, describe_again, make_checkpoint
+from torch import nn
 
 from raytune_yesno.checkpoint import (
     DESCRIPTION,
@@ -20,13 +21,15 @@ from raytune_yesno.checkpoint import (
     copy_checkpoint,
     library_versions,
     load_checkpoint,
+    load_optimizer,
+    restore_model,
     save_checkpoint,
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.tasks.speech.networks import build_network
-from raytune_yesno.training.loop import fit
+from raytune_yesno.training.loop import build_optimizer, fit
 
 
 @pytest.fixture
@@ -241,3 +244,44 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path, name: str, zipped: bool) 
     assert not mark.exists()
     torch.load(folder / name, weights_only=False)
     assert mark.exists()  # the attack would have worked
+
+
+class Moving(nn.Module):
+    """A model whose constructor reads a tensor and moves the model, as on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
+        self.layer = nn.Linear(2, 3)
+        self.to("cpu")
+
+
+def test_a_model_that_can_only_be_built_on_the_cpu_is_restored() -> None:
+    model = Moving()
+    checkpoint = dataclasses.replace(make_checkpoint(), state_dict=model.state_dict())
+    restored = restore_model(Moving, checkpoint)
+    assert torch.equal(restored.get_parameter("layer.weight"), model.layer.weight)
+    other = {**model.state_dict(), "layer.bias": torch.zeros(9)}
+    with pytest.raises(UnusableCheckpoint, match="shape"):
+        restore_model(Moving, dataclasses.replace(checkpoint, state_dict=other))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_an_optimiser_continues_with_the_options_of_its_config(name: str) -> None:
+    """Population-based training changes them with the point that a trial copies."""
+
+    def build(**changes: float) -> torch.optim.Optimizer:
+        config = build_config({"optimizer": name, **changes})
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1)
+        model(torch.ones(2)).backward()
+        return build_optimizer(config, model)
+
+    first = build(momentum=0.9, weight_decay=0.01)
+    first.step()
+    checkpoint = dataclasses.replace(make_checkpoint(), optimizer=first.state_dict())
+    other = build(momentum=0.5, weight_decay=0.1)
+    wanted = {key: value for key, value in other.param_groups[0].items() if key != "params"}
+    load_optimizer(other, checkpoint)
+    assert {key: other.param_groups[0][key] for key in wanted} == wanted
+    assert other.state_dict()["state"].keys() == first.state_dict()["state"].keys() != set()

@@ -46,7 +46,7 @@ class Training:
     def __init__(self, cluster: Cluster, out: Path, *arguments: str) -> None:
         self.history = out / HISTORY
         self.log = out.with_suffix(".log")
-        command = [sys.executable, "-m", "raytune_yesno.cli", "train", *arguments]
+        command = [sys.executable, "-m", "raytune_yesno", "train", *arguments]
         environment = {**os.environ, **cluster.environment, "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

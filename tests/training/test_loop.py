@@ -8,11 +8,18 @@ import torch
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
+from raytune_yesno.errors import InputError
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.speech.corpus import Corpus, split_corpus
 from raytune_yesno.tasks.speech.task import YesNo
-from raytune_yesno.tasks.task import shuffle
-from raytune_yesno.training.loop import build_optimizer, fit, learning_rate_at
+from raytune_yesno.tasks.task import Step, shuffle
+from raytune_yesno.training.loop import (
+    build_optimizer,
+    check_numbers,
+    fit,
+    fix_reduction_order,
+    learning_rate_at,
+)
 
 SMALL = {"channels": (4, 8), "hidden_units": 16, "batch_size": 3, "epochs": 6, "dropout": 0.4}
 TINY = {"channels": (2,), "hidden_units": 4, "batch_size": 4, "epochs": 1}
@@ -325,3 +332,32 @@ def test_bfloat16_is_of_products_alone(small_corpus: Corpus) -> None:
     assert all(weight.dtype == torch.float32 for weight in weights if weight.is_floating_point())
     assert rounded.metrics["train_loss"] == pytest.approx(exact.metrics["train_loss"], rel=0.1)
     assert rounded.metrics["train_loss"] != exact.metrics["train_loss"]
+
+
+class Normalised:
+    """A task whose model has buffers."""
+
+    steps_per_epoch = steps_per_pass = 1
+    train_scale = 1.0
+
+    def steps(self, epoch: int, rank: int, world_size: int) -> Any:
+        yield Step(torch.arange(8.0).reshape(4, 2), 0.25)
+
+    def loss(self, model: torch.nn.Module, shard: torch.Tensor, progress: float) -> torch.Tensor:
+        return model(shard).square().sum()
+
+
+def test_the_pass_that_fixes_the_order_of_sums_changes_nothing() -> None:
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fix_reduction_order(Normalised(), model)  # type: ignore[arg-type]
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+    assert not any(each.grad is not None and each.grad.any() for each in model.parameters())
+
+
+@pytest.mark.parametrize("steps", [2.5, 0, "2"])
+def test_the_steps_of_a_pass_are_whole(steps: object) -> None:
+    task = Normalised()
+    task.steps_per_pass = steps  # type: ignore[assignment]
+    with pytest.raises(InputError, match="steps_per_pass"):
+        check_numbers(task)  # type: ignore[arg-type]

@@ -121,6 +121,38 @@ def test_a_trial_outside_stops_nothing_and_is_shown_as_no_best(
         assert states[0].ended
 
 
+def test_trials_of_a_final_round_stop_nothing(tmp_path: Path) -> None:
+    write_study(tmp_path, [1e-8, 1e-7])
+    store = StudyStore(tmp_path)
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+    point = {"learning_rate": 1e-8, "hidden_units": 4}
+    store.append("asked", trial=2, point=point, repeat_of=0, seed=7, final=True)
+    store.append("epoch", trial=2, valid_loss=0.0, train_loss=1.0, **about)
+    store.append("ended", trial=2, status="done")
+    study = load(tmp_path)
+    assert study.trial_list[2].final
+    plan = replace(Plan.from_study(study), scheduler="asha", trials=5)
+    recorder = build_recorder(plan, study, store, 1, lambda progress: None, print)
+    states = build_searcher(plan, study, recorder, 1, None).scheduler.states
+    assert [states[number].epoch for number in (0, 1, 2)] == [1, 1, 0]
+
+
+def test_a_trial_that_has_trained_its_last_epoch_is_done_when_the_search_ends(
+    tmp_path: Path,
+) -> None:
+    study, store = write_study(tmp_path, [1e-8]), StudyStore(tmp_path)
+    recorder = build_recorder(
+        replace(Plan.from_study(study), trials=3), study, store, 1, lambda progress: None, print
+    )
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1}
+    for number in (1, 2):
+        store.append("asked", trial=number, point={"learning_rate": 1e-8, "hidden_units": 4})
+        store.append("started", trial=number, attempt=1)
+    recorder.store.append("epoch", trial=1, epoch=1, valid_loss=0.5, train_loss=1.0, **about)
+    recorder.cut_off([1, 2])
+    assert [trial.status for trial in load(tmp_path).trial_list] == ["done", "done", "stopped"]
+
+
 def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
     study = write_study(tmp_path, [1e-8, 1e-7])
     known = warm_start.gather([study], WIDE, study.objective)

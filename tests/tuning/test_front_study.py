@@ -8,7 +8,7 @@ import pytest
 
 from raytune_yesno import pareto, tune
 from raytune_yesno.space import Float
-from raytune_yesno.study.candidates import find_costs
+from raytune_yesno.study.candidates import result_costs
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -39,12 +39,14 @@ def test_an_ordered_study_has_a_front_within_its_limits(tmp_path: Path) -> None:
         "quiet": True,
     }
     study = tune(Shrink(), SPACE, trials=12, out=tmp_path / "study", **asked)
-    vectors = [find_costs(trial) for trial in study.trial_list]
+    vectors = [result_costs(trial) for trial in study.trial_list]
     assert len(vectors) == 12
     assert max(size for _, size in vectors) <= 900  # a larger point costs no trial
     assert "stopped" in {trial.status for trial in study.trial_list}
     kept = [v for v in vectors if v[0] <= 1.2] or vectors
-    assert sorted(map(find_costs, study.front)) == sorted(kept[i] for i in pareto.find_front(kept))
+    assert sorted(map(result_costs, study.front)) == sorted(
+        kept[i] for i in pareto.find_front(kept)
+    )
     assert study.best is not None
     assert study.best in study.front
     assert study.refit is not None

@@ -338,6 +338,34 @@ class TestTheCommandLine:
         assert plan.stop == StopConditions(1.5, "wer=0", 7, 2)
         assert self.plan().stop == StopConditions()
 
+    def test_a_searched_parameter_selects_the_network_that_has_it(self, tmp_path: Path) -> None:
+        file = tmp_path / "space.yaml"
+        file.write_text("channels: {choice: [[8, 16], [16, 32]]}\n")
+        assert self.plan("--space", str(file)).config.as_dict()["model"] == "cnn"
+        assert (
+            self.plan("--set", "model=mlp", "--space", str(file)).config.as_dict()["model"] == "mlp"
+        )
+        assert self.plan().config.as_dict()["model"] == "tdnn"
+
+    def test_hyperparameters_may_have_the_names_of_settings(self, tmp_path: Path) -> None:
+        (tmp_path / "own.py").write_text(
+            "def f(config):\n    return {'loss': config['patience']}\n"
+        )
+        file = tmp_path / "space.yaml"
+        file.write_text("patience: {int: [1, 10]}\ndata: {choice: [a, b]}\n")
+        words = ("--task", f"{tmp_path}/own.py:f", "--metric", "loss", "--space", str(file))
+        options = build_parser().parse_args(["tune", *words])
+        assert build_plan(read_settings(options), options).space.keys() == {"patience", "data"}
+
+    def test_flags_win_over_the_file_for_a_function(self, tmp_path: Path) -> None:
+        (tmp_path / "own.py").write_text("def f(config):\n    return {'f1': config['rate']}\n")
+        file = tmp_path / "study.yaml"
+        file.write_text("metric: accuracy\nconfig: {rate: 0.5}\nspace: {x: {int: [1, 2]}}\n")
+        words = ("--task", f"{tmp_path}/own.py:f", "--config", str(file), "--metric", "f1")
+        options = build_parser().parse_args(["tune", *words, "--mode", "max", "--set", "rate=1"])
+        config = build_plan(read_settings(options), options).config
+        assert (config.objective.metric.name, config.as_dict()["rate"]) == ("f1", 1)
+
     def test_points_are_the_trials_of_a_manual_search(self) -> None:
         plan = self.plan(
             "--set",

@@ -13,7 +13,7 @@ from raytune_yesno import cli
 from raytune_yesno.errors import InputError, suggest_install, to_utf8
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.trackers import TENSORBOARD, follow_study, open_logs
+from raytune_yesno.tuning.trackers import TENSORBOARD, Feed, follow_study, open_logs
 
 POINT = {"learning_rate": 0.01, "channels": [8, 16], "activation": "relu"}
 
@@ -216,3 +216,34 @@ def test_a_search_is_logged_as_it_is_recorded(ray_cluster: str, tmp_path: Path) 
         losses = {event.step: event.value for event in seen.Scalars("valid_loss")}
         recorded = {epoch["epoch"]: epoch["valid_loss"] for epoch in trial.epochs}
         assert losses == pytest.approx(recorded, rel=1e-6)
+
+
+def test_a_trial_that_is_retried_is_logged_as_it_is_then(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    class Kept:
+        def start(self, trial: int, point: Any, after: int) -> None:
+            told.append(("start", trial, after))
+
+        def epoch(self, trial: int, epoch: int, metrics: Any) -> None:
+            pass
+
+        def end(self, trial: int, status: str, best: Any) -> None:
+            told.append(("end", trial, best["valid_loss"]))
+
+        def close(self) -> None:
+            pass
+
+    feed = Feed([Kept()], told.append)
+    for event in (
+        {"event": "asked", "trial": 0, "point": {"learning_rate": 1e-7}},
+        {"event": "started", "trial": 0},
+        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.01},
+        {"event": "resumed", "retry": [0]},
+        {"event": "started", "trial": 0},
+        {"event": "epoch", "trial": 0, "epoch": 1, "valid_loss": 0.5},
+        {"event": "ended", "trial": 0, "status": "done"},
+    ):
+        feed.put(event)
+    feed.close()
+    assert told == [("start", 0, 0), ("start", 0, 0), ("end", 0, 0.5)]

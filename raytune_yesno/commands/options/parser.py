@@ -66,7 +66,9 @@ class Parser(argparse.ArgumentParser):
         if not self.takes_command:
             options, unknown = super().parse_known_args(args, namespace)
             if self.optional_list and unknown and not any(map(_is_option, unknown)):
-                setattr(options, self.optional_list, unknown)
+                setattr(
+                    options, self.optional_list, [*getattr(options, self.optional_list), *unknown]
+                )
                 unknown = []
             if unknown and self.get_default("run"):  # otherwise the top parser would name its own
                 self._refuse(unknown)

@@ -17,10 +17,7 @@ function chooseStudy(index) {
   state.study = index;
   state.lit = null;
   S = DATA.studies[index];
-  const sign = S.mode === "max" ? -1 : 1;
-  S.order = S.value.map((_, i) => i)
-    .filter((i) => S.value[i] !== null && S.ranked.includes(DATA.statuses[S.status[i]]))
-    .sort((a, b) => sign * (S.value[a] - S.value[b]));
+  S.order = S.ranking.filter((i) => S.value[i] !== null);
   S.rank = new Array(S.value.length).fill(null);
   S.order.forEach((trial, rank) => { S.rank[trial] = S.order.length > 1 ? rank / (S.order.length - 1) : 0; });
   S.ranOn = new Map(S.spans.map(([slot, trial]) => [trial, S.slots[slot]])); // the last span wins
@@ -109,7 +106,9 @@ const colourOf = (trial) => S.rank[trial] === null ? COLOUR.stopped : RAMP[Math.
 
 // Scales: from values to pixels
 function buildScale(low, high, from, to, log, whole) {
-  if (!(high > low)) [low, high] = log ? [low / 2, low * 2] : [low - (Math.abs(low) || 1) / 2, low + (Math.abs(low) || 1) / 2];
+  // Values that differ by rounding errors alone leave no room for ticks.
+  const same = !(high - low > 1e-12 * Math.max(Math.abs(low), Math.abs(high)));
+  if (same) [low, high] = log ? [low / 2, low * 2] : [low - (Math.abs(low) || 1) / 2, low + (Math.abs(low) || 1) / 2];
   const f = log ? Math.log : (x) => x;
   const [a, b] = [f(low), f(high)];
   const scale = (x) => from + (f(x) - a) / (b - a) * (to - from);

@@ -58,6 +58,7 @@ function recallState() {
     const option = [...find(id).options].find((each) => each.textContent === kept.pair[k]);
     if (option) find(id).value = option.value;
   });
+  renderAll();
   const sort = table.columns.findIndex((column) => column.name === kept.sort);
   if (sort >= 0) [table.sort, table.down] = [sort, kept.down];
   table.shown = kept.shown;

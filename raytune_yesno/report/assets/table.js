@@ -32,7 +32,8 @@ function matches(trial, terms) {
 
 function compare(a, b) {
   if (a === null || b === null) return (a === null) - (b === null);
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+  const [x, y] = [a, b].map((each) => typeof each === "string" && each.trim() === "" ? NaN : Number(each));
+  return !Number.isNaN(x) && !Number.isNaN(y) ? x - y : String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
 function fillTable() {

@@ -27,9 +27,8 @@ def count_costs(config: SpeechConfig, num_words: int) -> dict[str, float]:
 
     Returns:
         ``num_parameters``; ``multiply_adds_per_s``, of the network in recognition, for a second of
-        sound; and
-        ``model_bytes``, the bytes of its weights in an exported file, whose fixed part (features,
-        graph) is the same for all networks.
+        sound; and ``model_bytes``, the bytes of its weights in an exported file, whose fixed part
+        (features, graph) is the same for all networks.
     """
     with torch.device("meta"):
         model = ShiftAverage(build_network(config, num_words), config.shifts).eval()

@@ -1,6 +1,6 @@
 """Decoding of log-probabilities to words, and counting of word errors.
 
-Axes in names: C classes (0 blank, 1 no, 2 yes), P window positions.
+Axes in names: C classes (0 is blank, n + 1 is word n of the vocabulary), P window positions.
 """
 
 import math
@@ -21,7 +21,7 @@ class Word:
     """One decoded word.
 
     Attributes:
-        label: 1 yes, 0 no.
+        label: index of the word in the vocabulary.
         first: first window position.
         last: last window position.
         confidence: score of the word between 0 and 1, or its calibrated value.

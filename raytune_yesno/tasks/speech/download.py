@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.home import cache_folder
+from raytune_yesno.home import cache_folder, expand_home
 from raytune_yesno.tasks.speech.folder import FOLDER, Progress, check_folder
 
 URL = "http://www.openslr.org/resources/1/waves_yesno.tar.gz"
@@ -83,7 +83,7 @@ def fetch(
     Raises:
         InputError: the corpus in ``folder`` is damaged, or the download or unpacking fails.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     target, archive = folder / FOLDER, folder / f"{FOLDER}.tar.gz"
     if target.exists():
         _, problems = check_folder(target)
@@ -147,7 +147,7 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        # The URL is a constant of this module.
+        # The URL is this module's, or the user's own; the archive's checksum is verified.
         request = urllib.request.Request(url, headers=headers)  # noqa: S310
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:

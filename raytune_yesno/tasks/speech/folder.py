@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.corpus import Corpus, assemble, build_corpus
 from raytune_yesno.tasks.speech.features import count_positions, needed_positions
 from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
@@ -74,7 +75,7 @@ def check_folder(
     Returns:
         The corpus, None if no recording is good, and the problems.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     try:
         folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
         listing = list_recordings(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.download import find_yesno, yesno_folder
 from raytune_yesno.tasks.speech.folder import FOLDER, Progress, accept, check_folder
@@ -78,7 +79,7 @@ def find_folder(data: str) -> Path:
     Raises:
         InputError: there is no such folder.
     """
-    folder = Path(data).expanduser()
+    folder = expand_home(data)
     if not folder.is_dir():
         hint = suggest_name(data, ["yesno", "synthetic"])
         raise InputError(f"{data!r} is not a folder or a known corpus: {hint}")

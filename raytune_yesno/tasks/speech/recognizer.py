@@ -93,10 +93,11 @@ class Recognizer:
     def stream(self, block_s: float = BLOCK_S) -> "TimedWordStream":
         """Start to recognise a recording whose samples arrive in pieces.
 
-        >>> stream = recognizer.stream(block_s=0.25)  # doctest: +SKIP
-        >>> for samples in microphone:  # doctest: +SKIP
-        ...     for word in stream.push(samples):
-        ...         print(word.word, word.start_s)
+        Example:
+            >>> stream = recognizer.stream(block_s=0.25)  # doctest: +SKIP
+            >>> for samples in microphone:  # doctest: +SKIP
+            ...     for word in stream.push(samples):
+            ...         print(word.word, word.start_s)
 
         Args:
             block_s: seconds of sound per block. Smaller blocks have lower latency and need more

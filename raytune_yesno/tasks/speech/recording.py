@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.resampler import RATE_RANGE_HZ, Resampler, Samples
 from raytune_yesno.tasks.speech.wav_header import Header, read_header
 
@@ -139,7 +140,7 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
     try:
         with contextlib.ExitStack() as stack:
             if isinstance(source, str | Path):
-                source = stack.enter_context(Path(source).expanduser().open("rb"))
+                source = stack.enter_context(expand_home(source).open("rb"))
             elif isinstance(source, io.RawIOBase):  # its reads may be short
                 source = io.BufferedReader(source)
                 stack.callback(source.detach)

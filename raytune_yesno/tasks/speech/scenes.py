@@ -36,7 +36,7 @@ class Scene(NamedTuple):
 
     Attributes:
         waveform: (samples,) at 8 kHz.
-        words: 1 yes, 0 no.
+        words: indices of its words in the vocabulary.
         centres_s: centre of each word, s.
     """
 

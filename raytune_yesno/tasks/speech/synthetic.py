@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raytune_yesno.errors import InputError
+from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.folder import FOLDER, check_folder
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
@@ -353,7 +354,7 @@ def write_corpus(corpus: Corpus, folder: str | Path) -> Path:
         InputError: the folder has other files, cannot be written, or the samples of the corpus are
             not 16-bit values and would change.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     target = folder / FOLDER
     if target.is_dir() and any(target.iterdir()):
         existing, problems = check_folder(folder)

@@ -20,7 +20,7 @@ def record_table(out: Path, table: Path = TABLE) -> str:
     begun = (out / STORE).is_file()
     if not (begun and load(out).refit):
         asked = ["--resume", out] if begun else ["--config", RECORDING, "--out", out]
-        command = [sys.executable, "-m", "raytune_yesno.cli", "tune", *map(str, asked)]
+        command = [sys.executable, "-m", "raytune_yesno", "tune", *map(str, asked)]
         subprocess.run([*command, "--num-cpus", "2"], check=True)
     num_entries = save_table(load(out), table)
     return f"{table}: {num_entries} configurations, {table.stat().st_size / 1000:.0f} kB"

@@ -75,7 +75,7 @@ def peak_mb() -> float:
 
 def ours(*arguments: str) -> list[str]:
     """Return the words of a command of this project."""
-    return [sys.executable, "-m", "raytune_yesno.cli", *arguments]
+    return [sys.executable, "-m", "raytune_yesno", *arguments]
 
 
 def describe_machine() -> dict[str, Any]:

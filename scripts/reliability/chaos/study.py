@@ -13,7 +13,7 @@ from reliability.chaos.runs import Lines, count_lines
 from reliability.chaos.work import Recovered, Work
 
 TRIALS, EPOCHS = 8, 4
-MAX_FAILURES = 3  # as in `tune`, which would import Ray: see Cluster
+MAX_TRIAL_RESTARTS = 3  # as in `tune`, which would import Ray: see Cluster
 SMALL = ("--set", "channels=[4,8]", "--set", "hidden_units=16")
 # Ordered: results do not depend on timing, so the whole study can be compared.
 SETTINGS = ("--data", "synthetic:40", "--ordered", "--search", "tpe", "--scheduler", "asha", *SMALL)
@@ -92,7 +92,7 @@ class Study(Work):
         next one's, counts against that one before it has started.
         """
         attempts = {e["trial"]: e["attempt"] for e in self.events() if e["event"] == "started"}
-        return {n for n in self.list_running() if attempts.get(n, 1) >= MAX_FAILURES}
+        return {n for n in self.list_running() if attempts.get(n, 1) >= MAX_TRIAL_RESTARTS}
 
     def next_epoch(self, trial: int | None = None) -> Recovered:
         """Return a function that tells whether an epoch of one or any trial has ended since now."""

@@ -230,7 +230,7 @@ KINDS: tuple[Kind, ...] = (
         damage_command,
         try_command,
         (
-            "raytune_yesno.cli",
+            "raytune_yesno",
             "raytune_yesno.commands.settings",
             "raytune_yesno.commands.common",
             "argparse",
