@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, first_line, quote, suggest_install, to_utf8
-from raytune_yesno.files.remote import hide_secrets
+from raytune_yesno.files.remote import hide_secrets, is_remote
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.events import EPOCH_FIELDS
@@ -156,7 +156,8 @@ class MLflowLog:
             raise InputError(
                 f"--log mlflow: MLflow is not installed; {suggest_install('mlflow')}"
             ) from None
-        self.study = to_utf8(hide_secrets(storage.rstrip("/")))
+        location = hide_secrets(storage) if is_remote(storage) else storage
+        self.study = to_utf8(location.rstrip("/"))
         try:
             self.client = MlflowClient(uri)
             name = self.study.rpartition("/")[2]
