@@ -219,7 +219,7 @@ def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
     for name, value in wanted.items():
         if value.shape != found[name].shape:
             raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
-    model = model or build_model()
+    model = build_model() if model is None else model
     try:
         model.load_state_dict(found)
     except Exception as error:  # torch raises many types

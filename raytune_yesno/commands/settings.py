@@ -54,7 +54,7 @@ def read_settings(options: Namespace) -> dict[str, Any]:
         for key, value in settings.items():
             if key not in _SETTINGS:
                 hint = suggest_name(str(key), _SETTINGS)
-                if isinstance(value, dict) and value.keys() & set(KINDS):
+                if _is_domain(value):
                     hint = f"a search space is given with --space {quote(options.config)}"
                 elif key in Config.__dataclass_fields__:
                     hint = f"write it below config, as config: {{{key}: …}}"
@@ -80,7 +80,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 raise
             raise InputError(f"{options.config}: config: {error}") from None
     flags = given_flags(options)
-    kept = {key: value for key, value in config.items() if key not in {**assignments, **flags}}
+    overridden = assignments.keys() | flags.keys()
+    kept = {key: value for key, value in config.items() if key not in overridden}
     build_config(kept, {"task": task}, where=str(options.config or "config"))
     build_config(assignments, {"task": task}, where="--set")
     for key in flags.keys() & assignments.keys():

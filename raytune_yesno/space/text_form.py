@@ -112,7 +112,6 @@ def _parse_node(text: Any) -> Node:
         return _parse_choice(values, others)
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise InputError(f"{kind} needs a list, not {values!r}")
-    values = list(values)
     if len(values) != 2:
         raise InputError(f"{kind} needs [low, high], not {values!r}")
     log = others.pop("log", False)

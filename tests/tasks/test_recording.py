@@ -159,6 +159,20 @@ class TestMp3WithoutLength:
         assert 0 <= len(read_recording(tmp_path / "stream.mp3")) - len(expected) < 2000
 
 
+@pytest.mark.parametrize("format", ["FLAC", "MP3"])
+def test_a_tag_before_the_sound_is_skipped(format: str, tmp_path: Path) -> None:
+    tag = b"ID3\x04\0\0" + bytes((0, 0, 2, 0)) + bytes(256)
+    sound = encode(tone(), format, {"MP3": "MPEG_LAYER_III"}.get(format, "PCM_16"))
+    (tmp_path / "tagged").write_bytes(tag + sound)
+    assert len(read_recording(tmp_path / "tagged")) == len(read_recording(io.BytesIO(sound)))
+
+
+@pytest.mark.parametrize("data", [b"ID3", b"ID3\x04\0\0\x7f", b"\xff", b"\xff\xfb"])
+def test_the_beginning_of_a_file_is_refused_as_no_recording(data: bytes) -> None:
+    with pytest.raises(InputError):
+        read_recording(io.BytesIO(data))
+
+
 class TestStreamedSizes:
     @pytest.mark.parametrize("size", PLACEHOLDERS)
     @pytest.mark.parametrize("riff", [None, 0, 8, 0xFFFFFFFF])

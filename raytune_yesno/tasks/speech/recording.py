@@ -270,13 +270,12 @@ def _has_length(data: bytes) -> bool:
     the size of the first frame, and reads no more than that, but it reads a pipe to its end.
     """
     start = 0
-    if data[:3] == b"ID3":  # its size has seven bits in each byte
-        start = 10 + sum(
-            byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
-        )
-    elif not (data[:1] == b"\xff" and data[1:2] >= b"\xe0"):
-        return True
-    return any(tag in data[start : start + 200] for tag in (b"Xing", b"Info", b"VBRI"))
+    if data[:3] == b"ID3":  # before the sound; its size has seven bits in each byte
+        size = zip(data[6:10], (21, 14, 7, 0), strict=False)
+        start = 10 + sum(byte << shift for byte, shift in size)
+    frame = data[start : start + 200]
+    is_mp3 = frame[:1] == b"\xff" and frame[1:2] >= b"\xe0"
+    return not is_mp3 or any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
 
 @contextlib.contextmanager
