@@ -18,6 +18,7 @@ import yaml
 from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
+from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.home import expand_home
 from raytune_yesno.import_path import module_command
 from raytune_yesno.own_code import is_own
@@ -227,8 +228,8 @@ def _check_study_file(path: Path) -> None:
     command to report.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        content = next(iter(load_documents(read_text(path))), None)
+    except (OSError, ValueError):
         return
     settings = content if isinstance(content, dict) else {}
     config = settings.get("config")
