@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.commands.common import note, remark_on_data
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.folders import is_begun, open_folder
-from raytune_yesno.config import build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, find_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, Tree, build_space, parse_space
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS
@@ -116,6 +116,8 @@ def tune(
     if is_class and (save or load):
         raise InputError("save and load are for functions; a PyTorch task needs none")
     register_task(name, objective if is_class else _with_storage(objective, save, load))
+    if data and not hasattr(find_task(name), "load_data"):
+        raise InputError(f"data: {name} reads no data; omit it")
     settings = _read_settings(
         {**settings, "trials": trials, "search": search, "scheduler": scheduler}
     )

@@ -1,11 +1,12 @@
 """Values of config keys, settings and options: converted to their types, with one form of error."""
 
 import dataclasses
+import json
 import math
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.numerals import read_number, unwrap_scalar
+from raytune_yesno.numerals import read_if_number, read_number, unwrap_scalar
 
 Texts = tuple[str, ...]
 NumWorkers = int | tuple[int, int]  # or the minimum and maximum of an elastic run
@@ -24,6 +25,44 @@ def parse_assignments(assignments: list[str], where: str = "--set") -> dict[str,
             raise InputError(f"{where} {assignment!r}: expected key=value")
         layer[key.strip()] = value.strip()
     return layer
+
+
+def read_typed(text: str) -> Any:
+    """Read a value that is typed for a key without a type: a plain value, or text.
+
+    Example:
+        >>> from raytune_yesno.values import read_typed
+        >>> [read_typed(text) for text in ("1e-3", "true", "null", "[16,relu]", "01", '"01"')]
+        [0.001, True, None, [16, 'relu'], 1, '01']
+
+    Args:
+        text: a number, ``true``, ``false``, ``null``, a list in brackets, or text; in double
+            quotes, what would be one of the others is text.
+    """
+    word = text.strip()
+    number = read_if_number(text, int if word.lstrip("+-").isdecimal() else float)
+    if not isinstance(number, str):
+        return number
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
+    if word.startswith(('"', "[")):
+        try:
+            return json.loads(word, parse_constant=_refuse_constant)
+        except ValueError:
+            if word.startswith("[") and word.endswith("]"):
+                return [read_typed(item.strip()) for item in split_list(word)]
+    return text
+
+
+def write_typed(value: Any) -> str:
+    """Return the text that :func:`read_typed` reads as a value."""
+    if isinstance(value, str) and read_typed(value) == value:
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a number")
 
 
 def convert(key: str, kind: Any, value: Any, where: str) -> Any:
@@ -83,6 +122,7 @@ KIND_NAMES: dict[Any, str] = {
     NumWorkers: "a whole number or a range LOW:HIGH",
 }
 """What messages call the types of values."""
+_WORDS = {"true": True, "false": False, "null": None}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 

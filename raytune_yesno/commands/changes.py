@@ -138,13 +138,14 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
     """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.earlier import has_last_checkpoint
+    from raytune_yesno.tuning.kept import list_finished
 
     if options.epochs is None:
         return []
     study = load(out)
     if study.config.get("epochs") == options.epochs:
         return []
-    finished = [trial for trial in study.ranking if trial.status == "done"]
+    finished = list_finished(study.trial_list)
     numbers = [trial.number for trial in finished[: options.top]]
     if not numbers:
         raise InputError(f"--epochs: {out} has no finished trial to train on")

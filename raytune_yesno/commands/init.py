@@ -51,6 +51,8 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
     command = _name_command(options.task, str(file))
     say(options, results, one_line(f"written: {file}"))
+    if _lacks_metric(options.task):
+        say(options, results, "first name the metric that decides in this file: `metric: …`")
     say(options, results, f"next:\n  {command} --dry-run\n  {command}")
     return {"file": str(file.absolute())}
 
@@ -76,6 +78,8 @@ def write_study_file(task: str, data: str, name: str) -> str:
     reads = hasattr(find_task(task), "load_data")
     source = f"data: {_inline(data)}\n" if reads else ""
     lines = [_HEAD.format(command=_name_command(task, name), data=source)]
+    if _lacks_metric(task):
+        lines.append('metric: ""               # required: the metric that decides, by its name\n')
     for setting in STUDY_SETTINGS:
         if setting.name in _EXAMPLES:
             line = f"# {setting.name}: {_EXAMPLES[setting.name]}"
@@ -98,6 +102,11 @@ def _name_command(task: str, file: str) -> str:
     """Return the command that uses a study file; only a command can name code of the user."""
     own = [] if task in TASKS else ["--task", task]
     return " ".join(map(quote, ["raytune-yesno", "tune", *own, "--config", file]))
+
+
+def _lacks_metric(task: str) -> bool:
+    """Return whether a task is a function that does not declare what it returns."""
+    return getattr(find_task(task), "own_metrics", None) == ()
 
 
 def _inline(value: Any) -> str:

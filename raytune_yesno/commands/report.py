@@ -91,7 +91,7 @@ def run_report(
         if not running:
             files = (*options.exports, *options.epoch_exports)
             exports = [str(Path(file).absolute()) for file in files]
-            return {**_summarize(studies, report), "exports": exports}
+            return {**_summarize(studies, options.studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
 
 
@@ -194,17 +194,21 @@ def _print(
         say(escape_controls(f"export: {Path(file).absolute()}"))
 
 
-def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
+def _summarize(studies: list[Study], given: list[str], report: Report) -> dict[str, Any]:
     """Return the JSON object; its ``best`` is the best trial of all studies.
 
     It is null without a result, and if the studies are not comparable.
     """
+    locations = [
+        path if is_remote(path) else str(study.path)
+        for study, path in zip(studies, given, strict=True)
+    ]
     found: dict[str, Any] | None = None
     index = find_best(studies)
     if index is not None and (best := studies[index].best):
         study = studies[index]
         found = {
-            "study": str(study.path),
+            "study": locations[index],
             "trial": best.number,
             # Metrics show NaN as null. A setting may be null itself, so its NaN is spelled.
             "config": to_strict_json({**study.config, **best.best_point}, spell=True),
@@ -217,7 +221,7 @@ def _summarize(studies: list[Study], report: Report) -> dict[str, Any]:
         "best": found,
         "html": str(report.html),
         "csv": str(report.csv),
-        "studies": [str(study.path) for study in studies],
+        "studies": locations,
         "final_rounds": [
             asdict(luck) if (luck := measure_luck(study)) else None for study in studies
         ],

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.config import (
     TASKS,
     Config,
+    EngineConfig,
     build_config,
     declare_task,
+    find_task,
 )
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
-from raytune_yesno.values import convert, parse_assignments, split_commas
+from raytune_yesno.values import convert, parse_assignments, read_typed, split_commas
 
 if TYPE_CHECKING:
     from raytune_yesno.space import Space
@@ -69,9 +71,21 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                 key, {f"{options.config}: {key}: ": settings, f"config: {key}: ": config}
             )
             config = {**config, key: settings[key]}
+    if "workers_per_trial" in settings:
+        asked = {"num_workers": settings["workers_per_trial"]}
+        _refuse_two_values(
+            "num_workers",
+            {f"{options.config}: workers_per_trial: ": asked, "config: num_workers: ": config},
+        )
     if not getattr(options, "resume", None):
         space = read_space(settings, options) or {}
         try:
+            if hasattr(find_task(task), "declare"):  # a key has the type of its value
+                engine = EngineConfig.__dataclass_fields__
+                assignments = {
+                    key: value if key in engine else read_typed(value)
+                    for key, value in assignments.items()
+                }
             declare_task(
                 task, space=space, config={**config, **assignments, **given_flags(options)}
             )

@@ -53,6 +53,8 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     announce(options, "loading PyTorch and Ray")
     if options.resume:
         refuse_flags(options, "out", "fresh")
+    if options.fresh:  # renames earlier work, which a wrong setting should not
+        _build_config(read_settings(options), options)
     folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
     with open_folder(options.out, "runs", **folder) as (out, _):
         settings, config = _read_config(options, out)
@@ -88,13 +90,18 @@ def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {"help": text}
 
 
+def _build_config(settings: Mapping[str, Any], options: Namespace) -> Config:
+    flags = given_flags(options, num_workers=options.num_workers)
+    return build_config(settings["config"], flags)
+
+
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
     """Return the settings and the config of a run: new ones, or those recorded in its folder."""
     settings = read_settings(options)
-    flags = given_flags(options, num_workers=options.num_workers)
     if options.resume:
+        flags = given_flags(options, num_workers=options.num_workers)
         return resume_settings(out, settings, flags)
-    config = build_config(settings["config"], flags)
+    config = _build_config(settings, options)
     if is_begun(out, SETTINGS_FILE):
         task = find_task(config.task)
         recorded, before = read_recorded(out)

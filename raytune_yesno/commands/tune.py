@@ -24,7 +24,12 @@ from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.folders import is_begun, open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import add_warm_start, plan_study
 from raytune_yesno.commands.replay import replay
-from raytune_yesno.commands.settings import DEFAULT_DATA, read_settings, refuse_flags
+from raytune_yesno.commands.settings import (
+    DEFAULT_DATA,
+    build_plan,
+    read_settings,
+    refuse_flags,
+)
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
@@ -47,10 +52,12 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         return replay(options, results)
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
-    from raytune_yesno.tuning.plan_checks import check_plan
+    from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study, open_logs
 
+    if options.fresh:  # renames earlier work, which a wrong setting should not
+        check_new_plan(build_plan(read_settings(options), options))
     with _open_study(options) as (out, storage, check):
         began = time.monotonic()
         check_utf8(storage)

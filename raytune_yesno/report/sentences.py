@@ -1,7 +1,6 @@
 """Sentences about a study, computed from its numbers: the texts beside the page's plots."""
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import format_seconds, join_names, plural
+from raytune_yesno.values import write_typed
 
 CAUSES = {
     "efficiency": "training",
@@ -304,9 +304,10 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
         if own:
             del shown["task"]
+        typed = not hasattr(find_task(task), "declare")
         for key, value in shown.items():
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-            words += ["--set", f"{key}={text}"]
+            is_text = isinstance(value, str) and (typed or key in EngineConfig.__dataclass_fields__)
+            words += ["--set", f"{key}={value if is_text else write_typed(value)}"]
         train = " ".join(map(quote, words))
     config = list_changes(base)
     settings = {

@@ -69,6 +69,24 @@ def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candida
     ]
 
 
+def order_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """Return trials in the order in which a few of them stand for all.
+
+    Args:
+        trials: trials with a result, the best in the first objective first, those that keep all
+            limits before the others.
+
+    Returns:
+        With one objective, the same order. With several, any number of trials from the beginning is
+        spread over the front, see :func:`raytune_yesno.pareto.order`.
+    """
+    if not trials or not trials[0].objective.others:
+        return list(trials)
+    leading = [trial for trial in trials if trial.is_feasible]
+    order = pareto.order([result_costs(trial) for trial in leading])
+    return [*(leading[index] for index in order), *trials[len(leading) :]]
+
+
 def list_vectors(trials: Iterable[Trial]) -> list[tuple[float, ...]]:
     """Return the costs of the trials with a result that keep the limits, in their order."""
     return [result_costs(trial) for trial in trials if _has_ended(trial) and trial.is_feasible]

@@ -29,7 +29,6 @@ from raytune_yesno.metrics import (
     split_limit,
     split_objective,
 )
-from raytune_yesno.numerals import read_if_number
 from raytune_yesno.space import (
     Float,
     Int,
@@ -149,7 +148,6 @@ class FunctionTask:
         fields += [(key, object, setting(None, help, inherited=False)) for key in inner]
         for key, value in self.declared["config"].items():
             if key not in engine and key not in as_tree(self.space).names:
-                value = _read(value)
                 known = type(value) in (bool, int, float, str)
                 kind = type(value) if known else object
                 fields.append((key, kind, setting(value, "given by the user")))
@@ -170,9 +168,7 @@ class FunctionTask:
                 )
         declared = {
             "space": format_space(space) if space else {},
-            "config": {
-                key: check_value(self.name, key, _read(value)) for key, value in config.items()
-            },
+            "config": {key: check_value(self.name, key, value) for key, value in config.items()},
             "metrics": [
                 dataclasses.asdict(metric) for metric in metrics or self._choose_metric(config)
             ],
@@ -245,14 +241,3 @@ def _read_list(value: Any) -> list[str]:
     if isinstance(value, str):
         return [part.strip() for part in value.strip("[] ").split(",") if part.strip()]
     return list(value or ())
-
-
-def _read(value: Any) -> Any:
-    """Read a value typed on a command line: a number, ``true``, ``false`` or text."""
-    if not isinstance(value, str):
-        return value
-    for kind in (int, float):
-        number = read_if_number(value, kind)
-        if not isinstance(number, str):
-            return number
-    return {"true": True, "false": False}.get(value.strip().lower(), value)

@@ -2,17 +2,43 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
+from raytune_yesno.files.remote import list_folders
 from raytune_yesno.metrics import Objective
 from raytune_yesno.study import Trial
 from raytune_yesno.study.candidates import rank_trials
+from raytune_yesno.study.front import order_trials
 from raytune_yesno.study.load import apply_event
 from raytune_yesno.study.store import Event
 
 
+def list_finished(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the finished trials, ordered by :func:`~raytune_yesno.study.front.order_trials`."""
+    return order_trials(rank_trials(trials, ("done",)))
+
+
 def list_kept(trials: Iterable[Trial], keep: int) -> list[Trial]:
-    """Return the best ``keep`` finished trials with a checkpoint, given trials by number."""
-    return [trial for trial in rank_trials(trials, ("done",)) if trial.checkpoint][:keep]
+    """Return the first ``keep`` finished trials with a checkpoint, given trials by number."""
+    return [each for each in list_finished(trials) if each.checkpoint][:keep]
+
+
+def select_stored(trials: Iterable[Trial], folder: str) -> list[Trial]:
+    """Return trials without the finished ones whose checkpoint was deleted.
+
+    With several objectives, a trial can be among the first ones again after it was not.
+
+    Args:
+        trials: trials of a study.
+        folder: the folder that has one folder for each trial.
+    """
+    names = {Path(each).name for each in list_folders(folder)}
+    return [
+        trial
+        for trial in trials
+        if trial.status != "done"
+        or (trial.checkpoint and Path(trial.checkpoint[0]).parent.name in names)
+    ]
 
 
 class KeptTrials:
@@ -27,10 +53,9 @@ class KeptTrials:
     def __init__(self, keep: int, objective: Objective, earlier: Iterable[Trial] = ()) -> None:
         self.keep, self.objective = keep, objective
         self.trials: dict[int, Trial] = {}
-        if keep:
-            for trial in earlier:
-                copied = replace(trial, epochs=[*trial.epochs], mutations=[*trial.mutations])
-                self.trials[trial.number] = replace(copied, replaced=[])
+        for trial in earlier:
+            copied = replace(trial, epochs=[*trial.epochs], mutations=[*trial.mutations])
+            self.trials[trial.number] = replace(copied, replaced=[])
 
     @property
     def numbers(self) -> set[int]:

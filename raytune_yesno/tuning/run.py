@@ -31,7 +31,7 @@ from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pendin
 from raytune_yesno.tuning.controller import our_controller
 from raytune_yesno.tuning.earlier import list_choice, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
-from raytune_yesno.tuning.kept import KeptTrials, list_kept
+from raytune_yesno.tuning.kept import KeptTrials, list_kept, select_stored
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
@@ -198,7 +198,9 @@ def build_recorder(
     kind = OrderedStopMonitor if plan.ordered else StopMonitor
     counting = [trial for trial in earlier if not (trial.final or trial.outside)]
     monitor = kind(plan.stop, objective, counting, since=study.counts_from)
-    kept = KeptTrials(plan.keep_checkpoints, objective, earlier)
+    keep = plan.keep_checkpoints
+    stored = select_stored(earlier, f"{store.storage}/{TRIALS}") if keep else []
+    kept = KeptTrials(keep, objective, stored)
     store.listeners += [progress.listen, monitor.listen, kept.listen]
     recorder = Recorder(store, progress, monitor, note, kept)
     recorder.attempts = {trial.number: trial.attempts for trial in earlier}
@@ -322,7 +324,7 @@ def tune_trials(
 
 def delete_checkpoints(study: Study, folder: str, keep: int) -> None:
     """Delete the folders of all trials except those of the best finished ones."""
-    trials = list_kept(study.trial_list, keep)
+    trials = list_kept(select_stored(study.trial_list, folder), keep)
     kept = {Path(trial.checkpoint[0]).parent.name for trial in trials if trial.checkpoint}
     if not kept:
         delete_tree(folder)

@@ -1,9 +1,11 @@
 """Errors and files name what the user knows: the URI, the study, what to give instead."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.commands.init import write_study_file
@@ -25,6 +27,17 @@ def test_a_damaged_record_is_named_by_its_uri(
     uri = f"file://{tmp_path}"
     more = ("status",) if command == ("study",) else ()
     assert f" {uri}/{STORE}: " in read_error(capsys, *command, uri, *more)
+
+
+def test_the_result_of_a_report_names_a_study_by_its_uri(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_study(tmp_path / "study")
+    uri = f"file://{tmp_path}/study"
+    assert cli.main(["report", uri, "--json", "--out", str(tmp_path / "report")]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["studies"] == [uri]
+    assert result["best"]["study"] == uri
 
 
 def test_a_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,3 +68,23 @@ def test_a_study_file_shows_every_setting_in_a_form_that_is_valid(tmp_path: Path
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(settings))
     assert cli.main(["tune", "--config", str(file), "--dry-run"]) == 0
+
+
+def test_a_study_file_of_a_function_asks_for_the_metric_that_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bare.py").write_text(
+        "from raytune_yesno.space import Float\n"
+        "def objective(config):\n"
+        "    return {'loss': config['x']}\n"
+        "objective.space = {'x': Float(0, 1)}\n"
+    )
+    words = ["tune", "--task", "bare.py:objective", "--config", "study.yaml", "--dry-run"]
+    assert cli.main(["init", "study.yaml", "--task", "bare.py:objective"]) == 0
+    assert "metric" in capfd.readouterr().out
+    assert cli.main(words) == 2
+    assert "metric" in capfd.readouterr().err
+    file = Path("study.yaml")
+    file.write_text(file.read_text().replace('metric: "" ', "metric: loss "))
+    assert cli.main(words) == 0

@@ -48,6 +48,7 @@ class TestArguments:
             ({"space": None}, "no search space"),
             ({"config": {"seed": 4}, "seed": 5}, "seed: two values"),
             ({"config": {"lambda": 4}}, "lambda"),
+            ({"data": "folder"}, "data"),
             ({"checkpoint_every": -1}, "checkpoint_every"),
             ({"checkpoint_every": "1m"}, "checkpoint_every takes a number"),
             ({"metric": "error", "mode": "min"}, "reserved"),

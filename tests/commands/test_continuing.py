@@ -84,6 +84,8 @@ class TestTrain:
             for folder in tmp_path.iterdir()
         }
         assert seeds == {"run-1": 0, "run-2": 7, "run": 8}
+        assert cli.main([*SINE, "--out", str(out), "--fresh", "--set", "dropout=7"]) == 2
+        assert load_checkpoint(out / "last").config.seed == 8
 
     def test_half_a_record_of_a_killed_command_has_not_begun(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
@@ -351,6 +353,9 @@ class TestTune:
         self, finished: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = (finished / STORE).read_bytes()
+        assert cli.main(command(finished, "--fresh", "--set", "dropout=7")) == 2
+        assert cli.main(command(finished, "--fresh", "--keep-checkpoints", "-1")) == 2
+        assert (finished / STORE).read_bytes() == before
         # The new study fails at once, for want of a cluster.
         assert cli.main(command(finished, "--fresh", "--address", "127.0.0.1:1")) == 2
         assert (finished.parent / "study-1" / STORE).read_bytes() == before

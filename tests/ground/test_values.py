@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.errors import InputError
 from raytune_yesno.registry import check_options
+from raytune_yesno.values import read_typed, write_typed
 
 
 def build(
@@ -26,7 +29,7 @@ def build(
 
 
 @pytest.mark.parametrize(
-    ("given", "read"),
+    ("options", "read"),
     [
         ({"size": "3"}, {"size": 3}),
         ({"size": np.int64(3), "share": np.float32(0.5)}, {"size": 3, "share": 0.5}),
@@ -35,12 +38,12 @@ def build(
         ({"strict": True, "own": (1,)}, {"strict": True, "own": (1,)}),
     ],
 )
-def test_options_are_converted(given: dict[str, Any], read: dict[str, Any]) -> None:
-    assert check_options("search own", build, given, reserved=("space",)) == read
+def test_options_are_converted(options: dict[str, Any], read: dict[str, Any]) -> None:
+    assert check_options("search own", build, options, reserved=("space",)) == read
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("options", "says"),
     [
         ({"size": 2.5}, "size takes a whole number"),
         ({"size": True}, "size takes a whole number"),
@@ -50,9 +53,9 @@ def test_options_are_converted(given: dict[str, Any], read: dict[str, Any]) -> N
         ({"space": {}}, "no option 'space'"),
     ],
 )
-def test_options_of_other_types_are_refused(given: dict[str, Any], says: str) -> None:
+def test_options_of_other_types_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=f"search own: {says}"):
-        check_options("search own", build, given, reserved=("space",))
+        check_options("search own", build, options, reserved=("space",))
 
 
 def test_settings_of_a_study_file_are_read_as_config_keys_are(tmp_path: Path) -> None:
@@ -61,3 +64,31 @@ def test_settings_of_a_study_file_are_read_as_config_keys_are(tmp_path: Path) ->
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
     assert (plan.ordered, plan.window) == (True, 2)
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
+PLAIN |= st.floats(allow_nan=False, allow_infinity=False)
+WORDS = st.sampled_from(["01", "1e3", "true", "null", "[16,32]", '"quoted"', "[", '"', " 1 "])
+
+
+@given(PLAIN | WORDS | st.lists(PLAIN | WORDS))
+def test_a_value_written_for_a_command_line_is_read_as_itself(value: Any) -> None:
+    found = read_typed(write_typed(value))
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("1e-3", 1e-3),
+        ("007", 7),
+        ("'a'", "'a'"),
+        ("True", True),
+        ("[16, relu, '1']", [16, "relu", "'1'"]),
+        ("[NaN]", ["NaN"]),
+        ("[1", "[1"),
+        ("", ""),
+    ],
+)
+def test_a_value_without_a_type_is_read_as_typed(typed: str, read: Any) -> None:
+    assert read_typed(typed) == read

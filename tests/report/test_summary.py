@@ -43,7 +43,7 @@ from raytune_yesno.report.summary import (
     describe_studies,
 )
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
-from raytune_yesno.space import Float
+from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import Study, Trial, load_all
 
 
@@ -491,6 +491,35 @@ def test_commands_for_code_of_the_user_name_it(
     for command in (train, tune):
         assert f"--task {name}" in command
     assert cli.main([*shlex.split(train)[1:], "--num-workers", "0"]) == 0
+
+
+def test_the_command_trains_with_the_values_that_a_function_was_given(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("typed.py").write_text(
+        "import json\n"
+        "from pathlib import Path\n"
+        "def objective(config):\n"
+        "    Path('seen.json').write_text(json.dumps(config))\n"
+        "    return {'accuracy': 1.0}\n"
+    )
+    name = "typed.py:objective"
+    TASKS.trust(name)
+    given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
+    choices = ["007", "7"]
+    declare_task(name, space={"x": Choice(choices)}, config=given)
+    own = replace(
+        study,
+        asked={**study.asked, "config": build_config({"task": name}, given).as_dict(), "data": ""},
+        trial_list=[replace(trial, point={"x": "007"}) for trial in study.trial_list],
+    )
+    train, _, _ = describe_commands(own)
+    assert cli.main([*shlex.split(train)[1:], "--num-workers", "0"]) == 0
+    seen = json.loads(Path("seen.json").read_text())
+    expected = {**given, "x": "007"}
+    del expected["metric"]
+    assert {key: seen[key] for key in expected} == expected
 
 
 def test_durations_leave_out_pauses(tmp_path: Path) -> None:

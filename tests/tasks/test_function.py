@@ -59,7 +59,7 @@ def strip(metrics: dict[str, Any]) -> dict[str, Any]:
 class TestConfig:
     def test_has_the_keys_of_the_space_with_their_types(self) -> None:
         seen: list[dict[str, Any]] = []
-        run(lambda config: seen.append(config) or {"loss": 1.0}, extra="7", seed=3)
+        run(lambda config: seen.append(config) or {"loss": 1.0}, extra=7, seed=3)
         assert {key: seen[0][key] for key in (*POINT, "extra", "seed", "epochs")} == {
             **POINT,
             "extra": 7,

@@ -9,7 +9,7 @@ from raytune_yesno.metrics import Limit, Metric, Objective
 from raytune_yesno.report.early_stopping import was_stopped_early
 from raytune_yesno.study import Trial, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.kept import KeptTrials
+from raytune_yesno.tuning.kept import KeptTrials, list_finished, select_stored
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.recorder import Recorder
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
@@ -20,13 +20,19 @@ OBJECTIVE = Objective(Metric("loss"), limits=(Limit(Metric("size"), "<=", 100),)
 class Session:
     """A session of a study: its recorder, and the folders of its trials."""
 
-    def __init__(self, out: Path, keep: int, earlier: list[Trial] | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        keep: int,
+        earlier: list[Trial] | None = None,
+        objective: Objective = OBJECTIVE,
+    ) -> None:
         self.trials = out / "trials"
         self.store = StudyStore(out)
-        kept = KeptTrials(keep, OBJECTIVE, earlier or [])
+        kept = KeptTrials(keep, objective, earlier or [])
         self.store.listeners.append(kept.listen)
-        monitor = StopMonitor(StopConditions(), OBJECTIVE)
-        self.recorder = Recorder(self.store, Progress(OBJECTIVE, 9, 1, 3), monitor, kept=kept)
+        monitor = StopMonitor(StopConditions(), objective)
+        self.recorder = Recorder(self.store, Progress(objective, 9, 1, 3), monitor, kept=kept)
 
     def ask(self, number: int, **fields: Any) -> None:
         self.store.append("asked", trial=number, point={}, **fields)
@@ -66,6 +72,30 @@ def test_a_trial_that_keeps_the_limits_is_better_than_one_that_does_not(tmp_path
     assert session.left == [1]
     run(session, 2, 0.2, size=101)
     assert session.left == [1]
+
+
+TWO = Objective(Metric("loss"), others=(Metric("size"),))
+
+
+def test_with_several_objectives_they_are_spread_over_the_front(tmp_path: Path) -> None:
+    session = Session(tmp_path, 2, objective=TWO)
+    for number, (loss, size) in enumerate([(0.1, 90), (0.2, 80), (0.9, 10), (0.95, 99)]):
+        run(session, number, loss, size=size)
+    assert session.left == [0, 2]
+    finished = [session.recorder.kept.trials[number] for number in (0, 2)]
+    assert list_finished(finished) == finished
+
+
+def test_a_trial_whose_checkpoint_was_deleted_takes_the_place_of_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "trials"
+    (folder / "trial_1" / "checkpoint_3").mkdir(parents=True)
+    trials = [
+        Trial(0, {}, "done", checkpoint=(str(folder / "trial_0" / "checkpoint_3"), 3)),
+        Trial(1, {}, "done", checkpoint=(str(folder / "trial_1" / "checkpoint_3"), 3)),
+        Trial(2, {}, "done"),
+        Trial(3, {}, "running", checkpoint=(str(folder / "trial_3" / "checkpoint_1"), 1)),
+    ]
+    assert [trial.number for trial in select_stored(trials, str(folder))] == [1, 3]
 
 
 def test_a_repeat_takes_the_place_of_no_trial(tmp_path: Path) -> None:
