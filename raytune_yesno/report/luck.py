@@ -9,7 +9,8 @@ from scipy.stats import t as student
 
 from raytune_yesno.search.repeats import estimate_variance
 from raytune_yesno.study import Study
-from raytune_yesno.study.candidates import Candidate
+from raytune_yesno.study.candidates import Candidate, result_costs
+from raytune_yesno.study.trial import RANKED, Trial
 from raytune_yesno.text import join_names
 
 LEVEL = 0.9
@@ -155,8 +156,12 @@ def describe_luck(study: Study) -> str:
 
 
 def _find_lost(study: Study) -> tuple[int, ...]:
-    """Return the finalists without a result in the final round, by their first trainings."""
-    lost = (each for each in study.candidates if each.finals and not _final_results(each))
+    """Return the finalists without a result in any final round, by their first trainings."""
+
+    def has_result(trial: Trial) -> bool:
+        return trial.status in RANKED and math.isfinite(result_costs(trial)[0])
+
+    lost = (c for c in study.candidates if c.finals and not any(map(has_result, c.finals)))
     return tuple(sorted(each.trial.number for each in lost))
 
 

@@ -35,16 +35,20 @@ class Repeats:
     :data:`CLEAR_GAP` standard errors. The noise is estimated from all points with several results.
     If another point takes the lead, that one is repeated. A point whose first results are bad is
     never repeated, nor one whose mean exceeds a limit, and without noise there are hardly any
-    repeats. Related: the intensification of Hutter et al. (2011), "Sequential model-based
+    repeats. A point whose first training failed cannot be chosen in the end, so it is not repeated
+    either. Related: the intensification of Hutter et al. (2011), "Sequential model-based
     optimization for general algorithm configuration".
 
     Attributes:
         least: trainings of every point.
         most: trainings of the best point.
+        first: the number of the study's first trial. Observations before it are of other studies:
+            the search learns from them, and their points are not repeated.
     """
 
     least: int = 1
     most: int = 1
+    first: int = 0
 
     def propose(
         self, suggest: Suggest, number: int, history: Sequence[Observation]
@@ -58,17 +62,22 @@ class Repeats:
             history: the observations of all trials, in the order of their numbers.
         """
         points = group_repeats(history)
-        again = self._choose(points)
+        own = [trials for trials in points if self._may_repeat(trials[0])]
+        again = self._choose(own)
         if again is None:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
             point = suggest(len(pooled), pooled)
             if point is not None:
                 return Observation(number, point)
-            open_points = (trials for trials in points if len(trials) < self.most)
+            open_points = (trials for trials in own if len(trials) < self.most)
             again = min(open_points, key=_order, default=[None])[0]
         if again is None:
             return None
         return Observation(number, again.point, repeat_of=again.number)
+
+    def _may_repeat(self, seen: Observation) -> bool:
+        """Return whether a first training is of this study and has not failed."""
+        return seen.number >= self.first and seen.status != "failed"
 
     def _choose(self, points: Sequence[Sequence[Observation]]) -> Observation | None:
         """Return the first trial of the point to repeat now, or None."""

@@ -2,7 +2,8 @@
 
 The best of many noisy results is partly luck. A point that was trained several times is judged by
 the mean of its results: of its trainings in a final round if it has any, since these played no part
-in choosing it, else of all.
+in choosing it, else of all. If the study was extended to more epochs, only its longest trainings
+decide: results after different numbers of epochs have no common mean.
 """
 
 import math
@@ -31,14 +32,13 @@ class Candidate:
 
     @cached_property
     def judged(self) -> tuple[Trial, ...]:
-        """The trainings that decide; those that failed are omitted.
+        """The trainings that decide: the longest ones, without those that failed."""
+        known = _select_longest(filter(_has_result, self._all))
+        return tuple(trial for trial in known if trial.final) or tuple(known) or (self.trial,)
 
-        If the study was extended to more epochs, its latest final round decides.
-        """
-        known = [trial for trial in self.finals if _has_result(trial)]
-        known = [trial for trial in known if trial.planned[-1:] == known[-1].planned[-1:]]
-        known = known or [trial for trial in (self.trial, *self.repeats) if _has_result(trial)]
-        return tuple(known) or (self.trial,)
+    @property
+    def _all(self) -> tuple[Trial, ...]:
+        return self.trial, *self.repeats, *self.finals
 
     @property
     def results(self) -> list[float]:
@@ -75,11 +75,11 @@ class Candidate:
     def epochs(self) -> int:
         """The epochs that the trainings support: the best epoch of their mean curve.
 
-        The curve is the mean over all completed trainings, up to the last epoch that each of them
-        has reached. With one training, it is that training's best epoch.
+        The curve is the mean over the longest completed trainings, up to the last epoch that each
+        of them has reached. With one training, it is that training's best epoch.
         """
-        whole = [t for t in (self.trial, *self.repeats, *self.finals) if t.status == "done"]
-        best = self.trial.best_epoch
+        whole = _select_longest(trial for trial in self._all if trial.status == "done")
+        best = (whole[0] if len(whole) == 1 else self.trial).best_epoch
         if len(whole) < 2 or best is None:
             return int(best["epoch"]) if best else 0
         curves = [dict(trial.costs) for trial in whole]
@@ -163,6 +163,13 @@ def result_costs(trial: Trial) -> tuple[float, ...]:
 
 def _mean_columns(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
+
+
+def _select_longest(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that were planned for the most epochs."""
+    planned = [(trial.planned[-1][1] if trial.planned else 0, trial) for trial in trials]
+    most = max((epochs for epochs, _ in planned), default=0)
+    return [trial for epochs, trial in planned if epochs == most]
 
 
 def _has_result(trial: Trial) -> bool:

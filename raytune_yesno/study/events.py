@@ -87,6 +87,7 @@ class WarmObservation(_Model):
     point: Point
     status: str
     losses: Annotated[list[Number], Field(min_length=1)]
+    loss: Number | None = None
     costs: Annotated[list[Number], Field(description="a list of numbers")] = []
     excesses: Annotated[list[Number], Field(description="a list of numbers")] = []
 

@@ -73,7 +73,7 @@ def resume_trials(
         if plan.warm_start:
             num_inside = len(build_observations(plan.warm_start, plan.space))
             num_known = len(plan.warm_start["observations"])
-            note(f"  of the trials of other studies, {num_inside} of {num_known} count")
+            note(f"  of the results of other studies, {num_inside} of {num_known} count")
     refused, ends = refuse_outside(study, plan, store, note), list(find_ended(study))
     for trial, end in ends:
         store.append("ended", trial=trial.number, **end)

@@ -170,11 +170,12 @@ def list_refits(study: Study) -> list[Candidate]:
 def find_shortfall(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
     """Return how a refit falls short of its trial by the training loss; empty if it does not.
 
-    A refit has no validation, so its training loss is compared with the trial's at the same epoch.
-    It falls short if the difference exceeds a tenth of the decrease of the trial's training loss.
+    A refit has no validation, so its training loss is compared with the trial's at the same epoch,
+    if the trial trained as long. It falls short if the difference exceeds a tenth of the decrease
+    of the trial's training loss.
     """
-    best = trial.best_epoch or {}
-    first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], best))
+    same: Mapping[str, Any] = next((e for e in trial.epochs if e["epoch"] == len(history)), {})
+    first, reached = (epoch.get(TRAIN_LOSS.name) for epoch in (trial.epochs[0], same))
     loss = history[-1].get(TRAIN_LOSS.name)
     if first is None or reached is None or loss is None:
         return ""

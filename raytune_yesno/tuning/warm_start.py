@@ -11,6 +11,7 @@ from raytune_yesno.config import upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Objective
 from raytune_yesno.search import Observation
+from raytune_yesno.search.repeats import pool
 from raytune_yesno.space import Point, Space, express_point
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.trial import RANKED
@@ -23,9 +24,10 @@ def gather(
     objective: Objective,
     find_costs: Callable[[Point], Mapping[str, Any]] = lambda point: {},
 ) -> dict[str, Any]:
-    """Return the trials of other studies that a search over ``space`` can use.
+    """Return the results of other studies that a search over ``space`` can use, one for each point.
 
-    A hyperparameter that a study did not search has the value of the study's config. A trial is
+    The result of a point that was trained several times is the mean, as for the repeats of the new
+    study; it is left out if one of its trainings diverged. A hyperparameter that a study did not search has the value of the study's config. A trial is
     judged by the objectives and limits of the new study, so it must have reported their metrics,
     except costs that are known without training.
 
@@ -36,7 +38,7 @@ def gather(
         find_costs: returns the costs of a point that are known without training.
 
     Returns:
-        ``observations``, the trials whose points lie in the space; ``used``, the number of these by
+        ``observations``, the points that lie in the space; ``used``, the number of their trials by
         study; ``left_out``, the number of the others by reason. The values are recorded in the
         store, so resuming does not need the other studies.
 
@@ -49,17 +51,21 @@ def gather(
     for study in studies:
         used[str(study.path)] += 0
         config = upgrade_config(study.config)
+        points: dict[int, list[Observation]] = {}
+        diverged = {_find_first(t) for t in study.trial_list if t.status == "diverged"}
         for trial in study.trial_list:
+            first = _find_first(trial)
             try:
-                if trial.status not in RANKED or not trial.epochs:
+                if trial.status not in RANKED or not trial.epochs or first in diverged:
                     raise InputError("without a result")
                 point = express_point(space, trial.best_point, config)
-                told = _tell(_judge(trial, point, objective, find_costs))
+                seen = _observe(_judge(trial, point, objective, find_costs), point)
             except InputError as error:
                 left_out[str(error)] += 1
                 continue
             used[str(study.path)] += 1
-            observations.append({"point": point, "status": trial.status, **told})
+            points.setdefault(first, []).append(seen)
+        observations += [_describe(pool(trials, 0)) for trials in points.values()]
     if not observations:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise InputError(f"--warm-start: no trial could be used ({reasons or 'there are none'})")
@@ -87,23 +93,42 @@ def _judge(
     return replace(trial, objective=objective, epochs=epochs)
 
 
-def _tell(trial: Trial) -> dict[str, Any]:
-    """Return what a search is told of a trial, as it is recorded.
+def _find_first(trial: Trial) -> int:
+    """Return the number of the first trial of the same point."""
+    return trial.number if trial.repeat_of is None else trial.repeat_of
+
+
+def _observe(trial: Trial, point: Point) -> Observation:
+    """Return what a search is told of a trial.
 
     Raises:
         InputError: it has no finite result in every objective and limit.
     """
     best, objective = trial.best_epoch, trial.objective
-    losses = [cost for _, cost in trial.costs if math.isfinite(cost)]
-    told: dict[str, Any] = {"losses": losses}
-    if best and objective.others:
-        told["costs"] = list(objective.costs(best))
-    if best and objective.limits:
-        told["excesses"] = list(objective.excesses(best))
-    numbers = (number for values in told.values() for number in values)
-    if not losses or not all(map(math.isfinite, numbers)):
+    losses = tuple(cost for _, cost in trial.costs if math.isfinite(cost))
+    costs = objective.costs(best) if best and objective.others else ()
+    excesses = objective.excesses(best) if best and objective.limits else ()
+    if not losses or not all(map(math.isfinite, (*costs, *excesses))):
         raise InputError("without a result")
-    return told
+    return Observation(
+        number=trial.number,
+        point=point,
+        loss=min(losses),
+        epochs=len(losses),
+        status=trial.status,  # type: ignore[arg-type]
+        losses=losses,
+        costs=tuple(costs),
+        excesses=tuple(excesses),
+    )
+
+
+def _describe(seen: Observation) -> dict[str, Any]:
+    """Return an observation as it is recorded."""
+    told: dict[str, Any] = {"point": seen.point, "status": seen.status, "losses": [*seen.losses]}
+    if seen.loss != min(seen.losses):  # of several trainings, the mean of the best of each
+        told["loss"] = seen.loss
+    told |= {"costs": [*seen.costs]} if seen.costs else {}
+    return told | ({"excesses": [*seen.excesses]} if seen.excesses else {})
 
 
 def build_observations(known: Mapping[str, Any] | None, space: Space) -> list[Observation]:
@@ -118,7 +143,7 @@ def build_observations(known: Mapping[str, Any] | None, space: Space) -> list[Ob
         Observation(
             number=number,
             point=point,
-            loss=min(seen["losses"]),
+            loss=min(seen["losses"]) if seen.get("loss") is None else seen["loss"],
             epochs=len(seen["losses"]),
             status=seen["status"],
             losses=tuple(seen["losses"]),

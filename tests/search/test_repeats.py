@@ -72,6 +72,18 @@ class TestRule:
         assert next_repeat(both) is None
         assert next_repeat([*both, seen(2, 0.9)]) == 2
 
+    def test_points_whose_first_training_failed_are_not_repeated(self) -> None:
+        failed = seen(0, None, status="failed")
+        history = [failed, seen(1, 0.1, of=0), seen(2, 0.5), seen(3, 0.52, of=2), seen(4, 0.9)]
+        assert next_repeat(history) == 2
+        assert next_repeat([failed, seen(1, 0.5), seen(2, 0.5, of=1)], most=2, least=2) is None
+
+    def test_points_of_other_studies_are_not_repeated(self) -> None:
+        history = [seen(0, 0.1), seen(1, 0.2), seen(2, 0.5), seen(3, 0.6)]
+        own = Repeats(1, 5, first=2).propose(lambda number, known: {}, 4, history)
+        assert own is not None
+        assert own.repeat_of == 2
+
     def test_huge_results_are_compared(self) -> None:
         assert next_repeat([seen(0, 0.3), seen(1, 1e160, of=0), seen(2, 0.2), seen(3, 0.3)]) == 2
 
