@@ -47,7 +47,7 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
         raise InputError(
             f"--space: scheduler {plan.scheduler} has changed the points; begin a new study"
         )
-    if study.searched and options.add_trials is None:
+    if study.has_search_ended and options.add_trials is None:
         raise InputError(f"--space: the search of {study.path} has ended; also give --add-trials N")
     proposed = [t for t in study.trial_list if t.request is None and t.repeat_of is None]
     if len(proposed) < len(plan.points):

@@ -146,11 +146,12 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     plan = replace(plan, stop=plan.stop.update(given))
     choice = {"prefer": options.prefer, "refit": options.refit}
     if options.final_round is not None:
-        if study.searched and not extends:
+        choice["final_round"] = read_final_round(options.final_round)
+        is_other = choice["final_round"] != study.asked.get("final_round")
+        if study.has_search_ended and is_other and not extends:
             raise InputError(
                 f"--final-round: the search of {study.path} has ended; also give --add-trials N"
             )
-        choice["final_round"] = read_final_round(options.final_round)
     plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)

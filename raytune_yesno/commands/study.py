@@ -65,7 +65,7 @@ def _load_running(options: Namespace) -> "Study":
 
     location = options.study.rstrip("/")
     study = load(location)
-    if study.searched or study.finalists is not None:
+    if study.has_search_ended:
         raise InputError(
             f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
             f"--resume {quote(location)}"

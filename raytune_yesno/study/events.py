@@ -130,9 +130,11 @@ class Resumed(Settings):
 
     It is one event, so that a kill leaves all of the change or nothing. ``retry`` lists trials to
     train again. ``extend`` maps trials to the epoch from which they train on to ``epochs``.
-    ``searched`` says that the search stays ended.
+    ``added`` is the number of trials by which a search that had ended is extended. ``searched``
+    says that the search stays ended.
     """
 
+    added: Count | None = None
     retry: Annotated[list[Count] | None, Field(description="a list of counts")] = None
     extend: Annotated[dict[Digits, Count] | None, Field(description="a mapping of counts")] = None
     searched: Flag | None = None

@@ -245,10 +245,10 @@ class _State:
     def _resume(self, event: Event) -> None:
         changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
         is_extended = self._extends(event)
-        if "space" in event or (is_extended and (self.searched or self.final)):
+        if "space" in event or is_extended:
             self.counts_from = event["time"]
         if is_extended or self._changes("final_round", event):
-            self.final = {}  # the finalists are chosen again, from all results
+            self.final, self.reason = {}, None  # finalists are chosen again, from all results
         self.asked = {**self.asked, **changed}
         if event.get("epochs") and "config" in self.asked:
             config = {**self.asked["config"], "epochs": event["epochs"]}
@@ -256,14 +256,22 @@ class _State:
         self.is_space_changed |= "space" in event
         self.refit, self.searched = None, self.searched and bool(event.get("searched"))
         if not self.searched:
-            self.reason, self.refits = None, []
+            self.refits = []
 
     def _extends(self, event: Event) -> bool:
-        """Return whether a resumption trains more of the search, not only of its final round."""
+        """Return whether a resumption trains more of a search that has ended.
+
+        Trials of the final round may train again without it. A search that ended before its last
+        trial is extended by more trials than it proposed; older records do not have ``added``.
+        """
+        if not (self.searched or self.final):
+            return False
+        own = [trial for trial in self.trials.values() if not trial.final]
         again = {*(event.get("retry") or ()), *map(int, event.get("extend") or ())}
-        if any(trial.number in again and not trial.final for trial in self.trials.values()):
+        if any(trial.number in again for trial in own) or event.get("added"):
             return True
-        return self._changes("trials", event)
+        num_proposed = sum(trial.request is None for trial in own)
+        return self._changes("trials", event) and (event["trials"] or 0) > num_proposed
 
     def _changes(self, key: str, event: Event) -> bool:
         return key in event and event[key] != self.asked.get(key)

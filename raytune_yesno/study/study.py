@@ -44,7 +44,7 @@ class Study:
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         refits: the events of all refits since the search ended; more than one with ``refit: all``.
-        searched: whether the search has ended.
+        searched: whether the search and its final round have ended.
         end_time: when the search ended, else the time of its last event; seconds since 1970.
         pauses: start and end of each interruption, in seconds since 1970.
         problems: a message for everything that was left out, with the reason.
@@ -228,6 +228,11 @@ class Study:
         """
         asked = int(self.asked.get("trials") or 0) + len(self.enqueued)
         return max(asked, len(self.trial_list))
+
+    @property
+    def has_search_ended(self) -> bool:
+        """Whether the search has ended; its final round may not have."""
+        return self.searched or self.finalists is not None
 
     @property
     def num_proposed(self) -> int:

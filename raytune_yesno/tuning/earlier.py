@@ -61,6 +61,8 @@ def resume_trials(
             for number in sorted(extend)
         }
         changes |= {"epochs": plan.config.epochs, "extend": after}
+    if before.has_search_ended and (added := plan.num_trials - max(1, before.num_proposed)) > 0:
+        changes["added"] = added
     if retry:
         changes["retry"] = sorted(retry)
     if plan.final_round != (before.asked.get("final_round") or {}):

@@ -79,10 +79,13 @@ def continue_study(
         if not extends:
             return Continuation(study, recorded)
         add_trials = 0
-        if asked.num_trials > recorded.num_trials:  # a search may end before its last trial
-            begun = study.num_proposed if study.searched else recorded.num_trials
+        if asked.num_trials > _count_asked(study, recorded.num_trials):
+            begun = study.num_proposed if study.has_search_ended else recorded.num_trials
             add_trials = asked.num_trials - begun
-        return Continuation(study, replace(recorded, final_round=asked.final_round), add_trials)
+        # The call that began the study may be repeated, whatever has changed since.
+        if add_trials or dict(asked.final_round) != (study.begun_with.get("final_round") or {}):
+            recorded = replace(recorded, final_round=asked.final_round)
+        return Continuation(study, recorded, add_trials)
     restore_task(asked.config.task, task)
     kept = folder / f"{STORE}.untrained"
     (folder / STORE).replace(kept)
@@ -121,8 +124,8 @@ def compare_plans(
 ) -> Iterator[str]:
     """Yield the settings of a plan that differ from those of a study.
 
-    Stop conditions may change. The number of trials and the space may be those with which the
-    study was begun, or those of its last resumption.
+    Stop conditions may change. The space and the settings that may change on resume may be those
+    with which the study was begun, or those of its last resumption.
 
     Args:
         plan: the plan that is asked for.
@@ -144,12 +147,26 @@ def compare_plans(
     now |= {"warm_start": before["warm_start"] if warm_start is None else warm_start}
     free = {each.name for each in STUDY_SETTINGS if each.stops}
     if extends:
-        gets_more = not study.searched or now["trials"] > before["trials"]
+        num_asked = _count_asked(study, before["trials"])
+        gets_more = not study.has_search_ended or now["trials"] > num_asked
         free |= {"trials", "final_round"} if gets_more else {"trials"}
-    free |= {name for name in ("trials", "points") if now[name] == begun.get(name)}
+    free |= {
+        each.name
+        for each in STUDY_SETTINGS
+        if (each.changes or each.name == "points")
+        and (now[each.name] or None) == (begun.get(each.name) or None)
+    }
     names = [each.name for each in STUDY_SETTINGS if each.name not in free]
     names += ["data", "warm_start"]
     yield from compare(*({name: each[name] for name in names} for each in (now, before)))
+
+
+def _count_asked(study: Study, recorded: int) -> int:
+    """Return how many trials a study was asked for, of which a search may leave out some.
+
+    Once a search has ended, a resumption records only those that it proposed.
+    """
+    return max(recorded, int(study.begun_with.get("trials") or 0))
 
 
 def compare(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:

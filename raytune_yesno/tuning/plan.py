@@ -206,13 +206,13 @@ class Plan:
         """
         if add_trials < 1:
             raise InputError(f"add_trials: {add_trials} is out of range; it must be at least 1")
-        if self.changes_points and not study.searched:
+        if self.changes_points and not study.has_search_ended:
             raise InputError(
                 f"add_trials: {study.path} is unfinished, and scheduler {self.scheduler} cannot "
                 "add trials to a running population; resume without --add-trials, and add trials "
                 "once it has ended"
             )
-        num_before = study.num_proposed if study.searched else self.num_trials
+        num_before = study.num_proposed if study.has_search_ended else self.num_trials
         extended = replace(self, trials=num_before + add_trials)
         if extended.num_trials < num_before + add_trials:
             raise InputError(

@@ -108,8 +108,8 @@ def run_search(
         check_same_data(data, before.asked.get("corpus", {}), f"{before.path}: this study")
     if before and add_trials:
         plan = plan.extend(before, add_trials)
-    elif before and before.searched and (retry or extend):
-        plan = replace(plan, trials=before.num_proposed)
+    elif before and before.has_search_ended:
+        plan = replace(plan, trials=max(1, before.num_proposed))
     check_plan(plan)
     if before is None:
         check_all_points(plan)
@@ -138,7 +138,9 @@ def run_search(
     reason: dict[str, str] = {}
     with Inbox(store.storage, [event["request"] for event in study.requests]) as inbox:
         handler = RequestHandler(inbox, plan, searcher, recorder)
-        if study.finalists is None:  # else the search had ended, and its final round was cut off
+        if study.finalists is not None:  # the search had ended, and its final round was cut off
+            reason = {"reason": study.reason} if study.reason else {}
+        else:
             monitor = recorder.monitor
             if study.is_stop_requested:  # and its command was killed before it stopped
                 monitor.found = BY_REQUEST

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raytune_yesno.commands.options.parser import add_command, integer, number
+from raytune_yesno.commands.options.parser import add_command, count, integer, number
 from raytune_yesno.commands.options.shared import add_run_options
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS, StudySetting
 
@@ -80,7 +80,7 @@ def add_tune(commands: Any) -> None:
     )
     change.add_argument(
         "--top",
-        type=integer,
+        type=count,
         metavar="K",
         help="with --resume and --epochs N: continue only the best K finished trials up to epoch N",
     )
