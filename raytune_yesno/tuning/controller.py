@@ -49,7 +49,7 @@ from raytune_yesno.cluster.ray_private import (
     tune_module,
 )
 from raytune_yesno.cluster.session import ends_with_driver
-from raytune_yesno.tuning.failures import LOST_NODE, MAX_RESTARTS, OUT_OF_MEMORY, classify
+from raytune_yesno.tuning.failures import MAX_RESTARTS, OUT_OF_MEMORY, classify
 from raytune_yesno.user_code import TaskError
 
 _DRAIN_INTERVAL_S = 1.0  # between looks for nodes that Ray will take away
@@ -176,14 +176,11 @@ class Controller(TuneController):  # type: ignore[misc]
     def _process_trial_failure(self, trial: RayTrial, exception: Exception) -> None:
         """Count a failure by its cause, see :mod:`raytune_yesno.tuning.failures`."""
         failure = classify(exception)
-        metadata = trial.run_metadata
-        if failure.cause == LOST_NODE:
-            metadata.num_failures -= 1  # Tune adds one
-        elif (limit := MAX_RESTARTS.get(failure.cause)) is not None:
-            number = self._restarts[trial.trial_id, failure.cause]
-            self._restarts[trial.trial_id, failure.cause] += 1
-            if number >= limit:
-                metadata.num_failures = max(metadata.num_failures, trial.max_failures)
+        limit = MAX_RESTARTS.get(failure.cause, trial.max_failures)
+        is_last = self._restarts[trial.trial_id, failure.cause] >= limit
+        self._restarts[trial.trial_id, failure.cause] += 1
+        # Tune adds one, and restarts the trial up to the maximum.
+        trial.run_metadata.num_failures = trial.max_failures - (not is_last)
         trial.failure = failure
         trial.task_error = find_task_error(exception)
         super()._process_trial_failure(trial, exception)

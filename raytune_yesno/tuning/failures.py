@@ -3,14 +3,15 @@
 ================ ======================================================== =====================
 cause            how it shows                                             restarts
 ================ ======================================================== =====================
-lost node        its node died, was drained or was taken away             not counted
-lost process     its process died, or its ranks lost their connection     counted
-storage          a file could not be read or written                      counted
+lost node        its node died, was drained or was taken away             unlimited
+lost process     its process died, or its ranks lost their connection     three
+storage          a file could not be read or written                      three
 out of memory    Ray or the system killed it, or an allocation failed     one, alone
 user error       the task's own code raised                               none
 ================ ======================================================== =====================
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -26,8 +27,12 @@ from raytune_yesno.user_code import TaskError
 LOST_NODE, LOST_PROCESS, STORAGE = "lost node", "lost process", "storage"
 OUT_OF_MEMORY, USER_ERROR = "out of memory", "user error"
 
-MAX_RESTARTS = {OUT_OF_MEMORY: 1, USER_ERROR: 0}
-"""The most restarts of a trial for causes that a restart rarely mends."""
+MAX_RESTARTS = {LOST_NODE: math.inf, OUT_OF_MEMORY: 1, USER_ERROR: 0}
+"""The most restarts of a trial for each cause that has its own limit.
+
+For every other cause there are as many as ``MAX_TRIAL_RESTARTS`` of :mod:`raytune_yesno.tuning.run`
+says.
+"""
 
 _NODE_DIED = ("node has died", "node died", "node was terminated")
 _SIZE = re.compile(r"\d ?([KMGT]i?B|bytes)\b")

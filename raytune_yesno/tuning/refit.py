@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
 from raytune_yesno.errors import WorkError, quote
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
@@ -22,6 +22,7 @@ from raytune_yesno.user_code import stopped_by_errors
 REFIT = "refit"
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
+_CODE = "code"  # the file with the digest of the user's code, beside the checkpoints of a refit
 _MAX_SHORTFALL = 0.1  # fraction of the decrease of the trial's training loss
 
 
@@ -104,7 +105,7 @@ def _train(
 ) -> tuple[Run, int]:
     """Train with one seed after another, until a refit learns as much as its trial.
 
-    A refit that was interrupted is resumed.
+    A refit that was interrupted is resumed, if it trained the same code.
 
     Returns:
         The last run and its seed.
@@ -114,10 +115,15 @@ def _train(
         note(f"{damage}; the refit restarts from the beginning")
     seeds = [(config.seed + number) % 2**31 for number in range(MAX_REFITS)]
     configs = [build_config(config.as_dict(), {"seed": seed}) for seed in seeds]
+    code = TASKS.pack(config.task)
+    digest = code.digest if code else ""
+    if checkpoint is not None and _read_code(folder) != digest:
+        checkpoint = None
     begun = [checkpoint is not None and is_part(checkpoint, each) for each in configs]
     for number in range(begun.index(True) if any(begun) else 0, MAX_REFITS):
         if not begun[number]:
             shutil.rmtree(folder, ignore_errors=True)  # left from before the study was extended
+            _write_code(folder, digest, note)
         run = run_training(
             configs[number],
             data,
@@ -134,6 +140,22 @@ def _train(
         action = "it is kept" if is_last else f"training again with seed {seeds[number + 1]}"
         note(f"the refit learnt less than trial {trial.number}: {shortfall}; {action}")
     return run, seeds[number]
+
+
+def _read_code(folder: Path) -> str:
+    """Return the digest of the code that a refit trained; empty for a task of this package."""
+    file = folder / _CODE
+    return file.read_text() if file.is_file() else ""
+
+
+def _write_code(folder: Path, digest: str, note: Callable[[str], None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / _CODE).write_text(digest)
+    except OSError:
+        if not wait_until_writable(folder, 1 << 16, note):
+            raise
+        (folder / _CODE).write_text(digest)
 
 
 def check_result(study: Study, where: str) -> None:

@@ -45,7 +45,7 @@ from raytune_yesno.user_code import Code
 
 TRIALS = "trials"
 MAX_TRIAL_RESTARTS = 3
-"""The most restarts of a trial whose process was lost, each from its last checkpoint."""
+"""The most restarts of a trial for one cause, each from its last checkpoint."""
 _UNLIMITED = 2**31
 _TUNE_VARIABLES = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store replaces Ray's loggers

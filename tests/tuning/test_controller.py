@@ -1,5 +1,6 @@
 """Our controller handles lost and starting actors of Ray Tune."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,31 @@ def test_an_actor_that_starts_is_not_ended_because_another_is_free(tmp_path: Pat
     started_for = {int(file.name): int(file.read_text()) for file in ran.iterdir()}
     assert sorted(started_for) == list(range(12))
     assert started_for[0] == 0
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_restarts_are_counted_by_cause(tmp_path: Path) -> None:
+    class Failing(tune.Trainable):  # type: ignore[misc]
+        """Loses its storage twice and its process twice, then storage until it fails for good."""
+
+        def step(self) -> dict[str, Any]:
+            attempt = len(list(ran.iterdir()))
+            (ran / str(attempt)).touch()
+            if attempt in (2, 3):
+                os._exit(1)
+            raise OSError(28, "No space left on device")
+
+    ran = tmp_path / "ran"
+    ran.mkdir()
+    tuner = tune.Tuner(
+        Failing,
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path / "tune"),
+            failure_config=tune.FailureConfig(max_failures=2),
+            verbose=0,
+        ),
+    )
+    with our_controller():
+        tuner.fit()
+    assert len(list(ran.iterdir())) == 5  # the third failure of one cause is the last

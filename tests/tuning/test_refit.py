@@ -117,3 +117,15 @@ def test_the_seed_after_the_largest_one_is_0(
     record.write_text(record.read_text().replace('"seed": 0', f'"seed": {largest}', 1))
     monkeypatch.setattr(Plateau, "stuck", frozenset({largest}))
     assert run_refit(load(study_folder), None)["seed"] == 0
+
+
+def test_a_refit_of_other_code_trains_again(study_folder: Path) -> None:
+    class Changed(Plateau):
+        def metrics_of(self, sums: torch.Tensor) -> dict[str, float]:
+            return {"valid_loss": 0.2}
+
+    name, epochs = f"{__name__}:Plateau", list[int]()
+    for task, trained in ((Plateau, 3), (Plateau, 3), (Changed, 6), (Changed, 6)):
+        TASKS.put(name, task)
+        run_refit(load(study_folder), None, on_epoch=lambda metrics: epochs.append(1))
+        assert len(epochs) == trained
