@@ -60,6 +60,8 @@ class PBT(SynchronousScheduler):
         resample_probability: float,
         step: float,
     ) -> None:
+        if epochs < 2:
+            raise InputError("its trials need at least 2 epochs: they are copied between epochs")
         interval = interval or max(1, epochs // 5)
         if not 1 <= interval < epochs:
             raise InputError(

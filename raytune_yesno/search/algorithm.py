@@ -131,8 +131,8 @@ def build_algorithm(
     options = check_options(f"search {name}", algorithm, options, reserved=("space", "seed"))
     domains = build_space(space)
     built: Algorithm = algorithm(domains, seed=seed, **options)
+    entry = ALGORITHMS[name]
     if several:
-        entry = ALGORITHMS[name]
         if entry.one_only:
             others = [each for each, known in ALGORITHMS.items() if known.several]
             raise InputError(
@@ -144,4 +144,4 @@ def build_algorithm(
         elif entry.several == "weights":
             cycle = getattr(built, "num_particles", 0)
             built = Scalarised(built, weighted_losses(seed, cycle))
-    return built if hasattr(built, "num_points") else Distinct(built, domains, seed)
+    return built if entry.is_finite else Distinct(built, domains, seed)

@@ -1,7 +1,9 @@
 """The plan of a study: what to search, how, and when to stop."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
@@ -122,11 +124,11 @@ class Plan:
         """What is known of the search."""
         return find_entry(self.search)
 
-    @property
+    @cached_property
     def num_points(self) -> int | None:
         """The number of points of a finite search; None for others."""
-        found: int | None = getattr(self.build_algorithm(), "num_points", None)
-        return found
+        # A grid with constraints checks all its combinations when it is built.
+        return int(self.build_algorithm().num_points) if self.entry.is_finite else None
 
     @property
     def changes_points(self) -> bool:
@@ -162,7 +164,12 @@ class Plan:
         return read_points(self.space, self.points)
 
     def build_scheduler(self) -> Any:
-        """Return a new scheduler for this plan."""
+        """Return a new scheduler for this plan.
+
+        Raises:
+            InputError: its name or an option is invalid.
+        """
+        _refuse_reserved("scheduler", self.scheduler_options, build_scheduler)
         tree = as_tree(self.space)
         names = [key for key in tree.names if not self.has_trait(key, "inherited")]
         return build_scheduler(
@@ -176,7 +183,12 @@ class Plan:
         )
 
     def build_algorithm(self) -> Any:
-        """Return a new search algorithm for this plan."""
+        """Return a new search algorithm for this plan.
+
+        Raises:
+            InputError: its name or an option is invalid.
+        """
+        _refuse_reserved("search", self.search_options, build_algorithm)
         return build_algorithm(
             self.search,
             self.space,
@@ -192,8 +204,9 @@ class Plan:
         return bool(objective.others or objective.limits)
 
     def limit_slots(self, fitting: int) -> int:
-        """Return how many trials run at a time where ``fitting`` of them fit."""
-        slots = min(fitting, self.num_trials, self.max_concurrent or self.num_trials)
+        """Return how many trials run at a time, at most, where ``fitting`` of them fit."""
+        most = max(self.num_trials, self.num_final)
+        slots = min(fitting, most, self.max_concurrent or most)
         return min(slots, self.window) if self.ordered else slots
 
     def extend(self, study: Study, add_trials: int) -> "Plan":
@@ -280,3 +293,10 @@ class Plan:
             return self.num_trials
         value = getattr(self.stop if setting.stops else self, setting.field)
         return setting.kind(value) if setting.kind in (dict, list) else value
+
+
+def _refuse_reserved(kind: str, options: Mapping[str, Any], build: Callable[..., Any]) -> None:
+    """Refuse options with the name of an argument that the plan gives to ``build`` itself."""
+    for name in inspect.signature(build).parameters.keys() & options.keys():
+        if name != "options":
+            raise InputError(f"{kind}_options: {name!r} is not an option of a {kind}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.schedulers.build import RESERVED, WITHOUT_RUNGS
+from raytune_yesno.schedulers.build import WITHOUT_RUNGS
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.space import List, as_tree, find_extremes, walk
 from raytune_yesno.study.front import read_preference
@@ -46,12 +46,6 @@ def check_plan(plan: Plan) -> None:
         )
     if plan.warm_start and not plan.entry.learns:
         raise InputError(f"warm_start: search {plan.search} does not use results")
-    for options, reserved in (
-        (plan.search_options, {"name", "space", "seed"}),
-        (plan.scheduler_options, {"name", *RESERVED}),
-    ):
-        for key in options.keys() & reserved:
-            raise InputError(f"{key!r} is not an option of a search or a scheduler")
     _check_points(plan)
     plan.build_scheduler()
     _check_pair(plan)

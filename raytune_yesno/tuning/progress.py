@@ -77,9 +77,12 @@ class Progress:
             self.running[trial] = metrics
         if not may_win or not self.objective.has_value(metrics):
             return
-        score = self.objective.score
-        if self.best is None or score(metrics) < score(self.best):
+        if self.best is None or self._score(metrics) < self._score(self.best):
             self.best, self.best_trial = metrics, trial
+
+    def _score(self, metrics: dict[str, Any]) -> tuple[float, ...]:
+        """Return a sort key of epochs: those that keep the limits precede the others."""
+        return self.objective.excess(metrics), *self.objective.score(metrics)
 
     def pause(self, trial: int) -> None:
         """Mark a trial as not running: it waits for other trials, or its process was lost."""
