@@ -5,12 +5,21 @@ that the task gives them. A field that no model declares is kept as it is, so an
 what a newer one wrote. A null counts as a missing field.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeGuard
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    create_model,
+)
 
 from raytune_yesno.numerals import MAX_NUMBER, MAX_WHOLE
+from raytune_yesno.study_settings import STUDY_SETTINGS, StudySetting
 
 _MAX_TIME_S = 1e11  # since 1970: the year 5138
 
@@ -62,6 +71,7 @@ Seconds: TypeAlias = Annotated[
 Text: TypeAlias = Annotated[str, Field(description="text")]
 Flag: TypeAlias = Annotated[bool, Field(description="true or false")]
 Mapped: TypeAlias = Annotated[dict[str, Any], Field(description="a mapping")]
+Listed: TypeAlias = Annotated[list[Any], Field(description="a list")]
 Digits: TypeAlias = Annotated[str, Field(pattern="^[0-9]{1,15}$")]
 Texts: TypeAlias = Annotated[dict[str, str], Field(description="a mapping of strings")]
 Point: TypeAlias = Annotated[
@@ -108,21 +118,28 @@ class Event(_Model):
     attempt: Count | None = None
 
 
+_KINDS = {str: Text, int: Count, float: Number, bool: Flag, list: Listed, dict: Mapped}
+"""The fields of study settings, by their kinds."""
+
+_Kind = TypeVar("_Kind", bound="Settings")
+
+
+def _add_settings(model: type[_Kind], settings: Iterable[StudySetting]) -> type[_Kind]:
+    """Return a model with a field for each setting."""
+    fields: dict[str, Any] = {each.name: (_KINDS[each.kind] | None, None) for each in settings}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
 class Settings(Event):
-    """The settings that may change on resume; ``command`` is the id of what set them, if any."""
+    """Settings of a study; ``command`` is the id of what set them, if any.
+
+    Those of :data:`~raytune_yesno.study_settings.STUDY_SETTINGS` are added below.
+    """
 
     command: Text | None = None
     slots: Slots | None = None
-    trials: Count | None = None
-    time_budget: Number | None = None
-    target: Text | None = None
-    patience: Count | None = None
-    max_failures: Count | None = None
     space: Mapped | None = None
     epochs: Count | None = None
-    final_round: Mapped | None = None
-    prefer: Text | None = None
-    refit: Text | None = None
 
 
 class Resumed(Settings):
@@ -145,14 +162,6 @@ class Study(Settings):
     """``study``, the first event: all settings of the study."""
 
     data: Text | None = None
-    search: Text | None = None
-    search_options: Mapped | None = None
-    scheduler: Text | None = None
-    scheduler_options: Mapped | None = None
-    max_concurrent: Count | None = None
-    ordered: Flag | None = None
-    repeats: Mapped | None = None
-    W: Count | None = None
     config: Mapped | None = None
     corpus: Texts | None = None
     versions: Texts | None = None
@@ -320,7 +329,7 @@ EPOCH_FIELDS = frozenset(Epoch.model_fields)
 """The fields of an epoch that are no metrics of its task; no metric has such a name."""
 
 EVENTS: Mapping[str, type[Event]] = {
-    "study": Study,
+    "study": _add_settings(Study, STUDY_SETTINGS),
     "asked": Asked,
     "started": Started,
     "epoch": Epoch,
@@ -332,7 +341,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "retried": Retried,
     "extended": Extended,
     "paused": Paused,
-    "resumed": Resumed,
+    "resumed": _add_settings(Resumed, (each for each in STUDY_SETTINGS if each.on_resume)),
     "final": Final,
     "searched": Searched,
     "refitted": Refitted,
