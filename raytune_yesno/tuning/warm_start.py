@@ -27,9 +27,10 @@ def gather(
     """Return the results of other studies that a search over ``space`` can use, one for each point.
 
     The result of a point that was trained several times is the mean, as for the repeats of the new
-    study; it is left out if one of its trainings diverged. A hyperparameter that a study did not search has the value of the study's config. A trial is
-    judged by the objectives and limits of the new study, so it must have reported their metrics,
-    except costs that are known without training.
+    study; it is left out if one of its trainings diverged. A hyperparameter that a study did not
+    search has the value of the study's config. A trial is judged by the objectives and limits of
+    the new study, so it must have reported their metrics, except costs that are known without
+    training.
 
     Args:
         studies: the other studies.

@@ -45,7 +45,7 @@ def test_options_that_the_plan_sets_itself_are_refused(settings: dict[str, Any],
 
 def test_pbt_says_that_one_epoch_is_too_few() -> None:
     config = build_config({"task": "sine", "epochs": 1})
-    with pytest.raises(InputError, match="pbt.*at least 2 epochs"):
+    with pytest.raises(InputError, match=r"pbt.*at least 2 epochs"):
         check_new_plan(replace(PLAN, config=config, scheduler="pbt"))
 
 
