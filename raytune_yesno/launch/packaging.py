@@ -38,11 +38,18 @@ def unpack_wheel(folder: Path) -> None:
     """Build the project's wheel and unpack it into a folder.
 
     A job that runs in such a folder, and its workers, import the project from there. Nothing of it
-    is installed on the nodes, and a kept cluster gets the current project.
+    is installed on the nodes, and a kept cluster gets the current project. Without a checkout, the
+    installed package is copied: it is an unpacked wheel.
 
     Raises:
         WorkError: the wheel could not be built.
     """
+    if not (ROOT / SOURCES[0]).is_file():
+        # The other file names a path or URL of this machine.
+        unwanted = shutil.ignore_patterns("__pycache__", "direct_url.json")
+        for source in (ROOT / SOURCES[-1], *ROOT.glob(f"{SOURCES[-1]}-*.dist-info")):
+            shutil.copytree(source, folder / source.name, ignore=unwanted, dirs_exist_ok=True)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         # Build from a copy: setuptools leaves files beside the sources, and packages files that
         # an earlier build left there.

@@ -257,6 +257,23 @@ def test_only_the_wheel_is_sent(tmp_path: Path) -> None:
     assert (sent / "raytune_yesno/report/assets/page.css").exists()
 
 
+def test_an_installed_package_is_sent_without_a_checkout(tmp_path: Path) -> None:
+    installed, sent = tmp_path / "site-packages", tmp_path / "sent"
+    unpack_wheel(installed)
+    script = "import sys; from pathlib import Path\n"
+    script += "from raytune_yesno.launch.packaging import unpack_wheel\n"
+    script += "unpack_wheel(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    words = [sys.executable, "-c", script, str(sent)]
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+
+    def list_files(folder: Path) -> set[str]:
+        found = (path for path in folder.rglob("*") if path.suffix != ".pyc")
+        return {str(path.relative_to(folder)) for path in found if path.is_file()}
+
+    assert list_files(sent) == list_files(installed)
+
+
 def test_a_job_gets_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ship, "ROOT", tmp_path)
     assert ship.name_commit() == {}
