@@ -119,10 +119,8 @@ def check_provider(definition: Definition) -> Iterator[str]:
         if definition.provider.get(key) in (None, "", []):
             yield f"provider.{key}: missing; Ray would choose one, or fail"
     if kind == "local":
-        addresses = [
-            definition.provider.get("head_ip"),
-            *(definition.provider.get("worker_ips") or []),
-        ]
+        workers = definition.provider.get("worker_ips") or []
+        addresses = [definition.provider.get("head_ip"), *workers]
         for address in sorted({str(one) for one in addresses if addresses.count(one) > 1}):
             yield f"provider.worker_ips: {address} is there twice; give each machine once"
 

@@ -40,6 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 DASHBOARD = "http://127.0.0.1:8265"
 ONPREM = str(ROOT / "cluster/onprem.yaml")
+KUBERNETES = str(ROOT / "cluster/kubernetes.yaml")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +59,23 @@ ONPREM = str(ROOT / "cluster/onprem.yaml")
             "http://127.0.0.1:9: ",
         ),
         ([ONPREM, "--check"], "EDIT-head"),
+        ([ONPREM, "--", "tune", "--trails", "9"], "did you mean --trials?"),
+        ([ONPREM, "--", "tune", "--tri", "9"], "--tri"),
+        ([ONPREM, "--", "tune", "--trials", "many"], "'many'"),
+        ([ONPREM, "--", "tune", "--replay", "/shared/s"], "--replay"),
+        ([ONPREM, "--", "train", "--trials", "9"], "`tune`"),
+        ([KUBERNETES, "--", "tune"], "kubectl"),
+        ([KUBERNETES, "--check"], "EDIT-registry"),
     ],
 )
 def test_wrong_usage_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["launch", *arguments]) == 2
+    try:
+        exit_code = cli.main(["launch", *arguments])
+    except SystemExit as ended:  # the parser of the options
+        exit_code = int(ended.code or 0)
+    assert exit_code == 2
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith("raytune-yesno: ")
     assert complaint in "\n".join([first, *others])
@@ -124,6 +136,15 @@ def test_json_ends_standard_output(
     assert json.loads(capfd.readouterr().out) == {"cluster": "yesno-onprem", "checked": True}
 
 
+def test_a_manifest_for_kubernetes_is_checked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(Path(KUBERNETES).read_text().replace("EDIT-", "my-"))
+    assert cli.main(["launch", str(path), "--check", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"cluster": "job", "checked": True}
+
+
 def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
     """Send this process a signal while a launch follows its job, where asyncio runs."""
 
@@ -139,13 +160,14 @@ def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
     monkeypatch.setattr(LaunchedCluster, "follow", follow_job)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_following_and_names_the_next_commands(
     signum: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     LaunchState(launch_folder("yesno-onprem"), phase="submitted").save()
     stop_during(monkeypatch, signum)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in stops}
     try:
         assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
     finally:
