@@ -259,6 +259,7 @@ def test_files_that_the_cluster_would_refuse_are_refused(tmp_path: Path) -> None
         file.truncate(100 * 1024**2)
     with pytest.raises(InputError, match="100 MB"):
         gather_inputs(["tune", "--data", f"{tmp_path}/waves"], tmp_path / "inputs")
+    assert not (tmp_path / "inputs").exists()
 
 
 def test_a_launch_without_all_inputs_cannot_be_attached_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +332,18 @@ def test_a_definition_gets_the_token_and_absolute_paths(
         "~/y": str(tmp_path / "README.md"),
         "~/.ray/auth_token": str(tmp_path / ".ray/auth_token"),
     }
+
+
+def test_a_token_in_the_environment_is_that_of_the_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    write_definition({}, tmp_path / "cluster.yaml")
+    mounts = yaml.safe_load((tmp_path / "cluster.yaml").read_text())["file_mounts"]
+    sent = Path(mounts["~/.ray/auth_token"])
+    assert auth_headers(DASHBOARD) == {"Authorization": f"Bearer {sent.read_text()}"}
+    assert stat.S_IMODE(sent.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(("key", "expected"), [({}, 4), ({"min_workers": 1}, 2)])
