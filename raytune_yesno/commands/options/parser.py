@@ -62,9 +62,9 @@ class Parser(argparse.ArgumentParser):
     siblings: Mapping[str, argparse.ArgumentParser] = {}
     """All commands by name, of which this is one."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         # An abbreviation would become ambiguous, or change its meaning, with a new option.
-        super().__init__(*args, allow_abbrev=False, **settings)
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse options; refuse unknown ones in the name of the command, not of the program."""
