@@ -226,8 +226,13 @@ class LaunchedCluster:
         copy_home(self.launch, self.say, self._copy)
 
     def _copy(self, out: Path) -> None:
-        list_it = f"ls -A {shlex.quote(self.launch.study)} 2>/dev/null"
-        if "FOUND" in self.launcher.exec(f"{list_it} | grep -q . && echo FOU''ND || true"):
+        # A folder that cannot be read is not one without results: the command fails.
+        find_it = (
+            f"if found=$(LC_ALL=C ls -A {shlex.quote(self.launch.study)} 2>&1); "
+            "then [ -z \"$found\" ] || echo FO''UND; "
+            "else echo \"$found\" | grep 'No such file'; fi"
+        )
+        if "FOUND" in self.launcher.exec(find_it):
             self.launcher.fetch(self.launch.study, out)
 
     def down(self) -> None:

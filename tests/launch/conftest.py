@@ -12,6 +12,7 @@ from helpers.launched import URL, Head
 from helpers.readme import ROOT
 
 from raytune_yesno.commands import launch as command
+from raytune_yesno.errors import WorkError
 from raytune_yesno.launch import existing_cluster, job
 from raytune_yesno.launch.cluster import LaunchedCluster
 from raytune_yesno.launch.ray_up import RayLauncher
@@ -29,7 +30,10 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Head:
 
     def run(launcher: RayLauncher, command: str) -> str:
         words = ["bash", "-c", command]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            raise WorkError("`ray exec` failed")
+        return done.stdout
 
     def fetch(launcher: RayLauncher, remote: str, local: Path) -> None:
         shutil.copytree(remote, local, dirs_exist_ok=True)

@@ -230,6 +230,25 @@ def test_results_that_cannot_be_read_are_no_success(
     assert state.phase == "ended"
 
 
+def test_an_own_cluster_whose_results_cannot_be_read_is_not_taken_down(
+    head: Head, own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = tmp_path / "bin/ls"  # root may read every folder
+    failing.parent.mkdir()
+    failing.write_text("#!/bin/sh\necho 'ls: Permission denied' >&2\nexit 2\n")
+    failing.chmod(0o755)
+
+    def work() -> int:
+        monkeypatch.setenv("PATH", f"{failing.parent}:{os.environ['PATH']}")
+        return write(tmp_path / "shared/out", "study.jsonl")
+
+    head.work = work
+    assert launch(own, tmp_path / "out", "tune") == 1
+    state = find_launch(ONPREM)
+    assert state
+    assert state.phase == "ended"
+
+
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:-9], lambda text: text.replace(b"A", b"B"), lambda text: b""]
 )
