@@ -13,7 +13,7 @@
 #SBATCH --cpus-per-task=4
 #SBATCH --mem-per-cpu=2G
 #SBATCH --time=01:00:00
-#SBATCH --signal=TERM@120
+#SBATCH --signal=B:TERM@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --export=NONE
@@ -59,10 +59,13 @@ ADDRESS=$(srun --nodes=1 --ntasks=1 --nodelist="$HEAD" hostname --ip-address | a
 # Jobs with their heads on the same node need different ports.
 PORT=$((20000 + SLURM_JOB_ID % 20000))
 STEPS=()
+WORK= # the process that the script waits for
 
 finish() {
     local code=$?
     trap - EXIT
+    # The study saves what it has before its nodes end.
+    [ -z "$WORK" ] || { kill "$WORK" 2>/dev/null && wait "$WORK"; } || true
     # End the nodes while the token still exists.
     [ ${#STEPS[@]} -eq 0 ] || kill "${STEPS[@]}" 2>/dev/null || true
     wait || true
@@ -86,8 +89,16 @@ for node in "${NODES[@]:1}"; do
     start "$node" --address="$ADDRESS:$PORT"
 done
 
+# Bash runs a trap while it waits for a background process, but after one in the foreground.
+run() { # run COMMAND…
+    "$@" <&0 &
+    WORK=$!
+    wait "$WORK"
+    WORK=
+}
+
 # Fail if a node is missing; a study on fewer would only be slower, without a message.
-python -I - "$ADDRESS:$PORT" "${#NODES[@]}" <<'PYTHON'
+run python -I - "$ADDRESS:$PORT" "${#NODES[@]}" <<'PYTHON'
 import sys
 import time
 
@@ -110,9 +121,6 @@ while here < wanted:
     time.sleep(1)
 PYTHON
 
-# --signal above tells the study about the time limit while it can still stop cleanly.
-srun --nodes=1 --ntasks=1 --overlap --nodelist="$HEAD" \
-    raytune-yesno "$@" --address "$ADDRESS:$PORT" &
-STUDY=$!
-trap 'kill -TERM $STUDY; wait $STUDY; exit 143' TERM
-wait "$STUDY"
+# --signal above tells this script about the time limit while the study can still stop cleanly.
+run srun --nodes=1 --ntasks=1 --overlap --nodelist="$HEAD" \
+    raytune-yesno "$@" --address "$ADDRESS:$PORT"

@@ -18,7 +18,8 @@ make_environment() {
         echo "Python 3.10 or newer is needed, $python is not; set PYTHON to one that is" >&2
         exit 2
     }
-    [ -x "$VENV/bin/python" ] || "$python" -I -m venv "$VENV" || {
+    # pip comes last: a folder without it was left half made, and is completed.
+    [ -x "$VENV/bin/python" ] && [ -x "$VENV/bin/pip" ] || "$python" -I -m venv "$VENV" || {
         echo "no virtual environment could be made (on Debian: apt-get install python3-venv)" >&2
         exit 2
     }

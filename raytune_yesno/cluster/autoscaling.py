@@ -10,6 +10,10 @@ import yaml
 
 DEFINITION_VARIABLE = "RAYTUNE_YESNO_CLUSTER"
 """Variable of a job's environment: the definition that the autoscaler on the head reads."""
+KUBERAY_VARIABLE = "RAY_CLUSTER_NAME"
+"""Variable of all of KubeRay's pods: the name of the cluster's resource."""
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""The namespace of a pod."""
 DEFINITION_ON_HEAD = "~/ray_bootstrap_config.yaml"
 """Path on the head to which Ray's launcher copies it, with the resources of each node type."""
 
@@ -30,9 +34,31 @@ class AddableNodes:
 def read_addable_nodes() -> AddableNodes:
     """Return the worker nodes that the autoscaler may add; none without one."""
     path = Path(os.environ.get(DEFINITION_VARIABLE, "")).expanduser()
-    if not path.is_file():
-        return AddableNodes([], 0)
-    return list_addable_nodes(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if path.is_file():
+        return list_addable_nodes(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return list_addable_nodes(_ask_kuberay())
+
+
+def _ask_kuberay() -> Mapping[str, Any]:
+    """Return the definition that the autoscaler reads on Kubernetes; empty elsewhere.
+
+    The pod of the head has the right to get it: the autoscaler runs there. A cluster without an
+    autoscaler has neither.
+    """
+    name = os.environ.get(KUBERAY_VARIABLE)
+    if not name or not NAMESPACE_FILE.is_file():
+        return {}
+    from raytune_yesno.cluster.ray_private import (
+        KubernetesHttpApiClient,
+        derive_autoscaling_config_from_ray_cr,
+    )
+
+    try:
+        client = KubernetesHttpApiClient(NAMESPACE_FILE.read_text().strip())
+        definition = derive_autoscaling_config_from_ray_cr(client.get(f"rayclusters/{name}"))
+    except (OSError, ValueError, LookupError):  # requests' errors are OSError
+        return {}
+    return dict(definition)
 
 
 def list_addable_nodes(definition: Mapping[str, Any]) -> AddableNodes:

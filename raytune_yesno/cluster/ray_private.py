@@ -131,6 +131,15 @@ _PARTS = {
         "ray.autoscaler._private.providers:_get_node_provider",
         "lists the nodes that a cloud still runs for a cluster; no command offers it",
     ),
+    "KubernetesHttpApiClient": _Part(
+        "ray.autoscaler._private.kuberay.node_provider:KubernetesHttpApiClient",
+        "on Kubernetes, only the cluster's resource tells which workers the autoscaler may add: it "
+        "reports no cluster config to the head, see get_cluster_config in ray._private.state",
+    ),
+    "derive_autoscaling_config_from_ray_cr": _Part(
+        "ray.autoscaler._private.kuberay.autoscaling_config:_derive_autoscaling_config_from_ray_cr",
+        "it computes the resources of each group of workers as the autoscaler does",
+    ),
     "autoscaler_package": _Part(
         "ray.autoscaler._private",
         "its folder contains Ray's template of an Azure node, with the names of its parameters",

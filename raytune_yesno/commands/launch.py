@@ -14,13 +14,15 @@ from typing import Any, NoReturn, TextIO
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
+from raytune_yesno.files.lock import find_holder, hold
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
-from raytune_yesno.launch.definition import Definition, read_documents
+from raytune_yesno.launch.definition import Definition, is_manifest, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 from raytune_yesno.launch.results import check_folder, find_folder
+from raytune_yesno.launch.rules import check_definition
 
 PROGRAM = "raytune-yesno launch"
 
@@ -42,11 +44,14 @@ def launch(options: Namespace, results: TextIO) -> dict[str, Any]:
     name = options.address
     if not name:
         path = Path(options.definition)
+        if options.check and is_manifest(read_documents(path)):
+            return _check_manifest(path)
         name = str(Definition(path, _only_mapping(path)).raw.get("cluster_name", path.stem))
     show = functools.partial(
         print, end="", file=sys.stderr if options.json else results, flush=True
     )
-    with _naming_next_commands(options, name):
+    alone = contextlib.nullcontext() if options.check else _holding(name)
+    with _naming_next_commands(options, name), alone:
         return _launch(options, name, show)
 
 
@@ -61,7 +66,7 @@ def _check_usage(options: Namespace) -> None:
     if options.command and modes and modes != ["check"]:
         raise InputError(f"--{modes[0]} takes no command; leave out what follows --")
     if options.attach:
-        refuse_flags(options, "out", "shared", because="--attach follows a launch as it was begun")
+        refuse_flags(options, "shared", because="--attach follows a launch as it was begun")
     if options.down:
         refuse_flags(options, "out", "shared", "keep", because="--down ends the cluster")
     if not options.command and not modes:
@@ -74,8 +79,27 @@ def _check_usage(options: Namespace) -> None:
         raise InputError("--address: add --shared with a folder that all its nodes reach")
     if options.shared:
         check_folder("--shared", options.shared)
-    if given := find_folder(options.command):
+    if options.command and (given := find_folder(options.parsed)):
         check_folder(*given)
+
+
+@contextlib.contextmanager
+def _holding(name: str) -> Iterator[None]:
+    """Keep other commands from the launch of a cluster, so that none of its steps is done twice.
+
+    Raises:
+        InputError: another command has it.
+    """
+    folder = launch_folder(name)
+    if holder := find_holder(folder):
+        raise InputError(f"{name}: another command has this launch: {holder}; stop it first")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with hold(folder, note):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # the launch has ended, or never began
 
 
 def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[str, Any]:
@@ -101,16 +125,19 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         if before is None:
             raise InputError(f"{name}: no unfinished launch of this cluster was started here")
         launch.keep = launch.keep or options.keep
+        if options.out:
+            if launch.phase == "home":
+                raise InputError(f"--out: the results are in {launch.out} already; leave it out")
+            launch.save(out=str(_check_out(options.out)))
         return _finish(cluster, name, attach=True)
     if before and not reuse:
         raise InputError(
             f"{name}: the previous launch is unfinished; {_describe_next_commands(options, name)}"
         )
-    out = Path(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S")).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: it exists and is not empty; give a new folder")
+    out = _check_out(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S"))
     shared = options.shared or cluster.studies
-    _, study = find_folder(options.command) or ("", f"{shared.rstrip('/')}/{out.name}")
+    given = find_folder(options.parsed)
+    study = given[1] if given else f"{shared.rstrip('/')}/{out.name}"
     if options.command[0] == "train" and is_remote(study):
         raise InputError(
             f"{study}: `train` writes to folders only; give -- train --out with a folder that all "
@@ -120,16 +147,35 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         cluster.check()
         note("checked: definition, keys, nodes, versions, shared folder")
     arguments = gather_inputs(options.command, launch.inputs)
+    arguments += [] if given else ["--out", study]
     unpack_wheel(launch.inputs)  # before it is saved: `--attach` needs all inputs
     launch.save(
         arguments=arguments,
         command_id=uuid.uuid4().hex,
         study=study,
         out=str(out),
+        submission="",
+        exit_code=None,
         keep=options.keep,
         phase="ready" if reuse or options.address else "new",
     )
     return _finish(cluster, name, attach=False)
+
+
+def _check_out(text: str) -> Path:
+    """Return the folder on this machine for the results, as an absolute path.
+
+    Raises:
+        InputError: it is not empty, or cannot be written.
+    """
+    from raytune_yesno.cluster.shared_storage import find_unwritable
+
+    out = Path(text).absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: it exists and is not empty; give a new folder")
+    if problem := find_unwritable(str(out)):
+        raise InputError(f"--out {out}: cannot be written to ({problem}); give another folder")
+    return out
 
 
 def _finish(
@@ -162,7 +208,11 @@ class _Stop(KeyboardInterrupt):
 @contextlib.contextmanager
 def _naming_next_commands(options: Namespace, name: str) -> Iterator[None]:
     """Add the commands that resume and end the launch to whatever stops it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A closed terminal sends SIGHUP; under nohup it is ignored.
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def stop(signum: int, frame: object) -> NoReturn:
         for number in before:  # a second signal ends the process at once
@@ -213,8 +263,21 @@ def _find_target(options: Namespace, name: str) -> tuple[str, bool]:
     return f"{PROGRAM} {quote(options.definition)}", True
 
 
+def _check_manifest(path: Path) -> dict[str, Any]:
+    """Check a manifest for KubeRay, which kubectl starts."""
+    if problems := check_definition(path):
+        raise InputError(*problems)
+    note("checked: no problem found")
+    return {"cluster": path.stem, "checked": True}
+
+
 def _only_mapping(path: Path) -> dict[str, object]:
     documents = read_documents(path)
+    if is_manifest(documents):
+        raise InputError(
+            f"{path}: a manifest for Kubernetes, which `launch` only checks (--check); start it by "
+            "kubectl, see the top of cluster/kubernetes.yaml"
+        )
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise InputError(f"{path}: not a definition for `ray up`; see cluster/README.md")
     return documents[0]

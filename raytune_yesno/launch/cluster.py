@@ -18,10 +18,15 @@ from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.launch.cloud_nodes import list_cloud_nodes
 from raytune_yesno.launch.definition import Definition, read_documents
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.job import HeadUnreachableError, Job, JobLostError, submit_command
+from raytune_yesno.launch.job import Job, JobLostError, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import write_definition
-from raytune_yesno.launch.ray_up import POLL_S, RayLauncher, list_node_addresses
+from raytune_yesno.launch.ray_up import (
+    POLL_S,
+    HeadUnreachableError,
+    RayLauncher,
+    list_node_addresses,
+)
 from raytune_yesno.launch.results import check_folder, copy_home
 from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
@@ -169,11 +174,8 @@ class LaunchedCluster:
             JobLostError: the head was restarted.
         """
         while True:
-            try:
-                tunnel = self.launcher.tunnel()
-                address = tunnel.__enter__()
-            except WorkError as error:
-                raise HeadUnreachableError(str(error)) from error
+            tunnel = self.launcher.tunnel()
+            address = tunnel.__enter__()
             job: Job | None = None
             try:
                 job = Job(address, self.launch.submission)
@@ -187,20 +189,50 @@ class LaunchedCluster:
                 self.shown = job.shown if job else self.shown
                 tunnel.__exit__(None, None, None)
 
-    def recover(self) -> None:
-        """Restart a cluster whose head was lost, and repeat the command, which resumes its work."""
+    def recover(self, error: HeadUnreachableError | JobLostError) -> None:
+        """Restart a cluster whose head was lost; the command, submitted again, resumes its work.
+
+        Args:
+            error: the reason to restart it.
+
+        Raises:
+            WorkError: the head does not answer, but it is not known to be lost. Its study may be
+                running.
+        """
+        if isinstance(error, HeadUnreachableError) and (unsure := self._describe_doubt()):
+            raise WorkError(
+                f"{error}; {unsure}, so the cluster is left alone: check the network and the "
+                "firewall, or end the cluster with --down, which ends its study"
+            ) from error
         self.say("the head was lost: restarting the cluster and resuming the work")
         self.end_all()
         self.up()
-        self.submit()
+
+    def _describe_doubt(self) -> str:
+        """Return why a head that does not answer may run all the same; empty if it cannot."""
+        if not self.ssh_nodes:
+            # As the provider tags it. A cloud that does not answer raises WorkError.
+            nodes = list_cloud_nodes(self._started)
+            head = next((node for node in nodes if node.endswith("(head)")), "")
+            return head and f"the cloud still runs the head, {head}"
+        address = self.ssh_nodes.addresses[0]
+        answer = self.ssh_nodes.find_ray()[address]
+        if answer.exit_code:
+            return f"{address} cannot be reached by SSH either ({answer.last_line})"
+        return f"Ray still runs on {address}" if answer.output.strip() else ""
 
     def fetch(self) -> None:
         """Copy the results to this machine."""
         copy_home(self.launch, self.say, self._copy)
 
     def _copy(self, out: Path) -> None:
-        list_it = f"ls -A {shlex.quote(self.launch.study)} 2>/dev/null"
-        if "FOUND" in self.launcher.exec(f"{list_it} | grep -q . && echo FOU''ND || true"):
+        # A folder that cannot be read is not one without results: the command fails.
+        find_it = (
+            f"if found=$(LC_ALL=C ls -A {shlex.quote(self.launch.study)} 2>&1); "
+            "then [ -z \"$found\" ] || echo FO''UND; "
+            "else echo \"$found\" | grep 'No such file'; fi"
+        )
+        if "FOUND" in self.launcher.exec(find_it):
             self.launcher.fetch(self.launch.study, out)
 
     def down(self) -> None:
@@ -220,12 +252,17 @@ class LaunchedCluster:
         )
         self.say(f"down: nothing is left {where}, after {time.monotonic() - began:.0f} s")
 
-    def end_all(self) -> list[str]:
-        """End everything that runs in the cluster; return what did not end."""
-        ssh_nodes = self.ssh_nodes
+    @property
+    def _started(self) -> Path:
+        """The definition as it was started; the user's if nothing was."""
         if not self.launch.cluster_yaml.exists():
             self.launch.save()
             write_definition(self.definition.raw, self.launch.cluster_yaml)
+        return self.launch.cluster_yaml
+
+    def end_all(self) -> list[str]:
+        """End everything that runs in the cluster; return what did not end."""
+        ssh_nodes, started = self.ssh_nodes, self._started
         failure = ""
         if not ssh_nodes or self.launch.phase != "new":
             try:
@@ -236,7 +273,7 @@ class LaunchedCluster:
             ssh_nodes.stop_ray()
         deadline = time.monotonic() + DOWN_S
         while True:
-            left = _find_left(ssh_nodes, self.launch.cluster_yaml)
+            left = _find_left(ssh_nodes, started)
             if not left or time.monotonic() > deadline:
                 return [*left, *([failure] if left and failure else [])]
             time.sleep(POLL_S)
@@ -272,15 +309,16 @@ def run_to_end(cluster: "LaunchedCluster | ExistingCluster", *, attach: bool) ->
         if launch.phase == "up":
             cluster.end_all()  # end a cluster that was only partly started
         cluster.up()
-    if launch.phase == "ready":
-        cluster.submit()
-    while launch.phase == "submitted":
+    while launch.phase in ("ready", "submitted"):
         try:
+            if launch.phase == "ready":
+                cluster.submit()
             cluster.follow()
-        except (HeadUnreachableError, JobLostError):
+        except (HeadUnreachableError, JobLostError) as error:
             if not attach:
                 raise
-            cluster.recover()
+            cluster.recover(error)
+            cluster.submit()
     if launch.phase == "ended":
         cluster.fetch()
     exit_code = launch.exit_code or 0

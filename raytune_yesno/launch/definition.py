@@ -1,6 +1,6 @@
 """The definition of a cluster: the YAML file for ``ray up`` or KubeRay."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,13 @@ def read_documents(path: str | Path) -> list[Any]:
         return [document for document in load_documents(text) if document is not None]
     except ValueError as error:
         raise InputError(f"{path}: not valid YAML ({error}); correct it") from None
+
+
+def is_manifest(documents: Sequence[Any]) -> bool:
+    """Return whether the documents of a file are manifests for Kubernetes."""
+    return bool(documents) and all(
+        isinstance(item, Mapping) and "kind" in item for item in documents
+    )
 
 
 def walk_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,9 @@
 """A cluster of other people: jobs are submitted to it; nothing is started or ended."""
 
 import base64
+import hashlib
 import io
+import re
 import shlex
 import shutil
 import tarfile
@@ -10,18 +12,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
-from raytune_yesno.launch.job import HeadUnreachableError, Job, submit_command
+from raytune_yesno.launch.job import Job, JobLostError, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
-from raytune_yesno.launch.ray_up import is_dashboard_up
+from raytune_yesno.launch.ray_up import HeadUnreachableError, is_dashboard_up
 from raytune_yesno.launch.results import copy_home
 from raytune_yesno.study.store import STORE
 
-_MARK = "raytune-yesno results follow"
-# The log also has the command itself, in which the mark is divided.
-_PACK = (
-    "cd {folder} 2>/dev/null && ls -A | grep -q . || exit 0; "
-    f"echo '{_MARK[:7]}''{_MARK[7:]}'; tar -czf - . | base64 -w 0"
-)
+_MARK = "raytune-yesno results"
+# The log also has the command itself, in which the mark is divided, and what programs print to
+# standard error. Packed to a file first: a pipe hides that tar failed. Its code 1 means that a file
+# changed meanwhile.
+_PACK = f"""\
+mark='{_MARK[:7]}''{_MARK[7:]}'
+if cd {{folder}} 2>/dev/null
+then found=$(ls -A) || exit
+else found=; LC_ALL=C ls {{folder}} 2>&1 | grep -q 'No such file' || exit
+fi
+[ -n "$found" ] || {{{{ echo "$mark: none"; exit 0; }}}}
+packed=$(mktemp) || exit
+trap 'rm -f "$packed"' EXIT
+tar -czf "$packed" . 2>/dev/null
+[ $? -le 1 ] || exit 1
+echo "$mark: $(sha256sum <"$packed" | cut -c-64)"
+base64 -w 0 "$packed"
+echo " $mark end"
+"""
+_NOTHING = f"{_MARK}: none\n"
+_PACKED = re.compile(rf"{_MARK}: ([0-9a-f]{{64}})\n(\S*) {_MARK} end\n")
 
 
 class ExistingCluster:
@@ -75,24 +92,36 @@ class ExistingCluster:
         self.launch.save(phase="ended", exit_code=exit_code)
         return exit_code
 
-    def recover(self) -> None:
-        """Submit the command again: it resumes its work."""
+    def recover(self, error: HeadUnreachableError | JobLostError) -> None:
+        """Let the command be submitted again, unless its job still runs: it resumes its work.
+
+        Args:
+            error: why it is not followed any more.
+
+        Raises:
+            WorkError: the dashboard does not answer.
+        """
         launch = self.launch
         if not is_dashboard_up(launch.address):
-            raise WorkError(f"{launch.address}: no answer; the results are in {launch.study} there")
-        self.submit()
+            raise WorkError(
+                f"{launch.address}: no answer; the results are in {launch.study} there; once the "
+                "cluster is gone, --down forgets the launch"
+            ) from error
+        launch.save(phase="ready")
 
     def fetch(self) -> None:
         """Copy the results to this machine.
 
-        They are read from their URI, from the folder if this machine reaches it too, or else from
-        the log of a job that packs them.
+        They are read from their URI, from the folder if this machine reaches it too and it has the
+        record of this launch, or else from the log of a job that packs them.
         """
         copy_home(self.launch, self.say, self._copy)
 
     def _copy(self, out: Path) -> None:
         launch = self.launch
-        if (Path(launch.study) / STORE).exists():
+        record = Path(launch.study) / STORE
+        # Another folder of this machine may have the same path.
+        if record.is_file() and launch.command_id.encode() in record.read_bytes():
             shutil.copytree(launch.study, out, dirs_exist_ok=True)
             return
         empty = launch.folder / "empty"
@@ -101,16 +130,17 @@ class ExistingCluster:
         job.submit(_PACK.format(folder=shlex.quote(launch.study)), empty)
         printed: list[str] = []
         exit_code = job.follow(printed.append)
-        _, mark, packed = "".join(printed).rpartition(_MARK)
+        text = "".join(printed)
+        if exit_code:
+            raise WorkError("the cluster cannot read all of the results; copy them by hand")
+        if _NOTHING in text:
+            return  # there is no such folder, or it is empty
         try:
-            if exit_code:
-                raise ValueError
-            if mark:
-                with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed.strip()))) as archive:
-                    archive.extractall(out, filter="data")
-        except (ValueError, EOFError, tarfile.TarError):
+            with tarfile.open(fileobj=io.BytesIO(_unpack(text))) as archive:
+                archive.extractall(out, filter="data")
+        except (ValueError, tarfile.TarError):
             raise WorkError(
-                f"{launch.study}: cannot be read on the cluster; copy it by hand"
+                "the results were damaged on the way here; try again, or copy them by hand"
             ) from None
 
     def end_all(self) -> list[str]:
@@ -119,5 +149,22 @@ class ExistingCluster:
 
     def down(self) -> None:
         """Stop the submitted job if it still runs; leave the cluster alone."""
-        if self.launch.phase == "submitted":
-            Job(self.launch.address, self.launch.submission).stop()
+        if self.launch.submission and self.launch.phase in ("ready", "submitted"):
+            try:
+                Job(self.launch.address, self.launch.submission).stop()
+            except HeadUnreachableError as error:
+                self.say(f"the job could not be stopped, if the cluster still exists: {error}")
+
+
+def _unpack(text: str) -> bytes:
+    """Return the archive that ``_PACK`` printed.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not (found := _PACKED.search(text)):
+        raise ValueError
+    packed = base64.b64decode(found[2], validate=True)
+    if hashlib.sha256(packed).hexdigest() != found[1]:
+        raise ValueError
+    return packed

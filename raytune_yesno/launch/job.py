@@ -18,8 +18,7 @@ from raytune_yesno.cluster.token import auth_headers
 from raytune_yesno.errors import WorkError, first_line
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM, name_commit
-from raytune_yesno.launch.ray_up import list_node_addresses
-from raytune_yesno.launch.results import find_folder
+from raytune_yesno.launch.ray_up import HeadUnreachableError, list_node_addresses
 
 MAX_SILENCE_S = 20.0
 """Seconds without an answer after which the connection counts as broken."""
@@ -28,10 +27,6 @@ POLL_S = 1.0
 _PREFACE = re.compile(
     r"^(\S+ \S+\tINFO job_manager\.py:\d+ -- .*|Running entrypoint for job .*)\n", re.MULTILINE
 )
-
-
-class HeadUnreachableError(WorkError):
-    """The dashboard does not answer: the connection broke, or the head is gone."""
 
 
 class JobLostError(WorkError):
@@ -53,6 +48,7 @@ class Job:
     """
 
     def __init__(self, address: str, submission: str) -> None:
+        import requests
         from ray.job_submission import JobSubmissionClient
 
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
@@ -61,7 +57,7 @@ class Job:
         self.shown = 0
         try:
             self.client = JobSubmissionClient(address, headers=auth_headers(address))
-        except (ConnectionError, RuntimeError) as error:
+        except (ConnectionError, RuntimeError, requests.RequestException) as error:
             raise HeadUnreachableError(f"{address}: {first_line(error)}") from error
 
     def submit(self, command: str, inputs: Path, command_id: str = "") -> None:
@@ -73,8 +69,11 @@ class Job:
             command_id: the same if the command is submitted again; empty if it never is.
 
         Raises:
+            HeadUnreachableError: no answer came; the cluster may have taken the job.
             WorkError: the cluster refused the job.
         """
+        import requests
+
         nodes = list_node_addresses(self.address)
         try:
             self.client.submit_job(
@@ -94,6 +93,23 @@ class Job:
             raise WorkError(
                 f"{self.address}: the cluster refused the job: {first_line(error)}"
             ) from error
+        except requests.RequestException as error:
+            raise HeadUnreachableError(
+                f"{self.address}: no answer to the submission: {first_line(error)}"
+            ) from error
+
+    def is_known(self) -> bool:
+        """Return whether the cluster has taken the job.
+
+        Raises:
+            HeadUnreachableError: the dashboard does not answer.
+        """
+        try:
+            if self._info() is None:
+                raise HeadUnreachableError(f"{self.address}: the dashboard does not answer")
+        except JobLostError:
+            return False
+        return True
 
     def follow(self, show: Callable[[str], None]) -> int:
         """Stream the output of the job, from where it was left, until the job ends.
@@ -164,7 +180,8 @@ class Job:
 def submit_command(launch: LaunchState, address: str, say: Callable[[str], None]) -> None:
     """Submit the command of a launch to a cluster, for the first time or again.
 
-    The words are the same each time: the command continues what it finds in its folder.
+    The words are the same each time: the command continues what it finds in its folder. A job that
+    the cluster has taken already, although its answer was lost, is not submitted twice.
 
     Args:
         launch: the saved state of the launch.
@@ -175,14 +192,14 @@ def submit_command(launch: LaunchState, address: str, say: Callable[[str], None]
         HeadUnreachableError: the dashboard does not answer.
         WorkError: the cluster refused the job.
     """
-    words = list(launch.arguments)
-    if not find_folder(words):
-        words += ["--out", launch.study]
-    submission = f"launch-{uuid.uuid4().hex[:8]}"
-    command = f"{PROGRAM} {shlex.join(words)}"
-    Job(address, submission).submit(command, launch.inputs, launch.command_id)
-    launch.save(phase="submitted", submission=submission)
-    say(f"job: {shlex.join(words)}")
+    is_first = not launch.submission
+    if is_first:
+        launch.save(submission=f"launch-{uuid.uuid4().hex[:8]}")
+    job = Job(address, launch.submission)
+    if is_first or not job.is_known():
+        job.submit(f"{PROGRAM} {shlex.join(launch.arguments)}", launch.inputs, launch.command_id)
+    launch.save(phase="submitted")
+    say(f"job: {shlex.join(launch.arguments)}")
 
 
 def _exit_code(info: Any) -> int:

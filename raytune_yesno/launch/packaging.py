@@ -5,6 +5,7 @@ The working directory is not sent: the wheel contains the package and nothing el
 
 import ast
 import importlib.util
+import os
 import shutil
 import subprocess
 import tempfile
@@ -38,11 +39,18 @@ def unpack_wheel(folder: Path) -> None:
     """Build the project's wheel and unpack it into a folder.
 
     A job that runs in such a folder, and its workers, import the project from there. Nothing of it
-    is installed on the nodes, and a kept cluster gets the current project.
+    is installed on the nodes, and a kept cluster gets the current project. Without a checkout, the
+    installed package is copied: it is an unpacked wheel.
 
     Raises:
         WorkError: the wheel could not be built.
     """
+    if not (ROOT / SOURCES[0]).is_file():
+        # The other file names a path or URL of this machine.
+        unwanted = shutil.ignore_patterns("__pycache__", "direct_url.json")
+        for source in (ROOT / SOURCES[-1], *ROOT.glob(f"{SOURCES[-1]}-*.dist-info")):
+            shutil.copytree(source, folder / source.name, ignore=unwanted, dirs_exist_ok=True)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         # Build from a copy: setuptools leaves files beside the sources, and packages files that
         # an earlier build left there.
@@ -84,13 +92,31 @@ def name_commit() -> dict[str, str]:
 
 
 def write_definition(definition: Mapping[str, Any], target: Path) -> None:
-    """Write a definition for Ray, with absolute local paths and this user's token."""
+    """Write a definition for Ray, with absolute local paths and this user's token.
+
+    Only the user may be able to enter the target's folder.
+    """
     mounts = {
         remote: str(find_mounted(str(local)))
         for remote, local in (definition.get("file_mounts") or {}).items()
     }
-    mounts["~/.ray/auth_token"] = str(token_file())
+    mounts["~/.ray/auth_token"] = str(_write_given_token(target.parent) or token_file())
     target.write_text(yaml.safe_dump({**definition, "file_mounts": mounts}, sort_keys=False))
+
+
+def _write_given_token(folder: Path) -> Path | None:
+    """Write the token of ``RAY_AUTH_TOKEN``, which overrides the file, to a private file.
+
+    Returns:
+        The file; None if the variable is not set.
+    """
+    if not (token := os.environ.get("RAY_AUTH_TOKEN")):
+        return None
+    path = folder / "auth_token"
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+    return path
 
 
 def find_mounted(local: str) -> Path:
@@ -113,8 +139,19 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
         InputError: a file does not exist, an option or a study file names a folder that is not
             sent, or the files are too large.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return _gather(arguments, folder)
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError(f"the files of the command cannot be copied: {error}") from error
+
+
+def _gather(arguments: Sequence[str], folder: Path) -> list[str]:
     words: list[str] = []
     for word in arguments:
         option, equals, value = word.partition("=")
@@ -132,14 +169,22 @@ def gather_inputs(arguments: Sequence[str], folder: Path) -> list[str]:
             words.append(_take(words[-1], word, folder))
         else:
             words.append(word)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if sum(path.stat().st_size + _ENTRY_BYTES for path in files) > _MAX_BYTES:
-        raise InputError(
-            f"the files of the command exceed the {_MAX_BYTES >> 20} MB that a cluster accepts; "
-            "copy the recordings to a folder that all nodes reach, and give its absolute path as "
-            "`data` in the study file"
-        )
+    _check_size(folder)
     return words
+
+
+def _check_size(path: Path) -> None:
+    """Raise InputError if a file or folder is larger than what a cluster accepts."""
+    size = 0
+    for folder, _, names in os.walk(path, followlinks=True):  # as they are copied
+        for name in names:
+            size += os.stat(os.path.join(folder, name)).st_size + _ENTRY_BYTES
+            if size > _MAX_BYTES:
+                raise InputError(
+                    f"the files of the command exceed the {_MAX_BYTES >> 20} MB that a cluster "
+                    "accepts; copy the recordings to a folder that all nodes reach, and give its "
+                    "absolute path as `data` in the study file"
+                )
 
 
 def _take_code(task: str, folder: Path) -> str:
@@ -152,20 +197,22 @@ def _take_code(task: str, folder: Path) -> str:
     if not path.is_file():
         raise InputError(f"--task {task}: no such file on this machine; correct the path")
     target = folder / "task"
-    target.mkdir(exist_ok=True)
-    pending, seen = [path], {path.resolve()}
+    # A link's modules are beside the file that it names, where its task is imported from.
+    origin = path.resolve().parent
+    pending = {path: target / path.name}
+    copied: set[Path] = set()
     while pending:
-        file = pending.pop()
-        copy = target / file.resolve().relative_to(path.resolve().parent)
+        file, copy = pending.popitem()
+        copied.add(copy)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
-        beside = (path.parent / module for module in _find_imports(file))
-        for module in beside:
-            found = [module.with_suffix(".py"), *(module.rglob("*.py") if module.is_dir() else ())]
+        for module in _find_imports(file):
+            beside = origin / module
+            found = [beside.with_suffix(".py"), *(beside.rglob("*.py") if beside.is_dir() else ())]
             for each in found:
-                if each.is_file() and each.resolve() not in seen:
-                    seen.add(each.resolve())
-                    pending.append(each)
+                place = target / each.relative_to(origin)
+                if each.is_file() and place not in copied:
+                    pending[each] = place
     return f"{(target / path.name).relative_to(folder)}:{name}"
 
 
@@ -209,9 +256,11 @@ def _take(option: str, value: str, folder: Path) -> str:
         return value  # the name of a corpus, or a URI
     if not path.exists():
         raise InputError(f"{option} {value}: no such file on this machine; correct the path")
-    target = folder / option.strip("-") / path.name
+    name = os.path.basename(os.path.abspath(path)) or "root"  # of `..` too
+    target = folder / option.strip("-") / name
     target.parent.mkdir(exist_ok=True)
     if path.is_dir():
+        _check_size(path)
         # Ray leaves out what these files name.
         shutil.copytree(path, target, ignore=shutil.ignore_patterns(".gitignore", ".rayignore"))
     else:

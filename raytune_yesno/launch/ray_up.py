@@ -18,6 +18,10 @@ DASHBOARD = 8265
 POLL_S = 0.5
 
 
+class HeadUnreachableError(WorkError):
+    """The dashboard does not answer: the connection broke, or the head is gone."""
+
+
 class RayLauncher:
     """Ray's commands ``up``, ``down``, ``exec`` and so on, for one definition.
 
@@ -90,7 +94,7 @@ class RayLauncher:
             The dashboard's URL on this machine.
 
         Raises:
-            WorkError: the dashboard did not answer in time.
+            HeadUnreachableError: the dashboard did not answer in time.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -111,7 +115,9 @@ class RayLauncher:
             deadline = time.monotonic() + timeout_s
             while not is_dashboard_up(address):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise WorkError(f"the head's dashboard does not answer; see {self.log}")
+                    raise HeadUnreachableError(
+                        f"the head's dashboard does not answer; see {self.log}"
+                    )
                 time.sleep(POLL_S)
             yield address
         finally:

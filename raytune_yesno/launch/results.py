@@ -1,6 +1,7 @@
 """Where a launched command writes its results, and how they come to this machine."""
 
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError
@@ -8,12 +9,15 @@ from raytune_yesno.files.remote import download, is_remote
 from raytune_yesno.launch.launch_state import LaunchState
 
 
-def find_folder(words: Sequence[str]) -> tuple[str, str] | None:
-    """Return the option of a command that names the folder of its results, and the folder."""
-    for index, word in enumerate(words):
-        option, equals, value = word.partition("=")
-        if option in ("--out", "--resume"):
-            return option, value if equals else "".join(words[index + 1 : index + 2])
+def find_folder(command: Namespace) -> tuple[str, str] | None:
+    """Return the option of a command that names the folder of its results, and the folder.
+
+    Args:
+        command: the parsed options of ``tune`` or ``train``.
+    """
+    for name in ("out", "resume"):
+        if folder := getattr(command, name, None):
+            return f"--{name}", folder
     return None
 
 
@@ -45,13 +49,18 @@ def copy_home(
         WorkError: they could not be copied.
     """
     out = Path(launch.out)
-    if is_remote(launch.study):
-        try:
+    try:
+        if is_remote(launch.study):
             download(launch.study, out, missing_ok=True)
-        except InputError as error:
-            raise WorkError(*error.args) from error  # the launch has begun: it can be resumed
-    else:
-        copy(out)
-    is_copied = out.is_dir() and any(out.iterdir())
+        else:
+            copy(out)
+        is_copied = out.is_dir() and any(out.iterdir())
+    except OSError as error:
+        raise WorkError(
+            f"--out {out}: cannot be written ({error.strerror or error}); add another --out to "
+            f"--attach, or copy {launch.study} by hand"
+        ) from error
+    except (InputError, WorkError) as error:  # the launch has begun: it can be resumed
+        raise WorkError(*error.args, f"the results are in {launch.study} on the cluster") from error
     say(f"home: {out}" if is_copied else "home: nothing to copy, the command has written nothing")
     launch.save(phase="home")

@@ -19,6 +19,7 @@ from raytune_yesno.launch.definition import (
     EDIT_MARK,
     Definition,
     find_wrong_types,
+    is_manifest,
     read_documents,
     walk_values,
 )
@@ -57,7 +58,7 @@ def check_definition(path: str | Path) -> list[str]:
         for key, value in walk_values(document):
             if isinstance(value, str) and EDIT_MARK in value:
                 unfilled.setdefault(value, f"{path}: {key}: {value!r} must be filled in")
-    if documents and all(isinstance(item, Mapping) and "kind" in item for item in documents):
+    if is_manifest(documents):
         found = iter([*find_wrong_types(documents)] or check_manifests(documents))
     elif len(documents) != 1 or not isinstance(documents[0], Mapping):
         return [f"{path}: expected one mapping with cluster_name, provider and so on"]
@@ -117,6 +118,11 @@ def check_provider(definition: Definition) -> Iterator[str]:
     for key in _REQUIRED_PROVIDER_KEYS.get(kind, ()):
         if definition.provider.get(key) in (None, "", []):
             yield f"provider.{key}: missing; Ray would choose one, or fail"
+    if kind == "local":
+        workers = definition.provider.get("worker_ips") or []
+        addresses = [definition.provider.get("head_ip"), *workers]
+        for address in sorted({str(one) for one in addresses if addresses.count(one) > 1}):
+            yield f"provider.worker_ips: {address} is there twice; give each machine once"
 
 
 def check_workers(definition: Definition) -> Iterator[str]:

@@ -29,7 +29,7 @@ def test_workers_start_for_a_study_and_end_after_it(tmp_path: Path) -> None:
     seen = json.loads(line.removeprefix("SEEN "))
     assert seen["code"] == 0
     assert seen["began_with"] == 1  # the head, on which no trial runs
-    assert {"up_s", "down_s"} <= set(seen)  # two workers started and ended
+    assert "down_s" in seen  # all workers ended
     study = load(tmp_path / "study")
     assert {trial.status for trial in study.trial_list} == {"done"}
     assert study.epochs["node"].nunique() == 2

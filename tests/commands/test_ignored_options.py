@@ -34,7 +34,7 @@ ONPREM = "cluster/onprem.yaml"
         (("tune", "--replay", "study", "0", "--fresh", "--out", "new"), "--fresh"),
         (("tune", "--replay", "study", "0", "--checkpoint-every", "5"), "--checkpoint-every"),
         (("tune", "--resume", "study", "--seed", "0"), "--seed"),
-        (("launch", ONPREM, "--attach", "--out", "there"), "--out"),
+        (("launch", ONPREM, "--attach", "--shared", "there"), "--shared"),
         (("launch", ONPREM, "--down", "--keep"), "--keep"),
         (("launch", ONPREM, "--down", "--shared", "there"), "--shared"),
     ],

@@ -102,3 +102,18 @@ def test_the_quickstart_installs_them(tmp_path: Path, version: str, note: str) -
     assert f"--only-binary :all: --constraint {file} --editable {ROOT}" in line
     assert note in done.stderr
     assert "Collecting torch" in done.stderr  # the progress
+
+
+def test_a_half_made_environment_is_completed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    # With the stamp of an installation, nothing is installed.
+    files = f"{ROOT}/pyproject.toml {ROOT}/cluster/constraints.txt"
+    command = f"cat {files} | cksum >$VENV/.installed-; . {ROOT}/scripts/environment.sh"
+    variables = {"VENV": str(tmp_path), "PYTHON": sys.executable}
+    variables["CONSTRAINTS"] = f"{ROOT}/cluster/constraints.txt"
+    subprocess.run(
+        ["bash", "-euc", f"{command}; make_environment ''"],
+        env={"PATH": "/usr/bin:/bin", **variables},
+        check=True,
+    )
+    subprocess.run([str(tmp_path / "bin/pip"), "--version"], check=True)

@@ -4,15 +4,19 @@ A script of its own: it is run in namespaces, and never twice in one process.
 """
 
 import json
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
+import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.cluster_utils import AutoscalingCluster
 
 from raytune_yesno import cli
+from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE
 
 WORKERS, TIMEOUT_S = 2, 120
 HEAD = "ray.head.default"  # the fake provider's own word for it
@@ -93,10 +97,10 @@ def main(out: str, plan: list[str]) -> None:
     try:
         ray.init("auto", log_to_driver=False)
         began_with = count_nodes()
-        group = ray.util.placement_group([{"CPU": 1}] * WORKERS)  # what the trials will ask for
-        up = wait_for(1 + WORKERS)
-        ray.util.remove_placement_group(group)
         ray.shutdown()
+        definition = Path(f"{out}.yaml")  # as Ray's launcher leaves it on the head
+        definition.write_text(yaml.safe_dump(cluster._config))
+        os.environ[DEFINITION_VARIABLE] = str(definition)
         sys.argv = ["raytune-yesno"]
         code = cli.main(["tune", "--address", "auto", "--out", out, "--json", *plan])
         ray.init("auto", log_to_driver=False)
@@ -104,9 +108,7 @@ def main(out: str, plan: list[str]) -> None:
         ray.shutdown()
     finally:
         cluster.shutdown()
-    print(
-        "SEEN " + json.dumps({"code": code, "began_with": began_with, "up_s": up, "down_s": down})
-    )
+    print("SEEN " + json.dumps({"code": code, "began_with": began_with, "down_s": down}))
 
 
 if __name__ == "__main__":

@@ -236,6 +236,49 @@ def test_the_slurm_script_is_valid_bash() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
+_SRUN = """\
+#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+[ "$1" = hostname ] && { echo 10.0.0.1; exit; }
+exec "$@"
+"""
+_UNTIL_STOPPED = """\
+#!/bin/bash
+trap 'echo {name} stopped; kill $!; exit 143' TERM
+sleep 60 >/dev/null &
+echo {name} began
+wait
+"""
+_MAKES_TOKEN = '[ "$2" = - ] || { echo x; exit; }\n'
+
+
+@pytest.mark.parametrize("step", ["python", "raytune-yesno"])
+def test_slurms_signal_stops_the_study_before_its_nodes(step: str, tmp_path: Path) -> None:
+    """Slurm's commands are played; the script and its signals are real."""
+    programs = dict.fromkeys(("ray", "raytune-yesno"), _UNTIL_STOPPED)
+    programs |= {"srun": _SRUN, "scontrol": "#!/bin/bash\necho one\n"}
+    rest = _UNTIL_STOPPED.removeprefix("#!/bin/bash\n") if step == "python" else ""
+    programs["python"] = f"#!/bin/bash\n{_MAKES_TOKEN}{rest}"
+    for name, text in programs.items():
+        program = tmp_path / "environment/bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(text.replace("{name}", name))
+        program.chmod(0o755)
+    variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "one", "HOME": str(tmp_path)}
+    variables |= {"YESNO_ENVIRONMENT": str(tmp_path / "environment"), "PATH": "/usr/bin:/bin"}
+    words = ["bash", str(FOLDER / "slurm.sh"), "tune"]
+    events: list[str] = []
+    with subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, text=True) as script:
+        assert script.stdout
+        for line in script.stdout:
+            events.append(line.strip())
+            if sorted(events) == sorted(["ray began", f"{step} began"]):
+                script.terminate()
+    assert script.returncode == 143
+    assert events[2:] == [f"{step} stopped", "ray stopped"]
+    assert list((tmp_path / ".ray").iterdir()) == []  # the token
+
+
 def test_study_yaml_is_a_valid_study() -> None:
     from argparse import Namespace
 

@@ -232,6 +232,16 @@ def test_an_autoscaler_version_without_workers_is_a_problem(tmp_path: Path) -> N
     assert "export RAY_enable_autoscaler_v2=0" in problem
 
 
+def test_a_machine_that_is_there_twice_is_a_problem(tmp_path: Path) -> None:
+    whole = local()
+    path = tmp_path / "cluster.yaml"
+    for workers in (["10.0.0.1"], ["10.0.0.2", "10.0.0.2"]):
+        whole["provider"]["worker_ips"] = workers
+        path.write_text(yaml.safe_dump(whole))
+        (problem,) = check_definition(path)
+        assert workers[0] in problem
+
+
 def test_a_wrong_field_of_an_onprem_definition_is_one_line(tmp_path: Path) -> None:
     (problem,) = check({**local(), "available_node_types": {"a": {}}}, tmp_path)
     assert "available_node_types" in problem

@@ -40,6 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 DASHBOARD = "http://127.0.0.1:8265"
 ONPREM = str(ROOT / "cluster/onprem.yaml")
+KUBERNETES = str(ROOT / "cluster/kubernetes.yaml")
 
 
 @pytest.mark.parametrize(
@@ -58,12 +59,23 @@ ONPREM = str(ROOT / "cluster/onprem.yaml")
             "http://127.0.0.1:9: ",
         ),
         ([ONPREM, "--check"], "EDIT-head"),
+        ([ONPREM, "--", "tune", "--trails", "9"], "did you mean --trials?"),
+        ([ONPREM, "--", "tune", "--tri", "9"], "--tri"),
+        ([ONPREM, "--", "tune", "--trials", "many"], "'many'"),
+        ([ONPREM, "--", "tune", "--replay", "/shared/s"], "--replay"),
+        ([ONPREM, "--", "train", "--trials", "9"], "`tune`"),
+        ([KUBERNETES, "--", "tune"], "kubectl"),
+        ([KUBERNETES, "--check"], "EDIT-registry"),
     ],
 )
 def test_wrong_usage_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["launch", *arguments]) == 2
+    try:
+        exit_code = cli.main(["launch", *arguments])
+    except SystemExit as ended:  # the parser of the options
+        exit_code = int(ended.code or 0)
+    assert exit_code == 2
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith("raytune-yesno: ")
     assert complaint in "\n".join([first, *others])
@@ -124,6 +136,15 @@ def test_json_ends_standard_output(
     assert json.loads(capfd.readouterr().out) == {"cluster": "yesno-onprem", "checked": True}
 
 
+def test_a_manifest_for_kubernetes_is_checked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(Path(KUBERNETES).read_text().replace("EDIT-", "my-"))
+    assert cli.main(["launch", str(path), "--check", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"cluster": "job", "checked": True}
+
+
 def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
     """Send this process a signal while a launch follows its job, where asyncio runs."""
 
@@ -139,13 +160,14 @@ def stop_during(monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
     monkeypatch.setattr(LaunchedCluster, "follow", follow_job)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_following_and_names_the_next_commands(
     signum: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     LaunchState(launch_folder("yesno-onprem"), phase="submitted").save()
     stop_during(monkeypatch, signum)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in stops}
     try:
         assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
     finally:
@@ -237,6 +259,7 @@ def test_files_that_the_cluster_would_refuse_are_refused(tmp_path: Path) -> None
         file.truncate(100 * 1024**2)
     with pytest.raises(InputError, match="100 MB"):
         gather_inputs(["tune", "--data", f"{tmp_path}/waves"], tmp_path / "inputs")
+    assert not (tmp_path / "inputs").exists()
 
 
 def test_a_launch_without_all_inputs_cannot_be_attached_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +278,23 @@ def test_only_the_wheel_is_sent(tmp_path: Path) -> None:
     names = {path.name for path in sent.iterdir()}
     assert {name.split("-")[0] for name in names} == {"raytune_yesno"}
     assert (sent / "raytune_yesno/report/assets/page.css").exists()
+
+
+def test_an_installed_package_is_sent_without_a_checkout(tmp_path: Path) -> None:
+    installed, sent = tmp_path / "site-packages", tmp_path / "sent"
+    unpack_wheel(installed)
+    script = "import sys; from pathlib import Path\n"
+    script += "from raytune_yesno.launch.packaging import unpack_wheel\n"
+    script += "unpack_wheel(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    words = [sys.executable, "-c", script, str(sent)]
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+
+    def list_files(folder: Path) -> set[str]:
+        found = (path for path in folder.rglob("*") if path.suffix != ".pyc")
+        return {str(path.relative_to(folder)) for path in found if path.is_file()}
+
+    assert list_files(sent) == list_files(installed)
 
 
 def test_a_job_gets_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +332,18 @@ def test_a_definition_gets_the_token_and_absolute_paths(
         "~/y": str(tmp_path / "README.md"),
         "~/.ray/auth_token": str(tmp_path / ".ray/auth_token"),
     }
+
+
+def test_a_token_in_the_environment_is_that_of_the_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
+    write_definition({}, tmp_path / "cluster.yaml")
+    mounts = yaml.safe_load((tmp_path / "cluster.yaml").read_text())["file_mounts"]
+    sent = Path(mounts["~/.ray/auth_token"])
+    assert auth_headers(DASHBOARD) == {"Authorization": f"Bearer {sent.read_text()}"}
+    assert stat.S_IMODE(sent.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(("key", "expected"), [({}, 4), ({"min_workers": 1}, 2)])

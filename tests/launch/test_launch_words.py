@@ -1,111 +1,17 @@
 """What a launch submits, submits again and copies home; this machine plays the cluster."""
 
-import contextlib
-import shlex
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers.launched import URL, Head, launch, write
 from helpers.readme import ROOT
 
 from raytune_yesno import cli
-from raytune_yesno.commands import launch as command
 from raytune_yesno.launch import cluster as launched
-from raytune_yesno.launch import existing_cluster, job
-from raytune_yesno.launch.cluster import LaunchedCluster
-from raytune_yesno.launch.job import HeadUnreachableError, JobLostError
+from raytune_yesno.launch.job import JobLostError
 from raytune_yesno.launch.launch_state import find_launch
-from raytune_yesno.launch.ray_up import RayLauncher
-
-URL = "http://127.0.0.1:8265"
-PROGRAM = ["python", "-m", "raytune_yesno"]
-
-
-class Head:
-    """A head whose jobs run in shells of this machine, except those of the project.
-
-    Attributes:
-        submitted: the words of each job of the project.
-        ids: the id of its command that each of them was told.
-        work: what a job of the project does; it returns the exit code.
-    """
-
-    def __init__(self) -> None:
-        self.submitted: list[list[str]] = []
-        self.ids: list[str] = []
-        self.entrypoint = ""
-        self.work: Callable[[], int] = lambda: 0
-
-    def submit(self, job: object, entrypoint: str, inputs: Path, command_id: str = "") -> None:
-        self.entrypoint = entrypoint
-        if (words := shlex.split(entrypoint))[:3] == PROGRAM:
-            self.submitted.append(words[3:])
-            self.ids.append(command_id)
-
-    def follow(self, job: object, show: Callable[[str], None]) -> int:
-        if shlex.split(self.entrypoint)[:3] == PROGRAM:
-            return self.work()
-        show(f"Running entrypoint for job x: {self.entrypoint}\n")
-        done = subprocess.run(["sh", "-c", self.entrypoint], capture_output=True, text=True)
-        show(done.stdout)
-        return done.returncode
-
-
-@pytest.fixture
-def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Head:
-    head = Head()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-
-    @contextlib.contextmanager
-    def tunnel(launcher: RayLauncher) -> Iterator[str]:
-        yield URL
-
-    def run(launcher: RayLauncher, command: str) -> str:
-        words = ["bash", "-c", command]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-    def fetch(launcher: RayLauncher, remote: str, local: Path) -> None:
-        shutil.copytree(remote, local, dirs_exist_ok=True)
-
-    monkeypatch.setattr(job.Job, "__init__", lambda self, address, submission: None)
-    monkeypatch.setattr(job.Job, "shown", 0, raising=False)
-    monkeypatch.setattr(job.Job, "submit", lambda *given: head.submit(*given))
-    monkeypatch.setattr(job.Job, "follow", lambda *given: head.follow(*given))
-    monkeypatch.setattr(existing_cluster, "is_dashboard_up", lambda address: True)
-    monkeypatch.setattr(command, "unpack_wheel", lambda folder: None)
-    for name, fake in {"tunnel": tunnel, "exec": run, "fetch": fetch}.items():
-        monkeypatch.setattr(RayLauncher, name, fake)
-    monkeypatch.setattr(LaunchedCluster, "check", lambda self: None)
-    monkeypatch.setattr(LaunchedCluster, "up", lambda self: self.launch.save(phase="ready"))
-    monkeypatch.setattr(LaunchedCluster, "end_all", lambda self: [])
-    return head
-
-
-@pytest.fixture(params=["own", "existing"])
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """Return the words that name a cluster: one that a launch starts, and one that exists."""
-    studies = str(tmp_path / "shared")
-    if request.param == "existing":
-        return ["--address", URL, "--shared", studies]
-    definition = yaml.safe_load((ROOT / "cluster/onprem.yaml").read_text())
-    definition["metadata"]["studies"] = studies
-    path = tmp_path / "cluster.yaml"
-    path.write_text(yaml.safe_dump(definition))
-    return [str(path)]
-
-
-def launch(cluster: list[str], out: Path, *words: str) -> int:
-    return cli.main(["launch", *cluster, "--out", str(out), "--", *words])
-
-
-def write(folder: Path, name: str) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text("{}\n")
-    return 0
+from raytune_yesno.launch.ray_up import HeadUnreachableError
 
 
 @pytest.mark.parametrize("resume", [["--resume", "/shared/s"], ["--resume=/shared/s"]])

@@ -30,7 +30,7 @@ def add_launch(commands: Any) -> None:
         "run `tune` or `train` on a cluster, then copy the results here",
         _LAUNCH_DETAILS,
     )
-    parser.takes_command = True
+    parser.takes_command = ("tune", "train")
     parser.usage = "%(prog)s CLUSTER.yaml [options] -- tune|train ARGUMENT…"
     parser.add_argument(
         "definition",

@@ -1,7 +1,7 @@
 """The parser of every command: its errors, its help, and the types of values."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from raytune_yesno.errors import find_nearest, one_line, suggest_name
@@ -53,13 +53,18 @@ def _is_option(text: str) -> bool:
 class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line and suggests the nearest option."""
 
-    takes_command = False
-    """Whether words after ``--`` are another command, stored unparsed as ``command``."""
+    takes_command: Sequence[str] = ()
+    """The commands that may follow ``--``: the words are stored as ``command``, the options that
+    they give as ``parsed``."""
     optional_list = ""
     """Name of a list that may be empty. argparse alone takes it as empty if options stand before
     it (bpo-15112)."""
     siblings: Mapping[str, argparse.ArgumentParser] = {}
     """All commands by name, of which this is one."""
+
+    def __init__(self, **settings: Any) -> None:
+        # An abbreviation would become ambiguous, or change its meaning, with a new option.
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse options; refuse unknown ones in the name of the command, not of the program."""
@@ -79,6 +84,10 @@ class Parser(argparse.ArgumentParser):
         options.command = words[end + 1 :]
         if unknown:
             self._refuse(unknown)
+        name, *others = options.command or [""]
+        options.parsed = (
+            self.siblings[name].parse_args(others) if name in self.takes_command else None
+        )
         return options, unknown
 
     def _refuse(self, unknown: list[str]) -> NoReturn:
