@@ -34,6 +34,8 @@ class Group:
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
         basis: the corpus and the objectives. Groups are compared only on the same basis.
+        num_without: studies that ended and have no figure. The mean of the others alone is too
+            good, so the group is in no test and no ranking.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the
             interval around an arithmetic mean of a few losses could extend below zero.
     """
@@ -43,6 +45,7 @@ class Group:
     bests: tuple[float, ...]
     log: bool = False
     basis: tuple[Any, ...] = ()
+    num_without: int = 0
 
     @property
     def mean(self) -> float | None:
@@ -51,9 +54,9 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95% interval of the mean by Student's t; None for fewer than ``MIN_REPEATS``."""
+        """The 95% interval of the mean by Student's t; None if the group is in no test."""
         count = len(self.bests)
-        if count < MIN_REPEATS:
+        if count < MIN_REPEATS or self.num_without:
             return None
         half = stats.t.ppf(0.975, count - 1) * np.std(self.scaled, ddof=1) / math.sqrt(count)
         middle = float(np.mean(self.scaled))
@@ -129,12 +132,17 @@ def measure_figures(studies: Sequence[Study]) -> list[float | None]:
     """Return the value of :func:`choose_figure` for each study; None without a result.
 
     The figure of a point that was trained several times is its mean. A result that exceeds a limit
-    has none. Hypervolumes have one reference point, so they can be compared.
+    has none. Hypervolumes have one reference point, so they can be compared; that of a search which
+    ended without a point that keeps the limits is 0.
     """
     if have_common_front(studies):
-        reference = share_reference(studies)
-        vectors = [list_vectors(study.trial_list) if reference else [] for study in studies]
-        return [pareto.hypervolume(each, reference) if each else None for each in vectors]
+        if not (reference := share_reference(studies)):
+            return [None] * len(studies)
+        vectors = [list_vectors(study.trial_list) for study in studies]
+        return [
+            pareto.hypervolume(each, reference) if each or study.searched else None
+            for study, each in zip(studies, vectors, strict=True)
+        ]
     firsts = [next(iter(study.candidates), None) for study in studies]
     return [
         first.value if first and not first.excess and math.isfinite(first.mean) else None
@@ -156,7 +164,8 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
         bests = [figure for index in members if (figure := figures[index]) is not None]
         first = studies[members[0]]
         basis = (_read_fingerprint(first), list_objectives(first))
-        groups.append(Group(label, tuple(members), tuple(bests), basis=basis))
+        without = sum(figures[index] is None and studies[index].searched for index in members)
+        groups.append(Group(label, tuple(members), tuple(bests), basis=basis, num_without=without))
     log = not have_common_front(studies) and all(
         best > 0 for group in groups for best in group.bests
     )
@@ -166,9 +175,10 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each.
 
-    Groups of other corpora or objectives are not compared.
+    Groups of other corpora or objectives, and groups with studies without a figure, are not
+    compared.
     """
-    comparable = [group for group in groups if len(group.bests) >= MIN_REPEATS]
+    comparable = [group for group in groups if group.interval]
     pairs = itertools.combinations(comparable, 2)
     differences = []
     for first, second in [pair for pair in pairs if pair[0].basis == pair[1].basis]:
