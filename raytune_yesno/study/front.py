@@ -133,10 +133,10 @@ def trace_hypervolume(
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
         if reference and trial.is_feasible:
-            before = list(front)
-            front.append(result_costs(trial))
-            front = [front[index] for index in pareto.find_front(front)]
-            if front != before:
-                volume = pareto.hypervolume(front, reference)
+            costs = result_costs(trial)
+            if not any(pareto.weakly_dominates(each, costs) for each in front):
+                volume += pareto.exclusive_volume(costs, front, reference)
+                front = [each for each in front if not pareto.weakly_dominates(costs, each)]
+                front.append(costs)
         rows.append((count, epochs, volume))
     return rows
