@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from raytune_yesno import pareto
+from raytune_yesno.config import Config
 from raytune_yesno.metrics import Metric
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
@@ -33,7 +34,7 @@ class Group:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
-        basis: the corpus and the objectives. Groups are compared only on the same basis.
+        basis: the task, the corpus, the objectives and the limits. Groups are compared only on the same basis.
         num_without: studies that ended and have no figure. The mean of the others alone is too
             good, so the group is in no test and no ranking.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the
@@ -163,7 +164,12 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
     for label, members in zip(labels, by_settings.values(), strict=True):
         bests = [figure for index in members if (figure := figures[index]) is not None]
         first = studies[members[0]]
-        basis = (_read_fingerprint(first), list_objectives(first))
+        basis = (
+            _name_task(first),
+            _read_fingerprint(first),
+            list_objectives(first),
+            list_limits(first),
+        )
         without = sum(figures[index] is None and studies[index].searched for index in members)
         groups.append(Group(label, tuple(members), tuple(bests), basis=basis, num_without=without))
     log = not have_common_front(studies) and all(
@@ -175,8 +181,8 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each.
 
-    Groups of other corpora or objectives, and groups with studies without a figure, are not
-    compared.
+    Groups of other tasks, corpora, objectives or limits, and groups with studies without a figure,
+    are not compared.
     """
     comparable = [group for group in groups if group.interval]
     pairs = itertools.combinations(comparable, 2)
@@ -215,7 +221,7 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
 def find_best(studies: Sequence[Study]) -> int | None:
     """Return the index of the study with the best trial of all.
 
-    It is None without a result, and if the studies have different objectives or corpora.
+    It is None without a result, and if the studies have different objectives, tasks or corpora.
     """
     if describe_incomparable(studies):
         return None
@@ -232,9 +238,31 @@ def describe_incomparable(studies: Sequence[Study]) -> str:
     if len(sets := dict.fromkeys(map(list_objectives, studies))) > 1:
         names = "; ".join(" and ".join(f"{name} ({mode})" for name, mode in each) for each in sets)
         return f"The studies have different objectives ({names}), so they are not comparable."
+    tasks = dict.fromkeys(name for study in studies if (name := _name_task(study)))
+    if len(tasks) > 1:
+        return (
+            f"The studies are of different tasks ({', '.join(tasks)}), so their figures are not "
+            "comparable."
+        )
     if (corpora := len(set(map(_read_fingerprint, studies)))) > 1:
         return f"The studies used {corpora} different corpora, so their figures are not comparable."
     return ""
+
+
+def list_limits(study: Study) -> tuple[str, ...]:
+    """Return the limits that the results of a study must keep, sorted."""
+    return tuple(sorted(map(str, study.objective.limits)))
+
+
+def describe_different_limits(studies: Sequence[Study]) -> str:
+    """Return that studies have different limits; empty if they have the same."""
+    if len(sets := dict.fromkeys(map(list_limits, studies))) < 2:
+        return ""
+    names = "; ".join(" and ".join(limits) or "none" for limits in sets)
+    return (
+        f"The studies have different limits ({names}), so searches are not compared: a looser "
+        "limit alone gives a better best."
+    )
 
 
 def describe_budgets(studies: Sequence[Study]) -> str:
@@ -252,6 +280,12 @@ def describe_budgets(studies: Sequence[Study]) -> str:
         f"The budgets differ: {' and '.join(differing)} a study. A larger budget alone gives a "
         "better best; compare the curves at equal trials or epochs."
     )
+
+
+def _name_task(study: Study) -> str:
+    """Return a task's name without the file, which may have been moved; empty if it is unknown."""
+    name = study.task or (Config.task if study.is_own else "")
+    return name.rpartition(":")[2]
 
 
 def _read_fingerprint(study: Study) -> Any:

@@ -14,6 +14,7 @@ from raytune_yesno.report.compare import (
     Group,
     choose_figure,
     describe_budgets,
+    describe_different_limits,
     describe_incomparable,
     find_best,
     have_common_front,
@@ -202,7 +203,10 @@ def describe_studies(
         ]
         limited = any(study.objective.limits for study in studies)
         figure = choose_figure(studies)
-        texts.append(describe_comparison(groups, differences, figure, limited=limited))
+        texts.append(
+            describe_different_limits(studies)
+            or describe_comparison(groups, differences, figure, limited=limited)
+        )
         texts.append(describe_budgets(studies))
     return [text for text in texts if text]
 
