@@ -260,6 +260,16 @@ def describe_test(
     return ", ".join(_show_figures(figures, metrics))
 
 
+def find_tested(study: Study) -> int | None:
+    """Return the number of the trial that the refit trained again, if it is not the best trial.
+
+    With another metric than the study's own, another trial may be the best.
+    """
+    tested = (study.refit or {}).get("trial")
+    is_best = study.best is not None and tested == study.best.number
+    return tested if isinstance(tested, int) and not is_best else None
+
+
 def describe_test_briefly(refit: Mapping[str, Any] | None, metrics: Sequence[Metric] = ()) -> str:
     """Return the first figure on the test part, as ``metrics`` show it; empty without a test."""
     figures = (refit or {}).get("test")

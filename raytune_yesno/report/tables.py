@@ -79,7 +79,9 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 f"{'' if is_one else study.objective.metric.title + ' '}{best.result}"
                 if best
                 else "",
-                sentences.describe_test_briefly(study.refit, study.metrics),
+                sentences.describe_test_briefly(study.refit, study.metrics)
+                if sentences.find_tested(study) is None
+                else "",
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]

@@ -1,0 +1,25 @@
+"""Figures of one trial are not shown as those of another."""
+
+from pathlib import Path
+
+from helpers.results import write_results
+
+from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.tables import tabulate_studies
+from raytune_yesno.report.view import view_study
+from raytune_yesno.study import load
+from raytune_yesno.study.store import StudyStore
+
+
+def test_the_test_of_a_trial_that_another_metric_does_not_prefer_is_named(tmp_path: Path) -> None:
+    results = [{"metrics": {"loss": 0.1, "wer": 0.5}}, {"metrics": {"loss": 0.2, "wer": 0.1}}]
+    write_results(tmp_path, results, metrics=("loss", "wer"))
+    StudyStore(tmp_path).append(
+        "refitted", trial=0, checkpoint="refit/last", epochs=1, test={"wer": 0.48}
+    )
+    for metric, name, cell in ((None, "Test", "0.48"), ("wer", "Test of trial 0", "")):
+        study = load(tmp_path, metric=metric)
+        view = view_study(study, Importance(refused="x"))
+        assert (view["test_name"], "0.48" in view["test"]) == (name, True)
+        table = tabulate_studies([study, study], ["a", "b"])
+        assert ("0.48" in str(table.rows[0])) == bool(cell)
