@@ -303,7 +303,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     best = study.best
     try:
         base = build_config(upgrade_config(asked["config"]))
-        trained = build_config(base.as_dict(), best.best_point) if best else base
+        trained = build_config(study.config_of(best), best.best_point) if best else base
     except InputError:  # written by a version with other keys
         return "", "", ""
     task = base.as_dict()["task"]

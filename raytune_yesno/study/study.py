@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.config import Config, upgrade_config
 from raytune_yesno.errors import one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
 from raytune_yesno.space.choice import freeze
@@ -131,6 +132,17 @@ class Study:
     def config(self) -> Mapping[str, Any]:
         """The recorded config of all trials; empty if the record has none."""
         config: Mapping[str, Any] = self.asked.get("config", {})
+        return config
+
+    def config_of(self, trial: Trial) -> dict[str, Any]:
+        """Return the config of a trial at its best epoch, without the trial's own point.
+
+        The learning rate followed the number of epochs that was planned then, see ``extended``.
+        """
+        config = upgrade_config(self.config)
+        if best := trial.best_epoch:
+            planned = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
+            config["epochs"] = planned
         return config
 
     @property

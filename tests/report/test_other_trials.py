@@ -5,10 +5,12 @@ from pathlib import Path
 from helpers.results import write_results
 
 from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.sentences import describe_commands
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.report.view import view_study
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.tuning.refit import best_config
 
 
 def test_the_test_of_a_trial_that_another_metric_does_not_prefer_is_named(tmp_path: Path) -> None:
@@ -23,3 +25,21 @@ def test_the_test_of_a_trial_that_another_metric_does_not_prefer_is_named(tmp_pa
         assert (view["test_name"], "0.48" in view["test"]) == (name, True)
         table = tabulate_studies([study, study], ["a", "b"])
         assert ("0.48" in str(table.rows[0])) == bool(cell)
+
+
+def test_the_command_trains_the_epochs_that_were_planned_for_the_trial(tmp_path: Path) -> None:
+    """Another trial was trained longer, but is not the best."""
+    results = [{"metrics": {"valid_loss": loss}} for loss in (0.1, 0.2, 0.3)]
+    longer = {"event": "resumed", "slots": 1, "trials": 3, "epochs": 40, "extend": {"1": 1}}
+    study = write_results(
+        tmp_path,
+        [{**each, "point": {"learning_rate": 0.01}} for each in results],
+        metrics=("valid_loss",),
+        between={2: [{"event": "searched"}, longer]},
+    )
+    assert study.best
+    assert study.best.number == 0
+    train, _, file = describe_commands(study)
+    assert f"epochs={best_config(study, study.best).epochs} " in train
+    assert "epochs=1 " in train
+    assert "epochs: 40" in file
