@@ -118,7 +118,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
                     for metric in study.objective.objectives
                 ],
                 "members": [index[trial.number] for trial in study.front],
-                "feasible": [trial.is_feasible for trial in study.trial_list],
+                "feasible": [trial.number in study.feasible for trial in study.trial_list],
                 "volume": {
                     "trials": [(count, volume) for count, _, volume in rows],
                     "epochs": [(epochs, volume) for _, epochs, volume in rows],
@@ -151,8 +151,10 @@ def describe_limits(study: Study) -> str:
     if not limits or not study.candidates:
         return ""
     best = study.candidates[0]
+    count = len(best.judged)
+    mean = f", mean of {count} trainings" * (count > 1)
     broken = [
-        f"{limit} ({limit.metric.show(best.trial.metrics.get(limit.metric.name))})"
+        f"{limit} ({limit.metric.show(best.mean_of(limit.metric))}{mean})"
         for limit, excess in zip(limits, best.excesses, strict=True)
         if excess > 0
     ]
@@ -191,8 +193,7 @@ def describe_choice(study: Study) -> str:
     objective = study.objective
     if prefer := study.prefer:
         limit = read_preference(prefer, objective)
-        best = study.best
-        kept = best is not None and limit.excess(best.metrics) <= 0
+        kept = any(each.excess_over(limit) <= 0 for each in study.candidates[:1])
         which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
         return f"{which} {limit}"
     return "knee of the front, nearest to the best value of every objective"

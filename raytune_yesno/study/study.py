@@ -201,6 +201,18 @@ class Study:
         return [member.trial for member in members]
 
     @cached_property
+    def feasible(self) -> frozenset[int]:
+        """The numbers of the trials that keep all limits.
+
+        A point that was trained several times is judged by the mean, as in :attr:`candidates`; this
+        is what counts for its first training.
+        """
+        kept = {each.trial.number: not each.excess for each in self.candidates}
+        return frozenset(
+            trial.number for trial in self.trial_list if kept.get(trial.number, trial.is_feasible)
+        )
+
+    @cached_property
     def hypervolume(self) -> tuple[float, tuple[float, ...]]:
         """The hypervolume of the front and its reference point, in costs to minimise."""
         return front.measure_hypervolume(self.trial_list)
@@ -296,7 +308,7 @@ class Study:
                     "attempts": trial.attempts,
                     "error": trial.error,
                     **({"front": trial.number in members} if several else {}),
-                    **({"feasible": trial.is_feasible} if limited else {}),
+                    **({"feasible": trial.number in self.feasible} if limited else {}),
                     **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
