@@ -228,7 +228,8 @@ def describe_time(study: Study) -> str:
         return "No trial has trained yet."
     share, cause = efficiency.largest_overhead
     return (
-        f"{efficiency.efficiency:.1%} of the time of {plural(study.num_slots, 'slot')} was "
+        f"{efficiency.efficiency:.1%} of the time of {study.slots_text} "
+        f"{'slot' if study.num_slots == 1 else 'slots'} was "
         f"training. The largest other part was {CAUSES[cause]} ({share:.1%})."
     )
 

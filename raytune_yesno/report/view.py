@@ -109,7 +109,7 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "warm start": f"{plural(len(warm_start), 'trial')} of other studies"
         if warm_start
         else None,
-        "slots": study.num_slots,
+        "slots": study.slots_text,
         "data": study.data,
         "corpus": asked.get("corpus", {}).get("source"),
         "fingerprint": asked.get("corpus", {}).get("fingerprint"),

@@ -62,6 +62,8 @@ class Study:
         counts_from: when a search that had ended was extended, or the space was changed, for the
             last time; patience and failures are counted from there. Seconds since 1970; 0 for from
             the beginning.
+        slot_changes: the times of resumptions, in seconds since 1970, and the number of slots from
+            then on.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Study:
     refits: list[Event] = field(default_factory=list)
     is_stop_requested: bool = False
     counts_from: float = 0.0
+    slot_changes: list[tuple[float, int]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return one_line(f"Study({str(self.path)!r}: {', '.join(self._facts)})")
@@ -341,15 +344,26 @@ class Study:
 
     @property
     def num_slots(self) -> int:
-        """The number of concurrent trials."""
-        return int(self.asked.get("slots", 1))
+        """The number of concurrent trials; the largest one if a resumption changed it."""
+        return max(count for _, count in self.slot_phases)
+
+    @property
+    def slot_phases(self) -> list[tuple[float, int]]:
+        """Since when there were how many slots: pairs of seconds since 1970 and a number."""
+        return [(self.asked["time"], int(self.asked.get("slots", 1))), *self.slot_changes]
+
+    @property
+    def slots_text(self) -> str:
+        """The number of slots for people: ``4``, or ``1 to 4`` if it was changed."""
+        fewest, most = min(count for _, count in self.slot_phases), self.num_slots
+        return str(most) if fewest == most else f"{fewest} to {most}"
 
     @cached_property
     def efficiency(self) -> Efficiency | None:
         """How the slots spent their time; None before the first epoch."""
         return measure_efficiency(
             [epoch for trial in self.trial_list for epoch in trial.epochs],
-            num_slots=self.num_slots,
+            phases=self.slot_phases,
             asked_at=self.asked["time"],
             end=self.end_time,
             pauses=self.pauses,
