@@ -4,8 +4,9 @@ from pathlib import Path
 
 from helpers.results import write_results
 
+from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.sentences import describe_commands
+from raytune_yesno.report.sentences import describe_commands, describe_progress
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.report.view import view_study
 from raytune_yesno.study import load
@@ -43,3 +44,21 @@ def test_the_command_trains_the_epochs_that_were_planned_for_the_trial(tmp_path:
     assert f"epochs={best_config(study, study.best).epochs} " in train
     assert "epochs=1 " in train
     assert "epochs: 40" in file
+
+
+def test_trials_of_a_final_round_are_not_counted_among_those_of_the_search(tmp_path: Path) -> None:
+    finals = [
+        {"metrics": {"loss": 1.1}, "repeat_of": of, "seed": 100 + k, "final": True}
+        for of in range(3)
+        for k in range(4)
+    ]
+    searched = [{"metrics": {"loss": 1.0}}] * 10
+    more = [*[{"metrics": {"loss": 1.0}}] * 5, {"metrics": {"loss": 0.2}}]
+    study = write_results(
+        tmp_path,
+        [*searched, *finals, *more],
+        between={22: [{"event": "searched"}, {"event": "resumed", "slots": 1, "trials": 16}]},
+    )
+    curve = trace_best(study)["trials"]
+    assert [x for x, _ in curve] == [1, 16]
+    assert "after 16 of 16 trials" in describe_progress(study, curve)
