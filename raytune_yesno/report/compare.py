@@ -23,6 +23,7 @@ MIN_REPEATS = 5
 MAX_BUDGET_RATIO = 1.25
 """The largest ratio of the numbers of trials or epochs of studies with about equal budgets."""
 
+_MAX_RESAMPLES = 10_000  # assignments of studies to two groups that a test tries
 _MAX_LOG = 700.0  # the exponential of more overflows a float
 
 
@@ -192,10 +193,12 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
             (first.scaled, second.scaled),
             lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
             vectorized=True,
-            n_resamples=10_000,
+            n_resamples=_MAX_RESAMPLES,
             random_state=0,
         )
         assignments = math.comb(len(first.bests) + len(second.bests), len(first.bests))
+        if assignments > _MAX_RESAMPLES:  # a sample of them, and the studies as they are
+            assignments = _MAX_RESAMPLES + 1
         log, difference = first.log, float(test.statistic)
         differences.append(
             Difference(

@@ -191,14 +191,17 @@ def describe_studies(
         return [counted, why]
     texts = [f"{counted} {NO_RESULT}"]
     if (first := find_best(studies)) is not None and (best := studies[first].best):
-        value = metric.show(best.metrics[metric.name])
+        value, chosen = metric.show(best.metrics[metric.name]), studies[first].candidates[0]
+        which = "The best trial of all is"
+        if chosen.excess:
+            which = "No trial keeps the limits; the one that exceeds them least is"
         texts = [
             f"{counted} "
             + (
                 describe_common_front(studies, names)
                 if have_common_front(studies)
-                else f"The best trial of all is trial {best.number} of {names[first]}: "
-                f"{metric.title} {value}{describe_mean(studies[first].candidates[0])}."
+                else f"{which} trial {best.number} of {names[first]}: "
+                f"{metric.title} {value}{describe_mean(chosen)}."
             )
         ]
         limited = any(study.objective.limits for study in studies)

@@ -1,5 +1,6 @@
 """What a comparison of studies, and a best result, may not claim."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,3 +225,44 @@ def test_searches_with_different_limits_are_not_ranked(tmp_path: Path) -> None:
     assert "different limits (none; size<=10)" in text
     assert "was best" not in text
     assert find_best(changed) == 0
+
+
+@pytest.mark.parametrize("num", [5, 7, 8, 10])
+def test_no_p_is_below_the_smallest_possible_one(num: int) -> None:
+    groups = [
+        Group(name, (), tuple(low + k / 1000 for k in range(num)))
+        for name, low in (("a", 0.1), ("b", 0.5))
+    ]
+    (difference,) = compare_groups(groups)
+    assert difference.p == pytest.approx(difference.min_p)
+
+
+def test_of_trials_that_all_exceed_a_limit_none_is_called_the_best(tmp_path: Path) -> None:
+    studies = [
+        write_results(
+            tmp_path / str(size),
+            [{"metrics": {"loss": 0.1, "size": size}}],
+            metrics=("loss", "size"),
+            config={"limits": ["size<=10"]},
+        )
+        for size in (12, 11)
+    ]
+    text = describe(studies)
+    assert "No trial keeps the limits" in text
+    assert "trial 0 of 11" in text
+    assert "best trial" not in text
+
+
+def test_more_trials_than_are_sampled_are_not_too_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raytune_yesno.report.importance._MAX_TRIALS", 40)
+    draw = random.Random(1)
+    trials = [
+        {"metrics": {"loss": draw.random()}, "point": {"x": draw.random(), "y": draw.random()}}
+        for _ in range(60)
+    ]
+    space = {name: {"float": [0, 1]} for name in "xy"}
+    text = describe_importance(measure_importance(write_results(tmp_path, trials, space=space)))
+    assert "40 trials of 60" in text
+    assert "more trials" not in text

@@ -183,3 +183,13 @@ def test_limits_and_choice_are_told_of_the_mean_that_decides(tmp_path, first, ag
         tmp_path / "two", trials, metrics=names, config=several, prefer="wer<=0.05"
     )
     assert ("no member keeps it" not in describe_choice(study)) == is_kept
+
+
+def test_tuning_gains_the_other_members_of_the_front():
+    study = build_study([(0.5, 50), (0.1, 100), (0.9, 5), (0.8, 90)], 999, (SIZE,))
+    assert study.best.number == 0
+    text = find_gain(study, 0)
+    assert "nothing" not in text
+    assert "2 other members" in text
+    alone = build_study([(0.1, 5), (0.2, 9)], 999, (SIZE,))
+    assert "nothing" in find_gain(alone, 0)
