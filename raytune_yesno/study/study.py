@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import Config, upgrade_config
 from raytune_yesno.errors import one_line
-from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, METRIC_PREFIX, Metric, Objective
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
@@ -272,8 +272,8 @@ class Study:
 
         Columns: ``trial``, ``status``, ``epochs`` (number trained), ``best_epoch``, the metrics of
         the best epoch (such as ``valid_loss``), ``seconds`` (of training), ``attempts``, ``error``,
-        and the hyperparameters as ``config.KEY``. In a Ray Tune experiment, a metric named like
-        another column is ``metric.NAME``.
+        and the hyperparameters as ``config.KEY``. A metric named like another column is
+        ``metric.NAME``.
         """
         return _build_table(self.trial_rows, self.trial_columns)
 
@@ -295,7 +295,12 @@ class Study:
         limited = bool(self.objective.limits)
         repeated = any(trial.repeat_of is not None for trial in self.trial_list)
         for trial in self.trial_list:
-            metrics = dict(trial.metrics)
+            about = {
+                **({"front": trial.number in members} if several else {}),
+                **({"feasible": trial.number in self.feasible} if limited else {}),
+                **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
+            }
+            metrics = {self.metric: None, **trial.metrics}
             best_epoch = metrics.pop("epoch", None)
             metrics.pop("seconds", None)
             rows.append(
@@ -305,14 +310,11 @@ class Study:
                     "epochs": len(trial.epochs),
                     "best_epoch": best_epoch,
                     **({"train_loss": None} if self.metric == LEGACY_METRIC else {}),
-                    self.metric: None,
-                    **metrics,
+                    **{METRIC_PREFIX * (key in about) + key: metrics[key] for key in metrics},
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
                     "error": trial.error,
-                    **({"front": trial.number in members} if several else {}),
-                    **({"feasible": trial.number in self.feasible} if limited else {}),
-                    **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
+                    **about,
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )

@@ -6,6 +6,7 @@ from helpers.results import write_results
 
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.payload import build_payload
 from raytune_yesno.report.sentences import describe_commands, describe_progress
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.report.view import view_study
@@ -62,3 +63,20 @@ def test_trials_of_a_final_round_are_not_counted_among_those_of_the_search(tmp_p
     curve = trace_best(study)["trials"]
     assert [x for x, _ in curve] == [1, 16]
     assert "after 16 of 16 trials" in describe_progress(study, curve)
+
+
+def test_a_metric_named_like_a_column_keeps_its_value(tmp_path: Path) -> None:
+    told = {"loss": 0.1, "size": 5, "front": 9.0, "feasible": 7.0, "seed": 3.0, "f1": 0.5}
+    again = {"metrics": told, "repeat_of": 0, "seed": 77}
+    config = {"objectives": ["loss", "size"], "limits": ["loss<=9"]}
+    study = write_results(
+        tmp_path, [{"metrics": told}, again], metrics=("loss", "size"), config=config
+    )
+    first, second = study.trial_rows
+    assert (first["front"], first["feasible"], first["seed"], second["seed"]) == (1, 1, None, 77)
+    for name in ("front", "feasible", "seed"):
+        assert first[f"metric.{name}"] == told[name]
+    others = build_payload([study], ["study"], [], [[]])["studies"][0]["others"]
+    assert {each["name"]: each["values"][0] for each in others} == {
+        key: value for key, value in told.items() if key != "loss"
+    }
