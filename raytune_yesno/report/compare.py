@@ -35,7 +35,8 @@ class Group:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
-        basis: the task, the corpus, the objectives and the limits. Groups are compared only on the same basis.
+        basis: the task, the corpus, the objectives and the limits. Groups are compared only on the
+            same basis.
         num_without: studies that ended and have no figure. The mean of the others alone is too
             good, so the group is in no test and no ranking.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the

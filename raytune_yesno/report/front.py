@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report.compare import have_common_front, share_reference
 from raytune_yesno.report.sentences import describe_test_briefly
 from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
 from raytune_yesno.text import format_value, join_names, plural
 
@@ -54,16 +56,18 @@ def describe_volume(study: Study) -> str:
 def tabulate_front(study: Study) -> Table:
     """Return a row for each member of the front; the chosen one is marked by an asterisk.
 
-    If several members were trained again, their test figures and checkpoints are shown, too.
+    The values of a point that was trained several times are the means, which decide. If several
+    members were trained again, their test figures and checkpoints are shown, too.
     """
     front, best = study.front, study.best
+    points = {each.trial.number: each for each in study.candidates}
     refits = {event.get("trial"): event for event in study.refits}
     told = [refits.get(trial.number) if len(refits) > 1 else None for trial in front]
     chosen = best.number if best else None
     columns: list[list[str]] = [
         ["trial", *(f"{t.number}{'*' if t.number == chosen else ''}" for t in front)],
         *(
-            [metric.title, *(metric.show(t.metrics.get(metric.name)) for t in front)]
+            [metric.title, *(_show_result(points[t.number], metric) for t in front)]
             for metric in study.objective.objectives
         ),
         *(
@@ -75,6 +79,12 @@ def tabulate_front(study: Study) -> Table:
     ]
     heads, *rows = zip(*(each for each in columns if not front or any(each[1:])), strict=True)
     return Table(heads, rows)
+
+
+def _show_result(candidate: Candidate, metric: Metric) -> str:
+    if len(candidate.judged) > 1:
+        return metric.show(candidate.mean_of(metric))
+    return metric.show(candidate.trial.metrics.get(metric.name))
 
 
 def _name_checkpoint(refit: Mapping[str, Any] | None) -> str:

@@ -258,9 +258,7 @@ def describe_comparison(
     return " ".join((*texts, _rank_groups(groups, differences, metric))).rstrip()
 
 
-def _rank_groups(
-    groups: Sequence[Group], differences: Sequence[Difference], metric: Metric
-) -> str:
+def _rank_groups(groups: Sequence[Group], differences: Sequence[Difference], metric: Metric) -> str:
     comparable = [group for group in groups if group.mean is not None and not group.num_without]
     if not comparable:
         return ""

@@ -16,6 +16,7 @@ from raytune_yesno.report.front import (
     count_members,
     describe_choice,
     describe_limits,
+    tabulate_front,
 )
 from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
@@ -183,6 +184,8 @@ def test_limits_and_choice_are_told_of_the_mean_that_decides(tmp_path, first, ag
         tmp_path / "two", trials, metrics=names, config=several, prefer="wer<=0.05"
     )
     assert ("no member keeps it" not in describe_choice(study)) == is_kept
+    (row,) = tabulate_front(study).rows
+    assert row[2] == f"{(first + again) / 2:.4g}"
 
 
 def test_tuning_gains_the_other_members_of_the_front():

@@ -152,8 +152,7 @@ def test_an_interval_of_90_percent_contains_the_mean_in_90_percent_of_cases(
 def write_finals(folder: Path, misses: list[float], sizes: list[int], **config: object) -> Study:
     """Write a study in which all points are trained four times more, about 0.01 worse."""
     points = [
-        {"metrics": {"miss": miss, "size": size}}
-        for miss, size in zip(misses, sizes, strict=True)
+        {"metrics": {"miss": miss, "size": size}} for miss, size in zip(misses, sizes, strict=True)
     ]
     finals = [
         {
