@@ -98,7 +98,7 @@ def _measure_phase(
     spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
     for slot in slots:
         slot.sort(key=lambda epoch: epoch["began"])
-        spent["startup"] += slot[0]["began"] - begin
+        spent["startup"] += max(0.0, slot[0]["began"] - begin)
         spent["tail"] += end - slot[-1]["ended"]
         for epoch, following in zip(slot, [*slot[1:], None], strict=True):
             spent["efficiency"] += epoch["seconds"]
