@@ -6,7 +6,8 @@ front. With a single cost, all functions say what the order of the numbers says.
 """
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 Costs = Sequence[float]
 
@@ -140,8 +141,33 @@ def hypervolume(vectors: Sequence[Costs], reference: Costs) -> float:
     return float(_measure(front, tuple(reference)))
 
 
-def _measure(front: list[tuple[float, ...]], reference: tuple[float, ...]) -> float:
-    """Slice the last cost: between two values, the volume is that of the slice's base."""
+def exclusive_volume(vector: Costs, others: Sequence[Costs], reference: Costs) -> float:
+    """Return the volume that a vector dominates and no other one does.
+
+    Example:
+        >>> exclusive_volume((2, 2), [(1, 3)], (4, 4))
+        2.0
+
+    Args:
+        vector: a vector of costs; it adds nothing if it does not dominate the reference point.
+        others: the other vectors.
+        reference: the reference point.
+    """
+    if not all(c < r for c, r in zip(vector, reference, strict=True)):
+        return 0.0
+    # What others dominate within the vector's box is what their parts inside it dominate.
+    clipped = [tuple(map(max, vector, other)) for other in others]
+    box = math.prod(r - c for c, r in zip(vector, reference, strict=True))
+    return max(0.0, float(box - hypervolume(clipped, reference)))
+
+
+def _measure(front: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
+    """Add the exclusive volumes of the vectors, in the order of the last cost.
+
+    The vectors before one are no worse in the last cost, so that its exclusive volume is a prism:
+    its base is the exclusive volume without that cost (While et al. 2012, "A fast way of
+    calculating exact hypervolumes").
+    """
     if not front:
         return 0.0
     if len(reference) == 1:
@@ -153,12 +179,24 @@ def _measure(front: list[tuple[float, ...]], reference: tuple[float, ...]) -> fl
             volume += (reference[0] - first) * max(bound - second, 0.0)
             bound = min(bound, second)
         return volume
-    levels = sorted({vector[-1] for vector in front})
-    for low, high in zip(levels, [*levels[1:], reference[-1]], strict=True):
-        base = [vector[:-1] for vector in front if vector[-1] <= low]
-        base = [base[index] for index in find_front(base)]
-        volume += _measure(base, reference[:-1]) * (high - low)
+    bases: list[tuple[float, ...]] = []
+    for *costs, last in sorted(front, key=operator.itemgetter(-1)):
+        base = tuple(costs)
+        box = math.prod(r - c for c, r in zip(base, reference[:-1], strict=True))
+        clipped = {tuple(map(max, base, other)) for other in bases}
+        inside = _measure(_drop_dominated(clipped), reference[:-1])
+        volume += max(box - inside, 0.0) * (reference[-1] - last)
+        bases.append(base)
     return volume
+
+
+def _drop_dominated(vectors: Iterable[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    """Return the front of a few finite vectors, faster than :func:`find_front`."""
+    kept: list[tuple[float, ...]] = []
+    for vector in sorted(vectors):
+        if not any(weakly_dominates(other, vector) for other in kept):
+            kept.append(vector)
+    return kept
 
 
 def choose_reference(vectors: Sequence[Costs]) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from raytune_yesno.report.export import (
     check_exports,
     collect_epochs,
     collect_trials,
+    list_heads,
     write_table,
 )
 from raytune_yesno.report.importance import Importance
@@ -134,7 +135,8 @@ def _export(studies: list[Study], options: Namespace) -> None:
     ):
         for file in files:
             try:
-                write_table(collect(studies), Path(file))
+                heads = list_heads(studies, epochs=collect is collect_epochs)
+                write_table(collect(studies), Path(file), heads)
             except OSError as error:
                 reason = error.strerror or error
                 raise InputError(f"--export {file}: cannot be written ({reason})") from None

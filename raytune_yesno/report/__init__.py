@@ -6,7 +6,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import to_utf8
 from raytune_yesno.files.folders import replace_file
-from raytune_yesno.report.export import collect_trials, write_table
+from raytune_yesno.report.export import collect_trials, list_heads, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
 from raytune_yesno.study.study import Study
@@ -56,8 +56,7 @@ def write_report(
         for index, study in enumerate(studies)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    heads = [*(["study"] if len(studies) > 1 else []), *studies[0].trial_columns]
-    write_table(collect_trials(studies), out / TABLE, heads)
+    write_table(collect_trials(studies), out / TABLE, list_heads(studies))
     page = build_page(studies, importances, refresh_s)
     with replace_file(out / PAGE) as part:  # a browser may be reading it
         part.write_text(to_utf8(page), encoding="utf-8")

@@ -27,7 +27,7 @@ class Attainment:
 
     Attributes:
         label: the search.
-        num_studies: its studies with a result.
+        num_studies: its studies that ended or have a result.
         best: what at least one study attains.
         median: what at least half of the studies attain.
         worst: what all of them attain; it is empty if they share no pair.
@@ -66,7 +66,8 @@ def attain(fronts: Sequence[Sequence[Pair]], count: int) -> list[Pair]:
 def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> list[Attainment]:
     """Return the attainment of each group.
 
-    There is none unless all studies have the same corpus and the same two objectives.
+    There is none unless all studies have the same corpus and the same two objectives, and some
+    trial keeps the limits. A study that ended without such a trial attains nothing.
 
     Args:
         studies: one or more studies.
@@ -78,11 +79,15 @@ def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> lis
     for group in groups:
         vectors = [list_vectors(studies[member].trial_list) for member in group.members]
         fronts = [[(v[k][0], v[k][1]) for k in pareto.find_front(v)] for v in vectors]
-        fronts = [front for front in fronts if front]
+        fronts = [
+            front
+            for member, front in zip(group.members, fronts, strict=True)
+            if front or studies[member].searched
+        ]
         if num := len(fronts):
             surfaces = [attain(fronts, count) for count in (1, -(-num // 2), num)]
             found.append(Attainment(group.label, num, *surfaces))
-    return found
+    return found if any(each.best for each in found) else []
 
 
 def tabulate_attainment(

@@ -16,8 +16,9 @@ def trace_best(study: Study) -> dict[str, Curve]:
     count, unless all do.
 
     Returns:
-        Curves by x-axis: ``trials`` (by number, counted from 1), ``seconds`` (since the study
-        began, without pauses) and ``epochs`` (of all trials, by the time they ended).
+        Curves by x-axis: ``trials`` (by number, counted from 1, without those of a final round),
+        ``seconds`` (since the study began, without pauses) and ``epochs`` (of all trials, by the
+        time they ended).
     """
     kept = [trial for trial in study.ranking if trial.is_feasible] or study.ranking
     judged = {trial.number for trial in kept}
@@ -31,6 +32,7 @@ def trace_best(study: Study) -> dict[str, Curve]:
     bests = [
         trial.best_epoch[study.metric] if trial.number in judged and trial.best_epoch else None
         for trial in study.trial_list
+        if not trial.final
     ]
     return {
         "trials": _keep_improvements(range(1, len(bests) + 1), bests, study.mode),

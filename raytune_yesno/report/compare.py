@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from raytune_yesno import pareto
+from raytune_yesno.config import Config
 from raytune_yesno.metrics import Metric
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
@@ -22,6 +23,7 @@ MIN_REPEATS = 5
 MAX_BUDGET_RATIO = 1.25
 """The largest ratio of the numbers of trials or epochs of studies with about equal budgets."""
 
+_MAX_RESAMPLES = 10_000  # assignments of studies to two groups that a test tries
 _MAX_LOG = 700.0  # the exponential of more overflows a float
 
 
@@ -33,7 +35,10 @@ class Group:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
-        basis: the corpus and the objectives. Groups are compared only on the same basis.
+        basis: the task, the corpus, the objectives and the limits. Groups are compared only on the
+            same basis.
+        num_without: studies that ended and have no figure. The mean of the others alone is too
+            good, so the group is in no test and no ranking.
         log: whether the logarithms are averaged and compared. Losses differ by factors, and the
             interval around an arithmetic mean of a few losses could extend below zero.
     """
@@ -43,6 +48,7 @@ class Group:
     bests: tuple[float, ...]
     log: bool = False
     basis: tuple[Any, ...] = ()
+    num_without: int = 0
 
     @property
     def mean(self) -> float | None:
@@ -51,9 +57,9 @@ class Group:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95% interval of the mean by Student's t; None for fewer than ``MIN_REPEATS``."""
+        """The 95% interval of the mean by Student's t; None if the group is in no test."""
         count = len(self.bests)
-        if count < MIN_REPEATS:
+        if count < MIN_REPEATS or self.num_without:
             return None
         half = stats.t.ppf(0.975, count - 1) * np.std(self.scaled, ddof=1) / math.sqrt(count)
         middle = float(np.mean(self.scaled))
@@ -129,12 +135,17 @@ def measure_figures(studies: Sequence[Study]) -> list[float | None]:
     """Return the value of :func:`choose_figure` for each study; None without a result.
 
     The figure of a point that was trained several times is its mean. A result that exceeds a limit
-    has none. Hypervolumes have one reference point, so they can be compared.
+    has none. Hypervolumes have one reference point, so they can be compared; that of a search which
+    ended without a point that keeps the limits is 0.
     """
     if have_common_front(studies):
-        reference = share_reference(studies)
-        vectors = [list_vectors(study.trial_list) if reference else [] for study in studies]
-        return [pareto.hypervolume(each, reference) if each else None for each in vectors]
+        if not (reference := share_reference(studies)):
+            return [None] * len(studies)
+        vectors = [list_vectors(study.trial_list) for study in studies]
+        return [
+            pareto.hypervolume(each, reference) if each or study.searched else None
+            for study, each in zip(studies, vectors, strict=True)
+        ]
     firsts = [next(iter(study.candidates), None) for study in studies]
     return [
         first.value if first and not first.excess and math.isfinite(first.mean) else None
@@ -155,8 +166,14 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
     for label, members in zip(labels, by_settings.values(), strict=True):
         bests = [figure for index in members if (figure := figures[index]) is not None]
         first = studies[members[0]]
-        basis = (_read_fingerprint(first), list_objectives(first))
-        groups.append(Group(label, tuple(members), tuple(bests), basis=basis))
+        basis = (
+            _name_task(first),
+            _read_fingerprint(first),
+            list_objectives(first),
+            list_limits(first),
+        )
+        without = sum(figures[index] is None and studies[index].searched for index in members)
+        groups.append(Group(label, tuple(members), tuple(bests), basis=basis, num_without=without))
     log = not have_common_front(studies) and all(
         best > 0 for group in groups for best in group.bests
     )
@@ -166,9 +183,10 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each.
 
-    Groups of other corpora or objectives are not compared.
+    Groups of other tasks, corpora, objectives or limits, and groups with studies without a figure,
+    are not compared.
     """
-    comparable = [group for group in groups if len(group.bests) >= MIN_REPEATS]
+    comparable = [group for group in groups if group.interval]
     pairs = itertools.combinations(comparable, 2)
     differences = []
     for first, second in [pair for pair in pairs if pair[0].basis == pair[1].basis]:
@@ -176,10 +194,12 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
             (first.scaled, second.scaled),
             lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
             vectorized=True,
-            n_resamples=10_000,
+            n_resamples=_MAX_RESAMPLES,
             random_state=0,
         )
         assignments = math.comb(len(first.bests) + len(second.bests), len(first.bests))
+        if assignments > _MAX_RESAMPLES:  # a sample of them, and the studies as they are
+            assignments = _MAX_RESAMPLES + 1
         log, difference = first.log, float(test.statistic)
         differences.append(
             Difference(
@@ -205,7 +225,7 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
 def find_best(studies: Sequence[Study]) -> int | None:
     """Return the index of the study with the best trial of all.
 
-    It is None without a result, and if the studies have different objectives or corpora.
+    It is None without a result, and if the studies have different objectives, tasks or corpora.
     """
     if describe_incomparable(studies):
         return None
@@ -222,9 +242,31 @@ def describe_incomparable(studies: Sequence[Study]) -> str:
     if len(sets := dict.fromkeys(map(list_objectives, studies))) > 1:
         names = "; ".join(" and ".join(f"{name} ({mode})" for name, mode in each) for each in sets)
         return f"The studies have different objectives ({names}), so they are not comparable."
+    tasks = dict.fromkeys(name for study in studies if (name := _name_task(study)))
+    if len(tasks) > 1:
+        return (
+            f"The studies are of different tasks ({', '.join(tasks)}), so their figures are not "
+            "comparable."
+        )
     if (corpora := len(set(map(_read_fingerprint, studies)))) > 1:
         return f"The studies used {corpora} different corpora, so their figures are not comparable."
     return ""
+
+
+def list_limits(study: Study) -> tuple[str, ...]:
+    """Return the limits that the results of a study must keep, sorted."""
+    return tuple(sorted(map(str, study.objective.limits)))
+
+
+def describe_different_limits(studies: Sequence[Study]) -> str:
+    """Return that studies have different limits; empty if they have the same."""
+    if len(sets := dict.fromkeys(map(list_limits, studies))) < 2:
+        return ""
+    names = "; ".join(" and ".join(limits) or "none" for limits in sets)
+    return (
+        f"The studies have different limits ({names}), so searches are not compared: a looser "
+        "limit alone gives a better best."
+    )
 
 
 def describe_budgets(studies: Sequence[Study]) -> str:
@@ -242,6 +284,12 @@ def describe_budgets(studies: Sequence[Study]) -> str:
         f"The budgets differ: {' and '.join(differing)} a study. A larger budget alone gives a "
         "better best; compare the curves at equal trials or epochs."
     )
+
+
+def _name_task(study: Study) -> str:
+    """Return a task's name without the file, which may have been moved; empty if it is unknown."""
+    name = study.task or (Config.task if study.is_own else "")
+    return name.rpartition(":")[2]
 
 
 def _read_fingerprint(study: Study) -> Any:

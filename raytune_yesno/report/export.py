@@ -42,6 +42,13 @@ def collect_epochs(studies: Sequence[Study]) -> list[Row]:
     return _name_rows(studies, [study.epoch_rows for study in studies])
 
 
+def list_heads(studies: Sequence[Study], *, epochs: bool = False) -> list[str]:
+    """Return the columns that a table of trials, or of epochs, has even without rows."""
+    tables = [study.epoch_columns if epochs else study.trial_columns for study in studies]
+    first = ["study"] if len(studies) > 1 else []
+    return list(dict.fromkeys([*first, *(column for table in tables for column in table)]))
+
+
 def write_table(rows: Sequence[Row], file: Path, heads: Sequence[str] = ()) -> None:
     r"""Write rows in the format of the file's suffix.
 

@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report.compare import have_common_front, share_reference
 from raytune_yesno.report.sentences import describe_test_briefly
 from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
+from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.front import list_vectors, read_preference, trace_hypervolume
 from raytune_yesno.text import format_value, join_names, plural
 
@@ -54,16 +56,18 @@ def describe_volume(study: Study) -> str:
 def tabulate_front(study: Study) -> Table:
     """Return a row for each member of the front; the chosen one is marked by an asterisk.
 
-    If several members were trained again, their test figures and checkpoints are shown, too.
+    The values of a point that was trained several times are the means, which decide. If several
+    members were trained again, their test figures and checkpoints are shown, too.
     """
     front, best = study.front, study.best
+    points = {each.trial.number: each for each in study.candidates}
     refits = {event.get("trial"): event for event in study.refits}
     told = [refits.get(trial.number) if len(refits) > 1 else None for trial in front]
     chosen = best.number if best else None
     columns: list[list[str]] = [
         ["trial", *(f"{t.number}{'*' if t.number == chosen else ''}" for t in front)],
         *(
-            [metric.title, *(metric.show(t.metrics.get(metric.name)) for t in front)]
+            [metric.title, *(_show_result(points[t.number], metric) for t in front)]
             for metric in study.objective.objectives
         ),
         *(
@@ -75,6 +79,12 @@ def tabulate_front(study: Study) -> Table:
     ]
     heads, *rows = zip(*(each for each in columns if not front or any(each[1:])), strict=True)
     return Table(heads, rows)
+
+
+def _show_result(candidate: Candidate, metric: Metric) -> str:
+    if len(candidate.judged) > 1:
+        return metric.show(candidate.mean_of(metric))
+    return metric.show(candidate.trial.metrics.get(metric.name))
 
 
 def _name_checkpoint(refit: Mapping[str, Any] | None) -> str:
@@ -118,7 +128,7 @@ def build_front_payload(studies: Sequence[Study]) -> list[dict[str, Any] | None]
                     for metric in study.objective.objectives
                 ],
                 "members": [index[trial.number] for trial in study.front],
-                "feasible": [trial.is_feasible for trial in study.trial_list],
+                "feasible": [trial.number in study.feasible for trial in study.trial_list],
                 "volume": {
                     "trials": [(count, volume) for count, _, volume in rows],
                     "epochs": [(epochs, volume) for _, epochs, volume in rows],
@@ -151,8 +161,10 @@ def describe_limits(study: Study) -> str:
     if not limits or not study.candidates:
         return ""
     best = study.candidates[0]
+    count = len(best.judged)
+    mean = f", mean of {count} trainings" * (count > 1)
     broken = [
-        f"{limit} ({limit.metric.show(best.trial.metrics.get(limit.metric.name))})"
+        f"{limit} ({limit.metric.show(best.mean_of(limit.metric))}{mean})"
         for limit, excess in zip(limits, best.excesses, strict=True)
         if excess > 0
     ]
@@ -191,8 +203,7 @@ def describe_choice(study: Study) -> str:
     objective = study.objective
     if prefer := study.prefer:
         limit = read_preference(prefer, objective)
-        best = study.best
-        kept = best is not None and limit.excess(best.metrics) <= 0
+        kept = any(each.excess_over(limit) <= 0 for each in study.candidates[:1])
         which = f"best {objective.metric.title} with" if kept else "no member keeps it, nearest to"
         return f"{which} {limit}"
     return "knee of the front, nearest to the best value of every objective"

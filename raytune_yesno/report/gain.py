@@ -14,9 +14,17 @@ def describe_gain(study: Study) -> str:
     best = study.candidates[0]
     settings = f"settings without tuning (trial {untuned.trial.number})"
     chosen, reached = f"the chosen point (trial {best.trial.number})", _describe(best)
+    is_equal = (best.costs, best.excess) == (untuned.costs, untuned.excess)
+    if is_equal and (others := len(study.front) - 1) > 0:
+        each = f"Each of the {others} other members" if others > 1 else "The other member"
+        return (
+            f"The {settings}, with {reached}, are as good as any for the chosen compromise. "
+            f"{each} of the front that tuning found is better in one objective and worse in "
+            "another."
+        )
     if untuned is best:
         return f"Tuning gained nothing: no trial is better than the {settings}, with {reached}."
-    if (best.costs, best.excess) == (untuned.costs, untuned.excess):
+    if is_equal:
         return f"Tuning gained nothing: the {settings} and {chosen} reached the same, {reached}."
     text = f"The {settings} reached {_describe(untuned)}; {chosen} reached {reached}."
     is_better = best.costs != untuned.costs and pareto.weakly_dominates(best.costs, untuned.costs)

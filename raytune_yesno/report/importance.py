@@ -107,10 +107,13 @@ def measure_importance(study: Study) -> Importance:
         )
         chance_score = 1 - float(np.mean(chance_errors))
         if score <= chance_score:
+            is_whole = len(target) == num_trials
+            few = "are too few" if is_whole else f"of {num_trials} tell nothing"
             return refuse(
-                f"{num_trials} trials are too few. A random forest predicts held-out trials no "
+                f"{len(target)} trials {few}. A random forest predicts held-out trials no "
                 f"better than chance (R² {score:.2f}; {chance_score:.2f} with permuted results). "
-                "Run more trials",
+                + ("Run more trials" if is_whole else "Widen the search space, or repeat points"),
+                num_trials=len(target),
                 score=score,
             )
         chance_level = max(chance_level, float(np.mean(chance_increases, axis=0).max()))

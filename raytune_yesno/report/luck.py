@@ -28,8 +28,11 @@ _NUM_DRAWS = 20_000
 class Luck:
     """What the final round says of the search's best point.
 
+    With several objectives, it is the chosen point, and the results are those in the first one.
+
     Attributes:
-        trial: the number of its first training.
+        trial: the number of its first training. A point that kept the limits in the search precedes
+            one that exceeded them.
         result: its result in the search, a value of the deciding metric.
         mean: the mean of its results in the final round.
         repeats: their number.
@@ -39,9 +42,10 @@ class Luck:
         low: lower end of the interval of ``flattery`` at :data:`LEVEL`, see :func:`estimate_means`.
         high: upper end.
         chosen: the first training of the point with the best mean, which is refitted.
-        probability: the probability that it is the best of the finalists.
-        ties: the first trainings of the finalists that cannot be told from it: the interval of the
-            difference of their means, at :data:`LEVEL`, includes 0.
+        probability: the probability that it is the best of the finalists, or of those that keep the
+            limits as it does; None with several objectives.
+        ties: the first trainings of these finalists that cannot be told from it: the interval of
+            the difference of their means, at :data:`LEVEL`, includes 0.
         lost: the first trainings of the finalists without a result in the final round: all their
             trainings there failed or diverged. ``trial`` is the best of the other finalists.
     """
@@ -55,7 +59,7 @@ class Luck:
     low: float
     high: float
     chosen: int
-    probability: float
+    probability: float | None
     ties: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
 
@@ -72,12 +76,18 @@ def measure_luck(study: Study) -> Luck | None:
     if estimate_variance(groups.values()) is None or not searched:
         return None
     means = dict(zip(groups, estimate_means(list(groups.values())), strict=True))
-    best = min(searched, key=_search_cost)
+    several = bool(study.objective.others)
+    best = searched[0] if several else min(searched, key=_search_standing)
     own, cost = means[best.trial.number], _search_cost(best)
     flattery = own.mean - cost
     value_of = study.objective.metric.value_of
     chosen = searched[0].trial.number
-    leads = _find_leads(finalists, means, chosen)
+    rivals = {
+        each.trial.number: finalists[each.trial.number]
+        for each in searched
+        if not several and each.excess == searched[0].excess
+    }
+    leads = _find_leads(rivals, means, chosen) if rivals else {}
     return Luck(
         trial=best.trial.number,
         result=value_of(cost),
@@ -88,7 +98,7 @@ def measure_luck(study: Study) -> Luck | None:
         low=flattery - own.half_width,
         high=flattery + own.half_width,
         chosen=chosen,
-        probability=_find_probability(list(leads.values())),
+        probability=None if several else _find_probability(list(leads.values())),
         ties=tuple(sorted(n for n, lead in leads.items() if abs(lead.mean) <= lead.half_width)),
         lost=_find_lost(study),
     )
@@ -141,17 +151,28 @@ def describe_luck(study: Study) -> str:
     worse = "worse" if luck.flattery >= 0 else "better"
     diverged = f" Trainings that diverged, not in the mean: {luck.diverged}." * (luck.diverged > 0)
     same = "It was chosen" if luck.chosen == luck.trial else f"Trial {luck.chosen} was chosen"
+    which = f"The search's best{' of the others' * bool(lost)}"
+    first = study.candidates[0]
+    equal = [each for each in study.candidates if each.finals and each.excess == first.excess]
+    keep = bool(study.objective.limits) and not first.excess
+    if luck.probability is None:
+        which, outcome = "The chosen point", ""
+    elif keep and len(equal) == 1:
+        outcome = f" {same}, the only finalist that keeps the limits."
+    else:
+        outcome = (
+            f" {same}; it is the best of the finalists{' that keep the limits' * keep} with a "
+            f"probability of {luck.probability:.0%}."
+        )
     ties = ""
     if luck.ties:
         noun = "trial" if len(luck.ties) == 1 else "trials"
         ties = f" It cannot be told from {noun} {', '.join(map(str, luck.ties))}."
     interval = f"{LEVEL:.0%} interval {luck.low:.3g} to {luck.high:.3g} worse"
     return f"{lost} ".lstrip() + (
-        f"The search's best{' of the others' * bool(lost)}, trial {luck.trial}, reached "
-        f"{study.metric} {show(luck.result)}; its "
+        f"{which}, trial {luck.trial}, reached {study.metric} {show(luck.result)}; its "
         f"mean over {luck.repeats} new seeds is {show(luck.mean)}, {abs(luck.flattery):.3g} "
-        f"{worse} ({interval}).{diverged} {same}; it "
-        f"is the best of the finalists with a probability of {luck.probability:.0%}.{ties}"
+        f"{worse} ({interval}).{diverged}{outcome}{ties}"
     )
 
 
@@ -177,6 +198,12 @@ def _final_results(candidate: Candidate) -> dict[int | None, float]:
 def _search_cost(candidate: Candidate) -> float:
     """Return the mean cost of a candidate's trainings in the search; failed ones do not count."""
     return replace(candidate, finals=()).mean
+
+
+def _search_standing(candidate: Candidate) -> tuple[float, float]:
+    """Return a sort key by the trainings in the search: the excess over the limits, the cost."""
+    known = replace(candidate, finals=())
+    return known.excess, known.mean
 
 
 def _find_leads(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
+from raytune_yesno.metrics import Metric
 from raytune_yesno.report.attainment import build_attainment_payload, measure_attainment
 from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
@@ -18,6 +19,7 @@ from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import rank_trials
 
 _MAX_POINTS = 100  # of a learning curve
+_MAX_UNDECLARED = 12  # metrics; an experiment of Ray Tune may report hundreds
 STATUSES = ("done", "stopped", "running", "diverged", "failed")
 
 
@@ -109,7 +111,7 @@ def _describe(
                 "name": metric.name,
                 "values": [best.get(metric.name) if best else None for best in bests],
             }
-            for metric in study.metrics
+            for metric in (*study.metrics, *_list_undeclared(study))
             if metric.name != study.metric
             and any(best.get(metric.name) is not None for best in bests if best)
         ],
@@ -128,6 +130,13 @@ def _describe(
         ],
         "pauses": [(round(at, 2), round(length, 2)) for at, length in list_pauses(study)],
     }
+
+
+def _list_undeclared(study: Study) -> list[Metric]:
+    """Return the metrics that were reported without being declared, at most a few."""
+    declared = {"epoch", "seconds", *(metric.name for metric in study.metrics)}
+    names = dict.fromkeys(key for trial in study.trial_list for key in trial.metrics)
+    return [Metric(name) for name in names if name not in declared][:_MAX_UNDECLARED]
 
 
 def _rank(name: str, order: Sequence[str]) -> int:

@@ -228,7 +228,8 @@ def describe_time(study: Study) -> str:
         return "No trial has trained yet."
     share, cause = efficiency.largest_overhead
     return (
-        f"{efficiency.efficiency:.1%} of the time of {plural(study.num_slots, 'slot')} was "
+        f"{efficiency.efficiency:.1%} of the time of {study.slots_text} "
+        f"{'slot' if study.num_slots == 1 else 'slots'} was "
         f"training. The largest other part was {CAUSES[cause]} ({share:.1%})."
     )
 
@@ -258,6 +259,16 @@ def describe_test(
     with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
         return str(find_task(task).describe_test(figures))
     return ", ".join(_show_figures(figures, metrics))
+
+
+def find_tested(study: Study) -> int | None:
+    """Return the number of the trial that the refit trained again, if it is not the best trial.
+
+    With another metric than the study's own, another trial may be the best.
+    """
+    tested = (study.refit or {}).get("trial")
+    is_best = study.best is not None and tested == study.best.number
+    return tested if isinstance(tested, int) and not is_best else None
 
 
 def describe_test_briefly(refit: Mapping[str, Any] | None, metrics: Sequence[Metric] = ()) -> str:
@@ -293,7 +304,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     best = study.best
     try:
         base = build_config(upgrade_config(asked["config"]))
-        trained = build_config(base.as_dict(), best.best_point) if best else base
+        trained = build_config(study.config_of(best), best.best_point) if best else base
     except InputError:  # written by a version with other keys
         return "", "", ""
     task = base.as_dict()["task"]

@@ -14,6 +14,7 @@ from raytune_yesno.report.compare import (
     Group,
     choose_figure,
     describe_budgets,
+    describe_different_limits,
     describe_incomparable,
     find_best,
     have_common_front,
@@ -190,17 +191,25 @@ def describe_studies(
         return [counted, why]
     texts = [f"{counted} {NO_RESULT}"]
     if (first := find_best(studies)) is not None and (best := studies[first].best):
-        value = metric.show(best.metrics[metric.name])
+        value, chosen = metric.show(best.metrics[metric.name]), studies[first].candidates[0]
+        which = "The best trial of all is"
+        if chosen.excess:
+            which = "No trial keeps the limits; the one that exceeds them least is"
         texts = [
             f"{counted} "
             + (
                 describe_common_front(studies, names)
                 if have_common_front(studies)
-                else f"The best trial of all is trial {best.number} of {names[first]}: "
-                f"{metric.title} {value}{describe_mean(studies[first].candidates[0])}."
+                else f"{which} trial {best.number} of {names[first]}: "
+                f"{metric.title} {value}{describe_mean(chosen)}."
             )
         ]
-        texts.append(describe_comparison(groups, differences, choose_figure(studies)))
+        limited = any(study.objective.limits for study in studies)
+        figure = choose_figure(studies)
+        texts.append(
+            describe_different_limits(studies)
+            or describe_comparison(groups, differences, figure, limited=limited)
+        )
         texts.append(describe_budgets(studies))
     return [text for text in texts if text]
 
@@ -227,14 +236,31 @@ def describe_common_front(studies: Sequence[Study], names: Sequence[str]) -> str
 
 
 def describe_comparison(
-    groups: Sequence[Group], differences: Sequence[Difference], metric: Metric
+    groups: Sequence[Group],
+    differences: Sequence[Difference],
+    metric: Metric,
+    *,
+    limited: bool = False,
 ) -> str:
     """Return which search was best, whether chance explains its lead, and what would tell.
 
-    It is empty if no group has a figure.
+    It is empty if no group has a figure. Groups with studies without one are not ranked.
     """
-    comparable = [group for group in groups if group.mean is not None]
-    if not comparable:  # several objectives, and no trial keeps the limits
+    if all(group.mean is None for group in groups):  # no trial keeps the limits
+        return ""
+    nothing = "no point that keeps the limits" if limited else "no result"
+    texts = [
+        f"{group.label} is not ranked: {group.num_without} of its {len(group.members)} "
+        f"{'study' if len(group.members) == 1 else 'studies'} found {nothing}."
+        for group in groups
+        if group.num_without
+    ]
+    return " ".join((*texts, _rank_groups(groups, differences, metric))).rstrip()
+
+
+def _rank_groups(groups: Sequence[Group], differences: Sequence[Difference], metric: Metric) -> str:
+    comparable = [group for group in groups if group.mean is not None and not group.num_without]
+    if not comparable:
         return ""
     sign = -1 if metric.mode == "max" else 1
     ranked = sorted(comparable, key=lambda group: sign * (group.mean or 0.0))
@@ -245,6 +271,8 @@ def describe_comparison(
     if best.interval:
         figure += f", 95% interval {' to '.join(map(metric.show, best.interval))}"
     if len(ranked) < 2:
+        if any(group.num_without for group in groups):
+            return f"{best.label}: {figure}."
         return (
             f"All studies with a result are of one search, {best.label}: {figure}. Add studies "
             f"of another search to compare, with at least {MIN_REPEATS} seeds each."

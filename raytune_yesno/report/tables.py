@@ -79,7 +79,9 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
                 f"{'' if is_one else study.objective.metric.title + ' '}{best.result}"
                 if best
                 else "",
-                sentences.describe_test_briefly(study.refit, study.metrics),
+                sentences.describe_test_briefly(study.refit, study.metrics)
+                if sentences.find_tested(study) is None
+                else "",
             )
         )
     shown = [k for k, column in enumerate(zip(*rows, strict=True)) if any(column)]
@@ -97,16 +99,25 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
 
 
 def tabulate_groups(groups: Sequence[Group], metric: Metric) -> Table:
-    """Return a row per search, with the mean of its studies."""
+    """Return a row per search, with the mean of its studies.
+
+    If some of them ended without a figure, the number of those with one is shown, too.
+    """
     heads = ("search", "studies", f"best {metric.title}, {name_mean(groups)}", "95% interval")
     rows = [
         (
             group.label,
-            len(group.members),
+            (
+                f"{len(group.bests)} of {len(group.members)}"
+                if group.num_without
+                else len(group.members)
+            ),
             metric.show(group.mean) or MISSING,
             (
                 " to ".join(map(metric.show, group.interval))
                 if group.interval
+                else MISSING
+                if group.num_without
                 else f"needs {MIN_REPEATS} studies"
             ),
         )

@@ -29,6 +29,7 @@ def view_study(
     stopping = measure_early_stopping(study)
     train, tune, file = sentences.describe_commands(study)
     versions = study.asked.get("versions", {}).items()
+    tested = sentences.find_tested(study)
     return {
         "answers": [
             *summary.name_objective(
@@ -50,6 +51,7 @@ def view_study(
             if study.best
             else None
         ),
+        "test_name": "Test" if tested is None else f"Test of trial {tested}",
         "test": sentences.describe_test(study.refit, study.task, study.metrics),
         "edges": [str(edge) for edge in find_edges(study)],
         "settings": _list_settings(study),
@@ -107,7 +109,7 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "warm start": f"{plural(len(warm_start), 'trial')} of other studies"
         if warm_start
         else None,
-        "slots": study.num_slots,
+        "slots": study.slots_text,
         "data": study.data,
         "corpus": asked.get("corpus", {}).get("source"),
         "fingerprint": asked.get("corpus", {}).get("fingerprint"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from raytune_yesno.metrics import find_best_epoch, sum_excesses
+from raytune_yesno.metrics import Limit, Metric, find_best_epoch, sum_excesses
 from raytune_yesno.study.trial import RANKED, Trial
 
 
@@ -65,6 +65,16 @@ class Candidate:
     def excess(self) -> float:
         """By how much the mean of the results exceeds the limits in all; 0 if it keeps them."""
         return sum_excesses(self.excesses)
+
+    def excess_over(self, limit: Limit) -> float:
+        """Return by how much the mean of the results exceeds a limit; at most 0 if it keeps it."""
+        return _mean_columns([(limit.excess(t.best_epoch or {}),) for t in self.judged])[0]
+
+    def mean_of(self, metric: Metric) -> float:
+        """Return the mean of the results in any metric, as a value of it, not as a cost."""
+        return metric.value_of(
+            _mean_columns([(metric.cost(t.best_epoch or {}),) for t in self.judged])[0]
+        )
 
     @property
     def value(self) -> float:

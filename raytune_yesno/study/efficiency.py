@@ -1,5 +1,7 @@
 """How a study's slots spent their time: training and the kinds of overhead."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,7 +14,7 @@ class Efficiency:
     """How the slots spent their time.
 
     The shares add up to one. The whole is number of slots × seconds from the first training step
-    to the end of the search.
+    to the end of the search. If the number of slots was changed, it is the sum over its values.
 
     Attributes:
         efficiency: share of training.
@@ -42,7 +44,7 @@ class Efficiency:
 def measure_efficiency(
     epochs: Sequence[Event],
     *,
-    num_slots: int,
+    phases: Sequence[tuple[float, int]],
     asked_at: float,
     end: float,
     pauses: Sequence[tuple[float, float]] = (),
@@ -52,7 +54,8 @@ def measure_efficiency(
     Args:
         epochs: events of all epochs, with ``trial``, ``host``, ``pid``, ``began``, ``ended`` and
             ``seconds``, and with ``node`` if a host runs several nodes.
-        num_slots: number of concurrent trials.
+        phases: the number of concurrent trials, and since when it holds, in seconds since 1970; in
+            the order of time.
         asked_at: start of the study, in seconds since 1970.
         end: end of the search, in seconds since 1970.
         pauses: spans of time that do not count.
@@ -60,16 +63,42 @@ def measure_efficiency(
     Returns:
         The shares; None if no time was spent.
     """
-    slots = assign_slots(epochs, num_slots=num_slots, pauses=pauses)
-    if not slots:
+    if not epochs:
         return None
-    begin = min(epoch["began"] for slot in slots for epoch in slot)
-    end = max(omit_pauses(end, pauses), *(epoch["ended"] for slot in slots for epoch in slot))
-    spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
+    first = begin = omit_pauses(min(epoch["began"] for epoch in epochs), pauses)
+    shares = dict.fromkeys(("efficiency", "startup", "reporting", "gaps", "tail"), 0.0)
     gaps: list[float] = []
+    total = 0.0
+    changes = [phase for k, phase in enumerate(phases) if not k or phase[1] != phases[k - 1][1]]
+    for (_, num_slots), (until, _) in itertools.pairwise([*changes, (math.inf, 0)]):
+        within = [epoch for epoch in epochs if epoch["began"] < until]
+        epochs = [epoch for epoch in epochs if epoch["began"] >= until]
+        slots = assign_slots(within, num_slots=num_slots, pauses=pauses)
+        stop = omit_pauses(min(until, end), pauses)
+        stop = max(begin, stop, *(epoch["ended"] for slot in slots for epoch in slot))
+        spent = _measure_phase(slots, begin, stop, gaps)
+        # The sum is larger only if a clock was set forward and back.
+        whole = max(num_slots * (stop - begin), sum(spent.values()))
+        spent["startup"] += whole - sum(spent.values())  # slots that never ran a trial
+        shares = {name: shares[name] + spent[name] for name in shares}
+        total, begin = total + whole, stop
+    if total <= 0:
+        return None
+    return Efficiency(
+        **{name: seconds / total for name, seconds in shares.items()},
+        median_gap_s=median(gaps) if gaps else None,
+        startup_s=max(0.0, first - asked_at),
+    )
+
+
+def _measure_phase(
+    slots: Sequence[list[Event]], begin: float, end: float, gaps: list[float]
+) -> dict[str, float]:
+    """Return the seconds that slots spent between two times; add those between trials to gaps."""
+    spent = {"efficiency": 0.0, "startup": 0.0, "reporting": 0.0, "gaps": 0.0, "tail": 0.0}
     for slot in slots:
         slot.sort(key=lambda epoch: epoch["began"])
-        spent["startup"] += slot[0]["began"] - begin
+        spent["startup"] += max(0.0, slot[0]["began"] - begin)
         spent["tail"] += end - slot[-1]["ended"]
         for epoch, following in zip(slot, [*slot[1:], None], strict=True):
             spent["efficiency"] += epoch["seconds"]
@@ -82,18 +111,7 @@ def measure_efficiency(
             else:
                 spent["gaps"] += pause
                 gaps.append(pause)
-    # The sum is larger only if a clock was set forward and back.
-    total = max(num_slots * (end - begin), sum(spent.values()))
-    if total <= 0:
-        return None
-    # Slots that never ran a trial.
-    spent["startup"] += total - sum(spent.values())
-    shares = {name: seconds / total for name, seconds in spent.items()}
-    return Efficiency(
-        **shares,
-        median_gap_s=median(gaps) if gaps else None,
-        startup_s=max(0.0, begin - asked_at),
-    )
+    return spent
 
 
 def assign_slots(

@@ -4,7 +4,6 @@ The front holds the points that no other one dominates, of those that keep the l
 costs are those of its best epoch, or the means over its trainings.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 from raytune_yesno import pareto
@@ -38,7 +37,7 @@ def choose(front: Sequence[Candidate], prefer: str | None) -> Candidate:
     if not prefer:
         return front[pareto.find_knee([each.costs for each in front])]
     limit = read_preference(prefer, front[0].trial.objective)
-    return min(front, key=lambda each: (max(_excess(each, limit), 0.0), each.costs))
+    return min(front, key=lambda each: (max(each.excess_over(limit), 0.0), each.costs))
 
 
 def read_preference(text: str, objective: Objective) -> Limit:
@@ -48,11 +47,6 @@ def read_preference(text: str, objective: Objective) -> Limit:
         InputError: it is no limit, or its metric is unknown.
     """
     return read_limit(text, objective.metrics, where="prefer")
-
-
-def _excess(candidate: Candidate, limit: Limit) -> float:
-    records = [trial.best_epoch or {} for trial in candidate.judged]
-    return math.fsum(limit.excess(record) for record in records) / len(records)
 
 
 def arrange(candidates: Sequence[Candidate], prefer: str | None) -> list[Candidate]:
@@ -133,10 +127,10 @@ def trace_hypervolume(
     for count, trial in enumerate(ended, start=1):
         epochs += len(trial.epochs)
         if reference and trial.is_feasible:
-            before = list(front)
-            front.append(result_costs(trial))
-            front = [front[index] for index in pareto.find_front(front)]
-            if front != before:
-                volume = pareto.hypervolume(front, reference)
+            costs = result_costs(trial)
+            if not any(pareto.weakly_dominates(each, costs) for each in front):
+                volume += pareto.exclusive_volume(costs, front, reference)
+                front = [each for each in front if not pareto.weakly_dominates(costs, each)]
+                front.append(costs)
         rows.append((count, epochs, volume))
     return rows

@@ -160,6 +160,7 @@ def _build_study(
         requests=state.requests,
         is_stop_requested=state.is_stop_requested,
         counts_from=state.counts_from,
+        slot_changes=state.slot_changes,
     )
 
 
@@ -177,6 +178,7 @@ class _State:
         self.reason: str | None = None
         self.searched = self.is_stop_requested = self.is_space_changed = False
         self.counts_from = 0.0
+        self.slot_changes: list[tuple[float, int]] = []
         self.num_unknown = 0
 
     def take(self, event: Event) -> None:
@@ -244,6 +246,8 @@ class _State:
 
     def _resume(self, event: Event) -> None:
         changed = {key: event[key] for key in _MAY_CHANGE & event.keys()}
+        if event.get("slots"):
+            self.slot_changes.append((event["time"], event["slots"]))
         is_extended = self._extends(event)
         if "space" in event or is_extended:
             self.counts_from = event["time"]

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_yesno.config import Config, upgrade_config
 from raytune_yesno.errors import one_line
-from raytune_yesno.metrics import LEGACY_OBJECTIVE, Metric, Objective
+from raytune_yesno.metrics import LEGACY_OBJECTIVE, METRIC_PREFIX, Metric, Objective
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
@@ -61,6 +62,8 @@ class Study:
         counts_from: when a search that had ended was extended, or the space was changed, for the
             last time; patience and failures are counted from there. Seconds since 1970; 0 for from
             the beginning.
+        slot_changes: the times of resumptions, in seconds since 1970, and the number of slots from
+            then on.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class Study:
     refits: list[Event] = field(default_factory=list)
     is_stop_requested: bool = False
     counts_from: float = 0.0
+    slot_changes: list[tuple[float, int]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return one_line(f"Study({str(self.path)!r}: {', '.join(self._facts)})")
@@ -131,6 +135,17 @@ class Study:
     def config(self) -> Mapping[str, Any]:
         """The recorded config of all trials; empty if the record has none."""
         config: Mapping[str, Any] = self.asked.get("config", {})
+        return config
+
+    def config_of(self, trial: Trial) -> dict[str, Any]:
+        """Return the config of a trial at its best epoch, without the trial's own point.
+
+        The learning rate followed the number of epochs that was planned then, see ``extended``.
+        """
+        config = upgrade_config(self.config)
+        if best := trial.best_epoch:
+            planned = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
+            config["epochs"] = planned
         return config
 
     @property
@@ -187,6 +202,18 @@ class Study:
             return [self.best] if self.best else []
         members = front.find_members(self.candidates) if self.candidates else []
         return [member.trial for member in members]
+
+    @cached_property
+    def feasible(self) -> frozenset[int]:
+        """The numbers of the trials that keep all limits.
+
+        A point that was trained several times is judged by the mean, as in :attr:`candidates`; this
+        is what counts for its first training.
+        """
+        kept = {each.trial.number: not each.excess for each in self.candidates}
+        return frozenset(
+            trial.number for trial in self.trial_list if kept.get(trial.number, trial.is_feasible)
+        )
 
     @cached_property
     def hypervolume(self) -> tuple[float, tuple[float, ...]]:
@@ -250,8 +277,8 @@ class Study:
 
         Columns: ``trial``, ``status``, ``epochs`` (number trained), ``best_epoch``, the metrics of
         the best epoch (such as ``valid_loss``), ``seconds`` (of training), ``attempts``, ``error``,
-        and the hyperparameters as ``config.KEY``. In a Ray Tune experiment, a metric named like
-        another column is ``metric.NAME``.
+        and the hyperparameters as ``config.KEY``. A metric named like another column is
+        ``metric.NAME``.
         """
         return _build_table(self.trial_rows, self.trial_columns)
 
@@ -273,7 +300,12 @@ class Study:
         limited = bool(self.objective.limits)
         repeated = any(trial.repeat_of is not None for trial in self.trial_list)
         for trial in self.trial_list:
-            metrics = dict(trial.metrics)
+            about = {
+                **({"front": trial.number in members} if several else {}),
+                **({"feasible": trial.number in self.feasible} if limited else {}),
+                **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
+            }
+            metrics = {self.metric: None, **trial.metrics}
             best_epoch = metrics.pop("epoch", None)
             metrics.pop("seconds", None)
             rows.append(
@@ -283,14 +315,11 @@ class Study:
                     "epochs": len(trial.epochs),
                     "best_epoch": best_epoch,
                     **({"train_loss": None} if self.metric == LEGACY_METRIC else {}),
-                    self.metric: None,
-                    **metrics,
+                    **{METRIC_PREFIX * (key in about) + key: metrics[key] for key in metrics},
                     "seconds": trial.seconds,
                     "attempts": trial.attempts,
                     "error": trial.error,
-                    **({"front": trial.number in members} if several else {}),
-                    **({"feasible": trial.is_feasible} if limited else {}),
-                    **({"repeat_of": trial.repeat_of, "seed": trial.seed} if repeated else {}),
+                    **about,
                     **{f"config.{key}": value for key, value in trial.best_point.items()},
                 }
             )
@@ -322,15 +351,26 @@ class Study:
 
     @property
     def num_slots(self) -> int:
-        """The number of concurrent trials."""
-        return int(self.asked.get("slots", 1))
+        """The number of concurrent trials; the largest one if a resumption changed it."""
+        return max(count for _, count in self.slot_phases)
+
+    @property
+    def slot_phases(self) -> list[tuple[float, int]]:
+        """Since when there were how many slots: pairs of seconds since 1970 and a number."""
+        return [(self.asked["time"], int(self.asked.get("slots", 1))), *self.slot_changes]
+
+    @property
+    def slots_text(self) -> str:
+        """The number of slots for people: ``4``, or ``1 to 4`` if it was changed."""
+        fewest, most = min(count for _, count in self.slot_phases), self.num_slots
+        return str(most) if fewest == most else f"{fewest} to {most}"
 
     @cached_property
     def efficiency(self) -> Efficiency | None:
         """How the slots spent their time; None before the first epoch."""
         return measure_efficiency(
             [epoch for trial in self.trial_list for epoch in trial.epochs],
-            num_slots=self.num_slots,
+            phases=self.slot_phases,
             asked_at=self.asked["time"],
             end=self.end_time,
             pauses=self.pauses,

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, find_task, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, find_task
 from raytune_yesno.errors import WorkError, quote
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
@@ -213,9 +213,4 @@ def is_part(checkpoint: Checkpoint, config: Config) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    config = upgrade_config(study.config)
-    if best := trial.best_epoch:
-        # The learning rate followed the number of epochs that was planned then.
-        epochs = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
-        config = {**config, "epochs": epochs}
-    return build_config(config, trial.best_point, where=str(study.path))
+    return build_config(study.config_of(trial), trial.best_point, where=str(study.path))

@@ -84,6 +84,14 @@ def test_hypervolume_counts_the_dominated_cells_of_a_grid(vectors):
     assert pareto.hypervolume(vectors, (8,) * num) == covered
 
 
+@given(VECTORS)
+def test_the_exclusive_volume_is_what_a_vector_adds(vectors):
+    vector, *others = vectors
+    for reference in ((8,) * len(vector), (3,) * len(vector)):
+        added = pareto.hypervolume(vectors, reference) - pareto.hypervolume(others, reference)
+        assert pareto.exclusive_volume(vector, others, reference) == added
+
+
 def test_vectors_that_are_not_finite_are_last_and_on_no_front():
     vectors = [(math.inf, 0.0), (1.0, 1.0), (math.nan, -1.0), (2.0, 2.0)]
     assert pareto.find_front(vectors) == [1]

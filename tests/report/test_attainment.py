@@ -86,7 +86,8 @@ def test_terminal_page_and_json_show_it(studies: list[Study], tmp_path: Path) ->
     page = report.html.read_text()
     assert page.count('id="plot-attained"') == 1
     assert "0.9 (0.95 to 0.8)" in page
-    assert _summarize(studies, report)["hypervolumes"] == measure_figures(studies)
+    given = [str(study.path) for study in studies]
+    assert _summarize(studies, given, report)["hypervolumes"] == measure_figures(studies)
 
 
 def test_other_objectives_are_compared_as_before(studies: list[Study], tmp_path: Path) -> None:

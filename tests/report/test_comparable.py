@@ -1,10 +1,12 @@
 """What a comparison of studies, and a best result, may not claim."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.builders import write_study
+from helpers.results import write_results
 
 from raytune_yesno.metrics import Limit, Metric, Objective
 from raytune_yesno.report.best_so_far import trace_best
@@ -188,3 +190,79 @@ def test_only_the_final_round_of_the_latest_extension_counts() -> None:
     luck = measure_luck(build_study(build_trial(0, 0.1), build_trial(1, 0.2), *finals))
     assert luck
     assert (luck.repeats, luck.mean) == (2, pytest.approx(0.35))
+
+
+def write_pair(folder: Path, *configs: dict) -> list[Study]:
+    """Write studies that differ in their config and their seed, five of each config."""
+    return [
+        write_results(
+            folder / f"{index}-{seed}",
+            [{"metrics": {"loss": 1 + 50 * index + seed / 10, "size": 5}}],
+            metrics=("loss", "size"),
+            config={**config, "seed": seed},
+        )
+        for index, config in enumerate(configs)
+        for seed in range(5)
+    ]
+
+
+def test_studies_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
+    changed = write_pair(tmp_path / "two", {"task": "a.py:f"}, {"task": "b.py:g"})
+    assert compare_groups(group_studies(changed)) == []
+    assert find_best(changed) is None
+    text = describe(changed)
+    assert "different tasks (f, g)" in text
+    assert "best" not in text
+    moved = write_pair(tmp_path / "one", {"task": "a.py:f"}, {"task": "/b/a.py:f"})
+    assert len(compare_groups(group_studies(moved))) == 1
+    assert find_best(moved) == 0
+
+
+def test_searches_with_different_limits_are_not_ranked(tmp_path: Path) -> None:
+    changed = write_pair(tmp_path, {}, {"limits": ["size<=10"]})
+    assert compare_groups(group_studies(changed)) == []
+    text = describe(changed)
+    assert "different limits (none; size<=10)" in text
+    assert "was best" not in text
+    assert find_best(changed) == 0
+
+
+@pytest.mark.parametrize("num", [5, 7, 8, 10])
+def test_no_p_is_below_the_smallest_possible_one(num: int) -> None:
+    groups = [
+        Group(name, (), tuple(low + k / 1000 for k in range(num)))
+        for name, low in (("a", 0.1), ("b", 0.5))
+    ]
+    (difference,) = compare_groups(groups)
+    assert difference.p == pytest.approx(difference.min_p)
+
+
+def test_of_trials_that_all_exceed_a_limit_none_is_called_the_best(tmp_path: Path) -> None:
+    studies = [
+        write_results(
+            tmp_path / str(size),
+            [{"metrics": {"loss": 0.1, "size": size}}],
+            metrics=("loss", "size"),
+            config={"limits": ["size<=10"]},
+        )
+        for size in (12, 11)
+    ]
+    text = describe(studies)
+    assert "No trial keeps the limits" in text
+    assert "trial 0 of 11" in text
+    assert "best trial" not in text
+
+
+def test_more_trials_than_are_sampled_are_not_too_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raytune_yesno.report.importance._MAX_TRIALS", 40)
+    draw = random.Random(1)
+    trials = [
+        {"metrics": {"loss": draw.random()}, "point": {"x": draw.random(), "y": draw.random()}}
+        for _ in range(60)
+    ]
+    space = {name: {"float": [0, 1]} for name in "xy"}
+    text = describe_importance(measure_importance(write_results(tmp_path, trials, space=space)))
+    assert "40 trials of 60" in text
+    assert "more trials" not in text

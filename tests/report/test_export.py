@@ -100,6 +100,10 @@ def test_an_empty_study_has_tables(tmp_path: Path, suffix: str) -> None:
         cli.main(["report", str(tmp_path), "--export", files[0], "--export-epochs", files[1]]) == 0
     )
     assert all(Path(file).is_file() for file in files)
+    if suffix == ".csv":
+        trials, epochs = (Path(file).read_text().split(",") for file in files)
+        assert "status" in trials
+        assert "pid" in epochs
 
 
 @pytest.fixture(scope="module")

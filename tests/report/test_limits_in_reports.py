@@ -4,13 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.results import write_results
 
 from raytune_yesno.commands.tune import _describe_study
 from raytune_yesno.metrics import Metric, Objective, read_limit
 from raytune_yesno.report.attainment import measure_attainment
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.compare import compare_groups, find_best, group_studies
-from raytune_yesno.report.front import build_front_payload, count_members
+from raytune_yesno.report.front import (
+    build_front_payload,
+    count_members,
+    describe_choice,
+    describe_limits,
+    tabulate_front,
+)
 from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.summary import (
@@ -157,3 +164,35 @@ def test_a_point_beyond_a_limit_is_not_repeated():
     again = Repeats(1, 3).propose(lambda number, seen: None, 3, history)
     assert again is not None
     assert again.repeat_of == 1
+
+
+@pytest.mark.parametrize(("first", "again", "is_kept"), [(0.04, 0.08, False), (0.06, 0.03, True)])
+def test_limits_and_choice_are_told_of_the_mean_that_decides(tmp_path, first, again, is_kept):
+    trials = [
+        {"metrics": {"wer": first, "size": 9}},
+        {"metrics": {"wer": again, "size": 9}, "repeat_of": 0, "seed": 3},
+    ]
+    names = ("wer", "size")
+    limited = {"limits": ["wer<=0.05"]}
+    study = write_results(tmp_path / "one", trials, metrics=names, config=limited)
+    text = describe_limits(study)
+    assert ("kept" in text) == is_kept
+    assert is_kept or "0.06, mean of 2 trainings" in text
+    assert study.trial_rows[0]["feasible"] == is_kept
+    several = {"objectives": ["size", "wer"]}
+    study = write_results(
+        tmp_path / "two", trials, metrics=names, config=several, prefer="wer<=0.05"
+    )
+    assert ("no member keeps it" not in describe_choice(study)) == is_kept
+    (row,) = tabulate_front(study).rows
+    assert row[2] == f"{(first + again) / 2:.4g}"
+
+
+def test_tuning_gains_the_other_members_of_the_front():
+    study = build_study([(0.5, 50), (0.1, 100), (0.9, 5), (0.8, 90)], 999, (SIZE,))
+    assert study.best.number == 0
+    text = find_gain(study, 0)
+    assert "nothing" not in text
+    assert "2 other members" in text
+    alone = build_study([(0.1, 5), (0.2, 9)], 999, (SIZE,))
+    assert "nothing" in find_gain(alone, 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.results import write_results
 
 from raytune_yesno.report.leaderboard import format_leaderboard
 from raytune_yesno.report.luck import describe_luck, estimate_means, measure_luck
@@ -146,3 +147,46 @@ def test_an_interval_of_90_percent_contains_the_mean_in_90_percent_of_cases(
         found = estimate_means(results.tolist())[0]
         hits += abs(found.mean) <= found.half_width
     assert 0.87 <= hits / 1500 <= 0.96
+
+
+def write_finals(folder: Path, misses: list[float], sizes: list[int], **config: object) -> Study:
+    """Write a study in which all points are trained four times more, about 0.01 worse."""
+    points = [
+        {"metrics": {"miss": miss, "size": size}} for miss, size in zip(misses, sizes, strict=True)
+    ]
+    finals = [
+        {
+            "metrics": {"miss": misses[of] + 0.01 + k / 1000, "size": sizes[of]},
+            "repeat_of": of,
+            "seed": 50 + k,
+            "final": True,
+        }
+        for k in range(4)
+        for of in range(len(misses))
+    ]
+    return write_results(folder, points + finals, metrics=("miss", "size"), config=config)
+
+
+def test_finalists_beyond_a_limit_are_no_rivals(tmp_path: Path) -> None:
+    study = write_finals(tmp_path / "two", [0.1, 0.2, 0.21], [900, 9, 9], limits=["size<=10"])
+    luck = measure_luck(study)
+    assert luck
+    assert (luck.trial, luck.chosen) == (1, 1)
+    assert luck.probability
+    assert luck.probability > 0.9
+    assert "finalists that keep the limits" in describe_luck(study)
+    study = write_finals(tmp_path / "one", [0.1, 0.2], [900, 9], limits=["size<=10"])
+    assert "only finalist" in describe_luck(study)
+
+
+def test_with_several_objectives_only_the_luck_of_the_chosen_point_is_told(tmp_path: Path) -> None:
+    study = write_finals(tmp_path, [0.1, 0.15, 0.5], [1000, 300, 10], objectives=["miss", "size"])
+    assert study.best
+    assert study.best.number == 1
+    luck = measure_luck(study)
+    assert luck
+    assert (luck.trial, luck.chosen, luck.probability, luck.ties) == (1, 1, None, ())
+    assert luck.flattery == pytest.approx(0.0115)
+    text = describe_luck(study)
+    assert "The chosen point, trial 1" in text
+    assert "probability" not in text

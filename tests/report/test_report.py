@@ -376,7 +376,7 @@ class TestTexts:
 
         asked = build_config(base)
         assert study.best is not None
-        best = replace(study.best, point=point)
+        best = replace(study.best, point=point, planned=[])
         space = {"dropout": {"float": [0.0, 0.5]}}
         asked_so = {**study.asked, "config": asked.as_dict(), "space": space}
         train, _, file = describe_commands(replace(study, asked=asked_so, trial_list=[best]))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from helpers.builders import EVIL, write_study
 from helpers.fronts import write_front
+from helpers.results import write_results
 
 from raytune_yesno.report import write_report
 from raytune_yesno.study import Study, load, load_all
@@ -270,6 +271,27 @@ def test_hover_keys_and_copy(page: Path, study: Study) -> None:
     assert json.loads(config) == study.best.point
     assert command.startswith("raytune-yesno train --data synthetic")
     assert result["against"] == "seconds"
+
+
+def test_parameters_with_names_of_javascript_are_copied(tmp_path: Path) -> None:
+    """The pointer over the only axis, that of the metric, finds a trial, too."""
+    point = {"constructor": 1, "__proto__": 2}
+    study = write_results(
+        tmp_path / "study",
+        [{"metrics": {"loss": 0.1 * (1 + k)}, "point": point} for k in range(3)],
+    )
+    _, result = open_page(
+        write_report([study], tmp_path / "page").html,
+        """const plot = find("plot-parallel"), box = plot.getBoundingClientRect(), seen = [];
+        for (let y = 10; y < box.height; y += 10) {
+            plot.dispatchEvent(new PointerEvent(
+                "pointermove", { clientX: box.left + 40, clientY: box.top + y }));
+            if (state.lit !== null && !seen.includes(state.lit)) seen.push(state.lit);
+        }
+        return { seen: seen.sort(), config: JSON.stringify(configOf(0)) };""",
+    )
+    assert result["seen"] == [0, 1, 2]
+    assert json.loads(result["config"]) == point
 
 
 def test_several_studies_can_be_selected(study: Study, tmp_path: Path) -> None:

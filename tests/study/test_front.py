@@ -1,13 +1,17 @@
 """The front of a recorded study: its members, its hypervolume, the choice from it."""
 
 import dataclasses
+import math
+import random
 
 import pytest
 from helpers.fronts import write_front
 
+from raytune_yesno import pareto
 from raytune_yesno.errors import InputError
-from raytune_yesno.study import Study, load
-from raytune_yesno.study.front import measure_hypervolume, trace_hypervolume
+from raytune_yesno.metrics import Metric, Objective
+from raytune_yesno.study import Study, Trial, load
+from raytune_yesno.study.front import list_vectors, measure_hypervolume, trace_hypervolume
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.tuning.refit import list_refits
 
@@ -37,7 +41,23 @@ def test_hypervolume_grows_with_the_trials_and_states_its_reference(tmp_path):
     assert [row[:2] for row in rows] == [(n, 2 * n) for n in range(1, 7)]
     volumes = [row[2] for row in rows]
     assert volumes == sorted(volumes)
-    assert volumes[-1] == volume
+    assert volumes[-1] == pytest.approx(volume, rel=1e-12)
+
+
+def test_the_hypervolume_of_many_objectives_is_traced():
+    """Computed anew for each member of the front, that of this one would take minutes."""
+    draw, names = random.Random(0), "abcdef"
+    objective = Objective(Metric("a"), others=tuple(map(Metric, names[1:])))
+    trials = []
+    for number in range(100):
+        values = [abs(draw.gauss(0, 1)) for _ in names]
+        epoch = {"epoch": 1, "ended": float(number)}
+        epoch |= dict(zip(names, (value / math.hypot(*values) for value in values), strict=True))
+        trials.append(Trial(number, {}, "done", [epoch], objective=objective))
+    volume, reference = measure_hypervolume(trials)
+    rows = trace_hypervolume(trials)
+    assert rows[-1][2] == pytest.approx(volume)
+    assert rows[9][2] == pytest.approx(pareto.hypervolume(list_vectors(trials[:10]), reference))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +126,8 @@ def test_only_first_trainings_that_ended_with_a_result_count_in_the_hypervolume(
         epochs = [{**epoch, "accuracy": 1.0, "size": 1} for epoch in lucky.epochs]
         other = dataclasses.replace(lucky, number=99, epochs=epochs, **change)
         assert measure_hypervolume([*study.trial_list, other]) == before
-        assert trace_hypervolume([*study.trial_list, other])[-1][2] == before[0]
+        traced = trace_hypervolume([*study.trial_list, other])
+        assert traced[-1][2] == pytest.approx(before[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("given", [{"metric": "accuracy"}, {"metric": "size", "mode": "max"}])

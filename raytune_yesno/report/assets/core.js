@@ -56,15 +56,15 @@ function valueOf(trial, k) {
 }
 
 function configOf(trial) {
-  const config = {};
+  const config = []; // pairs: any text may be a name, such as __proto__
   S.axes.forEach((axis, k) => {
     const value = S.points[k][trial];
-    if (value !== null) config[axis.name] = axis.kind === "choice" ? S.choices[axis.name][value] : value;
+    if (value !== null) config.push([axis.name, axis.kind === "choice" ? S.choices[axis.name][value] : value]);
   });
   for (const [name, value] of Object.entries(S.fixed)) {
-    if (!S.absent[name]?.includes(trial)) config[name] = value;
+    if (!Object.hasOwn(S.absent, name) || !S.absent[name].includes(trial)) config.push([name, value]);
   }
-  return config;
+  return Object.fromEntries(config);
 }
 
 async function copyText(text, button) {

@@ -79,9 +79,10 @@ function buildParallel() {
     },
     near(x, y) {
       const k = Math.max(0, Math.min(scales.length - 2, Math.floor((x - left) / gap))), share = (x - at(k)) / gap;
+      const next = Math.min(k + 1, scales.length - 1); // without a varied parameter, the metric's axis is the only one
       let [found, least] = [null, 16];
       for (const trial of S.order) {
-        const far = Math.abs(yOf(trial, k) * (1 - share) + yOf(trial, k + 1) * share - y);
+        const far = Math.abs(yOf(trial, k) * (1 - share) + yOf(trial, next) * share - y);
         if (far < least) [found, least] = [trial, far];
       }
       return found;

@@ -91,7 +91,8 @@ def play(table: str, strategy: str, seed: int) -> dict[str, Any]:
         study = build_study(trials)
     score = means[study.candidates[0].trial.point["configuration"]]
     result = {"score": float(score), "rank": float((means < score).mean())}
-    if num_final and (luck := measure_luck(study)):
+    luck = measure_luck(study) if num_final else None
+    if luck and luck.probability is not None:
         truth = means[trials[luck.trial].point["configuration"]] - luck.result
         best = min(means[trial.point["configuration"]] for trial in finalists)
         result |= {
