@@ -1,7 +1,7 @@
-"""Problems of several objectives: ZDT, DTLZ, and COCO's pairs of functions.
+"""Problems of several objectives: ZDT, DTLZ, COCO's pairs of functions, and NAS-Bench-201.
 
-The score is the hypervolume of all evaluations, divided by that of the true front (ZDT, DTLZ2) or
-of everything that any run has found (COCO).
+The score is the hypervolume of all evaluations, divided by that of the true front (ZDT, DTLZ2,
+NAS-Bench-201) or of everything that any run has found (COCO).
 """
 
 import itertools
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from bench.search.suites import INSTANCES
+from bench.search.searches import define_trial
+from bench.search.suites import INSTANCES, load_networks
 from raytune_yesno import pareto
 from raytune_yesno.search import History, Observation, build_algorithm
-from raytune_yesno.space import Float, Point, Space
+from raytune_yesno.space import Float, Point, Space, as_tree
 
 NUM_EVALUATIONS = 100
 DIMENSION = 10
@@ -29,6 +30,7 @@ OURS = ("random", "auto", "tpe", "genetic", "pso")
 PEERS = ("optuna-nsgaii", "optuna-tpe")
 SEARCHES = (*OURS, *PEERS)
 SYNTHETIC = ("zdt1", "zdt2", "zdt3", "dtlz2")
+NETWORKS = tuple(f"nas201-{name}" for name in ("cifar10", "cifar100", "imagenet"))
 COCO = tuple(f"biobj{number}" for number in (1, 11, 21, 31, 41, 51))
 
 Costs = tuple[float, ...]
@@ -43,12 +45,14 @@ class FrontProblem:
         evaluate: its values at a point.
         reference: the reference point of the hypervolume.
         most: the hypervolume of the true front; None if it is not known.
+        score: the values that count, if a search sees others: those of one seed.
     """
 
     space: Space
     evaluate: Callable[[Point], Costs]
     reference: Costs
     most: float | None = None
+    score: Callable[[Point], Costs] | None = None
 
 
 def zdt(number: int, point: Point) -> Costs:
@@ -78,7 +82,9 @@ def dtlz2(point: Point) -> Costs:
 
 @cache
 def build_front_problem(name: str, instance: int) -> FrontProblem:
-    """Return a problem; the instance matters to COCO's alone."""
+    """Return a problem; the instance is one of COCO's, or the seed of a trained network."""
+    if name in NETWORKS:
+        return _build_networks(name.partition("-")[2], instance)
     if name.startswith("biobj"):
         return _build_coco(int(name.removeprefix("biobj")), instance)
     num = 7 if name == "dtlz2" else DIMENSION
@@ -90,6 +96,25 @@ def build_front_problem(name: str, instance: int) -> FrontProblem:
     front = [(x, zdt(number, {"x": x, "y": 0.0})[1]) for x in np.linspace(0, 1, 20_001).tolist()]
     most = pareto.hypervolume(front, (11, 11))
     return FrontProblem(space, lambda point: zdt(number, point), (11, 11), most)
+
+
+def _build_networks(name: str, instance: int) -> FrontProblem:
+    """Return the problem of small and accurate networks: validation error in %, latency in s."""
+    networks = load_networks(name)
+    space = networks.space
+
+    def observe(point: Point) -> Costs:
+        errors, latency = networks.results[tuple(point.values())]
+        return errors[instance % len(errors)], latency
+
+    def score(point: Point) -> Costs:
+        errors, latency = networks.results[tuple(point.values())]
+        return statistics.fmean(errors), latency
+
+    scored = [(statistics.fmean(errors), latency) for errors, latency in networks.results.values()]
+    front = [scored[index] for index in pareto.find_front(scored)]
+    reference = pareto.choose_reference(front)
+    return FrontProblem(space, observe, reference, pareto.hypervolume(front, reference), score)
 
 
 @cache
@@ -126,7 +151,12 @@ def run_front(name: str, search: str, seed: int) -> list[Costs]:
         assert point is not None
         costs = problem.evaluate(point)
         history.observe(Observation(number, point, costs[0], 1, "done", costs=costs))
-    return [seen.costs for seen in history]
+    return _score(problem, [seen.point for seen in history])
+
+
+def _score(problem: FrontProblem, points: Sequence[Point]) -> list[Costs]:
+    score = problem.score or problem.evaluate
+    return [score({key: point[key] for key in problem.space}) for point in points]
 
 
 def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
@@ -141,17 +171,12 @@ def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
     study = optuna.create_study(
         sampler=samplers[search](seed=seed), directions=["minimize"] * len(problem.reference)
     )
-    domains = {
-        key: optuna.distributions.FloatDistribution(domain.low, domain.high)
-        for key, domain in problem.space.items()
-        if isinstance(domain, Float)
-    }
-    values = []
+    space, points = as_tree(problem.space), []
     for _ in range(NUM_EVALUATIONS):
-        trial = study.ask(domains)
-        values.append(problem.evaluate(trial.params))
-        study.tell(trial, values[-1])
-    return values
+        trial = study.ask()
+        points.append(define_trial(trial, space))
+        study.tell(trial, problem.evaluate(points[-1]))
+    return _score(problem, points)
 
 
 def tell_fronts(records: Mapping[Any, Mapping[str, Any]]) -> list[str]:
@@ -162,14 +187,15 @@ def tell_fronts(records: Mapping[Any, Mapping[str, Any]]) -> list[str]:
             found[run.problem][run.search][run.seed] = record["costs"]
     lines = [
         f"Hypervolume after {NUM_EVALUATIONS} evaluations, one at a time, as a share of that of "
-        "the true front (ZDT, DTLZ2) or of all that was found (COCO's biobj). Means over the same "
+        "the true front (ZDT, DTLZ2, NAS-Bench-201) or of all that was found (COCO's biobj). A "
+        "search sees one seed of a network and is scored by the mean. Means over the same "
         "seeds for each search, with 95 % intervals.",
         "",
     ]
     searches = [name for name in SEARCHES if any(name in by for by in found.values())]
     lines += ["| problem | seeds | " + " | ".join(searches) + " |"]
     lines += ["|---" * (2 + len(searches)) + "|"]
-    for name in (*SYNTHETIC, *COCO):
+    for name in (*SYNTHETIC, *COCO, *NETWORKS):
         if name not in found:
             continue
         seeds = sorted(set.intersection(*(set(found[name].get(s, {})) for s in searches)))

