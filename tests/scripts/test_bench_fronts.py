@@ -53,3 +53,13 @@ def test_a_network_is_scored_by_the_mean_of_its_seeds():
     assert instances[0].score(point)[0] == pytest.approx(math.fsum(errors) / 3)
     costs = fronts.run_front("nas201-cifar10", "random", 100)
     assert 0 < pareto.hypervolume(costs, instances[0].reference) <= instances[0].most
+
+
+def test_recognisers_are_trained_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fronts, "CORPUS", "synthetic:12")
+    problem = fronts._build_recogniser(1)
+    point = {"model": "dstdnn", "hidden_units": 4, "learning_rate": 1e-3, "batch_size": 8}
+    error, size = problem.evaluate(point)
+    assert 0 <= error <= problem.reference[0]
+    assert 0 < size < problem.reference[1]
+    assert problem.evaluate(point) == (error, size)

@@ -1,11 +1,12 @@
-"""Problems of several objectives: ZDT, DTLZ, COCO's pairs of functions, and NAS-Bench-201.
+"""Problems of several objectives: ZDT, DTLZ, COCO's pairs of functions, networks, the recogniser.
 
 The score is the hypervolume of all evaluations, divided by that of the true front (ZDT, DTLZ2,
-NAS-Bench-201) or of everything that any run has found (COCO).
+NAS-Bench-201) or of everything that any run has found (COCO, recogniser).
 """
 
 import itertools
 import math
+import os
 import statistics
 import warnings
 from collections import defaultdict
@@ -21,7 +22,7 @@ from bench.search.searches import define_trial
 from bench.search.suites import INSTANCES, load_networks
 from raytune_yesno import pareto
 from raytune_yesno.search import History, Observation, build_algorithm
-from raytune_yesno.space import Float, Point, Space, as_tree
+from raytune_yesno.space import Choice, Float, Int, Point, Space, as_tree
 
 NUM_EVALUATIONS = 100
 DIMENSION = 10
@@ -31,6 +32,9 @@ PEERS = ("optuna-nsgaii", "optuna-tpe")
 SEARCHES = (*OURS, *PEERS)
 SYNTHETIC = ("zdt1", "zdt2", "zdt3", "dtlz2")
 NETWORKS = tuple(f"nas201-{name}" for name in ("cifar10", "cifar100", "imagenet"))
+RECOGNISER = "yesno"
+"""Networks that are trained: errors of validation against parameters."""
+CORPUS = os.environ.get("YESNO_ROOT", "")
 COCO = tuple(f"biobj{number}" for number in (1, 11, 21, 31, 41, 51))
 
 Costs = tuple[float, ...]
@@ -83,6 +87,8 @@ def dtlz2(point: Point) -> Costs:
 @cache
 def build_front_problem(name: str, instance: int) -> FrontProblem:
     """Return a problem; the instance is one of COCO's, or the seed of a trained network."""
+    if name == RECOGNISER:
+        return _build_recogniser(instance)
     if name in NETWORKS:
         return _build_networks(name.partition("-")[2], instance)
     if name.startswith("biobj"):
@@ -98,17 +104,47 @@ def build_front_problem(name: str, instance: int) -> FrontProblem:
     return FrontProblem(space, lambda point: zdt(number, point), (11, 11), most)
 
 
+def _build_recogniser(seed: int) -> FrontProblem:
+    """Return the problem of small recognisers: a training takes about a second of a core."""
+    from raytune_yesno.config import build_config
+    from raytune_yesno.tasks.speech.load import load_corpus
+    from raytune_yesno.training.costs import find_costs
+    from raytune_yesno.training.loop import fit
+
+    corpus = load_corpus(CORPUS)
+    space: Space = {
+        "model": Choice(
+            {
+                "dstdnn": {"hidden_units": Int(4, 128, log=True)},
+                "mlp": {"hidden_units": Int(2, 64, log=True), "hidden_layers": Int(1, 3)},
+            }
+        ),
+        "learning_rate": Float(3e-4, 3e-2, log=True),
+        "batch_size": Choice(2, 4, 8),
+    }
+    fixed = {"task": "yesno", "epochs": 6, "max_examples": 32, "num_workers": 0, "seed": seed}
+    fixed["objectives"] = ["valid_wer", "num_parameters"]
+
+    def evaluate(point: Point) -> Costs:
+        config = build_config(fixed, point)
+        size = find_costs(config, corpus)["num_parameters"]
+        best = min(record.metrics["valid_wer"] for record in fit(config, corpus))
+        return best, float(size)
+
+    return FrontProblem(space, evaluate, (1.0, 60_000.0))
+
+
 def _build_networks(name: str, instance: int) -> FrontProblem:
     """Return the problem of small and accurate networks: validation error in %, latency in s."""
     networks = load_networks(name)
     space = networks.space
 
     def observe(point: Point) -> Costs:
-        errors, latency = networks.results[tuple(point.values())]
+        errors, latency = networks.results[tuple(point[key] for key in space)]
         return errors[instance % len(errors)], latency
 
     def score(point: Point) -> Costs:
-        errors, latency = networks.results[tuple(point.values())]
+        errors, latency = networks.results[tuple(point[key] for key in space)]
         return statistics.fmean(errors), latency
 
     scored = [(statistics.fmean(errors), latency) for errors, latency in networks.results.values()]
@@ -151,12 +187,7 @@ def run_front(name: str, search: str, seed: int) -> list[Costs]:
         assert point is not None
         costs = problem.evaluate(point)
         history.observe(Observation(number, point, costs[0], 1, "done", costs=costs))
-    return _score(problem, [seen.point for seen in history])
-
-
-def _score(problem: FrontProblem, points: Sequence[Point]) -> list[Costs]:
-    score = problem.score or problem.evaluate
-    return [score({key: point[key] for key in problem.space}) for point in points]
+    return [problem.score(seen.point) if problem.score else seen.costs for seen in history]
 
 
 def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
@@ -171,12 +202,14 @@ def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
     study = optuna.create_study(
         sampler=samplers[search](seed=seed), directions=["minimize"] * len(problem.reference)
     )
-    space, points = as_tree(problem.space), []
+    space, values = as_tree(problem.space), []
     for _ in range(NUM_EVALUATIONS):
         trial = study.ask()
-        points.append(define_trial(trial, space))
-        study.tell(trial, problem.evaluate(points[-1]))
-    return _score(problem, points)
+        point = define_trial(trial, space)
+        costs = problem.evaluate(point)
+        values.append(problem.score(point) if problem.score else costs)
+        study.tell(trial, costs)
+    return values
 
 
 def tell_fronts(records: Mapping[Any, Mapping[str, Any]]) -> list[str]:
@@ -195,7 +228,7 @@ def tell_fronts(records: Mapping[Any, Mapping[str, Any]]) -> list[str]:
     searches = [name for name in SEARCHES if any(name in by for by in found.values())]
     lines += ["| problem | seeds | " + " | ".join(searches) + " |"]
     lines += ["|---" * (2 + len(searches)) + "|"]
-    for name in (*SYNTHETIC, *COCO, *NETWORKS):
+    for name in (*SYNTHETIC, *COCO, *NETWORKS, RECOGNISER):
         if name not in found:
             continue
         seeds = sorted(set.intersection(*(set(found[name].get(s, {})) for s in searches)))
