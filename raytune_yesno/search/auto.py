@@ -23,6 +23,7 @@ from raytune_yesno.search.observation import (
     select_pending,
     select_results,
     select_subset,
+    select_tried,
 )
 from raytune_yesno.search.scales import warp
 from raytune_yesno.search.several import has_vector, order_results
@@ -119,7 +120,7 @@ class Auto:
         else:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
-        seen = {row.tobytes() for row in self.cube.encode(history)}
+        seen = {row.tobytes() for row in self.cube.encode(select_tried(history))}
         branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
         if branch is not None:
             is_in_N = [each == branch for each in self.branches.find(best_ND)]

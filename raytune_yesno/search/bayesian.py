@@ -15,6 +15,7 @@ from raytune_yesno.search.observation import (
     select_pending,
     select_results,
     select_subset,
+    select_tried,
 )
 from raytune_yesno.search.scales import scale_linearly
 from raytune_yesno.space import Choice, Point, Space
@@ -114,7 +115,8 @@ class Bayesian:
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
         near_CD = draw_near(self.cube, generator, best_KD, _NUM_LOCAL)
-        seen = {row.tobytes() for row in np.concatenate([rows_ND, pending_PD])}
+        tried = select_tried([*results, *select_pending(history)])
+        seen = {row.tobytes() for row in self.cube.encode(tried)}
         candidates_CD = drop_seen(self.cube, np.concatenate([exploring_CD, near_CD]), seen)
         first_D = candidates_CD[np.argmax(score(candidates_CD))]
         nearer_CD = draw_near(self.cube, generator, first_D[None], _NUM_LOCAL)

@@ -19,7 +19,7 @@ import numpy as np
 from raytune_yesno import pareto
 from raytune_yesno.metrics import sum_excesses
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.observation import Observation, select_tried
 from raytune_yesno.space import Point, Space
 
 _SUM_WEIGHT = 0.05  # rho of Knowles (2006), eq. 2
@@ -164,7 +164,7 @@ class Limited:
             if point is None or self.allows(point):
                 return point
             refused.append(self._refuse(point, len(refused)))
-        known, repeated = {row.tobytes() for row in self.cube.encode(history)}, None
+        known, repeated = {row.tobytes() for row in self.cube.encode(select_tried(history))}, None
         numbers = range(number, number + _RANDOM_TRIES * _STEP, _STEP)
         drawn = (self.cube.draw(self.seed, each) for each in numbers)
         listed = map(self.cube.decode, self.cube.list_rows())

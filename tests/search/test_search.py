@@ -283,6 +283,24 @@ def test_no_point_is_tried_twice_while_others_remain(name):
     assert len(set(points[:36])) == 36
 
 
+@pytest.mark.parametrize("name", LEARNING)
+def test_points_of_other_studies_are_results_and_may_be_tried(name):
+    space = build_space({"k": Int(0, 5), "l": Int(0, 3)})
+    known = [
+        Observation(number, {"k": k, "l": l}, loss, 1, "done", (loss,), elsewhere=True)
+        for number, (k, l) in enumerate(itertools.product(range(6), range(4)))
+        for loss in [float(abs(k - 2) + abs(l - 1))]
+    ]
+    history, algorithm = History(known), build(name, space)
+    for number in range(24, 48):
+        point = algorithm.suggest(number, history)
+        assert point not in [seen.point for seen in history][24:]
+        loss = float(abs(point["k"] - 2) + abs(point["l"] - 1))
+        history.observe(Observation(number, point, loss, 1, "done", (loss,)))
+    if name == "auto":
+        assert {"k": 2, "l": 1} in [seen.point for seen in history][24:28]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", LEARNING)
 def test_models_beat_random_search(name):
