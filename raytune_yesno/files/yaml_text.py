@@ -63,7 +63,11 @@ class _Loader(yaml.SafeLoader):
 
 
 class _DecimalLoader(_Loader):
-    """A loader that reads numbers as YAML 1.2 does."""
+    """A loader that reads numbers and booleans as YAML 1.2 does."""
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> Any:
+        text = self.construct_scalar(node)
+        return {"true": True, "false": False}.get(text.lower(), text)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
         text = self.construct_scalar(node)
@@ -87,6 +91,7 @@ def _refuse_number(node: yaml.ScalarNode, advice: str) -> yaml.YAMLError:
     return yaml.MarkedYAMLError(problem=f"{node.value!r}: {advice}", problem_mark=node.start_mark)
 
 
+_DecimalLoader.add_constructor("tag:yaml.org,2002:bool", _DecimalLoader.construct_yaml_bool)
 _DecimalLoader.add_constructor("tag:yaml.org,2002:int", _DecimalLoader.construct_yaml_int)
 _DecimalLoader.add_constructor("tag:yaml.org,2002:float", _DecimalLoader.construct_yaml_float)
 # YAML 1.1 reads 1e3 and 25e-2 as text.
@@ -108,7 +113,8 @@ def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
 
     Args:
         text: the YAML text.
-        decimal: whether to read numbers as YAML 1.2 does. ``010`` and ``1_0.5``, for YAML 1.1 the
+        decimal: whether to read numbers and booleans as YAML 1.2 does. ``yes``, ``no``, ``on`` and
+            ``off`` are texts; ``010`` and ``1_0.5``, for YAML 1.1 the
             numbers 8 and 10.5, are refused; ``1e3`` is a number; ``1:30``, for YAML 1.1 the number
             90, is text. A JSON text is then parsed as JSON, so that it may contain tabs.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.feasibility import model_failures, score_limits
@@ -56,7 +57,7 @@ class Bayesian:
         max_results: results in the model, chosen in the same way.
 
     Raises:
-        InputError: the acquisition function is unknown.
+        InputError: the acquisition function is unknown, or an option is out of range.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Bayesian:
                 f"unknown acquisition {acquisition!r}; "
                 f"{suggest_name(acquisition, ('ei', 'poi', 'ucb'))}"
             )
+        check_at_least(0, xi=xi)
+        check_at_least(1, max_fitted=max_fitted, max_results=max_results)
         self.cube = UnitCube(space)
         self.seed = seed
         self.acquisition = acquisition

@@ -65,9 +65,9 @@ class Repeats:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
             point = suggest(len(pooled), pooled)
             own = [trials for trials in points if not trials[0].elsewhere]
-            # A search returns a known point once it knows no other.
-            is_known = self.most > 1 and point is not None and was_tried(point, [trials[0] for trials in own])
-            if point is not None and not is_known:
+            firsts = [trials[0] for trials in own]
+            # A search returns a known point where it finds no other.
+            if point is not None and not (self.most > 1 and was_tried(point, firsts)):
                 return Observation(number, point)
             open_points = (trials for trials in own if len(trials) < self.most)
             again = min(open_points, key=_order, default=[None])[0]

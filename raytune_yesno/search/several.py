@@ -183,6 +183,16 @@ class Limited:
         """Return how many of ``num`` random points exceed no known limit."""
         return sum(self.allows(self.cube.draw(self.seed, number)) for number in range(num))
 
+    def has_allowed(self, num: int) -> bool:
+        """Return whether one of the first ``num`` points of a space without floats is allowed."""
+        rows = itertools.islice(self.cube.list_rows(), num)
+        return any(self.allows(self.cube.decode(row)) for row in rows)
+
+    @property
+    def num_checked(self) -> int:
+        """The number of points whose limits were computed so far."""
+        return len(self._known)
+
     @property
     def least_excess(self) -> tuple[float, ...]:
         """By how much the nearest point that was checked exceeds each limit."""
@@ -221,3 +231,14 @@ class LimitedGrid(Limited):
             if self.allows(point):
                 self._found.append(point)
         return dict(self._found[number])
+
+    def num_allowed(self, num: int) -> int:
+        """Return how many of ``num`` points, evenly spread over the grid, are allowed."""
+        count = self.algorithm.num_points
+        numbers = {index * count // num for index in range(num)}
+        return sum(self.allows(self.algorithm.suggest(number, [])) for number in sorted(numbers))
+
+    def has_allowed(self, num: int) -> bool:
+        """Return whether one of the first ``num`` points of the grid is allowed."""
+        numbers = range(min(num, self.algorithm.num_points))
+        return any(self.allows(self.algorithm.suggest(number, [])) for number in numbers)

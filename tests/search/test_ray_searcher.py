@@ -213,6 +213,12 @@ class TestKnownPoints:
         searcher = build_searcher("random", SPACE, history=earlier, known_points=self.POINTS)
         assert [searcher.suggest(trial)["x"] for trial in "ab"] == [0.25, 0.5]
 
+    @pytest.mark.parametrize("name", ["grid", "manual"])
+    def test_are_refused_by_a_search_of_its_own_points(self, name):
+        options = {"points": [{"k": 1}]} if name == "manual" else {}
+        with pytest.raises(InputError, match="known_points"):
+            build_searcher(name, SPACE, known_points=[{"k": 2}], **options)
+
     def test_that_are_equal_are_tried_once(self):
         twice = [{"x": 0.25, "k": 2, "c": "a"}] * 2
         searcher = build_searcher("random", SPACE, seed=3, known_points=twice)
