@@ -15,7 +15,6 @@ from raytune_yesno.space.tree import (
     holds_constraints,
     prefix_errors,
 )
-from raytune_yesno.values import convert
 
 FORMS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
 KINDS = ("float", "int", "choice", "list")
@@ -121,7 +120,9 @@ def _parse_node(text: Any) -> Node:
         raise InputError(f"{kind} needs a list, not {values!r}")
     if len(values) != 2:
         raise InputError(f"{kind} needs [low, high], not {values!r}")
-    log = convert("log", bool, others.pop("log", False), kind)
+    log = others.pop("log", False)
+    if not isinstance(log, bool):
+        raise InputError(f"log is true or false, not {log!r}")
     _refuse(others, {*_NUMERIC}, kind)
     as_kind = float if kind == "float" else int
     low, high = (read_if_number(value, as_kind) for value in values)

@@ -68,7 +68,7 @@ def test_settings_of_a_study_file_are_read_as_config_keys_are(tmp_path: Path) ->
     assert (plan.ordered, plan.window) == (True, 2)
 
 
-def test_yes_and_no_are_texts_of_a_file_unless_a_setting_is_true_or_false(tmp_path: Path) -> None:
+def test_yes_and_no_are_texts_in_lists_and_as_keys(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
         "ordered: yes\nconfig: {task: sine}\nspace:\n"
@@ -77,8 +77,10 @@ def test_yes_and_no_are_texts_of_a_file_unless_a_setting_is_true_or_false(tmp_pa
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
     assert plan.ordered is True
-    space = parse_space(load_documents("a: {choice: [yes, no, maybe, on, true]}", decimal=True)[0])
+    text = "a: {choice: [yes, no, maybe, on, true]}\nb: {choice: {on: , off: {c: no}}}"
+    space = parse_space(load_documents(text, decimal=True)[0])
     assert space["a"] == Choice("yes", "no", "maybe", "on", True)
+    assert space["b"] == Choice({"on": {}, "off": {"c": False}})
 
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
