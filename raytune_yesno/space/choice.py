@@ -57,16 +57,7 @@ class Choice:
                 f"Choice({options[0]!r}) has a list as its only option; write Choice({listed}), "
                 f"or Choice.from_options([{options[0]!r}]) for a parameter that is always this list"
             )
-        self._set(options, branches)
-
-    def _set(self, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]) -> None:
-        object.__setattr__(self, "options", tuple(freeze(option) for option in options))
-        object.__setattr__(self, "branches", tuple(branches) if any(branches) else ())
-        if not options:
-            raise InputError("Choice needs at least one option")
-        for index, option in enumerate(self.options):
-            if any(same(option, earlier) for earlier in self.options[:index]):
-                raise InputError(f"Choice has {option!r} twice; remove one")
+        _fill(self, options, branches)
 
     @classmethod
     def from_options(
@@ -80,7 +71,7 @@ class Choice:
             ((16, 32),)
         """
         choice = cls.__new__(cls)
-        choice._set(options, branches)
+        _fill(choice, options, branches)
         return choice
 
     def __repr__(self) -> str:
@@ -213,6 +204,16 @@ def find_extremes(node: Node) -> list[Any]:
         return list(node.grid(2))
     ends = find_extremes(node.element)
     return [(end,) * length for length in sorted({node.low, node.high}) for end in ends]
+
+
+def _fill(choice: Choice, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]) -> None:
+    object.__setattr__(choice, "options", tuple(freeze(option) for option in options))
+    object.__setattr__(choice, "branches", tuple(branches) if any(branches) else ())
+    if not options:
+        raise InputError("Choice needs at least one option")
+    for index, option in enumerate(choice.options):
+        if any(same(option, earlier) for earlier in choice.options[:index]):
+            raise InputError(f"Choice has {option!r} twice; remove one")
 
 
 def _build_branch(option: Any, parameters: Any) -> dict[str, Node]:

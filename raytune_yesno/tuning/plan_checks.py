@@ -7,7 +7,7 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import RESERVED, WITHOUT_RUNGS
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.space import Choice, List, as_tree, find_extremes, walk
+from raytune_yesno.space import List, as_tree, find_extremes, walk
 from raytune_yesno.study.front import read_preference
 from raytune_yesno.text import plural
 from raytune_yesno.tuning.plan import Plan
@@ -66,19 +66,8 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_new_plan(plan: Plan) -> None:
-    """Check the plan of a new study: :func:`check_plan`, then :func:`check_all_points`.
-
-    Options such as ``yes`` of a key that is true or false are refused: they are texts.
-    """
+    """Check the plan of a new study: :func:`check_plan`, then :func:`check_all_points`."""
     check_plan(plan)
-    config = plan.config.as_dict()
-    for key, node, _ in walk(as_tree(plan.space)):
-        if isinstance(config.get(key), bool) and isinstance(node, Choice):
-            for option in node.options:
-                if isinstance(option, str):
-                    raise InputError(
-                        f"search space: {key}: {option!r} is a text; write true or false"
-                    )
     check_all_points(plan)
 
 

@@ -216,7 +216,11 @@ def test_the_order_of_conditions_does_not_matter(text, expected):
 
 def test_a_constraint_may_name_a_parameter_in_any_form_of_its_letters():
     space = build_space({"\u00b5": Float(0, 1), "constraints": ["\u00b5 < 0.5", "\u03bc > 0.1"]})
-    assert [space.satisfies({"\u00b5": value}) for value in (0.05, 0.3, 0.7)] == [False, True, False]
+    assert [space.satisfies({"\u00b5": value}) for value in (0.05, 0.3, 0.7)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("value", [(1, (2, 3)), [1, [2, 3]]])  # as drawn, and as in a record
