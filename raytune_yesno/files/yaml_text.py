@@ -68,7 +68,7 @@ class _DecimalLoader(_Loader):
     As the value of a key, ``skip_bad: yes`` for instance, it stays true.
     """
 
-    def construct_sequence(self, node: yaml.Node, deep: bool = False) -> list[Any]:
+    def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list[Any]:
         if isinstance(node, yaml.SequenceNode):
             _make_texts(node.value)
         return super().construct_sequence(node, deep)
