@@ -180,6 +180,17 @@ def _import_module(name: str) -> ModuleType:
         raise
 
 
+def check_at_least(least: float, **options: float | None) -> None:
+    """Check options that have a least value; None is valid.
+
+    Raises:
+        InputError: one is less.
+    """
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            raise InputError(f"{name}: {value} must be at least {least}")
+
+
 def check_options(
     where: str,
     factory: Callable[..., Any],

@@ -7,7 +7,7 @@ or date, and expands a kilobyte of aliases to gigabytes.
 import contextlib
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,20 @@ class _Loader(yaml.SafeLoader):
 
 
 class _DecimalLoader(_Loader):
-    """A loader that reads numbers as YAML 1.2 does."""
+    """A loader that reads numbers as YAML 1.2 does, and ``yes`` as text in lists and as a key.
+
+    As the value of a key, ``skip_bad: yes`` for instance, it stays true.
+    """
+
+    def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list[Any]:
+        if isinstance(node, yaml.SequenceNode):
+            _make_texts(node.value)
+        return super().construct_sequence(node, deep)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        if isinstance(node, yaml.MappingNode):
+            _make_texts(key for key, _ in node.value)
+        return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
         text = self.construct_scalar(node)
@@ -81,6 +94,13 @@ class _DecimalLoader(_Loader):
         if "_" in text:
             raise _refuse_number(node, "write numbers without underscores")
         return super().construct_yaml_float(node)
+
+
+def _make_texts(nodes: Iterable[yaml.Node]) -> None:
+    """Make texts of what only YAML 1.1 takes for true or false."""
+    for node in nodes:
+        if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
+            node.tag = "tag:yaml.org,2002:str"
 
 
 def _refuse_number(node: yaml.ScalarNode, advice: str) -> yaml.YAMLError:
@@ -108,7 +128,8 @@ def load_documents(text: str, *, decimal: bool = False) -> list[Any]:
 
     Args:
         text: the YAML text.
-        decimal: whether to read numbers as YAML 1.2 does. ``010`` and ``1_0.5``, for YAML 1.1 the
+        decimal: whether to read numbers as YAML 1.2 does, and ``yes``, ``no``, ``on`` and ``off``
+            as texts in lists and as keys. ``010`` and ``1_0.5``, for YAML 1.1 the
             numbers 8 and 10.5, are refused; ``1e3`` is a number; ``1:30``, for YAML 1.1 the number
             90, is text. A JSON text is then parsed as JSON, so that it may contain tabs.
 

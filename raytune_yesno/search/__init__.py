@@ -61,7 +61,8 @@ def build_searcher(
         A searcher to pass to ``ray.tune.TuneConfig(search_alg=...)``.
 
     Raises:
-        InputError: the mode is invalid, or for the reasons of :func:`build_algorithm`.
+        InputError: the mode is invalid, a finite search has known points, or for the reasons of
+            :func:`build_algorithm`.
     """
     from raytune_yesno.errors import InputError
     from raytune_yesno.search.ray_searcher import AlgorithmSearcher
@@ -71,6 +72,10 @@ def build_searcher(
     if mode not in ("min", "max"):
         raise InputError(f"mode: {mode!r} is not valid; choose min or max")
     algorithm = build_algorithm(name, space, seed=seed, **options)
+    if known_points and ALGORITHMS[name].is_finite:
+        raise InputError(
+            f"known_points: search {name} tries exactly its own points; choose another search"
+        )
     earlier = History(history)
     return AlgorithmSearcher(
         algorithm,

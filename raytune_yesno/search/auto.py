@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from raytune_yesno import pareto
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
@@ -23,6 +24,7 @@ from raytune_yesno.search.observation import (
     select_pending,
     select_results,
     select_subset,
+    select_tried,
 )
 from raytune_yesno.search.scales import warp
 from raytune_yesno.search.several import has_vector, order_results
@@ -64,8 +66,11 @@ class Auto:
         seed: seed of all draws.
         num_initial: results before the model is used.
         max_fitted: results that the model's parameters are fitted to: half the best, half the
-            latest. The cost of a suggestion is cubic in it.
-        max_results: results that the model predicts from, chosen in the same way.
+            latest. The cost of a suggestion is cubic in it. At least 2.
+        max_results: results that the model predicts from, chosen in the same way; at least 2.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Auto:
         max_fitted: int = 100,
         max_results: int = 300,
     ) -> None:
+        check_at_least(2, max_fitted=max_fitted, max_results=max_results)
         self.cube = UnitCube(space)
         self.branches = Branches(self.cube, seed)
         self.seed = seed
@@ -119,7 +125,7 @@ class Auto:
         else:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
-        seen = {row.tobytes() for row in self.cube.encode(history)}
+        seen = {row.tobytes() for row in self.cube.encode(select_tried(history))}
         branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
         if branch is not None:
             is_in_N = [each == branch for each in self.branches.find(best_ND)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.feasibility import model_failures, score_limits
@@ -15,6 +16,7 @@ from raytune_yesno.search.observation import (
     select_pending,
     select_results,
     select_subset,
+    select_tried,
 )
 from raytune_yesno.search.scales import scale_linearly
 from raytune_yesno.space import Choice, Point, Space
@@ -55,7 +57,7 @@ class Bayesian:
         max_results: results in the model, chosen in the same way.
 
     Raises:
-        InputError: the acquisition function is unknown.
+        InputError: the acquisition function is unknown, or an option is out of range.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Bayesian:
                 f"unknown acquisition {acquisition!r}; "
                 f"{suggest_name(acquisition, ('ei', 'poi', 'ucb'))}"
             )
+        check_at_least(0, xi=xi)
+        check_at_least(1, max_fitted=max_fitted, max_results=max_results)
         self.cube = UnitCube(space)
         self.seed = seed
         self.acquisition = acquisition
@@ -114,7 +118,8 @@ class Bayesian:
         exploring_CD = generator.random((_NUM_EXPLORING, self.cube.dim))
         best_KD = rows_ND[np.argsort(losses, kind="stable")[:5]]
         near_CD = draw_near(self.cube, generator, best_KD, _NUM_LOCAL)
-        seen = {row.tobytes() for row in np.concatenate([rows_ND, pending_PD])}
+        tried = select_tried([*results, *select_pending(history)])
+        seen = {row.tobytes() for row in self.cube.encode(tried)}
         candidates_CD = drop_seen(self.cube, np.concatenate([exploring_CD, near_CD]), seen)
         first_D = candidates_CD[np.argmax(score(candidates_CD))]
         nearer_CD = draw_near(self.cube, generator, first_D[None], _NUM_LOCAL)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, losses_at
@@ -29,6 +30,9 @@ class BOHB:
         random_fraction: probability of a uniform proposal.
         bandwidth_factor: how much wider than estimated l is drawn from.
         min_bandwidth: smallest bandwidth, as a share of the cube.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class BOHB:
         bandwidth_factor: float = 3.0,
         min_bandwidth: float = 1e-3,
     ) -> None:
+        check_at_least(1, num_candidates=num_candidates)
         self.cube = UnitCube(space)
         self.seed = seed
         self.min_results = max(self.cube.dim + 1 if min_results is None else min_results, 2)

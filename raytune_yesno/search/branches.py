@@ -1,7 +1,7 @@
 """Branches of a space: combinations of options that have parameters of their own."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TypeAlias
 
@@ -24,7 +24,8 @@ class Branches:
 
     The best point may lie in a branch whose first few trials were bad, while a model learns ever
     more about the branch that it already prefers. So a branch with P parameters of its own is due
-    until it has had 3 (P + 1) trials, or as many as it has points.
+    until it has had 3 (P + 1) trials, or as many as it has points. It is not due if limits that are
+    known before training exclude that many of its points, and allow none.
 
     Args:
         cube: the unit cube of the space.
@@ -76,9 +77,19 @@ class Branches:
         """Return the branch that lacks the largest share of its trials; None if none does."""
         if not self.needed:
             return None
-        tried = Counter(self.find(self.cube.encode([s for s in history if s.number >= 0])))
-        branch = min(self.needed, key=lambda each: tried[each] / self.needed[each])
-        return branch if tried[branch] < self.needed[branch] else None
+        tried = self._count(seen for seen in history if seen.number >= 0)
+        checked = [seen for seen in history if seen.number < 0]  # for limits, before training
+        refused = self._count(s for s in checked if any(excess > 0 for excess in s.excesses))
+        allowed = self._count(checked) - refused
+        due = [
+            branch
+            for branch, num in self.needed.items()
+            if tried[branch] < num and (refused[branch] < num or allowed[branch])
+        ]
+        return min(due, key=lambda each: tried[each] / self.needed[each], default=None)
+
+    def _count(self, observations: Iterable[Observation]) -> Counter[Branch]:
+        return Counter(self.find(self.cube.encode(list(observations))))
 
     def move(self, u_CD: np.ndarray, branch: Branch, generator: np.random.Generator) -> np.ndarray:
         """Return candidates with the options of a branch, and random values of new parameters."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, draw_seed
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
@@ -27,14 +28,15 @@ class CMAES:
     Args:
         space: the search space.
         seed: seed of all draws.
-        population_size: results of a generation; None for the library's default.
+        population_size: results of a generation, at least 2; None for the library's default.
 
     Raises:
-        InputError: the library is not installed.
+        InputError: the library is not installed, or an option is out of range.
     """
 
     def __init__(self, space: Space, *, seed: int, population_size: int | None = None) -> None:
         import_library("cmaes")
+        check_at_least(2, population_size=population_size)
         self.cube = UnitCube(space)
         self.seed = seed
         self.population_size = population_size

@@ -7,7 +7,7 @@ import numpy as np
 
 from raytune_yesno.search.candidates import draw_near
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.observation import Observation, select_tried
 from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.space import Point, Space
 
@@ -38,9 +38,10 @@ class Distinct:
         if point is None or not self.cube.dim:
             return point
         row, is_valid = self.cube.encode_point(point), self.cube.space.satisfies(point)
-        if is_valid and not any(self.cube.encode_row(seen) == row for seen in history):
+        tried = select_tried(history)
+        if is_valid and not any(self.cube.encode_row(seen) == row for seen in tried):
             return point
-        known = {row.tobytes() for row in self.cube.encode(history)}
+        known = {row.tobytes() for row in self.cube.encode(tried)}
         centre_D = np.array(row)
         generator = build_numpy_generator(self.seed, number, 2)
         near_CD = self.cube.snap(draw_near(self.cube, generator, centre_D[None], _NUM_NEAR))

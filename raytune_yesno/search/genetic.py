@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, draw_seed
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
@@ -48,8 +49,7 @@ class Genetic:
     def __init__(
         self, space: Space, *, seed: int, population_size: int = 10, selection: str = "nsga2"
     ) -> None:
-        if population_size < 2:
-            raise InputError(f"population_size: {population_size} must be at least 2")
+        check_at_least(2, population_size=population_size)
         if selection not in SELECTIONS:
             raise InputError(
                 f"selection: {selection!r} is not valid; {suggest_name(selection, SELECTIONS)}"

@@ -5,9 +5,10 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 from raytune_yesno.space import Point
+from raytune_yesno.space.choice import freeze, same
 
 _PATIENCE = 20
 
@@ -36,6 +37,8 @@ class Observation:
         costs: one cost for each objective at its best epoch, the first one is ``loss``; empty for a
             study of one objective.
         excesses: by how much it exceeds each limit, at most 0 if it keeps it; empty if unknown.
+        elsewhere: whether it is a trial of another study. A model learns from its result, but its
+            point does not count as tried.
     """
 
     number: int
@@ -47,6 +50,7 @@ class Observation:
     repeat_of: int | None = None
     costs: tuple[float, ...] = ()
     excesses: tuple[float, ...] = ()
+    elsewhere: bool = False
 
     @property
     def all_costs(self) -> tuple[float, ...]:
@@ -115,6 +119,21 @@ class History(Sequence[Observation]):
     def __getitem__(self, index: slice) -> list[Observation]: ...
     def __getitem__(self, index: int | slice) -> Observation | list[Observation]:
         return self._observations[index]
+
+
+def select_tried(history: Iterable[Observation]) -> list[Observation]:
+    """Return the trials whose points were tried in this study, or refused before training."""
+    return [seen for seen in history if not seen.elsewhere]
+
+
+def was_tried(point: Point, history: Iterable[Observation]) -> bool:
+    """Return whether this study has tried a point; 1, 1.0 and True are different values."""
+    values = _freeze_point(point)
+    return any(same(values, _freeze_point(seen.point)) for seen in select_tried(history))
+
+
+def _freeze_point(point: Point) -> Any:
+    return freeze([[name, point[name]] for name in sorted(point)])
 
 
 def select_results(history: Iterable[Observation]) -> tuple[list[Observation], list[float]]:

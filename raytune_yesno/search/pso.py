@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
@@ -45,8 +45,7 @@ class PSO:
     """
 
     def __init__(self, space: Space, *, seed: int, num_particles: int = 8) -> None:
-        if num_particles < 2:
-            raise InputError(f"num_particles: {num_particles} must be at least 2")
+        check_at_least(2, num_particles=num_particles)
         self.cube = UnitCube(space)
         self.seed = seed
         self.num_particles = num_particles

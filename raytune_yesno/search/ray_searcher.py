@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.search.cube import UnitCube
-from raytune_yesno.search.observation import History, Observation
+from raytune_yesno.search.observation import History, Observation, was_tried
 from raytune_yesno.search.protocol import Algorithm
 from raytune_yesno.space import Point, Space
 
@@ -106,7 +106,8 @@ class AlgorithmSearcher(Searcher):  # type: ignore[misc]
         index = number - self.num_requested - self.offset
         if point is not None and index < len(self.points):
             known = self.points[index]
-            return self.cube.complete(known, point, index) if self.cube else point | known
+            known = self.cube.complete(known, point, index) if self.cube else point | known
+            return point if was_tried(known, history) else known
         return point
 
     def count_proposals(self, number: int) -> int:

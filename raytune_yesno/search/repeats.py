@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from raytune_yesno.metrics import sum_excesses
-from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.observation import Observation, was_tried
 from raytune_yesno.space import Point
 
 Suggest = Callable[[int, Sequence[Observation]], Point | None]
@@ -55,6 +55,8 @@ class Repeats:
     ) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted.
 
+        Where no new point is left, it repeats the best of those that may be trained again.
+
         Args:
             suggest: the search, see :meth:`Algorithm.suggest`. It is given one observation per
                 point, numbered from 0.
@@ -67,7 +69,10 @@ class Repeats:
         if again is None:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
             point = suggest(len(pooled), pooled)
-            if point is not None:
+            own = [trials for trials in points if not trials[0].elsewhere]
+            firsts = [trials[0] for trials in own]
+            # A search returns a known point where it finds no other.
+            if point is not None and not (self.most > 1 and was_tried(point, firsts)):
                 return Observation(number, point)
             open_points = (trials for trials in own if len(trials) < self.most)
             again = min(open_points, key=_order, default=[None])[0]

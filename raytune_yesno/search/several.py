@@ -19,7 +19,7 @@ import numpy as np
 from raytune_yesno import pareto
 from raytune_yesno.metrics import sum_excesses
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.search.observation import Observation
+from raytune_yesno.search.observation import Observation, select_tried
 from raytune_yesno.space import Point, Space
 
 _SUM_WEIGHT = 0.05  # rho of Knowles (2006), eq. 2
@@ -164,7 +164,7 @@ class Limited:
             if point is None or self.allows(point):
                 return point
             refused.append(self._refuse(point, len(refused)))
-        known, repeated = {row.tobytes() for row in self.cube.encode(history)}, None
+        known, repeated = {row.tobytes() for row in self.cube.encode(select_tried(history))}, None
         numbers = range(number, number + _RANDOM_TRIES * _STEP, _STEP)
         drawn = (self.cube.draw(self.seed, each) for each in numbers)
         listed = map(self.cube.decode, self.cube.list_rows())
@@ -182,6 +182,16 @@ class Limited:
     def num_allowed(self, num: int) -> int:
         """Return how many of ``num`` random points exceed no known limit."""
         return sum(self.allows(self.cube.draw(self.seed, number)) for number in range(num))
+
+    def has_allowed(self, num: int) -> bool:
+        """Return whether one of the first ``num`` points of a space without floats is allowed."""
+        rows = itertools.islice(self.cube.list_rows(), num)
+        return any(self.allows(self.cube.decode(row)) for row in rows)
+
+    @property
+    def num_checked(self) -> int:
+        """The number of points whose limits were computed so far."""
+        return len(self._known)
 
     @property
     def least_excess(self) -> tuple[float, ...]:
@@ -221,3 +231,14 @@ class LimitedGrid(Limited):
             if self.allows(point):
                 self._found.append(point)
         return dict(self._found[number])
+
+    def num_allowed(self, num: int) -> int:
+        """Return how many of ``num`` points, evenly spread over the grid, are allowed."""
+        count = self.algorithm.num_points
+        numbers = {index * count // num for index in range(num)}
+        return sum(self.allows(self.algorithm.suggest(number, [])) for number in sorted(numbers))
+
+    def has_allowed(self, num: int) -> bool:
+        """Return whether one of the first ``num`` points of the grid is allowed."""
+        numbers = range(min(num, self.algorithm.num_points))
+        return any(self.allows(self.algorithm.suggest(number, [])) for number in numbers)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator, draw_seed
 from raytune_yesno.search.observation import (
@@ -45,7 +46,7 @@ class TPE:
             ``joint``.
 
     Raises:
-        InputError: the model is unknown.
+        InputError: the model is unknown, or an option is out of range.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TPE:
             raise InputError(
                 f"unknown model {model!r}; {suggest_name(model, ('joint', 'hyperopt'))}"
             )
+        check_at_least(0, prior_weight=prior_weight)
         self.cube = UnitCube(space)
         self.seed = seed
         self.num_initial = max(num_initial, 1)

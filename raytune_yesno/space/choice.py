@@ -35,7 +35,8 @@ class Choice:
         options: the options, at least one, all different; or one mapping.
 
     Raises:
-        InputError: there are no options, two are equal, or one has an unsupported type.
+        InputError: there are no options, two are equal, one has an unsupported type, or a list of
+            several values is the only one: it was probably meant as the options.
 
     Attributes:
         options: the options.
@@ -50,21 +51,27 @@ class Choice:
         if len(options) == 1 and isinstance(options[0], Mapping):
             branches = tuple(_build_branch(*item) for item in options[0].items())
             options = tuple(options[0])
-        object.__setattr__(self, "options", tuple(freeze(option) for option in options))
-        object.__setattr__(self, "branches", branches if any(branches) else ())
-        if not options:
-            raise InputError("Choice needs at least one option")
-        for index, option in enumerate(self.options):
-            if any(same(option, earlier) for earlier in self.options[:index]):
-                raise InputError(f"Choice has {option!r} twice; remove one")
+        elif len(options) == 1 and isinstance(options[0], list | tuple) and len(options[0]) > 1:
+            listed = ", ".join(map(repr, options[0]))
+            raise InputError(
+                f"Choice({options[0]!r}) has a list as its only option; write Choice({listed}), "
+                f"or Choice.from_options([{options[0]!r}]) for a parameter that is always this list"
+            )
+        _fill(self, options, branches)
 
     @classmethod
-    def from_branches(
-        cls, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]
+    def from_options(
+        cls, options: Sequence[Any], branches: Sequence[Mapping[str, Any]] = ()
     ) -> "Choice":
-        """Return the choice of options with the parameters of each, in the same order."""
-        choice = cls(*options)
-        object.__setattr__(choice, "branches", tuple(branches) if any(branches) else ())
+        """Return the choice of listed options, with the parameters of each in the same order.
+
+        Example:
+            >>> from raytune_yesno.space import Choice
+            >>> Choice.from_options([[16, 32]]).options  # a single option, which is a list
+            ((16, 32),)
+        """
+        choice = cls.__new__(cls)
+        _fill(choice, options, branches)
         return choice
 
     def __repr__(self) -> str:
@@ -188,7 +195,7 @@ def build_node(value: Any) -> Node:
         return value
     if isinstance(value, Mapping):
         raise InputError(f"{value!r} is not a domain; write Float, Int, Choice or List")
-    return Choice(value)
+    return Choice.from_options([value])
 
 
 def find_extremes(node: Node) -> list[Any]:
@@ -197,6 +204,16 @@ def find_extremes(node: Node) -> list[Any]:
         return list(node.grid(2))
     ends = find_extremes(node.element)
     return [(end,) * length for length in sorted({node.low, node.high}) for end in ends]
+
+
+def _fill(choice: Choice, options: Sequence[Any], branches: Sequence[Mapping[str, Any]]) -> None:
+    object.__setattr__(choice, "options", tuple(freeze(option) for option in options))
+    object.__setattr__(choice, "branches", tuple(branches) if any(branches) else ())
+    if not options:
+        raise InputError("Choice needs at least one option")
+    for index, option in enumerate(choice.options):
+        if any(same(option, earlier) for earlier in choice.options[:index]):
+            raise InputError(f"Choice has {option!r} twice; remove one")
 
 
 def _build_branch(option: Any, parameters: Any) -> dict[str, Node]:

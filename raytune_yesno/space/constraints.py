@@ -7,7 +7,8 @@ study's record may be a stranger's: nothing in it is executed.
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.space.numeric import is_number
 
 _MAX_TEXT = 500
+_NO_VALUE = (ZeroDivisionError, OverflowError, ValueError)
 
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -92,13 +94,15 @@ class Constraint:
         Raises:
             InputError: the values have types that the expression does not fit.
         """
+        if any(name not in point for name in self.names):  # perhaps written otherwise
+            point = {_normalize(name): value for name, value in point.items()}
         if any(name not in point for name in self.names):
             return True
         try:
             return bool(_evaluate(self._tree, point))
         except IndexError:
             return True  # an element that a shorter list lacks, as a parameter that is not active
-        except (ZeroDivisionError, OverflowError, ValueError):
+        except _NO_VALUE:
             return False  # it has no value there
         except TypeError as error:
             raise InputError(f"constraint {self.text!r}: {error}") from None
@@ -112,11 +116,16 @@ def check_names(constraint: Constraint, names: frozenset[str]) -> None:
     """
     if not constraint.names:
         raise InputError(f"constraint {constraint.text!r}: it names no parameter of the space")
-    for name in sorted(constraint.names - names):
+    for name in sorted(constraint.names - {*map(_normalize, names)}):
         raise InputError(
             f"constraint {constraint.text!r}: {name!r} is not in the search space; "
             f"{suggest_name(name, sorted(names))}"
         )
+
+
+def _normalize(name: str) -> str:
+    """Return a name as :mod:`ast` does: it has one form of letters such as the micro sign."""
+    return unicodedata.normalize("NFKC", name)
 
 
 def _check_node(node: ast.AST, text: str) -> None:
@@ -175,8 +184,7 @@ def _evaluate(node: ast.AST, point: Mapping[str, Any]) -> Any:
             return not value
         return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.BoolOp):
-        values = (_evaluate(each, point) for each in node.values)
-        return all(values) if isinstance(node.op, ast.And) else any(values)
+        return _combine(isinstance(node.op, ast.Or), node.values, point)
     if isinstance(node, ast.Compare):
         left = _evaluate(node.left, point)
         for op, comparator in zip(node.ops, node.comparators, strict=True):
@@ -189,6 +197,23 @@ def _evaluate(node: ast.AST, point: Mapping[str, Any]) -> Any:
         return _evaluate(node.value, point)[_evaluate(node.slice, point)]
     assert isinstance(node, ast.List | ast.Tuple)
     return tuple(_evaluate(each, point) for each in node.elts)
+
+
+def _combine(decisive: bool, nodes: Sequence[ast.expr], point: Mapping[str, Any]) -> bool:
+    """Return ``or`` (True decides) or ``and`` (False decides) of conditions.
+
+    A condition without a value does not decide while another does, in whatever order they stand.
+    """
+    errors: list[Exception] = []
+    for node in nodes:
+        try:
+            if bool(_evaluate(node, point)) is decisive:
+                return decisive
+        except (IndexError, *_NO_VALUE) as error:
+            errors.append(error)
+    if errors:
+        raise min(errors, key=lambda error: isinstance(error, IndexError))
+    return not decisive
 
 
 def _freeze(value: Any) -> Any:

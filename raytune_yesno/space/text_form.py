@@ -8,7 +8,13 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.numerals import read_if_number
 from raytune_yesno.space.choice import Choice, List, Node, thaw
 from raytune_yesno.space.numeric import Float, Int
-from raytune_yesno.space.tree import CONSTRAINTS, Tree, build_space, prefix_errors
+from raytune_yesno.space.tree import (
+    CONSTRAINTS,
+    Tree,
+    build_space,
+    holds_constraints,
+    prefix_errors,
+)
 
 FORMS = "{float: [low, high]}, {int: [low, high]} or {choice: [a, b]}"
 KINDS = ("float", "int", "choice", "list")
@@ -55,7 +61,7 @@ def parse_space(mapping: Mapping[str, Any], *, exact: bool = False) -> Tree:
         raise InputError(f"a search space is a mapping; give each name one of {FORMS}")
     nodes: dict[str, Any] = {}
     for name, text in mapping.items():
-        if name == CONSTRAINTS and isinstance(text, list | tuple | str):
+        if holds_constraints(name, text):
             nodes[name] = text
             continue
         with prefix_errors(name):
@@ -97,7 +103,7 @@ def _parse_node(text: Any) -> Node:
     if isinstance(text, Sequence) and not isinstance(text, str):
         raise InputError(f"a bare list is ambiguous; write {FORMS}")
     if not isinstance(text, Mapping):
-        return Choice(text)
+        return Choice.from_options([text])
     for key in text:
         if key not in _KEYS:
             raise InputError(f"unknown key {key!r}; {suggest_name(str(key), _KEYS)}")
@@ -138,12 +144,12 @@ def _parse_choice(values: Any, others: dict[str, Any]) -> Choice:
             "write options with parameters as a mapping: {choice: {a: , b: {name: …}}}"
         )
     if not others:
-        return Choice(*options)
+        return Choice.from_options(options)
     branches = others["with"]
     if not isinstance(branches, Sequence) or len(branches) != len(options):
         raise InputError("with needs a list of one mapping per option")
     parsed = [_parse_branch(*pair) for pair in zip(options, branches, strict=True)]
-    return Choice.from_branches(options, parsed)
+    return Choice.from_options(options, parsed)
 
 
 def _parse_branch(option: Any, branch: Any) -> dict[str, Node]:
@@ -153,7 +159,7 @@ def _parse_branch(option: Any, branch: Any) -> dict[str, Node]:
         raise InputError(f"option {option!r}: give a mapping of its parameters, not {branch!r}")
     parsed = {}
     for name, text in branch.items():
-        if name == CONSTRAINTS and isinstance(text, list | tuple | str):
+        if holds_constraints(name, text):
             raise InputError("constraints belong to the whole space; move them to its top level")
         try:
             parsed[name] = _parse_node(text)

@@ -162,13 +162,15 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
 
     Args:
         domains: domains by name. A text or a list of texts by the name ``constraints`` holds
-            constraints.
+            constraints. A :class:`Tree` is copied.
 
     Raises:
         InputError: the mapping is empty, a name is not text, or a value cannot be an option.
     """
     if isinstance(domains, Tree) and domains:
-        return domains
+        space = Tree(domains)  # a copy: whoever has the other may change it
+        space.constraints = domains.constraints
+        return space
     if not isinstance(domains, Mapping):
         raise InputError(f"the search space is {domains!r:.60}; give a dict of domains by name")
     nodes: dict[str, Node] = {}
@@ -177,8 +179,8 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
         if not isinstance(name, str):
             raise InputError(f"search space: the name {name!r} is not text; quote it")
         with prefix_errors(name):
-            if name == CONSTRAINTS and isinstance(value, list | tuple | str):
-                texts = [value] if isinstance(value, str) else value
+            if holds_constraints(name, value):
+                texts = [value] if isinstance(value, str) else value or ()
                 constraints = [Constraint(each) for each in texts]
             else:
                 nodes[name] = build_node(value)
@@ -186,6 +188,11 @@ def build_space(domains: Mapping[str, Any]) -> Tree:
         raise InputError("the search space is empty; give at least one name")
     with prefix_errors():
         return Tree(nodes, constraints)
+
+
+def holds_constraints(name: object, value: object) -> bool:
+    """Return whether an entry of a space holds constraints; None, an empty entry, holds none."""
+    return name == CONSTRAINTS and (value is None or isinstance(value, list | tuple | str))
 
 
 def walk(
@@ -288,7 +295,7 @@ def _restrict(nodes: Mapping[str, Node], names: Collection[str]) -> dict[str, No
     for name, node in nodes.items():
         branches = [_restrict(b, names) for b in getattr(node, "branches", ())]
         if isinstance(node, Choice) and any(branches):
-            kept[name] = Choice.from_branches(node.options, branches)
+            kept[name] = Choice.from_options(node.options, branches)
         elif name in names:
             kept[name] = node
     return kept

@@ -14,6 +14,7 @@ from raytune_yesno.training.costs import find_costs
 from raytune_yesno.tuning.plan import Plan
 
 _CHECKED = 256
+_LISTED = 10_000  # points that are tried one by one if none of these keeps the limits
 
 
 def build_limited(plan: Plan, data: Data | None) -> Any:
@@ -45,7 +46,9 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
             cause = f"{type(error).__name__}: {first_line(error)}"
             raise InputError(f"limits: the costs of {shown} cannot be computed: {cause}") from error
 
-    if not names & find(UnitCube(plan.space).draw(seed, 0)).keys():
+    is_grid = plan.entry.is_finite
+    first = algorithm.suggest(0, []) if is_grid else UnitCube(plan.space).draw(seed, 0)
+    if not names & find(first).keys():
         return algorithm
     errors: list[InputError] = []
 
@@ -60,19 +63,19 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
             limit.excess(costs) if limit.metric.name in costs else float("nan") for limit in limits
         )
 
-    kind = LimitedGrid if plan.entry.is_finite else Limited
+    kind = LimitedGrid if is_grid else Limited
     limited = kind(algorithm, plan.space, seed, excess)
     num_allowed = limited.num_allowed(_CHECKED)
     if errors:
         raise errors[0]
-    if num_allowed == 0:
+    if num_allowed == 0 and not limited.has_allowed(_LISTED):
         closest = [
             f"{limit} by {worst:.0%}"
             for limit, worst in zip(limits, limited.least_excess, strict=True)
             if worst > 0
         ]
         raise InputError(
-            f"limits: none of {_CHECKED} points drawn from the search space keeps them; the "
+            f"limits: none of {limited.num_checked:,} points of the search space keeps them; the "
             f"nearest exceeds {', '.join(closest)}; raise the limit or widen the space"
         )
     return limited

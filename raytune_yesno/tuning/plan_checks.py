@@ -97,12 +97,18 @@ def check_all_points(plan: Plan) -> None:
 
 def remark_on_points(plan: Plan) -> str:
     """Return what to tell the user if the space has fewer points than there are trials."""
-    if plan.num_points is not None or plan.racing.most > 1 or plan.changes_points:
+    if plan.num_points is not None or plan.changes_points:
         return ""
     rows = UnitCube(plan.space).list_rows()
     num_points = sum(1 for _ in itertools.islice(rows, plan.num_trials))
-    if not 0 < num_points < plan.num_trials:
+    most = plan.racing.most
+    if not 0 < num_points * most < plan.num_trials:
         return ""
+    if most > 1:
+        return (
+            f"search space: it has {plural(num_points, 'point')}, each of which is trained {most} "
+            f"times at most; the search ends after {num_points * most} of {plan.num_trials} trials"
+        )
     return (
         f"search space: it has {plural(num_points, 'point')}; {plan.num_trials} trials will train "
         f"some of them again, from the same seed; --trials {num_points} tries each of them once"

@@ -150,6 +150,7 @@ def build_observations(known: Mapping[str, Any] | None, space: Space) -> list[Ob
             losses=tuple(seen["losses"]),
             costs=tuple(seen.get("costs", ())),
             excesses=tuple(seen.get("excesses", ())),
+            elsewhere=True,
         )
         for number, (point, seen) in enumerate(_list_inside(known, space))
     ]

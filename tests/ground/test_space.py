@@ -1,4 +1,5 @@
 import math
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -50,7 +51,7 @@ def ints(draw):
 @st.composite
 def choices(draw):
     option = st.one_of(SCALAR, st.lists(SCALAR, max_size=3).map(tuple))
-    return Choice(*draw(st.lists(option, min_size=1, max_size=5, unique_by=repr)))
+    return Choice.from_options(draw(st.lists(option, min_size=1, max_size=5, unique_by=repr)))
 
 
 DOMAIN = st.one_of(floats(), ints(), choices())
@@ -311,3 +312,13 @@ def test_importing_space_imports_neither_ray_nor_torch():
     code = "import sys, raytune_yesno.space; print({'ray', 'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_single_list_is_not_taken_for_the_options():
+    with pytest.raises(InputError, match=r"write Choice\('relu', 'gelu'\)"):
+        Choice(["relu", "gelu"])
+    constant = Choice.from_options([["relu", "gelu"]])
+    assert constant.options == (("relu", "gelu"),)
+    assert build_space({"layers": [16, 32]})["layers"] == Choice.from_options([[16, 32]])
+    assert parse_space({"layers": {"choice": [[16, 32]]}})["layers"].num_values == 1
+    assert pickle.loads(pickle.dumps(constant)) == constant

@@ -196,6 +196,33 @@ def test_a_constraint_never_hangs_or_raises_on_numbers():
         Constraint("a < 3").holds({"a": "text"})
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x < 1 and ch[2] > 8", False),
+        ("x < 5 and ch[2] > 8", True),  # as a parameter that is not active
+        ("x < 1 or ch[2] > 8", True),
+        ("len(ch) > 2 and ch[2] > 8", False),
+        ("y == 0 or x / y < 1", True),
+        ("y != 0 and x / y < 1", False),
+        ("x / y < 1 or ch[2] > 8", False),
+    ],
+)
+def test_the_order_of_conditions_does_not_matter(text, expected):
+    word = " and " if " and " in text else " or "
+    for order in (text, word.join(reversed(text.split(word)))):
+        assert Constraint(order).holds({"x": 2, "y": 0, "ch": (1,)}) is expected, order
+
+
+def test_a_constraint_may_name_a_parameter_in_any_form_of_its_letters():
+    space = build_space({"\u00b5": Float(0, 1), "constraints": ["\u00b5 < 0.5", "\u03bc > 0.1"]})
+    assert [space.satisfies({"\u00b5": value}) for value in (0.05, 0.3, 0.7)] == [
+        False,
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize("value", [(1, (2, 3)), [1, [2, 3]]])  # as drawn, and as in a record
 def test_a_constraint_compares_lists(value):
     assert Constraint("a == [1, [2, 3]]").holds({"a": value})
@@ -241,3 +268,18 @@ def test_one_name_under_two_options_has_two_ranges():
         check_point(space, {"o": "a", "lr": 0.5})
     switched = complete_point(space, {"o": "s"}, {"o": "a", "lr": 5e-4})
     check_point(space, switched)
+
+
+def test_a_space_that_is_changed_after_use_has_its_new_dimensions():
+    space = build_space({"x": Float(0, 1), "z": Float(0, 1), "constraints": ["x < 0.5"]})
+    assert len(space.dimensions) == 2
+    space["y"] = Float(0, 1)
+    again = build_space(space)
+    assert [dim.name for dim in again.dimensions] == ["x", "z", "y"]
+    assert again.constraints == space.constraints
+    narrow = space.restrict(["z"])
+    assert build_space(narrow) == narrow
+
+
+def test_an_entry_without_constraints_is_none():
+    assert parse_space({"x": 1, "constraints": None}) == parse_space({"x": 1})

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.yaml_text import load_documents
 from raytune_yesno.registry import check_options
+from raytune_yesno.space import Choice, parse_space
 from raytune_yesno.values import read_typed, write_typed
 
 
@@ -64,6 +66,21 @@ def test_settings_of_a_study_file_are_read_as_config_keys_are(tmp_path: Path) ->
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
     assert (plan.ordered, plan.window) == (True, 2)
+
+
+def test_yes_and_no_are_texts_in_lists_and_as_keys(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "ordered: yes\nconfig: {task: sine}\nspace:\n"
+        "  optimizer: {choice: {adamw: {}, sgd: {momentum: {float: [0.1, 0.9], log: on}}}}\n"
+    )
+    options = cli.build_parser().parse_args(["tune", "--config", str(file)])
+    plan = build_plan(read_settings(options), options)
+    assert plan.ordered is True
+    text = "a: {choice: [yes, no, maybe, on, true]}\nb: {choice: {on: , off: {c: no}}}"
+    space = parse_space(load_documents(text, decimal=True)[0])
+    assert space["a"] == Choice("yes", "no", "maybe", "on", True)
+    assert space["b"] == Choice({"on": {}, "off": {"c": False}})
 
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()

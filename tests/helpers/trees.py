@@ -34,7 +34,7 @@ def trees(draw: Any, *, discrete: bool = False) -> Tree:
                     st.sampled_from([("x", "y"), ("x",), (1, 2.5, True), ([2, 4], None)])
                 )
                 branches = [draw_nodes(depth + 1, 0) for _ in options]
-                nodes[name] = Choice.from_branches(options, branches)
+                nodes[name] = Choice.from_options(options, branches)
             elif kind == 1:
                 low = draw(st.integers(0, 2))
                 leaf = draw(LEAVES if not discrete else st.just(Int(1, 2)))

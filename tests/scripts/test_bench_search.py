@@ -1,16 +1,18 @@
 """The benchmark of the searches: the recorded table, and simulated studies."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("optuna")
 
+from bench.search.command import write_results
 from bench.search.measures import epochs_to, evaluations_to, take_median
 from bench.search.ranking import SLOW, compare
 from bench.search.repeats import FINAL, RECORDED, STRATEGIES, tell_repeats
-from bench.search.runs import Run, list_runs, make_run
+from bench.search.runs import Kept, Run, list_runs, make_run
 from bench.search.searches import PEERS, build_search
 from bench.search.seeds import CONFIGURATIONS, load_seeds
 from bench.search.simulator import Curve, Outcome, simulate
@@ -139,6 +141,12 @@ class TestRanking:
         assert found is not None
         assert found.regrets_BS.shape == (7, 3)
         assert compare(records, ["bbob/2"]) is None
+
+    def test_results_of_a_part_are_told_without_random(self, tmp_path: Path) -> None:
+        kept = Kept(tmp_path / "runs.jsonl")
+        run = Run("branches", "tree", "auto", "fifo", 100)
+        kept.records[run] = {"ended": [0.5, 0.01], "epochs": 2}
+        assert "| auto | 1 |" in write_results(kept, tmp_path)
 
     def test_all_runs_are_listed_and_problems_are_held_out(self) -> None:
         runs = list_runs("suites", 1, ["auto"])

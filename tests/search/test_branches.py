@@ -7,6 +7,7 @@ import numpy as np
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.cube import UnitCube
+from raytune_yesno.search.several import Limited
 from raytune_yesno.space import Choice, Float, List, build_space, check_point
 
 SPACE = build_space(
@@ -75,3 +76,24 @@ def test_auto_tries_every_branch_although_one_is_best_from_the_beginning():
     tried = Counter(branches.find(cube.encode(history)))
     assert all(tried[branch] >= min(needed, 3) for branch, needed in branches.needed.items())
     assert tried[1, -1] > 24 / 3
+
+
+def test_a_branch_that_a_limit_excludes_leaves_the_others_their_trials():
+    models = {name: {name * 2: Float(0, 1)} for name in "abcd"}
+    space = build_space({"model": Choice(models)})
+    limited = Limited(
+        build_algorithm("auto", space, several=True, seed=1),
+        space,
+        1,
+        lambda point: (1.0 if point["model"] == "c" else -1.0,),
+    )
+    history = History()
+    for number in range(40):
+        point = limited.suggest(number, history)
+        model, x = point.values()
+        loss = (x - 0.3) ** 2 + (model != "a")
+        told = {"losses": (loss,), "excesses": (-1.0,)}
+        history.observe(Observation(number, point, loss, 1, "done", **told))
+    tried = Counter(seen.point["model"] for seen in history)
+    assert tried["c"] == 0
+    assert min(tried[model] for model in "abd") >= 6

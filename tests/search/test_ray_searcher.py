@@ -213,6 +213,18 @@ class TestKnownPoints:
         searcher = build_searcher("random", SPACE, history=earlier, known_points=self.POINTS)
         assert [searcher.suggest(trial)["x"] for trial in "ab"] == [0.25, 0.5]
 
+    @pytest.mark.parametrize("name", ["grid", "manual"])
+    def test_are_refused_by_a_search_of_its_own_points(self, name):
+        options = {"points": [{"k": 1}]} if name == "manual" else {}
+        with pytest.raises(InputError, match="known_points"):
+            build_searcher(name, SPACE, known_points=[{"k": 2}], **options)
+
+    def test_that_are_equal_are_tried_once(self):
+        twice = [{"x": 0.25, "k": 2, "c": "a"}] * 2
+        searcher = build_searcher("random", SPACE, seed=3, known_points=twice)
+        points = [searcher.suggest(trial) for trial in "ab"]
+        assert points[1] == build_algorithm("random", SPACE, seed=3).suggest(1, [])
+
     def test_are_checked(self):
         with pytest.raises(InputError, match="point 1: k"):
             build_searcher("random", SPACE, known_points=[{}, {"k": 9}])

@@ -1,5 +1,6 @@
 """Repeats: which point is trained again, and what a search sees of it."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -100,6 +101,23 @@ class TestRule:
             )
             history.append(ended)
         assert [len(trials) for trials in group_repeats(history)] == [3, 3]
+
+    @pytest.mark.parametrize("name", ["random", "tpe", "auto"])
+    def test_a_search_over_few_points_repeats_them_once_it_has_tried_all(self, name: str) -> None:
+        algorithm = build_algorithm(name, {"act": Choice("relu", "tanh"), "bias": Choice(1, True)})
+        history: list[Observation] = []
+        for number in range(32):
+            proposed = Repeats(1, 3).propose(algorithm.suggest, number, history)
+            if proposed is None:
+                break
+            loss = 0.1 * number
+            history.append(dataclasses.replace(proposed, loss=loss, losses=(loss,), status="done"))
+        assert [len(trials) for trials in group_repeats(history)] == [3, 3, 3, 3]
+
+    def test_points_of_other_studies_are_new_here_and_not_repeated(self) -> None:
+        known = [seen(k, 0.1, elsewhere=True) for k in range(2)]
+        proposed = Repeats(2, 2).propose(lambda *_: {"rate": 0.0}, 2, [*known, seen(2, 0.5)])
+        assert proposed is not None
 
 
 class TestPool:

@@ -283,6 +283,24 @@ def test_no_point_is_tried_twice_while_others_remain(name):
     assert len(set(points[:36])) == 36
 
 
+@pytest.mark.parametrize("name", LEARNING)
+def test_points_of_other_studies_are_results_and_may_be_tried(name):
+    space = build_space({"k": Int(0, 5), "m": Int(0, 3)})
+    known = [
+        Observation(number, {"k": k, "m": m}, loss, 1, "done", (loss,), elsewhere=True)
+        for number, (k, m) in enumerate(itertools.product(range(6), range(4)))
+        for loss in [float(abs(k - 2) + abs(m - 1))]
+    ]
+    history, algorithm = History(known), build(name, space)
+    for number in range(24, 48):
+        point = algorithm.suggest(number, history)
+        assert point not in [seen.point for seen in history][24:]
+        loss = float(abs(point["k"] - 2) + abs(point["m"] - 1))
+        history.observe(Observation(number, point, loss, 1, "done", (loss,)))
+    if name == "auto":
+        assert {"k": 2, "m": 1} in [seen.point for seen in history][24:28]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", LEARNING)
 def test_models_beat_random_search(name):
@@ -514,6 +532,25 @@ class TestBuilding:
             build_algorithm("random", SPACE, seed=-1)
         with pytest.raises(InputError, match="empty"):
             build_algorithm("random", {})
+
+    @pytest.mark.parametrize(
+        ("name", "option", "value"),
+        [
+            ("auto", "max_fitted", 1),
+            ("auto", "max_results", 1),
+            ("bayesian", "xi", -1.0),
+            ("bayesian", "max_fitted", 0),
+            ("bayesian", "max_results", 0),
+            ("tpe", "prior_weight", -1.0),
+            ("bohb", "num_candidates", 0),
+            ("cmaes", "population_size", 1),
+            ("genetic", "population_size", 1),
+            ("pso", "num_particles", 1),
+        ],
+    )
+    def test_options_out_of_range_are_refused_before_the_study(self, name, option, value):
+        with pytest.raises(InputError, match=f"{option}: {value} must be at least"):
+            build_algorithm(name, SPACE, **{option: value})
 
     @pytest.mark.parametrize(("name", "library"), LIBRARY.items())
     def test_the_error_for_a_missing_library_contains_the_command_to_install_it(

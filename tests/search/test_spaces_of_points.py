@@ -70,7 +70,7 @@ def test_a_point_is_completed_where_options_have_a_number_and_a_list_of_one_name
 @pytest.mark.parametrize(
     "space",
     [
-        {"o": Choice.from_branches([1, "1"], [{"x": Float(0, 1)}, {"x": Float(5, 6)}])},
+        {"o": Choice.from_options([1, "1"], [{"x": Float(0, 1)}, {"x": Float(5, 6)}])},
         {"w": List(Int(1, 2), 1, 2), "w.length": Int(1, 3)},
     ],
     ids=["texts", "lengths"],

@@ -93,3 +93,11 @@ def test_more_trials_than_points_are_remarked_on():
         replace(few, space={"momentum": Float(0, 0.9)}),
     ):
         assert not remark_on_points(enough)
+
+
+def test_a_small_space_with_repeats_says_when_its_search_ends():
+    space = {"hidden_layers": Choice(1, 2)}
+    plan = Plan(build_config({"task": "sine"}), space, trials=9, repeats={"min": 1, "max": 3})
+    assert "2 points" in remark_on_points(plan)
+    assert "6 of 9 trials" in remark_on_points(plan)
+    assert not remark_on_points(replace(plan, trials=6))

@@ -66,6 +66,13 @@ def test_a_limit_that_no_point_keeps_is_refused_at_once():
         build_limited(plan({"limits": ["num_parameters<=5"]}), None)
 
 
+@pytest.mark.parametrize("search", ["grid", "random", "auto"])
+def test_a_single_point_within_the_limits_is_found(search):
+    space = {"hidden_units": Int(1, 2000)}
+    one = Plan(build_config({**TWO, "limits": ["num_parameters<=6"]}), space, search=search)
+    assert build_limited(one, None).suggest(0, []) == {"hidden_units": 1}
+
+
 def test_a_limit_that_is_learnt_refuses_no_point():
     limited = build_limited(plan({"limits": ["valid_loss<=5"]}), None)
     assert type(limited) is type(plan().build_algorithm())

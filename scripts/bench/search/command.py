@@ -135,7 +135,7 @@ def write_results(kept: Kept, out: Path) -> str:
         "branches": lambda: tell_branches(records),
         "fronts": lambda: tell_fronts(records),
     }
-    parts = {run.part for run in records if run.search == "random"}
+    parts = {run.part for run in records}
     lines = [
         "# Searches compared",
         "",
