@@ -3,6 +3,7 @@
 import re
 import runpy
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -381,6 +382,17 @@ class TestSplit:
         corpus = load_corpus(str(write_table(tmp_path, *rows, header=header)))
         said = ["without a speaker: 2" in "\n".join(remarks_of(corpus, split_by=by)) for by in BY]
         assert said == [True, False]
+
+    @pytest.mark.parametrize("folds", [0, 4])
+    def test_recordings_without_a_speaker_are_not_a_speaker(
+        self, speakers: Corpus, folds: int
+    ) -> None:
+        known = [name if n % 2 else "" for n, name in enumerate(speakers.speakers)]
+        corpus = replace(speakers, speakers=(*known,))
+        for seed in range(8):
+            split = split_corpus(corpus, seed=seed, split_by="speaker", folds=folds)
+            assert "" not in heard(corpus, split.valid) | heard(corpus, split.test)
+            assert "" in heard(corpus, split.train)
 
     @pytest.mark.parametrize(
         ("parts", "empty"), [("train valid train", "test"), ("test test", "train and valid")]
