@@ -235,13 +235,14 @@ def _predict_sample(
 
 def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Write a checkpoint's recogniser as one file that runs without this package."""
-    from raytune_yesno.tasks.speech.export import SUFFIXES, export
+    from raytune_yesno.tasks.speech.export import SUFFIXES, choose_format, export
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
+    format = choose_format(options.format, options.out)
     recognizer = Recognizer.load(options.checkpoint)
     name = _name_model(Path(options.checkpoint).absolute())
-    out = Path(options.out or f"{name}{SUFFIXES[options.format]}").absolute()
-    about = export(recognizer, options.format, out)
+    out = Path(options.out or f"{name}{SUFFIXES[format]}").absolute()
+    about = export(recognizer, format, out)
     size = out.stat().st_size
     say(
         options,
@@ -251,7 +252,7 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
             f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"
         ),
     )
-    return {"file": str(out), "format": options.format, "bytes": size, **about}
+    return {"file": str(out), "format": format, "bytes": size, **about}
 
 
 def _name_model(checkpoint: Path) -> str:

@@ -85,7 +85,9 @@ def add_export(commands: Any) -> None:
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
     parser.add_argument(
-        "--format", choices=("onnx", "torchscript"), default="onnx", help="format [onnx]"
+        "--format",
+        choices=("onnx", "torchscript"),
+        help="format [torchscript if --out ends in .pt, else onnx]",
     )
     parser.add_argument(
         "--out", metavar="FILE", help="output file [in this folder, named as the study or run]"
