@@ -27,7 +27,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         return _evaluate_task(options, results)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
-    from raytune_yesno.tasks.speech.recognizer import Recognizer
+    from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split
 
     part = options.split or "test"
     asked = "all" if options.conditions is None else options.conditions
@@ -41,12 +41,15 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     corpus = corpus.relabel(recognizer.vocabulary)
     readings = evaluation.read_part(recognizer, corpus, part)
     figures = evaluation.summarize(readings, threshold)
+    split_by = None if part == "all" else find_split(recognizer.checkpoint, corpus)
+    found = f" (split by {split_by})" if split_by else ""
     say(
         options,
         results,
         f"word error rate {figures['wer']:.2%} on {plural(figures['words'], 'word')}, "
-        f"part {part!r} of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
-        f"{figures['insertions']} insertions, {figures['deletions']} deletions",
+        f"part {part!r} of {one_line(corpus.source)}{found}: "
+        f"{figures['substitutions']} substitutions, {figures['insertions']} insertions, "
+        f"{figures['deletions']} deletions",
     )
     display = Display()
     changed = evaluation.measure_conditions(
@@ -67,6 +70,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "rejection": evaluation.measure_rejection(readings, threshold),
         "cost": evaluation.measure_cost(recognizer),
         "split": part,
+        "split_by": split_by,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
         "trained_on": trained_on,
     }

@@ -20,7 +20,7 @@ from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
-from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
+from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split, select_part
 from raytune_yesno.tasks.speech.task import ctc_loss
 from raytune_yesno.training.loop import fit
 
@@ -436,14 +436,26 @@ class TestSelectPart:
         folder = write_table(tmp_path, *(f"{n}.wav\ta\t\ttest" for n in range(2)))
         corpus = load_corpus(str(folder))
         assert [*select_part(self.checkpoint(), corpus, "test")] == [0, 1]
-        for checkpoint, part in (
-            (self.checkpoint(), "valid"),
-            (self.checkpoint(split_by="position"), "test"),
-            (self.checkpoint(split_by="speaker"), "test"),
-        ):
-            with pytest.raises(InputError, match="--split all"):
-                select_part(checkpoint, corpus, part)
-            assert len(select_part(checkpoint, corpus, "all")) == 2
+        with pytest.raises(InputError, match="--split all"):
+            select_part(self.checkpoint(), corpus, "valid")
+        assert len(select_part(self.checkpoint(), corpus, "all")) == 2
+
+    @pytest.mark.parametrize("by", ["position", "speaker"])
+    def test_the_column_of_another_corpus_counts(self, speakers: Corpus, by: str) -> None:
+        own = Checkpoint(
+            build_config({"split_by": by, "seed": 3}),
+            {"fingerprint": speakers.fingerprint},
+            *(1, [], False, {}),
+        )
+        split = split_corpus(speakers, seed=3, split_by=by)
+        assert find_split(own, speakers) == by
+        assert (*select_part(own, speakers, "test"),) == split.test
+        other = replace(own, corpus={"fingerprint": "f00d"})
+        assert find_split(other, speakers) == "column"
+        named = [n for n, part in enumerate(speakers.parts) if part == "test"]
+        assert [*select_part(other, speakers, "test")] == named
+        without = replace(speakers, parts=())
+        assert (*select_part(other, without, "test"),) == split.test
 
 
 class TestLength:

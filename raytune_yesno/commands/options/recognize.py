@@ -25,7 +25,8 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
-        help="part of the corpus, split as for the checkpoint's training [test]",
+        help="part of the corpus, split by the column of another corpus than the training's, else "
+        "as in training [test]",
     )
     parser.add_argument(
         "--conditions",
