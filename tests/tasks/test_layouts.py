@@ -67,6 +67,51 @@ class TestFolders:
             record(tmp_path / f"{name}.wav", number)
         assert set(spoken(load_corpus(str(tmp_path))).values()) == {"on", "off"}
 
+    def test_folders_yes_and_no_are_words_whatever_the_names(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["yes/0_1", "yes/0_0", "no/0_1", "no/1_1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert spoken(corpus)["yes/0_1"] == "yes"
+        assert corpus.speakers == ()
+
+    def test_folders_that_are_taken_for_speakers_are_named(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["on/0_1", "on/0_0", "off/0_1", "off/1_1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert set(corpus.speakers) == {"on", "off"}
+        assert [note for note in corpus.notes if "'off'" in note and "transcripts.tsv" in note]
+
+    def test_files_of_other_kinds_are_counted(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["a/1", "b/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        for name in ("a/1.mid", "b/2.mkv", "README", "README.md", ".hidden.mkv", "a/1.txt"):
+            (tmp_path / name).write_bytes(b"x")
+        notes = [note for note in load_corpus(str(tmp_path)).notes if "other kinds" in note]
+        assert ["2 files" in note for note in notes] == [True]
+
+    @pytest.mark.parametrize("suffix", ["mp4", "m4b", "MOV", "weba", "3ga", "3g2", "spx"])
+    def test_recordings_in_unreadable_formats_are_problems(
+        self, tmp_path: Path, suffix: str
+    ) -> None:
+        for number, name in enumerate(["a/1", "b/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        (tmp_path / "a" / f"2.{suffix}").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+        assert [*problems_of(tmp_path)] == [f"a/2.{suffix}"]
+
+    def test_mpeg_layer_2_is_read(self, tmp_path: Path) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        silent = bytes([0xFF, 0xFD, 0x44, 0xC0]) + bytes(188)  # a frame of 64 kbit/s at 48 kHz
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "1.mp2").write_bytes(50 * silent)
+        assert [what.partition(":")[0] for what in problems_of(tmp_path).values()] == ["silence"]
+
+    def test_channels_that_cancel_are_told(self, tmp_path: Path) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        x = 0.3 * np.sin(np.arange(8000) / 5)
+        (tmp_path / "b").mkdir()
+        soundfile.write(tmp_path / "b" / "1.wav", np.stack([x, -x], axis=1), 8000, "FLOAT")
+        assert "cancel" in problems_of(tmp_path)["b/1.wav"]
+
     def test_words_and_speakers_that_differ_in_case_are_named(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -174,6 +219,29 @@ class TestTable:
         assert spoken(corpus) == {"2.wav": "東", "3.wav": "eins", "x/1.wav": "eins zwei"}
         assert corpus.speakers == ("ben", "", "anna")
         assert corpus.parts == ("valid", "test", "train")
+
+    @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+    def test_finds_a_file_in_another_form_of_unicode(
+        self, tmp_path: Path, forms: tuple[str, str]
+    ) -> None:
+        listed, named = (unicodedata.normalize(form, "für/jürgen.wav") for form in forms)
+        folder = write_table(tmp_path, f"{listed}\ta", "2.wav\tb", header="path\twords")
+        same = load_corpus(str(folder))
+        (tmp_path / listed).rename(tmp_path / "kept.wav")
+        (tmp_path / listed).parent.rmdir()
+        (tmp_path / named).parent.mkdir()
+        (tmp_path / "kept.wav").rename(tmp_path / named)
+        corpus = load_corpus(str(folder))
+        assert corpus.fingerprint == same.fingerprint
+        assert not corpus.notes
+
+    def test_its_name_may_have_upper_case(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb", header="path\twords")
+        (folder / "transcripts.tsv").rename(folder / "Transcripts.TSV")
+        assert len(load_corpus(str(folder))) == 2
+        (folder / "TRANSCRIPTS.tsv").write_text("path\twords\n")
+        (problem,) = [p for p in check_folder(folder)[1] if "keep one" in p.what]
+        assert "Transcripts.TSV" in problem.what
 
     def test_needs_two_columns_only(self, tmp_path: Path) -> None:
         folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb", header="path\twords")
