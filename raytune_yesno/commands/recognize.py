@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
-from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.errors import InputError, Interrupted, one_line
 from raytune_yesno.registry import is_same_code
 from raytune_yesno.text import plural
 
@@ -162,7 +162,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
     If one of several recordings cannot be read, the error is printed, the others are processed, and
-    the exit code is 1.
+    the exit code is 1. With ``--stream``, a signal ends the recording: its last words are printed.
 
     Raises:
         InputError: no recording is given, the only one cannot be read, or the model cannot process
@@ -185,6 +185,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     files: list[dict[str, Any]] = []
     problems: list[str] = []
     several = len(options.files) > 1
+    stopped: Interrupted | None = None
     for path in options.files:
         words: list[TimedWord] = []
         file = {"path": path if path == "-" else str(Path(path).absolute())}
@@ -195,6 +196,10 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 words.append(word)
                 if options.stream:
                     say(options, results, _describe_word(word))
+        except Interrupted as error:
+            if not options.stream:
+                raise
+            stopped = error
         except InputError as error:
             problems.append(str(error))
             file["error"] = str(error)
@@ -206,6 +211,9 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
             if several:
                 lines[0] = f"{one_line(path)}: {lines[0]}"
             say(options, results, "\n".join(lines))
+        if stopped:
+            note("stopped")
+            return {"files": files, "exit_code": 128 + stopped.signum}
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
@@ -269,7 +277,12 @@ def _name_model(checkpoint: Path) -> str:
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
-    """Yield the words of a recording as they are recognised."""
+    """Yield the words of a recording as they are recognised.
+
+    Raises:
+        InputError: the recording cannot be read.
+        Interrupted: a signal stopped the work; a stream has yielded its last words before.
+    """
     import torch
 
     from raytune_yesno.tasks.speech.recording import read_blocks, read_raw_blocks
@@ -282,9 +295,20 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
     else:
         blocks = read_blocks(source, read_s)
     stream = recognizer.stream(block_s)
-    for samples in blocks:
+    stopped: Interrupted | None = None
+    while True:
+        try:
+            samples = next(blocks, None)
+        except Interrupted as error:
+            if not options.stream:
+                raise
+            samples, stopped = None, error
+        if samples is None:
+            break
         yield from stream.push(torch.from_numpy(samples))
     yield from stream.finish()
+    if stopped:
+        raise stopped
 
 
 def _describe_words(words: Sequence["TimedWord"]) -> list[str]:
