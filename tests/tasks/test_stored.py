@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import scenes, stored
@@ -182,6 +183,13 @@ def test_unfinished_decodings_are_removed(folder: Path, cache: Path) -> None:
     read_folder(folder, skip_bad=True)
     assert kept.exists()
     assert not stale.exists()
+
+
+def test_show_says_how_far_it_is(
+    folder: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["corpus", "show", "0", str(folder), "--skip-bad"]) == 0
+    assert "MB" in capfd.readouterr().err
 
 
 def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path) -> None:
