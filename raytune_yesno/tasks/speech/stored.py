@@ -33,7 +33,8 @@ MIN_BYTES = 500_000_000
 Compressed recordings count as WAV files of about their length.
 """
 
-_EXPANSION = {".flac": 2} | dict.fromkeys((".opus", ".ogg", ".oga", ".mp3"), 8)  # speech, 24 kbit/s
+_EXPANSION = {".flac": 2}  # bytes of a WAV file for each; the others are of speech, 24 kbit/s
+_EXPANSION |= dict.fromkeys((".opus", ".ogg", ".oga", ".mp3", ".mp2", ".mpga"), 8)
 _STALE_S = 86_400  # a decoding that runs writes all the time
 _FORMAT = 3  # of the files; another way of decoding or checking needs another number
 _SAMPLES, _INDEX, _FINGERPRINT = "samples.f32", "index.json", "fingerprint"
