@@ -101,7 +101,10 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.commands.plots import draw_text, save_picture
     from raytune_yesno.tasks.speech.load import load_corpus
 
-    corpus = load_corpus(_choose_data(options), skip_bad=options.skip_bad)
+    with Display() as display:
+        corpus = load_corpus(
+            _choose_data(options), skip_bad=options.skip_bad, progress=display.show_bytes
+        )
     if not 0 <= options.number < len(corpus):
         raise InputError(
             f"there is no recording {options.number}: give a number from 0 to {len(corpus) - 1}"

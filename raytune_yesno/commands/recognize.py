@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
-from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.errors import InputError, Interrupted, one_line
 from raytune_yesno.registry import is_same_code
 from raytune_yesno.text import plural
 
@@ -27,7 +27,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         return _evaluate_task(options, results)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
-    from raytune_yesno.tasks.speech.recognizer import Recognizer
+    from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split
 
     part = options.split or "test"
     asked = "all" if options.conditions is None else options.conditions
@@ -41,12 +41,15 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     corpus = corpus.relabel(recognizer.vocabulary)
     readings = evaluation.read_part(recognizer, corpus, part)
     figures = evaluation.summarize(readings, threshold)
+    split_by = None if part == "all" else find_split(recognizer.checkpoint, corpus)
+    found = f" (split by {split_by})" if split_by else ""
     say(
         options,
         results,
         f"word error rate {figures['wer']:.2%} on {plural(figures['words'], 'word')}, "
-        f"part {part!r} of {one_line(corpus.source)}: {figures['substitutions']} substitutions, "
-        f"{figures['insertions']} insertions, {figures['deletions']} deletions",
+        f"part {part!r} of {one_line(corpus.source)}{found}: "
+        f"{figures['substitutions']} substitutions, {figures['insertions']} insertions, "
+        f"{figures['deletions']} deletions",
     )
     display = Display()
     changed = evaluation.measure_conditions(
@@ -67,6 +70,7 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
         "rejection": evaluation.measure_rejection(readings, threshold),
         "cost": evaluation.measure_cost(recognizer),
         "split": part,
+        "split_by": split_by,
         "corpus": {"source": corpus.source, "fingerprint": corpus.fingerprint},
         "trained_on": trained_on,
     }
@@ -158,7 +162,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
     If one of several recordings cannot be read, the error is printed, the others are processed, and
-    the exit code is 1.
+    the exit code is 1. With ``--stream``, a signal ends the recording: its last words are printed.
 
     Raises:
         InputError: no recording is given, the only one cannot be read, or the model cannot process
@@ -181,6 +185,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     files: list[dict[str, Any]] = []
     problems: list[str] = []
     several = len(options.files) > 1
+    stopped: Interrupted | None = None
     for path in options.files:
         words: list[TimedWord] = []
         file = {"path": path if path == "-" else str(Path(path).absolute())}
@@ -191,6 +196,10 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
                 words.append(word)
                 if options.stream:
                     say(options, results, _describe_word(word))
+        except Interrupted as error:
+            if not options.stream:
+                raise
+            stopped = error
         except InputError as error:
             problems.append(str(error))
             file["error"] = str(error)
@@ -202,6 +211,9 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
             if several:
                 lines[0] = f"{one_line(path)}: {lines[0]}"
             say(options, results, "\n".join(lines))
+        if stopped:
+            note("stopped")
+            return {"files": files, "exit_code": 128 + stopped.signum}
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
@@ -235,13 +247,14 @@ def _predict_sample(
 
 def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Write a checkpoint's recogniser as one file that runs without this package."""
-    from raytune_yesno.tasks.speech.export import SUFFIXES, export
+    from raytune_yesno.tasks.speech.export import SUFFIXES, choose_format, export
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
+    format = choose_format(options.format, options.out)
     recognizer = Recognizer.load(options.checkpoint)
     name = _name_model(Path(options.checkpoint).absolute())
-    out = Path(options.out or f"{name}{SUFFIXES[options.format]}").absolute()
-    about = export(recognizer, options.format, out)
+    out = Path(options.out or f"{name}{SUFFIXES[format]}").absolute()
+    about = export(recognizer, format, out)
     size = out.stat().st_size
     say(
         options,
@@ -251,7 +264,7 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
             f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"
         ),
     )
-    return {"file": str(out), "format": options.format, "bytes": size, **about}
+    return {"file": str(out), "format": format, "bytes": size, **about}
 
 
 def _name_model(checkpoint: Path) -> str:
@@ -264,7 +277,12 @@ def _name_model(checkpoint: Path) -> str:
 
 
 def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iterator["TimedWord"]:
-    """Yield the words of a recording as they are recognised."""
+    """Yield the words of a recording as they are recognised.
+
+    Raises:
+        InputError: the recording cannot be read.
+        Interrupted: a signal stopped the work; a stream has yielded its last words before.
+    """
     import torch
 
     from raytune_yesno.tasks.speech.recording import read_blocks, read_raw_blocks
@@ -277,9 +295,20 @@ def _read_words(recognizer: "Recognizer", path: str, options: Namespace) -> Iter
     else:
         blocks = read_blocks(source, read_s)
     stream = recognizer.stream(block_s)
-    for samples in blocks:
+    stopped: Interrupted | None = None
+    while True:
+        try:
+            samples = next(blocks, None)
+        except Interrupted as error:
+            if not options.stream:
+                raise
+            samples, stopped = None, error
+        if samples is None:
+            break
         yield from stream.push(torch.from_numpy(samples))
     yield from stream.finish()
+    if stopped:
+        raise stopped
 
 
 def _describe_words(words: Sequence["TimedWord"]) -> list[str]:

@@ -18,6 +18,7 @@ from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.calibrate import Calibration
 from raytune_yesno.tasks.speech.decode import Decoding
+from raytune_yesno.tasks.speech.export import export
 from raytune_yesno.tasks.speech.features import FEATURES, find_levels, pad_silence
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.recognizer import Recognizer
@@ -72,12 +73,58 @@ def test_torchscript_gives_the_same_probabilities_at_any_length(
         check(recognizer, waveform, *(output.detach() for output in loaded(waveform)))
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_a_model_of_any_dtype_is_exported_in_float32(tmp_path: Path, dtype: str) -> None:
+    recognizer = Recognizer.load(make_checkpoint(tmp_path / "made", model="tdnn", dtype=dtype))
+    before = [weights.dtype for weights in recognizer.model.parameters()]
+    out = tmp_path / "model.pt"
+    export(recognizer, "torchscript", out)
+    assert [weights.dtype for weights in recognizer.model.parameters()] == before
+    loaded: Any = torch.jit.load(str(out))
+    assert {weights.dtype for weights in loaded.parameters()} == {torch.float32}
+    waveform = torch.from_numpy(CORPUS.samples[:24_000].copy())[None]
+    outputs = [output.detach() for output in loaded(waveform)]
+    assert {output.dtype for output in outputs} == {torch.float32}
+    check(recognizer, waveform, *outputs)
+
+
+def test_the_suffix_tells_the_format(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = str(make_checkpoint(tmp_path / "made", model="tdnn"))
+    out = str(tmp_path / "model.pt")
+    assert main(["export", folder, "--out", out, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["format"] == "torchscript"
+    torch.jit.load(out)
+    assert main(["export", folder, "--out", out, "--format", "onnx"]) == 2
+    assert "--format onnx" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["/", "made"])
+def test_a_folder_is_no_file(
+    tmp_path: Path, out: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = make_checkpoint(tmp_path / "made", model="tdnn")
+    assert main(["export", str(folder), "--out", out, "--format", "torchscript"]) == 2
+    assert "a folder" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("model", ["tdnn", "bcresnet", pytest.param("cnn", marks=pytest.mark.slow)])
-def test_onnx_gives_the_same_probabilities_and_words(tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "dtype"),
+    [
+        ("tdnn", "float64"),
+        ("bcresnet", "float32"),
+        pytest.param("cnn", "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_onnx_gives_the_same_probabilities_and_words(
+    tmp_path: Path, model: str, dtype: str
+) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    folder, out = make_checkpoint(tmp_path / "made", model=model), tmp_path / "model.onnx"
+    folder = make_checkpoint(tmp_path / "made", model=model, dtype=dtype)
+    out = tmp_path / "model.onnx"
     assert main(["export", str(folder), "--out", str(out)]) == 0
     session = onnxruntime.InferenceSession(out)
     about = session.get_modelmeta().custom_metadata_map

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,49 @@ class TestPredict:
         whole = words_of(run("predict", checkpoint, recording, "--json"))
         give(soundfile.read(recording, dtype="int16")[0].astype("<i2").tobytes(), monkeypatch)
         assert words_of(run("predict", checkpoint, "-", "--raw", "8000", "--json")) == whole
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_a_stream_with_its_last_words(
+        self,
+        number: int,
+        checkpoint: Path,
+        recording: Path,
+        run: Callable[..., str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        spoken = soundfile.read(recording, frames=20 * 1920, dtype="int16")[0]
+        soundfile.write(tmp_path / "spoken.wav", spoken, 8000)
+        whole = words_of(run("predict", checkpoint, tmp_path / "spoken.wav", "--stream", "--json"))
+
+        class Microphone(io.RawIOBase):
+            """Sound until the signal, which arrives while the command waits for more."""
+
+            sound = io.BytesIO(spoken.astype("<i2").tobytes())
+
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int:
+                if not (count := self.sound.readinto(buffer)):
+                    signal.raise_signal(number)
+                return count
+
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Microphone())))
+        handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            code = cli.main(
+                ["predict", str(checkpoint), "-", "--stream", "--raw", "8000", "--json"]
+            )
+        finally:
+            for each, handler in handlers.items():
+                signal.signal(each, handler)
+        assert code == 128 + number
+        said = capfd.readouterr()
+        assert words_of(said.out) == whole
+        assert len(whole) > 2
+        assert sum(" s  " in line for line in said.err.splitlines()) == len(whole)
 
     @pytest.mark.parametrize(
         ("data", "rate", "reason"), [(b"abc", 8000, "16 bit"), (b"", 8000, "no samples"),

@@ -93,6 +93,11 @@ class TestAlarms:
         figures = evaluation.measure_wordless(build_recognizer(min_confidence=1.0), 5.0)
         assert figures["alarms"] == 0
 
+    def test_a_sound_may_be_shorter_than_a_sample(self) -> None:
+        figures = evaluation.measure_wordless(build_recognizer(), 1e-5)
+        assert figures["alarms"] == 0
+        assert len(figures["sounds"]) == len(evaluation.WORDLESS)
+
     @pytest.mark.parametrize("kind", evaluation.WORDLESS)
     def test_sound_has_one_level_and_differs_by_number(self, kind: str) -> None:
         first, again, other = (evaluation.build_wordless(kind, 40_000, n) for n in (0, 0, 1))

@@ -3,6 +3,7 @@
 import re
 import runpy
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
-from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
+from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split, select_part
 from raytune_yesno.tasks.speech.task import ctc_loss
 from raytune_yesno.training.loop import fit
 
@@ -65,6 +66,51 @@ class TestFolders:
         for number, name in enumerate(["on/0", "on/1", "off/0", "off/1"]):
             record(tmp_path / f"{name}.wav", number)
         assert set(spoken(load_corpus(str(tmp_path))).values()) == {"on", "off"}
+
+    def test_folders_yes_and_no_are_words_whatever_the_names(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["yes/0_1", "yes/0_0", "no/0_1", "no/1_1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert spoken(corpus)["yes/0_1"] == "yes"
+        assert corpus.speakers == ()
+
+    def test_folders_that_are_taken_for_speakers_are_named(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["on/0_1", "on/0_0", "off/0_1", "off/1_1"]):
+            record(tmp_path / f"{name}.wav", number)
+        corpus = load_corpus(str(tmp_path))
+        assert set(corpus.speakers) == {"on", "off"}
+        assert [note for note in corpus.notes if "'off'" in note and "transcripts.tsv" in note]
+
+    def test_files_of_other_kinds_are_counted(self, tmp_path: Path) -> None:
+        for number, name in enumerate(["a/1", "b/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        for name in ("a/1.mid", "b/2.mkv", "README", "README.md", ".hidden.mkv", "a/1.txt"):
+            (tmp_path / name).write_bytes(b"x")
+        notes = [note for note in load_corpus(str(tmp_path)).notes if "other kinds" in note]
+        assert ["2 files" in note for note in notes] == [True]
+
+    @pytest.mark.parametrize("suffix", ["mp4", "m4b", "MOV", "weba", "3ga", "3g2", "spx"])
+    def test_recordings_in_unreadable_formats_are_problems(
+        self, tmp_path: Path, suffix: str
+    ) -> None:
+        for number, name in enumerate(["a/1", "b/1"]):
+            record(tmp_path / f"{name}.wav", number)
+        (tmp_path / "a" / f"2.{suffix}").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+        assert [*problems_of(tmp_path)] == [f"a/2.{suffix}"]
+
+    def test_mpeg_layer_2_is_read(self, tmp_path: Path) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        silent = bytes([0xFF, 0xFD, 0x44, 0xC0]) + bytes(188)  # a frame of 64 kbit/s at 48 kHz
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "1.mp2").write_bytes(50 * silent)
+        assert [what.partition(":")[0] for what in problems_of(tmp_path).values()] == ["silence"]
+
+    def test_channels_that_cancel_are_told(self, tmp_path: Path) -> None:
+        record(tmp_path / "a" / "1.wav", 1)
+        x = 0.3 * np.sin(np.arange(8000) / 5)
+        (tmp_path / "b").mkdir()
+        soundfile.write(tmp_path / "b" / "1.wav", np.stack([x, -x], axis=1), 8000, "FLOAT")
+        assert "cancel" in problems_of(tmp_path)["b/1.wav"]
 
     def test_words_and_speakers_that_differ_in_case_are_named(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -173,6 +219,29 @@ class TestTable:
         assert spoken(corpus) == {"2.wav": "東", "3.wav": "eins", "x/1.wav": "eins zwei"}
         assert corpus.speakers == ("ben", "", "anna")
         assert corpus.parts == ("valid", "test", "train")
+
+    @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+    def test_finds_a_file_in_another_form_of_unicode(
+        self, tmp_path: Path, forms: tuple[str, str]
+    ) -> None:
+        listed, named = (unicodedata.normalize(form, "für/jürgen.wav") for form in forms)
+        folder = write_table(tmp_path, f"{listed}\ta", "2.wav\tb", header="path\twords")
+        same = load_corpus(str(folder))
+        (tmp_path / listed).rename(tmp_path / "kept.wav")
+        (tmp_path / listed).parent.rmdir()
+        (tmp_path / named).parent.mkdir()
+        (tmp_path / "kept.wav").rename(tmp_path / named)
+        corpus = load_corpus(str(folder))
+        assert corpus.fingerprint == same.fingerprint
+        assert not corpus.notes
+
+    def test_its_name_may_have_upper_case(self, tmp_path: Path) -> None:
+        folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb", header="path\twords")
+        (folder / "transcripts.tsv").rename(folder / "Transcripts.TSV")
+        assert len(load_corpus(str(folder))) == 2
+        (folder / "TRANSCRIPTS.tsv").write_text("path\twords\n")
+        (problem,) = [p for p in check_folder(folder)[1] if "keep one" in p.what]
+        assert "Transcripts.TSV" in problem.what
 
     def test_needs_two_columns_only(self, tmp_path: Path) -> None:
         folder = write_table(tmp_path, "1.wav\ta", "2.wav\tb", header="path\twords")
@@ -382,6 +451,17 @@ class TestSplit:
         said = ["without a speaker: 2" in "\n".join(remarks_of(corpus, split_by=by)) for by in BY]
         assert said == [True, False]
 
+    @pytest.mark.parametrize("folds", [0, 4])
+    def test_recordings_without_a_speaker_are_not_a_speaker(
+        self, speakers: Corpus, folds: int
+    ) -> None:
+        known = [name if n % 2 else "" for n, name in enumerate(speakers.speakers)]
+        corpus = replace(speakers, speakers=(*known,))
+        for seed in range(8):
+            split = split_corpus(corpus, seed=seed, split_by="speaker", folds=folds)
+            assert "" not in heard(corpus, split.valid) | heard(corpus, split.test)
+            assert "" in heard(corpus, split.train)
+
     @pytest.mark.parametrize(
         ("parts", "empty"), [("train valid train", "test"), ("test test", "train and valid")]
     )
@@ -424,14 +504,26 @@ class TestSelectPart:
         folder = write_table(tmp_path, *(f"{n}.wav\ta\t\ttest" for n in range(2)))
         corpus = load_corpus(str(folder))
         assert [*select_part(self.checkpoint(), corpus, "test")] == [0, 1]
-        for checkpoint, part in (
-            (self.checkpoint(), "valid"),
-            (self.checkpoint(split_by="position"), "test"),
-            (self.checkpoint(split_by="speaker"), "test"),
-        ):
-            with pytest.raises(InputError, match="--split all"):
-                select_part(checkpoint, corpus, part)
-            assert len(select_part(checkpoint, corpus, "all")) == 2
+        with pytest.raises(InputError, match="--split all"):
+            select_part(self.checkpoint(), corpus, "valid")
+        assert len(select_part(self.checkpoint(), corpus, "all")) == 2
+
+    @pytest.mark.parametrize("by", ["position", "speaker"])
+    def test_the_column_of_another_corpus_counts(self, speakers: Corpus, by: str) -> None:
+        own = Checkpoint(
+            build_config({"split_by": by, "seed": 3}),
+            {"fingerprint": speakers.fingerprint},
+            *(1, [], False, {}),
+        )
+        split = split_corpus(speakers, seed=3, split_by=by)
+        assert find_split(own, speakers) == by
+        assert (*select_part(own, speakers, "test"),) == split.test
+        other = replace(own, corpus={"fingerprint": "f00d"})
+        assert find_split(other, speakers) == "column"
+        named = [n for n, part in enumerate(speakers.parts) if part == "test"]
+        assert [*select_part(other, speakers, "test")] == named
+        without = replace(speakers, parts=())
+        assert (*select_part(other, without, "test"),) == split.test
 
 
 class TestLength:

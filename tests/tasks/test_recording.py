@@ -239,8 +239,63 @@ class TestStreamedSizes:
             with pytest.raises(InputError, match=says):
                 from_pipe(data)
 
+    @pytest.mark.parametrize(
+        ("format", "coding"),
+        [("AIFF", "PCM_16"), ("SVX", "PCM_16"), ("AU", "PCM_16"), ("NIST", "PCM_16"),
+         ("CAF", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")],
+    )  # fmt: skip
+    @pytest.mark.parametrize("order", ["FILE", "LITTLE"])
+    def test_so_is_one_in_another_format(self, format: str, coding: str, order: str) -> None:
+        if not soundfile.check_format(format, coding, order):
+            pytest.skip("no such byte order")
+        whole = encode(tone(seconds=20), format, coding, order)
+        assert len(decode(whole).waveform) >= 160_000
+        for data in (whole[: len(whole) // 2], whole[:-100]):
+            with pytest.raises(ValueError, match=r"truncated|malformed"):
+                decode(data)
+
+    @pytest.mark.parametrize(
+        ("format", "at", "size"),
+        [
+            *(("AIFF", 4, size) for size in (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7F000000)),
+            *(("AU", 8, size) for size in (0xFFFFFFFF, 0x7F000000)),
+        ],
+    )
+    def test_a_size_that_a_writer_did_not_know_counts_for_nothing(
+        self, format: str, at: int, size: int
+    ) -> None:
+        data = encode(tone(), format)
+        streamed = data[:at] + struct.pack(">I", size) + data[at + 4 :]
+        np.testing.assert_array_equal(decode(streamed).waveform, decode(data).waveform)
+
+    def test_a_flac_stream_without_a_number_of_samples_is_read(self) -> None:
+        flac = bytearray(encode(tone(), "FLAC"))
+        expected = decode(bytes(flac)).waveform
+        flac[21] &= 0xF0  # 36 bits in the first metadata block
+        flac[22:26] = bytes(4)
+        np.testing.assert_array_equal(decode(bytes(flac)).waveform, expected)
+
+    @pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\n" + bytes(10)])
+    @pytest.mark.parametrize(
+        ("format", "coding"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+    )
+    def test_joined_recordings_are_refused(self, format: str, coding: str, tag: bytes) -> None:
+        whole = encode(tone(seconds=10), format, coding)
+        if format == "OGG":
+            tag = b""
+        with pytest.raises(ValueError, match="several recordings"):
+            decode(tag + whole + tag + whole)
+        decode(tag + whole + b"TAG" + bytes(5000))
+
 
 class TestWhatCannotBeRead:
+    def test_no_path_of_a_temporary_file_is_shown(self) -> None:
+        damaged = bytearray(encode(tone(), "AIFF"))
+        damaged[26] ^= 0xFF  # bits of a sample
+        with pytest.raises(ValueError, match="not a readable audio file") as caught:
+            decode(bytes(damaged))
+        assert "/" not in str(caught.value)
+
     @pytest.mark.parametrize(
         ("tag", "name"),
         [(0x0161, "Windows Media Audio"), (0x00FF, "AAC"), (0x0045, "G.726"), (0x1234, "0x1234")],

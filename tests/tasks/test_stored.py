@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import scenes, stored
@@ -139,6 +141,55 @@ def test_a_passing_error_costs_one_recording(
     corpus, problems = check_folder(folder)
     assert corpus
     assert [problem.name for problem in problems] == [bad.name]
+
+
+@pytest.mark.parametrize("listed", ["missing.wav", f"{'y' * 300}.wav"], ids=["missing", "long"])
+def test_a_mended_table_has_no_problems(tmp_path: Path, cache: Path, listed: str) -> None:
+    folder = Path(write_corpus(synthesize(4), tmp_path / "corpus"))
+    files = sorted(path.name for path in folder.glob("*.wav"))
+    rows = ["path\twords", *(f"{name}\ta" for name in files)]
+    table = folder / "transcripts.tsv"
+    table.write_text("\n".join([*rows, f"{listed}\ta"]))
+    assert [problem.name for problem in check_folder(folder)[1]] == [listed]
+    table.write_text("\n".join(rows))
+    assert not check_folder(folder)[1]
+    assert len(read_folder(folder)) == 4
+
+
+def test_compressed_recordings_count_as_they_are_decoded(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for suffix in (".ogg", ".flac"):
+        folder = tmp_path / suffix[1:]
+        folder.mkdir()
+        for name in ("0_1", "1_0"):
+            sound = 0.1 * rng.normal(size=16_000)
+            soundfile.write(folder / f"{name}{suffix}", sound, 8000)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        monkeypatch.setattr(stored, "MIN_BYTES", size + 1)
+        corpus = read_folder(folder)
+        assert isinstance(corpus.samples, StoredSamples)
+
+
+def test_unfinished_decodings_are_removed(folder: Path, cache: Path) -> None:
+    """One that still runs is kept: it has written lately."""
+    kept, stale = (cache / "raytune-yesno/corpora" / name for name in (".12ab-x", ".12ab-y"))
+    for left in (kept, stale):
+        left.mkdir(parents=True)
+        (left / "samples.f32").write_bytes(b"half")
+        os.utime(left, (0, 0))
+    os.utime(stale / "samples.f32", (0, 0))
+    read_folder(folder, skip_bad=True)
+    assert kept.exists()
+    assert not stale.exists()
+
+
+def test_show_says_how_far_it_is(
+    folder: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["corpus", "show", "0", str(folder), "--skip-bad"]) == 0
+    assert "MB" in capfd.readouterr().err
 
 
 def test_trains_to_the_same_weights(folder: Path, in_memory: Corpus, cache: Path) -> None:

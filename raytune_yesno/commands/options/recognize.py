@@ -25,7 +25,8 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
-        help="part of the corpus, split as for the checkpoint's training [test]",
+        help="part of the corpus, split by the column of another corpus than the training's, else "
+        "as in training [test]",
     )
     parser.add_argument(
         "--conditions",
@@ -85,7 +86,9 @@ def add_export(commands: Any) -> None:
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder or URI of a checkpoint")
     parser.add_argument(
-        "--format", choices=("onnx", "torchscript"), default="onnx", help="format [onnx]"
+        "--format",
+        choices=("onnx", "torchscript"),
+        help="format [torchscript if --out ends in .pt, else onnx]",
     )
     parser.add_argument(
         "--out", metavar="FILE", help="output file [in this folder, named as the study or run]"

@@ -304,7 +304,8 @@ def split_corpus(
     Where the corpus names no validation part, it is a fifth of the training part, at least one
     recording and at most :data:`MAX_VALIDATION`. It is chosen by hashes of seed and index, which
     are the same on every machine. With ``speaker`` and at least :data:`SPEAKERS_TO_VALIDATE`
-    training speakers, it is a fifth of these speakers.
+    training speakers, it is a fifth of these speakers. Recordings without a speaker are then for
+    training.
 
     With ``folds``, it is instead fold ``seed % folds`` of a fixed division into that many folds, of
     speakers with ``speaker``, else of recordings. Repeats of a point have other seeds, and
@@ -330,7 +331,7 @@ def split_corpus(
     valid: Sequence[int] = ()
     if split_by == "speaker":
         learn, test = _split_speakers(speakers, test_speakers)
-        names = sorted({speakers[n] for n in learn})
+        names = sorted({speakers[n] for n in learn} - {""})
         if folds:
             if len(names) < folds:
                 raise InputError(

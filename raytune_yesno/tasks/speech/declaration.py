@@ -90,8 +90,8 @@ class SpeechTask:
             )
         if config.split_by == "speaker" and (unknown := data.speakers.count("")):
             lines.append(
-                f"recordings without a speaker: {unknown}, none of them in the test part; their "
-                "speakers may be in it"
+                f"recordings without a speaker: {unknown}, for training only where parts have "
+                "speakers of their own; their speakers may be in these parts"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(

@@ -6,6 +6,7 @@ blank and the words come out, one row for every 80 ms, and the level of the soun
 Axes in names: C classes, F mel bands, P window positions, T frames.
 """
 
+import copy
 import json
 import logging
 import math
@@ -110,6 +111,25 @@ class Listener(nn.Module):
         return noise_FN[:, torch.arange(power_FT.shape[1]) // STRIDE]
 
 
+def choose_format(format: str | None, out: str | None) -> str:
+    """Return the format of an exported file, ``onnx`` if neither argument tells.
+
+    Args:
+        format: one of :data:`FORMATS`, if it is asked for.
+        out: the file, if it is named.
+
+    Raises:
+        InputError: the suffix of the file is that of another format.
+    """
+    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
+    named = by_suffix.get(Path(out or "").suffix.lower())
+    if format and named and format != named:
+        raise InputError(
+            f"--format {format}: the suffix of {out} is that of {named}; change one of them"
+        )
+    return format or named or "onnx"
+
+
 def describe_export(recognizer: Recognizer) -> dict[str, str]:
     """Return the texts that an exported file carries: what its input and its output mean."""
     return {
@@ -124,7 +144,7 @@ def describe_export(recognizer: Recognizer) -> dict[str, str]:
 
 
 def export(recognizer: Recognizer, format: str, out: Path) -> dict[str, str]:
-    """Write a recogniser to a file.
+    """Write a recogniser to a file, in float32 whatever the dtype of its training.
 
     Args:
         recognizer: the recogniser.
@@ -137,6 +157,8 @@ def export(recognizer: Recognizer, format: str, out: Path) -> dict[str, str]:
     Raises:
         InputError: ``onnx`` needs a package that is not installed, or the file cannot be written.
     """
+    if out.is_dir():
+        raise InputError(f"{out}: a folder; name a file in it")
     writers: dict[str, Callable[[Listener, dict[str, str], Path], None]]
     writers = {"onnx": _write_onnx, "torchscript": _write_torchscript}
     about = describe_export(recognizer)
@@ -144,7 +166,8 @@ def export(recognizer: Recognizer, format: str, out: Path) -> dict[str, str]:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # about TorchScript's age and constant comparisons
-            writers[format](Listener(recognizer).eval(), about, partial)
+            listener = copy.deepcopy(Listener(recognizer)).float()  # not the recogniser's weights
+            writers[format](listener.eval(), about, partial)
         partial.replace(out)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error

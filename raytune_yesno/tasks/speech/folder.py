@@ -175,7 +175,10 @@ def _read_checked(entry: Entry) -> Recording:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     recording = decode(data)
     if recording.silent:
-        raise ValueError("silence: all samples are the same")
+        what = "silence: all samples are the same"
+        if recording.num_channels > 1:
+            what += ", in the mean of its channels; if these cancel, keep one of them"
+        raise ValueError(what)
     words = entry.about.words
     seconds = len(recording.waveform) / SAMPLE_RATE
     # Training may play a recording faster, and still has to find a place for each word.

@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_yesno.errors import JOINERS, one_line
-from raytune_yesno.tasks.speech.corpus import PARTS, Transcript, list_words, parse_name
+from raytune_yesno.tasks.speech.corpus import (
+    PARTS,
+    YESNO_WORDS,
+    Transcript,
+    list_words,
+    parse_name,
+)
 from raytune_yesno.text import plural
 
 TABLE = "transcripts.tsv"
@@ -31,11 +37,13 @@ LAYOUTS = {
 }
 SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".bwf", ".w64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au"),
-    *(".snd", ".sph", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".snd", ".sph", ".voc", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"),
     # Not readable: decoding says which format to convert.
     *(".m4a", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".wv", ".ape"),
+    *(".mp4", ".m4b", ".mov", ".weba", ".3ga", ".3g2", ".spx"),
 )
 """Suffixes of recordings. Of files with the same name otherwise, the first is used."""
+_DOCUMENTS = ("", ".txt", ".md", ".html", ".pdf", ".csv", ".tsv", ".json", ".yaml", ".yml", ".py")
 _VIRAMA = 9  # its combining class
 MAX_TABLE_BYTES = 50_000_000
 MAX_ONE_FOLDER = 10  # recordings of a single folder that are taken for those of a word
@@ -90,9 +98,14 @@ def list_recordings(folder: Path) -> Listing:
     Raises:
         OSError: the folder cannot be read.
     """
-    if (folder / TABLE).is_file():
-        return _read_table(folder)
-    files = sorted(_walk(folder), key=_sort_key)
+    tables = [name for name in os.listdir(folder) if name.lower() == TABLE]
+    if tables := [name for name in tables if (folder / name).is_file()]:
+        if TABLE not in tables and len(tables) > 1:
+            what = f"{list_words(sorted(tables))}: keep one table, {TABLE}"
+            return Listing("transcripts", problems=[Problem(str(folder), what)])
+        return _read_table(folder, TABLE if TABLE in tables else tables[0])
+    found = [*_walk(folder)]
+    files = sorted((path for path in found if _is_recording(path.name)), key=_sort_key)
     layout = _recognise(files)
     if not layout:
         what = f"cannot tell the words of {plural(len(files), 'recording')} such as {files[0]}: "
@@ -124,8 +137,22 @@ def list_recordings(folder: Path) -> Listing:
             listing.entries.append(Entry(folder / path, about, name, path.as_posix()))
     if others:
         listing.notes.append(
-            f"not used: {plural(len(others), 'file')} such as {others[0]}, with the name of a used "
-            "recording in another format"
+            one_line(
+                f"not used: {plural(len(others), 'file')} such as {others[0]}, with the name of a "
+                "used recording in another format"
+            )
+        )
+    kinds = (*SUFFIXES, *_DOCUMENTS)
+    if strays := sorted(path for path in found if path.suffix.lower() not in kinds):
+        listing.notes.append(
+            one_line(f"not used: {plural(len(strays), 'file')} of other kinds, such as {strays[0]}")
+        )
+    if layout == "yesno" and files and all(len(path.parts) > 1 for path in files):
+        listing.notes.append(
+            one_line(
+                f"folders such as {files[0].parts[0]!r} are speakers, and names are words; if the "
+                f"folders are words, write {TABLE}"
+            )
         )
     return listing
 
@@ -136,7 +163,10 @@ def _sort_key(path: Path) -> tuple[str, int, str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the paths of recordings, relative to ``folder``; each folder is visited once."""
+    """Yield the paths of files, relative to ``folder``; each folder is visited once.
+
+    Hidden files are left out. A folder that is named as a recording counts as a file.
+    """
     seen = set[str]()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
         if (real := os.path.realpath(root)) in seen:
@@ -146,7 +176,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         named = [name for name in folders if _is_recording(name)]  # reported, not read
         folders[:] = sorted(name for name in folders if name[0] not in "._" and name not in named)
         for name in [*files, *named]:
-            if _is_recording(name) and not name.startswith("."):
+            if not name.startswith("."):
                 yield Path(root, name).relative_to(folder)
 
 
@@ -162,7 +192,8 @@ def _recognise(files: list[Path]) -> str:
     """Return the layout of files without a table; empty if it cannot be told.
 
     Files at the top are in YESNO's layout if one of them spells words. Files in folders are if all
-    spell words, and one of them several; otherwise the folders are words.
+    spell words, and one of them several; otherwise, and if the folders are *yes* and *no*, the
+    folders are words.
     """
     top = [path for path in files if len(path.parts) == 1]
     if any(map(_count_words, top)) or not files:
@@ -170,9 +201,9 @@ def _recognise(files: list[Path]) -> str:
     if len(top) == len(files):
         return ""
     counts = [_count_words(path) for path in files if len(path.parts) > 1]
-    if min(counts) and max(counts) > 1:
-        return "yesno"
     folders = {path.parts[0] for path in files}
+    if min(counts) and max(counts) > 1 and {name.lower() for name in folders} != {*YESNO_WORDS}:
+        return "yesno"
     return "words" if len(folders) > 1 or len(files) <= MAX_ONE_FOLDER else ""
 
 
@@ -226,13 +257,13 @@ def _unquote(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if quoted else cell
 
 
-def _read_table(folder: Path) -> Listing:
-    """Read ``transcripts.tsv``."""
+def _read_table(folder: Path, table: str) -> Listing:
+    """Read ``transcripts.tsv``, whose name may have upper case."""
     listing = Listing("transcripts")
     try:
-        if (folder / TABLE).stat().st_size > MAX_TABLE_BYTES:
+        if (folder / table).stat().st_size > MAX_TABLE_BYTES:
             raise ValueError(f"larger than {MAX_TABLE_BYTES} bytes")
-        text = (folder / TABLE).read_text(encoding="utf-8-sig")
+        text = (folder / table).read_text(encoding="utf-8-sig")
         if "\0" in text:  # UTF-16, or no text at all
             raise ValueError(_NOT_UTF8)
         # The module csv limits the length of a cell.
@@ -247,18 +278,22 @@ def _read_table(folder: Path) -> Listing:
                 "path, words and optionally speaker and split, separated by tabs"
             )
     except UnicodeDecodeError:
-        listing.problems.append(Problem(TABLE, _NOT_UTF8))
+        listing.problems.append(Problem(table, _NOT_UTF8))
         return listing
     except ValueError as error:
-        listing.problems.append(Problem(TABLE, str(error)))
+        listing.problems.append(Problem(table, str(error)))
         return listing
     if unknown := [name for name in columns if name and name not in COLUMNS]:
-        listing.notes.append(f"columns of {TABLE} that are not used: {list_words(unknown)}")
+        listing.notes.append(f"columns of {table} that are not used: {list_words(unknown)}")
+    paths = [*_walk(folder)]
+    known, by_form = {path.as_posix() for path in paths}, dict[str, list[Path]]()
+    for file in paths:
+        by_form.setdefault(unicodedata.normalize("NFC", file.as_posix()), []).append(file)
     names = set[str]()
     for number, cells in rows[1:]:
         row = dict(itertools.zip_longest(columns, cells[: len(columns)], fillvalue=""))
         path, split = row["path"], row.get("split", "").strip().lower()
-        shown = path or f"{TABLE}, line {number}"
+        shown = path or f"{table}, line {number}"
         try:
             if not path:
                 raise ValueError("no path")
@@ -274,9 +309,15 @@ def _read_table(folder: Path) -> Listing:
             listing.problems.append(Problem(shown, str(error)))
         else:
             names.add(path)
-            listing.entries.append(Entry(folder / path, about, path, path))
+            file = Path(path)
+            # File names may be in another form of Unicode than the table, as on macOS.
+            alike = by_form.get(unicodedata.normalize("NFC", path), [])
+            if path not in known and len(alike) == 1 and not os.path.lexists(folder / path):
+                file = alike[0]
+            listing.entries.append(Entry(folder / file, about, path, path))
     listed = {os.path.normpath(entry.file) for entry in listing.entries}
-    others = sum(os.path.normpath(folder / path) not in listed for path in _walk(folder))
+    recordings = (path for path in paths if _is_recording(path.name))
+    others = sum(os.path.normpath(folder / path) not in listed for path in recordings)
     if others:
-        listing.notes.append(f"not in {TABLE} and not used: {plural(others, 'recording')}")
+        listing.notes.append(f"not in {table} and not used: {plural(others, 'recording')}")
     return listing

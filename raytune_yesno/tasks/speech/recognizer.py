@@ -186,11 +186,24 @@ def read_vocabulary(checkpoint: Checkpoint) -> tuple[str, ...]:
     return words
 
 
+def find_split(checkpoint: Checkpoint, corpus: "Corpus") -> str:
+    """Return how the parts of a corpus are found: ``column``, ``position`` or ``speaker``.
+
+    A corpus of the training is split as there. The column ``split`` of another one counts in any
+    case: it says which of its recordings are for tests.
+    """
+    by = as_speech(checkpoint.config).split_by
+    is_other = corpus.fingerprint != checkpoint.corpus.get("fingerprint")
+    if corpus.parts and (by == "auto" or is_other):
+        return "column"
+    return "position" if by == "auto" else by
+
+
 def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence[int]:
     """Return the indices of the recordings in a part of a corpus.
 
     Args:
-        checkpoint: determines the split, as in its training.
+        checkpoint: determines the split, see :func:`find_split`.
         corpus: the corpus.
         part: ``train``, ``valid``, ``test`` or ``all``.
 
@@ -200,12 +213,14 @@ def select_part(checkpoint: Checkpoint, corpus: "Corpus", part: str) -> Sequence
     if part == "all":
         return range(len(corpus))
     config = as_speech(checkpoint.config)
-    parts = corpus.parts if config.split_by in ("auto", "column") else ()
+    by = find_split(checkpoint, corpus)
+    parts = corpus.parts if by == "column" else ()
     # A corpus may be for tests alone. Without a part valid, that is drawn from the part train.
     if part in parts and (part != "train" or "valid" in parts):
         return [n for n, named in enumerate(parts) if named == part]
     try:
-        split = split_corpus(corpus, seed=config.seed, **split_options(config))
+        options = split_options(config) | {"split_by": by}
+        split = split_corpus(corpus, seed=config.seed, **options)
     except InputError as error:
         raise InputError(f"{error}; `evaluate --split all` uses all recordings") from error
     return {"train": split.train, "valid": split.valid, "test": split.test}[part]

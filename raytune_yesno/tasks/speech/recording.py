@@ -20,6 +20,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.resampler import RATE_RANGE_HZ, Resampler, Samples
 from raytune_yesno.tasks.speech.wav_header import Header, read_header
+from raytune_yesno.tasks.speech.wholeness import check_whole, has_length
 
 MAX_BYTES = 100_000_000  # an hour and three quarters of 16-bit samples at 8 kHz
 MAX_PEAK = 2.0  # float WAV files may overshoot full scale a little; larger values have another unit
@@ -67,7 +68,8 @@ def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator
             by some milliseconds.
 
     Raises:
-        InputError: as for :func:`read_recording`. A truncated recording raises at its end.
+        InputError: as for :func:`read_recording`. A truncated WAV file raises at its end; for other
+            formats see :mod:`raytune_yesno.tasks.speech.wholeness`.
     """
     with _opened(source) as stream:
         resampler = None
@@ -217,6 +219,9 @@ def _read_bytes(stream: BinaryIO, header: Header, num_bytes: int | None) -> Iter
         )
 
 
+_MIN_PLACEHOLDER = 1 << 62  # of a FLAC stream, whose encoder did not know its length
+
+
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
     """A sound file that is read sequentially: libsndfile cannot seek in every coding."""
 
@@ -236,7 +241,7 @@ def _decode_file(
         while len(samples_TC := file.read(num_frames, dtype="float32", always_2d=True)):
             present += len(samples_TC)
             yield samples_TC, rate
-        if check_length and present < file.frames:
+        if check_length and present < file.frames < _MIN_PLACEHOLDER:
             raise ValueError(
                 f"truncated: its header promises {file.frames} samples, {present} are there"
             )
@@ -244,8 +249,9 @@ def _decode_file(
 
 def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
     """Yield the sound of a file that is not of the WAV family."""
+    check_whole(data)
     try:
-        if not _has_length(data):
+        if not has_length(data):
             with _open_pipe(data) as pipe:
                 yield from _decode_file(pipe)
             return
@@ -261,21 +267,6 @@ def _read_other(data: bytes) -> Iterator[tuple[Samples, int]]:
         if error.code == _UNRECOGNISED:
             raise ValueError("not a WAV file or another known audio format") from error
         raise ValueError(f"not a readable audio file: {_reason(error)}") from error
-
-
-def _has_length(data: bytes) -> bool:
-    """Return whether a file says how many samples it has.
-
-    An MP3 file does in its first frame, if at all. For others libsndfile estimates the number from
-    the size of the first frame, and reads no more than that, but it reads a pipe to its end.
-    """
-    start = 0
-    if data[:3] == b"ID3":  # before the sound; its size has seven bits in each byte
-        size = zip(data[6:10], (21, 14, 7, 0), strict=False)
-        start = 10 + sum(byte << shift for byte, shift in size)
-    frame = data[start : start + 200]
-    is_mp3 = frame[:1] == b"\xff" and frame[1:2] >= b"\xe0"
-    return not is_mp3 or any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
 
 @contextlib.contextmanager
@@ -300,7 +291,7 @@ _UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 
 
 def _reason(error: Exception) -> str:
-    return str(error).rpartition(">: ")[2]  # the part before it describes our own buffer
+    return str(getattr(error, "error_string", error))  # without the name of our own file
 
 
 _UNREADABLE_CONTAINERS = (

@@ -11,8 +11,11 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +28,15 @@ from raytune_yesno.tasks.speech.recording import Recording
 from raytune_yesno.tasks.speech.resampler import Samples
 
 MIN_BYTES = 500_000_000
-"""Size of a folder's recordings from which their samples are stored: 8 h at 8 kHz and 16 bit."""
+"""Size of a folder's recordings from which their samples are stored: 8 h at 8 kHz and 16 bit.
 
-_FORMAT = 2  # of the files; another way of decoding or checking needs another number
+Compressed recordings count as WAV files of about their length.
+"""
+
+_EXPANSION = {".flac": 2}  # bytes of a WAV file for each; the others are of speech, 24 kbit/s
+_EXPANSION |= dict.fromkeys((".opus", ".ogg", ".oga", ".mp3", ".mp2", ".mpga"), 8)
+_STALE_S = 86_400  # a decoding that runs writes all the time
+_FORMAT = 3  # of the files; another way of decoding or checking needs another number
 _SAMPLES, _INDEX, _FINGERPRINT = "samples.f32", "index.json", "fingerprint"
 
 
@@ -109,19 +118,22 @@ class Store:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         digest, self.num_bytes = hashlib.sha256(repr(_FORMAT).encode()), 0
+        self._wav_bytes = 0
         for entry in entries:
-            with contextlib.suppress(OSError):  # a missing file is a problem for the reader
+            size = modified_ns = -1  # a missing file is a problem for the reader, and is stored
+            with contextlib.suppress(OSError):
                 about = entry.file.stat()
-                digest.update(repr((entry, about.st_size, about.st_mtime_ns)).encode())
-                self.num_bytes += about.st_size
+                size, modified_ns = about.st_size, about.st_mtime_ns
+                self.num_bytes += size
+                self._wav_bytes += size * _EXPANSION.get(entry.file.suffix.lower(), 1)
+            digest.update(repr((entry, size, modified_ns)).encode())
         self.folder = cache_folder() / "corpora" / digest.hexdigest()[:16]
-
         self._files = {entry.shown: entry.file for entry in entries}
 
     @property
     def is_needed(self) -> bool:
         """Whether the recordings are too large for the memory of every process."""
-        return self.num_bytes >= MIN_BYTES
+        return self._wav_bytes >= MIN_BYTES
 
     def read(self, *, retry: bool = True) -> Stored | None:
         """Return the recordings; None if they were not decoded yet.
@@ -163,6 +175,7 @@ class Store:
             InputError: the cache cannot be written.
         """
         rows = list[tuple[str, int, int, int]]()
+        _remove_stale(self.folder.parent)
         try:
             with replace_folder(self.folder) as folder:
                 with (folder / _SAMPLES).open("wb") as file:
@@ -185,3 +198,12 @@ class Store:
         """Store the fingerprint of the corpus, which takes as long as reading all samples."""
         with contextlib.suppress(OSError), replace_file(self.folder / _FINGERPRINT) as file:
             file.write_text(fingerprint, "utf-8")
+
+
+def _remove_stale(corpora: Path) -> None:
+    """Remove the unfinished folders of decodings that were killed."""
+    for left in corpora.glob(".*-*"):
+        with contextlib.suppress(OSError):
+            written = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+            if written < time.time() - _STALE_S:
+                shutil.rmtree(left)

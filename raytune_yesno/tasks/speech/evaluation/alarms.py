@@ -37,7 +37,8 @@ def measure_wordless(
         alarms = 0
         for number, start_s in enumerate(np.arange(0.0, seconds, WORDLESS_PIECE_S).tolist()):
             length = round(min(WORDLESS_PIECE_S, seconds - start_s) * SAMPLE_RATE)
-            alarms += len(recognizer.decode(build_wordless(kind, length, number)))
+            if length:  # the last piece may be shorter than a sample
+                alarms += len(recognizer.decode(build_wordless(kind, length, number)))
         return alarms
 
     rows = []
