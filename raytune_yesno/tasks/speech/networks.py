@@ -153,7 +153,7 @@ class TDNN(nn.Module):
             self.add_module(f"norm{number}", nn.LayerNorm(hidden_units))
             inputs = hidden_units
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ExampleDropout(dropout)
         self.fc = nn.Linear(hidden_units, num_classes)
 
     def forward(self, x_B1FT: Tensor) -> Tensor:
