@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from raytune_yesno.checkpoint import (
     Checkpoint,
+    check_storable,
     load_optimizer,
     restore_model,
     save_checkpoint,
@@ -112,6 +113,20 @@ def fit(
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
 
+    def build_checkpoint() -> Checkpoint:
+        checkpoint = Checkpoint(
+            config=config,
+            corpus=about_data,
+            epoch=len(history),
+            history=list(history),
+            refit=refit,
+            state_dict=on_cpu(model.state_dict()),
+            optimizer=on_cpu(optimizer.state_dict()),
+            calibration=getattr(task, "calibration", None),
+        )
+        check_storable(checkpoint)
+        return checkpoint
+
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
@@ -128,21 +143,7 @@ def fit(
             check_reported(config.objective, metrics, epoch)
         history.append(metrics)
         diverged = config.objective.has_diverged(metrics)
-        yield Record(
-            metrics,
-            diverged,
-            lambda: Checkpoint(
-                config=config,
-                corpus=about_data,
-                epoch=len(history),
-                history=list(history),
-                refit=refit,
-                state_dict=on_cpu(model.state_dict()),
-                optimizer=on_cpu(optimizer.state_dict()),
-                calibration=getattr(task, "calibration", None),
-            ),
-            last=diverged or epoch == config.epochs,
-        )
+        yield Record(metrics, diverged, build_checkpoint, diverged or epoch == config.epochs)
         if diverged:
             return
 
