@@ -137,6 +137,11 @@ class EngineConfig:
                 f"num_workers: '{self.min_workers}:{self.max_workers}' is not a valid range; write "
                 "LOW:HIGH with 1 <= LOW <= HIGH"
             )
+        if self.use_gpu and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise InputError(
+                f"gpus_per_worker: {self.gpus_per_worker} is not possible; give a worker a share "
+                "of one GPU, such as 0.5, or whole ones, such as 2"
+            )
         self.check()
         _ = self.objective  # raises if a name is unknown
 

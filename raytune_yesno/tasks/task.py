@@ -279,6 +279,11 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     return records
 
 
+def trains_model(config: EngineConfig) -> bool:
+    """Return whether a task's PyTorch model is trained, by the training loop."""
+    return bool(getattr(find_task(config.task), "loop", DEFAULT_LOOP) == DEFAULT_LOOP)
+
+
 def build_task(
     config: Config, data: Data | None, device: torch.device, *, refit: bool = False
 ) -> Task:
