@@ -239,9 +239,8 @@ def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) 
     is_built_in = checkpoint.config.task in TASKS
     with torch.device("meta") if is_built_in else nullcontext():
         model = build_model()
-    wanted, found = model.state_dict(), checkpoint.state_dict
-    if hasattr(model, "upgrade_state"):
-        found = model.upgrade_state(found)
+    upgrade: Callable[..., dict[str, torch.Tensor]] = getattr(model, "upgrade_state", dict)
+    wanted, found = model.state_dict(), upgrade(checkpoint.state_dict)
     if wanted.keys() != found.keys():
         raise _mismatch(STATE_DICT, "other names")
     for name, value in wanted.items():

@@ -105,7 +105,7 @@ class EngineConfig:
     use_gpu: bool = setting(False, "give every worker a GPU", shared=True, on_resume=True)
     gpus_per_worker: float = setting(
         1.0,
-        "share of a GPU that each worker has; trials can share one",
+        "GPUs that each worker has: a whole number, or a share of one; trials can share one",
         low=0.01,
         high=64.0,
         shared=True,
