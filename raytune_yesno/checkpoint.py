@@ -18,7 +18,7 @@ import pickle
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import Config, build_config, upgrade_config
+from raytune_yesno.config import TASKS, Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError, first_line
 from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.files.json_text import parse_json
@@ -84,7 +84,12 @@ class UnusableCheckpoint(InputError):
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a checkpoint to ``folder`` atomically; an existing one is replaced."""
+    """Write a checkpoint to ``folder`` atomically; an existing one is replaced.
+
+    Raises:
+        InputError: it has a field that :func:`load_checkpoint` would refuse.
+    """
+    check_storable(checkpoint)
     description = {
         "format": 1,
         "config": checkpoint.config.as_dict(),
@@ -101,6 +106,28 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         if checkpoint.optimizer is not None:
             _write_tensors(checkpoint.optimizer, new / RESUME)
         describe_checkpoint(description, new)
+
+
+def check_storable(checkpoint: Checkpoint) -> None:
+    """Check the parts of a checkpoint that a task determines.
+
+    Raises:
+        InputError: one could not be read back; the message names it.
+    """
+    for name, value in checkpoint.state_dict.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"build_model of the task: {name} of the model's state is a "
+                f"{type(value).__name__}, not a tensor; register it as a buffer"
+            )
+    for name, text in checkpoint.corpus.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise InputError(f"data of the task: {name!r} is not text ({text!r:.60})")
+    if not _is_calibration(checkpoint.calibration):
+        raise InputError(
+            f"calibration of the task is a {type(checkpoint.calibration).__name__}: it has to be "
+            "None or a dict of floats; rename the attribute if it is for something else"
+        )
 
 
 def _write_tensors(tensors: Any, path: Path) -> None:
@@ -199,27 +226,27 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
     """Build the model of a checkpoint's config with the checkpoint's weights.
 
-    Names and shapes are compared first on the ``meta`` device, so that a config of a huge model
-    allocates no memory. A model that cannot be built there, because its constructor moves or reads
-    tensors, is built on the CPU at once.
+    Names and shapes are compared first. A built-in task's model is built on the ``meta`` device for
+    that, so that a config of a huge model, which may be a stranger's, allocates no memory. A
+    constructor of the user's own may do what that device cannot, such as reading tensors.
+
+    A model may have a method ``upgrade_state``, which gives the weights of older versions the names
+    of this one.
 
     Raises:
         UnusableCheckpoint: the weights are of another model.
     """
-    model = None
-    try:
-        with torch.device("meta"):
-            wanted = build_model().state_dict()
-    except (NotImplementedError, RuntimeError):
+    is_built_in = checkpoint.config.task in TASKS
+    with torch.device("meta") if is_built_in else nullcontext():
         model = build_model()
-        wanted = model.state_dict()
-    found = checkpoint.state_dict
+    upgrade: Callable[..., dict[str, torch.Tensor]] = getattr(model, "upgrade_state", dict)
+    wanted, found = model.state_dict(), upgrade(checkpoint.state_dict)
     if wanted.keys() != found.keys():
         raise _mismatch(STATE_DICT, "other names")
     for name, value in wanted.items():
         if value.shape != found[name].shape:
             raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
-    model = build_model() if model is None else model
+    model = build_model() if is_built_in else model
     try:
         model.load_state_dict(found)
     except Exception as error:  # torch raises many types
@@ -249,6 +276,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
                 for name, value in optimizer.state.get(parameter, {}).items():
                     _check_moment(name, value, parameter)
             group.update({name: before[name] for name in before.keys() - {"params"}})
+            if isinstance(optimizer, torch.optim.RMSprop) and group["momentum"]:
+                for parameter in group["params"]:  # it has no buffer of a momentum of 0
+                    if state := optimizer.state.get(parameter):
+                        state.setdefault("momentum_buffer", torch.zeros_like(parameter))
     except Exception as error:  # torch raises many types
         raise _mismatch(RESUME, error) from error
 
@@ -333,12 +364,16 @@ def _check_description(description: dict[str, Any]) -> None:
 
 def _read_calibration(description: dict[str, Any]) -> dict[str, float] | None:
     """Return the calibration, or None; older versions wrote none."""
-    found = description.get("calibration")
-    if found is not None and not (
-        isinstance(found, dict) and all(type(value) is float for value in found.values())
-    ):
+    found: dict[str, float] | None = description.get("calibration")
+    if not _is_calibration(found):
         raise ValueError(f"{DESCRIPTION}: calibration has another type")
     return found
+
+
+def _is_calibration(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict) and all(type(number) is float for number in value.values())
+    )
 
 
 _FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}

@@ -105,7 +105,7 @@ class EngineConfig:
     use_gpu: bool = setting(False, "give every worker a GPU", shared=True, on_resume=True)
     gpus_per_worker: float = setting(
         1.0,
-        "share of a GPU that each worker has; trials can share one",
+        "GPUs that each worker has: a whole number, or a share of one; trials can share one",
         low=0.01,
         high=64.0,
         shared=True,
@@ -136,6 +136,11 @@ class EngineConfig:
             raise InputError(
                 f"num_workers: '{self.min_workers}:{self.max_workers}' is not a valid range; write "
                 "LOW:HIGH with 1 <= LOW <= HIGH"
+            )
+        if self.use_gpu and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise InputError(
+                f"gpus_per_worker: {self.gpus_per_worker} is not possible; give a worker a share "
+                "of one GPU, such as 0.5, or whole ones, such as 2"
             )
         self.check()
         _ = self.objective  # raises if a name is unknown

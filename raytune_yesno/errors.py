@@ -49,6 +49,10 @@ class UnfinishedError(WorkError):
     """A failure of work that can be resumed once its cause is fixed."""
 
 
+class TaskFailed(UnfinishedError):
+    """A failure of the task's own code, which waiting does not cure."""
+
+
 def one_line(text: str) -> str:
     """Return a text as one line for a terminal: shortened, and without control characters."""
     text = to_utf8(text)

@@ -32,6 +32,7 @@ from raytune_yesno.config import TASKS, Config, build_config, declare_task, find
 from raytune_yesno.search import History, Observation
 from raytune_yesno.space import Space, check_point, encode_point, parse_space
 from raytune_yesno.tasks.task import build_task, load_data, open_records
+from raytune_yesno.training.costs import TRAIN_SECONDS, Costs, find_costs
 
 _DECISIONS = ("CONTINUE", "PAUSE", "STOP", "NOOP")
 
@@ -59,24 +60,30 @@ def check_task(
         again = load_data(built, data)
         same = again is not None and again.fingerprint == read.fingerprint
         _require(same, "the same data have the same fingerprint")
-    first, whole = _run(built, read), _run(built, read)
+    measured = _list_measured(built, read)
+    first, whole = _run(built, read, measured), _run(built, read, measured)
     _require(bool(first), "a run has at least one epoch")
     _require_equal(first, whole, "two runs of one config report equal metrics")
     objective = built.objective
-    _require(objective.has_value(first[-1]), f"the last epoch has a finite {objective.metric.name}")
+    if objective.metric.name not in measured:
+        value = objective.has_value(first[-1])
+        _require(value, f"the last epoch has a finite {objective.metric.name}")
     if len(whole) > 1:
-        _check_resuming(built, read, whole)
+        _check_resuming(built, read, whole, measured)
     if getattr(find_task(task), "loop", None) is None:
         _check_shares(built, read)
         refit = next(open_records(built, read, refit=True))
         _require("train_loss" in refit.metrics, "a refit trains")
 
 
-def _check_resuming(config: Config, data: Any, whole: list[dict[str, Any]]) -> None:
+def _check_resuming(
+    config: Config, data: Any, whole: list[dict[str, Any]], measured: set[str]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         records = open_records(config, data)
         next(records).save(Path(folder, "checkpoint"))
-        resumed = _run(config, data, resume=load_checkpoint(Path(folder, "checkpoint")))
+        checkpoint = load_checkpoint(Path(folder, "checkpoint"))
+        resumed = _run(config, data, measured, resume=checkpoint)
     _require_equal(resumed, whole[1:], "a resumed run reports what an uninterrupted one does")
 
 
@@ -199,10 +206,17 @@ def _decide(scheduler: Any, epochs: int, num_trials: int) -> list[list[str]]:
     return decided
 
 
-def _run(config: Config, data: Any, **options: Any) -> list[dict[str, Any]]:
-    """Return the metrics of all epochs, without their durations."""
+def _list_measured(config: Config, data: Any) -> set[str]:
+    """Return the names of what is measured, and differs from run to run."""
+    costs = Costs(config, data)
+    timed = {"seconds", TRAIN_SECONDS} if costs.is_timed else {"seconds"}
+    return timed | (costs.fixed.keys() - find_costs(config, data).keys() if costs.fixed else set())
+
+
+def _run(config: Config, data: Any, measured: set[str], **options: Any) -> list[dict[str, Any]]:
+    """Return the metrics of all epochs, without those that are measured."""
     return [
-        {key: value for key, value in record.metrics.items() if key != "seconds"}
+        {key: value for key, value in record.metrics.items() if key not in measured}
         for record in open_records(config, data, **options)
     ]
 

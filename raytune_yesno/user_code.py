@@ -27,7 +27,7 @@ from typing import Any
 from raytune_yesno.errors import (
     EveryTrialFails,
     InputError,
-    UnfinishedError,
+    TaskFailed,
     find_interruption,
     one_line,
 )
@@ -88,7 +88,7 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         what: what has failed, for the message.
 
     Raises:
-        UnfinishedError: the code raised an error; the message has its own lines of the traceback.
+        TaskFailed: the code raised an error; the message has its own lines of the traceback.
     """
     try:
         with report_errors(lambda error: find_interruption(error) is not None):
@@ -99,9 +99,9 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         raise unfinished(what, error) from error
 
 
-def unfinished(what: str, error: TaskError) -> UnfinishedError:
+def unfinished(what: str, error: TaskError) -> TaskFailed:
     """Return the error that stops the work, with the user's own lines of the traceback."""
-    return UnfinishedError(f"{what}: {error.line}", *error.lines.splitlines())
+    return TaskFailed(f"{what}: {error.line}", *error.lines.splitlines())
 
 
 def describe_error(error: BaseException) -> tuple[str, str]:

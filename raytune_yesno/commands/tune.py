@@ -180,8 +180,6 @@ def _refit(
                 note=display.remark,
                 check=check,
             )
-    if study.config.get("use_gpu") and "cpu" in set(study.epochs.get("device", ())):
-        note("--use-gpu: torch found no GPU; trials were trained on CPUs")
     return load(study.path)
 
 

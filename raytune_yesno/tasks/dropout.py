@@ -30,6 +30,7 @@ class ExampleDropout(nn.Dropout):
         self.whole_channels = whole_channels
         self.key: int | None = None
         self.first, self.stride = 0, 1
+        self._index_N = torch.empty(0, dtype=torch.int32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with dropped values set to zero and the others scaled by 1 / (1 - p)."""
@@ -41,9 +42,12 @@ class ExampleDropout(nn.Dropout):
         keys_B = _mix(example_B ^ self.key)
         shape = x.shape[1:2] if self.whole_channels else x.shape[1:]
         # Indices are in row-major order: longer padding adds rows and keeps the others' masks.
-        index_N = _mix(_count(shape.numel(), x.device))
+        if len(self._index_N) < shape.numel() or self._index_N.device != x.device:
+            self._index_N = _mix(_count(shape.numel(), x.device))
+        index_N = self._index_N[: shape.numel()]
         random_BN = _mix(keys_B[:, None] ^ index_N)  # uniform over the signed 32-bit integers
-        kept_BN = random_BN >= round(self.p * 2**32) - 2**31
+        # In place: torch has no fast code for a comparison with a result of another type.
+        kept_BN = random_BN.ge_(round(self.p * 2**32) - 2**31)
         mask = kept_BN.to(x.dtype).mul_(1 / (1 - self.p)).view(len(x), *shape)
         return x * (mask[..., None, None] if self.whole_channels else mask)
 
@@ -77,10 +81,10 @@ _FACTORS = _signed(0x7FEB352D), _signed(0x846CA68B)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """Hash int32 numbers bijectively, with Wellons' "lowbias32"."""
-    x = x ^ (x >> 16 & 0xFFFF)  # the mask turns torch's arithmetic shift into a logical one
+    """Hash int32 numbers bijectively and in place, with Wellons' "lowbias32"."""
+    x ^= (x >> 16).bitwise_and_(0xFFFF)  # the mask makes torch's arithmetic shift a logical one
     x *= _FACTORS[0]
-    x ^= x >> 15 & 0x1FFFF
+    x ^= (x >> 15).bitwise_and_(0x1FFFF)
     x *= _FACTORS[1]
-    x ^= x >> 16 & 0xFFFF
+    x ^= (x >> 16).bitwise_and_(0xFFFF)
     return x

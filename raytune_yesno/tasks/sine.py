@@ -97,7 +97,8 @@ class Sine:
         self._valid = None if refit else (move(powers(between)), move(torch.sin(between)))
         self.steps_per_epoch = STEPS_PER_EPOCH
         self.steps_per_pass = min(STEPS_PER_EPOCH, math.ceil(POINTS / config.batch_size))
-        self.train_scale = 1.0
+        # An epoch of small batches is less than a pass, whose loss is scaled up.
+        self.train_scale = max(1.0, POINTS / (STEPS_PER_EPOCH * config.batch_size))
 
     def build_model(self) -> nn.Module:
         """Return an untrained MLP with one output."""

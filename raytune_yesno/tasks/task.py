@@ -227,7 +227,8 @@ def describe_data(data: Data | None) -> dict[str, str]:
         return {}
     recorded = getattr(data, "recorded", {})
     read = getattr(data, _READ, {})
-    return {"source": data.source, "fingerprint": data.fingerprint, **recorded, **read}
+    about = {"source": data.source, "fingerprint": data.fingerprint, **recorded, **read}
+    return {str(key): str(value) for key, value in about.items()}
 
 
 def left_out_bad(recorded: Mapping[str, Any] | None) -> bool:
@@ -246,8 +247,8 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
     Raises:
         InputError: the work used other data.
     """
-    if data and data.fingerprint != trained_on.get("fingerprint"):
-        same = data.source == trained_on.get("source")
+    if data and str(data.fingerprint) != str(trained_on.get("fingerprint")):
+        same = str(data.source) == str(trained_on.get("source"))
         advice = "restore it, or train again in another folder" if same else "give the same --data"
         raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")
 
@@ -261,7 +262,7 @@ def describe_change(data: Data, trained_on: Mapping[str, Any]) -> str:
     """
     before, fingerprint = trained_on.get("source"), trained_on.get("fingerprint")
     text = f"trained on {before or 'unknown data'} ({fingerprint}), "
-    if data.source == before:
+    if str(data.source) == str(before):
         return f"{text}which has changed ({data.fingerprint})"
     return f"{text}not on {data.source} ({data.fingerprint})"
 
@@ -276,6 +277,11 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     loop = import_name(getattr(find_task(config.task), "loop", DEFAULT_LOOP))
     records: Iterator[Any] = loop(config, data, **options)
     return records
+
+
+def trains_model(config: EngineConfig) -> bool:
+    """Return whether a task's PyTorch model is trained, by the training loop."""
+    return bool(getattr(find_task(config.task), "loop", DEFAULT_LOOP) == DEFAULT_LOOP)
 
 
 def build_task(

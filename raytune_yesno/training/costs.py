@@ -10,9 +10,9 @@ import torch
 
 from raytune_yesno.config import EngineConfig, find_task
 from raytune_yesno.metrics import read_metrics
-from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
+from raytune_yesno.tasks.task import Data, build_task, trains_model
 
-TRAIN_SECONDS = "train_seconds"
+NUM_PARAMETERS, TRAIN_SECONDS = "num_parameters", "train_seconds"
 
 
 class Costs:
@@ -54,8 +54,8 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
     """Return the costs of a config that are known without training.
 
     These are what the task's ``costs(config, data)`` returns. A PyTorch task without it has the
-    number of parameters of its model; another task has none. The state of torch's generators is
-    kept.
+    number of parameters of its model, and one with it if the config needs that number and it is
+    missing. The state of torch's generators is kept.
 
     Args:
         config: the config.
@@ -63,9 +63,13 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
     """
     task = find_task(config.task)
     with torch.random.fork_rng():
+        found: dict[str, float] = {}
         if hasattr(task, "costs"):
-            return read_metrics(task.costs(config, data), 0)
-        if getattr(task, "loop", DEFAULT_LOOP) != DEFAULT_LOOP:
-            return {}
+            found = read_metrics(task.costs(config, data), 0)
+            required = {metric.name for metric in config.objective.required}
+            if NUM_PARAMETERS in found or NUM_PARAMETERS not in required:
+                return found
+        if not trains_model(config):
+            return found
         model = build_task(config, data, torch.device("cpu")).build_model()  # type: ignore[arg-type]
-        return {"num_parameters": sum(each.numel() for each in model.parameters())}
+        return {NUM_PARAMETERS: sum(each.numel() for each in model.parameters()), **found}

@@ -8,7 +8,7 @@ from raytune_yesno.checkpoint import Checkpoint, restore_model
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
-from raytune_yesno.tasks.task import DEFAULT_LOOP, Data, build_task
+from raytune_yesno.tasks.task import Data, build_task, trains_model
 from raytune_yesno.training.loop import find_device, mixed_precision, validate
 
 
@@ -39,7 +39,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
     """
     config = checkpoint.config
     declared = find_task(config.task)
-    if getattr(declared, "loop", DEFAULT_LOOP) != DEFAULT_LOOP:
+    if not trains_model(config):
         raise InputError(f"{config.task} is a function: it has no model to evaluate")
     if hasattr(declared, "test"):
         return run_test(declared, checkpoint, data)

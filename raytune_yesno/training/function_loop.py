@@ -29,7 +29,7 @@ from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.loop import Record
 
-_ARRAY, _FILE = "__array__", "__file__"
+_ARRAY, _BYTES, _FILE = "__array__", "__bytes__", "__file__"
 _OVER = object()
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
@@ -219,6 +219,8 @@ def decode_state(task: FunctionTask, stored: Any) -> Any:
 
 
 def _encode(value: Any, where: str) -> Any:
+    if type(value) is bytes and not value:  # stored as a call of bytes(), which is not read back
+        return {_BYTES: _to_tensor(value)}
     if isinstance(value, _PLAIN) and type(value) in _PLAIN:
         return value
     if isinstance(value, torch.Tensor):
@@ -227,7 +229,7 @@ def _encode(value: Any, where: str) -> Any:
         return type(value)(_encode(item, f"{where}[{n}]") for n, item in enumerate(value))
     if type(value) is set:
         return {_encode_key(item, f"{where}{{}}") for item in value}
-    if type(value) in (dict, OrderedDict) and not value.keys() & {_ARRAY, _FILE}:
+    if type(value) in (dict, OrderedDict) and not value.keys() & {_ARRAY, _BYTES, _FILE}:
         return type(value)(
             (_encode_key(key, f"{where} key"), _encode(item, f"{where}[{key!r}]"))
             for key, item in value.items()
@@ -245,7 +247,7 @@ def _encode_key(value: Any, where: str) -> Any:
     if type(value) is tuple:
         return tuple(_encode_key(item, where) for item in value)
     plain = value.item() if isinstance(value, np.generic) else value
-    if type(plain) in _PLAIN:
+    if type(plain) in _PLAIN and plain != b"":
         return plain
     raise _refuse(value, where)
 
@@ -262,6 +264,8 @@ def _decode(value: Any) -> Any:
         return type(value)(map(_decode, value))
     if not isinstance(value, dict):
         return value
+    if _BYTES in value:
+        return _to_bytes(value[_BYTES])
     if _ARRAY not in value:
         return type(value)((key, _decode(item)) for key, item in value.items())
     array = np.load(io.BytesIO(_to_bytes(value[_ARRAY])), allow_pickle=False)
@@ -269,6 +273,8 @@ def _decode(value: Any) -> Any:
 
 
 def _to_tensor(content: bytes) -> torch.Tensor:
+    if not content:  # which frombuffer refuses
+        return torch.empty(0, dtype=torch.uint8)
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 

@@ -6,6 +6,7 @@ Ray; it learns about other ranks only through ``torch.distributed``.
 """
 
 import math
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from raytune_yesno.checkpoint import (
     Checkpoint,
+    check_storable,
     load_optimizer,
     restore_model,
     save_checkpoint,
@@ -30,7 +32,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
-from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
+from raytune_yesno.tasks.task import Data, Task, build_task, describe_data, trains_model
 from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
@@ -103,6 +105,7 @@ def fit(
         model = restore_model(task.build_model, resume) if resume else task.build_model()
         check_returned("build_model", model, nn.Module, "a torch.nn.Module")
         check_numbers(task)
+        check_dtype(config, model)
         replica = prepare(model)
         if world_size > 2:  # with two ranks the order of the sum cannot change the result
             fix_reduction_order(task, replica)
@@ -111,6 +114,20 @@ def fit(
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
+
+    def build_checkpoint() -> Checkpoint:
+        checkpoint = Checkpoint(
+            config=config,
+            corpus=about_data,
+            epoch=len(history),
+            history=list(history),
+            refit=refit,
+            state_dict=on_cpu(model.state_dict()),
+            optimizer=on_cpu(optimizer.state_dict()),
+            calibration=getattr(task, "calibration", None),
+        )
+        check_storable(checkpoint)
+        return checkpoint
 
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
@@ -128,21 +145,7 @@ def fit(
             check_reported(config.objective, metrics, epoch)
         history.append(metrics)
         diverged = config.objective.has_diverged(metrics)
-        yield Record(
-            metrics,
-            diverged,
-            lambda: Checkpoint(
-                config=config,
-                corpus=about_data,
-                epoch=len(history),
-                history=list(history),
-                refit=refit,
-                state_dict=on_cpu(model.state_dict()),
-                optimizer=on_cpu(optimizer.state_dict()),
-                calibration=getattr(task, "calibration", None),
-            ),
-            last=diverged or epoch == config.epochs,
-        )
+        yield Record(metrics, diverged, build_checkpoint, diverged or epoch == config.epochs)
         if diverged:
             return
 
@@ -187,9 +190,27 @@ def fix_reduction_order(task: Task, replica: nn.Module) -> None:
     before = [buffer.clone() for buffer in replica.buffers()]
     first = next(iter(task.steps(1, *process_rank())))
     task.loss(replica, first.shard, 1.0).backward()
+    check_all_used(replica)
     replica.zero_grad()
     for buffer, value in zip(replica.buffers(), before, strict=True):
         buffer.copy_(value)
+
+
+def check_all_used(replica: nn.Module) -> None:
+    """Check, after a backward pass, that the loss has used every parameter.
+
+    ``DistributedDataParallel`` waits for the gradients of all of them.
+
+    Raises:
+        InputError: it has not used one.
+    """
+    for name, parameter in replica.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise InputError(
+                f"{name.removeprefix('module.')} of the task's model has no part in the loss, "
+                "which several workers cannot train; use it in every step, remove it, set its "
+                "requires_grad to False, or train with one worker"
+            )
 
 
 def train_epoch(
@@ -198,7 +219,8 @@ def train_epoch(
     """Train one epoch and return the training loss of its last pass over the data."""
     rank, world_size = process_rank()
     model.train()
-    device = optimizer.param_groups[0]["params"][0].device
+    trained = optimizer.param_groups[0]["params"]
+    device = trained[0].device
     losses: list[Tensor] = []
     steps = task.steps(epoch, rank, world_size)
     check_returned("steps", steps, Iterable, "the steps of an epoch")
@@ -216,6 +238,8 @@ def train_epoch(
             check_returned("loss", loss, (), "a scalar tensor, the sum over its shard")
         # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
         (loss * (step.scale * world_size)).backward()
+        if world_size > 1 and any(p.grad is None for p in trained):
+            check_all_used(model)
         if config.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
@@ -228,7 +252,13 @@ def train_epoch(
 
 @torch.no_grad()
 def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, float]:
-    """Return the validation metrics. They are equal on all ranks."""
+    """Return the validation metrics. They are equal on all ranks.
+
+    The statistics of a batch normalisation differ by rank; those of rank 0, which are saved, count.
+    """
+    if process_rank()[1] > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
     model.eval()
     sums = task.validate(model, *process_rank())
     check_returned("validate", sums, Tensor, "a tensor of sums")
@@ -247,6 +277,20 @@ def check_numbers(task: Task) -> None:
             raise InputError(f"{name} of the task has to be a number above 0, not {value!r:.60}")
     if not float(task.steps_per_pass).is_integer():
         raise InputError(f"steps_per_pass of the task has to be whole, not {task.steps_per_pass!r}")
+
+
+def check_dtype(config: Config, model: nn.Module) -> None:
+    """Check that a model has double precision if the config says so.
+
+    Raises:
+        InputError: it has not: the task ignores ``dtype``.
+    """
+    types = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    if config.dtype == "float64" and types and torch.float64 not in types:
+        raise InputError(
+            "dtype=float64: build_model of the task returns a model in single precision; convert "
+            "model and data to getattr(torch, config.stored_dtype), or omit dtype"
+        )
 
 
 def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:
@@ -310,6 +354,24 @@ def require_accelerator(config: Config) -> None:
             "use_gpu: torch finds no GPU on this machine; omit --use-gpu, or give "
             "--num-workers and the --address of a cluster with a GPU"
         )
+
+
+def require_accelerator_of_worker(config: Config) -> None:
+    """Check that torch finds the GPU that Ray has given a worker. A function may not need torch.
+
+    Raises:
+        InputError: ``use_gpu`` is set for a PyTorch task, but torch finds no GPU.
+    """
+    if lacks_accelerator(config):
+        raise InputError(
+            f"use_gpu: torch finds no GPU on node {socket.gethostname()}, where Ray has given one; "
+            "install a torch with GPU support there, or omit --use-gpu"
+        )
+
+
+def lacks_accelerator(config: Config) -> bool:
+    """Return whether a model is trained on the CPU although the config asks for a GPU."""
+    return config.use_gpu and trains_model(config) and find_device(config).type == "cpu"
 
 
 def process_rank() -> tuple[int, int]:

@@ -17,6 +17,7 @@ from raytune_yesno.cluster.nodes import find_draining
 from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
+from raytune_yesno.training.loop import require_accelerator_of_worker
 from raytune_yesno.training.lost import MAX_LOSSES
 from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import RunPayload
@@ -89,7 +90,14 @@ class TrainWorker:
     """The actor that trains."""
 
     def begin(self, payload: RunPayload, resume: Checkpoint | None) -> str:
-        """Prepare for the first epoch and return the id of the actor's node."""
+        """Prepare for the first epoch and return the id of the actor's node.
+
+        Raises:
+            TaskError: torch finds no GPU there, but the config asks for one.
+        """
+        with report_errors(lambda error: isinstance(error, RayError)):
+            if not payload.refit:  # the trials have trained, and said so
+                require_accelerator_of_worker(payload.config)
         self._records = payload.records_alone(resume)
         return str(ray.get_runtime_context().get_node_id())
 

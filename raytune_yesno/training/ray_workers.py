@@ -39,7 +39,12 @@ from raytune_yesno.errors import UnfinishedError, list_chain
 from raytune_yesno.files.remote import delete_tree
 from raytune_yesno.metrics import Objective
 from raytune_yesno.text import last_line
-from raytune_yesno.training.loop import REPLICA, choose_backend, process_rank
+from raytune_yesno.training.loop import (
+    REPLICA,
+    choose_backend,
+    process_rank,
+    require_accelerator_of_worker,
+)
 from raytune_yesno.training.lost import MAX_LOSSES, is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
 from raytune_yesno.training.own_classes import put_shared
@@ -207,6 +212,9 @@ def forget_request(out: Path) -> None:
 def train_worker(train_loop_config: dict[str, Any]) -> None:
     """Run the training loop on a Ray Train worker and report every epoch."""
     payload: RunPayload = ray.get(train_loop_config["payload"])
+    with report_errors(is_lost):
+        if not payload.refit:  # the trials have trained, and said so
+            require_accelerator_of_worker(payload.config)
     resume = payload.resume
     if interrupted := ray.train.get_checkpoint():  # the number of workers of this run has changed
         with interrupted.as_directory() as folder:

@@ -78,7 +78,10 @@ def load_resumable(
     """
     checkpoint, damage = find_resumable(out)
     if checkpoint is None:
-        raise InputError(f"{damage}; no checkpoint to resume from, train without --resume")
+        raise InputError(
+            f"{damage}; there is no checkpoint to resume from, begin a new run: --fresh or another "
+            "--out"
+        )
     if damage:
         note(damage)
     check_same_data(data, checkpoint.corpus, f"{out}: this run")

@@ -15,6 +15,7 @@ from typing import Any
 from raytune_yesno.checkpoint import load_checkpoint, save_checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.cpus import one_thread
+from raytune_yesno.errors import TaskFailed
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import require_accelerator
@@ -88,6 +89,7 @@ def run_training(
 
     Raises:
         InputError: there is nothing to resume, or the run was trained on other data.
+        TaskFailed: the task's own code failed.
         UnfinishedError: the workers failed.
     """
     out = out.absolute()
@@ -99,12 +101,23 @@ def run_training(
     while True:
         try:
             return _train(payload, out, on_epoch, note)
+        except TaskFailed:
+            raise
         except (OSError, RuntimeError):
-            # Require space for another copy of each checkpoint, plus a margin.
-            written = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-            if not wait_until_writable(out, written + _SPARE_BYTES, note):
+            if not wait_until_writable(out, _measure_need(payload, out), note):
                 raise
             payload = dataclasses.replace(payload, resume=find_resumable(out)[0])
+
+
+def _measure_need(payload: RunPayload, out: Path) -> int:
+    """Return the bytes that must be free to write the next checkpoint."""
+    sizes = [
+        sum(file.stat().st_size for file in (out / name).glob("*") if file.is_file())
+        for name in (LAST, BEST)
+    ]
+    # Ray Train keeps one or two copies of its own beside the one that is written here.
+    copies = 3 if payload.config.max_workers > 1 else 1
+    return copies * max(sizes) + _SPARE_BYTES
 
 
 def _train(

@@ -103,6 +103,9 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         if damage := result.get("damage"):
             self.store.append("damaged", trial=number, reason=damage)
             self.note(f"trial {number}: {damage}")
+        if (node := result.get("without_gpu")) and f"without_gpu {node}" not in self.shown:
+            self.shown.add(f"without_gpu {node}")
+            self.note(f"--use-gpu: torch finds no GPU on node {node}; trials train on its CPUs")
         if record := result.get("record"):
             self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 

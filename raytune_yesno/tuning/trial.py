@@ -27,7 +27,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from raytune_yesno.checkpoint import save_checkpoint
 from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.study.clock import read_clock
-from raytune_yesno.training.loop import Record, find_device
+from raytune_yesno.training.loop import Record, find_device, lacks_accelerator
 from raytune_yesno.training.lost import is_lost
 from raytune_yesno.training.resume import find_latest
 from raytune_yesno.tuning.ranks import RankGroup, StudyPayload, TrialSpec
@@ -103,7 +103,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             except RayTaskError as error:  # of another rank
                 raise error.cause if isinstance(error.cause, TaskError) else error from None
         damage, self.damage = self.damage, None
-        told = {"damage": damage} if damage else {}
+        told: dict[str, Any] = {"damage": damage} if damage else {}
+        if lacks_accelerator(self.payload.config):
+            told["without_gpu"] = socket.gethostname()
         if record is None:  # the run has ended before its last epoch
             return {**self.report(self.metrics), **told, "complete": True, "done": True}
         self.record, self.metrics = record, record.metrics

@@ -82,6 +82,8 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
     )
     for key in SWITCHES:
         changes[key] = draw(st.booleans())
+    if changes["gpus_per_worker"] > 1:  # no fractions
+        changes["gpus_per_worker"] = float(round(changes["gpus_per_worker"]))
     left_out = draw(st.sets(st.sampled_from(sorted(changes.keys() - {"task", "model"}))))
     return {key: changes[key] for key in changes if key not in left_out}
 

@@ -39,6 +39,16 @@ def test_schedulers_keep_their_contract(name: str) -> None:
     [
         ("sine", {"epochs": 3}),
         ("yesno", {"epochs": 2, "channels": "4", "data": "synthetic:20"}),
+        ("sine", {"epochs": 2, "metric": "train_seconds"}),
+        (
+            "yesno",
+            {
+                "epochs": 2,
+                "channels": "4",
+                "data": "synthetic:20",
+                "objectives": ["valid_wer", "real_time_factor", "num_parameters"],
+            },
+        ),
         (f"{EXAMPLES / 'digits.py'}:Digits", {"epochs": 2}),
         (f"{EXAMPLES / 'sgd_partial_fit.py'}:objective", {"epochs": 3}),
     ],

@@ -180,7 +180,7 @@ class TestMLP:
         shapes = [tuple(layer.weight.shape) for layer in model if isinstance(layer, nn.Linear)]
         widths = [4, *[5] * hidden_layers, 3]
         assert shapes == list(zip(widths[1:], widths[:-1], strict=True))
-        assert sum(isinstance(layer, nn.Dropout) for layer in model) == hidden_layers
+        assert sum(isinstance(layer, nn.Dropout) for layer in model.modules()) == hidden_layers
 
 
 @given(st.integers(0, 400))

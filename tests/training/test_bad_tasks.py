@@ -131,10 +131,15 @@ class NoCount(Good):
     steps_per_epoch = 0
 
 
-def train(task: type) -> Iterator[Any]:
+def test_a_task_that_ignores_double_precision_is_refused() -> None:
+    with pytest.raises(InputError, match="dtype=float64"):
+        next(train(Good, dtype="float64"))
+
+
+def train(task: type, **changes: Any) -> Iterator[Any]:
     name = f"tests:{task.__name__}"
     register_task(name, task)
-    return fit(build_config({"task": name, "epochs": 2}), None)
+    return fit(build_config({"task": name, "epochs": 2, **changes}), None)
 
 
 def test_a_tensor_of_one_number_is_a_metric() -> None:

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from raytune_yesno.config import build_config
+from raytune_yesno.config import build_config, register_task
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Metric
+from raytune_yesno.tasks.sine import Sine
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.training.costs import find_costs
@@ -44,6 +46,26 @@ def test_any_torch_task_knows_its_parameters():
     state = torch.get_rng_state()
     assert find_costs(config, None) == {"num_parameters": 3 * 5 + 5 + 5 + 1}
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Weighed(Sine):
+    """Knows another cost than the number of its parameters."""
+
+    cost_metrics = (Metric("flops", format="count"),)
+
+    @staticmethod
+    def costs(config, data):
+        return {"flops": 8}
+
+
+def test_a_task_with_costs_of_its_own_knows_its_parameters():
+    register_task("tests:Weighed", Weighed)
+    task = {"task": "tests:Weighed", "epochs": 1}
+    config = build_config(task, {"limits": ["num_parameters<=9", "flops<=9"]})
+    assert find_costs(config, None) == {"flops": 8, "num_parameters": 4}
+    (record,) = fit(config)
+    assert record.metrics["num_parameters"] == 4
+    assert find_costs(build_config(task), None) == {"flops": 8}
 
 
 @pytest.mark.parametrize(

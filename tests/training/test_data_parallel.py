@@ -45,6 +45,15 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cnn in float32": {**YESNO, "dtype": "float32"},
     "cnn, one by one": {**YESNO, "dtype": "float64", "batch_size": 1, "epochs": 2},
+    "tdnn, scenes": {
+        "model": "tdnn",
+        "hidden_units": 8,
+        "dropout": 0.4,
+        "epochs": 2,
+        "batch_size": 6,
+        "min_examples": 12,
+        "dtype": "float64",
+    },
     # AdamW and clipping hide the scale of the gradient; these settings show it.
     "mlp": {
         **YESNO,

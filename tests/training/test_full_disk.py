@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.config import build_config
+from raytune_yesno.config import build_config, register_task
+from raytune_yesno.errors import UnfinishedError
+from raytune_yesno.tasks.sine import Sine
+from raytune_yesno.tasks.task import Step
 from raytune_yesno.training.run import run_training
 
 SIZE = 6 << 20
@@ -63,6 +66,31 @@ def train_on_full_disk(disk: Path, tmp_path: Path, num_workers: int, epochs: int
 
 def test_training_in_this_process_waits_for_room(disk: Path, tmp_path: Path) -> None:
     train_on_full_disk(disk, tmp_path, 0, epochs=6)
+
+
+class Failing(Sine):
+    """Fails in its second epoch."""
+
+    def steps(self, epoch: int, rank: int, world_size: int) -> Iterator[Step]:
+        if epoch == 2:
+            raise RuntimeError("a fault of the task")
+        yield from super().steps(epoch, rank, world_size)
+
+
+def test_a_failure_of_the_task_does_not_wait(disk: Path) -> None:
+    register_task("tests:Failing", Failing)
+    config = build_config({"task": "tests:Failing", "epochs": 3, "num_workers": 0})
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        (disk / "filler").unlink()
+
+    with pytest.raises(UnfinishedError, match="a fault of the task"):
+        run_training(
+            config, None, disk / "run", on_epoch=lambda _: fill(disk / "filler"), note=note
+        )
+    assert notes == []
 
 
 @pytest.mark.ray

@@ -73,6 +73,14 @@ def fit_polynomial(seed: int, rate: float = 1e-6) -> tuple[list[float], list[flo
     return printed, [model[0].bias.item(), *model[0].weight[0].tolist()]
 
 
+def test_sines_training_loss_does_not_depend_on_the_size_of_its_batches() -> None:
+    still = {"task": "sine", "epochs": 1, "learning_rate": 0.0}
+    whole = next(fit(build_config(still))).metrics["train_loss"]
+    for size in (4, 10, 20, 200):
+        (record,) = fit(build_config(still, {"batch_size": size}))
+        assert record.metrics["train_loss"] == pytest.approx(whole, rel=0.3)
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 def test_sine_is_the_polynomial_fit_by_hand(seed: int) -> None:
     losses, coefficients = fit_polynomial(seed)

@@ -4,7 +4,7 @@ Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -153,7 +153,7 @@ class TDNN(nn.Module):
             self.add_module(f"norm{number}", nn.LayerNorm(hidden_units))
             inputs = hidden_units
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ExampleDropout(dropout)
         self.fc = nn.Linear(hidden_units, num_classes)
 
     def forward(self, x_B1FT: Tensor) -> Tensor:
@@ -313,8 +313,11 @@ class MLP(nn.Sequential):
         layers: list[nn.Module] = []
         width = in_features
         for _ in range(hidden_layers):
-            layers += [nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
-            layers += [ExampleDropout(dropout)] if dropout else []
+            activate = ACTIVATIONS[activation]()
+            # In one layer: the names of the weights must not depend on the rate, which
+            # population-based training changes.
+            layers.append(nn.Linear(width, hidden_units))
+            layers.append(nn.Sequential(activate, ExampleDropout(dropout)) if dropout else activate)
             width = hidden_units
         layers.append(nn.Linear(width, out_features))
         layers.append(nn.Flatten(0, 1) if out_features == 1 else nn.LogSoftmax(dim=-1))
@@ -335,6 +338,22 @@ class MLP(nn.Sequential):
             x = x.squeeze(1).unfold(-1, WINDOW, STRIDE).transpose(1, 2).flatten(-2)
             x = x.squeeze(1) if single else x
         return super().forward(x)  # type: ignore[no-untyped-call]
+
+    def upgrade_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights by the names of this version.
+
+        Earlier versions counted dropout as a layer of its own: 0, 3, 6, … instead of 0, 2, 4, ….
+        """
+        layers = range(len(self) // 2)
+        if f"{3 * layers[-1]}.weight" not in state:
+            return dict(state)
+        kinds = ("weight", "bias")
+        names = {f"{3 * layer}.{kind}": f"{2 * layer}.{kind}" for layer in layers for kind in kinds}
+        return {names.get(name, name): value for name, value in state.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        """Load weights, also those of earlier versions; see :class:`torch.nn.Module`."""
+        return super().load_state_dict(self.upgrade_state(state_dict), *args, **options)
 
 
 class ShiftAverage(nn.Module):
