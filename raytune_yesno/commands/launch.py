@@ -108,7 +108,7 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         )
     out = Path(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S")).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: it exists and is not empty; give a new folder")
+        raise InputError(f"--out {out}: it exists and is not empty; give a new or empty folder")
     shared = options.shared or cluster.studies
     _, study = find_folder(options.command) or ("", f"{shared.rstrip('/')}/{out.name}")
     if options.command[0] == "train" and is_remote(study):

@@ -1,6 +1,7 @@
 """Spaces whose parameters depend on each other: text form, cube, points, constraints."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,3 +242,11 @@ def test_one_name_under_two_options_has_two_ranges():
         check_point(space, {"o": "a", "lr": 0.5})
     switched = complete_point(space, {"o": "s"}, {"o": "a", "lr": 5e-4})
     check_point(space, switched)
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2)])
+def test_a_list_that_may_be_options_is_refused_on_every_level(value: Any) -> None:
+    with pytest.raises(InputError, match=r"x: .*write Choice\(1, 2\)"):
+        build_space({"x": value})
+    with pytest.raises(InputError, match=r"write Choice\(1, 2\)"):
+        Choice({"a": {"x": value}, "b": {}})
