@@ -144,9 +144,10 @@ def tune(
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
-        open_folder(
-            str(out) if out else None, "studies", record=STORE, name="out"
-        ) as (folder, check),
+        open_folder(str(out) if out else None, "studies", record=STORE, name="out") as (
+            folder,
+            check,
+        ),
     ):
         found = None
         if is_begun(folder, STORE):

@@ -67,7 +67,7 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
     """
     try:
         yield
-    except (TaskError, StopIteration):
+    except (TaskError, UnfinishedError, StopIteration):
         raise
     except InputError as error:
         scope = NEW_STUDY if isinstance(error, EveryTrialFails) else ONE_TRIAL

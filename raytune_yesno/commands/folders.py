@@ -11,6 +11,7 @@ from pathlib import Path
 from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.recorded import SETTINGS_FILE
+from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.folders import find_existing
 from raytune_yesno.files.remote import LOCK, is_remote
@@ -188,9 +189,9 @@ def set_aside(out: str, record: str) -> None:
     note(one_line(f"--fresh: the earlier work is kept in {kept}"))
 
 
-def advise_on_others(command: str, storage: str) -> str:
-    """Return what to do if ``train`` or ``tune`` finds work with other settings."""
+def advise_on_others(command: str, storage: str, task: str) -> str:
+    """Return what to do if ``train`` or ``tune`` finds work with other settings, for its task."""
+    resumed = f"raytune-yesno {command} --resume {quote(storage)}{name_task(task)}"
     return (
-        f"continue with the recorded ones: raytune-yesno {command} --resume {quote(storage)}, or "
-        "begin a new one: --fresh or another --out"
+        f"continue with the recorded ones: {resumed}, or begin a new one: --fresh or another --out"
     )

@@ -11,9 +11,10 @@ from raytune_yesno.commands.folders import advise_on_others, is_begun, is_repeat
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
+    check_task,
     refuse_flags,
 )
-from raytune_yesno.config import build_config
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
@@ -64,7 +65,7 @@ def plan_study(
             out,
             settings.setdefault("data", DEFAULT_DATA),
             storage=f"--out {storage}",
-            advice=advise_on_others("tune", storage),
+            advice=advise_on_others("tune", storage, plan.config.task),
             warm_start=bool(options.warm_start),
             note=note,
         )
@@ -135,6 +136,7 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
             "adds trials, --epochs N trains finished ones on, --retry failed trains failed ones "
             "again"
         )
+    check_task(options.task, str(study.config.get("task", Config.task)), storage)
     plan = Plan.from_study(study)
     if options.space:
         plan = change_space(plan, study, options)
