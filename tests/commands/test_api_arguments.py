@@ -97,7 +97,7 @@ class TestArguments:
 
     def test_a_uri_is_no_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(InputError, match="^out s3://"):
+        with pytest.raises(InputError, match=r"^out s3://"):
             tune(objective, SPACE, metric="loss", out="s3://bucket/study")
         assert not list(tmp_path.iterdir())
 

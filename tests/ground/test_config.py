@@ -122,7 +122,7 @@ class TestRange:
         (key,) = dataclasses.fields(Settings)
         check_range(key, 0.9)
         check_range(key, -5.0)
-        with pytest.raises(InputError, match="at most 0.9"):
+        with pytest.raises(InputError, match=r"at most 0\.9"):
             check_range(key, value)
 
     @pytest.mark.parametrize(
