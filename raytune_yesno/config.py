@@ -457,17 +457,3 @@ def _types(made: type[Config]) -> dict[str, Any]:
     if made not in _known_types:
         _known_types[made] = get_type_hints(made)
     return _known_types[made]
-
-
-def config_help(task: str = Config.task) -> str:
-    """Return one line for each key of a task's config: name, meaning, options, default."""
-    lines = []
-    usual = build_config({"task": task})
-    for key in dataclasses.fields(usual):
-        value = getattr(usual, key.name)
-        default = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        options = " | ".join(key.metadata["options"])
-        lines.append(
-            f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
-        )
-    return "\n".join(lines)

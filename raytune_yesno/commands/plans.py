@@ -12,7 +12,6 @@ from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
     check_task,
-    refuse_flags,
 )
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
@@ -20,12 +19,13 @@ from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
 from raytune_yesno.text import plural
 
-_NOT_ON_RESUME = (
+NOT_ON_RESUME = (
     *("out", "fresh", "config", "assignments", "point", "warm_start", "workers_per_trial"),
     *("seed", "use_gpu", "metric", "mode", "objectives", "limits", "trials"),
     *(setting.name for setting in STUDY_SETTINGS if setting.help and not setting.on_resume),
 )
-"""Options that set what a study keeps; ``--add-trials`` changes the number of trials."""
+"""Options that set what a study keeps, refused by ``tune --resume``; ``--add-trials`` changes the
+number of trials."""
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -120,12 +120,11 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     """Return the plan of the study to resume.
 
     Raises:
-        InputError: the study is finished, or a flag would change what may not change on resume.
+        InputError: the study is finished, is of another task, or cannot be changed as asked.
     """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
 
-    refuse_flags(options, *_NOT_ON_RESUME)
     study = load(out)
     adding = (options.add_trials, options.retry, options.epochs)
     extends = any(each is not None for each in adding)

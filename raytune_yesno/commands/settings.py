@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,20 @@ def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> No
     if len({str(value) for value in given.values()}) > 1:
         said = ", ".join(f"{name}{value}" for name, value in given.items())
         raise InputError(f"{key}: two values are given ({said}); omit one")
+
+
+def config_help(task: str = Config.task) -> str:
+    """Return one line for each key of a task's config: name, meaning, options, default."""
+    lines = []
+    usual = build_config({"task": task})
+    for key in fields(usual):
+        value = getattr(usual, key.name)
+        default = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        options = " | ".join(key.metadata["options"])
+        lines.append(
+            f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
+        )
+    return "\n".join(lines)
 
 
 def refuse_flags(

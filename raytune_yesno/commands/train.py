@@ -28,6 +28,7 @@ from raytune_yesno.commands.recorded import (
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     check_task,
+    config_help,
     given_flags,
     read_settings,
     read_task_name,
@@ -37,7 +38,6 @@ from raytune_yesno.config import (
     TASKS,
     Config,
     build_config,
-    config_help,
     find_task,
     restore_task,
 )

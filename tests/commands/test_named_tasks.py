@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.builders import write_study
 from helpers.commands import Ended
-from test_own_task_commands import TASK
+from helpers.own_task import TASK
 
 from raytune_yesno.config import TASKS, build_config
 from raytune_yesno.errors import InputError, UnfinishedError
@@ -115,6 +115,8 @@ def test_a_resumed_run_keeps_the_keys_of_its_function(
     ended = run("train", "--resume", out, "--task", f"{own}Line")
     assert "is of the task" in ended.err
     assert run("train", "--resume", out, *task, "--epochs", "1").code == 0
+    ended = run("tune", "--resume", out, *task, "--set", "rate=0.4")
+    assert "--set: --resume uses the original settings" in ended.err
     ended = run("evaluate", f"{out}/best", *task)
     assert ended.code == 2
     assert "function" in ended.err

@@ -25,7 +25,6 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[str], Any]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def run_command(command: str) -> Any:
         assert cli.main([*shlex.split(command), "--json"]) == 0

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raytune_yesno.commands.settings import config_help
 from raytune_yesno.config import (
     Config,
     build_config,
-    config_help,
     setting,
     upgrade_config,
 )

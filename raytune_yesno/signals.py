@@ -1,0 +1,48 @@
+"""The signals that ask a program to stop."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_signals(handle: Callable[[int], object], *, second_ends: bool = True) -> Iterator[None]:
+    """Call a function at the first SIGINT or SIGTERM; at the end, restore the handlers of before.
+
+    Outside the main thread, which alone receives signals, this does nothing.
+
+    Args:
+        handle: called with the number of the signal; it may raise an exception.
+        second_ends: whether a second signal of either kind ends the process at once; otherwise it
+            meets the handlers of before.
+    """
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(signum: int, frame: object) -> None:
+        if second_ends:
+            end_at_signals()
+        else:
+            restore()
+        handle(signum)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def end_at_signals() -> None:
+    """Let the next SIGINT or SIGTERM end the process at once."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
