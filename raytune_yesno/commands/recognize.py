@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, check_task, refuse_data, refuse_flags
-from raytune_yesno.errors import InputError, one_line
+from raytune_yesno.errors import InputError, UnfinishedError, one_line
 from raytune_yesno.text import plural
 
 if TYPE_CHECKING:
@@ -107,7 +107,11 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     trained_on = checkpoint.corpus
     source = options.data or trained_on.get("data", DEFAULT_DATA)
     refuse_data(options, options.task)
-    data = load_data(checkpoint.config, source, skip_bad=_skips_bad(options, trained_on))
+    try:
+        data = load_data(checkpoint.config, source, skip_bad=_skips_bad(options, trained_on))
+    except UnfinishedError as error:
+        line, *lines = error.args
+        raise UnfinishedError(f"{line}; --data names other data", *lines) from error
     with stopped_by_errors("the evaluation failed"):
         try:
             check_same_data(data, trained_on, f"warning: {options.checkpoint}")

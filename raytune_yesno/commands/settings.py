@@ -103,7 +103,7 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
     return settings
 
 
-def read_task_name(options: Namespace) -> str:
+def read_task_name(options: Namespace) -> Any:
     """Return the task that ``--task``, ``--set`` or ``--config`` names, and allow it to be run.
 
     Raises:
@@ -117,8 +117,9 @@ def read_task_name(options: Namespace) -> str:
 
 def _find_task_name(
     options: Namespace, config: Mapping[str, Any], assignments: Mapping[str, Any]
-) -> str:
-    return str(options.task or {"task": Config.task, **config, **assignments}["task"])
+) -> Any:
+    """Return the task that is named; from a file, it may be no text."""
+    return options.task or {"task": Config.task, **config, **assignments}["task"]
 
 
 def _read_file(options: Namespace) -> dict[str, Any]:

@@ -33,9 +33,9 @@ def run(
     return run_command
 
 
-@pytest.mark.parametrize("task", ["yesno", "sine"])
-def test_a_study_file_is_the_default_study(task: str, run: Callable[[str], Any]) -> None:
-    file = Path(run(f"init {task}.yaml --task {task} --data synthetic")["file"])
+@pytest.mark.parametrize(("task", "data"), [("yesno", "--data synthetic"), ("sine", "")])
+def test_a_study_file_is_the_default_study(task: str, data: str, run: Callable[[str], Any]) -> None:
+    file = Path(run(f"init {task}.yaml --task {task} {data}")["file"])
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
     check_plan(plan)
