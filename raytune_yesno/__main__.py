@@ -13,10 +13,12 @@ def main() -> int:
     # defaults, looking at them for garbage takes a quarter of the imports, and as much at the exit.
     gc.set_threshold(100_000, 50, 100)
     from raytune_yesno import cli
+    from raytune_yesno.signals import end_at_signals
 
     try:
         return cli.main()
     finally:
+        end_at_signals()  # nothing is left to be saved
         gc.freeze()
 
 

@@ -31,8 +31,8 @@ def tune(
     *,
     metric: str = "",
     mode: str = "",
-    objectives: Sequence[str] = (),
-    limits: Sequence[str] = (),
+    objectives: Sequence[str] | None = (),
+    limits: Sequence[str] | None = (),
     trials: int | None = None,
     search: str | None = None,
     scheduler: str | None = None,
@@ -41,7 +41,7 @@ def tune(
     out: str | Path | None = None,
     resources: Mapping[str, float] | None = None,
     config: Mapping[str, Any] | None = None,
-    data: str = "",
+    data: str | Path = "",
     save: Callable[[Any, str], Any] | None = None,
     load: Callable[[str], Any] | None = None,
     address: str | None = None,
@@ -109,9 +109,9 @@ def tune(
     from raytune_yesno.tasks.task import find_space, load_data
     from raytune_yesno.tuning.existing import continue_study
     from raytune_yesno.tuning.plan import Plan
-    from raytune_yesno.tuning.plan_checks import check_new_plan
+    from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 
-    name = name_objective(objective)
+    name, data = name_objective(objective), str(data or "")
     is_class = isinstance(objective, type)
     if is_class and (save or load):
         raise InputError("save and load are for functions; a PyTorch task needs none")
@@ -127,6 +127,8 @@ def tune(
     given |= {"objectives": _list(objectives) or None, "limits": _list(limits) or None}
     given |= {"epochs": epochs, "seed": seed}
     keys = {**_require_dict("config", config), **_read_resources(resources)}
+    if (task := keys.pop("task", name)) != name:
+        raise InputError(f"config: task {task!r} is not {name}, which is to be tuned; omit it")
     for key, value in given.items():
         if value not in (None, "") and keys.setdefault(key, value) != value:
             raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
@@ -136,12 +138,16 @@ def tune(
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
+    check_plan(plan)
     if not (out and is_begun(Path(out), STORE)):
-        check_new_plan(plan)
+        check_all_points(plan)
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
-        open_folder(str(out) if out else None, "studies", record=STORE) as (folder, check),
+        open_folder(str(out) if out else None, "studies", record=STORE, name="out") as (
+            folder,
+            check,
+        ),
     ):
         found = None
         if is_begun(folder, STORE):
@@ -269,8 +275,8 @@ def _require_dict(name: str, value: Any) -> dict[str, Any]:
     return dict(value or {})
 
 
-def _list(texts: Sequence[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
+def _list(texts: Sequence[str] | None) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts or ())
 
 
 def _read_space(space: Mapping[str, Any] | None) -> Space:

@@ -40,13 +40,12 @@ from raytune_yesno.commands.terminal import (
 from raytune_yesno.errors import InputError, Interrupted, WorkError, one_line
 from raytune_yesno.files.json_text import dump_json
 from raytune_yesno.home import ensure_home
+from raytune_yesno.signals import stop_signals
 
 # Errors of a path that cannot exist or that the user may not access.
 _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 _OUT_OF_MEMORY = b"raytune-yesno: out of memory; free some, or raise the limit (ulimit -v)\n"
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
 
@@ -68,15 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # times slower. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = False
-    with tolerant_stderr():
+    # SIGTERM ends the work as Ctrl-C does: progress is already saved.
+    with tolerant_stderr(), stop_signals(_raise_interrupted):
         try:
             with flushed_stdout():  # argparse prints help and version to it
                 options = build_parser().parse_args(arguments)
             debug = options.debug
             with result_stream() as results:
-                # SIGTERM ends the work as Ctrl-C does: progress is already saved.
-                for number in _STOP_SIGNALS:
-                    signal.signal(number, _raise_interrupted)
                 result = _find_command(options.run)(options, results)
                 exit_code = int(result.pop("exit_code", 0))
                 if options.json:
@@ -160,7 +157,5 @@ def _find_command(name: str) -> Command:
     return found
 
 
-def _raise_interrupted(signum: int, frame: object) -> None:
-    for number in _STOP_SIGNALS:  # a second signal of either kind ends the process at once
-        signal.signal(number, signal.SIG_DFL)
+def _raise_interrupted(signum: int) -> None:
     raise Interrupted(signum)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from raytune_yesno.errors import InputError, suggest_name
+from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
@@ -247,6 +247,11 @@ TASKS = Registry(
 )
 
 
+def name_task(task: str) -> str:
+    """Return the option that a command which resumes work needs for code of the user's own."""
+    return "" if task in TASKS else f" --task {quote(task)}"
+
+
 _FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
 _declared: dict[str, Any] = {}
 
@@ -383,33 +388,56 @@ def build_config(
         InputError: a key is unknown (the message suggests the nearest one), or a value is invalid.
     """
     name = next((str(layer["task"]) for layer in reversed(layers) if "task" in layer), Config.task)
-    try:
-        task = find_task(name)
-        made = config_class(name)
-    except InputError as error:
-        raise InputError(f"{where}: task: {error}") from None
-    known, types = made.__dataclass_fields__, _types(made)
-
-    def read(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
-        for key in layer:
-            if key not in known:
-                raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
-        return {key: convert(key, types[key], value, where) for key, value in layer.items()}
-
+    task, made = _find_class(name, where)
+    known = made.__dataclass_fields__
     changes: dict[str, Any] = {}
     for layer in layers:
-        changes |= read(layer, where)
+        changes |= _convert_keys(made, layer, where)
     if hasattr(task, "imply"):
         changes = {**task.imply({**dict.fromkeys(searched), **changes}), **changes}
     defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
     by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
     if by_model:
         defaults |= by_model.get(changes.get("model", known["model"].default), {})
-    defaults = read(defaults, f"defaults of task {name}")
+    defaults = _convert_keys(made, defaults, f"defaults of task {name}")
     try:
         return made(**{**defaults, **changes})
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:
+    """Return a layer of changes in the types of a task's keys.
+
+    Each value is checked alone. Whether values fit each other is known when all layers are merged.
+
+    Raises:
+        InputError: a key is unknown, or a value has another type or is out of range.
+    """
+    _, made = _find_class(task, where)
+    read = _convert_keys(made, layer, where)
+    try:
+        for key, value in read.items():
+            check_range(made.__dataclass_fields__[key], value)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return read
+
+
+def _find_class(name: str, where: str) -> tuple[Any, type[Config]]:
+    """Return the declaration of a task and the class of its configs."""
+    try:
+        return find_task(name), config_class(name)
+    except InputError as error:
+        raise InputError(f"{where}: task: {error}") from None
+
+
+def _convert_keys(made: type[Config], layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known, types = made.__dataclass_fields__, _types(made)
+    for key in layer:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
+    return {key: convert(key, types[key], value, where) for key, value in layer.items()}
 
 
 def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -434,17 +462,3 @@ def _types(made: type[Config]) -> dict[str, Any]:
     if made not in _known_types:
         _known_types[made] = get_type_hints(made)
     return _known_types[made]
-
-
-def config_help(task: str = Config.task) -> str:
-    """Return one line for each key of a task's config: name, meaning, options, default."""
-    lines = []
-    usual = build_config({"task": task})
-    for key in dataclasses.fields(usual):
-        value = getattr(usual, key.name)
-        default = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        options = " | ".join(key.metadata["options"])
-        lines.append(
-            f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
-        )
-    return "\n".join(lines)

@@ -28,6 +28,7 @@ from raytune_yesno.errors import (
     EveryTrialFails,
     InputError,
     TaskFailed,
+    UnfinishedError,
     find_interruption,
     one_line,
 )
@@ -67,7 +68,7 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
     """
     try:
         yield
-    except (TaskError, StopIteration):
+    except (TaskError, UnfinishedError, StopIteration):
         raise
     except InputError as error:
         scope = NEW_STUDY if isinstance(error, EveryTrialFails) else ONE_TRIAL

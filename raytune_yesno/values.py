@@ -165,14 +165,15 @@ def check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
     low, high, options = (key.metadata[name] for name in ("low", "high", "options"))
     if options and value not in options:
         raise InputError(f"{key.name}: {value!r} is not valid; {suggest_name(str(value), options)}")
-    if low is None:
+    if low is None and high is None:
         return
+    least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
     for number in value if isinstance(value, tuple) else (value,):
         finite = isinstance(number, int) or math.isfinite(number)
-        if not finite or number < low or (high is not None and number > high):
-            limits = f"at least {low:,.12g}"
-            if high is not None:
-                limits = f"between {low:,.12g} and {high:,.12g}"
+        if not finite or not least <= number <= most:
+            limits = f"at most {most:,.12g}" if low is None else f"at least {least:,.12g}"
+            if low is not None and high is not None:
+                limits = f"between {least:,.12g} and {most:,.12g}"
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():
         raise InputError(f"{key.name}: the list is empty; give at least one number")

@@ -8,7 +8,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from raytune_yesno.cli import build_parser
-from raytune_yesno.config import config_help
+from raytune_yesno.commands.settings import config_help
 
 ROOT = Path(__file__).parents[2]
 LINKED = (

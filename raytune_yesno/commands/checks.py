@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raytune_yesno.commands.settings import DEFAULT_DATA
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.text import plural
 
@@ -33,12 +34,12 @@ class Check:
 
 
 def examine_machine(
-    data: str, task: str | None = None, *, skip_bad: bool = False
+    data: str | None = None, task: str | None = None, *, skip_bad: bool = False
 ) -> Iterator[Check]:
     """Yield the checks that need no cluster: versions, token file, task, data.
 
     Args:
-        data: the data, as in ``--data``.
+        data: the data, as in ``--data``; None for the default.
         task: a task of the user's own, as in ``--task``; its code is run.
         skip_bad: bad recordings are no problem, as with ``--skip-bad``.
     """
@@ -53,7 +54,10 @@ def examine_machine(
     else:
         yield Check("versions", "ok", said)
     yield examine_token()
-    yield examine_task(task, data, skip_bad) if task else examine_corpus(data, skip_bad)
+    if task:
+        yield examine_task(task, data, skip_bad)
+    else:
+        yield examine_corpus(data or DEFAULT_DATA, skip_bad)
 
 
 def examine_token() -> Check:
@@ -74,12 +78,12 @@ def examine_token() -> Check:
     return Check("token", "ok", f"only the user can read {path}")
 
 
-def examine_task(task: str, data: str, skip_bad: bool = False) -> Check:
+def examine_task(task: str, data: str | None, skip_bad: bool = False) -> Check:
     """Check that a task can be imported, configured and sent to workers, and reads its data.
 
     Args:
         task: the name of the task.
-        data: the source of its data.
+        data: the source of its data; None for the default.
         skip_bad: leave out bad items.
     """
     from raytune_yesno.config import TASKS, build_config, find_task
@@ -91,11 +95,14 @@ def examine_task(task: str, data: str, skip_bad: bool = False) -> Check:
 
     TASKS.trust(task)
     try:
-        with stopped_by_errors(f"{task}: its data cannot be read"):
+        with stopped_by_errors(f"{task}: it cannot be used"):
             declared = find_task(task)
             config = build_config({"task": task})
             space = find_space(config)
-            found = describe_data(load_data(config, data, skip_bad=skip_bad))
+            if (data or skip_bad) and not hasattr(declared, "load_data"):
+                raise InputError(f"task {task} reads no data; omit --data and --skip-bad")
+            read = load_data(config, data or DEFAULT_DATA, skip_bad=skip_bad)
+            found = describe_data(read)
             seal(config)
     except (InputError, UnfinishedError) as error:
         return Check("task", "problem", "; ".join(error.args))

@@ -1,17 +1,19 @@
 """The end of ``tune``: the report of the study, and the commands to continue with."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.settings import name_task
-from raytune_yesno.config import Config, find_task
+from raytune_yesno.config import Config, find_task, name_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
+
+_MORE_TRIALS = 8
 
 
 def write_study_report(study: "Study", note: Callable[[str], None]) -> str | None:
@@ -36,14 +38,20 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
         refit: what :func:`run_refit` returned.
         storage: the folder or URI of the study.
     """
+    from raytune_yesno.tuning.plan import Plan
+
     name = study.config.get("task", Config.task)
     if checkpoint := refit.get("checkpoint"):
         yield from suggest_uses(name, checkpoint)
     yield f"raytune-yesno report {quote(shorten(storage))}"
-    resume = f"raytune-yesno tune --resume {quote(shorten(storage))}"
-    if any(trial.status == "failed" for trial in study.trial_list):
-        yield f"{resume}{name_task(name)} --retry failed"
-    yield f"{resume}{name_task(name)} --add-trials 8"
+    resume = f"raytune-yesno tune --resume {quote(shorten(storage))}{name_task(name)}"
+    plan = Plan.from_study(study)
+    failed = any(trial.status == "failed" and not trial.outside for trial in study.trial_list)
+    if failed and not plan.changes_points:
+        yield f"{resume} --retry failed"
+    with contextlib.suppress(InputError):  # a list of points has no more
+        plan.extend(study, _MORE_TRIALS)
+        yield f"{resume} --add-trials {_MORE_TRIALS}"
 
 
 def suggest_uses(task: str, checkpoint: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.display import Display, fit_lines
-from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags, resume_command
+from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data, resume_command
 from raytune_yesno.commands.terminal import clear_progress
 from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import (
@@ -100,8 +100,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
     """
     from raytune_yesno.tasks.task import load_data
 
-    if not hasattr(find_task(config.task), "load_data"):
-        refuse_flags(options, "data", "skip_bad", because=f"task {config.task} reads no data")
+    refuse_data(options, config.task)
     announce(options, "reading the data")
     display = Display(quiet=options.quiet)
     data = load_data(
@@ -111,7 +110,7 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
         progress=display.show_bytes,
     )
     display.close()
-    if data:
+    if data is not None:
         for remark in getattr(data, "notes", ()):
             note(one_line(f"{data.source}: {remark}"))
     return data
@@ -120,5 +119,5 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
 def remark_on_data(data: "Data | None", config: Config) -> None:
     """Print the task's remarks on its data, such as a warning that there is little of it."""
     remarks = getattr(find_task(config.task), "remarks", None)
-    for remark in remarks(config, data) if remarks and data else ():
+    for remark in remarks(config, data) if remarks and data is not None else ():
         note(remark)

@@ -10,9 +10,15 @@ from pathlib import Path
 
 from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
+from raytune_yesno.commands.recorded import SETTINGS_FILE
+from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.folders import find_existing
 from raytune_yesno.files.remote import LOCK, is_remote
+from raytune_yesno.study.store import STORE
+
+_COMMANDS = {STORE: "tune", SETTINGS_FILE: "train"}
+"""Which command continues the work of a folder, by its record."""
 
 
 @contextlib.contextmanager
@@ -23,6 +29,7 @@ def open_folder(
     resume: str | None = None,
     record: str = "",
     fresh: bool = False,
+    name: str = "--out",
 ) -> Iterator[tuple[Path, Callable[[], None] | None]]:
     """Lock the output folder of a command, so that no other command writes to it.
 
@@ -33,6 +40,7 @@ def open_folder(
         resume: the folder of the work to resume.
         record: the file without which there is nothing to resume or continue.
         fresh: whether work in ``out`` is kept under another name instead of continued.
+        name: what the user knows ``out`` by, for errors.
 
     Yields:
         The folder, and a function to call before each write (see :meth:`Lock.check`); None if there
@@ -44,7 +52,7 @@ def open_folder(
     """
     from raytune_yesno.files.lock import hold
 
-    _refuse_uri(out)
+    _refuse_uri(out, name)
     if fresh and out:
         set_aside(out, record)
     if out and record and is_begun(Path(out), record):
@@ -62,10 +70,10 @@ def open_folder(
         for number in itertools.count(1):
             folder = asked if number == 1 else asked.with_name(f"{asked.name}-{number}")
             try:
-                check_new_folder(str(folder), record)
+                check_new_folder(str(folder), record, name=name)
                 with contextlib.ExitStack() as held:
                     lock = held.enter_context(hold(folder.absolute(), note))
-                    check_new_folder(str(folder), record, is_locked=True)
+                    check_new_folder(str(folder), record, name=name, is_locked=True)
                     closing.enter_context(held.pop_all())
                 break
             except InputError:
@@ -74,48 +82,53 @@ def open_folder(
         yield folder.absolute(), lock.check
 
 
-def _refuse_uri(out: str | None) -> None:
+def _refuse_uri(out: str | None, name: str) -> None:
     if is_remote(out):
         raise InputError(
-            f"--out {out}: give a folder that all nodes reach; only `raytune-yesno tune` writes to "
-            "a URI"
+            f"{name} {out}: give a folder that all nodes reach; only `raytune-yesno tune` writes "
+            "to a URI"
         )
 
 
-def check_new_folder(out: str, record: str = "", *, is_locked: bool = False) -> None:
+def check_new_folder(
+    out: str, record: str = "", *, name: str = "--out", is_locked: bool = False
+) -> None:
     """Check that a folder for new work is empty and writable.
 
     Args:
         out: the folder; it need not exist.
         record: the file of begun work. One without a complete line is deleted, and so is
             ``record.part``: their command was killed in its first write.
+        name: what the user knows the folder by, for errors.
         is_locked: this process holds the folder's lock. Otherwise a lock belongs to another
             command: the folder passes, and the attempt to lock it names that command.
 
     Raises:
         InputError: the folder is not empty, not writable, or a URI.
     """
-    _refuse_uri(out)
+    _refuse_uri(out, name)
     folder = Path(out)
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if LOCK in found and not is_locked:
         return
     if record and not is_begun(folder, record):
-        for name in {record, f"{record}.part"} & found:
-            found.remove(name)
+        for each in {record, f"{record}.part"} & found:
+            found.remove(each)
             if is_locked:
-                (folder / name).unlink()
+                (folder / each).unlink()
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: it is a file; give a folder")
+        raise InputError(f"{name} {folder}: it is a file; give a folder")
     if found - {LOCK}:
+        begun = [command for each, command in _COMMANDS.items() if is_begun(folder, each)]
+        command = f"raytune-yesno {begun[0]} --resume {quote(str(folder))}" if begun else ""
+        hint = f", or continue its work: {command}" if command else ""
         raise InputError(
-            f"--out {folder}: it exists and is not empty; give a new folder, or "
-            f"--resume {quote(str(folder))}"
+            f"{name} {folder}: it exists and is not empty; give a new or empty folder{hint}"
         )
     folder = folder.absolute()
     existing = find_existing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: {existing} is not a writable folder")
+        raise InputError(f"{name} {folder}: {existing} is not a writable folder")
 
 
 def is_begun(folder: Path, record: str) -> bool:
@@ -176,9 +189,9 @@ def set_aside(out: str, record: str) -> None:
     note(one_line(f"--fresh: the earlier work is kept in {kept}"))
 
 
-def advise_on_others(command: str, storage: str) -> str:
-    """Return what to do if ``train`` or ``tune`` finds work with other settings."""
+def advise_on_others(command: str, storage: str, task: str) -> str:
+    """Return what to do if ``train`` or ``tune`` finds work with other settings, for its task."""
+    resumed = f"raytune-yesno {command} --resume {quote(storage)}{name_task(task)}"
     return (
-        f"continue with the recorded ones: raytune-yesno {command} --resume {quote(storage)}, or "
-        "begin a new one: --fresh or another --out"
+        f"continue with the recorded ones: {resumed}, or begin a new one: --fresh or another --out"
     )

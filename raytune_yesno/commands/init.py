@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import yaml
 
 from raytune_yesno.commands.common import say
+from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data
 from raytune_yesno.config import TASKS, build_config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.space import format_space
@@ -41,7 +42,8 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
         InputError: the file exists or cannot be written, or the task is unknown or has no space.
     """
     file = Path(options.file)
-    text = write_study_file(options.task, options.data, file.name)
+    text = write_study_file(options.task, options.data or DEFAULT_DATA, file.name)
+    refuse_data(options, options.task)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import signal
 import sys
 import time
 import uuid
@@ -23,6 +22,7 @@ from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_f
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 from raytune_yesno.launch.results import check_folder, find_folder
 from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.signals import HANGUP_SIGNALS, stop_signals
 
 PROGRAM = "raytune-yesno launch"
 
@@ -208,21 +208,13 @@ class _Stop(KeyboardInterrupt):
 @contextlib.contextmanager
 def _naming_next_commands(options: Namespace, name: str) -> Iterator[None]:
     """Add the commands that resume and end the launch to whatever stops it."""
-    # A closed terminal sends SIGHUP; under nohup it is ignored.
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
 
-    def stop(signum: int, frame: object) -> NoReturn:
-        for number in before:  # a second signal ends the process at once
-            signal.signal(number, signal.SIG_DFL)
+    def stop(signum: int) -> NoReturn:
         raise _Stop(signum)
 
-    for number in before:
-        signal.signal(number, stop)
     try:
-        yield
+        with stop_signals(stop, numbers=HANGUP_SIGNALS):
+            yield
     except _Stop as stopped:
         target, can_end = _find_target(options, name)
         if can_end:
@@ -237,9 +229,6 @@ def _naming_next_commands(options: Namespace, name: str) -> Iterator[None]:
         if hint := _describe_next_commands(options, name):
             note(hint)
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _describe_next_commands(options: Namespace, name: str) -> str:

@@ -11,20 +11,21 @@ from raytune_yesno.commands.folders import advise_on_others, is_begun, is_repeat
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
-    refuse_flags,
+    check_task,
 )
-from raytune_yesno.config import build_config
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
 from raytune_yesno.text import plural
 
-_NOT_ON_RESUME = (
+NOT_ON_RESUME = (
     *("out", "fresh", "config", "assignments", "point", "warm_start", "workers_per_trial"),
     *("seed", "use_gpu", "metric", "mode", "objectives", "limits", "trials"),
     *(setting.name for setting in STUDY_SETTINGS if setting.help and not setting.on_resume),
 )
-"""Options that set what a study keeps; ``--add-trials`` changes the number of trials."""
+"""Options that set what a study keeps, refused by ``tune --resume``; ``--add-trials`` changes the
+number of trials."""
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study
@@ -64,7 +65,7 @@ def plan_study(
             out,
             settings.setdefault("data", DEFAULT_DATA),
             storage=f"--out {storage}",
-            advice=advise_on_others("tune", storage),
+            advice=advise_on_others("tune", storage, plan.config.task),
             warm_start=bool(options.warm_start),
             note=note,
         )
@@ -119,12 +120,11 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
     """Return the plan of the study to resume.
 
     Raises:
-        InputError: the study is finished, or a flag would change what may not change on resume.
+        InputError: the study is finished, is of another task, or cannot be changed as asked.
     """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
 
-    refuse_flags(options, *_NOT_ON_RESUME)
     study = load(out)
     adding = (options.add_trials, options.retry, options.epochs)
     extends = any(each is not None for each in adding)
@@ -135,6 +135,7 @@ def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storag
             "adds trials, --epochs N trains finished ones on, --retry failed trains failed ones "
             "again"
         )
+    check_task(options.task, str(study.config.get("task", Config.task)), storage)
     plan = Plan.from_study(study)
     if options.space:
         plan = change_space(plan, study, options)

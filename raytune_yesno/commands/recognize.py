@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
-from raytune_yesno.errors import InputError, Interrupted, one_line
-from raytune_yesno.registry import is_same_code
+from raytune_yesno.commands.settings import DEFAULT_DATA, check_task, refuse_data, refuse_flags
+from raytune_yesno.errors import InputError, Interrupted, UnfinishedError, one_line
 from raytune_yesno.text import plural
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.checkpoint import load_checkpoint, read_task
     from raytune_yesno.config import TASKS, find_task
     from raytune_yesno.files.remote import local_copy
+    from raytune_yesno.tasks.function import FunctionTask
     from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
     from raytune_yesno.training.evaluate import evaluate_checkpoint
     from raytune_yesno.user_code import stopped_by_errors
@@ -99,17 +99,23 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     only = ("split", "conditions", "wordless", "min_confidence", "picture")
     refuse_flags(options, *only, because="--task measures what the task itself does")
     TASKS.trust(options.task)
-    find_task(options.task)
     with local_copy(options.checkpoint) as folder:
         task = read_task(folder)
-        if task != options.task and not is_same_code(task, options.task):
-            raise InputError(f"--task {options.task}: {options.checkpoint} is of the task {task}")
+        check_task(options.task, task, options.checkpoint)
+        if isinstance(find_task(options.task), FunctionTask):
+            raise InputError(
+                f"{options.checkpoint}: {task} is a function, which has no evaluation beside its "
+                "metrics; those of each epoch are in the record of its run or study"
+            )
         checkpoint = load_checkpoint(folder)
     trained_on = checkpoint.corpus
     source = options.data or trained_on.get("data", DEFAULT_DATA)
-    with stopped_by_errors(f"--data {source}: the task cannot read it"):
-        skip_bad = _skips_bad(options, trained_on)
-        data = load_data(checkpoint.config, source, skip_bad=skip_bad)
+    refuse_data(options, options.task)
+    try:
+        data = load_data(checkpoint.config, source, skip_bad=_skips_bad(options, trained_on))
+    except UnfinishedError as error:
+        line, *lines = error.args
+        raise UnfinishedError(f"{line}; --data names other data", *lines) from error
     with stopped_by_errors("the evaluation failed"):
         try:
             check_same_data(data, trained_on, f"warning: {options.checkpoint}")

@@ -7,8 +7,8 @@ from typing import Any, TextIO
 from raytune_yesno.commands.common import read_data, say
 from raytune_yesno.commands.display import Display
 from raytune_yesno.commands.folders import open_folder
-from raytune_yesno.commands.settings import refuse_flags
-from raytune_yesno.config import TASKS
+from raytune_yesno.commands.settings import check_task, refuse_flags
+from raytune_yesno.config import TASKS, Config
 from raytune_yesno.errors import InputError, WorkError, one_line
 from raytune_yesno.text import plural
 
@@ -36,6 +36,7 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.task:
         TASKS.trust(options.task)
     study = load(folder)
+    check_task(options.task, str(study.config.get("task", Config.task)), folder)
     trial, config = find_replayable(study, number)
     settings = {
         "data": options.data or study.asked["data"],

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from raytune_yesno.config import (
     build_config,
     declare_task,
     find_task,
+    name_task,
+    read_layer,
 )
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
+from raytune_yesno.registry import is_same_code
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.values import convert, parse_assignments, read_typed, split_commas
@@ -39,32 +43,23 @@ _SETTINGS: dict[str, type] = {
 DEFAULT_DATA = "yesno"
 
 
-def read_settings(options: Namespace) -> dict[str, Any]:
+def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]:
     """Return the settings of ``--config`` and ``--set``, ``--data`` and ``--skip-bad``.
 
     Other flags override them later, see :func:`given_flags` and :func:`build_plan`.
 
+    Args:
+        options: the parsed options.
+        recorded_task: the task of a run that is resumed, which sets the known keys.
+
     Raises:
         InputError: a file cannot be read, or a setting is unknown or has a wrong value.
     """
-    settings: dict[str, Any] = {}
     if options.task:
         TASKS.trust(options.task)
-    if options.config:
-        settings = read_yaml(Path(options.config), "a YAML file of settings")
-        settings = {key: value for key, value in settings.items() if value is not None}
-        for key, value in settings.items():
-            if key not in _SETTINGS:
-                hint = suggest_name(str(key), _SETTINGS)
-                if _is_domain(value):
-                    hint = f"a search space is given with --space {quote(options.config)}"
-                elif key in Config.__dataclass_fields__:
-                    hint = f"write it below config, as config: {{{key}: …}}"
-                raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
-            settings[key] = convert(key, _SETTINGS[key], value, str(options.config))
-    config = settings.get("config", {})
-    assignments = parse_assignments(options.assignments)
-    task = options.task or {"task": Config.task, **config, **assignments}["task"]
+    settings = _read_file(options)
+    config, assignments = settings.get("config", {}), parse_assignments(options.assignments)
+    task = recorded_task or _find_task_name(options, config, assignments)
     for key in ("seed", "metric", "mode", "objectives", "limits"):
         if key in settings:
             _refuse_two_values(
@@ -77,6 +72,8 @@ def read_settings(options: Namespace) -> dict[str, Any]:
             "num_workers",
             {f"{options.config}: workers_per_trial: ": asked, "config: num_workers: ": config},
         )
+    flags = given_flags(options)
+    config = _drop_overridden(config, {**assignments, **flags})
     if not getattr(options, "resume", None):
         space = read_space(settings, options) or {}
         try:
@@ -86,22 +83,18 @@ def read_settings(options: Namespace) -> dict[str, Any]:
                     key: value if key in engine else read_typed(value)
                     for key, value in assignments.items()
                 }
-            declare_task(
-                task, space=space, config={**config, **assignments, **given_flags(options)}
-            )
+            declare_task(task, space=space, config={**config, **assignments, **flags})
         except InputError as error:
             if options.task or "task" in assignments or "task" not in config:
                 raise
             raise InputError(f"{options.config}: config: {error}") from None
-    flags = given_flags(options)
-    overridden = assignments.keys() | flags.keys()
-    kept = {key: value for key, value in config.items() if key not in overridden}
-    build_config(kept, {"task": task}, where=str(options.config or "config"))
-    build_config(assignments, {"task": task}, where="--set")
+    read_layer(config, task, str(options.config or "config"))
+    read_layer(assignments, task, "--set")
     for key in flags.keys() & assignments.keys():
-        _refuse_two_values(
-            key, {f"--{key.replace('_', '-')} ": flags, f"--set {key}=": assignments}
-        )
+        flag = _FLAGS.get(key, key.replace("_", "-"))
+        if key == "num_workers" and not hasattr(options, key):
+            flag = "workers-per-trial"
+        _refuse_two_values(key, {f"--{flag} ": flags, f"--set {key}=": assignments})
     settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
@@ -110,12 +103,76 @@ def read_settings(options: Namespace) -> dict[str, Any]:
     return settings
 
 
+def read_task_name(options: Namespace) -> Any:
+    """Return the task that ``--task``, ``--set`` or ``--config`` names, and allow it to be run.
+
+    Raises:
+        InputError: the file cannot be read, or has an unknown setting.
+    """
+    if options.task:
+        TASKS.trust(options.task)
+    config = _read_file(options).get("config", {})
+    return _find_task_name(options, config, parse_assignments(options.assignments))
+
+
+def _find_task_name(
+    options: Namespace, config: Mapping[str, Any], assignments: Mapping[str, Any]
+) -> Any:
+    """Return the task that is named; from a file, it may be no text."""
+    return options.task or {"task": Config.task, **config, **assignments}["task"]
+
+
+def _read_file(options: Namespace) -> dict[str, Any]:
+    """Return the settings of ``--config``; none without it."""
+    if not options.config:
+        return {}
+    settings = read_yaml(Path(options.config), "a YAML file of settings")
+    settings = {key: value for key, value in settings.items() if value is not None}
+    for key, value in settings.items():
+        if key not in _SETTINGS:
+            hint = suggest_name(str(key), _SETTINGS)
+            if _is_domain(value):
+                hint = f"a search space is given with --space {quote(options.config)}"
+            elif key in Config.__dataclass_fields__:
+                hint = f"write it below config, as config: {{{key}: …}}"
+            elif (name := str(key).replace("-", "_")) in vars(options).keys() - _NO_FLAGS:
+                flag = _FLAGS.get(name, name.replace("_", "-"))
+                hint = f"it is no key of a file; give the flag --{flag}"
+            raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
+        settings[key] = convert(key, _SETTINGS[key], value, str(options.config))
+    return settings
+
+
+def _drop_overridden(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a file without the keys in whose place others are given."""
+    dropped = set(given)
+    if "objectives" in given or given.get("metric", config.get("metric")) != config.get("metric"):
+        dropped |= {"metric", "mode"}
+    if "metric" in given:
+        dropped.add("objectives")
+    return {key: value for key, value in config.items() if key not in dropped}
+
+
 def _refuse_two_values(key: str, sources: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise InputError if two sources, by what precedes the value, give a key different values."""
     given = {name: layer[key] for name, layer in sources.items() if key in layer}
     if len({str(value) for value in given.values()}) > 1:
         said = ", ".join(f"{name}{value}" for name, value in given.items())
         raise InputError(f"{key}: two values are given ({said}); omit one")
+
+
+def config_help(task: str = Config.task) -> str:
+    """Return one line for each key of a task's config: name, meaning, options, default."""
+    lines = []
+    usual = build_config({"task": task})
+    for key in fields(usual):
+        value = getattr(usual, key.name)
+        default = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        options = " | ".join(key.metadata["options"])
+        lines.append(
+            f"  {key.name:<14} {key.metadata['help']}{f' ({options})' * bool(options)} [{default}]"
+        )
+    return "\n".join(lines)
 
 
 def refuse_flags(
@@ -142,11 +199,36 @@ def refuse_flags(
 
 _FLAGS = {"assignments": "set", "objectives": "objective", "limits": "limit", "logs": "log"}
 """Flags whose values have another name, by that name."""
+_NO_FLAGS = {"run"}
+"""Names of options that are none."""
 
 
-def name_task(task: str) -> str:
-    """Return the option that a command which resumes work needs for code of the user's own."""
-    return "" if task in TASKS else f" --task {quote(task)}"
+def refuse_data(options: Namespace, task: str) -> None:
+    """Refuse the options that name data, for a task that reads none.
+
+    Raises:
+        InputError: one of them was given, or the task is unknown.
+    """
+    if not hasattr(find_task(task), "load_data"):
+        because = f"task {task} reads no data"
+        refuse_flags(options, "data", because=because)
+        if hasattr(options, "skip_bad"):
+            refuse_flags(options, "skip_bad", because=because)
+
+
+def check_task(asked: str | None, recorded: str, what: str) -> None:
+    """Check that ``--task`` names the task of recorded work; the file may be in another folder.
+
+    Args:
+        asked: the task that is asked for, if any.
+        recorded: the task of the work.
+        what: the work, for the error.
+
+    Raises:
+        InputError: it is another task.
+    """
+    if asked and asked != recorded and not is_same_code(recorded, asked):
+        raise InputError(f"--task {asked}: {what} is of the task {recorded}")
 
 
 def resume_command(
@@ -181,11 +263,10 @@ def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
         task: the task whose keys it sets.
 
     Raises:
-        InputError: a key is unknown, or a value has the wrong type.
+        InputError: a key is unknown, or a value has the wrong type or is out of range.
     """
-    layer = split_point(text, "--point")
-    config = build_config({"task": task}, layer, where="--point").as_dict()
-    return {key: config[key] for key in layer}
+    read = read_layer(split_point(text, "--point"), task, "--point")
+    return {key: list(each) if isinstance(each, tuple) else each for key, each in read.items()}
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -215,10 +296,12 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def given_flags(options: Namespace, **more: Any) -> dict[str, Any]:
-    """Return the config keys given by flags of their own, and those of ``more`` that are set."""
+def given_flags(options: Namespace) -> dict[str, Any]:
+    """Return the config keys given by flags of their own."""
     names = ("task", "metric", "mode", "objectives", "limits", "epochs", "seed", "use_gpu")
-    given = {**{name: getattr(options, name, None) for name in names}, **more}
+    given = {name: getattr(options, name, None) for name in names}
+    workers = "num_workers" if hasattr(options, "num_workers") else "workers_per_trial"
+    given["num_workers"] = getattr(options, workers, None)
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -257,24 +340,26 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     from raytune_yesno.tuning.plan import DEFAULT_POINT, Plan
     from raytune_yesno.tuning.plan_checks import check_space
 
-    flags = given_flags(options, num_workers=options.workers_per_trial)
+    flags = given_flags(options)
     if "workers_per_trial" in settings and "num_workers" not in settings["config"]:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     space = read_space(settings, options)
     config = build_config(settings["config"], flags, searched=space or {})
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
-    points = [
-        *asked.pop("points", []),
-        *(
-            text if text == DEFAULT_POINT else read_point(text, config.task)
-            for text in options.point or []
-        ),
+    typed = [
+        text if text == DEFAULT_POINT else read_point(text, config.task)
+        for text in options.point or []
     ]
-    # More trials than points are a search that begins with them.
+    points = [*asked.pop("points", []), *typed]
+    # Points on the command line alone are all that is tried. Those of a file begin a search, and so
+    # do fewer points than trials.
     searches = (getattr(options, "trials", None) or asked.get("trials") or 0) > len(points)
-    usual = Plan.search if searches else "manual"
+    usual = "manual" if points == typed and not searches else Plan.search
     if points and (options.search or asked.get("search", usual)) == "manual":
+        if asked.get("search") == "manual":
+            own = asked.get("search_options", {}).get("points", [])
+            points = [*convert("points", list, own, "search_options"), *points]
         asked |= {"search": "manual", "search_options": {"points": points}}
     elif points:
         asked["points"] = points

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import describe
 from raytune_yesno.commands.settings import split_point
+from raytune_yesno.config import Config, name_task
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
 from raytune_yesno.text import format_point
 
@@ -68,7 +69,7 @@ def _load_running(options: Namespace) -> "Study":
     if study.has_search_ended:
         raise InputError(
             f"{location}: its search has ended; extend it with: raytune-yesno tune --add-trials N "
-            f"--resume {quote(location)}"
+            f"--resume {quote(location)}{name_task(study.config.get('task', Config.task))}"
         )
     return study
 
@@ -83,7 +84,7 @@ def _read_point(text: str, study: "Study") -> "Point":
     check_takes_points(
         ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
     )
-    space, config = parse_space(asked.get("space", {})), upgrade_config(study.config)
+    space, config = parse_space(asked.get("space", {}), exact=True), upgrade_config(study.config)
     return complete_request(space, config, split_point(text, "enqueue"))
 
 

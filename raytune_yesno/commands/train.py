@@ -27,15 +27,17 @@ from raytune_yesno.commands.recorded import (
 )
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
+    check_task,
+    config_help,
     given_flags,
     read_settings,
+    read_task_name,
     refuse_flags,
 )
 from raytune_yesno.config import (
     TASKS,
     Config,
     build_config,
-    config_help,
     find_task,
     restore_task,
 )
@@ -84,23 +86,24 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Print the config keys of a task."""
-    task = options.task or Config.task
-    TASKS.trust(task)
-    say(options, results, text := config_help(task))
+    say(options, results, text := config_help(read_task_name(options)))
     return {"help": text}
 
 
 def _build_config(settings: Mapping[str, Any], options: Namespace) -> Config:
-    flags = given_flags(options, num_workers=options.num_workers)
-    return build_config(settings["config"], flags)
+    return build_config(settings["config"], given_flags(options))
 
 
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
     """Return the settings and the config of a run: new ones, or those recorded in its folder."""
-    settings = read_settings(options)
     if options.resume:
-        flags = given_flags(options, num_workers=options.num_workers)
-        return resume_settings(out, settings, flags)
+        if options.task:
+            TASKS.trust(options.task)
+        _, before = read_recorded(out)  # it also declares the keys of a function
+        check_task(options.task, before.task, str(out))
+        settings = read_settings(options, before.task)
+        return resume_settings(out, settings, given_flags(options))
+    settings = read_settings(options)
     config = _build_config(settings, options)
     if is_begun(out, SETTINGS_FILE):
         task = find_task(config.task)
@@ -110,7 +113,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         if _has_trained(out):
             from raytune_yesno.tuning.existing import check_same_settings, compare
 
-            advice = advise_on_others("train", str(out))
+            advice = advise_on_others("train", str(out), before.task)
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)
             settings = {"skip_bad": recorded.get("skip_bad"), **settings}
         restore_task(config.task, task)

@@ -22,7 +22,7 @@ from raytune_yesno.commands.common import (
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.folders import is_begun, open_folder, refuse_fresh_uri
-from raytune_yesno.commands.plans import add_warm_start, plan_study
+from raytune_yesno.commands.plans import NOT_ON_RESUME, add_warm_start, plan_study
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
@@ -121,7 +121,7 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
 
     storage = options.resume or options.out
     if options.resume:
-        refuse_flags(options, "out", "fresh")
+        refuse_flags(options, *NOT_ON_RESUME)
     if not is_remote(storage):
         folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
         with open_folder(options.out, "studies", **folder) as (out, check):

@@ -190,9 +190,19 @@ Node: TypeAlias = Float | Int | Choice | List
 
 
 def build_node(value: Any) -> Node:
-    """Return a domain unchanged; a value that is none becomes a choice of that one value."""
+    """Return a domain unchanged; a value that is none becomes a choice of that one value.
+
+    Raises:
+        InputError: it is a list, which may be meant as the options, or a mapping.
+    """
     if isinstance(value, Float | Int | Choice | List):
         return value
+    if isinstance(value, list | tuple):
+        options = ", ".join(map(repr, value))
+        raise InputError(
+            f"a bare list is ambiguous; write Choice({options}) for one of its values, or "
+            f"Choice.from_options([{list(value)!r}]) for the list itself"
+        )
     if isinstance(value, Mapping):
         raise InputError(f"{value!r} is not a domain; write Float, Int, Choice or List")
     return Choice.from_options([value])

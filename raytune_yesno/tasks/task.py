@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import Config, EngineConfig, find_task
+from raytune_yesno.config import TASKS, Config, EngineConfig, find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.space import Space, build_space
+from raytune_yesno.user_code import stopped_by_errors
 
 Item = TypeVar("Item")
 DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
@@ -205,11 +206,22 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
         The data; None if the task needs none.
 
     Raises:
-        InputError: the data cannot be read, or are too few.
+        InputError: the data cannot be read, are too few, or lack a source or a fingerprint.
+        UnfinishedError: the user's code raised an error.
     """
     load = getattr(find_task(config.task), "load_data", None)
-    found: Data | None = load(source, config=config, **options) if load else None
+    if load is None:
+        return None
+    is_own, failed = config.task not in TASKS, f"{config.task}: it cannot read the data {source!r}"
+    with stopped_by_errors(failed) if is_own else contextlib.nullcontext():
+        found: Data | None = load(source, config=config, **options)
     if found is not None:
+        for name in ("source", "fingerprint"):
+            if not isinstance(getattr(found, name, None), str):
+                raise InputError(
+                    f"{config.task}: load_data returned a {type(found).__name__} without {name}; "
+                    "return an object with the texts source and fingerprint"
+                )
         read = {"data": source, **({"skip_bad": "yes"} if options.get("skip_bad") else {})}
         with contextlib.suppress(AttributeError):  # of a class with slots: it is not recorded
             object.__setattr__(found, _READ, read)
@@ -223,7 +235,7 @@ def describe_data(data: Data | None) -> dict[str, str]:
     such as the words that the classes of a model stand for. Of data that :func:`load_data` read, it
     has ``data``, the source as the user named it, and ``skip_bad`` if bad items were left out.
     """
-    if not data:
+    if data is None:
         return {}
     recorded = getattr(data, "recorded", {})
     read = getattr(data, _READ, {})
@@ -247,7 +259,7 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
     Raises:
         InputError: the work used other data.
     """
-    if data and str(data.fingerprint) != str(trained_on.get("fingerprint")):
+    if data is not None and str(data.fingerprint) != str(trained_on.get("fingerprint")):
         same = str(data.source) == str(trained_on.get("source"))
         advice = "restore it, or train again in another folder" if same else "give the same --data"
         raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")

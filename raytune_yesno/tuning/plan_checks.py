@@ -7,7 +7,8 @@ from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import WITHOUT_RUNGS
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
-from raytune_yesno.space import List, as_tree, find_extremes, walk
+from raytune_yesno.search.uninformed import read_points
+from raytune_yesno.space import List, Point, as_tree, check_point, find_extremes, walk
 from raytune_yesno.study.front import read_preference
 from raytune_yesno.text import plural
 from raytune_yesno.tuning.plan import Plan
@@ -72,8 +73,10 @@ def check_all_points(plan: Plan) -> None:
     still be resumed.
 
     Raises:
-        InputError: there are fewer trials than points.
+        InputError: there are fewer trials than points, or the values of a point do not fit each
+            other.
     """
+    _check_values(plan)
     num_known, num_points = len(plan.known_points), plan.num_points
     if plan.trials is None:
         return
@@ -157,6 +160,25 @@ def _check_points(plan: Plan) -> None:
         cube = UnitCube(plan.space)
         for number, known in enumerate(known_points):
             cube.complete(known, cube.draw(plan.config.seed, number), number)
+
+
+def _check_values(plan: Plan) -> None:
+    """Check that the values of each given point fit each other and the config."""
+    config, points = plan.config.as_dict(), plan.known_points
+    if plan.tries_given_points:
+        points = read_points(plan.space, plan.search_options.get("points", ()))
+    for number, point in enumerate(points):
+        if plan.tries_given_points or _is_complete(plan, point):
+            build_config(config, point, where=f"point {number}")
+
+
+def _is_complete(plan: Plan, point: Point) -> bool:
+    """Return whether a point leaves nothing to the search."""
+    try:
+        check_point(plan.space, point)
+    except InputError:
+        return False
+    return True
 
 
 def _check_choice(plan: Plan) -> None:

@@ -5,11 +5,9 @@ Progress, stop conditions and trackers listen to the record. The recorder does n
 
 import contextlib
 import errno
-import signal
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +71,10 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return False: a result never stops its trial here."""
         return False
+
+    def stop(self, signum: int) -> None:
+        """Stop the search, as a signal asks."""
+        self.stopped_by = signum
 
     def stop_all(self) -> bool:
         """Return whether Tune should stop all trials."""
@@ -252,25 +254,3 @@ def find_cause(trial: RayTrial) -> str:
     with contextlib.suppress(OSError, TypeError):  # a trial that never started has no file
         return last_line(Path(trial.error_file).read_text(errors="replace"))
     return "lost"
-
-
-@contextlib.contextmanager
-def stop_on_signals(recorder: Recorder) -> Iterator[None]:
-    """Make the first SIGINT or SIGTERM stop the search. A second one interrupts at once."""
-    before: dict[int, Any] = {}
-
-    def restore() -> None:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-    def handle(signum: int, frame: object) -> None:
-        recorder.stopped_by = signum
-        restore()
-
-    if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            before[signum] = signal.signal(signum, handle)
-    try:
-        yield
-    finally:
-        restore()

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, find_task
+from raytune_yesno.config import TASKS, Config, build_config, find_task, name_task
 from raytune_yesno.errors import WorkError, quote
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
@@ -78,7 +78,7 @@ def run_refit(
                 f"{folder}: the config of trial {best.number} diverged in the refit: its "
                 f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
                 "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-                f"{quote(storage or str(study.path))}"
+                f"{quote(storage or str(study.path))}{name_task(config.task)}"
             )
         refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
         if hasattr(task, "test"):

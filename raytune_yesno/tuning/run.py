@@ -20,6 +20,7 @@ from raytune_yesno.errors import Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree, list_folders
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
+from raytune_yesno.signals import stop_signals
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore, name_command
@@ -37,7 +38,7 @@ from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import StudyPayload, seal
-from raytune_yesno.tuning.recorder import Recorder, stop_on_signals
+from raytune_yesno.tuning.recorder import Recorder
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 from raytune_yesno.tuning.trial import TrialActor
@@ -310,7 +311,7 @@ def tune_trials(
     try:
         with (
             environment(_TUNE_VARIABLES | {"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}),
-            stop_on_signals(recorder),
+            stop_signals(recorder.stop, second_ends=False),
             our_controller(on_step),
         ):
             tuner.fit()

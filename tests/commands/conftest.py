@@ -1,7 +1,6 @@
 """Run a command in the process of the tests."""
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from helpers.commands import Ended
@@ -10,9 +9,8 @@ from raytune_yesno import cli
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
-    """Return what runs a command; its signal handlers are removed afterwards."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Return what runs a command."""
 
     def run_command(*arguments: str) -> Ended:
         try:
@@ -21,6 +19,4 @@ def run(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
             code = int(leaving.code or 0)
         return Ended(code, *capfd.readouterr())
 
-    yield run_command
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
+    return run_command

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from helpers.builders import write_study
 
 from raytune_yesno import cli
+from raytune_yesno.commands.closing import suggest_next
+from raytune_yesno.commands.folders import advise_on_others
 from raytune_yesno.commands.init import write_study_file
 from raytune_yesno.commands.recognize import _name_model
-from raytune_yesno.study.store import STORE
+from raytune_yesno.study import Study, load
+from raytune_yesno.study.store import STORE, StudyStore
 
 
 def read_error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -88,3 +92,60 @@ def test_a_study_file_of_a_function_asks_for_the_metric_that_it_returns(
     file = Path("study.yaml")
     file.write_text(file.read_text().replace('metric: "" ', "metric: loss "))
     assert cli.main(words) == 0
+
+
+def write_begun(folder: Path, *, points: int = 0, failed: int = 1, **asked: Any) -> Study:
+    """Write a finished study of four trials, the first of which failed."""
+    space = {"learning_rate": {"float": [1e-4, 1e-1]}}
+    options = {"points": [{"learning_rate": 0.01 * n} for n in range(1, points + 1)]}
+    begun: dict[str, Any] = {"config": {"task": "sine"}, "space": space, "data": "", "trials": 4}
+    begun |= {"search": "random", "search_options": options if points else {}}
+    begun |= {"scheduler": "fifo", "scheduler_options": {}} | asked
+    store = StudyStore(folder)
+    store.append("study", format=1, slots=1, corpus={}, versions={}, **begun)
+    for number in range(4):
+        rate = {"learning_rate": 0.01 * (number + 1)}
+        store.append("asked", trial=number, point=rate)
+        store.append("started", trial=number, attempt=1)
+        status = "failed" if number < failed else "done"
+        store.append("ended", trial=number, status=status, **({"error": "x"} if not number else {}))
+    store.append("searched")
+    return load(folder)
+
+
+@pytest.mark.parametrize(
+    ("asked", "flags"),
+    [
+        ({}, ["--retry", "--add-trials"]),
+        ({"search": "manual", "points": 4}, ["--retry"]),
+        ({"search": "grid", "failed": 0, "search_options": {"levels": 4}}, []),
+        ({"scheduler": "pbt"}, ["--add-trials"]),
+    ],
+)
+def test_only_commands_that_are_carried_out_are_suggested(
+    asked: dict[str, Any], flags: list[str], tmp_path: Path
+) -> None:
+    study = write_begun(tmp_path, **asked)
+    lines = [line for line in suggest_next(study, {}, str(tmp_path)) if " tune " in line]
+    assert [line.split()[4] for line in lines] == flags
+
+
+def test_a_failed_trial_outside_a_changed_space_is_not_suggested_to_be_retried(
+    tmp_path: Path,
+) -> None:
+    write_begun(tmp_path)
+    space = {"learning_rate": {"float": [0.02, 0.1]}}
+    StudyStore(tmp_path).append("resumed", slots=1, trials=4, space=space)
+    StudyStore(tmp_path).append("searched")
+    study = load(tmp_path)
+    assert study.trial_list[0].outside
+    assert not any("--retry" in line for line in suggest_next(study, {}, str(tmp_path)))
+
+
+def test_advice_names_a_task_of_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_begun(tmp_path, config={"task": "own.py:Net"}, metrics=[{"name": "loss"}])
+    assert "--task own.py:Net" in read_error(capsys, "study", str(tmp_path), "stop", "search")
+    assert "--task own.py:Net" in advise_on_others("train", "runs/a", "own.py:Net")
+    assert "--task" not in advise_on_others("train", "runs/a", "sine")

@@ -1,7 +1,9 @@
 """``raytune_yesno.tune`` checks its arguments before it starts Ray or writes a folder."""
 
+import contextlib
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import ray
 
 from raytune_yesno import api, tune
 from raytune_yesno.cluster.session import joined_session
+from raytune_yesno.config import setting
 from raytune_yesno.errors import InputError
+from raytune_yesno.metrics import Metric
 from raytune_yesno.space import Float, build_space
+from raytune_yesno.study.store import STORE
 
 SPACE = {"x": Float(0.0, 1.0)}
 
@@ -23,6 +28,25 @@ class Started(Exception):
 
 def objective(config: dict[str, Any]) -> dict[str, float]:
     return {"loss": config["x"]}
+
+
+@dataclass
+class Words:
+    source: str
+    fingerprint: str = "1"
+
+
+class Reading:
+    metrics = (Metric("loss"),)
+    build_model = steps = loss = validate = metrics_of = staticmethod(print)
+
+    @dataclass(frozen=True)
+    class Settings:
+        x: float = setting(0.5, "a number", low=0.0)
+
+    @staticmethod
+    def load_data(source: str, **_: Any) -> Words:
+        return Words(source)
 
 
 @pytest.fixture
@@ -53,6 +77,10 @@ class TestArguments:
             ({"checkpoint_every": "1m"}, "checkpoint_every takes a number"),
             ({"metric": "error", "mode": "min"}, "reserved"),
             ({"space": build_space({**SPACE, "constraints": "x > 1"})}, "constraints"),
+            ({"config": {"task": "sine"}}, "config: task 'sine'"),
+            ({"space": {"x": [1, 2]}}, r"x: .*write Choice\(1, 2\)"),
+            ({"objectives": None, "limits": None, "metric": None}, "name the one that decides"),
+            ({"data": Path("folder")}, "data"),
         ],
     )
     def test_a_wrong_one_is_named(self, wrong: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -69,9 +97,34 @@ class TestArguments:
 
     def test_a_uri_is_no_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(InputError, match="s3://"):
+        with pytest.raises(InputError, match=r"^out s3://"):
             tune(objective, SPACE, metric="loss", out="s3://bucket/study")
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        "wrong", [{"trials": 0}, {"patience": 0}, {"space": {**SPACE, "seed": Float(0.0, 1.0)}}]
+    )
+    def test_they_are_checked_for_a_study_that_exists(
+        self, wrong: dict[str, Any], tmp_path: Path
+    ) -> None:
+        given = {"space": SPACE, "metric": "loss", "out": tmp_path, **wrong}
+        (tmp_path / STORE).write_text("{}\n")
+        with pytest.raises(InputError, match=next(iter(set(wrong) - {"space"}), "seed")):
+            tune(objective, **given)
+
+    def test_the_config_of_an_earlier_study_of_the_same_function(self, tmp_path: Path) -> None:
+        config = {"task": f"{__name__}:objective", "metric": "loss", "objectives": [], "x": 0.5}
+        with pytest.raises(Started):
+            tune(objective, SPACE, config=config, out=tmp_path / "study")
+
+    def test_a_folder_of_data_is_recorded_as_text(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = []
+        monkeypatch.setattr(api, "_session", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(api, "_run", lambda *_, **options: given.append(options["source"]))
+        tune(Reading, SPACE, data=tmp_path / "corpus", out=tmp_path / "study")
+        assert given == [str(tmp_path / "corpus")]
 
     def test_one_study_runs_at_a_time(self, tmp_path: Path) -> None:
         with api._one_at_a_time(), pytest.raises(InputError, match="another thread"):

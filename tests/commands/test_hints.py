@@ -32,7 +32,6 @@ def refused(
 ) -> Callable[[str], str]:
     """Return what runs a command that must be refused, and returns its error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
     for name, text in FILES.items():
         Path(name).write_text(text)
 

@@ -25,7 +25,6 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[str], Any]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def run_command(command: str) -> Any:
         assert cli.main([*shlex.split(command), "--json"]) == 0
@@ -34,9 +33,9 @@ def run(
     return run_command
 
 
-@pytest.mark.parametrize("task", ["yesno", "sine"])
-def test_a_study_file_is_the_default_study(task: str, run: Callable[[str], Any]) -> None:
-    file = Path(run(f"init {task}.yaml --task {task} --data synthetic")["file"])
+@pytest.mark.parametrize(("task", "data"), [("yesno", "--data synthetic"), ("sine", "")])
+def test_a_study_file_is_the_default_study(task: str, data: str, run: Callable[[str], Any]) -> None:
+    file = Path(run(f"init {task}.yaml --task {task} {data}")["file"])
     options = cli.build_parser().parse_args(["tune", "--config", str(file)])
     plan = build_plan(read_settings(options), options)
     check_plan(plan)

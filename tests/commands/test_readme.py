@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import shlex
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,9 +82,8 @@ def run_python(text: str, names: dict[str, Any]) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, and leave the handlers of signals as they were."""
+    """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     write_yaml_files()
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path

@@ -8,14 +8,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raytune_yesno.commands.settings import config_help
 from raytune_yesno.config import (
     Config,
     build_config,
-    config_help,
+    setting,
     upgrade_config,
 )
 from raytune_yesno.errors import InputError
-from raytune_yesno.values import parse_assignments
+from raytune_yesno.values import check_range, parse_assignments
 
 # Every range: key, minimum, maximum (None: none), and a step beyond them.
 BOUNDS = [
@@ -113,6 +114,18 @@ class TestRange:
     def test_takes_only_finite_numbers(self, key: str, value: object) -> None:
         with pytest.raises(InputError, match=f"^config: {key}"):
             build_config({key: value})
+
+    @pytest.mark.parametrize("value", [0.91, float("nan"), float("-inf")])
+    def test_a_setting_may_have_only_a_largest_value(self, value: float) -> None:
+        @dataclasses.dataclass(frozen=True)
+        class Settings:
+            share: float = setting(0.5, "a share", high=0.9)
+
+        (key,) = dataclasses.fields(Settings)
+        check_range(key, 0.9)
+        check_range(key, -5.0)
+        with pytest.raises(InputError, match=r"at most 0\.9"):
+            check_range(key, value)
 
     @pytest.mark.parametrize(
         ("key", "option"), [(key, option) for key in OPTIONS for option in OPTIONS[key]]

@@ -1,6 +1,7 @@
 """Spaces whose parameters depend on each other: text form, cube, points, constraints."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,3 +284,11 @@ def test_a_space_that_is_changed_after_use_has_its_new_dimensions():
 
 def test_an_entry_without_constraints_is_none():
     assert parse_space({"x": 1, "constraints": None}) == parse_space({"x": 1})
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2)])
+def test_a_list_that_may_be_options_is_refused_on_every_level(value: Any) -> None:
+    with pytest.raises(InputError, match=r"x: .*write Choice\(1, 2\)"):
+        build_space({"x": value})
+    with pytest.raises(InputError, match=r"write Choice\(1, 2\)"):
+        Choice({"a": {"x": value}, "b": {}})

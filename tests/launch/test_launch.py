@@ -27,6 +27,7 @@ from raytune_yesno.launch.cluster import LaunchedCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
 from raytune_yesno.launch.ssh_nodes import RAY_PROCESS
+from raytune_yesno.signals import HANGUP_SIGNALS
 
 
 @pytest.fixture(autouse=True)
@@ -166,13 +167,9 @@ def test_a_signal_stops_following_and_names_the_next_commands(
 ) -> None:
     LaunchState(launch_folder("yesno-onprem"), phase="submitted").save()
     stop_during(monkeypatch, signum)
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.getsignal(number) for number in stops}
-    try:
-        assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    before = {number: signal.getsignal(number) for number in HANGUP_SIGNALS}
+    assert cli.main(["launch", ONPREM, "--attach"]) == 128 + signum
+    assert {number: signal.getsignal(number) for number in HANGUP_SIGNALS} == before
     said = capfd.readouterr().err
     assert f"raytune-yesno launch {ONPREM} --attach" in said
     assert f"raytune-yesno launch {ONPREM} --down" in said

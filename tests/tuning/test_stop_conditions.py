@@ -461,9 +461,7 @@ class TestTheCommandLine:
         message: str,
         tmp_path: Path,
         capfd: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("signal.signal", lambda *_: None)
         out = tmp_path / "new"
         assert main(["tune", "--data", "synthetic:10", "--out", str(out), *words]) == 2
         assert message in capfd.readouterr().err

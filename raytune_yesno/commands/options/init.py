@@ -14,6 +14,4 @@ def add_init(commands: Any) -> None:
     parser.add_argument(
         "--task", metavar="NAME", default="yesno", help="yesno, sine, or file.py:Name [yesno]"
     )
-    parser.add_argument(
-        "--data", metavar="yesno|synthetic|DIR", default="yesno", help="the data [yesno]"
-    )
+    parser.add_argument("--data", metavar="yesno|synthetic|DIR", help="the data [yesno]")
