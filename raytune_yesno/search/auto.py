@@ -1,7 +1,7 @@
 """The default search: a space-filling start, then a Gaussian process that ends locally."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from raytune_yesno.search.observation import (
     select_tried,
 )
 from raytune_yesno.search.scales import warp
-from raytune_yesno.search.several import has_vector, order_results
+from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
+from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -37,6 +38,10 @@ _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
 _BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
+_UNEXPLAINED = 0.5
+"""The largest share of a cost's variance that its model may leave unexplained, see :class:`_Fit`,
+if all proposals are to come from the models."""
+_MODEL_EVERY = 2  # else every second one does
 
 
 class Auto:
@@ -57,7 +62,10 @@ class Auto:
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
-    largest expected hypervolume improvement. A limit that is only known after training has a model,
+    largest expected hypervolume improvement. Where a model does not predict the order of the
+    results, because of noise or trials that did not learn, it leads to points whose improvement is
+    only uncertain; then every second proposal is that of multi-objective TPE, which uses no more
+    than the order of domination. A limit that is only known after training has a model,
     too: improvement counts by the probability that the limit is kept. It also counts by the
     probability that the trial does not fail, once one has failed.
 
@@ -85,6 +93,7 @@ class Auto:
         check_at_least(2, max_fitted=max_fitted, max_results=max_results)
         self.cube = UnitCube(space)
         self.branches = Branches(self.cube, seed)
+        self.by_order = Scalarised(TPE(space, seed=seed, model="joint"), order_losses)
         self.seed = seed
         self.num_initial = max(num_initial, 2)
         self.max_fitted = max_fitted
@@ -120,8 +129,14 @@ class Auto:
         known = [results[index] for index in kept]
         limits = model_failures(self.cube, history, self.max_fitted)
         if any(seen.costs or seen.excesses for seen in known):
+            fits = self._fit_costs(known, rows_ND, pending_PD)
+            is_poor = len(fits) > 1 and max(fit.unexplained for fit in fits) > _UNEXPLAINED
+            if is_poor and number % _MODEL_EVERY:
+                point = self.by_order.suggest(number, history)
+                if point is not None:
+                    return point
             limits += model_limits(self.cube, history, self.max_fitted)
-            score, best_ND = self._model_several(known, rows_ND, losses_N, pending_PD, limits)
+            score, best_ND = self._model_several(known, rows_ND, losses_N, fits, limits)
         else:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
@@ -153,27 +168,19 @@ class Auto:
         limits: Sequence[Bounded],
     ) -> tuple[Score, np.ndarray]:
         """Return the score of candidates, and the rows from the best one on, for one loss."""
-        process, mean_N = self._fit(rows_ND, losses_N, pending_PD)
-        best_ND = rows_ND[np.argsort(mean_N, kind="stable")]
+        fit = self._fit(rows_ND, losses_N, pending_PD)
+        best_ND = rows_ND[np.argsort(fit.mean_N, kind="stable")]
 
         def score(u_CD: np.ndarray) -> np.ndarray:
-            return score_improvement(process, u_CD, mean_N.min()) + score_limits(limits, u_CD)
+            improvement_C = score_improvement(fit.process, u_CD, fit.mean_N.min())
+            return improvement_C + score_limits(limits, u_CD)
 
         return score, best_ND
 
-    def _model_several(
-        self,
-        results: list[Observation],
-        rows_ND: np.ndarray,
-        order_N: np.ndarray,
-        pending_PD: np.ndarray,
-        limits: Sequence[Bounded],
-    ) -> tuple[Score, np.ndarray]:
-        """Return the same for several costs and limits, each with a model of its own.
-
-        The score is the expected hypervolume improvement times the probability that all limits are
-        kept (Gardner et al., 2014); without any result that keeps them, that probability alone.
-        """
+    def _fit_costs(
+        self, results: list[Observation], rows_ND: np.ndarray, pending_PD: np.ndarray
+    ) -> "list[_Fit]":
+        """Return a model of each cost."""
         num_costs = max(len(seen.all_costs) for seen in results)
         columns = [
             select_results(
@@ -183,8 +190,22 @@ class Auto:
             for m in range(num_costs)
         ]
         # On its own scale: hypervolumes of logarithms or ranks favour the ends of the front.
-        fits = [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
-        mean_NM = np.stack([mean_N for _, mean_N in fits], axis=1)
+        return [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
+
+    def _model_several(
+        self,
+        results: list[Observation],
+        rows_ND: np.ndarray,
+        order_N: np.ndarray,
+        fits: "Sequence[_Fit]",
+        limits: Sequence[Bounded],
+    ) -> tuple[Score, np.ndarray]:
+        """Return the same for several costs and limits, each with a model of its own.
+
+        The score is the expected hypervolume improvement times the probability that all limits are
+        kept (Gardner et al., 2014); without any result that keeps them, that probability alone.
+        """
+        mean_NM = np.stack([fit.mean_N for fit in fits], axis=1)
         is_feasible_N = np.array([seen.is_feasible and has_vector(seen) for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
         if not is_feasible_N.any():
@@ -194,7 +215,7 @@ class Auto:
         reference_M = choose_bound(front_FM, mean_NM)
 
         def score(u_CD: np.ndarray) -> np.ndarray:
-            predicted = [process.predict(u_CD) for process, _ in fits]
+            predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
             score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
@@ -207,8 +228,8 @@ class Auto:
         losses_N: np.ndarray,
         pending_PD: np.ndarray,
         num_scales: int | None = None,
-    ) -> tuple[GaussianProcess, np.ndarray]:
-        """Return the model, and its means at the rows.
+    ) -> "_Fit":
+        """Return the model of a cost.
 
         Of the first ``num_scales`` scales of the losses (None for all), that one is used on which
         the model predicts the order of the results best, each from the others.
@@ -227,6 +248,8 @@ class Auto:
             score = -float(np.square(order_N - rank_N).sum())
             if score > best:
                 best, chosen, chosen_N = score, process, y_N
+                left_N = predicted_N - y_N[fitted]
+        unexplained = float(np.square(left_N).mean() / max(chosen_N[fitted].var(), 1e-12))
         chosen.condition(rows_ND, chosen_N)
         mean_N = chosen.predict_mean(rows_ND)
         if len(pending_PD):
@@ -234,7 +257,7 @@ class Auto:
             chosen.condition(
                 np.concatenate([rows_ND, pending_PD]), np.concatenate([chosen_N, believed_P])
             )
-        return chosen, mean_N
+        return _Fit(chosen, mean_N, unexplained)
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
@@ -242,6 +265,22 @@ class Auto:
             return generator.random((_NUM_EXPLORING, self.cube.dim))
         rows = list(self.cube.list_rows())
         return np.array(rows) if rows else generator.random((1, self.cube.dim))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A model of a cost.
+
+    Attributes:
+        process: the model.
+        mean_N: its means at the results.
+        unexplained: the share of the results' variance that predictions of each from the others do
+            not explain; 1 for predictions as good as the mean of all.
+    """
+
+    process: GaussianProcess
+    mean_N: np.ndarray
+    unexplained: float
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:

@@ -7,10 +7,11 @@ import pytest
 
 from raytune_yesno import pareto
 from raytune_yesno.errors import InputError
-from raytune_yesno.search import ALGORITHMS, Observation, build_algorithm
+from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorithm
+from raytune_yesno.search.auto import Auto
 from raytune_yesno.search.improvement import build_boxes, score_hypervolume
 from raytune_yesno.search.several import Limited, LimitedGrid, order_losses, order_results
-from raytune_yesno.space import Choice, Float, Int, check_point
+from raytune_yesno.space import Choice, Float, Int, build_space, check_point
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}
 LEARNING = ("auto", "tpe", "bayesian", "pso", "genetic", "genetic:nsga3")
@@ -224,3 +225,31 @@ def test_boxes_are_what_the_front_does_not_dominate():
             all(low <= c < high for c, low, high in zip(y, *box, strict=True)) for box in boxes
         )
         assert inside == (not any(pareto.weakly_dominates(v, y) for v in front))
+
+
+def record_costs(search, costs, count=40):
+    """Return the records of trials whose costs are a function of the number and the point."""
+    history = History()
+    for number in range(count):
+        point = search.suggest(number, history)
+        vector = costs(number, point)
+        history.observe(Observation(number, point, vector[0], 1, "done", costs=vector))
+    return history
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_auto_leaves_every_second_point_to_the_order_if_its_models_explain_little(noise):
+    space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
+    generator = np.random.default_rng(1)
+    luck = generator.random(42).tolist()
+
+    def costs(number, point):
+        error = (1 - noise) * (1 - point["x"]) ** 2 + noise * luck[number]
+        return error, point["x"] + point["y"]
+
+    history = record_costs(Auto(space, seed=3), costs)
+    search = Auto(space, seed=3)
+    by_order = [search.by_order.suggest(number, history) for number in (40, 41)]
+    points = [search.suggest(number, history) for number in (40, 41)]
+    assert points[0] != by_order[0]
+    assert (points[1] == by_order[1]) == (noise > 0)
