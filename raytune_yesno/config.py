@@ -8,6 +8,7 @@ file, ``--set key=value``, and a trial's point. It runs on the driver, before an
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, get_type_hints
 
 from raytune_yesno.errors import InputError, quote, suggest_name
@@ -455,10 +456,6 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**getattr(task, "legacy", {}), **kept}
 
 
-_known_types: dict[type[Config], dict[str, Any]] = {}
-
-
+@cache
 def _types(made: type[Config]) -> dict[str, Any]:
-    if made not in _known_types:
-        _known_types[made] = get_type_hints(made)
-    return _known_types[made]
+    return get_type_hints(made)
