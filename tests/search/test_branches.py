@@ -96,4 +96,4 @@ def test_a_branch_that_a_limit_excludes_leaves_the_others_their_trials():
         history.observe(Observation(number, point, loss, 1, "done", **told))
     tried = Counter(seen.point["model"] for seen in history)
     assert tried["c"] == 0
-    assert min(tried[model] for model in "abd") >= 6
+    assert min(tried[model] for model in ("a", "b", "d")) >= 6
