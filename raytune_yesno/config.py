@@ -457,5 +457,5 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _types(made: type[Config]) -> dict[str, Any]:
+def _types(made: type[Any]) -> dict[str, Any]:
     return get_type_hints(made)
