@@ -3,12 +3,14 @@
 A config has the keys of every run (:class:`Config`) and those of its task, which declares them in a
 dataclass ``Settings``. :func:`build_config` merges all layers of changes: the defaults, a YAML
 file, ``--set key=value``, and a trial's point. It runs on the driver, before anything starts.
+
+The module has more than 300 lines of code because keys, tasks and the classes made of them refer to
+each other.
 """
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, get_type_hints
 
 from raytune_yesno.errors import InputError, quote, suggest_name
@@ -456,6 +458,10 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**getattr(task, "legacy", {}), **kept}
 
 
-@cache
-def _types(made: type[Any]) -> dict[str, Any]:
-    return get_type_hints(made)
+_known_types: dict[type[Config], dict[str, Any]] = {}
+
+
+def _types(made: type[Config]) -> dict[str, Any]:
+    if made not in _known_types:
+        _known_types[made] = get_type_hints(made)
+    return _known_types[made]
