@@ -507,8 +507,7 @@ def test_the_command_trains_with_the_values_that_a_function_was_given(
     name = "typed.py:objective"
     TASKS.trust(name)
     given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
-    choices = ["007", "7"]
-    declare_task(name, space={"x": Choice(choices)}, config=given)
+    declare_task(name, space={"x": Choice("007", "7")}, config=given)
     own = replace(
         study,
         asked={**study.asked, "config": build_config({"task": name}, given).as_dict(), "data": ""},
