@@ -24,8 +24,8 @@ def stop_signals(
 
     Args:
         handle: called with the number of the signal; it may raise an exception.
-        second_ends: whether a second signal ends the process at once; otherwise it meets the
-            handlers of before.
+        second_ends: whether a second signal, other than SIGHUP, ends the process at once; otherwise
+            it meets the handlers of before.
         numbers: the signals. SIGHUP stays ignored where it is.
     """
     before: dict[int, Any] = {}
@@ -33,10 +33,13 @@ def stop_signals(
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+        before.clear()  # the end of the block must not restore them once more
 
     def stop(signum: int, frame: object) -> None:
         if second_ends:
             end_at_signals()
+            if signal.SIGHUP in before:  # a terminal that closes may send two
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
         else:
             restore()
         handle(signum)

@@ -48,14 +48,14 @@ def read_typed(text: str) -> Any:
     if word.startswith(('"', "[")):
         try:
             return json.loads(word, parse_constant=_refuse_constant)
-        except ValueError:
+        except (ValueError, RecursionError):
             if word.startswith("[") and word.endswith("]"):
                 return [read_typed(item.strip()) for item in split_list(word)]
     return text
 
 
 def write_typed(value: Any) -> str:
-    """Return the text that :func:`read_typed` reads as a value."""
+    """Return the text that :func:`read_typed` reads as a value: a plain one, or a list of them."""
     if isinstance(value, str) and read_typed(value) == value:
         return value
     return json.dumps(value, separators=(",", ":"))

@@ -91,11 +91,15 @@ def _holding(name: str) -> Iterator[None]:
         InputError: another command has it.
     """
     folder = launch_folder(name)
-    if holder := find_holder(folder):
-        raise InputError(f"{name}: another command has this launch: {holder}; stop it first")
+    holder = find_holder(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        with hold(folder, note):
+        with contextlib.ExitStack() as held:
+            try:  # a claim from before a reboot is taken over
+                held.enter_context(hold(folder, note))
+            except InputError:
+                other = f"another command has this launch: {holder}; stop it first"
+                raise InputError(f"{name}: {other}") from None
             yield
     finally:
         with contextlib.suppress(OSError):
@@ -264,8 +268,8 @@ def _only_mapping(path: Path) -> dict[str, object]:
     documents = read_documents(path)
     if is_manifest(documents):
         raise InputError(
-            f"{path}: a manifest for Kubernetes, which `launch` only checks (--check); start it by "
-            "kubectl, see the top of cluster/kubernetes.yaml"
+            f"{path}: a manifest for Kubernetes, which `launch` only checks (--check); start it "
+            "with kubectl; see the top of cluster/kubernetes.yaml"
         )
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise InputError(f"{path}: not a definition for `ray up`; see cluster/README.md")

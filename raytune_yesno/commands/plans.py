@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
 
 
+def refuse_changes(options: Namespace) -> None:
+    """Refuse options that change a study which is resumed.
+
+    Raises:
+        InputError: one was given.
+    """
+    for flag in ("add_trials", "retry", "top"):
+        if getattr(options, flag) is not None:
+            raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
+
+
 def plan_study(
     settings: dict[str, Any], options: Namespace, out: Path, storage: str
 ) -> "tuple[Plan, Study | None]":
@@ -55,9 +66,6 @@ def plan_study(
         plan = plan_resumed(settings, options, out, storage)
         check_plan(plan)
         return plan, None
-    for flag in ("add_trials", "retry", "top"):
-        if getattr(options, flag) is not None:
-            raise InputError(f"--{flag.replace('_', '-')}: also give --resume STUDY")
     plan = build_plan(settings, options)
     if is_begun(out, STORE):
         found = continue_study(

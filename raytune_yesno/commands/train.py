@@ -32,6 +32,7 @@ from raytune_yesno.commands.settings import (
     given_flags,
     read_settings,
     read_task_name,
+    refuse_data,
     refuse_flags,
 )
 from raytune_yesno.config import (
@@ -56,7 +57,7 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.resume:
         refuse_flags(options, "out", "fresh")
     if options.fresh:  # renames earlier work, which a wrong setting should not
-        _build_config(read_settings(options), options)
+        refuse_data(options, _build_config(read_settings(options), options).task)
     folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
     with open_folder(options.out, "runs", **folder) as (out, _):
         settings, config = _read_config(options, out)

@@ -22,12 +22,18 @@ from raytune_yesno.commands.common import (
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.folders import is_begun, open_folder, refuse_fresh_uri
-from raytune_yesno.commands.plans import NOT_ON_RESUME, add_warm_start, plan_study
+from raytune_yesno.commands.plans import (
+    NOT_ON_RESUME,
+    add_warm_start,
+    plan_study,
+    refuse_changes,
+)
 from raytune_yesno.commands.replay import replay
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
     read_settings,
+    refuse_data,
     refuse_flags,
 )
 from raytune_yesno.config import find_task
@@ -56,8 +62,14 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.tuning.run import run_search
     from raytune_yesno.tuning.trackers import follow_study, open_logs
 
+    if options.resume:
+        refuse_flags(options, *NOT_ON_RESUME)
+    else:
+        refuse_changes(options)
     if options.fresh:  # renames earlier work, which a wrong setting should not
-        check_new_plan(build_plan(read_settings(options), options))
+        new = build_plan(read_settings(options), options)
+        check_new_plan(new)
+        refuse_data(options, new.config.task)
     with _open_study(options) as (out, storage, check):
         began = time.monotonic()
         check_utf8(storage)
@@ -120,8 +132,6 @@ def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], No
     from raytune_yesno.study.mirror import mirror_to_uri
 
     storage = options.resume or options.out
-    if options.resume:
-        refuse_flags(options, *NOT_ON_RESUME)
     if not is_remote(storage):
         folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
         with open_folder(options.out, "studies", **folder) as (out, check):

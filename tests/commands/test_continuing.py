@@ -360,6 +360,7 @@ class TestTune:
         before = (finished / STORE).read_bytes()
         assert cli.main(command(finished, "--fresh", "--set", "dropout=7")) == 2
         assert cli.main(command(finished, "--fresh", "--keep-checkpoints", "-1")) == 2
+        assert cli.main(command(finished, "--fresh", "--add-trials", "2")) == 2
         assert (finished / STORE).read_bytes() == before
         # The new study fails at once, for want of a cluster.
         assert cli.main(command(finished, "--fresh", "--address", "127.0.0.1:1")) == 2

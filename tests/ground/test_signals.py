@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from raytune_yesno import cli
-from raytune_yesno.signals import STOP_SIGNALS, stop_signals
+from raytune_yesno.signals import HANGUP_SIGNALS, STOP_SIGNALS, stop_signals
 
 
 def find_handlers() -> list[object]:
@@ -32,6 +32,19 @@ def test_a_second_signal_may_meet_the_handlers_of_before() -> None:
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGINT)
         assert (inner, outer) == ([signal.SIGTERM], [signal.SIGINT])
+        assert find_handlers() == [signal.SIG_DFL, signal.SIG_DFL]  # a third one ends the process
+
+
+def test_a_terminal_that_closes_twice_does_not_break_off_the_end() -> None:
+    ours, got = signal.signal(signal.SIGHUP, signal.SIG_DFL), list[int]()
+    try:
+        with stop_signals(got.append, numbers=HANGUP_SIGNALS):
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+        assert got == [signal.SIGHUP]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, ours)
 
 
 def test_an_exception_of_the_handler_restores_them_too() -> None:
