@@ -41,7 +41,7 @@ _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
 _UNEXPLAINED = 0.5
 """The largest share of a cost's variance that its model may leave unexplained, see :class:`_Fit`,
 if all proposals are to come from the models."""
-_MODEL_EVERY = 2  # else every second one does
+_MODEL_EVERY = 2  # every second proposal comes from them in any case
 
 
 class Auto:
@@ -93,9 +93,10 @@ class Auto:
         check_at_least(2, max_fitted=max_fitted, max_results=max_results)
         self.cube = UnitCube(space)
         self.branches = Branches(self.cube, seed)
-        self.by_order = Scalarised(TPE(space, seed=seed, model="joint"), order_losses)
         self.seed = seed
         self.num_initial = max(num_initial, 2)
+        order = TPE(space, seed=seed, model="joint", num_initial=self.num_initial)
+        self.by_order = Scalarised(order, order_losses)
         self.max_fitted = max_fitted
         self.max_results = max_results
 
@@ -131,7 +132,8 @@ class Auto:
         if any(seen.costs or seen.excesses for seen in known):
             fits = self._fit_costs(known, rows_ND, pending_PD)
             is_poor = len(fits) > 1 and max(fit.unexplained for fit in fits) > _UNEXPLAINED
-            if is_poor and number % _MODEL_EVERY:
+            # Odd numbers are also those of branches that are due, which come first.
+            if is_poor and number % _MODEL_EVERY and self.branches.find_due(history) is None:
                 point = self.by_order.suggest(number, history)
                 if point is not None:
                     return point

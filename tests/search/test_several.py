@@ -253,3 +253,16 @@ def test_auto_leaves_every_second_point_to_the_order_if_its_models_explain_littl
     points = [search.suggest(number, history) for number in (40, 41)]
     assert points[0] != by_order[0]
     assert (points[1] == by_order[1]) == (noise > 0)
+
+
+def test_branches_that_are_due_precede_the_order():
+    space = build_space({"model": Choice({name: {f"x_{name}": Float(0, 1)} for name in "abc"})})
+    luck = np.random.default_rng(2).random((24, 2)).tolist()
+    history = History()
+    for number in range(24):
+        point = {"model": "a", "x_a": number / 24}
+        costs = tuple(luck[number])
+        history.observe(Observation(number, point, costs[0], 1, "done", costs=costs))
+    search = Auto(space, seed=3)
+    assert search.branches.find_due(history) is not None
+    assert search.suggest(25, history)["model"] != "a"
