@@ -26,7 +26,7 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import warp
+from raytune_yesno.search.scales import Scale, build_scale, warp
 from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
@@ -191,8 +191,7 @@ class Auto:
             )[1]
             for m in range(num_costs)
         ]
-        # On its own scale: hypervolumes of logarithms or ranks favour the ends of the front.
-        return [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
+        return [self._fit(rows_ND, np.array(column), pending_PD) for column in columns]
 
     def _model_several(
         self,
@@ -207,7 +206,8 @@ class Auto:
         The score is the expected hypervolume improvement times the probability that all limits are
         kept (Gardner et al., 2014); without any result that keeps them, that probability alone.
         """
-        mean_NM = np.stack([fit.mean_N for fit in fits], axis=1)
+        # In costs: hypervolumes of logarithms or ranks would favour the ends of the front.
+        mean_NM = np.stack([fit.scale.to_cost(fit.mean_N) for fit in fits], axis=1)
         is_feasible_N = np.array([seen.is_feasible and has_vector(seen) for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
         if not is_feasible_N.any():
@@ -219,7 +219,8 @@ class Auto:
         def score(u_CD: np.ndarray) -> np.ndarray:
             predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
-            score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
+            scales = [fit.scale for fit in fits]
+            score_C = score_hypervolume(mean_CM, std_CM, scales, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
 
         return score, best_ND
@@ -259,7 +260,7 @@ class Auto:
             chosen.condition(
                 np.concatenate([rows_ND, pending_PD]), np.concatenate([chosen_N, believed_P])
             )
-        return _Fit(chosen, mean_N, unexplained)
+        return _Fit(chosen, mean_N, build_scale(losses_N, chosen_N), unexplained)
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
@@ -275,13 +276,15 @@ class _Fit:
 
     Attributes:
         process: the model.
-        mean_N: its means at the results.
+        mean_N: its means at the results, on its scale.
+        scale: of its values.
         unexplained: the share of the results' variance that predictions of each from the others do
             not explain; 1 for predictions as good as the mean of all.
     """
 
     process: GaussianProcess
     mean_N: np.ndarray
+    scale: Scale
     unexplained: float
 
 
