@@ -26,7 +26,7 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import Scale, build_scale, warp
+from raytune_yesno.search.scales import Scale, build_scale, scale_bound, warp
 from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
@@ -191,7 +191,7 @@ class Auto:
             )[1]
             for m in range(num_costs)
         ]
-        return [self._fit(rows_ND, np.array(column), pending_PD) for column in columns]
+        return [self._fit(rows_ND, np.array(column), pending_PD, True) for column in columns]
 
     def _model_several(
         self,
@@ -230,26 +230,32 @@ class Auto:
         rows_ND: np.ndarray,
         losses_N: np.ndarray,
         pending_PD: np.ndarray,
-        num_scales: int | None = None,
+        in_costs: bool = False,
     ) -> "_Fit":
         """Return the model of a cost.
 
-        Of the first ``num_scales`` scales of the losses (None for all), that one is used on which
-        the model predicts the order of the results best, each from the others.
+        Of the scales of the losses, that one is used on which the model predicts the order of the
+        results best, each from the others.
         """
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
         rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
         best, chosen = -np.inf, build_process(self.cube)
-        for y_N in warp(losses_N)[:num_scales]:
+        for y_N in warp(losses_N):
             process = build_process(self.cube)
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
             predicted_N = process.predict_left_out(y_N[fitted])
-            order_N = np.argsort(np.argsort(predicted_N, kind="stable"))
-            score = -float(np.square(order_N - rank_N).sum())
-            if score > best:
+            if in_costs:
+                scale = build_scale(losses_N[fitted], y_N[fitted])
+                bound = scale_bound(losses_N)
+                left = np.minimum(scale.to_cost(predicted_N), bound) - np.minimum(losses_N[fitted], bound)
+                score = -float(np.square(left / (np.ptp(losses_N) or 1.0)).sum())
+            else:
+                order_N = np.argsort(np.argsort(predicted_N, kind="stable"))
+                score = -float(np.square(order_N - rank_N).sum())
+            if score > best + (0.1 * abs(best) if in_costs and np.isfinite(best) else 0.0):
                 best, chosen, chosen_N = score, process, y_N
                 left_N = predicted_N - y_N[fitted]
         unexplained = float(np.square(left_N).mean() / max(chosen_N[fitted].var(), 1e-12))

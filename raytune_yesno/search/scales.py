@@ -39,6 +39,11 @@ def scale_linearly(losses_N: np.ndarray) -> np.ndarray:
     return _standardise(scaled_N)
 
 
+def scale_bound(losses_N):
+    low, high = np.quantile(losses_N, [0.25, 0.75])
+    return high + 1.5 * (high - low) if high > low else np.inf
+
+
 def _shrink(losses_N: np.ndarray) -> np.ndarray:
     """Return losses of at most 1 in size: squares of huge ones would overflow."""
     return np.asarray(losses_N / max(np.abs(losses_N).max(), 1e-300))

@@ -82,10 +82,10 @@ def test_early_stopping_ends_evaluations_early(monkeypatch: pytest.MonkeyPatch) 
         Run("fronts", "yesno", "random", scheduler, 1): {"costs": run.costs, "epochs": run.epochs}
         for scheduler, run in (("fifo", whole), ("asha", stopped))
     }
-    half, end = (
+    of_stopped, of_whole = (
         [float(cell) for cell in line.split("|")[6:8]]
         for line in fronts.tell_fronts(records)
         if line.startswith("| yesno | random |")
     )
-    assert end[1] == 1.0  # all epochs of the run that stopped no evaluation
-    assert half[0] <= half[1] <= 1.0
+    assert of_whole[1] == 1.0
+    assert of_stopped[0] <= of_stopped[1] <= 1.0
