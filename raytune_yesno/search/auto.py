@@ -26,7 +26,7 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import Scale, build_scale, scale_bound, warp
+from raytune_yesno.search.scales import Scale, build_scale, find_bound, shrink, warp
 from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
@@ -61,8 +61,9 @@ class Auto:
     If options have parameters of their own, every second proposal explores a branch of the space
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
-    With several objectives, each cost has a model of its own, and the proposal is the point of the
-    largest expected hypervolume improvement. Where a model does not predict the order of the
+    With several objectives, each cost has a model of its own, on the scale on which it predicts the
+    cost best, and the proposal is the point of the largest expected improvement of the hypervolume
+    of the costs. Where a model does not predict the order of the
     results, because of noise or trials that did not learn, it leads to points whose improvement is
     only uncertain; then every second proposal is that of multi-objective TPE, which uses no more
     than the order of domination. A limit that is only known after training has a model,
@@ -170,7 +171,7 @@ class Auto:
         limits: Sequence[Bounded],
     ) -> tuple[Score, np.ndarray]:
         """Return the score of candidates, and the rows from the best one on, for one loss."""
-        fit = self._fit(rows_ND, losses_N, pending_PD)
+        fit = self._fit(rows_ND, losses_N, pending_PD, _measure_order)
         best_ND = rows_ND[np.argsort(fit.mean_N, kind="stable")]
 
         def score(u_CD: np.ndarray) -> np.ndarray:
@@ -191,7 +192,11 @@ class Auto:
             )[1]
             for m in range(num_costs)
         ]
-        return [self._fit(rows_ND, np.array(column), pending_PD, True) for column in columns]
+        # A factor changes all hypervolumes alike.
+        return [
+            self._fit(rows_ND, shrink(np.array(column)), pending_PD, _measure_costs)
+            for column in columns
+        ]
 
     def _model_several(
         self,
@@ -230,33 +235,31 @@ class Auto:
         rows_ND: np.ndarray,
         losses_N: np.ndarray,
         pending_PD: np.ndarray,
-        in_costs: bool = False,
+        measure: "Measure",
     ) -> "_Fit":
         """Return the model of a cost.
 
-        Of the scales of the losses, that one is used on which the model predicts the order of the
-        results best, each from the others.
+        Of the scales of the losses, the first one is used on which the model predicts the results
+        best, each from the others.
+
+        Args:
+            rows_ND: the rows of the results.
+            losses_N: their losses.
+            pending_PD: the rows of running trials.
+            measure: returns the error of the predictions.
         """
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
-        rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
-        best, chosen = -np.inf, build_process(self.cube)
+        least, chosen = np.inf, build_process(self.cube)
         for y_N in warp(losses_N):
             process = build_process(self.cube)
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
             predicted_N = process.predict_left_out(y_N[fitted])
-            if in_costs:
-                scale = build_scale(losses_N[fitted], y_N[fitted])
-                bound = scale_bound(losses_N)
-                left = np.minimum(scale.to_cost(predicted_N), bound) - np.minimum(losses_N[fitted], bound)
-                score = -float(np.square(left / (np.ptp(losses_N) or 1.0)).sum())
-            else:
-                order_N = np.argsort(np.argsort(predicted_N, kind="stable"))
-                score = -float(np.square(order_N - rank_N).sum())
-            if score > best + (0.1 * abs(best) if in_costs and np.isfinite(best) else 0.0):
-                best, chosen, chosen_N = score, process, y_N
+            error = measure(losses_N[fitted], y_N[fitted], predicted_N)
+            if error < least:
+                least, chosen, chosen_N = error, process, y_N
                 left_N = predicted_N - y_N[fitted]
         unexplained = float(np.square(left_N).mean() / max(chosen_N[fitted].var(), 1e-12))
         chosen.condition(rows_ND, chosen_N)
@@ -292,6 +295,25 @@ class _Fit:
     mean_N: np.ndarray
     scale: Scale
     unexplained: float
+
+
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+"""The error of predictions, from losses, the same on a scale, and the predictions on it."""
+
+
+def _measure_order(losses_N: np.ndarray, y_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Return the sum of squared differences of ranks: one loss needs no more than the order."""
+    rank_N, predicted_rank_N = (
+        np.argsort(np.argsort(each, kind="stable")) for each in (losses_N, predicted_N)
+    )
+    return float(np.square(predicted_rank_N - rank_N).sum())
+
+
+def _measure_costs(losses_N: np.ndarray, y_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Return the mean squared error in costs, without outliers: a volume needs their sizes."""
+    cost_N = build_scale(losses_N, y_N).to_cost(predicted_N)
+    bound = find_bound(losses_N)
+    return float(np.square(np.minimum(cost_N, bound) - np.minimum(losses_N, bound)).mean())
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:

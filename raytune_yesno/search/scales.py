@@ -20,7 +20,7 @@ def warp(losses_N: np.ndarray) -> list[np.ndarray]:
     from scipy.special import ndtri
     from scipy.stats import rankdata
 
-    scaled_N = _shrink(losses_N)
+    scaled_N = shrink(losses_N)
     apart_N = scaled_N - scaled_N.min()
     unit = max(np.median(scaled_N) - scaled_N.min(), apart_N.mean(), 1e-300)
     return [
@@ -32,19 +32,18 @@ def warp(losses_N: np.ndarray) -> list[np.ndarray]:
 
 def scale_linearly(losses_N: np.ndarray) -> np.ndarray:
     """Return losses with mean 0 and deviation 1; outliers of the upper tail are clipped first."""
-    scaled_N = _shrink(losses_N)
-    low, high = np.quantile(scaled_N, [0.25, 0.75])
-    if high > low:  # else most results are equal, and clipping would hide all others
-        scaled_N = np.minimum(scaled_N, high + 1.5 * (high - low))
-    return _standardise(scaled_N)
+    scaled_N = shrink(losses_N)
+    return _standardise(np.minimum(scaled_N, find_bound(scaled_N)))
 
 
-def scale_bound(losses_N):
+def find_bound(losses_N: np.ndarray) -> float:
+    """Return the value above which a loss is an outlier of the upper tail (Tukey's fence)."""
     low, high = np.quantile(losses_N, [0.25, 0.75])
-    return high + 1.5 * (high - low) if high > low else np.inf
+    # If most results are equal, clipping would hide all others.
+    return float(high + 1.5 * (high - low)) if high > low else np.inf
 
 
-def _shrink(losses_N: np.ndarray) -> np.ndarray:
+def shrink(losses_N: np.ndarray) -> np.ndarray:
     """Return losses of at most 1 in size: squares of huge ones would overflow."""
     return np.asarray(losses_N / max(np.abs(losses_N).max(), 1e-300))
 
