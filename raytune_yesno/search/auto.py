@@ -21,7 +21,6 @@ from raytune_yesno.search.gaussian import GaussianProcess
 from raytune_yesno.search.improvement import choose_bound, score_hypervolume
 from raytune_yesno.search.observation import (
     Observation,
-    expect_final,
     select_pending,
     select_results,
     select_subset,
@@ -185,7 +184,6 @@ class Auto:
         self, results: list[Observation], rows_ND: np.ndarray, pending_PD: np.ndarray
     ) -> "list[_Fit]":
         """Return a model of each cost."""
-        results = expect_final(results)
         num_costs = max(len(seen.all_costs) for seen in results)
         columns = [
             select_results(
@@ -215,10 +213,7 @@ class Auto:
         """
         # In costs: hypervolumes of logarithms or ranks would favour the ends of the front.
         mean_NM = np.stack([fit.scale.to_cost(fit.mean_N) for fit in fits], axis=1)
-        most = max(seen.epochs for seen in results)
-        is_feasible_N = np.array(
-            [seen.is_feasible and has_vector(seen) and seen.epochs == most for seen in results]
-        )
+        is_feasible_N = np.array([seen.is_feasible and has_vector(seen) for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
         if not is_feasible_N.any():
             return lambda u_CD: score_limits(limits, u_CD), best_ND

@@ -1,7 +1,6 @@
 """Observations: what a search algorithm knows of each trial."""
 
 import bisect
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -146,28 +145,6 @@ def select_results(history: Iterable[Observation]) -> tuple[list[Observation], l
     ended = [seen for seen in history if seen.status in ("done", "stopped", "diverged")]
     ended = [seen for seen in ended if seen.loss is not None or seen.status == "diverged"]
     return ended, _replace_by_worst([_finite_loss(seen) for seen in ended])
-
-
-def expect_final(results: Sequence[Observation]) -> list[Observation]:
-    """Return results in which the loss of a trial that ended early is the one expected at the end.
-
-    It is the loss minus the median of what the trials of the most epochs have gained since that
-    epoch. Otherwise what a trial costs without training, such as its size, would decide among
-    trials whose losses are still flat. The first of several costs is the loss.
-    """
-    most = max((seen.epochs for seen in results), default=0)
-    whole = [seen for seen in results if seen.epochs == most == len(seen.losses)]
-    expected = []
-    for seen in results:
-        ends = 0 < seen.epochs < most and seen.loss is not None
-        gains = [min(each.losses[: seen.epochs]) - min(each.losses) for each in whole * ends]
-        finite = [gain for gain in gains if math.isfinite(gain)]
-        if finite:
-            assert seen.loss is not None
-            loss = seen.loss - statistics.median(finite)
-            seen = dataclasses.replace(seen, loss=loss, costs=(loss, *seen.costs[1:]))
-        expected.append(seen)
-    return expected
 
 
 def select_pending(history: Iterable[Observation]) -> list[Observation]:
