@@ -115,11 +115,9 @@ def build_front_problem(name: str, instance: int) -> FrontProblem:
 def _build_recogniser(name: str, seed: int) -> FrontProblem:
     """Return the problem of small recognisers: a training takes some seconds of a core."""
     from raytune_yesno.config import build_config
-    from raytune_yesno.tasks.speech.load import load_corpus
     from raytune_yesno.training.costs import find_costs
     from raytune_yesno.training.loop import fit
 
-    corpus = load_corpus(RECOGNISERS[name])
     space: Space = {
         "model": Choice(
             {
@@ -134,12 +132,19 @@ def _build_recogniser(name: str, seed: int) -> FrontProblem:
     fixed["objectives"] = ["valid_wer", "num_parameters"]
 
     def train(point: Point) -> Iterator[Costs]:
-        config = build_config(fixed, point)
+        corpus, config = _load_corpus(RECOGNISERS[name]), build_config(fixed, point)
         size = float(find_costs(config, corpus)["num_parameters"])
         for record in fit(config, corpus):
             yield record.metrics["valid_wer"], size
 
     return FrontProblem(space, train, (1.0, 60_000.0), num_evaluations=NUM_TRAINED)
+
+
+@cache
+def _load_corpus(folder: str) -> Any:
+    from raytune_yesno.tasks.speech.load import load_corpus
+
+    return load_corpus(folder)
 
 
 _SETTINGS: dict[str, dict[str, Any]] = {
