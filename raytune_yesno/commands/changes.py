@@ -128,17 +128,23 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 
-def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
+def select_extended(options: Namespace, storage: str, out: Path) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
 
     None if the study already trains them on.
+
+    Args:
+        options: ``epochs`` and ``top``.
+        storage: the folder or URI of the study.
+        out: the folder with its record.
 
     Raises:
         InputError: no trial has finished.
     """
     from raytune_yesno.study import load
     from raytune_yesno.tuning.earlier import has_last_checkpoint
-    from raytune_yesno.tuning.kept import list_finished
+    from raytune_yesno.tuning.kept import list_finished, select_stored
+    from raytune_yesno.tuning.run import TRIALS
 
     if options.epochs is None:
         return []
@@ -146,10 +152,17 @@ def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
     if study.config.get("epochs") == options.epochs:
         return []
     finished = list_finished(study.trial_list)
+    stored = filter(has_last_checkpoint, select_stored(finished, f"{storage}/{TRIALS}"))
+    kept = {trial.number: trial for trial in stored}
+    if study.objective.others:
+        # Which few trials stand for a front changes with each new one, and the checkpoints of those
+        # that stood for it earlier may be the ones that were kept.
+        rest = [trial for trial in finished if trial.number not in kept]
+        finished = [*list_finished(kept.values()), *rest]
     numbers = [trial.number for trial in finished[: options.top]]
     if not numbers:
         raise InputError(f"--epochs: {out} has no finished trial to train on")
-    missing = [t.number for t in finished[: options.top] if not has_last_checkpoint(t)]
+    missing = [number for number in numbers if number not in kept]
     if missing:
         told = ", ".join(map(str, missing))
         note(

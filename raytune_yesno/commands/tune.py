@@ -110,7 +110,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     resume=begun,
                     add_trials=options.add_trials or 0,
                     retry=select_retried(options.retry, out) if options.retry else (),
-                    extend=select_extended(options, plan, out) if options.resume else (),
+                    extend=select_extended(options, storage, out) if options.resume else (),
                     checkpoint_every_s=every_s,
                     on_progress=display.show_search,
                     note=display.remark,
