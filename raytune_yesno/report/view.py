@@ -106,7 +106,8 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": study.config.get("seed"),
-        "warm start": f"{plural(len(warm_start), 'trial')} of other studies"
+        # One for each point: a point that was trained several times has one result.
+        "warm start": f"{plural(len(warm_start), 'result')} of other studies"
         if warm_start
         else None,
         "slots": study.slots_text,
