@@ -172,6 +172,10 @@ class TestOwnTask:
         assert ended.code == 1
         assert "--data" in ended.err
         assert "numbers.txt" in ended.err
+        ended = run("evaluate", "run/best", "--task", own, "--data", "moved.txt")  # with a bad line
+        assert ended.code == 1
+        assert "a bad line" in ended.err
+        assert "--data" not in ended.err
         moved = ("--data", "moved.txt", "--skip-bad")
         assert run("evaluate", "run/best", "--task", own, *moved).code == 0
 
