@@ -122,8 +122,14 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         note("checked: no problem found")
         return {"cluster": name, "checked": True}
     if options.down:
+        if options.address and before is None:
+            raise InputError(
+                f"{name}: no unfinished launch on this cluster was started here; nothing to stop"
+            )
         cluster.down()
         launch.forget()
+        if options.address:
+            note(f"down: this launch is forgotten; {launch.study} on the cluster stays as it is")
         return {"cluster": name, "down": True}
     if options.attach:
         if before is None:
