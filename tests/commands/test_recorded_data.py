@@ -134,7 +134,7 @@ class TestBadRecordings:
         record_settings(plan, StudyStore(study), 1, str(spoilt), data, None)
         options = build_parser().parse_args(["tune", "--resume", str(study), "--quiet"])
         settings = read_settings(options)
-        plan, _ = plan_study(settings, options, study, str(study))
+        plan, *_ = plan_study(settings, options, study, str(study))
         found = read_data(settings, options, plan.config)
         assert describe_data(found) == describe_data(data)
 
