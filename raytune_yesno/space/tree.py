@@ -314,7 +314,7 @@ def _check_unique(nodes: Mapping[str, Node], taken: frozenset[str] = frozenset()
     for name in nodes:
         if name in found:
             raise InputError(
-                f"{name!r} stands twice for parameters that are active at the same time; rename one"
+                f"{name!r} names two parameters that are active at the same time; rename one"
             )
         found.add(name)
     for node in nodes.values():
