@@ -15,7 +15,7 @@ from raytune_yesno.commands.recorded import SETTINGS_FILE
 from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
-from raytune_yesno.files.folders import find_existing
+from raytune_yesno.files.folders import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.study.store import STORE
 
@@ -99,8 +99,9 @@ def check_new_folder(
 
     Args:
         out: the folder; it need not exist.
-        record: the file of begun work. One without a complete line is deleted, and so is
-            ``record.part``: their command was killed in its first write.
+        record: the file of begun work. One without a complete line is deleted, and so are the
+            parts of it that :func:`replace_file` leaves: their command was killed in its first
+            write.
         name: what the user knows the folder by, for errors.
         is_locked: this process holds the folder's lock. Otherwise a lock belongs to another
             command: the folder passes, and the attempt to lock it names that command.
@@ -114,7 +115,7 @@ def check_new_folder(
     if LOCK in found and not is_locked:
         return
     if record and not is_begun(folder, record):
-        for each in {record, f"{record}.part"} & found:
+        for each in {name for name in found if name == record or is_part(name, record)}:
             found.remove(each)
             if is_locked:
                 (folder / each).unlink()

@@ -90,10 +90,10 @@ class TestTrain:
     def test_half_a_record_of_a_killed_command_has_not_begun(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
         out.mkdir()
-        (out / "settings.yaml.part").write_text("data: ye")
+        (out / ".settings.yaml.4711").write_text("data: ye")
         assert cli.main([*SINE, "--out", str(out)]) == 0
         assert {path.name for path in out.iterdir()} >= {"settings.yaml", "last", "best"}
-        assert not (out / "settings.yaml.part").exists()
+        assert not (out / ".settings.yaml.4711").exists()
 
 
 def write_finished(folder: Path) -> Plan:
