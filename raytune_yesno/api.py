@@ -173,7 +173,7 @@ def tune(
                     quiet=quiet,
                     check=check,
                     source=data,
-                    resume=found is not None,
+                    resume=found.study if found else False,
                     add_trials=found.add_trials if found else 0,
                     checkpoint_every_s=checkpoint_every,
                 )

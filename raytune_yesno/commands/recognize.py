@@ -114,8 +114,10 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     try:
         data = load_data(checkpoint.config, source, skip_bad=_skips_bad(options, trained_on))
     except UnfinishedError as error:
+        if options.data:
+            raise
         line, *lines = error.args
-        raise UnfinishedError(f"{line}; --data names other data", *lines) from error
+        raise UnfinishedError(f"{line}; give other data with --data", *lines) from error
     with stopped_by_errors("the evaluation failed"):
         try:
             check_same_data(data, trained_on, f"warning: {options.checkpoint}")

@@ -43,6 +43,7 @@ from raytune_yesno.config import (
     restore_task,
 )
 from raytune_yesno.errors import InputError, WorkError, escape_controls
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.study.store import name_command
 
 if TYPE_CHECKING:
@@ -180,9 +181,8 @@ def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> 
     }
     if settings.get("skip_bad"):
         saved["skip_bad"] = True
-    written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
-    written.write_text(yaml.safe_dump(saved, sort_keys=False))
-    written.replace(out / SETTINGS_FILE)
+    with replace_file(out / SETTINGS_FILE) as part:  # a kill must not leave half a file
+        part.write_text(yaml.safe_dump(saved, sort_keys=False))
 
 
 def _finish(

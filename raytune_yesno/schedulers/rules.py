@@ -6,12 +6,13 @@ deterministic one with the trials of lower numbers. Several objectives are compa
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from raytune_yesno.metrics import COSTS
 from raytune_yesno.pareto import positions
 
 Vector = tuple[float, ...]
@@ -35,6 +36,11 @@ class TrialState:
         if epoch in self.costs:  # trained again after a restart
             self._means.clear()
         self.costs[epoch] = tuple(math.inf if c is None or math.isnan(c) else c for c in costs)
+
+    def note_result(self, result: Mapping[str, Any], metric: str) -> None:
+        """Store the costs of a result; a trial that ends before its first epoch has none."""
+        if "epoch" in result:
+            self.note(result["epoch"], *(result.get(COSTS) or (result.get(metric),)))
 
     def best(self, last: int) -> Vector:
         """Return the smallest value of each cost up to an epoch."""

@@ -211,7 +211,7 @@ class FunctionTask:
         own = {metric.name: metric for metric in self.own_metrics}
         own |= {metric.label: metric for metric in own.values() if metric.label}
         if not (name or objectives or own):
-            raise InputError(f"{self.name}: metric: name the one that decides (--metric NAME)")
+            raise InputError(f"{self.name}: metric: name the one that decides, as in metric=loss")
         first = objectives or ([(name, mode)] if name else [])
         found = []
         for name, mode in first:
@@ -220,11 +220,9 @@ class FunctionTask:
             cost = next((metric for metric in COST_METRICS if metric.name == name), None)
             direction = mode or (cost.mode if cost else known_mode(name)) or ""
             if not direction:
-                flag = (
-                    f"--objective {name}:min or {name}:max" if objectives else "--mode min or max"
-                )
-                asked = "--objective" if objectives else "--metric"
-                raise InputError(f"{asked} {name}: unknown direction; give {flag}")
+                key = "objectives" if objectives else "mode"
+                choose = f"{name}:min or {name}:max" if objectives else "min or max"
+                raise InputError(f"{key}: the direction of {name} is unknown; choose {choose}")
             found.append(cost or Metric(name, mode=direction))  # type: ignore[arg-type]
         known = {*own, *(metric.name for metric in found)}
         for name, relation, _ in limits:

@@ -219,7 +219,7 @@ def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None
     write_study(tmp_path, [1e-8])
     StudyStore(tmp_path).append("refitted", epochs=1, trial=0)
     with pytest.raises(InputError, match=says):
-        select_retried(asked, tmp_path)
+        select_retried(asked, load(tmp_path))
 
 
 def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> None:
@@ -231,9 +231,9 @@ def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> Non
     resume_trials(load(tmp_path), plan, store, 1, None, said.append, retry=[0, 1], extend=())
     assert "trained again: 1" in said[-1]
     store.append("ended", trial=1, status="failed")
-    assert select_retried("failed", tmp_path) == [1]
+    assert select_retried("failed", load(tmp_path)) == [1]
     with pytest.raises(InputError, match="trial 2 lies outside"):
-        select_retried("1,2", tmp_path)
+        select_retried("1,2", load(tmp_path))
 
 
 @pytest.mark.ray
@@ -257,7 +257,7 @@ def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> N
     assert "bug" in (failed.trial_list[0].error or "")
 
     (tmp_path / "broken").unlink()
-    retried = run_search(plan, None, out, resume=True, retry=select_retried("failed", out))
+    retried = run_search(plan, None, out, resume=True, retry=select_retried("failed", load(out)))
     assert [trial.status for trial in retried.trial_list] == ["done"] * 2
     assert [trial.attempts for trial in retried.trial_list] == [2, 2]
     assert [len(trial.epochs) for trial in retried.trial_list] == [2, 2]
