@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
+from raytune_yesno.declaration import TaskDeclaration, read_declaration
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
-from raytune_yesno.task_checks import check_metrics, check_settings
 from raytune_yesno.user_code import Code, is_function
 from raytune_yesno.values import check_range, convert
 
@@ -156,10 +156,10 @@ class EngineConfig:
         """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        declared = getattr(find_task(self.task), "declared", None)
+        function = find_task(self.task).function
         # What a worker sends goes to its driver, whose own code must not be replaced by a copy.
         code = None if self.task in TASKS.received else TASKS.pack(self.task)
-        return _rebuild, (self.as_dict(), code, declared)
+        return _rebuild, (self.as_dict(), code, function.declared if function else None)
 
     @property
     def objective(self) -> Objective:
@@ -171,7 +171,7 @@ class EngineConfig:
             self.mode,
             objectives=self.objectives,
             limits=self.limits,
-            costs=(*getattr(task, "cost_metrics", ()), *COST_METRICS),
+            costs=(*task.cost_metrics, *COST_METRICS),
         )
 
     @property
@@ -256,7 +256,7 @@ def name_task(task: str) -> str:
 
 
 _FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
-_declared: dict[str, Any] = {}
+_declared: dict[str, TaskDeclaration] = {}
 
 
 def register_task(name: str, value: Any) -> None:
@@ -266,38 +266,23 @@ def register_task(name: str, value: Any) -> None:
     _classes.pop(name, None)
 
 
-def find_task(name: str) -> Any:
-    """Return the declaration of a task, see :class:`raytune_yesno.tasks.task.Task`.
-
-    It is the class of a PyTorch task. A function is wrapped, see
-    :class:`raytune_yesno.tasks.function.FunctionTask`.
+def find_task(name: str) -> TaskDeclaration:
+    """Return what a task declares. A function is wrapped, see ``raytune_yesno.tasks.function``.
 
     Raises:
-        InputError: the name is not text, the task is unknown, or it lacks something.
+        InputError: the name is not text, the task is unknown, or a part of it is missing, misspelt
+            or invalid.
     """
     if not isinstance(name, str):  # of a file of the user's
         raise InputError(f"task takes text, not {name!r}")
     if name not in _declared:
         found = TASKS.find(name)
-        if name in TASKS:
-            return found
         if is_function(found) or isinstance(found, tuple):
             found = import_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")
-        elif missing := [part for part in _PARTS if not getattr(found, part, None)]:
-            raise InputError(
-                f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
-            )
-        else:
-            check_metrics(name, found.metrics)
-            if settings := getattr(found, "Settings", None):
-                check_settings(name, settings, getattr(found, "config_base", Config))
-        _declared[name] = found
+        _declared[name] = read_declaration(name, found, Config, is_own=name not in TASKS)
     return _declared[name]
-
-
-_PARTS = ("metrics", "build_model", "steps", "loss", "validate", "metrics_of")
 
 
 def declare_task(
@@ -317,15 +302,14 @@ def declare_task(
         config: the keys that the user gives.
         metrics: the metrics of the study, the objective first.
     """
-    task = find_task(name)
-    if declare := getattr(task, "declare", None):
-        told = declare(space, config, metrics)
-        if told.declared != task.declared:
-            _declared[name] = told
+    if function := find_task(name).function:
+        told = function.declare(space, config, metrics)
+        if told.declared != function.declared:
+            _declared[name] = read_declaration(name, told, Config)
             _classes.pop(name, None)
 
 
-def restore_task(name: str, task: Any) -> None:
+def restore_task(name: str, task: TaskDeclaration) -> None:
     """Declare a task again as :func:`find_task` returned it before a study was read."""
     if find_task(name) is not task:
         _declared[name] = task
@@ -346,8 +330,7 @@ def config_class(task: str) -> type[Config]:
     """
     if task not in _classes:
         declared = find_task(task)
-        own, base = (getattr(declared, "Settings", None), getattr(declared, "config_base", Config))
-        bases = (own, base) if own else (base,)
+        bases = tuple(filter(None, (declared.Settings, declared.config_base)))
         made = type("Config", bases, {"__annotations__": {}, "__module__": __name__})
         _classes[task] = dataclass(frozen=True, kw_only=True)(made)
     return _classes[task]
@@ -396,12 +379,11 @@ def build_config(
     changes: dict[str, Any] = {}
     for layer in layers:
         changes |= _convert_keys(made, layer, where)
-    if hasattr(task, "imply"):
+    if task.imply:
         changes = {**task.imply({**dict.fromkeys(searched), **changes}), **changes}
-    defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
-    by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
-    if by_model:
-        defaults |= by_model.get(changes.get("model", known["model"].default), {})
+    defaults = dict(task.defaults)
+    if task.model_defaults:
+        defaults |= task.model_defaults.get(changes.get("model", known["model"].default), {})
     defaults = _convert_keys(made, defaults, f"defaults of task {name}")
     try:
         return made(**{**defaults, **changes})
@@ -427,7 +409,7 @@ def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any
     return read
 
 
-def _find_class(name: str, where: str) -> tuple[Any, type[Config]]:
+def _find_class(name: str, where: str) -> tuple[TaskDeclaration, type[Config]]:
     """Return the declaration of a task and the class of its configs."""
     try:
         return find_task(name), config_class(name)
@@ -453,9 +435,8 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
         task = find_task(str(record.get("task", Config.task)))
     except InputError:
         return dict(record)
-    retired: Collection[str] = getattr(task, "retired", ())
-    kept = {key: value for key, value in record.items() if key not in retired}
-    return {**getattr(task, "legacy", {}), **kept}
+    kept = {key: value for key, value in record.items() if key not in task.retired}
+    return {**task.legacy, **kept}
 
 
 _known_types: dict[type[Config], dict[str, Any]] = {}

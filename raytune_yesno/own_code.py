@@ -49,7 +49,7 @@ def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
     value = inspect.unwrap(value)  # of a decorator
     if not isinstance(value, ModuleType | type) and not hasattr(value, "__code__"):
         value = type(value)
-    if id(value) in seen or not _is_own_object(value):
+    if id(value) in seen or not is_own_object(value):
         return
     seen.add(id(value))
     functions = [] if isinstance(value, ModuleType) else _list_functions(value)
@@ -62,7 +62,8 @@ def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
         yield from read_sources(each, seen)
 
 
-def _is_own_object(value: Any) -> bool:
+def is_own_object(value: Any) -> bool:
+    """Return whether a function, a class or a module is the user's, see :func:`is_own`."""
     code = getattr(value, "__code__", None)
     if code:
         return is_own(code.co_filename) or code.co_filename.startswith("<")

@@ -118,6 +118,6 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
 
 def remark_on_data(data: "Data | None", config: Config) -> None:
     """Print the task's remarks on its data, such as a warning that there is little of it."""
-    remarks = getattr(find_task(config.task), "remarks", None)
+    remarks = find_task(config.task).remarks
     for remark in remarks(config, data) if remarks and data is not None else ():
         note(remark)

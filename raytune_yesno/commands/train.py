@@ -221,5 +221,5 @@ def _describe_model(config: Config, checkpoint: Path) -> list[str]:
     """Return the lines with which the task describes a trained model."""
     from raytune_yesno.checkpoint import load_checkpoint
 
-    say_more = getattr(find_task(config.task), "describe_model", None)
+    say_more = find_task(config.task).describe_model
     return list(say_more(config, load_checkpoint(checkpoint).state_dict)) if say_more else []

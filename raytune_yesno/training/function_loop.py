@@ -56,7 +56,8 @@ def run_function(
         The record of each epoch after ``resume``, up to ``config.epochs``, divergence or the end of
         the generator.
     """
-    task = find_task(config.task)
+    task = find_task(config.task).function
+    assert task
     history = list(resume.history) if resume else []
     state = decode_state(task, (resume.optimizer or {}).get("state")) if resume else None
     has_state = resume is not None and bool(resume.optimizer)

@@ -69,7 +69,7 @@ def run_refit(
     config = build_config(best_config(study, best).as_dict(), {"epochs": epochs})
     task = find_task(config.task)
     refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
-    if getattr(task, "refits", True):
+    if task.refits:
         name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
         folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"
         run, seed = _train(best, config, data, folder, checkpoints, on_epoch, note)
@@ -81,7 +81,7 @@ def run_refit(
                 f"{quote(storage or str(study.path))}{name_task(config.task)}"
             )
         refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
-        if hasattr(task, "test"):
+        if task.test:
             with stopped_by_errors("the refit is done, but its test failed"):
                 found = run_test(task, load_checkpoint(run.last), data)
             refit |= {"test": found.figures, "test_says": found.said}
