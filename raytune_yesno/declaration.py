@@ -5,7 +5,8 @@ This module does not import torch.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
@@ -92,6 +93,21 @@ class TaskDeclaration:
     def function(self) -> "FunctionTask | None":
         """The wrapped function; None if the task is a class."""
         return None if isinstance(self.source, type) else self.source
+
+    @cached_property
+    def config_class(self) -> type[Any]:
+        """The class of the configs of this task: its ``Settings``, and the keys of ``config_base``.
+
+        A config knows its declaration by its class. Two studies of one function have two classes.
+        """
+        bases = tuple(filter(None, (self.Settings, self.config_base)))
+        names = {"__annotations__": {}, "__module__": __name__, "declaration": self}
+        return dataclass(frozen=True, kw_only=True)(type("Config", bases, names))
+
+    @cached_property
+    def key_types(self) -> Mapping[str, Any]:
+        """The types of the config keys by name."""
+        return get_type_hints(self.config_class)
 
     @property
     def trains_model(self) -> bool:

@@ -304,6 +304,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
     best = study.best
     try:
+        study.declare()
         base = build_config(upgrade_config(asked["config"]))
         trained = build_config(study.config_of(best), best.best_point) if best else base
     except InputError:  # written by a version with other keys
@@ -357,7 +358,7 @@ def list_changes(config: Config) -> dict[str, Any]:
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
     defaults = build_config(named).as_dict()
-    function = find_task(config.task).function
+    function = config.declaration.function
     given = function.declared["config"] if function else {}
     own = given.keys() - EngineConfig.__dataclass_fields__.keys()
     changed = {

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import TASKS, Config, EngineConfig, find_task
+from raytune_yesno.config import TASKS, Config, EngineConfig
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
@@ -166,7 +166,7 @@ class Task(Protocol):
 
 def find_space(config: Config) -> Space:
     """Return the default search space of the config's task; empty if the task has none."""
-    space = find_task(config.task).space
+    space = config.declaration.space
     found = space(config) if callable(space) else space
     return build_space(found) if found else {}
 
@@ -187,7 +187,7 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
         InputError: the data cannot be read, are too few, or lack a source or a fingerprint.
         UnfinishedError: the user's code raised an error.
     """
-    load = find_task(config.task).load_data
+    load = config.declaration.load_data
     if load is None:
         return None
     is_own, failed = config.task not in TASKS, f"{config.task}: it cannot read the data {source!r}"
@@ -264,7 +264,7 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     that the task names. A loop takes the arguments of ``fit`` and yields its records; it is all
     that the engine knows of a run.
     """
-    loop = import_name(find_task(config.task).loop)
+    loop = import_name(config.declaration.loop)
     records: Iterator[Any] = loop(config, data, **options)
     return records
 
@@ -273,7 +273,7 @@ def build_task(
     config: Config, data: Data | None, device: torch.device, *, refit: bool = False
 ) -> Task:
     """Create the task that ``config`` names. The arguments are those of :class:`Task`."""
-    declared = find_task(config.task)
+    declared = config.declaration
     implementation = declared.implementation
     cls: Any = import_name(implementation) if implementation else declared.source
     task: Task = cls(config, data, device, refit=refit)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from raytune_yesno.config import EngineConfig, find_task
+from raytune_yesno.config import EngineConfig
 from raytune_yesno.metrics import read_metrics
 from raytune_yesno.tasks.task import Data, build_task
 
@@ -25,7 +25,7 @@ class Costs:
 
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
         names = {metric.name for metric in config.objective.required}
-        task = find_task(config.task)
+        task = config.declaration
         # A study declares whatever metric it names for a function, which may be one of its costs.
         reported = task.function.own_metrics if task.function else task.metrics
         names -= {metric.name for metric in reported}
@@ -60,7 +60,7 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
         config: the config.
         data: the data of the task.
     """
-    task = find_task(config.task)
+    task = config.declaration
     with torch.random.fork_rng():
         found: dict[str, float] = {}
         if task.costs:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, restore_model
-from raytune_yesno.config import find_task
 from raytune_yesno.declaration import TaskDeclaration
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
@@ -39,7 +38,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
         InputError: the task has no model, or the checkpoint is of another one.
     """
     config = checkpoint.config
-    declared = find_task(config.task)
+    declared = config.declaration
     if not declared.trains_model:
         raise InputError(f"{config.task} is a function: it has no model to evaluate")
     if declared.test:

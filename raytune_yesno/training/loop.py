@@ -27,7 +27,7 @@ from raytune_yesno.checkpoint import (
     restore_model,
     save_checkpoint,
 )
-from raytune_yesno.config import Config, find_task
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
@@ -371,7 +371,7 @@ def require_accelerator_of_worker(config: Config) -> None:
 
 def lacks_accelerator(config: Config) -> bool:
     """Return whether a model is trained on the CPU although the config asks for a GPU."""
-    is_wanted = config.use_gpu and find_task(config.task).trains_model
+    is_wanted = config.use_gpu and config.declaration.trains_model
     return is_wanted and find_device(config).type == "cpu"
 
 
