@@ -116,7 +116,7 @@ def tune(
     if is_class and (save or load):
         raise InputError("save and load are for functions; a PyTorch task needs none")
     register_task(name, objective if is_class else _with_storage(objective, save, load))
-    if data and not hasattr(find_task(name), "load_data"):
+    if data and not find_task(name).load_data:
         raise InputError(f"data: {name} reads no data; omit it")
     settings = _read_settings(
         {**settings, "trials": trials, "search": search, "scheduler": scheduler}

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import TASKS, Config, build_config, upgrade_config
+from raytune_yesno.config import TASKS, Config, restore_config
 from raytune_yesno.errors import InputError, first_line
 from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.files.json_text import parse_json
@@ -171,9 +171,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME)
         return Checkpoint(
-            config=build_config(
-                upgrade_config(description["config"]), where=str(folder / DESCRIPTION)
-            ),
+            config=restore_config(description["config"], str(folder / DESCRIPTION)),
             corpus=description["corpus"],
             epoch=description["epoch"],
             history=description["history"],

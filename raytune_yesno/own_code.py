@@ -78,7 +78,7 @@ def find_used(value: Any, seen: set[int]) -> Iterator[Any]:
     value = inspect.unwrap(value)  # of a decorator
     if not isinstance(value, ModuleType | type) and not hasattr(value, "__code__"):
         value = type(value)
-    if id(value) in seen or not _is_own_object(value):
+    if id(value) in seen or not is_own_object(value):
         return
     seen.add(id(value))
     yield value
@@ -87,7 +87,8 @@ def find_used(value: Any, seen: set[int]) -> Iterator[Any]:
         yield from find_used(each, seen)
 
 
-def _is_own_object(value: Any) -> bool:
+def is_own_object(value: Any) -> bool:
+    """Return whether a function, a class or a module is the user's, see :func:`is_own`."""
     code = getattr(value, "__code__", None)
     if code:
         return is_own(code.co_filename) or code.co_filename.startswith("<")

@@ -115,12 +115,11 @@ def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Pl
     from raytune_yesno.training.costs import find_costs
     from raytune_yesno.tuning import warm_start
 
-    config = plan.config.as_dict()
     known = warm_start.gather(
         load_all(studies),
         plan.space,
         plan.config.objective,
-        lambda point: find_costs(build_config(config, point), data),
+        lambda point: find_costs(build_config(plan.config, point), data),
     )
     for line in warm_start.describe(known):
         note(f"--warm-start: {line}")

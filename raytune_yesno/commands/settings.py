@@ -77,7 +77,7 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
     if not getattr(options, "resume", None):
         space = read_space(settings, options) or {}
         try:
-            if hasattr(find_task(task), "declare"):  # a key has the type of its value
+            if find_task(task).function:  # a key has the type of its value
                 engine = EngineConfig.__dataclass_fields__
                 assignments = {
                     key: value if key in engine else read_typed(value)
@@ -209,7 +209,7 @@ def refuse_data(options: Namespace, task: str) -> None:
     Raises:
         InputError: one of them was given, or the task is unknown.
     """
-    if not hasattr(find_task(task), "load_data"):
+    if not find_task(task).load_data:
         because = f"task {task} reads no data"
         refuse_flags(options, "data", because=because)
         if hasattr(options, "skip_bad"):

@@ -176,7 +176,7 @@ def _refit(
     candidates = list_refits(study)
     for index, candidate in enumerate(candidates, start=1):
         best = candidate.trial
-        if getattr(find_task(study.task), "refits", True):
+        if find_task(study.task).refits:
             which = f", {index} of {len(candidates)}" if len(candidates) > 1 else ""
             note(f"refitting trial {best.number} for {plural(candidate.epochs, 'epoch')}{which}")
             announce(options, "starting the refit's workers")

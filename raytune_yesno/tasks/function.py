@@ -17,7 +17,8 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from types import FunctionType
 from typing import Any
 
 from raytune_yesno.config import EngineConfig, setting
@@ -41,11 +42,14 @@ from raytune_yesno.space import (
     parse_space,
     walk,
 )
-from raytune_yesno.task_checks import check_key, check_metrics, check_value
+from raytune_yesno.task_checks import check_key, check_metrics, check_names, check_value
 from raytune_yesno.user_code import read_call
 
 OBJECTIVE = Metric("objective")
 """Stands for a function's metric until the study names it."""
+
+_ATTRIBUTES = {"metrics": "list", "space": "mapping"}
+_ATTRIBUTES |= dict.fromkeys(("costs", "save", "load"), "function")
 
 
 class FunctionConfig(EngineConfig):
@@ -92,6 +96,9 @@ class FunctionTask:
             self.call = read_call(self.function)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
+        if isinstance(self.function, FunctionType | partial):
+            own = vars(self.function)
+            check_names(name, own, _ATTRIBUTES, defined=own)
         self.declared: dict[str, Any] = dict(declared or {"space": {}, "config": {}, "metrics": []})
 
     @property

@@ -32,7 +32,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
-from raytune_yesno.tasks.task import Data, Task, build_task, describe_data, trains_model
+from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
@@ -371,7 +371,8 @@ def require_accelerator_of_worker(config: Config) -> None:
 
 def lacks_accelerator(config: Config) -> bool:
     """Return whether a model is trained on the CPU although the config asks for a GPU."""
-    return config.use_gpu and trains_model(config) and find_device(config).type == "cpu"
+    is_wanted = config.use_gpu and config.declaration.trains_model
+    return is_wanted and find_device(config).type == "cpu"
 
 
 def process_rank() -> tuple[int, int]:

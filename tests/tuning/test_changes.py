@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from ray import cloudpickle
 
 from raytune_yesno.commands.changes import change_space, select_retried
 from raytune_yesno.config import TASKS, build_config, declare_task, register_task
@@ -359,3 +360,32 @@ def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
     # The same command again, after a kill, changes nothing.
     changed = change_space(plan, study, options)
     assert change_space(changed, load(study.path), options) == changed
+
+
+def test_reading_another_study_of_a_function_changes_no_config(tmp_path: Path) -> None:
+    """The studies have different spaces, and each names a metric of its own."""
+    name, studies = "mine:shared", []
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+    register_task(name, lambda config: {"loss": 0.0, "valid_loss": 0.0})
+    for key, metric in (("x", "loss"), ("y", "valid_loss")):
+        space = {key: Float(0, 1)}
+        declare_task(name, space=space, config={"metric": metric})
+        plan = Plan(build_config({"task": name, "metric": metric}), space, trials=1)
+        store = StudyStore(tmp_path / key)
+        store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
+        store.append("asked", trial=0, point={key: 0.5})
+        store.append("started", trial=0, attempt=1)
+        store.append("epoch", trial=0, **{metric: 0.1}, **about)
+        store.append("ended", trial=0, status="done")
+        studies.append(load(tmp_path / key))
+    first = Plan.from_study(studies[0]).config
+    second = Plan.from_study(studies[1]).config
+    check_all_points(Plan(first, {"x": Float(0, 1)}, trials=1))
+    for config, key, metric in ((first, "x", "loss"), (second, "y", "valid_loss")):
+        sent = cloudpickle.loads(cloudpickle.dumps(config))
+        for each in (config, sent, build_config(config, {key: 0.25})):
+            assert list(each.declaration.space) == [key]
+            assert each.objective.metric.name == metric
+    for study, key in zip(studies, ("x", "y"), strict=True):
+        assert study.best is not None
+        assert best_config(study, study.best).as_dict()[key] == 0.5
