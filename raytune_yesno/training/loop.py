@@ -344,12 +344,12 @@ def choose_backend(config: Config) -> str | None:
 
 
 def require_accelerator(config: Config) -> None:
-    """Check that a requested GPU is available.
+    """Check that this process finds the GPU that is asked for. A function may not need torch.
 
     Raises:
-        InputError: ``use_gpu`` is set, but torch finds no GPU.
+        InputError: ``use_gpu`` is set for a PyTorch task, but torch finds no GPU.
     """
-    if config.use_gpu and find_device(config).type == "cpu":
+    if lacks_accelerator(config):
         raise InputError(
             "use_gpu: torch finds no GPU on this machine; omit --use-gpu, or give "
             "--num-workers and the --address of a cluster with a GPU"

@@ -11,7 +11,7 @@ from raytune_yesno.config import build_config, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.training.loop import lacks_accelerator
+from raytune_yesno.training.loop import lacks_accelerator, require_accelerator
 from raytune_yesno.training.one_worker import TrainWorker
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.tuning.progress import Progress
@@ -36,8 +36,13 @@ def test_a_function_may_use_a_gpu_without_torch() -> None:
 
     objective.metrics = (Metric("loss"),)  # type: ignore[attr-defined]
     register_task("accelerator:objective", objective)
-    assert not lacks_accelerator(build_config({"task": "accelerator:objective", "use_gpu": True}))
-    assert lacks_accelerator(build_config({"task": "sine", "use_gpu": True}))
+    function = build_config({"task": "accelerator:objective", "use_gpu": True})
+    assert not lacks_accelerator(function)
+    require_accelerator(function)
+    model = build_config({"task": "sine", "use_gpu": True})
+    assert lacks_accelerator(model)
+    with pytest.raises(InputError, match="use_gpu: torch finds no GPU"):
+        require_accelerator(model)
     assert not lacks_accelerator(build_config({"task": "sine"}))
 
 
