@@ -1,5 +1,6 @@
 """A GPU that is asked for, where torch finds none."""
 
+import pickle
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.recorder import Recorder
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
-from raytune_yesno.user_code import TaskError
+from raytune_yesno.user_code import TaskError, unfinished
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -25,8 +26,11 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 @without_gpu
 def test_a_worker_does_not_train_on_the_cpu_instead() -> None:
     config = build_config({"task": "sine", "use_gpu": True})
-    with pytest.raises(TaskError, match=f"use_gpu: .*{socket.gethostname()}"):
+    with pytest.raises(TaskError, match=f"use_gpu: .*{socket.gethostname()}") as caught:
         TrainWorker().begin(RunPayload(config, None, None, False, 1, ""), None)
+    on_the_driver = unfinished("training failed", pickle.loads(pickle.dumps(caught.value)))
+    assert isinstance(on_the_driver, InputError)  # so no command that fails alike is suggested
+    assert "--set use_gpu=false" in str(on_the_driver)
 
 
 @without_gpu

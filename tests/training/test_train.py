@@ -287,6 +287,17 @@ class TestOneWorker:
         with pytest.raises(UnfinishedError, match=said):
             run_training(build_config(SMALL), break_labels(small_corpus), tmp_path)
 
+    @pytest.mark.parametrize("num_workers", [0, 1])
+    def test_has_the_errors_of_input_of_the_calling_process(
+        self, num_workers: int, tmp_path: Path
+    ) -> None:
+        task = tmp_path / "task.py"
+        task.write_text("def number(config):\n    return 3\n")
+        TASKS.trust(f"{task}:number")
+        changes = {"task": f"{task}:number", "metric": "objective", "num_workers": num_workers}
+        with pytest.raises(InputError, match=r"^epoch 1: "):
+            run_training(build_config(changes), None, tmp_path / "run")
+
 
 @pytest.fixture(scope="module")
 def two(ray_cluster: str, small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Run:
