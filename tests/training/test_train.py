@@ -36,6 +36,7 @@ class Fails(Sine):
             raise KeyError("here")
         yield from super().steps(epoch, rank, world_size)
 """
+METRICS = "from raytune_yesno.metrics import Metric\nMETRICS = (Metric('loss'),)\n"
 
 
 def here(**changes: Any) -> Config:
@@ -276,10 +277,11 @@ class TestOneWorker:
 
     def test_that_dies_in_every_epoch_ends_the_run(self, tmp_path: Path) -> None:
         task = tmp_path / "task.py"
-        task.write_text("import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n")
+        dies = "import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n\ndie.metrics = METRICS\n"
+        task.write_text(f"{METRICS}{dies}")
         TASKS.trust(f"{task}:die")
-        config = build_config({"task": f"{task}:die", "metric": "objective"})
-        with pytest.raises(UnfinishedError, match=r"^training failed: \S.*$"):
+        config = build_config({"task": f"{task}:die"})
+        with pytest.raises(UnfinishedError, match=r"^training failed: .*died"):
             run_training(config, None, tmp_path / "run")
 
     def test_failing_ends_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
@@ -292,9 +294,9 @@ class TestOneWorker:
         self, num_workers: int, tmp_path: Path
     ) -> None:
         task = tmp_path / "task.py"
-        task.write_text("def number(config):\n    return 3\n")
+        task.write_text(f"{METRICS}\ndef number(config):\n    return 3\n\nnumber.metrics = METRICS\n")
         TASKS.trust(f"{task}:number")
-        changes = {"task": f"{task}:number", "metric": "objective", "num_workers": num_workers}
+        changes = {"task": f"{task}:number", "num_workers": num_workers}
         with pytest.raises(InputError, match=r"^epoch 1: "):
             run_training(build_config(changes), None, tmp_path / "run")
 
