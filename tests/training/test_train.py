@@ -277,7 +277,9 @@ class TestOneWorker:
 
     def test_that_dies_in_every_epoch_ends_the_run(self, tmp_path: Path) -> None:
         task = tmp_path / "task.py"
-        dies = "import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n\ndie.metrics = METRICS\n"
+        dies = (
+            "import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n\ndie.metrics = METRICS\n"
+        )
         task.write_text(f"{METRICS}{dies}")
         TASKS.trust(f"{task}:die")
         config = build_config({"task": f"{task}:die"})
@@ -294,7 +296,9 @@ class TestOneWorker:
         self, num_workers: int, tmp_path: Path
     ) -> None:
         task = tmp_path / "task.py"
-        task.write_text(f"{METRICS}\ndef number(config):\n    return 3\n\nnumber.metrics = METRICS\n")
+        task.write_text(
+            f"{METRICS}\ndef number(config):\n    return 3\n\nnumber.metrics = METRICS\n"
+        )
         TASKS.trust(f"{task}:number")
         changes = {"task": f"{task}:number", "num_workers": num_workers}
         with pytest.raises(InputError, match=r"^epoch 1: "):
