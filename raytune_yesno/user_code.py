@@ -49,11 +49,14 @@ class TaskError(Exception):
         lines: the lines of the traceback that lie in the user's own code.
         scope: which trials would fail in the same way, one of :data:`ONE_TRIAL`,
             :data:`NEW_STUDY` and :data:`EVERY_TRIAL`.
+        is_input: whether it was an InputError, which says what to do.
     """
 
-    def __init__(self, line: str, lines: str = "", scope: str = "") -> None:
+    def __init__(
+        self, line: str, lines: str = "", scope: str = "", *, is_input: bool = False
+    ) -> None:
         super().__init__(line, lines, scope)
-        self.line, self.lines, self.scope = line, lines, scope
+        self.line, self.lines, self.scope, self.is_input = line, lines, scope, is_input
 
     def __str__(self) -> str:
         return self.line
@@ -72,7 +75,7 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
         raise
     except InputError as error:
         scope = NEW_STUDY if isinstance(error, EveryTrialFails) else ONE_TRIAL
-        raise TaskError(str(error), "", scope) from error
+        raise TaskError(str(error), "", scope, is_input=True) from error
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # also SystemExit, and the panics of compiled libraries
@@ -89,7 +92,8 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         what: what has failed, for the message.
 
     Raises:
-        TaskFailed: the code raised an error; the message has its own lines of the traceback.
+        InputError: the code raised one.
+        TaskFailed: it raised another error; the message has its own lines of the traceback.
     """
     try:
         with report_errors(lambda error: find_interruption(error) is not None):
@@ -100,8 +104,13 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         raise unfinished(what, error) from error
 
 
-def unfinished(what: str, error: TaskError) -> TaskFailed:
-    """Return the error that stops the work, with the user's own lines of the traceback."""
+def unfinished(what: str, error: TaskError) -> TaskFailed | InputError:
+    """Return the error that stops the work, with the user's own lines of the traceback.
+
+    It is an InputError again if it was one: in a worker as in this process.
+    """
+    if error.is_input:
+        return InputError(*map(str.strip, error.line.splitlines()))
     return TaskFailed(f"{what}: {error.line}", *error.lines.splitlines())
 
 

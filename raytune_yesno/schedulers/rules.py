@@ -1,8 +1,8 @@
 """The rules of early stopping: whether a trial stops, given the costs of other trials.
 
 A rule serves both forms of a scheduler. The asynchronous one compares a trial with all others, the
-deterministic one with the trials of lower numbers. Several objectives are compared by domination
-(:func:`raytune_yesno.pareto.order`).
+deterministic one with the trials of lower numbers. Several objectives are compared by
+non-dominated sorting (:func:`raytune_yesno.pareto.order`).
 """
 
 import math
@@ -142,8 +142,8 @@ def list_rungs(epochs: int, grace_period: int, reduction_factor: float) -> list[
 def is_among_best(own: Vector, others: Sequence[Vector], fraction: float) -> bool:
     """Return whether a vector is within the best ``fraction`` of itself and the finite others.
 
-    Vectors are ordered by domination (:func:`raytune_yesno.pareto.order`). At least one is among
-    the best, so the first trial always continues.
+    Vectors are ordered by non-dominated sorting (:func:`raytune_yesno.pareto.order`). At least one
+    is among the best, so the first trial always continues.
     """
     finite = [vector for vector in others if all(map(math.isfinite, vector))]
     position = positions([*finite, own])[-1]

@@ -6,6 +6,7 @@ The built-in tasks are :mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -185,7 +186,7 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
     Raises:
         InputError: the data cannot be read, are too few, or lack a source or a fingerprint.
-        UnfinishedError: the user's code raised an error.
+        TaskFailed: the user's code raised an error.
     """
     load = config.declaration.load_data
     if load is None:
@@ -195,13 +196,16 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
         found: Data | None = load(source, config=config, **options)
     if found is not None:
         for name in ("source", "fingerprint"):
-            if not isinstance(getattr(found, name, None), str):
+            value = getattr(found, name, None)
+            if not isinstance(value, str | int | PurePath):  # their text is the same in every run
+                lack = f"whose {name} is a {type(value).__name__}, not text"
                 raise InputError(
-                    f"{config.task}: load_data returned a {type(found).__name__} without {name}; "
+                    f"{config.task}: load_data returned a {type(found).__name__} "
+                    f"{f'without {name}' if value is None else lack}; "
                     "return an object with the texts source and fingerprint"
                 )
         read = {"data": source, **({"skip_bad": "yes"} if options.get("skip_bad") else {})}
-        with contextlib.suppress(AttributeError):  # of a class with slots: it is not recorded
+        with contextlib.suppress(AttributeError, TypeError):  # with slots, or a class: not recorded
             object.__setattr__(found, _READ, read)
     return found
 

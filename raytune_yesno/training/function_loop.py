@@ -118,7 +118,7 @@ class _Reports:
             if self._reports is None:
                 try:
                     returned = self._call()
-                except StopIteration as error:  # it would end the run without a word
+                except StopIteration as error:  # it would end the run silently
                     raise RuntimeError("the function raised StopIteration") from error
                 self.is_over = not isinstance(returned, Iterator)
                 self._reports = iter([returned]) if self.is_over else returned

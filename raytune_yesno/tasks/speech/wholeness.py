@@ -1,4 +1,4 @@
-"""Whether the bytes of a recording are one whole file: libsndfile reads the rest without a word.
+"""Check that a recording is complete. libsndfile silently returns the part that is there.
 
 Headers of the WAV family are in :mod:`raytune_yesno.tasks.speech.wav_header`. A FLAC file, and most
 MP3 files, count their samples. Not checked are VOC and rare formats, and a file of the Ogg family
