@@ -115,7 +115,8 @@ def check_new_folder(
     if LOCK in found and not is_locked:
         return
     if record and not is_begun(folder, record):
-        for each in {name for name in found if name == record or is_part(name, record)}:
+        parts = (record, f"{record}.part")  # the second is of earlier versions
+        for each in {name for name in found if name in parts or is_part(name, record)}:
             found.remove(each)
             if is_locked:
                 (folder / each).unlink()

@@ -26,9 +26,7 @@ class Costs:
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
         names = {metric.name for metric in config.objective.required}
         task = config.declaration
-        # A study declares whatever metric it names for a function, which may be one of its costs.
-        reported = task.function.own_metrics if task.function else task.metrics
-        names -= {metric.name for metric in reported}
+        names -= _list_reported(config)
         self.fixed: dict[str, float] = {}
         self.is_timed = TRAIN_SECONDS in names
         if names - {TRAIN_SECONDS}:
@@ -49,6 +47,17 @@ class Costs:
         return {**self.fixed, TRAIN_SECONDS: earlier + seconds}
 
 
+def _list_reported(config: EngineConfig) -> set[str]:
+    """Return the metrics that a task reports itself; they are never replaced by a cost.
+
+    A study declares whatever metric it names for a function, which may be one of its costs.
+    """
+    task = config.declaration
+    return {
+        metric.name for metric in (task.function.own_metrics if task.function else task.metrics)
+    }
+
+
 def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
     """Return the costs of a config that are known without training.
 
@@ -66,6 +75,7 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
         if task.costs:
             found = read_metrics(task.costs(config, data), 0)
             required = {metric.name for metric in config.objective.required}
+            required -= _list_reported(config)
             if NUM_PARAMETERS in found or NUM_PARAMETERS not in required:
                 return found
         if not task.trains_model:

@@ -114,6 +114,8 @@ def fit(
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
+    # Before the first epoch: a trial may train to its end without a checkpoint.
+    check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
 
     def build_checkpoint() -> Checkpoint:
         checkpoint = Checkpoint(
@@ -126,7 +128,7 @@ def fit(
             optimizer=on_cpu(optimizer.state_dict()),
             calibration=getattr(task, "calibration", None),
         )
-        check_storable(checkpoint)
+        check_storable(checkpoint.state_dict, about_data, checkpoint.calibration)
         return checkpoint
 
     for epoch in range(len(history) + 1, config.epochs + 1):
