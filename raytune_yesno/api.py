@@ -116,7 +116,7 @@ def tune(
     if is_class and (save or load):
         raise InputError("save and load are for functions; a PyTorch task needs none")
     register_task(name, objective if is_class else _with_storage(objective, save, load))
-    if data and not hasattr(find_task(name), "load_data"):
+    if data and not find_task(name).load_data:
         raise InputError(f"data: {name} reads no data; omit it")
     settings = _read_settings(
         {**settings, "trials": trials, "search": search, "scheduler": scheduler}
@@ -173,7 +173,7 @@ def tune(
                     quiet=quiet,
                     check=check,
                     source=data,
-                    resume=found is not None,
+                    resume=found.study if found else False,
                     add_trials=found.add_trials if found else 0,
                     checkpoint_every_s=checkpoint_every,
                 )

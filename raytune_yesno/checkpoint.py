@@ -17,7 +17,7 @@ import os
 import pickle
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import TASKS, Config, build_config, upgrade_config
-from raytune_yesno.errors import InputError, first_line
+from raytune_yesno.config import TASKS, Config, restore_config
+from raytune_yesno.errors import EveryTrialFails, InputError, first_line
 from raytune_yesno.files.folders import replace_folder
 from raytune_yesno.files.json_text import parse_json
 
@@ -89,7 +89,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     Raises:
         InputError: it has a field that :func:`load_checkpoint` would refuse.
     """
-    check_storable(checkpoint)
+    check_storable(checkpoint.state_dict, checkpoint.corpus, checkpoint.calibration)
     description = {
         "format": 1,
         "config": checkpoint.config.as_dict(),
@@ -108,25 +108,32 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         describe_checkpoint(description, new)
 
 
-def check_storable(checkpoint: Checkpoint) -> None:
+def check_storable(
+    state: Mapping[str, Any], about_data: Mapping[Any, Any], calibration: Any
+) -> None:
     """Check the parts of a checkpoint that a task determines.
 
+    Args:
+        state: the model's state.
+        about_data: the description of the data.
+        calibration: the task's attribute ``calibration``.
+
     Raises:
-        InputError: one could not be read back; the message names it.
+        EveryTrialFails: one could not be read back; the message names it.
     """
-    for name, value in checkpoint.state_dict.items():
+    for name, value in state.items():
         if not isinstance(value, torch.Tensor):
-            raise InputError(
+            raise EveryTrialFails(
                 f"build_model of the task: {name} of the model's state is a "
                 f"{type(value).__name__}, not a tensor; register it as a buffer"
             )
-    for name, text in checkpoint.corpus.items():
+    for name, text in about_data.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise InputError(f"data of the task: {name!r} is not text ({text!r:.60})")
-    if not _is_calibration(checkpoint.calibration):
-        raise InputError(
-            f"calibration of the task is a {type(checkpoint.calibration).__name__}: it has to be "
-            "None or a dict of floats; rename the attribute if it is for something else"
+            raise EveryTrialFails(f"data of the task: {name!r} is not text ({text!r:.60})")
+    if not _is_calibration(calibration):
+        raise EveryTrialFails(
+            f"calibration of the task is {calibration!r:.60}: it has to be None or a dict of "
+            "floats; rename the attribute if it is for something else"
         )
 
 
@@ -171,9 +178,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if RESUME in description["sha256"]:
             optimizer = _load_tensors(folder / RESUME)
         return Checkpoint(
-            config=build_config(
-                upgrade_config(description["config"]), where=str(folder / DESCRIPTION)
-            ),
+            config=restore_config(description["config"], str(folder / DESCRIPTION)),
             corpus=description["corpus"],
             epoch=description["epoch"],
             history=description["history"],
@@ -372,7 +377,7 @@ def _read_calibration(description: dict[str, Any]) -> dict[str, float] | None:
 
 def _is_calibration(value: Any) -> bool:
     return value is None or (
-        isinstance(value, dict) and all(type(number) is float for number in value.values())
+        isinstance(value, dict) and all(isinstance(number, float) for number in value.values())
     )
 
 

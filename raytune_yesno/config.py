@@ -11,13 +11,13 @@ each other.
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any
 
+from raytune_yesno.declaration import TaskDeclaration, read_declaration
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
-from raytune_yesno.task_checks import check_metrics, check_settings
 from raytune_yesno.user_code import Code, is_function
 from raytune_yesno.values import check_range, convert
 
@@ -74,7 +74,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """The keys of every run. A task adds its own, see :func:`config_class`."""
+    """The keys of every run. A task adds its own, see :class:`TaskDeclaration`."""
 
     task: str = setting("yesno", "what to train: yesno, sine, or your own", shared=True)
     metric: str = setting("", "metric to optimise; empty for the task's first", shared=True)
@@ -156,22 +156,27 @@ class EngineConfig:
         """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        declared = getattr(find_task(self.task), "declared", None)
+        function = self.declaration.function
         # What a worker sends goes to its driver, whose own code must not be replaced by a copy.
         code = None if self.task in TASKS.received else TASKS.pack(self.task)
-        return _rebuild, (self.as_dict(), code, declared)
+        return _rebuild, (self.as_dict(), code, function.declared if function else None)
+
+    @property
+    def declaration(self) -> TaskDeclaration:
+        """What the task declares. A config that :func:`build_config` made keeps its own."""
+        return find_task(self.task)
 
     @property
     def objective(self) -> Objective:
         """The objective by which epochs and trials are compared."""
-        task = find_task(self.task)
+        task = self.declaration
         return build_objective(
             task.metrics,
             self.metric,
             self.mode,
             objectives=self.objectives,
             limits=self.limits,
-            costs=(*getattr(task, "cost_metrics", ()), *COST_METRICS),
+            costs=(*task.cost_metrics, *COST_METRICS),
         )
 
     @property
@@ -256,48 +261,32 @@ def name_task(task: str) -> str:
 
 
 _FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
-_declared: dict[str, Any] = {}
+_declared: dict[str, TaskDeclaration] = {}
 
 
 def register_task(name: str, value: Any) -> None:
     """Register a task, or the parts of a function, that the user gives in Python."""
     TASKS.put(name, value)
     _declared.pop(name, None)
-    _classes.pop(name, None)
 
 
-def find_task(name: str) -> Any:
-    """Return the declaration of a task, see :class:`raytune_yesno.tasks.task.Task`.
-
-    It is the class of a PyTorch task. A function is wrapped, see
-    :class:`raytune_yesno.tasks.function.FunctionTask`.
+def find_task(name: str) -> TaskDeclaration:
+    """Return what a task declares. A function is wrapped, see ``raytune_yesno.tasks.function``.
 
     Raises:
-        InputError: the name is not text, the task is unknown, or it lacks something.
+        InputError: the name is not text, the task is unknown, or a part of it is missing, misspelt
+            or invalid.
     """
     if not isinstance(name, str):  # of a file of the user's
         raise InputError(f"task takes text, not {name!r}")
     if name not in _declared:
         found = TASKS.find(name)
-        if name in TASKS:
-            return found
         if is_function(found) or isinstance(found, tuple):
             found = import_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")
-        elif missing := [part for part in _PARTS if not getattr(found, part, None)]:
-            raise InputError(
-                f"{name}: the task lacks {', '.join(missing)}; see raytune_yesno.tasks.task.Task"
-            )
-        else:
-            check_metrics(name, found.metrics)
-            if settings := getattr(found, "Settings", None):
-                check_settings(name, settings, getattr(found, "config_base", Config))
-        _declared[name] = found
+        _declared[name] = read_declaration(name, found, Config, is_own=name not in TASKS)
     return _declared[name]
-
-
-_PARTS = ("metrics", "build_model", "steps", "loss", "validate", "metrics_of")
 
 
 def declare_task(
@@ -309,7 +298,7 @@ def declare_task(
 ) -> None:
     """Give a task that declares no settings, such as a function, those of its study.
 
-    A task that declares its settings is not changed.
+    A task that declares its settings is not changed, nor is a config that was built before.
 
     Args:
         name: the name of the task.
@@ -317,40 +306,10 @@ def declare_task(
         config: the keys that the user gives.
         metrics: the metrics of the study, the objective first.
     """
-    task = find_task(name)
-    if declare := getattr(task, "declare", None):
-        told = declare(space, config, metrics)
-        if told.declared != task.declared:
-            _declared[name] = told
-            _classes.pop(name, None)
-
-
-def restore_task(name: str, task: Any) -> None:
-    """Declare a task again as :func:`find_task` returned it before a study was read."""
-    if find_task(name) is not task:
-        _declared[name] = task
-        _classes.pop(name, None)
-
-
-_classes: dict[str, type[Config]] = {}
-
-
-def config_class(task: str) -> type[Config]:
-    """Return the class of a task's configs: the task's ``Settings``, and the engine's keys.
-
-    These are the keys of :class:`Config` or, if the task does not use the training loop's, of its
-    ``config_base``.
-
-    Raises:
-        InputError: the task is unknown.
-    """
-    if task not in _classes:
-        declared = find_task(task)
-        own, base = (getattr(declared, "Settings", None), getattr(declared, "config_base", Config))
-        bases = (own, base) if own else (base,)
-        made = type("Config", bases, {"__annotations__": {}, "__module__": __name__})
-        _classes[task] = dataclass(frozen=True, kw_only=True)(made)
-    return _classes[task]
+    if function := find_task(name).function:
+        told = function.declare(space, config, metrics)
+        if told.declared != function.declared:
+            _declared[name] = read_declaration(name, told, Config)
 
 
 def _rebuild(
@@ -371,7 +330,7 @@ def _rebuild(
 
 
 def build_config(
-    *layers: Mapping[str, Any], where: str = "config", searched: Collection[str] = ()
+    *layers: Mapping[str, Any] | EngineConfig, where: str = "config", searched: Collection[str] = ()
 ) -> Config:
     """Merge layers of changes with the defaults of their task and model.
 
@@ -382,31 +341,34 @@ def build_config(
         (8, 'sgd')
 
     Args:
-        layers: mappings from key to value; later ones override earlier ones. Values may be text, as
-            typed on a command line.
+        layers: mappings from key to value, and configs; later ones override earlier ones. Values
+            may be text, as typed on a command line. The declaration of a config is kept.
         where: the source of the layers, for error messages.
         searched: the names of a search space, which imply others as keys do: ``channels`` a model.
 
     Raises:
         InputError: a key is unknown (the message suggests the nearest one), or a value is invalid.
     """
-    name = next((str(layer["task"]) for layer in reversed(layers) if "task" in layer), Config.task)
-    task, made = _find_class(name, where)
-    known = made.__dataclass_fields__
+    plain = [each.as_dict() if isinstance(each, EngineConfig) else each for each in layers]
+    name = next((str(layer["task"]) for layer in reversed(plain) if "task" in layer), Config.task)
+    configs = (each for each in layers if isinstance(each, EngineConfig) and each.task == name)
+    config = next(configs, None)
+    task = config.declaration if config else _find_task(name, where)
     changes: dict[str, Any] = {}
-    for layer in layers:
-        changes |= _convert_keys(made, layer, where)
-    if hasattr(task, "imply"):
+    for layer in plain:
+        changes |= _convert_keys(task, layer, where)
+    if task.imply:
         changes = {**task.imply({**dict.fromkeys(searched), **changes}), **changes}
-    defaults: dict[str, Any] = dict(getattr(task, "defaults", {}))
-    by_model: Mapping[str, Mapping[str, Any]] = getattr(task, "model_defaults", {})
-    if by_model:
-        defaults |= by_model.get(changes.get("model", known["model"].default), {})
-    defaults = _convert_keys(made, defaults, f"defaults of task {name}")
+    defaults = dict(task.defaults)
+    if task.model_defaults:
+        usual = task.config_class.__dataclass_fields__["model"].default
+        defaults |= task.model_defaults.get(changes.get("model", usual), {})
+    defaults = _convert_keys(task, defaults, f"defaults of task {name}")
     try:
-        return made(**{**defaults, **changes})
+        built: Config = task.config_class(**{**defaults, **changes})
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    return built
 
 
 def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:
@@ -417,30 +379,47 @@ def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any
     Raises:
         InputError: a key is unknown, or a value has another type or is out of range.
     """
-    _, made = _find_class(task, where)
-    read = _convert_keys(made, layer, where)
+    declared = _find_task(task, where)
+    read = _convert_keys(declared, layer, where)
     try:
         for key, value in read.items():
-            check_range(made.__dataclass_fields__[key], value)
+            check_range(declared.config_class.__dataclass_fields__[key], value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return read
 
 
-def _find_class(name: str, where: str) -> tuple[Any, type[Config]]:
-    """Return the declaration of a task and the class of its configs."""
+def _find_task(name: str, where: str) -> TaskDeclaration:
     try:
-        return find_task(name), config_class(name)
+        return find_task(name)
     except InputError as error:
         raise InputError(f"{where}: task: {error}") from None
 
 
-def _convert_keys(made: type[Config], layer: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known, types = made.__dataclass_fields__, _types(made)
+def _convert_keys(task: TaskDeclaration, layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known, types = task.config_class.__dataclass_fields__, task.key_types
     for key in layer:
         if key not in known:
             raise InputError(f"{where}: unknown key {key!r}; {suggest_name(str(key), known)}")
     return {key: convert(key, types[key], value, where) for key, value in layer.items()}
+
+
+def restore_config(record: Mapping[str, Any], where: str) -> Config:
+    """Return the config of a run that was recorded. A function has the keys that are recorded.
+
+    Args:
+        record: the keys, perhaps of an older version.
+        where: the record, for error messages.
+
+    Raises:
+        InputError: the task is unknown, or a key or its value is invalid in this version.
+    """
+    recorded = upgrade_config(record)
+    try:
+        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
+    except InputError as error:
+        raise InputError(f"{where}: task: {error}") from None
+    return build_config(recorded, where=where)
 
 
 def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -453,15 +432,5 @@ def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:
         task = find_task(str(record.get("task", Config.task)))
     except InputError:
         return dict(record)
-    retired: Collection[str] = getattr(task, "retired", ())
-    kept = {key: value for key, value in record.items() if key not in retired}
-    return {**getattr(task, "legacy", {}), **kept}
-
-
-_known_types: dict[type[Config], dict[str, Any]] = {}
-
-
-def _types(made: type[Config]) -> dict[str, Any]:
-    if made not in _known_types:
-        _known_types[made] = get_type_hints(made)
-    return _known_types[made]
+    kept = {key: value for key, value in record.items() if key not in task.retired}
+    return {**task.legacy, **kept}

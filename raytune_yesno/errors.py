@@ -50,7 +50,7 @@ class UnfinishedError(WorkError):
 
 
 class TaskFailed(UnfinishedError):
-    """A failure of the task's own code, which waiting does not cure."""
+    """A failure of the task's own code. Waiting for storage does not help."""
 
 
 def one_line(text: str) -> str:

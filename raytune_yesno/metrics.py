@@ -169,7 +169,7 @@ class Objective:
         metric: the metric that decides, the first objective: it chooses the best epoch of a trial.
         ties: other metrics, which break ties between trials, in order.
         smooth: epochs over which the metric is averaged before epochs are compared.
-        others: further objectives. Trials are then compared by domination.
+        others: further objectives. Trials are then compared by non-dominated sorting.
         limits: bounds that a result must keep.
     """
 

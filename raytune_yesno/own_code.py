@@ -1,6 +1,7 @@
 """Which code is the user's own, and the source of objects that are given in Python."""
 
 import inspect
+import linecache
 import os
 import sysconfig
 from collections.abc import Iterator
@@ -39,7 +40,35 @@ def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
         value: a function, a class, a module, or an instance of a class.
         seen: the ids of those that have been yielded.
     """
-    seen = set() if seen is None else seen
+    for each in find_used(value, set() if seen is None else seen):
+        try:
+            yield inspect.getsource(each)
+        except (OSError, TypeError):  # typed at a prompt
+            yield from (repr(_describe(function.__code__)) for function in _list_functions(each))
+
+
+def read_cells(value: Any) -> dict[str, str]:
+    """Return the notebook cells that define an object and what it uses, by their names.
+
+    A cell has the name of a file that does not exist. Tracebacks show its lines only in a process
+    that knows them.
+    """
+    names = {
+        function.__code__.co_filename
+        for each in find_used(value, set())
+        for function in _list_functions(each)
+    }
+    texts = {name: "".join(linecache.getlines(name)) for name in names if not os.path.exists(name)}
+    return {name: text for name, text in texts.items() if text}
+
+
+def find_used(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield an object, and all functions, classes and modules of the user's that it uses.
+
+    Args:
+        value: see :func:`read_sources`.
+        seen: the ids of those that have been yielded.
+    """
     if value is None:
         return
     if isinstance(value, partial):
@@ -49,20 +78,17 @@ def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
     value = inspect.unwrap(value)  # of a decorator
     if not isinstance(value, ModuleType | type) and not hasattr(value, "__code__"):
         value = type(value)
-    if id(value) in seen or not _is_own_object(value):
+    if id(value) in seen or not is_own_object(value):
         return
     seen.add(id(value))
-    functions = [] if isinstance(value, ModuleType) else _list_functions(value)
-    try:
-        yield inspect.getsource(value)
-    except (OSError, TypeError):  # typed at a prompt
-        yield from (repr(_describe(function.__code__)) for function in functions)
-    used = [each for function in functions for each in _find_used(function)]
+    yield value
+    used = [each for function in _list_functions(value) for each in _find_named(function)]
     for each in [*used, *(value.__bases__ if isinstance(value, type) else ())]:
-        yield from read_sources(each, seen)
+        yield from find_used(each, seen)
 
 
-def _is_own_object(value: Any) -> bool:
+def is_own_object(value: Any) -> bool:
+    """Return whether a function, a class or a module is the user's, see :func:`is_own`."""
     code = getattr(value, "__code__", None)
     if code:
         return is_own(code.co_filename) or code.co_filename.startswith("<")
@@ -75,9 +101,9 @@ def _is_own_object(value: Any) -> bool:
 
 
 def _list_functions(value: Any) -> list[Any]:
-    """Return a function, or the methods of a class."""
+    """Return a function, or the methods of a class; of a module nothing."""
     if not isinstance(value, type):
-        return [value]
+        return [] if isinstance(value, ModuleType) else [value]
     members = (
         member.__func__ if isinstance(member, staticmethod | classmethod) else member
         for member in vars(value).values()
@@ -85,7 +111,7 @@ def _list_functions(value: Any) -> list[Any]:
     return [member for member in members if isinstance(member, FunctionType)]
 
 
-def _find_used(function: Any) -> Iterator[Any]:
+def _find_named(function: Any) -> Iterator[Any]:
     """Yield the functions, classes and modules that a function refers to by name."""
     names = {name for code in _list_code(function.__code__) for name in code.co_names}
     found = [value for name, value in sorted(function.__globals__.items()) if name in names]

@@ -4,8 +4,10 @@ What is wrong is found when the task is named, before anything starts.
 """
 
 import dataclasses
+import difflib
+import inspect
 import keyword
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 from raytune_yesno.errors import InputError, suggest_name
@@ -14,6 +16,52 @@ from raytune_yesno.numerals import unwrap_scalar
 from raytune_yesno.values import convert
 
 _PLAIN = (type(None), bool, int, float, str)
+_KINDS: Mapping[str, Any] = {
+    "text": str,
+    "flag": bool,
+    "function": (Callable, staticmethod, classmethod),
+    "mapping": Mapping,
+    "list": (Iterable, Metric),
+}
+_MIN_LIKENESS = 0.88  # cost and costs are alike (0.89), load_dataset and load_data are not (0.86)
+
+
+def find_kind(value: Any) -> str:
+    """Return which kind of part an attribute of a class can be; empty for other values."""
+    if inspect.isfunction(value) and next(iter(inspect.signature(value).parameters), "") == "self":
+        return "method"
+    return next((kind for kind, types in _KINDS.items() if isinstance(value, types)), "")
+
+
+def check_names(
+    task: str, own: Mapping[str, Any], parts: Mapping[str, str], defined: Collection[str]
+) -> None:
+    """Refuse a misspelt part of a task, which would be ignored.
+
+    An attribute of the user's own may have any other name. It is a misspelt part only if its name
+    is nearly that of a part that is not defined, and its value is of the same kind.
+
+    Args:
+        task: the name of the task, for messages.
+        own: the attributes that the user has written.
+        parts: the kinds of the parts by name, see :func:`find_kind`.
+        defined: the names of all attributes.
+
+    Raises:
+        InputError: a name is misspelt.
+    """
+    missing = {part: kind for part, kind in parts.items() if part not in defined}
+    for name, value in own.items():
+        if name.startswith("_") or name.isupper() or name in parts:
+            continue
+        for part, kind in missing.items():
+            alike = difflib.SequenceMatcher(None, name.lower(), part.lower()).ratio()
+            is_near = alike >= _MIN_LIKENESS and name[0].lower() == part[0].lower()
+            if is_near and find_kind(value) == kind:
+                raise InputError(
+                    f"{task}: {name!r} is not a part of a task; did you mean {part!r}? If not, "
+                    "rename it"
+                )
 
 
 def check_metrics(task: str, metrics: Any) -> tuple[Metric, ...]:

@@ -70,7 +70,7 @@ def check_task(
         _require(value, f"the last epoch has a finite {objective.metric.name}")
     if len(whole) > 1:
         _check_resuming(built, read, whole, measured)
-    if getattr(find_task(task), "loop", None) is None:
+    if find_task(task).trains_model:
         _check_shares(built, read)
         refit = next(open_records(built, read, refit=True))
         _require("train_loss" in refit.metrics, "a refit trains")

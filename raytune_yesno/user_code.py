@@ -32,7 +32,7 @@ from raytune_yesno.errors import (
     find_interruption,
     one_line,
 )
-from raytune_yesno.own_code import is_own, read_sources, resolve
+from raytune_yesno.own_code import is_own, read_cells, read_sources, resolve
 
 ONE_TRIAL, EVERY_TRIAL, NEW_STUDY = "", "every trial", "new study"
 """The scopes of an error: it fails its own trial; it ends the study; it ends a study in which no
@@ -49,11 +49,14 @@ class TaskError(Exception):
         lines: the lines of the traceback that lie in the user's own code.
         scope: which trials would fail in the same way, one of :data:`ONE_TRIAL`,
             :data:`NEW_STUDY` and :data:`EVERY_TRIAL`.
+        is_input: whether it was an InputError, which says what to do.
     """
 
-    def __init__(self, line: str, lines: str = "", scope: str = "") -> None:
+    def __init__(
+        self, line: str, lines: str = "", scope: str = "", *, is_input: bool = False
+    ) -> None:
         super().__init__(line, lines, scope)
-        self.line, self.lines, self.scope = line, lines, scope
+        self.line, self.lines, self.scope, self.is_input = line, lines, scope, is_input
 
     def __str__(self) -> str:
         return self.line
@@ -72,7 +75,7 @@ def report_errors(passed: Callable[[BaseException], bool]) -> Iterator[None]:
         raise
     except InputError as error:
         scope = NEW_STUDY if isinstance(error, EveryTrialFails) else ONE_TRIAL
-        raise TaskError(str(error), "", scope) from error
+        raise TaskError(str(error), "", scope, is_input=True) from error
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # also SystemExit, and the panics of compiled libraries
@@ -89,7 +92,8 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         what: what has failed, for the message.
 
     Raises:
-        TaskFailed: the code raised an error; the message has its own lines of the traceback.
+        InputError: the code raised one.
+        TaskFailed: it raised another error; the message has its own lines of the traceback.
     """
     try:
         with report_errors(lambda error: find_interruption(error) is not None):
@@ -100,8 +104,13 @@ def stopped_by_errors(what: str) -> Iterator[None]:
         raise unfinished(what, error) from error
 
 
-def unfinished(what: str, error: TaskError) -> TaskFailed:
-    """Return the error that stops the work, with the user's own lines of the traceback."""
+def unfinished(what: str, error: TaskError) -> TaskFailed | InputError:
+    """Return the error that stops the work, with the user's own lines of the traceback.
+
+    It is an InputError again if it was one: in a worker as in this process.
+    """
+    if error.is_input:
+        return InputError(*map(str.strip, error.line.splitlines()))
     return TaskFailed(f"{what}: {error.line}", *error.lines.splitlines())
 
 
@@ -174,14 +183,33 @@ class Code:
         """
         texts = [source.text for _, source in sorted(self.sources.items())]
         if self.value is not None:
-            parts = self.value if isinstance(self.value, tuple) else (self.value,)
             seen: set[int] = set()
-            texts = [text for part in parts for text in read_sources(part, seen)]
+            texts = [text for part in self._parts for text in read_sources(part, seen)]
         return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        """The object that was given in Python, or the parts of it."""
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
     def __reduce__(self) -> tuple[Any, ...]:
+        cells = {name: text for part in self._parts for name, text in read_cells(part).items()}
         # Sources are unpickled, and installed, before the value, which may refer to them.
-        return Code, (self.name, self.module, _Installed(self.sources), self.value)
+        return _receive, (self.name, self.module, _Installed(self.sources), self.value, cells)
+
+
+def _receive(
+    name: str, module: str, sources: Mapping[str, Source], value: Any, cells: Mapping[str, str]
+) -> Code:
+    """Return code from another process; tracebacks of this one show its notebook cells."""
+    for cell, text in cells.items():
+        _show_in_tracebacks(cell, text)
+    return Code(name, module, sources, value)
+
+
+def _show_in_tracebacks(file: str, text: str) -> None:
+    """Let tracebacks show a text as that of a file, even if there is no such file."""
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
 
 
 class _Installed(dict[str, Source]):
@@ -225,8 +253,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def get_code(self, fullname: str) -> Any:
         source = self.sources[fullname]
         # Tracebacks show this text, even if the file has been edited since, or is on another node.
-        lines = source.text.splitlines(keepends=True)
-        linecache.cache[source.path] = (len(source.text), None, lines, source.path)
+        _show_in_tracebacks(source.path, source.text)
         return compile(source.text, source.path, "exec", dont_inherit=True)
 
 

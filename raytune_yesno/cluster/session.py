@@ -75,7 +75,10 @@ def count_fitting(config: Config, machine: Mapping[str, float] | None = None) ->
         num_workers = max(num_workers, sum(room[: addable.limit]))
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
-            raise InputError("use_gpu: there is no GPU in this cluster; omit --use-gpu")
+            raise InputError(
+                "use_gpu: there is no GPU in this cluster; omit --use-gpu (to resume a run: give "
+                "--set use_gpu=false)"
+            )
         wanted = _show_resources(worker)
         found = _show_resources({name: sum(node.get(name, 0) for node in nodes) for name in worker})
         raise InputError(

@@ -57,20 +57,18 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     return replace(Plan.from_study(replace(study, asked=changed)), points=())
 
 
-def select_retried(asked: str, out: Path) -> list[int]:
+def select_retried(asked: str, study: "Study") -> list[int]:
     """Return the numbers of the trials to train again; none if the study already trains them again.
 
     Args:
         asked: ``failed``, for all trials that failed or diverged, or numbers: ``3,5``.
-        out: the folder of the study.
+        study: the study.
 
     Raises:
         InputError: a trial does not exist, or cannot be trained again.
     """
     from raytune_yesno.schedulers.build import CHANGING
-    from raytune_yesno.study import load
 
-    study = load(out)
     if (scheduler := study.asked.get("scheduler")) in CHANGING:
         raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
@@ -128,28 +126,39 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 
-def select_extended(options: Namespace, plan: "Plan", out: Path) -> list[int]:
+def select_extended(options: Namespace, study: "Study", storage: str) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
 
     None if the study already trains them on.
 
+    Args:
+        options: ``epochs`` and ``top``.
+        study: the study.
+        storage: its folder or URI.
+
     Raises:
         InputError: no trial has finished.
     """
-    from raytune_yesno.study import load
     from raytune_yesno.tuning.earlier import has_last_checkpoint
-    from raytune_yesno.tuning.kept import list_finished
+    from raytune_yesno.tuning.kept import list_finished, select_stored
+    from raytune_yesno.tuning.run import TRIALS
 
     if options.epochs is None:
         return []
-    study = load(out)
     if study.config.get("epochs") == options.epochs:
         return []
     finished = list_finished(study.trial_list)
+    stored = filter(has_last_checkpoint, select_stored(finished, f"{storage}/{TRIALS}"))
+    kept = {trial.number: trial for trial in stored}
+    if study.objective.others:
+        # Which few trials stand for a front changes with each new one, and the checkpoints of those
+        # that stood for it earlier may be the ones that were kept.
+        rest = [trial for trial in finished if trial.number not in kept]
+        finished = [*list_finished(kept.values()), *rest]
     numbers = [trial.number for trial in finished[: options.top]]
     if not numbers:
-        raise InputError(f"--epochs: {out} has no finished trial to train on")
-    missing = [t.number for t in finished[: options.top] if not has_last_checkpoint(t)]
+        raise InputError(f"--epochs: {study.path} has no finished trial to train on")
+    missing = [number for number in numbers if number not in kept]
     if missing:
         told = ", ".join(map(str, missing))
         note(

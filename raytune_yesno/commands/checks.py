@@ -99,7 +99,7 @@ def examine_task(task: str, data: str | None, skip_bad: bool = False) -> Check:
             declared = find_task(task)
             config = build_config({"task": task})
             space = find_space(config)
-            if (data or skip_bad) and not hasattr(declared, "load_data"):
+            if (data or skip_bad) and not declared.load_data:
                 raise InputError(f"task {task} reads no data; omit --data and --skip-bad")
             read = load_data(config, data or DEFAULT_DATA, skip_bad=skip_bad)
             found = describe_data(read)

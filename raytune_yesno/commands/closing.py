@@ -56,7 +56,7 @@ def suggest_next(study: "Study", refit: Mapping[str, Any], storage: str) -> Iter
 
 def suggest_uses(task: str, checkpoint: str) -> Iterator[str]:
     """Yield the commands that a task offers for a checkpoint, to be pasted into a shell."""
-    for command in getattr(find_task(task), "next_commands", ()):
+    for command in find_task(task).next_commands:
         yield f"raytune-yesno {command.format(quote(shorten(checkpoint)))}"
 
 

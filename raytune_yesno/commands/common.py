@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.display import Display, fit_lines
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data, resume_command
 from raytune_yesno.commands.terminal import clear_progress
-from raytune_yesno.config import Config, find_task
+from raytune_yesno.config import Config
 from raytune_yesno.errors import (
     Interrupted,
     UnfinishedError,
@@ -118,6 +118,6 @@ def read_data(settings: Mapping[str, Any], options: Namespace, config: Config) -
 
 def remark_on_data(data: "Data | None", config: Config) -> None:
     """Print the task's remarks on its data, such as a warning that there is little of it."""
-    remarks = getattr(find_task(config.task), "remarks", None)
+    remarks = config.declaration.remarks
     for remark in remarks(config, data) if remarks and data is not None else ():
         note(remark)

@@ -38,7 +38,7 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
     slots = plan.limit_slots(_count_slots(plan.config, options))
     announce(options, "training one epoch to estimate the time")
     first = plan.build_algorithm().suggest(0, [])
-    epoch_s, checkpoint_bytes = _measure(build_config(plan.config.as_dict(), first), data)
+    epoch_s, checkpoint_bytes = _measure(build_config(plan.config, first), data)
     epochs = plan.config.epochs
     rounds = -(-plan.num_trials // slots) - (-plan.num_final // slots) + 1  # the last: the refit
     total_s = epoch_s * epochs * rounds

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.recorded import SETTINGS_FILE
+from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
-from raytune_yesno.files.folders import find_existing
+from raytune_yesno.files.folders import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.study.store import STORE
 
@@ -97,8 +99,9 @@ def check_new_folder(
 
     Args:
         out: the folder; it need not exist.
-        record: the file of begun work. One without a complete line is deleted, and so is
-            ``record.part``: their command was killed in its first write.
+        record: the file of begun work. One without a complete line is deleted, and so are the
+            parts of it that :func:`replace_file` leaves: their command was killed in its first
+            write.
         name: what the user knows the folder by, for errors.
         is_locked: this process holds the folder's lock. Otherwise a lock belongs to another
             command: the folder passes, and the attempt to lock it names that command.
@@ -112,15 +115,16 @@ def check_new_folder(
     if LOCK in found and not is_locked:
         return
     if record and not is_begun(folder, record):
-        for each in {record, f"{record}.part"} & found:
+        parts = (record, f"{record}.part")  # the second is of earlier versions
+        for each in {name for name in found if name in parts or is_part(name, record)}:
             found.remove(each)
             if is_locked:
                 (folder / each).unlink()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{name} {folder}: it is a file; give a folder")
     if found - {LOCK}:
-        begun = [command for each, command in _COMMANDS.items() if is_begun(folder, each)]
-        command = f"raytune-yesno {begun[0]} --resume {quote(str(folder))}" if begun else ""
+        begun = [each for each in _COMMANDS if is_begun(folder, each)]
+        command = _resume_begun(folder / begun[0]) if begun else ""
         hint = f", or continue its work: {command}" if command else ""
         raise InputError(
             f"{name} {folder}: it exists and is not empty; give a new or empty folder{hint}"
@@ -129,6 +133,19 @@ def check_new_folder(
     existing = find_existing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{name} {folder}: {existing} is not a writable folder")
+
+
+def _resume_begun(record: Path) -> str:
+    """Return the command that continues begun work, with the task if that is the user's own."""
+    task: object = None
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # it is damaged
+        if record.name == STORE:
+            with record.open(encoding="utf-8") as lines:
+                task = json.loads(lines.readline())["config"]["task"]
+        else:
+            task = read_yaml(record, "a run's folder")["config"]["task"]
+    known = {"task": task} if isinstance(task, str) else {}
+    return resume_command(_COMMANDS[record.name], record, **known)
 
 
 def is_begun(folder: Path, record: str) -> bool:

@@ -77,8 +77,7 @@ def write_study_file(task: str, data: str, name: str) -> str:
     space = find_space(config)
     if not space:
         raise InputError(f"task {task}: it has no search space of its own; give tune --space FILE")
-    reads = hasattr(find_task(task), "load_data")
-    source = f"data: {_inline(data)}\n" if reads else ""
+    source = f"data: {_inline(data)}\n" if find_task(task).load_data else ""
     lines = [_HEAD.format(command=_name_command(task, name), data=source)]
     if _lacks_metric(task):
         lines.append('metric: ""               # required: the metric that decides, by its name\n')
@@ -108,7 +107,8 @@ def _name_command(task: str, file: str) -> str:
 
 def _lacks_metric(task: str) -> bool:
     """Return whether a task is a function that does not declare what it returns."""
-    return getattr(find_task(task), "own_metrics", None) == ()
+    function = find_task(task).function
+    return function is not None and not function.own_metrics
 
 
 def _inline(value: Any) -> str:

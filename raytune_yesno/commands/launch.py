@@ -46,7 +46,7 @@ def launch(options: Namespace, results: TextIO) -> dict[str, Any]:
         path = Path(options.definition)
         if options.check and is_manifest(read_documents(path)):
             return _check_manifest(path)
-        name = str(Definition(path, _only_mapping(path)).raw.get("cluster_name", path.stem))
+        name = str(Definition(path, _read_definition(path)).raw.get("cluster_name", path.stem))
     show = functools.partial(
         print, end="", file=sys.stderr if options.json else results, flush=True
     )
@@ -122,8 +122,14 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         note("checked: no problem found")
         return {"cluster": name, "checked": True}
     if options.down:
+        if options.address and before is None:
+            raise InputError(
+                f"{name}: no unfinished launch on this cluster was started here; nothing to stop"
+            )
         cluster.down()
         launch.forget()
+        if options.address:
+            note(f"down: this launch is forgotten; {launch.study} on the cluster stays as it is")
         return {"cluster": name, "down": True}
     if options.attach:
         if before is None:
@@ -264,7 +270,12 @@ def _check_manifest(path: Path) -> dict[str, Any]:
     return {"cluster": path.stem, "checked": True}
 
 
-def _only_mapping(path: Path) -> dict[str, object]:
+def _read_definition(path: Path) -> dict[str, object]:
+    """Return the content of a definition for ``ray up``.
+
+    Raises:
+        InputError: the file is not one, or cannot be read.
+    """
     documents = read_documents(path)
     if is_manifest(documents):
         raise InputError(
@@ -272,5 +283,8 @@ def _only_mapping(path: Path) -> dict[str, object]:
             "with kubectl; see the top of cluster/kubernetes.yaml"
         )
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InputError(f"{path}: not a definition for `ray up`; see cluster/README.md")
+        raise InputError(
+            f"{path}: not a definition for `ray up`, which is one mapping of keys to values; see "
+            "cluster/README.md"
+        )
     return documents[0]

@@ -46,8 +46,10 @@ def refuse_changes(options: Namespace) -> None:
 
 def plan_study(
     settings: dict[str, Any], options: Namespace, out: Path, storage: str
-) -> "tuple[Plan, Study | None]":
-    """Return the plan of a study, and the study if nothing is left to do.
+) -> "tuple[Plan, Study | None, bool]":
+    """Return the plan of a study, the study as recorded, and whether nothing is left to do.
+
+    The study is None if it begins now.
 
     Raises:
         InputError: a setting is wrong, settings do not fit each other, or the study in the output
@@ -59,13 +61,14 @@ def plan_study(
     from raytune_yesno.tuning.plan_checks import check_plan
 
     if options.resume:
+        study = load(out)
         if is_repeated(out, STORE):
             omit_changes(options)
-            if (study := load(out)).refit:
-                return Plan.from_study(study), study
-        plan = plan_resumed(settings, options, out, storage)
+            if study.refit:
+                return Plan.from_study(study), study, True
+        plan = plan_resumed(settings, options, study, storage)
         check_plan(plan)
-        return plan, None
+        return plan, study, False
     plan = build_plan(settings, options)
     if is_begun(out, STORE):
         found = continue_study(
@@ -81,9 +84,9 @@ def plan_study(
             _recall_bad(settings, found.study)
             plan = replace(found.plan, stop=found.plan.stop.update(vars(plan.stop)))
             check_plan(plan)
-            return plan, found.study if found.is_finished else None
+            return plan, found.study, found.is_finished
     check_new_study(plan, options)
-    return plan, None
+    return plan, None, False
 
 
 def check_new_study(plan: "Plan", options: Namespace) -> None:
@@ -112,28 +115,27 @@ def add_warm_start(plan: "Plan", studies: list[str], data: "Data | None") -> "Pl
     from raytune_yesno.training.costs import find_costs
     from raytune_yesno.tuning import warm_start
 
-    config = plan.config.as_dict()
     known = warm_start.gather(
         load_all(studies),
         plan.space,
         plan.config.objective,
-        lambda point: find_costs(build_config(config, point), data),
+        lambda point: find_costs(build_config(plan.config, point), data),
     )
     for line in warm_start.describe(known):
         note(f"--warm-start: {line}")
     return replace(plan, warm_start=known)
 
 
-def plan_resumed(settings: dict[str, Any], options: Namespace, out: Path, storage: str) -> "Plan":
+def plan_resumed(
+    settings: dict[str, Any], options: Namespace, study: "Study", storage: str
+) -> "Plan":
     """Return the plan of the study to resume.
 
     Raises:
         InputError: the study is finished, is of another task, or cannot be changed as asked.
     """
-    from raytune_yesno.study import load
     from raytune_yesno.tuning.plan import Plan
 
-    study = load(out)
     adding = (options.add_trials, options.retry, options.epochs)
     extends = any(each is not None for each in adding)
     more = extends or options.prefer is not None or options.refit is not None

@@ -91,7 +91,6 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.checkpoint import load_checkpoint, read_task
     from raytune_yesno.config import TASKS, find_task
     from raytune_yesno.files.remote import local_copy
-    from raytune_yesno.tasks.function import FunctionTask
     from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
     from raytune_yesno.training.evaluate import evaluate_checkpoint
     from raytune_yesno.user_code import stopped_by_errors
@@ -102,7 +101,7 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     with local_copy(options.checkpoint) as folder:
         task = read_task(folder)
         check_task(options.task, task, options.checkpoint)
-        if isinstance(find_task(options.task), FunctionTask):
+        if find_task(options.task).function:
             raise InputError(
                 f"{options.checkpoint}: {task} is a function, which has no evaluation beside its "
                 "metrics; those of each epoch are in the record of its run or study"
@@ -114,8 +113,10 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     try:
         data = load_data(checkpoint.config, source, skip_bad=_skips_bad(options, trained_on))
     except UnfinishedError as error:
+        if options.data:
+            raise
         line, *lines = error.args
-        raise UnfinishedError(f"{line}; --data names other data", *lines) from error
+        raise UnfinishedError(f"{line}; give other data with --data", *lines) from error
     with stopped_by_errors("the evaluation failed"):
         try:
             check_same_data(data, trained_on, f"warning: {options.checkpoint}")

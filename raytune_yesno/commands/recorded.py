@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.commands.settings import read_yaml
-from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
+from raytune_yesno.config import Config, build_config, restore_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.registry import is_same_code
 
@@ -29,7 +29,7 @@ def resume_settings(
     settings, before = read_recorded(out)
     if is_same_code(str(flags.get("task", "")), before.task):  # from another folder
         flags = {key: value for key, value in flags.items() if key != "task"}
-    config = build_config(before.as_dict(), given["config"], flags)
+    config = build_config(before, given["config"], flags)
     recorded = select_fixed(before)
     for key, value in select_fixed(config).items():
         if value != recorded.get(key):
@@ -53,12 +53,7 @@ def read_recorded(out: Path) -> tuple[dict[str, Any], Config]:
     settings = read_yaml(file, "a run's folder, as `train` printed it")
     if not (isinstance(settings.get("config"), dict) and isinstance(settings.get("data"), str)):
         raise InputError(f"{file}: damaged: it lacks `data` or `config`")
-    recorded = upgrade_config(settings["config"])
-    try:
-        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
-    except InputError as error:
-        raise InputError(f"{file}: task: {error}") from None
-    return settings, build_config(recorded, where=str(file))
+    return settings, restore_config(settings["config"], str(file))
 
 
 def select_fixed(config: Config) -> dict[str, Any]:

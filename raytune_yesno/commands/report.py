@@ -189,7 +189,7 @@ def _print(
 ) -> None:
     orders = [importance.names for importance in report.importances]
     width = max(_MIN_WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-    say(format_leaderboards(studies, options.top, orders, width))
+    say(format_leaderboards(studies, options.top, orders, width, report.comparison))
     say(escape_controls(f"table: {report.csv}"))
     say(escape_controls(f"page: {report.html}"))
     for file in (*options.exports, *options.epoch_exports):

@@ -77,7 +77,7 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
     if not getattr(options, "resume", None):
         space = read_space(settings, options) or {}
         try:
-            if hasattr(find_task(task), "declare"):  # a key has the type of its value
+            if find_task(task).function:  # a key has the type of its value
                 engine = EngineConfig.__dataclass_fields__
                 assignments = {
                     key: value if key in engine else read_typed(value)
@@ -135,7 +135,7 @@ def _read_file(options: Namespace) -> dict[str, Any]:
                 hint = f"a search space is given with --space {quote(options.config)}"
             elif key in Config.__dataclass_fields__:
                 hint = f"write it below config, as config: {{{key}: …}}"
-            elif (name := str(key).replace("-", "_")) in vars(options).keys() - _NO_FLAGS:
+            elif (name := str(key).replace("-", "_")) in vars(options).keys() - _NOT_FLAGS:
                 flag = _FLAGS.get(name, name.replace("_", "-"))
                 hint = f"it is no key of a file; give the flag --{flag}"
             raise InputError(f"{options.config}: unknown setting {key!r}; {hint}")
@@ -199,8 +199,8 @@ def refuse_flags(
 
 _FLAGS = {"assignments": "set", "objectives": "objective", "limits": "limit", "logs": "log"}
 """Flags whose values have another name, by that name."""
-_NO_FLAGS = {"run"}
-"""Names of options that are none."""
+_NOT_FLAGS = {"run"}
+"""Attributes of the parsed options that stand for no flag."""
 
 
 def refuse_data(options: Namespace, task: str) -> None:
@@ -209,7 +209,7 @@ def refuse_data(options: Namespace, task: str) -> None:
     Raises:
         InputError: one of them was given, or the task is unknown.
     """
-    if not hasattr(find_task(task), "load_data"):
+    if not find_task(task).load_data:
         because = f"task {task} reads no data"
         refuse_flags(options, "data", because=because)
         if hasattr(options, "skip_bad"):

@@ -39,10 +39,9 @@ from raytune_yesno.config import (
     TASKS,
     Config,
     build_config,
-    find_task,
-    restore_task,
 )
 from raytune_yesno.errors import InputError, WorkError, escape_controls
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.study.store import name_command
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
     settings = read_settings(options)
     config = _build_config(settings, options)
     if is_begun(out, SETTINGS_FILE):
-        task = find_task(config.task)
         recorded, before = read_recorded(out)
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
@@ -117,7 +115,6 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
             advice = advise_on_others("train", str(out), before.task)
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)
             settings = {"skip_bad": recorded.get("skip_bad"), **settings}
-        restore_task(config.task, task)
     return settings, config
 
 
@@ -180,9 +177,8 @@ def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> 
     }
     if settings.get("skip_bad"):
         saved["skip_bad"] = True
-    written = out / f"{SETTINGS_FILE}.part"  # a kill must not leave half a file
-    written.write_text(yaml.safe_dump(saved, sort_keys=False))
-    written.replace(out / SETTINGS_FILE)
+    with replace_file(out / SETTINGS_FILE) as part:  # a kill must not leave half a file
+        part.write_text(yaml.safe_dump(saved, sort_keys=False))
 
 
 def _finish(
@@ -221,5 +217,5 @@ def _describe_model(config: Config, checkpoint: Path) -> list[str]:
     """Return the lines with which the task describes a trained model."""
     from raytune_yesno.checkpoint import load_checkpoint
 
-    say_more = getattr(find_task(config.task), "describe_model", None)
+    say_more = config.declaration.describe_model
     return list(say_more(config, load_checkpoint(checkpoint).state_dict)) if say_more else []

@@ -21,7 +21,7 @@ from raytune_yesno.commands.common import (
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
-from raytune_yesno.commands.folders import is_begun, open_folder, refuse_fresh_uri
+from raytune_yesno.commands.folders import open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import (
     NOT_ON_RESUME,
     add_warm_start,
@@ -78,15 +78,14 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         every_s = CHECKPOINT_EVERY_S if given_s is None else given_s
         if not every_s >= 0:
             raise InputError(f"--checkpoint-every: {every_s:g} s must be 0 or more")
-        plan, finished = plan_study(settings, options, out, storage)
-        if finished:
+        plan, before, is_finished = plan_study(settings, options, out, storage)
+        if before and is_finished:
             again = f"--resume {quote(storage)} extends it"
             note(f"{one_line(storage)}: this study is finished; {again}")
-            return _finish(finished, storage, options, results, began)
-        begun = bool(options.resume) or is_begun(out, STORE)
+            return _finish(before, storage, options, results, began)
         logs = open_logs(options.logs, out, storage)
         data = read_data(settings, options, plan.config)
-        if options.warm_start and not begun:
+        if options.warm_start and not before:
             plan = add_warm_start(plan, options.warm_start, data)
             check_plan(plan)
         announce(options, "connecting to Ray" if options.address else "starting Ray")
@@ -107,10 +106,12 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     out,
                     storage=storage,
                     source=settings.get("data", DEFAULT_DATA),
-                    resume=begun,
+                    resume=before or False,
                     add_trials=options.add_trials or 0,
-                    retry=select_retried(options.retry, out) if options.retry else (),
-                    extend=select_extended(options, plan, out) if options.resume else (),
+                    retry=select_retried(options.retry, before) if before and options.retry else (),
+                    extend=select_extended(options, before, storage)
+                    if before and options.resume
+                    else (),
                     checkpoint_every_s=every_s,
                     on_progress=display.show_search,
                     note=display.remark,
@@ -175,7 +176,7 @@ def _refit(
     candidates = list_refits(study)
     for index, candidate in enumerate(candidates, start=1):
         best = candidate.trial
-        if getattr(find_task(study.task), "refits", True):
+        if find_task(study.task).refits:
             which = f", {index} of {len(candidates)}" if len(candidates) > 1 else ""
             note(f"refitting trial {best.number} for {plural(candidate.epochs, 'epoch')}{which}")
             announce(options, "starting the refit's workers")

@@ -24,6 +24,11 @@ def replace_file(file: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_part(name: str, file: str) -> bool:
+    """Return whether a name is that of a file which a killed :func:`replace_file` has left."""
+    return name.startswith(f".{file}.")
+
+
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill, and on success rename it to ``folder``.

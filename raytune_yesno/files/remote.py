@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
+from raytune_yesno.files.folders import replace_file
 
 LOCK = ".lock"
 """The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""
@@ -67,12 +68,12 @@ def write_whole(filesystem: Any, path: str, content: bytes) -> None:
 
     An object store shows an object once it is whole; a file system needs a rename for that.
     """
-    is_local = filesystem.type_name == "local"
-    target = f"{path}.part" if is_local else path
-    with filesystem.open_output_stream(target) as sink:
+    if filesystem.type_name == "local":
+        with replace_file(Path(path)) as part:
+            part.write_bytes(content)
+        return
+    with filesystem.open_output_stream(path) as sink:
         sink.write(content)
-    if is_local:
-        filesystem.move(target, path)
 
 
 def delete_tree(location: str) -> None:

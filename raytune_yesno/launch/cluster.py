@@ -318,6 +318,8 @@ def run_to_end(cluster: "LaunchedCluster | ExistingCluster", *, attach: bool) ->
             if not attach:
                 raise
             cluster.recover(error)
+            # Not left to the next round: if this fails too, it is raised, else a cluster that
+            # refuses every submission would be restarted for ever.
             cluster.submit()
     if launch.phase == "ended":
         cluster.fetch()

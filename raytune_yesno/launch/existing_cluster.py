@@ -152,6 +152,7 @@ class ExistingCluster:
         if self.launch.submission and self.launch.phase in ("ready", "submitted"):
             try:
                 Job(self.launch.address, self.launch.submission).stop()
+                self.say("down: the job was asked to stop; the cluster keeps running")
             except HeadUnreachableError as error:
                 self.say(f"the job could not be stopped, if the cluster still exists: {error}")
 

@@ -109,10 +109,15 @@ def find_launch(name: str) -> LaunchState | None:
     folder = launch_folder(name)
     try:
         fields = json.loads((folder / STATE).read_text())
-        return LaunchState(**{**fields, "folder": folder})
+        state = LaunchState(**{**fields, "folder": folder})
+        options = {word.partition("=")[0] for word in state.arguments}
+        if options and state.study and not options & {"--out", "--resume"}:
+            # A launch that an earlier version began, which added the folder only on submission.
+            state.arguments += ["--out", state.study]
+        return state
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         raise InputError(
             f"{folder / STATE}: damaged; delete it once all nodes of the cluster have ended"
         ) from None

@@ -210,9 +210,9 @@ def _take_code(task: str, folder: Path) -> str:
             beside = origin / module
             found = [beside.with_suffix(".py"), *(beside.rglob("*.py") if beside.is_dir() else ())]
             for each in found:
-                place = target / each.relative_to(origin)
-                if each.is_file() and place not in copied:
-                    pending[each] = place
+                destination = target / each.relative_to(origin)
+                if each.is_file() and destination not in copied:
+                    pending[each] = destination
     return f"{(target / path.name).relative_to(folder)}:{name}"
 
 

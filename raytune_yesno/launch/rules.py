@@ -122,7 +122,10 @@ def check_provider(definition: Definition) -> Iterator[str]:
         workers = definition.provider.get("worker_ips") or []
         addresses = [definition.provider.get("head_ip"), *workers]
         for address in sorted({str(one) for one in addresses if addresses.count(one) > 1}):
-            yield f"provider.worker_ips: {address} is there twice; give each machine once"
+            yield (
+                f"provider: head_ip and worker_ips list {address} more than once; list each "
+                "machine once"
+            )
 
 
 def check_workers(definition: Definition) -> Iterator[str]:

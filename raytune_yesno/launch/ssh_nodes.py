@@ -29,7 +29,7 @@ _PYTHON = f"for p in {ENV}/bin/python python{{}} python3; do " + (
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """The result of a shell command on a node."""
 
     exit_code: int
@@ -60,7 +60,7 @@ class SshNodes:
         head = provider.get("external_head_ip") or provider["head_ip"]
         return cls((head, *provider["worker_ips"]), definition.get("auth") or {})
 
-    def run(self, address: str, command: str, timeout_s: float = 60) -> Answer:
+    def run(self, address: str, command: str, timeout_s: float = 60) -> CommandResult:
         """Run a shell command on a node.
 
         Args:
@@ -85,10 +85,10 @@ class SshNodes:
                 words, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL
             )
         except subprocess.TimeoutExpired:
-            return Answer(255, f"no answer within {timeout_s:.0f} s")
-        return Answer(done.returncode, done.stdout + done.stderr)
+            return CommandResult(255, f"no answer within {timeout_s:.0f} s")
+        return CommandResult(done.returncode, done.stdout + done.stderr)
 
-    def run_all(self, command: str, timeout_s: float = 60) -> dict[str, Answer]:
+    def run_all(self, command: str, timeout_s: float = 60) -> dict[str, CommandResult]:
         """Run a shell command on all nodes at the same time; return the results by address."""
         with ThreadPoolExecutor(len(self.addresses)) as pool:
             answers = pool.map(
@@ -96,7 +96,7 @@ class SshNodes:
             )
             return dict(zip(self.addresses, answers, strict=True))
 
-    def find_ray(self) -> dict[str, Answer]:
+    def find_ray(self) -> dict[str, CommandResult]:
         """Return each node's Ray processes, one line each; exit code 255 if unknown."""
         return self.run_all(f"{_FIND}; true")
 
@@ -159,15 +159,15 @@ def check_ssh_nodes(nodes: SshNodes, studies: str, python: str, probe: str) -> I
 
 
 def _each(
-    answers: Mapping[str, Answer],
-    is_bad: Callable[[Answer], object],
-    describe: Callable[[Answer], str],
+    answers: Mapping[str, CommandResult],
+    is_bad: Callable[[CommandResult], object],
+    describe: Callable[[CommandResult], str],
 ) -> Iterable[str]:
     for address, answer in answers.items():
         if is_bad(answer):
             yield f"{address}: {describe(answer)}"
 
 
-def _describe_running(answer: Answer) -> str:
+def _describe_running(answer: CommandResult) -> str:
     lines = answer.output.strip().splitlines()
     return f"Ray already runs there ({len(lines)} processes, {lines[0][:60]}…); end it with --down"

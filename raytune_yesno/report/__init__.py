@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import to_utf8
 from raytune_yesno.files.folders import replace_file
+from raytune_yesno.report.comparison import Comparison, compare_studies
 from raytune_yesno.report.export import collect_trials, list_heads, write_table
 from raytune_yesno.report.importance import Importance, measure_importance
 from raytune_yesno.report.page import build_page
@@ -23,11 +24,13 @@ class Report:
         csv: the table of trials.
         html: the page.
         importances: the importance of the hyperparameters, one per study.
+        comparison: how the studies compare.
     """
 
     csv: Path
     html: Path
     importances: list[Importance]
+    comparison: Comparison
 
 
 def write_report(
@@ -47,7 +50,7 @@ def write_report(
             20 % more results, because measuring takes CPU time from the running study.
 
     Returns:
-        The files, and the importances that they show.
+        The files, and the importances and the comparison that they show.
     """
     importances = [
         before[index]
@@ -57,7 +60,8 @@ def write_report(
     ]
     out.mkdir(parents=True, exist_ok=True)
     write_table(collect_trials(studies), out / TABLE, list_heads(studies))
-    page = build_page(studies, importances, refresh_s)
+    comparison = compare_studies(studies)
+    page = build_page(studies, importances, comparison, refresh_s)
     with replace_file(out / PAGE) as part:  # a browser may be reading it
         part.write_text(to_utf8(page), encoding="utf-8")
-    return Report(out / TABLE, out / PAGE, importances)
+    return Report(out / TABLE, out / PAGE, importances, comparison)

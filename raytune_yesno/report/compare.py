@@ -264,8 +264,8 @@ def describe_different_limits(studies: Sequence[Study]) -> str:
         return ""
     names = "; ".join(" and ".join(limits) or "none" for limits in sets)
     return (
-        f"The studies have different limits ({names}), so searches are not compared: a looser "
-        "limit alone gives a better best."
+        f"The studies have different limits ({names}), so searches are not compared: a study "
+        "with a looser limit finds better results with any search."
     )
 
 
@@ -281,8 +281,8 @@ def describe_budgets(studies: Sequence[Study]) -> str:
     if not differing:
         return ""
     return (
-        f"The budgets differ: {' and '.join(differing)} a study. A larger budget alone gives a "
-        "better best; compare the curves at equal trials or epochs."
+        f"The budgets differ: {' and '.join(differing)} a study. A larger budget finds better "
+        "results with any search; compare the curves at equal trials or epochs."
     )
 
 

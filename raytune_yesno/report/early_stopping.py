@@ -16,7 +16,7 @@ _MAX_RUNGS = 12
 
 
 @dataclass(frozen=True)
-class Rung:
+class StoppingRung:
     """An epoch at which the scheduler stopped trials.
 
     Attributes:
@@ -66,7 +66,7 @@ class EarlyStopping:
     full_epochs: int
     longest: int
     stopped: int
-    rungs: list[Rung]
+    rungs: list[StoppingRung]
 
     @property
     def saved(self) -> float:
@@ -74,8 +74,8 @@ class EarlyStopping:
         return 1 - self.epochs / self.full_epochs
 
     @property
-    def first_judged(self) -> Rung | None:
-        """The first rung with an :attr:`Rung.agreement`; None without any."""
+    def first_judged(self) -> StoppingRung | None:
+        """The first rung with an :attr:`StoppingRung.agreement`; None without any."""
         return next((rung for rung in self.rungs if rung.agreement is not None), None)
 
 
@@ -118,7 +118,7 @@ def measure_early_stopping(study: Study) -> EarlyStopping:
             if trial.number in values and trial.best_epoch
         ]
         rungs.append(
-            Rung(
+            StoppingRung(
                 epoch=epoch,
                 reached=sum(trial.epochs[-1]["epoch"] >= epoch for trial in trials),
                 stopped=len(ended),

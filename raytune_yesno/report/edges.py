@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from raytune_yesno.config import TASKS, config_class
+from raytune_yesno.config import TASKS, find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.report.axes import Axis, list_domains, read_domain
 from raytune_yesno.study import Study
@@ -102,6 +102,6 @@ def _find_limits(task: str) -> Mapping[str, tuple[float | None, float | None]]:
     with suppress(InputError):
         return {
             key.name: (key.metadata.get("low"), key.metadata.get("high"))
-            for key in fields(config_class(task))
+            for key in fields(find_task(task).config_class)
         }
     return {}

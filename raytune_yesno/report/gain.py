@@ -18,9 +18,8 @@ def describe_gain(study: Study) -> str:
     if is_equal and (others := len(study.front) - 1) > 0:
         each = f"Each of the {others} other members" if others > 1 else "The other member"
         return (
-            f"The {settings}, with {reached}, are as good as any for the chosen compromise. "
-            f"{each} of the front that tuning found is better in one objective and worse in "
-            "another."
+            f"The chosen compromise is that of the {settings}: {reached}. {each} of the front, "
+            "which tuning found, is better in one objective and worse in another."
         )
     if untuned is best:
         return f"Tuning gained nothing: no trial is better than the {settings}, with {reached}."

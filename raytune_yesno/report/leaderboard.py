@@ -3,13 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
-from raytune_yesno.report.attainment import (
-    describe_attainment,
-    measure_attainment,
-    tabulate_attainment,
-)
+from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.axes import build_axes
-from raytune_yesno.report.compare import compare_groups, group_studies
+from raytune_yesno.report.comparison import Comparison, compare_studies
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import (
     count_members,
@@ -21,7 +17,7 @@ from raytune_yesno.report.luck import describe_luck
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import align, tabulate_studies
-from raytune_yesno.study import Study, Trial, name_studies
+from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.text import WIDTH, format_seconds, format_value, plural
 
@@ -100,6 +96,7 @@ def format_leaderboards(
     top: int = 10,
     orders: Sequence[Sequence[str]] = (),
     width: int = WIDTH,
+    comparison: Comparison | None = None,
 ) -> str:
     """Return the table of one study, or a comparison of several and the table of each.
 
@@ -108,27 +105,28 @@ def format_leaderboards(
         top: number of trials of a single study; of several, each shows 5 at most.
         orders: for each study, the hyperparameters to show first.
         width: columns of the terminal.
+        comparison: how the studies compare, if it is computed already.
     """
     if len(studies) == 1:
         return format_leaderboard(studies[0], top, orders[0] if orders else (), width)
-    names = name_studies(studies)
-    parts = [format_comparison(studies, names, width)]
-    for index, (study, name) in enumerate(zip(studies, names, strict=True)):
+    comparison = comparison or compare_studies(studies)
+    parts = [format_comparison(studies, comparison, width)]
+    for index, (study, name) in enumerate(zip(studies, comparison.names, strict=True)):
         table = format_leaderboard(study, min(top, 5), orders[index] if orders else (), width)
         parts.append(f"{_cut(name, width)}\n{table}")
     return "\n\n".join(parts)
 
 
-def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int = WIDTH) -> str:
+def format_comparison(studies: Sequence[Study], comparison: Comparison, width: int = WIDTH) -> str:
     """Return what several studies say together, and a table with a row per study.
 
     Args:
         studies: the studies.
-        names: a name per study.
+        comparison: how they compare.
         width: columns of the terminal.
     """
-    groups = group_studies(studies)
-    texts = describe_studies(studies, names, groups, compare_groups(groups))
+    names = comparison.names
+    texts = describe_studies(studies, names, comparison.groups, comparison.differences)
     table = tabulate_studies(studies, names)
     rows = [
         [_cut(str(cell), _MAX_NAME if k == 0 else _MAX_CELL) for k, cell in enumerate(row)]
@@ -142,7 +140,7 @@ def format_comparison(studies: Sequence[Study], names: Sequence[str], width: int
     lines = [line for text in texts for line in _wrap(text, width)]
     lines += [_cut(line, width) for line in align(rows, left=1)]
     objectives = studies[0].objective.objectives
-    if attained := measure_attainment(studies, groups):
+    if attained := comparison.attained:
         lines += ["", *_wrap(describe_attainment(attained, objectives), width)]
         attainment = tabulate_attainment(attained, objectives)
         lines += [_cut(line, width) for line in align([attainment.heads, *attainment.rows])]

@@ -11,32 +11,40 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
-from raytune_yesno.report.compare import compare_groups, find_best, group_studies
+from raytune_yesno.report.compare import find_best
+from raytune_yesno.report.comparison import Comparison
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.payload import build_payload, embed
 from raytune_yesno.report.view import view_comparison, view_study
-from raytune_yesno.study import Study, name_studies
+from raytune_yesno.study import Study
 
 MAX_NAMES_IN_TITLE = 3
 _SCRIPTS = ("core.js", "plots.js", "front.js", "params.js", "table.js", "start.js")
 
 
 def build_page(
-    studies: Sequence[Study], importances: Sequence[Importance], refresh_s: float | None = None
+    studies: Sequence[Study],
+    importances: Sequence[Importance],
+    comparison: Comparison,
+    refresh_s: float | None = None,
 ) -> str:
     """Return the page's HTML.
 
     Args:
         studies: one or more studies.
         importances: the importance of the hyperparameters, one per study.
+        comparison: how the studies compare.
         refresh_s: seconds after which the browser reloads the page. None for a page that does not
             change.
     """
-    names = name_studies(studies)
-    groups = group_studies(studies)
-    differences = compare_groups(groups)
-    first = find_best(studies) or 0
-    payload = build_payload(studies, names, groups, [found.names for found in importances])
+    names, first = comparison.names, find_best(studies) or 0
+    payload = build_payload(
+        studies,
+        names,
+        comparison.groups,
+        [found.names for found in importances],
+        comparison.attained,
+    )
     return (
         _environment()
         .get_template("page.html.j2")
@@ -55,9 +63,7 @@ def build_page(
                 view_study(study, importance)
                 for study, importance in zip(studies, importances, strict=True)
             ],
-            comparison=(
-                view_comparison(studies, names, groups, differences) if len(studies) > 1 else None
-            ),
+            comparison=view_comparison(studies, comparison) if len(studies) > 1 else None,
         )
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.attainment import build_attainment_payload, measure_attainment
+from raytune_yesno.report.attainment import Attainment, build_attainment_payload
 from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
 from raytune_yesno.report.compare import Group
@@ -28,6 +28,7 @@ def build_payload(
     names: Sequence[str],
     groups: Sequence[Group],
     orders: Sequence[Sequence[str]],
+    attained: Sequence[Attainment] = (),
 ) -> dict[str, Any]:
     """Return the data of all plots.
 
@@ -36,10 +37,10 @@ def build_payload(
         names: a name per study.
         groups: studies that are repetitions of each other.
         orders: for each study, the hyperparameters by importance.
+        attained: what each group attains in two objectives.
     """
     traces = [trace_best(study) for study in studies]
     fronts = build_front_payload(studies)
-    attained = measure_attainment(studies, groups) if len(studies) > 1 else []
     return {
         "attainment": build_attainment_payload(attained, studies[0].objective.objectives),
         "fronts": fronts,

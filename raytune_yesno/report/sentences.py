@@ -257,7 +257,8 @@ def describe_test(
     if not isinstance(figures, Mapping) or not figures:
         return ""
     with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
-        return str(find_task(task).describe_test(figures))
+        if describe := find_task(task).describe_test:
+            return str(describe(figures))
     return ", ".join(_show_figures(figures, metrics))
 
 
@@ -303,6 +304,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
     best = study.best
     try:
+        study.declare()
         base = build_config(upgrade_config(asked["config"]))
         trained = build_config(study.config_of(best), best.best_point) if best else base
     except InputError:  # written by a version with other keys
@@ -315,7 +317,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
         if own:
             del shown["task"]
-        typed = not hasattr(find_task(task), "declare")
+        typed = not find_task(task).function
         for key, value in shown.items():
             is_text = isinstance(value, str) and (typed or key in EngineConfig.__dataclass_fields__)
             words += ["--set", f"{key}={value if is_text else write_typed(value)}"]
@@ -356,7 +358,8 @@ def list_changes(config: Config) -> dict[str, Any]:
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
     defaults = build_config(named).as_dict()
-    given = (getattr(find_task(config.task), "declared", None) or {}).get("config", {})
+    function = config.declaration.function
+    given = function.declared["config"] if function else {}
     own = given.keys() - EngineConfig.__dataclass_fields__.keys()
     changed = {
         key: value for key, value in values.items() if key in own or value != defaults.get(key)

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_yesno.report import sentences, summary, tables
-from raytune_yesno.report.attainment import (
-    describe_attainment,
-    measure_attainment,
-    tabulate_attainment,
-)
+from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import Difference, Group, choose_figure, describe_incomparable
+from raytune_yesno.report.compare import choose_figure, describe_incomparable
+from raytune_yesno.report.comparison import Comparison
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
@@ -106,7 +103,8 @@ def _list_settings(study: Study) -> dict[str, Any]:
         "search": asked.get("search"),
         "scheduler": asked.get("scheduler"),
         "seed": study.config.get("seed"),
-        "warm start": f"{plural(len(warm_start), 'trial')} of other studies"
+        # One for each point: a point that was trained several times has one result.
+        "warm start": f"{plural(len(warm_start), 'result')} of other studies"
         if warm_start
         else None,
         "slots": study.slots_text,
@@ -117,17 +115,13 @@ def _list_settings(study: Study) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in (None, "")}
 
 
-def view_comparison(
-    studies: Sequence[Study],
-    names: Sequence[str],
-    groups: Sequence[Group],
-    differences: Sequence[Difference],
-) -> dict[str, Any]:
+def view_comparison(studies: Sequence[Study], comparison: Comparison) -> dict[str, Any]:
     """Return the values of the comparison's section."""
+    names, groups, differences = comparison.names, comparison.groups, comparison.differences
     figure, objectives = choose_figure(studies), studies[0].objective.objectives
     repeated = any(len(group.members) > 1 for group in groups)
     repeated = repeated and not describe_incomparable(studies)
-    attained = measure_attainment(studies, groups)
+    attained = comparison.attained
     return {
         "texts": summary.describe_studies(studies, names, groups, differences),
         "groups": tables.tabulate_groups(groups, figure) if repeated else None,

@@ -11,7 +11,6 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_yesno.metrics import COSTS
 from raytune_yesno.schedulers.rules import Rule, TrialState
 from raytune_yesno.study import Trial
 
@@ -86,7 +85,7 @@ class Asynchronous(FIFO):
         """
         number, epoch = trial.config["number"], result["epoch"]
         is_judged = epoch in self.states[number].costs
-        self._note(trial, result)
+        self.states[number].note_result(result, self.metric)
         if not is_judged and self._stops(number, epoch):
             self.verdicts.add((number, epoch))
         stops = (number, epoch) in self.verdicts
@@ -96,15 +95,10 @@ class Asynchronous(FIFO):
         self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
     ) -> None:
         """Store the costs of a trial's last epoch."""
-        if "epoch" in result:  # a trial may be stopped before its first epoch
-            self._note(trial, result)
+        self.states[trial.config["number"]].note_result(result, self.metric)
 
     def _stops(self, number: int, epoch: int) -> bool:
         if epoch not in self.checks:
             return False
         others = (state for other, state in self.states.items() if other != number)
         return self.rule.stops(self.states[number], others, epoch)
-
-    def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
-        costs = result.get(COSTS) or (result.get(self.metric),)
-        self.states[trial.config["number"]].note(result["epoch"], *costs)

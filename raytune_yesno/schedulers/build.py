@@ -130,7 +130,7 @@ def build_scheduler(
         seed: seed of the draws of ``pbt``.
         ordered: compare each trial only with trials of lower numbers, so that the result does not
             depend on timing; see :mod:`raytune_yesno.schedulers.deterministic`.
-        num_objectives: with more than one, trials are compared by domination, see
+        num_objectives: with more than one, trials are compared by non-dominated sorting, see
             :mod:`raytune_yesno.schedulers.rules`.
         options: options of that scheduler.
 

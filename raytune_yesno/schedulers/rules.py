@@ -1,17 +1,18 @@
 """The rules of early stopping: whether a trial stops, given the costs of other trials.
 
 A rule serves both forms of a scheduler. The asynchronous one compares a trial with all others, the
-deterministic one with the trials of lower numbers. Several objectives are compared by domination
-(:func:`raytune_yesno.pareto.order`).
+deterministic one with the trials of lower numbers. Several objectives are compared by
+non-dominated sorting (:func:`raytune_yesno.pareto.order`).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from raytune_yesno.metrics import COSTS
 from raytune_yesno.pareto import positions
 
 Vector = tuple[float, ...]
@@ -35,6 +36,11 @@ class TrialState:
         if epoch in self.costs:  # trained again after a restart
             self._means.clear()
         self.costs[epoch] = tuple(math.inf if c is None or math.isnan(c) else c for c in costs)
+
+    def note_result(self, result: Mapping[str, Any], metric: str) -> None:
+        """Store the costs of a result; a trial that ends before its first epoch has none."""
+        if "epoch" in result:
+            self.note(result["epoch"], *(result.get(COSTS) or (result.get(metric),)))
 
     def best(self, last: int) -> Vector:
         """Return the smallest value of each cost up to an epoch."""
@@ -136,8 +142,8 @@ def list_rungs(epochs: int, grace_period: int, reduction_factor: float) -> list[
 def is_among_best(own: Vector, others: Sequence[Vector], fraction: float) -> bool:
     """Return whether a vector is within the best ``fraction`` of itself and the finite others.
 
-    Vectors are ordered by domination (:func:`raytune_yesno.pareto.order`). At least one is among
-    the best, so the first trial always continues.
+    Vectors are ordered by non-dominated sorting (:func:`raytune_yesno.pareto.order`). At least one
+    is among the best, so the first trial always continues.
     """
     finite = [vector for vector in others if all(map(math.isfinite, vector))]
     position = positions([*finite, own])[-1]

@@ -11,7 +11,6 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_yesno.metrics import COSTS
 from raytune_yesno.schedulers.rules import TrialState
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
@@ -151,7 +150,5 @@ class SynchronousScheduler(FIFOScheduler):  # type: ignore[misc]
         return self._cached
 
     def _note(self, trial: RayTrial, result: dict[str, Any]) -> None:
-        if "epoch" in result:
-            costs = result.get(COSTS) or (result.get(self.metric),)
-            self.states[trial.config["number"]].note(result["epoch"], *costs)
-            self._cached = None
+        self.states[trial.config["number"]].note_result(result, self.metric)
+        self._cached = None

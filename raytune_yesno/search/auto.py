@@ -65,8 +65,8 @@ class Auto:
     cost best, and the proposal is the point of the largest expected improvement of the hypervolume
     of the costs. Where a model does not predict the order of the
     results, because of noise or trials that did not learn, it leads to points whose improvement is
-    only uncertain; then every second proposal is that of multi-objective TPE, which uses no more
-    than the order of domination. A limit that is only known after training has a model,
+    only uncertain; then every second proposal is that of multi-objective TPE, which uses only
+    non-dominated sorting. A limit that is only known after training has a model,
     too: improvement counts by the probability that the limit is kept. It also counts by the
     probability that the trial does not fail, once one has failed.
 

@@ -31,7 +31,7 @@ class Genetic:
     cell from its middle. Until the population is full, points are random; while results no longer
     improve, every third is.
 
-    With several objectives, the order of domination selects the parents. ``selection="nsga3"``
+    With several objectives, non-dominated sorting selects the parents. ``selection="nsga3"``
     selects them as NSGA-III does (Deb & Jain, 2014), which suits three or more objectives: parents
     of the last rank that still fits are those nearest to reference lines, which spread evenly over
     the directions of the front.

@@ -42,20 +42,18 @@ class Repeats:
     Attributes:
         least: trainings of every point.
         most: trainings of the best point.
-        first: the number of the study's first trial. Observations before it are of other studies:
-            the search learns from them, and their points are not repeated.
     """
 
     least: int = 1
     most: int = 1
-    first: int = 0
 
     def propose(
         self, suggest: Suggest, number: int, history: Sequence[Observation]
     ) -> Observation | None:
         """Return the trial to start next, or None if the search is exhausted.
 
-        Where no new point is left, it repeats the best of those that may be trained again.
+        Where no new point is left, it repeats the best of those that may be trained again. The
+        search learns from points of other studies, but they are never repeated.
 
         Args:
             suggest: the search, see :meth:`Algorithm.suggest`. It is given one observation per
@@ -64,25 +62,21 @@ class Repeats:
             history: the observations of all trials, in the order of their numbers.
         """
         points = group_repeats(history)
-        own = [trials for trials in points if self._may_repeat(trials[0])]
-        again = self._choose(own)
+        own = [trials for trials in points if not trials[0].elsewhere]
+        repeatable = [trials for trials in own if trials[0].status != "failed"]
+        again = self._choose(repeatable)
         if again is None:
             pooled = [pool(trials, index) for index, trials in enumerate(points)]
             point = suggest(len(pooled), pooled)
-            own = [trials for trials in points if not trials[0].elsewhere]
             firsts = [trials[0] for trials in own]
             # A search returns a known point where it finds no other.
             if point is not None and not (self.most > 1 and was_tried(point, firsts)):
                 return Observation(number, point)
-            open_points = (trials for trials in own if len(trials) < self.most)
+            open_points = (trials for trials in repeatable if len(trials) < self.most)
             again = min(open_points, key=_order, default=[None])[0]
         if again is None:
             return None
         return Observation(number, again.point, repeat_of=again.number)
-
-    def _may_repeat(self, seen: Observation) -> bool:
-        """Return whether a first training is of this study and has not failed."""
-        return seen.number >= self.first and seen.status != "failed"
 
     def _choose(self, points: Sequence[Sequence[Observation]]) -> Observation | None:
         """Return the first trial of the point to repeat now, or None."""
@@ -163,6 +157,7 @@ def pool(trials: Sequence[Observation], number: int) -> Observation:
         losses=tuple(math.fsum(column) / len(column) for column in losses),
         costs=_mean_vector([seen.costs for seen in results]),
         excesses=_mean_vector([seen.excesses for seen in results]),
+        elsewhere=trials[0].elsewhere,
     )
 
 

@@ -2,7 +2,7 @@
 
 A layer between a study and a search, as :mod:`raytune_yesno.search.repeats`: it gives the search a
 history in which one loss stands for the costs and the limits of a trial. A search that only uses
-the order of losses gets the position of a trial in the order of domination, as in NSGA-II and
+the order of losses gets the position of a trial in non-dominated sorting, as in NSGA-II and
 MOTPE. A search that uses their sizes, or moves towards one best point, gets a weighted distance to
 the ideal point, whose weights differ from proposal to proposal, as in ParEGO.
 """

@@ -24,7 +24,7 @@ INACTIVE = 0.5
 """The coordinate of a dimension that is not active."""
 
 
-class Condition(NamedTuple):
+class Activation(NamedTuple):
     """When a dimension is active.
 
     Attributes:
@@ -52,7 +52,7 @@ class Dimension:
     key: str
     name: str
     domain: Domain
-    condition: Condition | None = None
+    condition: Activation | None = None
     element: int | None = None
 
     def read(self, point: Mapping[str, Any]) -> Any:
@@ -266,7 +266,7 @@ def prefix_errors(name: object = "") -> Iterator[None]:
 def _list_dimensions(
     nodes: Mapping[str, Node],
     prefix: str,
-    condition: Condition | None,
+    condition: Activation | None,
     repeated: set[str],
     found: list[Dimension],
 ) -> None:
@@ -278,14 +278,14 @@ def _list_dimensions(
             found.append(Dimension(f"{key}.length", name, length, condition, -1))
             for element in range(node.high):
                 cells = frozenset(range(max(element + 1 - node.low, 0), node.high - node.low + 1))
-                when = condition if element < node.low else Condition(index, cells)
+                when = condition if element < node.low else Activation(index, cells)
                 found.append(Dimension(f"{key}[{element}]", name, node.element, when, element))
             continue
         found.append(Dimension(key, name, node, condition))
         if isinstance(node, Choice):
             for option, branch in enumerate(node.branches):
                 single = len(node.options) == 1
-                when = condition if single else Condition(index, frozenset((option,)))
+                when = condition if single else Activation(index, frozenset((option,)))
                 inner = f"{prefix}{name}={node.options[option]}."
                 _list_dimensions(branch, inner, when, repeated, found)
 
@@ -314,7 +314,7 @@ def _check_unique(nodes: Mapping[str, Node], taken: frozenset[str] = frozenset()
     for name in nodes:
         if name in found:
             raise InputError(
-                f"{name!r} stands twice for parameters that are active at the same time; rename one"
+                f"{name!r} names two parameters that are active at the same time; rename one"
             )
         found.add(name)
     for node in nodes.values():

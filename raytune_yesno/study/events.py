@@ -158,7 +158,7 @@ class Resumed(Settings):
     code: Text | None = None
 
 
-class Study(Settings):
+class StudyBegun(Settings):
     """``study``, the first event: all settings of the study."""
 
     data: Text | None = None
@@ -329,7 +329,7 @@ EPOCH_FIELDS = frozenset(Epoch.model_fields)
 """The fields of an epoch that are no metrics of its task; no metric has such a name."""
 
 EVENTS: Mapping[str, type[Event]] = {
-    "study": _add_settings(Study, STUDY_SETTINGS),
+    "study": _add_settings(StudyBegun, STUDY_SETTINGS),
     "asked": Asked,
     "started": Started,
     "epoch": Epoch,

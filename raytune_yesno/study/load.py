@@ -318,7 +318,7 @@ def _read_objective(
         if not mode and (mode := known_mode(name)):
             source = "implied by its name"
         elif not mode and any(name in event for event in events if event["event"] == "epoch"):
-            raise InputError(f"--metric {name}: unknown direction; give --mode min or --mode max")
+            raise InputError(f"mode: the direction of {name} is unknown; choose min or max")
     config = events[0].get("config") or {}
     several = () if name or mode else config.get("objectives") or ()
     limits = config.get("limits") or ()

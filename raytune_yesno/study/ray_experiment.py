@@ -299,11 +299,9 @@ def _choose_metric(
     usual = (LEGACY_METRIC, "val_loss", "eval_loss", "loss")
     for wanted in usual:
         if wanted in names:
-            return wanted, f"guessed from {len(names)}; set another with --metric"
+            return wanted, f"guessed from {len(names)}; to judge by another one, set metric"
     if names:
-        raise InputError(
-            f"{folder}: the metric is ambiguous; give --metric, {suggest_name('', names)}"
-        )
+        raise InputError(f"{folder}: metric: several may decide; {suggest_name('', names)}")
     return LEGACY_METRIC, "no metric was reported"
 
 
@@ -323,7 +321,7 @@ def _choose_mode(
         return mode, "implied by its name"
     if metric not in names:
         return "min", "no metric was reported"
-    raise InputError(f"{folder}: unknown direction of {metric}; give --mode min or --mode max")
+    raise InputError(f"{folder}: mode: the direction of {metric} is unknown; choose min or max")
 
 
 def _count_parallel(trials: list[Trial]) -> int:

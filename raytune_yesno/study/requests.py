@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.files.remote import is_remote, open_filesystem, write_whole
 from raytune_yesno.study.events import find_fault
 from raytune_yesno.study.store import STORE
@@ -84,9 +85,8 @@ def send(location: str, request: Request) -> None:
             return
         folder = Path(location) / REQUESTS
         folder.mkdir(exist_ok=True)
-        written = folder / f"{request.name}.part"
-        written.write_bytes(content)
-        written.rename(folder / request.name)
+        with replace_file(folder / request.name) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise InputError(f"{location}: cannot be written to ({first_line(error)})") from None
 

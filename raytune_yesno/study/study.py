@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import Config, upgrade_config
-from raytune_yesno.errors import one_line
+from raytune_yesno.config import Config, declare_task, find_task, upgrade_config
+from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, METRIC_PREFIX, Metric, Objective
+from raytune_yesno.space import parse_space
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
@@ -147,6 +148,20 @@ class Study:
             planned = trial.planned_at(best["epoch"], config.get("epochs", Config.epochs))
             config["epochs"] = planned
         return config
+
+    def declare(self) -> None:
+        """Declare the recorded space, keys and metrics to a function, before a config is built.
+
+        Raises:
+            InputError: the task is unknown, or the record does not fit it.
+        """
+        name, space = self.config.get("task", Config.task), self.asked.get("space")
+        try:
+            if find_task(name).function:
+                domains = parse_space(space, exact=True) if space else {}
+                declare_task(name, space=domains, config=self.config, metrics=self.metrics)
+        except InputError as error:
+            raise InputError(f"{self.path}: config: task: {error}") from None
 
     @property
     def task(self) -> str:

@@ -17,7 +17,8 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from types import FunctionType
 from typing import Any
 
 from raytune_yesno.config import EngineConfig, setting
@@ -41,11 +42,14 @@ from raytune_yesno.space import (
     parse_space,
     walk,
 )
-from raytune_yesno.task_checks import check_key, check_metrics, check_value
+from raytune_yesno.task_checks import check_key, check_metrics, check_names, check_value
 from raytune_yesno.user_code import read_call
 
 OBJECTIVE = Metric("objective")
 """Stands for a function's metric until the study names it."""
+
+_ATTRIBUTES = {"metrics": "list", "space": "mapping"}
+_ATTRIBUTES |= dict.fromkeys(("costs", "save", "load"), "function")
 
 
 class FunctionConfig(EngineConfig):
@@ -92,6 +96,9 @@ class FunctionTask:
             self.call = read_call(self.function)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
+        if isinstance(self.function, FunctionType | partial):
+            own = vars(self.function)
+            check_names(name, own, _ATTRIBUTES, defined=own)
         self.declared: dict[str, Any] = dict(declared or {"space": {}, "config": {}, "metrics": []})
 
     @property
@@ -211,7 +218,7 @@ class FunctionTask:
         own = {metric.name: metric for metric in self.own_metrics}
         own |= {metric.label: metric for metric in own.values() if metric.label}
         if not (name or objectives or own):
-            raise InputError(f"{self.name}: metric: name the one that decides (--metric NAME)")
+            raise InputError(f"{self.name}: metric: name the one that decides, as in metric=loss")
         first = objectives or ([(name, mode)] if name else [])
         found = []
         for name, mode in first:
@@ -220,11 +227,9 @@ class FunctionTask:
             cost = next((metric for metric in COST_METRICS if metric.name == name), None)
             direction = mode or (cost.mode if cost else known_mode(name)) or ""
             if not direction:
-                flag = (
-                    f"--objective {name}:min or {name}:max" if objectives else "--mode min or max"
-                )
-                asked = "--objective" if objectives else "--metric"
-                raise InputError(f"{asked} {name}: unknown direction; give {flag}")
+                key = "objectives" if objectives else "mode"
+                choose = f"{name}:min or {name}:max" if objectives else "min or max"
+                raise InputError(f"{key}: the direction of {name} is unknown; choose {choose}")
             found.append(cost or Metric(name, mode=direction))  # type: ignore[arg-type]
         known = {*own, *(metric.name for metric in found)}
         for name, relation, _ in limits:

@@ -6,12 +6,13 @@ The built-in tasks are :mod:`raytune_yesno.tasks.speech.task` and :mod:`raytune_
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import TASKS, Config, EngineConfig, find_task
+from raytune_yesno.config import TASKS, Config, EngineConfig
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.registry import import_name
@@ -20,7 +21,6 @@ from raytune_yesno.space import Space, build_space
 from raytune_yesno.user_code import stopped_by_errors
 
 Item = TypeVar("Item")
-DEFAULT_LOOP = "raytune_yesno.training.loop:fit"
 _READ = "_read_as"
 """Attribute of data: how they were read, for :func:`describe_data`. It is pickled with them."""
 
@@ -95,31 +95,10 @@ class Task(Protocol):
                 def metrics_of(self, sums):
                     return {"loss": (sums[0] / sums[1]).item()}
 
-    A class may also have
-
-    * ``Settings``, a frozen dataclass of :func:`~raytune_yesno.config.setting` fields: the task's
-      config keys. Its method ``check`` may reject combinations of values;
-    * ``imply(changes)``, which returns keys that the given ones imply, such as ``model``;
-    * ``defaults``, which override the engine's defaults, and ``model_defaults``, by ``model``;
-    * ``space``, the default search space: a mapping, or a function of the config;
-    * ``implementation``, ``module:Name`` of the class that trains, if it is another class. The
-      config can then be read without importing torch;
-    * ``loop``, ``module:function`` that runs the task instead of the training loop, see
-      :func:`open_records`; ``config_base``, the config keys that this loop needs; and ``refits``,
-      whether the best config is trained again at the end of a study [true];
-    * ``cost_metrics``, the costs that it can report beside its metrics: they become objectives or
-      limits only if they are named. ``costs(config, data)`` returns those that are known without
-      training, such as ``num_parameters``, as a dict; ``measure_costs(config, data)`` returns those
-      that the process of a trial measures once, before it trains;
-    * ``declare(space, config, metrics)``, see :func:`~raytune_yesno.config.declare_task`;
-    * ``retired`` and ``legacy``, see :func:`~raytune_yesno.config.upgrade_config`;
-    * ``load_data(source, *, config, skip_bad, progress)``, which reads :class:`Data` on the driver;
-    * ``remarks(config, data)``, lines to print at the start, such as a warning about few data;
-    * ``test(checkpoint, data)``, which returns the held-out figures after the refit, and
-      ``describe_test(figures)``, which returns one line about them for people;
-    * ``describe_model(config, weights)``, which returns lines that ``train`` prints at its end;
-    * ``next_commands``, commands that ``tune`` and ``train`` suggest at their end, with ``{}`` for
-      the checkpoint.
+    A class may also have the other parts that
+    :class:`~raytune_yesno.declaration.TaskDeclaration` lists, such as ``Settings`` (its config
+    keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
+    ``calibration``, a mapping of numbers that its checkpoints keep.
     """
 
     metrics: ClassVar[Sequence[Metric]]
@@ -188,7 +167,7 @@ class Task(Protocol):
 
 def find_space(config: Config) -> Space:
     """Return the default search space of the config's task; empty if the task has none."""
-    space: Any = getattr(find_task(config.task), "space", {})
+    space = config.declaration.space
     found = space(config) if callable(space) else space
     return build_space(found) if found else {}
 
@@ -207,9 +186,9 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
     Raises:
         InputError: the data cannot be read, are too few, or lack a source or a fingerprint.
-        UnfinishedError: the user's code raised an error.
+        TaskFailed: the user's code raised an error.
     """
-    load = getattr(find_task(config.task), "load_data", None)
+    load = config.declaration.load_data
     if load is None:
         return None
     is_own, failed = config.task not in TASKS, f"{config.task}: it cannot read the data {source!r}"
@@ -217,13 +196,16 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
         found: Data | None = load(source, config=config, **options)
     if found is not None:
         for name in ("source", "fingerprint"):
-            if not isinstance(getattr(found, name, None), str):
+            value = getattr(found, name, None)
+            if not isinstance(value, str | int | PurePath):  # their text is the same in every run
+                lack = f"whose {name} is a {type(value).__name__}, not text"
                 raise InputError(
-                    f"{config.task}: load_data returned a {type(found).__name__} without {name}; "
+                    f"{config.task}: load_data returned a {type(found).__name__} "
+                    f"{f'without {name}' if value is None else lack}; "
                     "return an object with the texts source and fingerprint"
                 )
         read = {"data": source, **({"skip_bad": "yes"} if options.get("skip_bad") else {})}
-        with contextlib.suppress(AttributeError):  # of a class with slots: it is not recorded
+        with contextlib.suppress(AttributeError, TypeError):  # with slots, or a class: not recorded
             object.__setattr__(found, _READ, read)
     return found
 
@@ -286,23 +268,18 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     that the task names. A loop takes the arguments of ``fit`` and yields its records; it is all
     that the engine knows of a run.
     """
-    loop = import_name(getattr(find_task(config.task), "loop", DEFAULT_LOOP))
+    loop = import_name(config.declaration.loop)
     records: Iterator[Any] = loop(config, data, **options)
     return records
-
-
-def trains_model(config: EngineConfig) -> bool:
-    """Return whether a task's PyTorch model is trained, by the training loop."""
-    return bool(getattr(find_task(config.task), "loop", DEFAULT_LOOP) == DEFAULT_LOOP)
 
 
 def build_task(
     config: Config, data: Data | None, device: torch.device, *, refit: bool = False
 ) -> Task:
     """Create the task that ``config`` names. The arguments are those of :class:`Task`."""
-    cls = find_task(config.task)
-    if implementation := getattr(cls, "implementation", None):
-        cls = import_name(implementation)
+    declared = config.declaration
+    implementation = declared.implementation
+    cls: Any = import_name(implementation) if implementation else declared.source
     task: Task = cls(config, data, device, refit=refit)
     return task
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from raytune_yesno.config import EngineConfig, find_task
+from raytune_yesno.config import EngineConfig
 from raytune_yesno.metrics import read_metrics
-from raytune_yesno.tasks.task import Data, build_task, trains_model
+from raytune_yesno.tasks.task import Data, build_task
 
 NUM_PARAMETERS, TRAIN_SECONDS = "num_parameters", "train_seconds"
 
@@ -25,17 +25,14 @@ class Costs:
 
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
         names = {metric.name for metric in config.objective.required}
-        task = find_task(config.task)
-        # A study declares whatever metric it names for a function, which may be one of its costs.
-        reported = getattr(task, "own_metrics", task.metrics)
-        names -= {metric.name for metric in reported}
+        task = config.declaration
+        names -= _list_reported(config)
         self.fixed: dict[str, float] = {}
         self.is_timed = TRAIN_SECONDS in names
         if names - {TRAIN_SECONDS}:
             self.fixed = find_costs(config, data)
-            measure = getattr(task, "measure_costs", None)
-            if measure and names - {TRAIN_SECONDS, *self.fixed}:
-                self.fixed |= read_metrics(measure(config, data), 0)
+            if task.measure_costs and names - {TRAIN_SECONDS, *self.fixed}:
+                self.fixed |= read_metrics(task.measure_costs(config, data), 0)
 
     def after(self, history: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, float]:
         """Return the costs after an epoch.
@@ -50,6 +47,17 @@ class Costs:
         return {**self.fixed, TRAIN_SECONDS: earlier + seconds}
 
 
+def _list_reported(config: EngineConfig) -> set[str]:
+    """Return the metrics that a task reports itself; they are never replaced by a cost.
+
+    A study declares whatever metric it names for a function, which may be one of its costs.
+    """
+    task = config.declaration
+    return {
+        metric.name for metric in (task.function.own_metrics if task.function else task.metrics)
+    }
+
+
 def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
     """Return the costs of a config that are known without training.
 
@@ -61,15 +69,16 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
         config: the config.
         data: the data of the task.
     """
-    task = find_task(config.task)
+    task = config.declaration
     with torch.random.fork_rng():
         found: dict[str, float] = {}
-        if hasattr(task, "costs"):
+        if task.costs:
             found = read_metrics(task.costs(config, data), 0)
             required = {metric.name for metric in config.objective.required}
+            required -= _list_reported(config)
             if NUM_PARAMETERS in found or NUM_PARAMETERS not in required:
                 return found
-        if not trains_model(config):
+        if not task.trains_model:
             return found
         model = build_task(config, data, torch.device("cpu")).build_model()  # type: ignore[arg-type]
         return {NUM_PARAMETERS: sum(each.numel() for each in model.parameters()), **found}

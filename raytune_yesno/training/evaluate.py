@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, restore_model
-from raytune_yesno.config import find_task
+from raytune_yesno.declaration import TaskDeclaration
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
-from raytune_yesno.tasks.task import Data, build_task, trains_model
+from raytune_yesno.tasks.task import Data, build_task
 from raytune_yesno.training.loop import find_device, mixed_precision, validate
 
 
@@ -38,10 +38,10 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
         InputError: the task has no model, or the checkpoint is of another one.
     """
     config = checkpoint.config
-    declared = find_task(config.task)
-    if not trains_model(config):
+    declared = config.declaration
+    if not declared.trains_model:
         raise InputError(f"{config.task} is a function: it has no model to evaluate")
-    if hasattr(declared, "test"):
+    if declared.test:
         return run_test(declared, checkpoint, data)
     device = find_device(config)
     task = build_task(config, data, device)
@@ -51,16 +51,16 @@ def evaluate_checkpoint(checkpoint: Checkpoint, data: Data | None) -> Evaluation
     return Evaluation("valid", figures)
 
 
-def run_test(task: Any, checkpoint: Checkpoint, data: Data | None) -> Evaluation:
-    """Evaluate a checkpoint by the method ``test`` of its task.
+def run_test(task: TaskDeclaration, checkpoint: Checkpoint, data: Data | None) -> Evaluation:
+    """Evaluate a checkpoint by the function ``test`` of its task, which has one.
 
     Raises:
         InputError: the method returns something that cannot be recorded.
     """
+    assert task.test
     figures = _to_plain(task.test(checkpoint, data))
-    describe = getattr(task, "describe_test", None)
-    if describe:
-        return Evaluation("test", figures, str(describe(figures)))
+    if task.describe_test:
+        return Evaluation("test", figures, str(task.describe_test(figures)))
     shown = figures.items() if isinstance(figures, dict) else [("result", figures)]
     said = "  ".join(
         f"{name} {value:.4g}" for name, value in shown if isinstance(value, int | float)

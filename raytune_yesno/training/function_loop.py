@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from raytune_yesno.checkpoint import Checkpoint
-from raytune_yesno.config import EngineConfig, find_task
+from raytune_yesno.config import EngineConfig
 from raytune_yesno.errors import EveryTrialFails, InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
@@ -56,7 +56,8 @@ def run_function(
         The record of each epoch after ``resume``, up to ``config.epochs``, divergence or the end of
         the generator.
     """
-    task = find_task(config.task)
+    task = config.declaration.function
+    assert task
     history = list(resume.history) if resume else []
     state = decode_state(task, (resume.optimizer or {}).get("state")) if resume else None
     has_state = resume is not None and bool(resume.optimizer)
@@ -117,7 +118,7 @@ class _Reports:
             if self._reports is None:
                 try:
                     returned = self._call()
-                except StopIteration as error:  # it would end the run without a word
+                except StopIteration as error:  # it would end the run silently
                     raise RuntimeError("the function raised StopIteration") from error
                 self.is_over = not isinstance(returned, Iterator)
                 self._reports = iter([returned]) if self.is_over else returned

@@ -28,11 +28,11 @@ from raytune_yesno.checkpoint import (
     save_checkpoint,
 )
 from raytune_yesno.config import Config
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import EveryTrialFails, InputError
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
-from raytune_yesno.tasks.task import Data, Task, build_task, describe_data, trains_model
+from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.costs import Costs
 from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
@@ -114,6 +114,8 @@ def fit(
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
+    # Before the first epoch: a trial may train to its end without a checkpoint.
+    check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
 
     def build_checkpoint() -> Checkpoint:
         checkpoint = Checkpoint(
@@ -126,7 +128,7 @@ def fit(
             optimizer=on_cpu(optimizer.state_dict()),
             calibration=getattr(task, "calibration", None),
         )
-        check_storable(checkpoint)
+        check_storable(checkpoint.state_dict, about_data, checkpoint.calibration)
         return checkpoint
 
     for epoch in range(len(history) + 1, config.epochs + 1):
@@ -202,14 +204,14 @@ def check_all_used(replica: nn.Module) -> None:
     ``DistributedDataParallel`` waits for the gradients of all of them.
 
     Raises:
-        InputError: it has not used one.
+        EveryTrialFails: it has not used one.
     """
     for name, parameter in replica.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
-            raise InputError(
-                f"{name.removeprefix('module.')} of the task's model has no part in the loss, "
-                "which several workers cannot train; use it in every step, remove it, set its "
-                "requires_grad to False, or train with one worker"
+            raise EveryTrialFails(
+                f"{name.removeprefix('module.')} of the task's model does not affect the loss; "
+                "data-parallel training needs a gradient for every parameter; use it in every "
+                "step, remove it, set its requires_grad to False, or train with one worker"
             )
 
 
@@ -254,7 +256,8 @@ def train_epoch(
 def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, float]:
     """Return the validation metrics. They are equal on all ranks.
 
-    The statistics of a batch normalisation differ by rank; those of rank 0, which are saved, count.
+    The statistics of a batch normalisation differ by rank. All ranks validate with those of rank 0,
+    which are saved.
     """
     if process_rank()[1] > 1:
         for buffer in model.buffers():
@@ -283,13 +286,14 @@ def check_dtype(config: Config, model: nn.Module) -> None:
     """Check that a model has double precision if the config says so.
 
     Raises:
-        InputError: it has not: the task ignores ``dtype``.
+        EveryTrialFails: it has not: the task ignores ``dtype``.
     """
     types = {each.dtype for each in model.parameters() if each.is_floating_point()}
     if config.dtype == "float64" and types and torch.float64 not in types:
-        raise InputError(
+        raise EveryTrialFails(
             "dtype=float64: build_model of the task returns a model in single precision; convert "
-            "model and data to getattr(torch, config.stored_dtype), or omit dtype"
+            "model and data to getattr(torch, config.stored_dtype), or start a new run without "
+            "dtype"
         )
 
 
@@ -297,11 +301,11 @@ def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:
     """Check what a method of a task has returned.
 
     Raises:
-        InputError: it is not a ``kind``.
+        EveryTrialFails: it is not a ``kind``.
     """
     if not isinstance(value, kind):
         shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
-        raise InputError(
+        raise EveryTrialFails(
             f"{method} of the task has to return {wanted}, not a {type(value).__name__}{shape}"
         )
 
@@ -344,15 +348,15 @@ def choose_backend(config: Config) -> str | None:
 
 
 def require_accelerator(config: Config) -> None:
-    """Check that a requested GPU is available.
+    """Check that this process finds the GPU that is asked for. A function may not need torch.
 
     Raises:
-        InputError: ``use_gpu`` is set, but torch finds no GPU.
+        InputError: ``use_gpu`` is set for a PyTorch task, but torch finds no GPU.
     """
-    if config.use_gpu and find_device(config).type == "cpu":
+    if lacks_accelerator(config):
         raise InputError(
-            "use_gpu: torch finds no GPU on this machine; omit --use-gpu, or give "
-            "--num-workers and the --address of a cluster with a GPU"
+            "use_gpu: torch finds no GPU on this machine; omit --use-gpu (to resume a run: give "
+            "--set use_gpu=false), or give --num-workers and the --address of a cluster with a GPU"
         )
 
 
@@ -365,13 +369,15 @@ def require_accelerator_of_worker(config: Config) -> None:
     if lacks_accelerator(config):
         raise InputError(
             f"use_gpu: torch finds no GPU on node {socket.gethostname()}, where Ray has given one; "
-            "install a torch with GPU support there, or omit --use-gpu"
+            "install a torch with GPU support there, or omit --use-gpu (to resume a run: give "
+            "--set use_gpu=false)"
         )
 
 
 def lacks_accelerator(config: Config) -> bool:
     """Return whether a model is trained on the CPU although the config asks for a GPU."""
-    return config.use_gpu and trains_model(config) and find_device(config).type == "cpu"
+    is_wanted = config.use_gpu and config.declaration.trains_model
+    return is_wanted and find_device(config).type == "cpu"
 
 
 def process_rank() -> tuple[int, int]:

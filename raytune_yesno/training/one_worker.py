@@ -31,7 +31,9 @@ def run_on_one_worker(
     """Train on one worker. If its process or node is lost, continue with another one.
 
     Raises:
-        UnfinishedError: the task failed, or workers were lost without finishing an epoch.
+        InputError: the input is at fault, such as what the task reports.
+        TaskFailed: the task's own code failed.
+        UnfinishedError: workers were lost without finishing an epoch.
     """
     resume, losses = payload.resume, 0
     shared = put_shared(payload.config.task, dataclasses.replace(payload, resume=None))
@@ -96,7 +98,7 @@ class TrainWorker:
             TaskError: torch finds no GPU there, but the config asks for one.
         """
         with report_errors(lambda error: isinstance(error, RayError)):
-            if not payload.refit:  # the trials have trained, and said so
+            if not payload.refit:  # the trials have already reported the missing GPU
                 require_accelerator_of_worker(payload.config)
         self._records = payload.records_alone(resume)
         return str(ray.get_runtime_context().get_node_id())

@@ -73,7 +73,9 @@ def run_on_workers(
     """Train on workers. If one is lost, restart all of them from the last checkpoint.
 
     Raises:
-        UnfinishedError: the task failed, or workers were lost without finishing an epoch.
+        InputError: the input is at fault, such as what the task reports.
+        TaskFailed: the task's own code failed.
+        UnfinishedError: workers were lost without finishing an epoch.
     """
     losses = 0
     (out / _NOTES).write_text("")
@@ -137,7 +139,8 @@ def fit_on_workers(payload: RunPayload, out: Path) -> str:
         Why a worker was lost, in one line; empty if training finished.
 
     Raises:
-        UnfinishedError: the task failed.
+        InputError: the input is at fault, such as what the task reports.
+        TaskFailed: the task's own code failed.
     """
     # What a killed command left would be resumed instead of the checkpoint of this run.
     delete_tree(f"{payload.storage}/{_RAY_FILES}")
@@ -213,7 +216,7 @@ def train_worker(train_loop_config: dict[str, Any]) -> None:
     """Run the training loop on a Ray Train worker and report every epoch."""
     payload: RunPayload = ray.get(train_loop_config["payload"])
     with report_errors(is_lost):
-        if not payload.refit:  # the trials have trained, and said so
+        if not payload.refit:  # the trials have already reported the missing GPU
             require_accelerator_of_worker(payload.config)
     resume = payload.resume
     if interrupted := ray.train.get_checkpoint():  # the number of workers of this run has changed

@@ -79,8 +79,8 @@ def load_resumable(
     checkpoint, damage = find_resumable(out)
     if checkpoint is None:
         raise InputError(
-            f"{damage}; there is no checkpoint to resume from, begin a new run: --fresh or another "
-            "--out"
+            f"{damage}; no checkpoint can be resumed. Start a new run with --fresh, or with "
+            "another --out"
         )
     if damage:
         note(damage)

@@ -77,7 +77,7 @@ class RequestHandler:
         plan, config = self.plan, self.plan.config.as_dict()
         check_takes_points(ordered=plan.ordered, scheduler=plan.scheduler)
         point = complete_request(plan.space, config, request.point or {})
-        build_config(config, point)
+        build_config(plan.config, point)
         return replace(request, point=point)
 
     def _carry_out(self, request: Request, controller: Any) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.config import find_task, restore_task
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.registry import is_same_code
 from raytune_yesno.study import Study, load
@@ -71,7 +70,7 @@ def continue_study(
     Raises:
         InputError: the study was begun with other settings.
     """
-    study, task = load(folder), find_task(asked.config.task)
+    study = load(folder)
     differences = list(compare_plans(asked, study, data, warm_start=warm_start, extends=extends))
     if not differences or any(trial.epochs for trial in study.trial_list):
         check_same_settings(differences, storage, advice)
@@ -86,7 +85,6 @@ def continue_study(
         if add_trials or dict(asked.final_round) != (study.begun_with.get("final_round") or {}):
             recorded = replace(recorded, final_round=asked.final_round)
         return Continuation(study, recorded, add_trials)
-    restore_task(asked.config.task, task)
     kept = folder / f"{STORE}.untrained"
     (folder / STORE).replace(kept)
     found = list_some(differences, _MAX_SHOWN, "; ")
@@ -135,7 +133,6 @@ def compare_plans(
         extends: whether the number of trials and the final round may differ. As on the command
             line, a search that has ended gets another final round only with more trials.
     """
-    # Reading the recorded plan declares the metrics and the space of its task.
     now, before = plan.as_dict(), Plan.from_study(study).as_dict()
     begun = study.begun_with or study.asked
     if now["space"] not in (before["space"], begun["space"]):

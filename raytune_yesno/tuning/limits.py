@@ -38,7 +38,7 @@ def build_limited(plan: Plan, data: Data | None) -> Any:
 
     def find(point: Point) -> dict[str, float]:
         try:
-            return find_costs(build_config(plan.config.as_dict(), point), data)
+            return find_costs(build_config(plan.config, point), data)
         except Interrupted:
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from raytune_yesno.config import Config, build_config, declare_task, upgrade_config
+from raytune_yesno.config import Config, build_config, upgrade_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.schedulers.build import CHANGING, build_scheduler
 from raytune_yesno.search.algorithm import ALGORITHMS, Entry, build_algorithm, find_entry
@@ -256,17 +256,9 @@ class Plan:
         missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        space, recorded = parse_space(asked["space"], exact=True), asked["config"]
-        try:
-            declare_task(
-                str(recorded.get("task", Config.task)),
-                space=space,
-                config=recorded,
-                metrics=study.objective.metrics,
-            )
-        except InputError as error:
-            raise InputError(f"{study.path}: config: task: {error}") from None
-        config = build_config(upgrade_config(recorded), where=f"{study.path}: config")
+        space = parse_space(asked["space"], exact=True)
+        study.declare()
+        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
         plan = cls.from_settings(config, space, asked)
         if asked["space"] != study.begun_with.get("space", asked["space"]):
             plan = replace(plan, points=())  # all tried before the space was changed

@@ -125,7 +125,7 @@ def check_space(plan: Plan) -> None:
         InputError: a name is unknown, a value is invalid alone or with others, or no point
             satisfies the constraints.
     """
-    tree, config = as_tree(plan.space), plan.config.as_dict()
+    tree, config = as_tree(plan.space), plan.config
     if tree.constraints and not plan.entry.is_finite:
         cube = UnitCube(tree)
         # A constraint may not fit the type of a rare option: it must not end the study later.
@@ -164,7 +164,7 @@ def _check_points(plan: Plan) -> None:
 
 def _check_values(plan: Plan) -> None:
     """Check that the values of each given point fit each other and the config."""
-    config, points = plan.config.as_dict(), plan.known_points
+    config, points = plan.config, plan.known_points
     if plan.tries_given_points:
         points = read_points(plan.space, plan.search_options.get("points", ()))
     for number, point in enumerate(points):

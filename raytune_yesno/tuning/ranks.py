@@ -77,7 +77,7 @@ class StudyPayload:
 
     def records(self, spec: TrialSpec, resume: Checkpoint | None) -> Iterator[Record]:
         """Return the records of the trial described by ``spec``."""
-        config = build_config(self.config.as_dict(), spec["point"])
+        config = build_config(self.config, spec["point"])
         device = find_device(config)
         data, prepare = ray.get(self.data), replicate(device)
         return open_records(config, data, prepare=prepare, device=device, resume=resume)

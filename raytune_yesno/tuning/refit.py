@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, find_task, name_task
+from raytune_yesno.config import TASKS, Config, build_config, name_task
 from raytune_yesno.errors import WorkError, quote
 from raytune_yesno.files.writable import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
@@ -66,10 +66,10 @@ def run_refit(
     check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs
-    config = build_config(best_config(study, best).as_dict(), {"epochs": epochs})
-    task = find_task(config.task)
+    config = build_config(best_config(study, best), {"epochs": epochs})
+    task = config.declaration
     refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
-    if getattr(task, "refits", True):
+    if task.refits:
         name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
         folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"
         run, seed = _train(best, config, data, folder, checkpoints, on_epoch, note)
@@ -81,7 +81,7 @@ def run_refit(
                 f"{quote(storage or str(study.path))}{name_task(config.task)}"
             )
         refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
-        if hasattr(task, "test"):
+        if task.test:
             with stopped_by_errors("the refit is done, but its test failed"):
                 found = run_test(task, load_checkpoint(run.last), data)
             refit |= {"test": found.figures, "test_says": found.said}
@@ -114,7 +114,7 @@ def _train(
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
     seeds = [(config.seed + number) % 2**31 for number in range(MAX_REFITS)]
-    configs = [build_config(config.as_dict(), {"seed": seed}) for seed in seeds]
+    configs = [build_config(config, {"seed": seed}) for seed in seeds]
     code = TASKS.pack(config.task)
     digest = code.digest if code else ""
     if checkpoint is not None and _read_code(folder) != digest:
@@ -213,4 +213,5 @@ def is_part(checkpoint: Checkpoint, config: Config) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
+    study.declare()
     return build_config(study.config_of(trial), trial.best_point, where=str(study.path))

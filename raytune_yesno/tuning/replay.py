@@ -66,8 +66,8 @@ def find_replayable(study: Study, number: int) -> tuple[Trial, Config]:
             f"{study.path}: trial {number} was extended to more epochs, and its learning rate "
             "followed two plans; choose another trial"
         )
-    planned = {**config.as_dict(), "epochs": trial.planned_at(1, config.epochs)}
-    return trial, build_config(planned, trial.overrides, where=str(study.path))
+    planned = {"epochs": trial.planned_at(1, config.epochs)}
+    return trial, build_config(config, planned, trial.overrides, where=str(study.path))
 
 
 def run_replay(

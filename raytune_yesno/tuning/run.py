@@ -62,7 +62,7 @@ def run_search(
     *,
     storage: str | None = None,
     source: str = "",
-    resume: bool = False,
+    resume: bool | Study = False,
     add_trials: int = 0,
     retry: Collection[int] = (),
     extend: Collection[int] = (),
@@ -84,7 +84,8 @@ def run_search(
         out: the study's folder. Only this process writes there.
         storage: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
         source: the name by which the user gave the data. It is recorded; resuming uses it.
-        resume: whether to resume the study in ``out``.
+        resume: whether to resume the study in ``out``; or this study, if it was loaded under the
+            lock that is still held.
         add_trials: the number of trials to add to a resumed study.
         retry: numbers of ended trials of a resumed study to train again, from their beginning.
         extend: numbers of finished trials of a resumed study to train on, to the plan's epochs.
@@ -104,7 +105,7 @@ def run_search(
         WorkError: Ray Tune failed.
     """
     out = out.absolute()
-    before = load(out) if resume else None
+    before = resume if isinstance(resume, Study) else load(out) if resume else None
     if before:
         check_same_data(data, before.asked.get("corpus", {}), f"{before.path}: this study")
     if before and add_trials:

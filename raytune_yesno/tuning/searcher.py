@@ -66,7 +66,7 @@ class StudySearcher(AlgorithmSearcher):
             space=space,
             offset=offset,
         )
-        self.racing, self.seed = replace(plan.racing, first=offset), plan.config.seed
+        self.racing, self.seed = plan.racing, plan.config.seed
         self.used_seeds: dict[int, set[int]] = defaultdict(set)  # by a point's first trial
         for trial in trials:
             if trial.repeat_of is not None and trial.seed is not None:

@@ -81,6 +81,7 @@ class TestArguments:
             ({"space": {"x": [1, 2]}}, r"x: .*write Choice\(1, 2\)"),
             ({"objectives": None, "limits": None, "metric": None}, "name the one that decides"),
             ({"data": Path("folder")}, "data"),
+            ({"metric": "fitness"}, "^mode: .*fitness"),
         ],
     )
     def test_a_wrong_one_is_named(self, wrong: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -90,10 +90,10 @@ class TestTrain:
     def test_half_a_record_of_a_killed_command_has_not_begun(self, tmp_path: Path) -> None:
         out = tmp_path / "run"
         out.mkdir()
-        (out / "settings.yaml.part").write_text("data: ye")
+        (out / ".settings.yaml.4711").write_text("data: ye")
         assert cli.main([*SINE, "--out", str(out)]) == 0
         assert {path.name for path in out.iterdir()} >= {"settings.yaml", "last", "best"}
-        assert not (out / "settings.yaml.part").exists()
+        assert not (out / ".settings.yaml.4711").exists()
 
 
 def write_finished(folder: Path) -> Plan:
@@ -255,8 +255,10 @@ class TestTune:
         (tmp_path / "study.yaml").write_text("time_budget: 60\nmax_failures: 3\n")
         words = command(unfinished, "--config", str(tmp_path / "study.yaml"), "--max-failures", "1")
         options = cli.build_parser().parse_args(words)
-        plan, ended = plan_study(read_settings(options), options, unfinished, str(unfinished))
-        assert ended is None
+        plan, _, is_finished = plan_study(
+            read_settings(options), options, unfinished, str(unfinished)
+        )
+        assert not is_finished
         assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
 
     @pytest.mark.parametrize("words", [("--add-trials", "4"), ("--retry", "failed"), ()])
@@ -266,7 +268,7 @@ class TestTune:
         options = cli.build_parser().parse_args(
             ["tune", "--resume", str(unfinished), "--max-failures", "1", *words]
         )
-        plan, _ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
         assert plan.stop == StopConditions(patience=9, max_failures=1)
 
     @pytest.mark.parametrize("flags", [("--repeats", "3"), ("--ordered",), ("--trials", "9")])
@@ -279,7 +281,7 @@ class TestTune:
     def test_a_resumed_study_may_get_a_final_round(self, unfinished: Path) -> None:
         words = ["tune", "--resume", str(unfinished), "--final-round", "1:2"]
         options = cli.build_parser().parse_args(words)
-        plan, _ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
         assert plan.num_final == 2
         StudyStore(unfinished).append("searched")
         with pytest.raises(InputError, match=r"--final-round.*--add-trials"):

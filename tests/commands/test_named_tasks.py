@@ -15,6 +15,7 @@ from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
 from raytune_yesno.training.loop import fit
 
 READING = """
+from pathlib import Path
 from types import SimpleNamespace
 
 class Reads(Line):
@@ -38,7 +39,17 @@ class Pair(Reads):
 class Frame(Reads):
     class found:
         source = "a table"
-        fingerprint = 3
+
+class Method(Reads):
+    class found:
+        source = "a table"
+        def fingerprint(self):
+            return "f00d"
+
+class Plain(Reads):
+    class found:
+        source = Path("a table")
+        fingerprint = 12
 
 class Empty(Reads):
     found = type("Empty", (), {"source": "none", "fingerprint": "f", "__len__": lambda self: 0})()
@@ -53,7 +64,7 @@ WITHOUT_WORKERS = ("--num-workers", "0", "--epochs", "1")
 def own(tmp_path: Path) -> str:
     (tmp_path / "own_data.py").write_text(TASK + READING)
     name = f"{tmp_path / 'own_data.py'}:"
-    for each in ("Raises", "Dict", "Pair", "Frame", "Empty", "Line", "walk"):
+    for each in ("Raises", "Dict", "Pair", "Frame", "Method", "Plain", "Empty", "Line", "walk"):
         TASKS.trust(f"{name}{each}")
     return name
 
@@ -78,11 +89,23 @@ def test_an_error_in_reading_the_data_has_the_users_lines(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("Dict", "dict without source"), ("Pair", "tuple"), ("Frame", "type without fingerprint")],
+    [
+        ("Dict", "dict without source"),
+        ("Pair", "tuple without source"),
+        ("Frame", "type without fingerprint"),
+        ("Method", "type whose fingerprint is a function, not text"),
+    ],
 )
 def test_data_without_the_required_texts_are_named(name: str, says: str, own: str) -> None:
     with pytest.raises(InputError, match=f"load_data returned a {says}"):
         load_data(build_config({"task": f"{own}{name}"}), "x")
+
+
+def test_paths_and_numbers_are_recorded_as_text(own: str) -> None:
+    data = load_data(build_config({"task": f"{own}Plain"}), "x")
+    recorded = describe_data(data)
+    assert [recorded["source"], recorded["fingerprint"]] == ["a table", "12"]
+    check_same_data(data, recorded, "this run")
 
 
 def test_data_may_be_empty(own: str) -> None:

@@ -26,6 +26,24 @@ def test_the_command_that_continues_other_work_is_named(
     assert (resumed in str(refused.value)) == bool(command)
 
 
+@pytest.mark.parametrize(
+    ("record", "text", "command"),
+    [
+        ("study.jsonl", '{"event": "study", "config": {"task": "%s"}}\n', "tune"),
+        ("settings.yaml", "config: {task: '%s'}\n", "train"),
+    ],
+)
+@pytest.mark.parametrize(("task", "option"), [("a b.py:f", "--task 'a b.py:f'"), ("sine", "")])
+def test_the_command_names_a_task_of_the_users_own(
+    record: str, text: str, command: str, task: str, option: str, tmp_path: Path
+) -> None:
+    (tmp_path / record).write_text(text % task)
+    with pytest.raises(InputError) as refused:
+        check_new_folder(str(tmp_path), "other")
+    resumed = f"raytune-yesno {command} --resume {tmp_path} {option}".rstrip()
+    assert str(refused.value).endswith(resumed)
+
+
 def test_a_folder_without_work_is_not_resumed(run: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     ended = run("train", "--task", "sine", "--num-workers", "0", "--out", str(tmp_path))

@@ -134,7 +134,7 @@ class TestBadRecordings:
         record_settings(plan, StudyStore(study), 1, str(spoilt), data, None)
         options = build_parser().parse_args(["tune", "--resume", str(study), "--quiet"])
         settings = read_settings(options)
-        plan, _ = plan_study(settings, options, study, str(study))
+        plan, *_ = plan_study(settings, options, study, str(study))
         found = read_data(settings, options, plan.config)
         assert describe_data(found) == describe_data(data)
 
@@ -172,6 +172,10 @@ class TestOwnTask:
         assert ended.code == 1
         assert "--data" in ended.err
         assert "numbers.txt" in ended.err
+        ended = run("evaluate", "run/best", "--task", own, "--data", "moved.txt")  # with a bad line
+        assert ended.code == 1
+        assert "a bad line" in ended.err
+        assert "--data" not in ended.err
         moved = ("--data", "moved.txt", "--skip-bad")
         assert run("evaluate", "run/best", "--task", own, *moved).code == 0
 

@@ -34,8 +34,8 @@ def study(tmp_path: Path) -> Path:
 def plan(folder: Path, *words: str) -> tuple[Plan, Study | None, int]:
     """Return the plan of ``tune --resume``, the study if it is finished, and the trials to add."""
     options = cli.build_parser().parse_args(["tune", "--resume", str(folder), *words])
-    found, finished = plan_study(read_settings(options), options, folder, str(folder))
-    return found, finished, options.add_trials or 0
+    found, study, is_finished = plan_study(read_settings(options), options, folder, str(folder))
+    return found, study if is_finished else None, options.add_trials or 0
 
 
 def resume(folder: Path, *words: str) -> None:

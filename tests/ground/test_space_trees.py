@@ -149,8 +149,8 @@ def test_parses_the_documented_form():
     ("mapping", "message"),
     [
         ({"a": {"choice": {"x": {"b": {"float": [2, 1]}}}}}, "b.*low is above"),
-        ({"a": {"choice": {"x": {"b": 1}}}, "b": 2}, "'b' stands twice"),
-        ({"a": {"choice": {"x": {"a": {"int": [1, 2]}}}}}, "'a' stands twice"),
+        ({"a": {"choice": {"x": {"b": 1}}}, "b": 2}, "'b' names two"),
+        ({"a": {"choice": {"x": {"a": {"int": [1, 2]}}}}}, "'a' names two"),
         ({"a": {"choice": {"x": [1]}}}, "mapping of its parameters"),
         ({"a": {"list": {"int": [1, 2]}}}, "length"),
         ({"a": {"list": {"int": [1, 2]}, "length": [2, 1]}}, "length: 2 is above"),

@@ -17,10 +17,10 @@ from raytune_yesno.launch import cluster as launched
 from raytune_yesno.launch import existing_cluster, job
 from raytune_yesno.launch.cluster import LaunchedCluster
 from raytune_yesno.launch.existing_cluster import ExistingCluster
-from raytune_yesno.launch.job import Job
+from raytune_yesno.launch.job import Job, JobLostError
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.ray_up import HeadUnreachableError
-from raytune_yesno.launch.ssh_nodes import Answer, SshNodes
+from raytune_yesno.launch.ssh_nodes import CommandResult, SshNodes
 
 ONPREM = "yesno-onprem"
 
@@ -51,13 +51,13 @@ def watch_ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "is_lost"),
     [
-        (Answer(255, "Connection timed out"), False),
-        (Answer(0, "17 /usr/lib/ray/gcs_server --x"), False),
-        (Answer(0, ""), True),
+        (CommandResult(255, "Connection timed out"), False),
+        (CommandResult(0, "17 /usr/lib/ray/gcs_server --x"), False),
+        (CommandResult(0, ""), True),
     ],
 )
 def test_only_a_head_without_ray_is_restarted_on_premises(
-    answer: Answer,
+    answer: CommandResult,
     is_lost: bool,
     head: Head,
     own: list[str],
@@ -116,7 +116,9 @@ def test_a_head_that_was_lost_before_the_job_is_restarted(
 ) -> None:
     save_unreachable(own, tmp_path, "ready", "submit", monkeypatch)
     ended = watch_ends(monkeypatch)
-    monkeypatch.setattr(SshNodes, "find_ray", lambda self: {self.addresses[0]: Answer(0, "")})
+    monkeypatch.setattr(
+        SshNodes, "find_ray", lambda self: {self.addresses[0]: CommandResult(0, "")}
+    )
     assert cli.main(["launch", *own, "--keep", "--attach"]) == 0
     assert ended
     assert len(head.submitted) == 1
@@ -321,6 +323,26 @@ def test_a_launch_whose_cluster_is_gone_can_be_forgotten(
     assert "could not be stopped" in capsys.readouterr().err
     assert find_launch(address) is None
     assert not launch_folder(address).exists()
+
+
+def test_only_a_launch_can_be_ended_on_an_existing_cluster(
+    head: Head, existing: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose() -> int:
+        raise JobLostError("the head was restarted")
+
+    down = ["launch", *existing[:2], "--down"]
+    assert cli.main(down) == 2
+    assert "no unfinished launch" in capsys.readouterr().err
+    head.work = lose
+    assert launch(existing, tmp_path / "out", "tune") == 1
+    capsys.readouterr()
+    assert cli.main(down) == 0
+    said = capsys.readouterr().err
+    assert "the job was asked to stop" in said
+    assert f"{tmp_path}/shared/out" in said
+    assert find_launch(URL) is None
+    assert cli.main(down) == 2
 
 
 @pytest.mark.parametrize("words", [["--attach"], ["--down"], ["--", "tune"]])

@@ -10,7 +10,7 @@ from helpers.readme import ROOT
 from raytune_yesno import cli
 from raytune_yesno.launch import cluster as launched
 from raytune_yesno.launch.job import JobLostError
-from raytune_yesno.launch.launch_state import find_launch
+from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.ray_up import HeadUnreachableError
 
 
@@ -55,6 +55,17 @@ def test_recovery_repeats_the_command(
     assert head.submitted == [[*words, "--out", str(study)]] * 2
     first, again = head.ids
     assert first == again != ""
+
+
+@pytest.mark.parametrize("given", [[], ["--out", "/shared/s"], ["--resume=/shared/s"]])
+def test_a_launch_of_an_earlier_version_keeps_its_folder(
+    given: list[str], head: Head, own: list[str], tmp_path: Path
+) -> None:
+    study, words = "/shared/s", ["tune", "--trials", "9", *given]
+    state = LaunchState(launch_folder("yesno-onprem"), definition=own[0], study=study)
+    state.save(phase="ready", arguments=words, out=str(tmp_path / "out"))
+    assert cli.main(["launch", *own, "--attach"]) == 0
+    assert head.submitted == [words if given else [*words, "--out", study]]
 
 
 def test_a_broken_connection_repeats_nothing(

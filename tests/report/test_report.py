@@ -339,7 +339,7 @@ class TestTexts:
         known = {"observations": [{}, {}], "used": {}, "left_out": {}}
         study = replace(study, asked={**study.asked, "warm_start": known})
         page = write_report([study], tmp_path).html.read_text()
-        assert "<dt>warm start</dt><dd>2 trials" in page
+        assert "<dt>warm start</dt><dd>2 results" in page
         assert "--warm-start STUDY…" in page
 
     def test_an_early_end_is_explained(self, study: Study) -> None:

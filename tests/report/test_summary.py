@@ -43,7 +43,7 @@ from raytune_yesno.report.summary import (
     describe_studies,
 )
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
-from raytune_yesno.space import Choice, Float
+from raytune_yesno.space import Choice, Float, format_space
 from raytune_yesno.study import Study, Trial, load_all
 
 
@@ -479,12 +479,13 @@ def test_commands_for_code_of_the_user_name_it(
     name = "own.py:objective"
     TASKS.trust(name)
     declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
-    config = build_config({"task": name, "metric": "accuracy"}).as_dict()
+    config = build_config({"task": name, "metric": "accuracy"})
     trials = [replace(trial, point={"x": 0.5}) for trial in study.trial_list]
     space = {"x": {"float": [0.0, 1.0]}}
     own = replace(
         study,
-        asked={**study.asked, "config": config, "space": space, "data": ""},
+        asked={**study.asked, "config": config.as_dict(), "space": space, "data": ""},
+        objective=config.objective,
         trial_list=trials,
     )
     train, tune, _ = describe_commands(own)
@@ -507,10 +508,14 @@ def test_the_command_trains_with_the_values_that_a_function_was_given(
     name = "typed.py:objective"
     TASKS.trust(name)
     given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
-    declare_task(name, space={"x": Choice("007", "7")}, config=given)
+    space = {"x": Choice("007", "7")}
+    declare_task(name, space=space, config=given)
+    config = build_config({"task": name}, given)
+    asked = {"config": config.as_dict(), "space": format_space(space), "data": ""}
     own = replace(
         study,
-        asked={**study.asked, "config": build_config({"task": name}, given).as_dict(), "data": ""},
+        asked={**study.asked, **asked},
+        objective=config.objective,
         trial_list=[replace(trial, point={"x": "007"}) for trial in study.trial_list],
     )
     train, _, _ = describe_commands(own)

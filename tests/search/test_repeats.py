@@ -80,8 +80,9 @@ class TestRule:
         assert next_repeat([failed, seen(1, 0.5), seen(2, 0.5, of=1)], most=2, least=2) is None
 
     def test_points_of_other_studies_are_not_repeated(self) -> None:
-        history = [seen(0, 0.1), seen(1, 0.2), seen(2, 0.5), seen(3, 0.6)]
-        own = Repeats(1, 5, first=2).propose(lambda number, known: {}, 4, history)
+        history = [seen(k, 0.1, elsewhere=True) for k in range(2)]
+        history += [seen(2, 0.5), seen(3, 0.6)]
+        own = Repeats(1, 5).propose(lambda number, known: {}, 4, history)
         assert own is not None
         assert own.repeat_of == 2
 
@@ -114,6 +115,12 @@ class TestRule:
             history.append(dataclasses.replace(proposed, loss=loss, losses=(loss,), status="done"))
         assert [len(trials) for trials in group_repeats(history)] == [3, 3, 3, 3]
 
+    def test_points_that_failed_are_not_repeated_once_no_new_one_is_left(self) -> None:
+        failed, bad = seen(0, None, status="failed"), seen(1, 0.5, excesses=(1.0,))
+        for history, of in (([failed, bad], 1), ([failed], None)):
+            proposed = Repeats(1, 3).propose(lambda *_: None, 9, history)
+            assert (proposed and proposed.repeat_of) == of
+
     def test_points_of_other_studies_are_new_here_and_not_repeated(self) -> None:
         known = [seen(k, 0.1, elsewhere=True) for k in range(2)]
         proposed = Repeats(2, 2).propose(lambda *_: {"rate": 0.0}, 2, [*known, seen(2, 0.5)])
@@ -128,6 +135,11 @@ class TestPool:
         assert (pooled.number, pooled.status, pooled.repeat_of) == (1, "done", None)
         assert pooled.loss == pytest.approx(0.4)
         assert pooled.losses == pytest.approx((0.4,))
+
+    def test_a_point_of_another_study_stays_one(self) -> None:
+        trials = [seen(4, 0.2, elsewhere=True), seen(7, 0.6, of=4, elsewhere=True)]
+        assert pool(trials, 0).elsewhere
+        assert not pool([seen(4, 0.2), seen(7, 0.6, of=4)], 0).elsewhere
 
     def test_a_single_trial_stays_as_it_is(self) -> None:
         alone = seen(4, 0.2)

@@ -103,7 +103,7 @@ class TestMetric:
 
     def test_must_be_given_if_ambiguous(self, tmp_path: Path) -> None:
         write_trial(tmp_path, 0, {"speed": 1.0, "size": 2.0}, {"speed": 0.5, "size": 3.0})
-        with pytest.raises(InputError, match=r"--metric.* speed, size"):
+        with pytest.raises(InputError, match=r"metric: .* speed, size"):
             load(tmp_path)
         study = load(tmp_path, metric="size", mode="max")
         assert study.best is not None

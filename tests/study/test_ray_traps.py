@@ -46,7 +46,7 @@ def test_an_ambiguous_direction_must_be_given(
     words = ["report", str(tmp_path / "exp"), "--out", str(tmp_path / "out")]
     assert cli.main(words) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "--mode" in line
+    assert f"mode: the direction of {metric}" in line
     assert not (tmp_path / "out").exists()
     for mode, best in (("min", 1), ("max", 0)):
         assert cli.main([*words, "--mode", mode, "--json"]) == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import download
@@ -159,6 +160,28 @@ def test_two_commands_download_once(server: Server, tmp_path: Path) -> None:
         done = [pool.submit(fetch_from, server, tmp_path) for _ in range(2)]
         assert sorted(each.result() for each in done) == [False, True]
     assert len(server.asked) == 1
+    assert names_in(tmp_path) == ["waves_yesno"]
+
+
+def test_the_download_of_another_command_is_shown(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LOOK_EVERY_S", 0.01)
+    (tmp_path / PART).write_bytes(good_archive()[:1000])
+    heard: list[tuple[int, int | None]] = []
+    was_heard = threading.Event()
+
+    def hear(*now: int | None) -> None:
+        heard.append(now)  # type: ignore[arg-type]
+        was_heard.set()
+
+    with ThreadPoolExecutor() as pool:
+        with FileLock(tmp_path / ".waves_yesno.lock"):
+            done = pool.submit(fetch_from, server, tmp_path, progress=hear)
+            assert was_heard.wait(60)
+            assert heard[0] == (1000, None)
+            assert not server.asked
+        assert done.result()
     assert names_in(tmp_path) == ["waves_yesno"]
 
 

@@ -88,10 +88,12 @@ class TestConfig:
         assert config.as_dict() == before
 
     def test_the_metric_has_to_be_named(self) -> None:
-        with pytest.raises(InputError, match="--metric"):
+        with pytest.raises(InputError, match=r": metric: .*metric="):
             prepare(lambda config: {"loss": 0}, metric="")
-        with pytest.raises(InputError, match="--mode"):
+        with pytest.raises(InputError, match=r"^mode: .*fitness"):
             prepare(lambda config: {"fitness": 0}, metric="fitness")
+        with pytest.raises(InputError, match=r"^objectives: .*fitness:max"):
+            prepare(lambda config: {"fitness": 0}, metric="", objectives=["loss", "fitness"])
         assert prepare(lambda config: {}, metric="accuracy").objective.metric.mode == "max"
 
     def test_a_function_without_parameters_is_refused(self) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import linecache
 import subprocess
 import sys
 import types
@@ -143,6 +144,30 @@ class TestSending:
             "own_space.main:objective", space={"x": Float(0, 1)}, config={"metric": "loss"}
         )
         assert run_elsewhere("own_space.main:objective") == "7"
+
+
+CELL = "def fail(config):\n    return config['missing']\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["/tmp/ipykernel_4711/1234567890.py", "<ipython-input-1-0123456789ab>"]
+)
+def test_tracebacks_of_a_worker_show_notebook_cells(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = (len(CELL), None, CELL.splitlines(keepends=True), name)  # as IPython stores it
+    monkeypatch.setitem(linecache.cache, name, known)
+    cell: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(CELL, name, "exec"), cell)
+    cell["objective"] = cell["fail"]
+    exec("def objective(config):\n    return fail(config)\n", cell)
+    sent = cloudpickle.dumps(Code("test", value=(cell["objective"], None, None)))
+    monkeypatch.delitem(linecache.cache, name)
+    objective, *_ = cloudpickle.loads(sent).value
+    with pytest.raises(KeyError) as raised:
+        objective({})
+    _, lines = describe_error(raised.value)
+    assert "return config['missing']" in lines
 
 
 @pytest.mark.long

@@ -287,6 +287,16 @@ class TestStreamedSizes:
             decode(tag + whole + tag + whole)
         decode(tag + whole + b"TAG" + bytes(5000))
 
+    @pytest.mark.parametrize("coding", ["VORBIS", "OPUS"])
+    def test_an_ogg_file_may_end_with_an_empty_page(self, coding: str) -> None:
+        whole = encode(tone(), "OGG", coding)
+        last = bytearray(whole[whole.rindex(b"OggS") :][:27])
+        last[5], last[26] = 4, 0  # the end of the stream, no segments
+        found = decode(whole + bytes(last)).waveform
+        np.testing.assert_array_equal(found, decode(whole).waveform)
+        with pytest.raises(ValueError, match="truncated"):
+            decode(whole + bytes(last[:20]))
+
 
 class TestWhatCannotBeRead:
     def test_no_path_of_a_temporary_file_is_shown(self) -> None:

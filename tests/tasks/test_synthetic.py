@@ -14,7 +14,7 @@ from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.synthetic import (
     COSINES,
-    Random,
+    RandomStream,
     choose_patterns,
     synthesize,
     synthesize_with_times,
@@ -140,7 +140,7 @@ def test_makes_more_recordings_than_eight_words_can_name() -> None:
 
 
 def test_eight_words_name_256_recordings() -> None:
-    patterns = choose_patterns(256, Random(0))
+    patterns = choose_patterns(256, RandomStream(0))
     assert len(set(patterns)) == 256
     assert patterns[0] == (0,) * 8
 

@@ -1,5 +1,6 @@
 """A GPU that is asked for, where torch finds none."""
 
+import pickle
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from raytune_yesno.config import build_config, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.training.loop import lacks_accelerator
+from raytune_yesno.training.loop import lacks_accelerator, require_accelerator
 from raytune_yesno.training.one_worker import TrainWorker
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.recorder import Recorder
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor
-from raytune_yesno.user_code import TaskError
+from raytune_yesno.user_code import TaskError, unfinished
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -25,8 +26,11 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 @without_gpu
 def test_a_worker_does_not_train_on_the_cpu_instead() -> None:
     config = build_config({"task": "sine", "use_gpu": True})
-    with pytest.raises(TaskError, match=f"use_gpu: .*{socket.gethostname()}"):
+    with pytest.raises(TaskError, match=f"use_gpu: .*{socket.gethostname()}") as caught:
         TrainWorker().begin(RunPayload(config, None, None, False, 1, ""), None)
+    on_the_driver = unfinished("training failed", pickle.loads(pickle.dumps(caught.value)))
+    assert isinstance(on_the_driver, InputError)  # so no command that fails alike is suggested
+    assert "--set use_gpu=false" in str(on_the_driver)
 
 
 @without_gpu
@@ -36,8 +40,13 @@ def test_a_function_may_use_a_gpu_without_torch() -> None:
 
     objective.metrics = (Metric("loss"),)  # type: ignore[attr-defined]
     register_task("accelerator:objective", objective)
-    assert not lacks_accelerator(build_config({"task": "accelerator:objective", "use_gpu": True}))
-    assert lacks_accelerator(build_config({"task": "sine", "use_gpu": True}))
+    function = build_config({"task": "accelerator:objective", "use_gpu": True})
+    assert not lacks_accelerator(function)
+    require_accelerator(function)
+    model = build_config({"task": "sine", "use_gpu": True})
+    assert lacks_accelerator(model)
+    with pytest.raises(InputError, match="use_gpu: torch finds no GPU"):
+        require_accelerator(model)
     assert not lacks_accelerator(build_config({"task": "sine"}))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raytune_yesno.config import build_config, register_task, setting
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import EveryTrialFails, InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.training.loop import fit
@@ -132,8 +132,14 @@ class NoCount(Good):
 
 
 def test_a_task_that_ignores_double_precision_is_refused() -> None:
-    with pytest.raises(InputError, match="dtype=float64"):
+    with pytest.raises(EveryTrialFails, match="dtype=float64"):
         next(train(Good, dtype="float64"))
+
+
+@pytest.mark.parametrize("task", [NoModel, NoSteps, PlainLoss, ListOfSums])
+def test_what_a_method_returns_fails_every_trial(task: type) -> None:
+    with pytest.raises(EveryTrialFails):
+        next(train(task))
 
 
 def train(task: type, **changes: Any) -> Iterator[Any]:

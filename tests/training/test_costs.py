@@ -68,6 +68,30 @@ def test_a_task_with_costs_of_its_own_knows_its_parameters():
     assert find_costs(build_config(task), None) == {"flops": 8}
 
 
+class Pruned(Weighed):
+    """Reports a number of parameters of its own."""
+
+    metrics = (Metric("valid_loss"), Metric("num_parameters"))
+
+    def metrics_of(self, sums):
+        return {**super().metrics_of(sums), "num_parameters": 1.0}
+
+
+def test_a_figure_that_a_task_reports_is_not_replaced():
+    register_task("tests:Pruned", Pruned)
+    config = build_config(
+        {
+            "task": "tests:Pruned",
+            "epochs": 1,
+            "objectives": ["valid_loss", "num_parameters"],
+            "limits": ["flops<=9"],
+        }
+    )
+    assert find_costs(config, None) == {"flops": 8}
+    (record,) = fit(config)
+    assert record.metrics["num_parameters"] == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

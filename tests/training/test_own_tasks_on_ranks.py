@@ -83,7 +83,7 @@ def train(rank: int, world_size: int, folder: Path, task: type) -> None:
         ):
             record.save(folder / str(rank))
     except InputError as error:
-        (folder / f"{rank}.error").write_text(str(error))
+        (folder / f"{rank}.error").write_text(f"{type(error).__name__}: {error}")
     dist.destroy_process_group()
 
 
@@ -108,7 +108,7 @@ def test_a_parameter_without_use_is_named(world_size: int, tmp_path: Path) -> No
     train_on_ranks(world_size, tmp_path, Unused)
     for rank in range(world_size):
         line = (tmp_path / f"{rank}.error").read_text()
-        assert line.startswith("head.weight ")
+        assert line.startswith("EveryTrialFails: head.weight ")
         assert "\n" not in line
 
 

@@ -36,6 +36,7 @@ class Fails(Sine):
             raise KeyError("here")
         yield from super().steps(epoch, rank, world_size)
 """
+METRICS = "from raytune_yesno.metrics import Metric\nMETRICS = (Metric('loss'),)\n"
 
 
 def here(**changes: Any) -> Config:
@@ -276,16 +277,32 @@ class TestOneWorker:
 
     def test_that_dies_in_every_epoch_ends_the_run(self, tmp_path: Path) -> None:
         task = tmp_path / "task.py"
-        task.write_text("import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n")
+        dies = (
+            "import os\n\ndef die(config):\n    os.kill(os.getpid(), 9)\n\ndie.metrics = METRICS\n"
+        )
+        task.write_text(f"{METRICS}{dies}")
         TASKS.trust(f"{task}:die")
-        config = build_config({"task": f"{task}:die", "metric": "objective"})
-        with pytest.raises(UnfinishedError, match=r"^training failed: \S.*$"):
+        config = build_config({"task": f"{task}:die"})
+        with pytest.raises(UnfinishedError, match=r"^training failed: .*died"):
             run_training(config, None, tmp_path / "run")
 
     def test_failing_ends_the_run_in_one_line(self, small_corpus: Corpus, tmp_path: Path) -> None:
         said = r"^training failed: RuntimeError: index 8 is .*$"
         with pytest.raises(UnfinishedError, match=said):
             run_training(build_config(SMALL), break_labels(small_corpus), tmp_path)
+
+    @pytest.mark.parametrize("num_workers", [0, 1])
+    def test_has_the_errors_of_input_of_the_calling_process(
+        self, num_workers: int, tmp_path: Path
+    ) -> None:
+        task = tmp_path / "task.py"
+        task.write_text(
+            f"{METRICS}\ndef number(config):\n    return 3\n\nnumber.metrics = METRICS\n"
+        )
+        TASKS.trust(f"{task}:number")
+        changes = {"task": f"{task}:number", "num_workers": num_workers}
+        with pytest.raises(InputError, match=r"^epoch 1: "):
+            run_training(build_config(changes), None, tmp_path / "run")
 
 
 @pytest.fixture(scope="module")

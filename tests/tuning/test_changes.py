@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from ray import cloudpickle
 
 from raytune_yesno.commands.changes import change_space, select_retried
 from raytune_yesno.config import TASKS, build_config, declare_task, register_task
@@ -219,7 +220,7 @@ def test_a_wrong_retry_is_refused(asked: str, says: str, tmp_path: Path) -> None
     write_study(tmp_path, [1e-8])
     StudyStore(tmp_path).append("refitted", epochs=1, trial=0)
     with pytest.raises(InputError, match=says):
-        select_retried(asked, tmp_path)
+        select_retried(asked, load(tmp_path))
 
 
 def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> None:
@@ -231,9 +232,9 @@ def test_a_trial_outside_the_changed_space_is_not_retried(tmp_path: Path) -> Non
     resume_trials(load(tmp_path), plan, store, 1, None, said.append, retry=[0, 1], extend=())
     assert "trained again: 1" in said[-1]
     store.append("ended", trial=1, status="failed")
-    assert select_retried("failed", tmp_path) == [1]
+    assert select_retried("failed", load(tmp_path)) == [1]
     with pytest.raises(InputError, match="trial 2 lies outside"):
-        select_retried("1,2", tmp_path)
+        select_retried("1,2", load(tmp_path))
 
 
 @pytest.mark.ray
@@ -257,7 +258,7 @@ def test_failed_trials_are_retried_and_the_space_is_widened(tmp_path: Path) -> N
     assert "bug" in (failed.trial_list[0].error or "")
 
     (tmp_path / "broken").unlink()
-    retried = run_search(plan, None, out, resume=True, retry=select_retried("failed", out))
+    retried = run_search(plan, None, out, resume=True, retry=select_retried("failed", load(out)))
     assert [trial.status for trial in retried.trial_list] == ["done"] * 2
     assert [trial.attempts for trial in retried.trial_list] == [2, 2]
     assert [len(trial.epochs) for trial in retried.trial_list] == [2, 2]
@@ -359,3 +360,32 @@ def test_a_space_is_changed_only_where_that_makes_sense(tmp_path: Path) -> None:
     # The same command again, after a kill, changes nothing.
     changed = change_space(plan, study, options)
     assert change_space(changed, load(study.path), options) == changed
+
+
+def test_reading_another_study_of_a_function_changes_no_config(tmp_path: Path) -> None:
+    """The studies have different spaces, and each names a metric of its own."""
+    name, studies = "mine:shared", []
+    about = {"host": "here", "pid": 1, "seconds": 0.1, "began": 1.0, "ended": 1.1, "epoch": 1}
+    register_task(name, lambda config: {"loss": 0.0, "valid_loss": 0.0})
+    for key, metric in (("x", "loss"), ("y", "valid_loss")):
+        space = {key: Float(0, 1)}
+        declare_task(name, space=space, config={"metric": metric})
+        plan = Plan(build_config({"task": name, "metric": metric}), space, trials=1)
+        store = StudyStore(tmp_path / key)
+        store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
+        store.append("asked", trial=0, point={key: 0.5})
+        store.append("started", trial=0, attempt=1)
+        store.append("epoch", trial=0, **{metric: 0.1}, **about)
+        store.append("ended", trial=0, status="done")
+        studies.append(load(tmp_path / key))
+    first = Plan.from_study(studies[0]).config
+    second = Plan.from_study(studies[1]).config
+    check_all_points(Plan(first, {"x": Float(0, 1)}, trials=1))
+    for config, key, metric in ((first, "x", "loss"), (second, "y", "valid_loss")):
+        sent = cloudpickle.loads(cloudpickle.dumps(config))
+        for each in (config, sent, build_config(config, {key: 0.25})):
+            assert list(each.declaration.space) == [key]
+            assert each.objective.metric.name == metric
+    for study, key in zip(studies, ("x", "y"), strict=True):
+        assert study.best is not None
+        assert best_config(study, study.best).as_dict()[key] == 0.5

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import load
 from raytune_yesno.study.requests import ENQUEUE, STOP, Request, name_request, send
-from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.study.store import STORE, StudyStore, read_events
 from raytune_yesno.tuning.control import find_pending, list_pending
 from raytune_yesno.tuning.earlier import resume_trials
 from raytune_yesno.tuning.plan import Plan
@@ -46,7 +47,7 @@ def write_study(folder: Path, plan: Plan, *statuses: str) -> StudyStore:
         store.append("asked", trial=number, point=build_point(number))
         store.append("started", trial=number, attempt=1)
         for epoch in range(1, 4 if status == "done" else 2):
-            losses = {"valid_loss": float(number), "train_loss": 1.0}
+            losses = {"valid_loss": float(number), "train_loss": 1.0 - number / 10}
             store.append("epoch", trial=number, epoch=epoch, **losses, **about)
         if status != "running":
             error = {"error": "a bug"} if status == "failed" else {}
@@ -148,34 +149,81 @@ def test_a_search_that_has_ended_is_not_resumed_for_its_refit(tmp_path: Path) ->
     assert (tmp_path / STORE).read_bytes() == before
 
 
+def test_a_study_that_is_loaded_is_not_read_again_to_resume_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, reads = build_plan(), []
+    write_study(tmp_path, plan, "done").append("searched", reason="enough")
+    study = load(tmp_path)
+
+    def read(*given: Any) -> Any:
+        reads.append(given)
+        return read_events(*given)
+
+    monkeypatch.setattr(import_module("raytune_yesno.study.load"), "read_events", read)
+    assert run_search(plan, None, tmp_path, resume=study).reason == "enough"
+    assert len(reads) == 1  # for the study that is returned
+
+
 def test_a_retry_or_extension_is_repeated_without_harm_until_the_study_is_finished(
     tmp_path: Path,
 ) -> None:
     plan = build_plan()
     store = write_study(tmp_path, plan, "failed", "done", "running")
-    assert select_retried("0,2", tmp_path) == [0]
+    assert select_retried("0,2", load(tmp_path)) == [0]
     resume(tmp_path, plan, retry=(0,))
-    assert select_retried("failed", tmp_path) == []
-    assert select_retried("0,2", tmp_path) == []
+    assert select_retried("failed", load(tmp_path)) == []
+    assert select_retried("0,2", load(tmp_path)) == []
     for number in (0, 2):
         store.append("ended", trial=number, status="stopped")
     store.append("searched")
 
     options = Namespace(epochs=5, top=1, add_trials=None, retry=None)
     longer = extend_epochs(plan, load(tmp_path), options)
-    assert select_extended(options, longer, tmp_path) == [1]
+    assert select_extended(options, load(tmp_path), str(tmp_path)) == [1]
     resume(tmp_path, longer, extend=(1,))
     for event in ("", "searched"):
         if event:
             store.append(event)
         again = extend_epochs(Plan.from_study(load(tmp_path)), load(tmp_path), options)
         assert again.config.epochs == 5
-        assert select_extended(options, again, tmp_path) == []
+        assert select_extended(options, load(tmp_path), str(tmp_path)) == []
     store.append("refitted", epochs=5, trial=1)
     with pytest.raises(InputError, match="more than"):
         extend_epochs(Plan.from_study(load(tmp_path)), load(tmp_path), options)
     with pytest.raises(InputError, match="no failed"):
-        select_retried("failed", tmp_path)
+        select_retried("failed", load(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "top", "chosen"),
+    [
+        (["valid_loss", "train_loss"], 1, [1]),
+        (["valid_loss", "train_loss"], 2, [1, 2]),
+        (["valid_loss", "train_loss"], 3, [0, 1, 2]),
+        (["valid_loss"], 2, [0, 1]),
+    ],
+)
+def test_of_a_front_those_whose_checkpoints_were_kept_are_trained_longer(
+    objectives: list[str],
+    top: int,
+    chosen: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = build_config({"task": "sine", "epochs": 3, "objectives": objectives})
+    plan = replace(build_plan(), config=config)
+    store = write_study(tmp_path, plan, *["done"] * 4)  # each is on the front
+    for number in range(4):
+        folder = tmp_path / "trials" / f"trial_{number}" / "checkpoint_3"
+        store.append("saved", trial=number, checkpoint=str(folder), epoch=3)
+        if number in (1, 2):
+            folder.mkdir(parents=True)
+    store.append("searched")
+    options = Namespace(epochs=5, top=top)
+    assert sorted(select_extended(options, load(tmp_path), str(tmp_path))) == chosen
+    restarts = "no checkpoint was kept of trial 0" in capsys.readouterr().err
+    assert restarts is (0 in chosen)
 
 
 @pytest.mark.ray

@@ -43,7 +43,9 @@ def add_launch(commands: Any) -> None:
         "--attach", action="store_true", help="resume a launch after Ctrl-C or a lost head node"
     )
     parser.add_argument(
-        "--down", action="store_true", help="end the whole cluster and check that nothing is left"
+        "--down",
+        action="store_true",
+        help="end the whole cluster and check that nothing is left; with --address: stop the job",
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the results [studies/TIME]")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")

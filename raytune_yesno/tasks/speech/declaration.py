@@ -90,8 +90,9 @@ class SpeechTask:
             )
         if config.split_by == "speaker" and (unknown := data.speakers.count("")):
             lines.append(
-                f"recordings without a speaker: {unknown}, for training only where parts have "
-                "speakers of their own; their speakers may be in these parts"
+                f"recordings without a speaker: {unknown}; they are used only for training if "
+                "validation and test have their own speakers, but their speakers may also occur in "
+                "those parts"
             )
         if len(split.valid) < FEW_VALIDATION:
             lines.append(

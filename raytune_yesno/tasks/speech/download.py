@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.home import cache_folder, expand_home
@@ -27,6 +27,7 @@ CHECKSUM = "c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73"  #
 MAX_ARCHIVE_BYTES = 50_000_000
 MAX_UNPACKED_BYTES = 100_000_000
 MAX_ENTRIES = 1000
+LOOK_EVERY_S = 0.5  # at the download of another command
 TIMEOUT_S = 20.0  # for connecting and for each read
 ATTEMPTS = 3  # each resumes where the last one stopped
 BLOCK_BYTES = 1 << 16
@@ -75,7 +76,8 @@ def fetch(
         folder: folder for the corpus; created if missing.
         url: URL of the archive.
         checksum: SHA-256 of the archive.
-        progress: called with the number of bytes so far and the total.
+        progress: called with the number of bytes so far and the total; also while another command
+            downloads into the folder.
 
     Returns:
         False if the corpus was there already.
@@ -85,6 +87,7 @@ def fetch(
     """
     folder = expand_home(folder)
     target, archive = folder / FOLDER, folder / f"{FOLDER}.tar.gz"
+    part = archive.with_name(f"{archive.name}.part")
     if target.exists():
         _, problems = check_folder(target)
         if problems:
@@ -93,14 +96,13 @@ def fetch(
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _hold(folder / f".{FOLDER}.lock"):
+        with _hold(folder / f".{FOLDER}.lock", part, progress):
             if target.exists():
                 return False
             if archive.exists():
                 _verify(archive, checksum)
                 _extract(archive, target)
             else:
-                part = archive.with_name(f"{archive.name}.part")
                 _download(url, part, checksum, progress)
                 _extract(part, target)
                 part.unlink()
@@ -115,13 +117,21 @@ def fetch(
 
 
 @contextlib.contextmanager
-def _hold(lock: Path) -> Iterator[None]:
-    """Wait until no other command downloads into the folder of this file."""
-    with FileLock(lock):
+def _hold(lock: Path, part: Path, progress: Progress | None) -> Iterator[None]:
+    """Wait until no other command downloads into the folder, and show how far that has come."""
+    held = FileLock(lock)
+    while not held.is_locked:
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # who waits for the deleted file makes a new one
+            held.acquire(timeout=LOOK_EVERY_S)
+        except Timeout:
+            with contextlib.suppress(FileNotFoundError):  # not begun, or just unpacked
+                if progress:
+                    progress(part.stat().st_size, None)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # who waits for the deleted file makes a new one
+        held.release()
 
 
 def _download(url: str, part: Path, checksum: str, progress: Progress | None) -> None:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytune_yesno.errors import InputError, suggest_install
+from raytune_yesno.files.folders import replace_file
 from raytune_yesno.tasks.speech.features import (
     FFT_SAMPLES,
     HOP_S,
@@ -162,17 +163,13 @@ def export(recognizer: Recognizer, format: str, out: Path) -> dict[str, str]:
     writers: dict[str, Callable[[Listener, dict[str, str], Path], None]]
     writers = {"onnx": _write_onnx, "torchscript": _write_torchscript}
     about = describe_export(recognizer)
-    partial = out.with_name(f".{out.name}.part")
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), replace_file(out) as part:
             warnings.simplefilter("ignore")  # about TorchScript's age and constant comparisons
             listener = copy.deepcopy(Listener(recognizer)).float()  # not the recogniser's weights
-            writers[format](listener.eval(), about, partial)
-        partial.replace(out)
+            writers[format](listener.eval(), about, part)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return about
 
 

@@ -12,7 +12,13 @@ from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.home import expand_home
 from raytune_yesno.tasks.speech.corpus import Corpus, assemble, build_corpus
 from raytune_yesno.tasks.speech.features import count_positions, needed_positions
-from raytune_yesno.tasks.speech.layouts import LAYOUTS, Entry, Listing, Problem, list_recordings
+from raytune_yesno.tasks.speech.layouts import (
+    LAYOUTS,
+    ListedRecording,
+    Listing,
+    Problem,
+    list_recordings,
+)
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import MAX_SPEED_CHANGE
@@ -114,7 +120,7 @@ def _store(store: Store, listing: Listing, progress: Progress | None) -> Stored:
     """
     problems: list[Problem] = []
 
-    def count() -> Iterator[Entry]:
+    def count() -> Iterator[ListedRecording]:
         done = 0
         for entry in sorted(listing.entries, key=lambda entry: entry.name):
             yield entry
@@ -131,7 +137,7 @@ def _store(store: Store, listing: Listing, progress: Progress | None) -> Stored:
 
 
 def _read_each(
-    entries: Iterable[Entry], problems: list[Problem]
+    entries: Iterable[ListedRecording], problems: list[Problem]
 ) -> Iterator[tuple[str, Recording]]:
     """Yield the good recordings by name; append what is wrong with the others to ``problems``."""
     first_with: dict[bytes, str] = {}
@@ -163,7 +169,7 @@ def _build(folder: Path, listing: Listing, found: Stored | dict[str, Recording])
     return build_corpus({name: recording.waveform for name, recording in found.items()}, **about)
 
 
-def _read_checked(entry: Entry) -> Recording:
+def _read_checked(entry: ListedRecording) -> Recording:
     """Read one recording of a corpus; raise ValueError if it cannot be used."""
     try:
         if not entry.file.exists() and not entry.file.is_symlink():

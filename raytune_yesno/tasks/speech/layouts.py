@@ -70,7 +70,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedRecording:
     """A recording: its file, what is spoken in it, and its name in the corpus and in messages."""
 
     file: Path
@@ -84,7 +84,7 @@ class Listing:
     """The recordings of a folder, the problems in finding their words, and notes."""
 
     layout: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ListedRecording] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -134,7 +134,7 @@ def list_recordings(folder: Path) -> Listing:
             listing.problems.append(Problem(path.as_posix(), str(error)))
         else:
             names[name] = path
-            listing.entries.append(Entry(folder / path, about, name, path.as_posix()))
+            listing.entries.append(ListedRecording(folder / path, about, name, path.as_posix()))
     if others:
         listing.notes.append(
             one_line(
@@ -314,7 +314,7 @@ def _read_table(folder: Path, table: str) -> Listing:
             alike = by_form.get(unicodedata.normalize("NFC", path), [])
             if path not in known and len(alike) == 1 and not os.path.lexists(folder / path):
                 file = alike[0]
-            listing.entries.append(Entry(folder / file, about, path, path))
+            listing.entries.append(ListedRecording(folder / file, about, path, path))
     listed = {os.path.normpath(entry.file) for entry in listing.entries}
     recordings = (path for path in paths if _is_recording(path.name))
     others = sum(os.path.normpath(folder / path) not in listed for path in recordings)

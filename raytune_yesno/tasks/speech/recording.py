@@ -219,7 +219,7 @@ def _read_bytes(stream: BinaryIO, header: Header, num_bytes: int | None) -> Iter
         )
 
 
-_MIN_PLACEHOLDER = 1 << 62  # of a FLAC stream, whose encoder did not know its length
+_MIN_UNKNOWN_FRAMES = 1 << 62  # this many or more: the FLAC encoder did not know the number
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -241,7 +241,7 @@ def _decode_file(
         while len(samples_TC := file.read(num_frames, dtype="float32", always_2d=True)):
             present += len(samples_TC)
             yield samples_TC, rate
-        if check_length and present < file.frames < _MIN_PLACEHOLDER:
+        if check_length and present < file.frames < _MIN_UNKNOWN_FRAMES:
             raise ValueError(
                 f"truncated: its header promises {file.frames} samples, {present} are there"
             )

@@ -23,7 +23,7 @@ import numpy as np
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.folders import replace_file, replace_folder
 from raytune_yesno.home import cache_folder
-from raytune_yesno.tasks.speech.layouts import Entry, Problem
+from raytune_yesno.tasks.speech.layouts import ListedRecording, Problem
 from raytune_yesno.tasks.speech.recording import Recording
 from raytune_yesno.tasks.speech.resampler import Samples
 
@@ -116,7 +116,7 @@ class Store:
         entries: the recordings, and what is known of them.
     """
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[ListedRecording]) -> None:
         digest, self.num_bytes = hashlib.sha256(repr(_FORMAT).encode()), 0
         self._wav_bytes = 0
         for entry in entries:

@@ -82,7 +82,7 @@ SPEAKERS = np.array(
 )
 
 
-class Random:
+class RandomStream:
     """Random numbers from a stream of raw 64-bit integers, the same on every machine.
 
     Args:
@@ -153,12 +153,12 @@ def synthesize_with_times(
         raise InputError(f"synthetic: {num_recordings} recordings; give 1 to {MAX_RECORDINGS}")
     if seed < 0:
         raise InputError(f"synthetic: seed {seed}; give one that is not negative")
-    patterns = choose_patterns(num_recordings, Random(seed, 0))
+    patterns = choose_patterns(num_recordings, RandomStream(seed, 0))
     waveforms: dict[str, npt.NDArray[np.float32]] = {}
     times: list[WordTimes] = []
     for first in range(0, num_recordings, RECORDINGS_AT_ONCE):
         batch = patterns[first : first + RECORDINGS_AT_ONCE]
-        randoms = [Random(seed, 1, first + n) for n in range(len(batch))]
+        randoms = [RandomStream(seed, 1, first + n) for n in range(len(batch))]
         words = _draw_words(batch, randoms)
         spoken, num_samples = speak(words)
         for n, (labels, random) in enumerate(zip(batch, randoms, strict=True)):
@@ -172,7 +172,7 @@ def synthesize_with_times(
     return build_corpus(waveforms, source=source), tuple(times)
 
 
-def choose_patterns(count: int, random: Random) -> list[tuple[int, ...]]:
+def choose_patterns(count: int, random: RandomStream) -> list[tuple[int, ...]]:
     """Return distinct label patterns, sorted, in complementary pairs: equal numbers of yes and no.
 
     With an odd count one pair is incomplete.
@@ -184,7 +184,7 @@ def choose_patterns(count: int, random: Random) -> list[tuple[int, ...]]:
     return [tuple(number >> bit & 1 for bit in reversed(range(width))) for number in numbers]
 
 
-def _draw_words(patterns: list[tuple[int, ...]], randoms: list[Random]) -> Words:
+def _draw_words(patterns: list[tuple[int, ...]], randoms: list[RandomStream]) -> Words:
     """Draw voices and words of recordings, each from its own stream."""
     labels = np.array(patterns, dtype=np.int64)
     width = labels.shape[1]
@@ -299,7 +299,7 @@ def _resonate(formants_hz: Array, gains: Array, source: Array, noise: Array) -> 
 
 
 def _assemble(
-    spoken: Array, num_samples: npt.NDArray[np.int64], pauses: Array, random: Random
+    spoken: Array, num_samples: npt.NDArray[np.int64], pauses: Array, random: RandomStream
 ) -> tuple[npt.NDArray[np.float32], WordTimes]:
     """Concatenate words with pauses and a noise floor.
 
@@ -330,7 +330,7 @@ def _assemble(
     return (steps * 2.0**-15).astype(np.float32), times
 
 
-def _noise_floor(num_samples: int, random: Random) -> Array:
+def _noise_floor(num_samples: int, random: RandomStream) -> Array:
     """Return noise that falls by about 3 dB per octave, like that of rooms and microphones.
 
     It is the sum of white noises at sample rates that halve, interpolated linearly.

@@ -1,4 +1,4 @@
-"""Whether the bytes of a recording are one whole file: libsndfile reads the rest without a word.
+"""Check that a recording is complete. libsndfile silently returns the part that is there.
 
 Headers of the WAV family are in :mod:`raytune_yesno.tasks.speech.wav_header`. A FLAC file, and most
 MP3 files, count their samples. Not checked are VOC and rare formats, and a file of the Ogg family
@@ -61,7 +61,9 @@ def _measure(data: bytes) -> int:
             re.search(rb"^%s -i (\d{1,9})\s" % name, data[:1024], re.MULTILINE) for name in names
         ]
         head = re.match(rb" *(\d{1,9})\n", data[8:24])
-        if head and all(found):
+        coding = re.search(rb"^sample_coding -s\d+ (\S+)", data[:1024], re.MULTILINE)
+        is_plain = coding is None or coding[1] in (b"pcm", b"ulaw", b"alaw")
+        if head and all(found) and is_plain:
             count, channels, width = (int(number[1]) for number in found if number)
             return int(head[1]) + count * channels * width
     return 0
@@ -71,9 +73,11 @@ def _check_pages(data: bytes) -> None:
     """Check the pages of a file of the Ogg family: Vorbis, Opus, FLAC, Speex."""
     at, has_sound = 0, False
     while data[at : at + 4] == b"OggS":
-        lengths = data[at + 27 : at + 27 + data[at + 26]] if at + 26 < len(data) else b""
-        end = at + 27 + len(lengths) + sum(lengths)
-        if end > len(data) or not lengths:
+        # A page may be empty, such as one that only says that the stream has ended.
+        num_lengths = data[at + 26] if at + 26 < len(data) else len(data)
+        body = at + 27 + num_lengths
+        end = body + sum(data[at + 27 : body])
+        if max(body, end) > len(data):
             raise ValueError("truncated: its last page is not whole")
         is_first = bool(data[at + 5] & 2)
         if is_first and has_sound:
@@ -94,7 +98,8 @@ def _is_joined_mp3(data: bytes) -> bool:
     if not flags & 2:
         return False
     at = tag.end() + (8 if flags & 1 else 4)
-    rest = data[start + int.from_bytes(head[at : at + 4], "big") :]
+    size = int.from_bytes(head[at : at + 4], "big")  # 0 if the encoder did not finish
+    rest = data[start + size :] if size else b""
     return len(rest) > _SLACK_BYTES and _find_mp3(rest) is not None
 
 
