@@ -112,10 +112,10 @@ def make_run(run: Run) -> dict[str, Any]:
         return {**dataclasses.asdict(run), **found}
     if run.part == "fronts":
         began = time.process_time()
-        found = fronts.run_front(run.problem, run.search, run.seed, run.scheduler)
-        rounded = [[float(f"{cost:.7g}") for cost in row] for row in found.costs]
+        front = fronts.run_front(run.problem, run.search, run.seed, run.scheduler)
+        rounded = [[float(f"{cost:.7g}") for cost in row] for row in front.costs]
         cpu = round(time.process_time() - began, 3)
-        return {**dataclasses.asdict(run), "costs": rounded, "epochs": found.epochs, "cpu": cpu}
+        return {**dataclasses.asdict(run), "costs": rounded, "epochs": front.epochs, "cpu": cpu}
     if run.part == "repeats":
         return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     return _replay(run)
