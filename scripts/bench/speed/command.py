@@ -21,6 +21,7 @@ from shared import add_results, build_parser, find_commit, read_results
 
 from bench.speed import functions, groups, growth, overhead, parallel, startup, step
 from bench.speed.case import Case, describe_machine
+from bench.speed.chart import draw_ratios
 from bench.speed.table import format_tables
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,6 +43,9 @@ def main(words: Sequence[str], prog: str) -> int:
     parser.add_argument(
         "--case", action="append", metavar="TEXT", help="only cases whose name holds it; repeatable"
     )
+    parser.add_argument(
+        "--chart", type=Path, metavar="FILE", help="draw the ratios of the results so far, too"
+    )
     parser.add_argument("--quick", action="store_true", help="few trials: does all of it work?")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="[3]")
     parser.add_argument(
@@ -60,6 +64,8 @@ def main(words: Sequence[str], prog: str) -> int:
         and _is_wanted(result["case"], options.case)
     ]
     print(format_tables(results, {name: part.TITLE for name, part in PARTS.items()}))
+    if options.chart:
+        draw_ratios(results, options.chart)
     return 0
 
 

@@ -54,7 +54,7 @@ def _format_table(results: list[dict[str, Any]]) -> str:
             found = [result for result in every if result["commit"] == commit]
             if not found:
                 continue
-            ratio = _tell(_find_ratios(found, base, figures[0]))
+            ratio = _tell(find_ratios(found, base, figures[0]))
             told = (_tell([r["figures"][k] for r in found if k in r["figures"]]) for k in figures)
             named = (case, commit[:7]) if len(commits) > 1 else (case,)
             rows.append((*named, *([ratio] if bases else []), *told, str(len(found))))
@@ -66,7 +66,7 @@ def _format_table(results: list[dict[str, Any]]) -> str:
     return align_table(table[0], table[1:])
 
 
-def _find_ratios(found: list[dict[str, Any]], base: list[dict[str, Any]], key: str) -> list[float]:
+def find_ratios(found: list[dict[str, Any]], base: list[dict[str, Any]], key: str) -> list[float]:
     """Return a figure over the base's of the same repeat and commit."""
     bases = {(one["repeat"], one["commit"]): one["figures"][key] for one in base}
     return [
