@@ -1,6 +1,6 @@
 """Scales of losses for models whose values have mean 0 and deviation 1.
 
-Axes: N results.
+Axes: N results, K knots of a scale and S segments between them, C candidates, L levels.
 """
 
 from dataclasses import dataclass
@@ -80,17 +80,17 @@ class Scale:
         segment of the scale it is that of a normal variable, times the slope.
         """
         level_L = np.interp(levels_L, self.cost_K, self.value_K)
-        below_CK = expect_below(mean_C, std_C, self.value_K)
+        below_CK = _expect_normal_below(mean_C, std_C, self.value_K)
         slope_S = np.diff(self.cost_K) / np.diff(self.value_K)
         sum_CK = np.zeros_like(below_CK)
         np.cumsum(np.diff(below_CK) * slope_S, axis=1, out=sum_CK[:, 1:])
         at_L = np.searchsorted(self.value_K, level_L, side="right") - 1
         at_L = np.clip(at_L, 0, len(slope_S) - 1)
-        part_CL = slope_S[at_L] * (expect_below(mean_C, std_C, level_L) - below_CK[:, at_L])
+        part_CL = slope_S[at_L] * (_expect_normal_below(mean_C, std_C, level_L) - below_CK[:, at_L])
         return np.where(np.isfinite(levels_L), np.maximum(sum_CK[:, at_L] + part_CL, 0.0), 0.0)
 
 
-def expect_below(mean_C: np.ndarray, std_C: np.ndarray, levels_L: np.ndarray) -> np.ndarray:
+def _expect_normal_below(mean_C: np.ndarray, std_C: np.ndarray, levels_L: np.ndarray) -> np.ndarray:
     """Return E[max(level - y, 0)] for normal y."""
     from scipy.special import ndtr
 
@@ -101,7 +101,11 @@ def expect_below(mean_C: np.ndarray, std_C: np.ndarray, levels_L: np.ndarray) ->
 
 
 def build_scale(losses_N: np.ndarray, y_N: np.ndarray) -> Scale:
-    """Return the scale that maps results on a scale of :func:`warp` to their losses."""
+    """Return the scale that maps results on a scale of :func:`warp` to their losses.
+
+    Below the best result it continues with the slope of the best quarter: that of the two best
+    ones may be 0.
+    """
     order_N = np.argsort(losses_N, kind="stable")
     value_K, first_K = np.unique(y_N[order_N], return_index=True)
     cost_K = losses_N[order_N][first_K]
