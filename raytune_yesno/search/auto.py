@@ -26,7 +26,7 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import Scale, build_scale, find_bound, shrink, warp
+from raytune_yesno.search.scales import warp
 from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
@@ -61,9 +61,8 @@ class Auto:
     If options have parameters of their own, every second proposal explores a branch of the space
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
-    With several objectives, each cost has a model of its own, on the scale on which it predicts the
-    cost best, and the proposal is the point of the largest expected improvement of the hypervolume
-    of the costs. Where a model does not predict the order of the
+    With several objectives, each cost has a model of its own, and the proposal is the point of the
+    largest expected hypervolume improvement. Where a model does not predict the order of the
     results, because of noise or trials that did not learn, it leads to points whose improvement is
     only uncertain; then every second proposal is that of multi-objective TPE, which uses only
     non-dominated sorting. A limit that is only known after training has a model,
@@ -171,7 +170,7 @@ class Auto:
         limits: Sequence[Bounded],
     ) -> tuple[Score, np.ndarray]:
         """Return the score of candidates, and the rows from the best one on, for one loss."""
-        fit = self._fit(rows_ND, losses_N, pending_PD, _measure_order)
+        fit = self._fit(rows_ND, losses_N, pending_PD)
         best_ND = rows_ND[np.argsort(fit.mean_N, kind="stable")]
 
         def score(u_CD: np.ndarray) -> np.ndarray:
@@ -192,11 +191,8 @@ class Auto:
             )[1]
             for m in range(num_costs)
         ]
-        # A factor changes all hypervolumes alike.
-        return [
-            self._fit(rows_ND, shrink(np.array(column)), pending_PD, _measure_costs)
-            for column in columns
-        ]
+        # On its own scale: hypervolumes of logarithms or ranks favour the ends of the front.
+        return [self._fit(rows_ND, np.array(column), pending_PD, 1) for column in columns]
 
     def _model_several(
         self,
@@ -211,8 +207,7 @@ class Auto:
         The score is the expected hypervolume improvement times the probability that all limits are
         kept (Gardner et al., 2014); without any result that keeps them, that probability alone.
         """
-        # In costs: hypervolumes of logarithms or ranks would favour the ends of the front.
-        mean_NM = np.stack([fit.scale.to_cost(fit.mean_N) for fit in fits], axis=1)
+        mean_NM = np.stack([fit.mean_N for fit in fits], axis=1)
         is_feasible_N = np.array([seen.is_feasible and has_vector(seen) for seen in results])
         best_ND = rows_ND[np.argsort(order_N, kind="stable")]
         if not is_feasible_N.any():
@@ -224,8 +219,7 @@ class Auto:
         def score(u_CD: np.ndarray) -> np.ndarray:
             predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
-            scales = [fit.scale for fit in fits]
-            score_C = score_hypervolume(mean_CM, std_CM, scales, front_FM, reference_M)
+            score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
 
         return score, best_ND
@@ -235,31 +229,27 @@ class Auto:
         rows_ND: np.ndarray,
         losses_N: np.ndarray,
         pending_PD: np.ndarray,
-        measure: "Measure",
+        num_scales: int | None = None,
     ) -> "_Fit":
         """Return the model of a cost.
 
-        Of the scales of the losses, the first one is used on which the model predicts the results
-        best, each from the others.
-
-        Args:
-            rows_ND: the rows of the results.
-            losses_N: their losses.
-            pending_PD: the rows of running trials.
-            measure: returns the error of the predictions.
+        Of the first ``num_scales`` scales of the losses (None for all), that one is used on which
+        the model predicts the order of the results best, each from the others.
         """
         half = self.max_fitted // 2
         fitted = select_subset(losses_N.tolist(), half, half)
-        least, chosen = np.inf, build_process(self.cube)
-        for y_N in warp(losses_N):
+        rank_N = np.argsort(np.argsort(losses_N[fitted], kind="stable"))
+        best, chosen = -np.inf, build_process(self.cube)
+        for y_N in warp(losses_N)[:num_scales]:
             process = build_process(self.cube)
             process.theta = chosen.theta
             process.fit(rows_ND[fitted], y_N[fitted])
             process.condition(rows_ND[fitted], y_N[fitted])
             predicted_N = process.predict_left_out(y_N[fitted])
-            error = measure(losses_N[fitted], y_N[fitted], predicted_N)
-            if error < least:
-                least, chosen, chosen_N = error, process, y_N
+            order_N = np.argsort(np.argsort(predicted_N, kind="stable"))
+            score = -float(np.square(order_N - rank_N).sum())
+            if score > best:
+                best, chosen, chosen_N = score, process, y_N
                 left_N = predicted_N - y_N[fitted]
         unexplained = float(np.square(left_N).mean() / max(chosen_N[fitted].var(), 1e-12))
         chosen.condition(rows_ND, chosen_N)
@@ -269,7 +259,7 @@ class Auto:
             chosen.condition(
                 np.concatenate([rows_ND, pending_PD]), np.concatenate([chosen_N, believed_P])
             )
-        return _Fit(chosen, mean_N, build_scale(losses_N, chosen_N), unexplained)
+        return _Fit(chosen, mean_N, unexplained)
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
@@ -285,35 +275,14 @@ class _Fit:
 
     Attributes:
         process: the model.
-        mean_N: its means at the results, on its scale.
-        scale: of its values.
+        mean_N: its means at the results.
         unexplained: the share of the results' variance that predictions of each from the others do
             not explain; 1 for predictions as good as the mean of all.
     """
 
     process: GaussianProcess
     mean_N: np.ndarray
-    scale: Scale
     unexplained: float
-
-
-Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
-"""The error of predictions, from losses, the same on a scale, and the predictions on it."""
-
-
-def _measure_order(losses_N: np.ndarray, y_N: np.ndarray, predicted_N: np.ndarray) -> float:
-    """Return the sum of squared differences of ranks: one loss needs no more than the order."""
-    rank_N, predicted_rank_N = (
-        np.argsort(np.argsort(each, kind="stable")) for each in (losses_N, predicted_N)
-    )
-    return float(np.square(predicted_rank_N - rank_N).sum())
-
-
-def _measure_costs(losses_N: np.ndarray, y_N: np.ndarray, predicted_N: np.ndarray) -> float:
-    """Return the mean squared error in costs, without outliers: a volume needs their sizes."""
-    cost_N = build_scale(losses_N, y_N).to_cost(predicted_N)
-    bound = find_bound(losses_N)
-    return float(np.square(np.minimum(cost_N, bound) - np.minimum(losses_N, bound)).mean())
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from raytune_yesno import pareto
-from raytune_yesno.search.scales import Scale
 
 MAX_FRONT = {1: 1, 2: 60, 3: 24}
 """Vectors of a front that are used, by the number of objectives: they limit the number of boxes."""
@@ -16,25 +15,20 @@ _FEW = 12  # with more objectives
 
 
 def score_hypervolume(
-    mean_CM: np.ndarray,
-    std_CM: np.ndarray,
-    scales: Sequence[Scale],
-    front_FM: np.ndarray,
-    reference_M: np.ndarray,
+    mean_CM: np.ndarray, std_CM: np.ndarray, front_FM: np.ndarray, reference_M: np.ndarray
 ) -> np.ndarray:
     """Return the logarithm of the expected hypervolume improvement at C candidates.
 
-    The costs of a candidate are independent, and normal on the scale of their model. The part of
-    the cost space that the front does not dominate is divided into boxes, in each of which the
-    expected improvement is a product over the objectives (Yang et al., 2019, "Efficient computation
-    of expected hypervolume improvement").
+    The costs of a candidate are independent and normal. The part of the cost space that the front
+    does not dominate is divided into boxes, in each of which the expected improvement is a product
+    over the objectives (Yang et al., 2019, "Efficient computation of expected hypervolume
+    improvement").
 
     Args:
-        mean_CM: means of the candidates' costs, on the scales of their models.
-        std_CM: standard deviations, on the same scales.
-        scales: the scale of each objective.
-        front_FM: the front, in costs.
-        reference_M: the reference point, in costs.
+        mean_CM: means of the candidates' costs.
+        std_CM: standard deviations.
+        front_FM: the front.
+        reference_M: the reference point.
     """
     num_objectives = len(reference_M)
     kept = pareto.order(front_FM.tolist())[: MAX_FRONT.get(num_objectives, _FEW)]
@@ -43,10 +37,22 @@ def score_hypervolume(
     product_CB = np.ones((len(mean_CM), len(boxes_B2M)))
     for m in range(num_objectives):
         levels, index_B2 = np.unique(boxes_B2M[:, :, m], return_inverse=True)
-        below_CL = scales[m].expect_below(mean_CM[:, m], std_CM[:, m], levels)
+        below_CL = expect_below(mean_CM[:, m], std_CM[:, m], levels)
         index_B2 = index_B2.reshape(-1, 2)
         product_CB *= below_CL[:, index_B2[:, 1]] - below_CL[:, index_B2[:, 0]]
     return np.asarray(np.log(np.maximum(product_CB.sum(axis=1), 1e-300)))
+
+
+def expect_below(mean_C: np.ndarray, std_C: np.ndarray, levels_L: np.ndarray) -> np.ndarray:
+    """Return E[max(level - y, 0)] for normal y; 0 for a level of minus infinity."""
+    from scipy.special import ndtr
+
+    finite_L = np.isfinite(levels_L)
+    gap_CL = np.where(finite_L, levels_L, 0.0) - mean_C[:, None]
+    z_CL = gap_CL / std_C[:, None]
+    density_CL = np.exp(-0.5 * z_CL**2) / np.sqrt(2 * np.pi)
+    below_CL = gap_CL * ndtr(z_CL) + std_C[:, None] * density_CL
+    return np.where(finite_L, np.maximum(below_CL, 0.0), 0.0)
 
 
 def build_boxes(

@@ -104,7 +104,7 @@ def test_a_run_is_not_resumed(
     plant(out, mark)
     line = refused(capfd, "train", "--resume", str(out))
     assert "the checkpoint is damaged (" in line
-    assert "no checkpoint to resume from" in line
+    assert "no checkpoint can be resumed" in line
     assert not mark.exists()
 
 

@@ -34,7 +34,9 @@ def test_mypy_knows_the_signature_of_tune(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(USE)
     options = ("--follow-imports=silent", f"--cache-dir={tmp_path}/cache", "--no-error-summary")
     command = [sys.executable, "-m", "mypy", "--config-file=", *options, str(tmp_path / "use.py")]
-    said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    # Where the package is found: mypy does not know the import hook of an editable installation.
+    root = Path(raytune_yesno.__file__).parents[1]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.splitlines()
     assert [line.partition(" ")[0].rsplit(":", 2)[1] for line in said] == ["10", "11", "12"]
     assert 'Revealed type is "raytune_yesno.study.study.Study"' in said[0]
     assert "has no attribute" in said[2]

@@ -10,7 +10,6 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorithm
 from raytune_yesno.search.auto import Auto
 from raytune_yesno.search.improvement import build_boxes, score_hypervolume
-from raytune_yesno.search.scales import Scale
 from raytune_yesno.search.several import Limited, LimitedGrid, order_losses, order_results
 from raytune_yesno.space import Choice, Float, Int, build_space, check_point
 
@@ -209,12 +208,10 @@ def test_expected_hypervolume_improvement_is_that_of_samples(num):
     front = front[pareto.find_front(front.tolist())]
     mean, std = generator.random((3, num)), np.full((3, num), 0.3)
     reference = np.ones(num)
-    scale = Scale(np.array([-9.0, 0.3, 0.6, 9.0]), np.array([-2.0, 0.1, 0.6, 9.0]))
-    score = np.exp(score_hypervolume(mean, std, [scale] * num, front, reference))
+    score = np.exp(score_hypervolume(mean, std, front, reference))
     before = pareto.hypervolume(front.tolist(), reference)
     for candidate in range(3):
-        values = mean[candidate] + 0.3 * generator.standard_normal((1500, num))
-        draws = scale.to_cost(values)
+        draws = mean[candidate] + 0.3 * generator.standard_normal((1500, num))
         gains = [pareto.hypervolume([*front.tolist(), y], reference) - before for y in draws]
         error = np.std(gains) / math.sqrt(len(gains))
         assert score[candidate] == pytest.approx(np.mean(gains), abs=4 * error)

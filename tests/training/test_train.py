@@ -218,7 +218,7 @@ class TestResuming:
         for name in ("best", "last"):
             (tmp_path / name / STATE_DICT).write_bytes(b"")
         with pytest.raises(
-            InputError, match=r"last: the checkpoint is damaged.*no checkpoint to resume"
+            InputError, match=r"last: the checkpoint is damaged.*no checkpoint can be resumed"
         ):
             run_training(here(), small_corpus, tmp_path, resume=True)
 
