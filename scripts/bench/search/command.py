@@ -12,9 +12,9 @@ that was not recorded). `branches`: a space whose parameters depend on choices, 
 parameters in a flat space. `repeats`: what `--repeats` and `--final-round` bring on tables of
 `suites` and on a recorded one of the recogniser with several seeds. `fronts`: several objectives,
 ZDT1 to 3, DTLZ2, pairs of COCO's functions, error and latency of the networks of NAS-Bench-201,
-error and size of small recognisers, which are trained on YESNO if YESNO_ROOT names its folder.
+error and size of small recognisers, which are trained on the corpora in YESNO_ROOT and FSDD_ROOT.
 `suites`, `repeats` and `fronts` run only if named; all but ZDT, DTLZ2, the recorded table and the
-recogniser need scripts/bench/search/requirements.txt in an environment of their own.
+recognisers need scripts/bench/search/requirements.txt in an environment of their own.
 Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
