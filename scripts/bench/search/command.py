@@ -15,7 +15,7 @@ ZDT1 to 3, DTLZ2, pairs of COCO's functions, error and latency of the networks o
 error and size of small recognisers, which are trained on the corpora in YESNO_ROOT and FSDD_ROOT.
 `suites`, `repeats` and `fronts` run only if named; all but ZDT, DTLZ2, the recorded table and the
 recognisers need scripts/bench/search/requirements.txt in an environment of their own.
-Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II.
+Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II, and SMAC3.
 
 Writes results.md, results.json and pictures to --out, beside runs.jsonl, one line per run. A run
 that is in runs.jsonl is not repeated, so an interrupted benchmark resumes. Needs the extras

@@ -8,11 +8,13 @@ import itertools
 import math
 import os
 import statistics
+import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,9 +144,15 @@ def _build_recogniser(name: str, seed: int) -> FrontProblem:
 
 @cache
 def _load_corpus(folder: str) -> Any:
+    from examples.spoken_digits import write_table
+
     from raytune_yesno.tasks.speech.load import load_corpus
 
-    return load_corpus(folder)
+    if folder != RECOGNISERS["digits"]:
+        return load_corpus(folder)
+    with tempfile.TemporaryDirectory() as table:
+        write_table(Path(folder), Path(table))
+        return load_corpus(table)
 
 
 _SETTINGS: dict[str, dict[str, Any]] = {

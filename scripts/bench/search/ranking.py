@@ -16,7 +16,7 @@ from bench.search.suites import IN_FLIGHT, NUM_EVALUATIONS, SUITES, list_problem
 Records = Mapping[Run, Mapping[str, Any]]
 
 PEER, BASELINE = "optuna-tpe", "random"
-SLOW = ("bayesian", "optuna-gp")
+SLOW = ("bayesian", "optuna-gp", "smac")
 """Searches that are run on fewer blocks, and compared on those alone."""
 _TIED = 1e-9
 
