@@ -51,11 +51,12 @@ def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def check(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Print what a corpus has and all its problems; the exit code is 2 if there are any."""
-    from raytune_yesno.tasks.speech.corpus import PARTS, split_corpus
     from raytune_yesno.tasks.speech.declaration import SpeechTask
     from raytune_yesno.tasks.speech.layouts import Problem
     from raytune_yesno.tasks.speech.load import check_corpus
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
+    from raytune_yesno.tasks.speech.split import split_corpus
+    from raytune_yesno.tasks.speech.transcript import PARTS
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
     with Display() as display:
