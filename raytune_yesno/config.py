@@ -18,7 +18,7 @@ from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
-from raytune_yesno.user_code import Code, is_function
+from raytune_yesno.user_code import Code
 from raytune_yesno.values import check_range, convert
 
 
@@ -281,7 +281,7 @@ def find_task(name: str) -> TaskDeclaration:
         raise InputError(f"task takes text, not {name!r}")
     if name not in _declared:
         found = TASKS.find(name)
-        if is_function(found) or isinstance(found, tuple):
+        if isinstance(found, tuple) or (callable(found) and not isinstance(found, type)):
             found = import_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")

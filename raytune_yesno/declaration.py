@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
-from raytune_yesno.own_code import is_own_object
 from raytune_yesno.task_checks import check_metrics, check_names, check_settings, find_kind
+from raytune_yesno.user_code import is_own_object
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.function import FunctionTask

@@ -22,8 +22,8 @@ from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.home import expand_home
 from raytune_yesno.import_path import module_command
-from raytune_yesno.own_code import is_own
 from raytune_yesno.text import last_line
+from raytune_yesno.user_code import is_own
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "python -m raytune_yesno"

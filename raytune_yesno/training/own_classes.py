@@ -13,8 +13,7 @@ from ray.exceptions import RayError
 
 from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
-from raytune_yesno.own_code import is_own
-from raytune_yesno.user_code import describe_error
+from raytune_yesno.user_code import describe_error, is_own
 
 # The fields of a dataclass that is pickled by content refer to it, and are compared with it.
 copyreg.pickle(type(dataclasses.MISSING), lambda missing: "MISSING")

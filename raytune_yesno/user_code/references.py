@@ -1,36 +1,18 @@
-"""Which code is the user's own, and the source of objects that are given in Python."""
+"""The source of an object that is given in Python, and of what it refers to.
+
+A function or class may come from a notebook, a prompt or a closure. Its text, and that of the
+user's functions, classes and modules that it refers to by name, identify the code of a study.
+"""
 
 import inspect
 import linecache
 import os
-import sysconfig
 from collections.abc import Iterator
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-_PACKAGE = Path(__file__).resolve().parent
-_PACKAGES = {"site-packages", "dist-packages"}
-_INSTALLED = tuple(
-    os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
-)
-
-
-@cache
-def resolve(filename: str) -> str:
-    """Return the path of a file without symbolic links."""
-    return os.path.realpath(filename)
-
-
-def is_own(filename: str) -> bool:
-    """Return whether a source file is the user's: neither ours, nor installed, nor Python's."""
-    if filename.startswith("<") and not filename.startswith("<ipython"):
-        return False
-    path = resolve(filename)
-    if _PACKAGES & set(Path(path).parts):
-        return False
-    return not path.startswith((*_INSTALLED, str(_PACKAGE) + os.sep))
+from raytune_yesno.user_code.ownership import is_own_object
 
 
 def read_sources(value: Any, seen: set[int] | None = None) -> Iterator[str]:
@@ -85,19 +67,6 @@ def find_used(value: Any, seen: set[int]) -> Iterator[Any]:
     used = [each for function in _list_functions(value) for each in _find_named(function)]
     for each in [*used, *(value.__bases__ if isinstance(value, type) else ())]:
         yield from find_used(each, seen)
-
-
-def is_own_object(value: Any) -> bool:
-    """Return whether a function, a class or a module is the user's, see :func:`is_own`."""
-    code = getattr(value, "__code__", None)
-    if code:
-        return is_own(code.co_filename) or code.co_filename.startswith("<")
-    if isinstance(value, ModuleType):
-        return is_own(getattr(value, "__file__", None) or "<built in>")
-    try:
-        return is_own(inspect.getfile(value))
-    except (TypeError, OSError):  # of a prompt or built in
-        return bool(value.__module__ == "__main__")
 
 
 def _list_functions(value: Any) -> list[Any]:
