@@ -29,7 +29,7 @@ from torch import nn
 from raytune_yesno import COMMIT
 from raytune_yesno.config import TASKS, Config, restore_config
 from raytune_yesno.errors import EveryTrialFails, InputError, first_line
-from raytune_yesno.files.folders import replace_folder
+from raytune_yesno.files.atomic import replace_folder
 from raytune_yesno.files.json_text import parse_json
 
 STATE_DICT = "state_dict_model.pt"

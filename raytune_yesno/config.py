@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytune_yesno.declaration import TaskDeclaration, read_declaration
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
 from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
+from raytune_yesno.task_declaration import TaskDeclaration, read_declaration
 from raytune_yesno.user_code import Code
 from raytune_yesno.values import check_range, convert
 

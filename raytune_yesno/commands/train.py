@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
     read_data,
@@ -18,8 +17,9 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.folders import advise_on_others, is_begun, open_folder
-from raytune_yesno.commands.recorded import (
+from raytune_yesno.commands.next_steps import suggest_uses
+from raytune_yesno.commands.output_folders import advise_on_others, is_begun, open_folder
+from raytune_yesno.commands.recorded_run import (
     SETTINGS_FILE,
     read_recorded,
     resume_settings,
@@ -41,7 +41,7 @@ from raytune_yesno.config import (
     build_config,
 )
 from raytune_yesno.errors import InputError, WorkError, escape_controls
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.study.store import name_command
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
         if _has_trained(out):
-            from raytune_yesno.tuning.existing import check_same_settings, compare
+            from raytune_yesno.tuning.continuation import check_same_settings, compare
 
             advice = advise_on_others("train", str(out), before.task)
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)

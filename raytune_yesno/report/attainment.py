@@ -11,7 +11,7 @@ from typing import Any
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import Group, describe_incomparable
+from raytune_yesno.report.study_groups import Group, describe_incomparable
 from raytune_yesno.report.tables import MISSING, Table
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors

@@ -7,9 +7,9 @@ from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_install, suggest_name
 from raytune_yesno.registry import check_options, import_name
-from raytune_yesno.search.distinct import Distinct
+from raytune_yesno.search.distinct_points import Distinct
+from raytune_yesno.search.multi_objective import Scalarised, order_losses, weighted_losses
 from raytune_yesno.search.protocol import Algorithm
-from raytune_yesno.search.several import Scalarised, order_losses, weighted_losses
 from raytune_yesno.space import build_space
 
 
@@ -20,7 +20,7 @@ class Entry:
     Attributes:
         source: ``module:Class`` in this package.
         several: how it takes several objectives or limits: ``as it is``, or through the ``order``
-            or the ``weights`` of :mod:`raytune_yesno.search.several`; empty if it does not.
+            or the ``weights`` of :mod:`raytune_yesno.search.multi_objective`; empty if it does not.
         one_only: why it takes one objective only.
         learns: whether it uses results.
         is_finite: whether it tries exactly the points of a list, which no scheduler may change.

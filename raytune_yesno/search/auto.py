@@ -18,7 +18,9 @@ from raytune_yesno.search.feasibility import (
     score_limits,
 )
 from raytune_yesno.search.gaussian import GaussianProcess
-from raytune_yesno.search.improvement import choose_bound, score_hypervolume
+from raytune_yesno.search.hypervolume_improvement import choose_bound, score_hypervolume
+from raytune_yesno.search.loss_scales import warp
+from raytune_yesno.search.multi_objective import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -26,8 +28,6 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import warp
-from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
 

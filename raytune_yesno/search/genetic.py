@@ -10,8 +10,8 @@ from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, draw_seed
+from raytune_yesno.search.multi_objective import has_vector, order_results
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
-from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Choice, Point, Space
 
 SELECTIONS = ("nsga2", "nsga3")

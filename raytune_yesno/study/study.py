@@ -14,8 +14,8 @@ from raytune_yesno.space import parse_space
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
-from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency, omit_pauses
+from raytune_yesno.study.notebook import study_to_html
 from raytune_yesno.study.requests import ENQUEUE
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import LEGACY_METRIC, RANKED, Trial

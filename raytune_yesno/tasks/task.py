@@ -96,7 +96,7 @@ class Task(Protocol):
                     return {"loss": (sums[0] / sums[1]).item()}
 
     A class may also have the other parts that
-    :class:`~raytune_yesno.declaration.TaskDeclaration` lists, such as ``Settings`` (its config
+    :class:`~raytune_yesno.task_declaration.TaskDeclaration` lists, such as ``Settings`` (its config
     keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
     ``calibration``, a mapping of numbers that its checkpoints keep.
     """

@@ -8,7 +8,7 @@ from typing import Any
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import TASKS, Config, build_config, name_task
 from raytune_yesno.errors import WorkError, quote
-from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.files.full_disk import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate

@@ -12,7 +12,7 @@ from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.commands.closing import suggest_next
+from raytune_yesno.commands.next_steps import suggest_next
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.config import TASKS, build_config, declare_task
@@ -20,9 +20,9 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
-from raytune_yesno.tuning.earlier import resume_trials
-from raytune_yesno.tuning.existing import compare_plans, continue_study
+from raytune_yesno.tuning.continuation import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 SINE = ("train", "--task", "sine", "--num-workers", "0", "--epochs", "3")

@@ -18,12 +18,11 @@ from raytune_yesno.config import TASKS, build_config, declare_task, register_tas
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import bound_correlation, measure_early_stopping
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import _band
+from raytune_yesno.report.plot_data import _band
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
@@ -33,6 +32,7 @@ from raytune_yesno.report.sentences import (
     list_changes,
     split_command,
 )
+from raytune_yesno.report.study_groups import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.summary import (
     answer_early_stopping,
     answer_gain,

@@ -9,8 +9,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.registry import Registry
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.earlier import has_last_checkpoint
-from raytune_yesno.tuning.existing import compare
+from raytune_yesno.tuning.continuation import compare
+from raytune_yesno.tuning.resume import has_last_checkpoint
 
 
 def write_study(folder: Path) -> None:

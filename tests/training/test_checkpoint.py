@@ -26,7 +26,7 @@ from raytune_yesno.checkpoint import (
 )
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import replace_folder
+from raytune_yesno.files.atomic import replace_folder
 from raytune_yesno.tasks.speech.networks import build_network
 from raytune_yesno.training.loop import build_optimizer, fit
 

@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 import pytest
 from ray import cloudpickle
 
-from raytune_yesno.commands.changes import change_space, select_retried
+from raytune_yesno.commands.resume_changes import change_space, select_retried
 from raytune_yesno.config import TASKS, build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float, build_space, express_point, format_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.earlier import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 from raytune_yesno.tuning.refit import best_config
+from raytune_yesno.tuning.resume import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.run import build_recorder, build_searcher, run_search
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor
 

@@ -21,7 +21,7 @@ from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.text import join_names, list_some
 
 if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.stored import StoredSamples
+    from raytune_yesno.tasks.speech.stored_samples import StoredSamples
 
 _MAX_SHOWN = 8
 

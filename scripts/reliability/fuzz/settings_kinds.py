@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from raytune_yesno.cli import build_parser
-from raytune_yesno.commands.recorded import resume_settings
+from raytune_yesno.commands.recorded_run import resume_settings
 from raytune_yesno.commands.settings import build_plan, read_point, read_settings
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.versions import PYTHON, ray_version
 
 HEAD = (

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import replace_file, replace_folder
+from raytune_yesno.files.atomic import replace_file, replace_folder
 from raytune_yesno.home import cache_folder
 from raytune_yesno.tasks.speech.layouts import ListedRecording, Problem
 from raytune_yesno.tasks.speech.recording import Recording

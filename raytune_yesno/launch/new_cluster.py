@@ -17,6 +17,7 @@ from raytune_yesno.cluster.token import ensure_token
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.launch.cloud_nodes import list_cloud_nodes
 from raytune_yesno.launch.definition import Definition, read_documents
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.job import Job, JobLostError, submit_command
 from raytune_yesno.launch.launch_state import LaunchState
@@ -28,7 +29,6 @@ from raytune_yesno.launch.ray_up import (
     list_node_addresses,
 )
 from raytune_yesno.launch.results import check_folder, copy_home
-from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.launch.ssh_nodes import SshNodes, check_ssh_nodes
 from raytune_yesno.launch.versions import PYTHON
 from raytune_yesno.text import plural

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.recorded import SETTINGS_FILE
+from raytune_yesno.commands.recorded_run import SETTINGS_FILE
 from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
-from raytune_yesno.files.folders import find_existing, is_part
+from raytune_yesno.files.atomic import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.study.store import STORE
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 
 
 def write_half(file: Path) -> None:

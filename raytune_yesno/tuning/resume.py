@@ -10,8 +10,8 @@ from raytune_yesno.space import format_space, parse_space
 from raytune_yesno.study import Study, Trial, load
 from raytune_yesno.study.store import StudyStore, name_command
 from raytune_yesno.text import list_some
-from raytune_yesno.tuning.control import refuse_outside
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.request_handler import refuse_outside
 from raytune_yesno.tuning.warm_start import build_observations
 from raytune_yesno.user_code import Code
 

@@ -9,8 +9,8 @@ from raytune_yesno import pareto
 from raytune_yesno.errors import InputError
 from raytune_yesno.search import ALGORITHMS, History, Observation, build_algorithm
 from raytune_yesno.search.auto import Auto
-from raytune_yesno.search.improvement import build_boxes, score_hypervolume
-from raytune_yesno.search.several import Limited, LimitedGrid, order_losses, order_results
+from raytune_yesno.search.hypervolume_improvement import build_boxes, score_hypervolume
+from raytune_yesno.search.multi_objective import Limited, LimitedGrid, order_losses, order_results
 from raytune_yesno.space import Choice, Float, Int, build_space, check_point
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1), "kind": Choice("a", "b"), "layers": Int(1, 4)}

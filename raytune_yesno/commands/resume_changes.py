@@ -139,8 +139,8 @@ def select_extended(options: Namespace, study: "Study", storage: str) -> list[in
     Raises:
         InputError: no trial has finished.
     """
-    from raytune_yesno.tuning.earlier import has_last_checkpoint
-    from raytune_yesno.tuning.kept import list_finished, select_stored
+    from raytune_yesno.tuning.kept_checkpoints import list_finished, select_stored
+    from raytune_yesno.tuning.resume import has_last_checkpoint
     from raytune_yesno.tuning.run import TRIALS
 
     if options.epochs is None:

@@ -12,8 +12,8 @@ from raytune_yesno.metrics import Metric
 from raytune_yesno.report.attainment import Attainment, build_attainment_payload
 from raytune_yesno.report.axes import Axis, build_axes
 from raytune_yesno.report.best_so_far import Curve, trace_best
-from raytune_yesno.report.compare import Group
 from raytune_yesno.report.front import build_front_payload
+from raytune_yesno.report.study_groups import Group
 from raytune_yesno.report.timeline import build_timeline, list_pauses
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import rank_trials

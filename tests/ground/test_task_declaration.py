@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import pytest
 
 from raytune_yesno.config import find_task, register_task, setting
-from raytune_yesno.declaration import TaskDeclaration
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
 from raytune_yesno.space import Float
+from raytune_yesno.task_declaration import TaskDeclaration
 
 
 class Line:

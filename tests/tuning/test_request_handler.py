@@ -18,8 +18,8 @@ from raytune_yesno.study.requests import (
     send,
 )
 from raytune_yesno.study.store import StudyStore, read_events
-from raytune_yesno.tuning.control import check_takes_points, complete_request, list_pending
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.request_handler import check_takes_points, complete_request, list_pending
 from raytune_yesno.tuning.run import run_search
 
 SPACE: dict[str, Any] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.launch.clouds import check_aws, check_azure, check_gcp
+from raytune_yesno.launch.cloud_rules import check_aws, check_azure, check_gcp
 from raytune_yesno.launch.definition import (
     EDIT_MARK,
     Definition,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raytune_yesno.search.scales import scale_linearly, warp
+from raytune_yesno.search.loss_scales import scale_linearly, warp
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from raytune_yesno.seeding import build_torch_generator
-from raytune_yesno.tasks.speech.evaluation.cores import on_all_cores
-from raytune_yesno.tasks.speech.evaluation.wordless import SOUNDS
+from raytune_yesno.tasks.speech.evaluation.parallel import on_all_cores
+from raytune_yesno.tasks.speech.evaluation.wordless_sounds import SOUNDS
 from raytune_yesno.tasks.speech.noise import NOISES, draw_noise
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from raytune_yesno.training.eager import without_compiler
+from raytune_yesno.training.optimizers import without_compiler
 
 KINDS = [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW]
 

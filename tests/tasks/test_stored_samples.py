@@ -13,17 +13,17 @@ import torch
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech import scenes, stored
+from raytune_yesno.tasks.speech import scenes, stored_samples
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.folder import check_folder, read_folder
-from raytune_yesno.tasks.speech.stored import StoredSamples
+from raytune_yesno.tasks.speech.stored_samples import StoredSamples
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 from raytune_yesno.training.loop import fit
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stored, "MIN_BYTES", 1)
+    monkeypatch.setattr(stored_samples, "MIN_BYTES", 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -167,7 +167,7 @@ def test_compressed_recordings_count_as_they_are_decoded(
             sound = 0.1 * rng.normal(size=16_000)
             soundfile.write(folder / f"{name}{suffix}", sound, 8000)
         size = sum(path.stat().st_size for path in folder.iterdir())
-        monkeypatch.setattr(stored, "MIN_BYTES", size + 1)
+        monkeypatch.setattr(stored_samples, "MIN_BYTES", size + 1)
         corpus = read_folder(folder)
         assert isinstance(corpus.samples, StoredSamples)
 
