@@ -27,10 +27,11 @@ import torch
 from torch import nn
 
 from raytune_yesno import COMMIT
-from raytune_yesno.config import TASKS, Config, restore_config
+from raytune_yesno.config import Config, restore_config
 from raytune_yesno.errors import EveryTrialFails, InputError, first_line
 from raytune_yesno.files.atomic import replace_folder
 from raytune_yesno.files.json_text import parse_json
+from raytune_yesno.task_registry import TASKS
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"

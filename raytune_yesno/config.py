@@ -11,13 +11,14 @@ each other.
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import Any
 
-from raytune_yesno.errors import InputError, quote, suggest_name
+from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
-from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
 from raytune_yesno.task_declaration import TaskDeclaration, read_declaration
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.user_code import Code
 from raytune_yesno.values import check_range, convert
 
@@ -246,20 +247,6 @@ class Config(EngineConfig):
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
 
-TASKS = Registry(
-    "task",
-    {
-        "yesno": "raytune_yesno.tasks.speech.declaration:SpeechTask",
-        "sine": "raytune_yesno.tasks.sine:Sine",
-    },
-)
-
-
-def name_task(task: str) -> str:
-    """Return the option that a command which resumes work needs for code of the user's own."""
-    return "" if task in TASKS else f" --task {quote(task)}"
-
-
 _FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
 _declared: dict[str, TaskDeclaration] = {}
 
@@ -282,7 +269,7 @@ def find_task(name: str) -> TaskDeclaration:
     if name not in _declared:
         found = TASKS.find(name)
         if isinstance(found, tuple) or (callable(found) and not isinstance(found, type)):
-            found = import_name(_FUNCTION)(found, name)
+            found = resolve_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")
         _declared[name] = read_declaration(name, found, Config, is_own=name not in TASKS)

@@ -86,8 +86,9 @@ def examine_task(task: str, data: str | None, skip_bad: bool = False) -> Check:
         data: the source of its data; None for the default.
         skip_bad: leave out bad items.
     """
-    from raytune_yesno.config import TASKS, build_config, find_task
+    from raytune_yesno.config import build_config, find_task
     from raytune_yesno.errors import UnfinishedError
+    from raytune_yesno.task_registry import TASKS
     from raytune_yesno.tasks.function import OBJECTIVE
     from raytune_yesno.tasks.task import describe_data, find_space, load_data
     from raytune_yesno.tuning.ranks import seal

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.config import Config, find_task, name_task
+from raytune_yesno.config import Config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.remote import is_remote
+from raytune_yesno.task_registry import name_task
 
 if TYPE_CHECKING:
     from raytune_yesno.study import Study

@@ -8,7 +8,7 @@ from typing import Any
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.config import Config, build_config, restore_config
 from raytune_yesno.errors import InputError
-from raytune_yesno.registry import is_same_code
+from raytune_yesno.task_registry import is_same_code
 
 SETTINGS_FILE = "settings.yaml"
 

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import (
-    TASKS,
     Config,
     EngineConfig,
     build_config,
     declare_task,
     find_task,
-    name_task,
     read_layer,
 )
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
-from raytune_yesno.registry import is_same_code
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS, is_same_code, name_task
 from raytune_yesno.values import convert, parse_assignments, read_typed, split_commas
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import describe
 from raytune_yesno.commands.settings import split_point
-from raytune_yesno.config import Config, name_task
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.task_registry import name_task
 from raytune_yesno.text import format_point
 
 if TYPE_CHECKING:

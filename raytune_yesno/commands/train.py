@@ -35,14 +35,11 @@ from raytune_yesno.commands.settings import (
     refuse_data,
     refuse_flags,
 )
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    build_config,
-)
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError, escape_controls
 from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.study.store import name_command
+from raytune_yesno.task_registry import TASKS
 
 if TYPE_CHECKING:
     from raytune_yesno.training.run import Run

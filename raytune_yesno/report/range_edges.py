@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from raytune_yesno.config import TASKS, find_task
+from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.report.axes import Axis, list_domains, read_domain
 from raytune_yesno.study import Study
 from raytune_yesno.study.events import is_number
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import format_value
 
 AT_EDGE = 0.05  # share of the range, at each end

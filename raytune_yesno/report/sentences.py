@@ -5,14 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    EngineConfig,
-    build_config,
-    find_task,
-    upgrade_config,
-)
+from raytune_yesno.config import Config, EngineConfig, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -24,6 +17,7 @@ from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import format_seconds, join_names, plural
 from raytune_yesno.values import write_typed
 

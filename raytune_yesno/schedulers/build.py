@@ -1,4 +1,4 @@
-"""The registry of trial schedulers."""
+"""The trial schedulers by name."""
 
 import inspect
 from collections.abc import Callable, Collection
@@ -7,13 +7,13 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.registry import check_options
 from raytune_yesno.schedulers.asynchronous import FIFO, Asynchronous
 from raytune_yesno.schedulers.deterministic import DeterministicScheduler
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
 from raytune_yesno.schedulers.stopping_rules import MedianStopping, Rule, SuccessiveHalving
 from raytune_yesno.space import Space
+from raytune_yesno.values import check_options
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:

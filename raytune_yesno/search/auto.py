@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from raytune_yesno import pareto
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
@@ -30,6 +29,7 @@ from raytune_yesno.search.observation import (
 )
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
+from raytune_yesno.values import check_at_least
 
 Score = Callable[[np.ndarray], np.ndarray]
 

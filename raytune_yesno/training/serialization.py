@@ -11,8 +11,8 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayError
 
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.user_code import describe_error, is_own
 
 # The fields of a dataclass that is pickled by content refer to it, and are compared with it.

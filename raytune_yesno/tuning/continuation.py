@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.registry import is_same_code
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import is_same_code
 from raytune_yesno.text import list_some
 from raytune_yesno.tuning.plan import Plan
 

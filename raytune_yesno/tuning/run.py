@@ -15,7 +15,6 @@ from ray import tune
 from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree, list_folders
 from raytune_yesno.metrics import COST
@@ -25,6 +24,7 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore, name_command
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
 from raytune_yesno.training.serialization import put_shared

@@ -15,11 +15,12 @@ from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.next_steps import suggest_next
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
-from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.config import build_config, declare_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tuning.continuation import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.resume import resume_trials

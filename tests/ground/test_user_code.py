@@ -14,15 +14,10 @@ import pytest
 from examples.digits import Digits
 from ray import cloudpickle
 
-from raytune_yesno.config import (
-    TASKS,
-    EngineConfig,
-    build_config,
-    declare_task,
-    register_task,
-)
+from raytune_yesno.config import EngineConfig, build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tuning.ranks import seal
 from raytune_yesno.user_code import Code, describe_error, gather_sources, import_file
 

@@ -14,7 +14,7 @@ from helpers.builders import write_study
 from helpers.fronts import write_front
 
 from raytune_yesno import cli
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
@@ -45,6 +45,7 @@ from raytune_yesno.report.summary import (
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
 from raytune_yesno.space import Choice, Float, format_space
 from raytune_yesno.study import Study, Trial, load_all
+from raytune_yesno.task_registry import TASKS
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pytest
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.settings import build_plan, read_settings
-from raytune_yesno.config import TASKS, build_config, declare_task, find_task, register_task
+from raytune_yesno.config import build_config, declare_task, find_task, register_task
 from raytune_yesno.space import Float
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import find_space, open_records
 from raytune_yesno.tuning.plan_checks import check_plan
 

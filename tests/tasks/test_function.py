@@ -307,7 +307,8 @@ class TestFile:
         ],
     )
     def test_what_cannot_be_used_is_one_line(self, make: Make, text: str, words: str) -> None:
-        from raytune_yesno.config import TASKS, find_task
+        from raytune_yesno.config import find_task
+        from raytune_yesno.task_registry import TASKS
 
         name = make(text)
         TASKS.trust(name)
@@ -322,7 +323,7 @@ class TestFile:
         import subprocess
         import sys
 
-        from raytune_yesno.config import TASKS
+        from raytune_yesno.task_registry import TASKS
         from raytune_yesno.tuning.ranks import seal
 
         (tmp_path / "beside_mine.py").write_text("factor = 3\n")
@@ -339,7 +340,7 @@ class TestFile:
         program = (
             "import sys, ray.cloudpickle as pickle\n"
             "from raytune_yesno.tasks.task import open_records\n"
-            "from raytune_yesno.config import TASKS\n"
+            "from raytune_yesno.task_registry import TASKS\n"
             "config = pickle.load(sys.stdin.buffer)\n"
             "(record,) = open_records(config, None)\n"
             "print(record.metrics['loss'], TASKS.pack(config.task).digest)\n"

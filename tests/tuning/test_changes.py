@@ -10,11 +10,12 @@ import pytest
 from ray import cloudpickle
 
 from raytune_yesno.commands.resume_changes import change_space, select_retried
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float, build_space, express_point, format_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tuning import warm_start
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan

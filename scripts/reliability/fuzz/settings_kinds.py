@@ -279,7 +279,13 @@ KINDS = (
         _no_folder(*SETTINGS),
         damage_yaml,
         try_settings,
-        (*OURS, "raytune_yesno.space", "raytune_yesno.registry", "yaml.constructor", "yaml.parser"),
+        (
+            *OURS,
+            "raytune_yesno.space",
+            "raytune_yesno.task_registry",
+            "yaml.constructor",
+            "yaml.parser",
+        ),
     ),
     Kind("search spaces", good_spaces, mutate_tree, try_space, ("raytune_yesno.space",)),
 )
