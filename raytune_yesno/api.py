@@ -133,8 +133,8 @@ def tune(
         if value not in (None, "") and keys.setdefault(key, value) != value:
             raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
     domains = _read_space(space)
-    declare_task(name, space=domains, config=keys)
-    built = build_config({"task": name}, keys, where="tune")
+    task = declare_task(name, space=domains, config=keys)
+    built = build_config({"task": name}, keys, declaration=task, where="tune")
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)

@@ -54,8 +54,8 @@ def check_task(
         InputError: the task cannot be used at all.
     """
     TASKS.trust(task)
-    declare_task(task, space=parse_space(space) if space else {}, config=config)
-    built = build_config({"task": task, "epochs": 3}, config)
+    declaration = declare_task(task, space=parse_space(space) if space else {}, config=config)
+    built = build_config({"task": task, "epochs": 3}, config, declaration=declaration)
     read = load_data(built, data)
     if read is not None:
         again = load_data(built, data)

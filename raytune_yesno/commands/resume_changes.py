@@ -52,7 +52,7 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     proposed = [t for t in study.trial_list if t.request is None and t.repeat_of is None]
     if len(proposed) < len(plan.points):
         raise InputError("--space: resume without it first, until all known points are tried")
-    # As the study is read once the change is recorded: it also declares the keys of a function.
+    # As the study is read once the change is recorded: a function has the keys of the new space.
     changed = {**study.asked, "space": format_space(space)}
     return replace(Plan.from_study(replace(study, asked=changed)), points=())
 

@@ -29,8 +29,10 @@ from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     check_task,
     config_help,
+    declare_settings,
     given_flags,
     read_settings,
+    read_space,
     read_task_name,
     refuse_data,
     refuse_flags,
@@ -88,7 +90,8 @@ def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def _build_config(settings: Mapping[str, Any], options: Namespace) -> Config:
-    return build_config(settings["config"], given_flags(options))
+    declaration = declare_settings(settings, options, read_space(settings, options) or {})
+    return build_config(settings["config"], given_flags(options), declaration=declaration)
 
 
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
@@ -96,9 +99,9 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
     if options.resume:
         if options.task:
             TASKS.trust(options.task)
-        _, before = read_recorded(out)  # it also declares the keys of a function
+        _, before = read_recorded(out)
         check_task(options.task, before.task, str(out))
-        settings = read_settings(options, before.task)
+        settings = read_settings(options, before)
         return resume_settings(out, settings, given_flags(options))
     settings = read_settings(options)
     config = _build_config(settings, options)

@@ -19,6 +19,7 @@ from raytune_yesno.study.notebook import study_to_html
 from raytune_yesno.study.requests import ENQUEUE
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import LEGACY_METRIC, RANKED, Trial
+from raytune_yesno.task_declaration import TaskDeclaration
 from raytune_yesno.text import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -149,17 +150,19 @@ class Study:
             config["epochs"] = planned
         return config
 
-    def declare(self) -> None:
-        """Declare the recorded space, keys and metrics to a function, before a config is built.
+    def declare(self) -> TaskDeclaration:
+        """Return what the task declares in this study, for :func:`build_config`.
 
         Raises:
             InputError: the task is unknown, or the record does not fit it.
         """
         name, space = self.config.get("task", Config.task), self.asked.get("space")
         try:
-            if find_task(name).function:
-                domains = parse_space(space, exact=True) if space else {}
-                declare_task(name, space=domains, config=self.config, metrics=self.metrics)
+            task = find_task(name)
+            if not task.function:
+                return task
+            domains = parse_space(space, exact=True) if space else {}
+            return declare_task(name, space=domains, config=self.config, metrics=self.metrics)
         except InputError as error:
             raise InputError(f"{self.path}: config: task: {error}") from None
 

@@ -214,5 +214,9 @@ def is_part(checkpoint: Checkpoint, config: Config) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    study.declare()
-    return build_config(study.config_of(trial), trial.best_point, where=str(study.path))
+    return build_config(
+        study.config_of(trial),
+        trial.best_point,
+        declaration=study.declare(),
+        where=str(study.path),
+    )

@@ -214,8 +214,9 @@ class TestTune:
         space.write_text("x: {float: [0, 1]}\n")
         keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
         TASKS.trust(keys["task"])
-        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "precision"})
-        plan = Plan(build_config({**keys, "metric": "precision"}), {"x": Float(0, 1)}, trials=2)
+        begun, domains = {**keys, "metric": "precision"}, {"x": Float(0, 1)}
+        task = declare_task(keys["task"], space=domains, config=begun)
+        plan = Plan(build_config(begun, declaration=task), domains, trials=2)
         store = StudyStore(out)
         store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={"x": 0.5})

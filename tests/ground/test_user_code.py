@@ -100,7 +100,8 @@ class TestDigest:
 
 def run_elsewhere(task: str) -> str:
     """Run a task in a process that finds no file of the user's; return its loss."""
-    config = build_config({"task": task}, {"x": 0.5})
+    declared = declare_task(task, space={"x": Float(0, 1)}, config={"metric": "loss"})
+    config = build_config({"task": task}, {"x": 0.5}, declaration=declared)
     program = (
         "import sys, ray.cloudpickle as pickle\n"
         "from raytune_yesno.tasks.task import open_records\n"
@@ -127,7 +128,6 @@ class TestSending:
     def test_an_object_is_sent_with_the_modules_beside_it(self, write: Write) -> None:
         found = write(own_main=FUNCTION, own_helpers=HELPERS)
         register_task("test:sent", (found.objective, None, None))
-        declare_task("test:sent", space={"x": Float(0, 1)}, config={"metric": "loss"})
         assert run_elsewhere("test:sent") == "4"
 
     @pytest.mark.long
@@ -135,9 +135,6 @@ class TestSending:
         text = "from . import own_part\ndef objective(config): return {'loss': own_part.VALUE}\n"
         write("own_space.main", own_space__main=text, own_space__own_part="VALUE = 7\n")
         TASKS.trust("own_space.main:objective")
-        declare_task(
-            "own_space.main:objective", space={"x": Float(0, 1)}, config={"metric": "loss"}
-        )
         assert run_elsewhere("own_space.main:objective") == "7"
 
 

@@ -479,8 +479,8 @@ def test_commands_for_code_of_the_user_name_it(
     Path("own.py").write_text("def objective(config):\n    return {'accuracy': config['x']}\n")
     name = "own.py:objective"
     TASKS.trust(name)
-    declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
-    config = build_config({"task": name, "metric": "accuracy"})
+    task = declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
+    config = build_config({"task": name, "metric": "accuracy"}, declaration=task)
     trials = [replace(trial, point={"x": 0.5}) for trial in study.trial_list]
     space = {"x": {"float": [0.0, 1.0]}}
     own = replace(
@@ -510,8 +510,8 @@ def test_the_command_trains_with_the_values_that_a_function_was_given(
     TASKS.trust(name)
     given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
     space = {"x": Choice("007", "7")}
-    declare_task(name, space=space, config=given)
-    config = build_config({"task": name}, given)
+    task = declare_task(name, space=space, config=given)
+    config = build_config({"task": name}, given, declaration=task)
     asked = {"config": config.as_dict(), "space": format_space(space), "data": ""}
     own = replace(
         study,
@@ -545,5 +545,6 @@ def test_a_functions_own_keys_are_in_the_commands(tmp_path: Path) -> None:
 
     register_task("test:sized", function)
     given = {"metric": "loss", "size": 5}
-    declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
-    assert list_changes(build_config({"task": "test:sized"}, given))["size"] == 5
+    task = declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
+    config = build_config({"task": "test:sized"}, given, declaration=task)
+    assert list_changes(config)["size"] == 5

@@ -166,8 +166,8 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
 
 def test_a_function_gets_a_new_hyperparameter(tmp_path: Path) -> None:
     register_task("mine:objective", lambda config: {"loss": 0.0})
-    declare_task("mine:objective", space={"x": Float(0, 1)}, config={"metric": "loss"})
-    config = build_config({"task": "mine:objective", "metric": "loss"})
+    task = declare_task("mine:objective", space={"x": Float(0, 1)}, config={"metric": "loss"})
+    config = build_config({"task": "mine:objective", "metric": "loss"}, declaration=task)
     plan = Plan(config, {"x": Float(0, 1)}, trials=4, search="random", scheduler="fifo")
     store = StudyStore(tmp_path)
     store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
@@ -370,8 +370,9 @@ def test_reading_another_study_of_a_function_changes_no_config(tmp_path: Path) -
     register_task(name, lambda config: {"loss": 0.0, "valid_loss": 0.0})
     for key, metric in (("x", "loss"), ("y", "valid_loss")):
         space = {key: Float(0, 1)}
-        declare_task(name, space=space, config={"metric": metric})
-        plan = Plan(build_config({"task": name, "metric": metric}), space, trials=1)
+        task = declare_task(name, space=space, config={"metric": metric})
+        config = build_config({"task": name, "metric": metric}, declaration=task)
+        plan = Plan(config, space, trials=1)
         store = StudyStore(tmp_path / key)
         store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={key: 0.5})
