@@ -3,7 +3,7 @@
 ``state_dict_model.pt``
     the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
 ``checkpoint.json``
-    config, corpus and its fingerprint, epoch, metrics, history, versions, and ``sha256``: the
+    config, data and their fingerprint, epoch, metrics, history, versions, and ``sha256``: the
     digests of the other files and of this description;
 ``resume.pt``
     the optimiser's state, needed to resume training.
@@ -45,7 +45,7 @@ class Checkpoint:
 
     Attributes:
         config: the config of the run.
-        corpus: ``source``, ``fingerprint`` and other texts of the data; empty for a task without
+        corpus: ``source``, ``fingerprint`` and other texts of the data of any task; empty without
             data.
         epoch: epochs trained, at least 1.
         history: one record for each epoch so far; the last one is of this epoch.

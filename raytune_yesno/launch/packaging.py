@@ -253,7 +253,7 @@ def _find_imports(file: Path) -> set[str]:
 def _take(option: str, value: str, folder: Path) -> str:
     path = expand_home(value)
     if option == "--data" and not path.exists():
-        return value  # the name of a corpus, or a URI
+        return value  # the name of data, or a URI
     if not path.exists():
         raise InputError(f"{option} {value}: no such file on this machine; correct the path")
     name = os.path.basename(os.path.abspath(path)) or "root"  # of `..` too

@@ -66,7 +66,7 @@ def attain(fronts: Sequence[Sequence[Pair]], count: int) -> list[Pair]:
 def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> list[Attainment]:
     """Return the attainment of each group.
 
-    There is none unless all studies have the same corpus and the same two objectives, and some
+    There is none unless all studies have the same data and the same two objectives, and some
     trial keeps the limits. A study that ended without such a trial attains nothing.
 
     Args:

@@ -35,7 +35,7 @@ class Group:
         label: search and scheduler, and what else tells the groups apart.
         members: indices of the studies.
         bests: the figure of each study that has a result, see :func:`choose_figure`.
-        basis: the task, the corpus, the objectives and the limits. Groups are compared only on the
+        basis: the task, the data, the objectives and the limits. Groups are compared only on the
             same basis.
         num_without: studies that ended and have no figure. The mean of the others alone is too
             good, so the group is in no test and no ranking.
@@ -183,7 +183,7 @@ def group_studies(studies: Sequence[Study]) -> list[Group]:
 def compare_groups(groups: Sequence[Group]) -> list[Difference]:
     """Compare the bests of each pair of groups of at least ``MIN_REPEATS`` studies each.
 
-    Groups of other tasks, corpora, objectives or limits, and groups with studies without a figure,
+    Groups of other tasks, data, objectives or limits, and groups with studies without a figure,
     are not compared.
     """
     comparable = [group for group in groups if group.interval]
@@ -225,7 +225,7 @@ def compare_groups(groups: Sequence[Group]) -> list[Difference]:
 def find_best(studies: Sequence[Study]) -> int | None:
     """Return the index of the study with the best trial of all.
 
-    It is None without a result, and if the studies have different objectives, tasks or corpora.
+    It is None without a result, and if the studies have different objectives, tasks or data.
     """
     if describe_incomparable(studies):
         return None
@@ -248,8 +248,10 @@ def describe_incomparable(studies: Sequence[Study]) -> str:
             f"The studies are of different tasks ({', '.join(tasks)}), so their figures are not "
             "comparable."
         )
-    if (corpora := len(set(map(_read_fingerprint, studies)))) > 1:
-        return f"The studies used {corpora} different corpora, so their figures are not comparable."
+    if (num := len(set(map(_read_fingerprint, studies)))) > 1:
+        return (
+            f"The studies used {num} different sets of data, so their figures are not comparable."
+        )
     return ""
 
 

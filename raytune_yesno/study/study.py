@@ -43,7 +43,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. What may change on resume is as the last resumption left it.
+            data, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         refits: the events of all refits since the search ended; more than one with ``refit: all``.
@@ -174,7 +174,7 @@ class Study:
 
     @property
     def data(self) -> str | None:
-        """The name of the corpus as given by the user; None if the task has no corpus."""
+        """The name of the data as given by the user; None if the task has none."""
         return str(self.asked["data"]) if self.asked.get("corpus") else None
 
     @property

@@ -178,7 +178,7 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
     Args:
         config: names the task.
-        source: the user's choice: a corpus or a folder.
+        source: the user's choice, such as a folder.
         options: ``skip_bad`` leaves bad items out; ``progress`` is called with the number of bytes
             read and the total.
 

@@ -263,7 +263,7 @@ class TestCompare:
         other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
         assert len(group_studies([study, other])) == 2
         page = write_report([study, other], tmp_path).html.read_text()
-        assert re.search("2 different corpora.* not comparable", page)
+        assert re.search("2 different sets of data.* not comparable", page)
 
     def test_a_difference_has_a_p_value(self) -> None:
         groups = [
