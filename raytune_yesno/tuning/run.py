@@ -12,7 +12,6 @@ from typing import Any
 
 from ray import tune
 
-from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
 from raytune_yesno.errors import Interrupted, WorkError
@@ -43,6 +42,7 @@ from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
+from raytune_yesno.versions import library_versions
 
 TRIALS = "trials"
 MAX_TRIAL_RESTARTS = 3

@@ -1,37 +1,23 @@
-"""Checkpoints of trained models: folders of plain tensors and JSON, which execute no code.
-
-``state_dict_model.pt``
-    the parameters, for ``model.load_state_dict(torch.load(path, weights_only=True))``;
-``checkpoint.json``
-    config, data and their fingerprint, epoch, metrics, history, versions, and ``sha256``: the
-    digests of the other files and of this description;
-``resume.pt``
-    the optimiser's state, needed to resume training.
-"""
+"""Read and write checkpoints. What is read may be a stranger's: it is verified, never executed."""
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import os
 import pickle
-import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from raytune_yesno import COMMIT
 from raytune_yesno.config import Config, restore_config
 from raytune_yesno.errors import EveryTrialFails, InputError, first_line
 from raytune_yesno.files.atomic import replace_folder
 from raytune_yesno.files.json_text import parse_json
-from raytune_yesno.task_registry import TASKS
+from raytune_yesno.versions import library_versions
 
 STATE_DICT = "state_dict_model.pt"
 DESCRIPTION = "checkpoint.json"
@@ -229,96 +215,6 @@ def copy_checkpoint(source: Path, target: Path) -> None:
             _read_description(new)
 
 
-def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
-    """Build the model of a checkpoint's config with the checkpoint's weights.
-
-    Names and shapes are compared first. A built-in task's model is built on the ``meta`` device for
-    that, so that a config of a huge model, which may be a stranger's, allocates no memory. A
-    constructor of the user's own may do what that device cannot, such as reading tensors.
-
-    A model may have a method ``upgrade_state``, which gives the weights of older versions the names
-    of this one.
-
-    Raises:
-        UnusableCheckpoint: the weights are of another model.
-    """
-    is_built_in = checkpoint.config.task in TASKS
-    with torch.device("meta") if is_built_in else nullcontext():
-        model = build_model()
-    upgrade: Callable[..., dict[str, torch.Tensor]] = getattr(model, "upgrade_state", dict)
-    wanted, found = model.state_dict(), upgrade(checkpoint.state_dict)
-    if wanted.keys() != found.keys():
-        raise _mismatch(STATE_DICT, "other names")
-    for name, value in wanted.items():
-        if value.shape != found[name].shape:
-            raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
-    model = build_model() if is_built_in else model
-    try:
-        model.load_state_dict(found)
-    except Exception as error:  # torch raises many types
-        raise _mismatch(STATE_DICT, error) from error
-    return model
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Restore the state of a checkpoint's optimiser, if it was kept.
-
-    Its options, such as the momentum, stay those of the config: `pbt` changes them with the point.
-
-    Raises:
-        UnusableCheckpoint: the state is of another model or optimiser.
-    """
-    if not checkpoint.optimizer:
-        return
-    fresh = [dict(group) for group in optimizer.param_groups]
-    try:
-        optimizer.load_state_dict(checkpoint.optimizer)
-        for group, before in zip(optimizer.param_groups, fresh, strict=True):
-            if group.keys() != before.keys():
-                raise ValueError("other options")
-            for name in before.keys() - {"params"}:
-                _check_option(name, group[name], before[name])
-            for parameter in group["params"]:
-                for name, value in optimizer.state.get(parameter, {}).items():
-                    _check_moment(name, value, parameter)
-            group.update({name: before[name] for name in before.keys() - {"params"}})
-            if isinstance(optimizer, torch.optim.RMSprop) and group["momentum"]:
-                for parameter in group["params"]:  # it has no buffer of a momentum of 0
-                    if state := optimizer.state.get(parameter):
-                        state.setdefault("momentum_buffer", torch.zeros_like(parameter))
-    except Exception as error:  # torch raises many types
-        raise _mismatch(RESUME, error) from error
-
-
-def _check_option(name: str, value: Any, before: Any) -> None:
-    """Raise ValueError unless an option has the type of its initial value, and a sane size."""
-    if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
-        for one, other in zip(value, before, strict=True):
-            _check_option(name, one, other)
-    elif isinstance(before, float):
-        if type(value) not in (int, float) or not abs(value) <= 1e30:
-            raise ValueError(f"{name} is not a number in range")
-    elif type(value) is not type(before):
-        raise ValueError(f"{name} has another type")
-
-
-def _check_moment(name: str, value: Any, parameter: torch.Tensor) -> None:
-    """Raise ValueError unless a moment is a step, None, or of the parameter's shape."""
-    if value is None:
-        return
-    if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} is not a tensor")
-    if value.shape != (() if name == "step" else parameter.shape):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}")
-
-
-def _mismatch(name: str, reason: object) -> UnusableCheckpoint:
-    return UnusableCheckpoint(
-        f"{name} does not fit the checkpoint's config ({' '.join(str(reason).split())})",
-        "use another checkpoint",
-    )
-
-
 def _load_tensors(file: Path) -> dict[str, Any]:
     """Read a file of tensors and plain values."""
     try:
@@ -408,17 +304,3 @@ def _digest_file(file: Path) -> str:
 
 def _digest(description: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that results depend on."""
-    names = ("raytune-yesno", "torch", "torchaudio", "ray", "numpy")
-    versions = {"python": platform.python_version()}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    if commit := os.environ.get(COMMIT):
-        versions["commit"] = commit
-    return versions
