@@ -4,7 +4,8 @@ import importlib.metadata
 import os
 import platform
 
-from raytune_yesno import COMMIT
+COMMIT = "RAYTUNE_YESNO_COMMIT"
+"""The environment variable with the commit that a job runs; results record it."""
 
 
 def library_versions() -> dict[str, str]:

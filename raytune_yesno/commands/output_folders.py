@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raytune_yesno import COMMAND_ID
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.recorded_run import SETTINGS_FILE
 from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.atomic import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
-from raytune_yesno.study.store import STORE
+from raytune_yesno.study.store import COMMAND_ID, STORE
 from raytune_yesno.task_registry import name_task
 
 _COMMANDS = {STORE: "tune", SETTINGS_FILE: "train"}

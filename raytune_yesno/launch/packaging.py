@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.yaml_text import load_documents, read_text
@@ -24,6 +23,7 @@ from raytune_yesno.home import expand_home
 from raytune_yesno.import_path import module_command
 from raytune_yesno.text import last_line
 from raytune_yesno.user_code import is_own
+from raytune_yesno.versions import COMMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "python -m raytune_yesno"

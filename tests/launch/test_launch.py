@@ -16,7 +16,7 @@ import yaml
 from helpers.readme import ROOT
 from helpers.shadow import write_program
 
-from raytune_yesno import COMMIT, cli
+from raytune_yesno import cli
 from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE
 from raytune_yesno.cluster.token import auth_headers, ensure_token
 from raytune_yesno.config import build_config
@@ -27,7 +27,7 @@ from raytune_yesno.launch.new_cluster import LaunchedCluster
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
 from raytune_yesno.launch.ssh_nodes import RAY_PROCESS
 from raytune_yesno.signals import HANGUP_SIGNALS
-from raytune_yesno.versions import library_versions
+from raytune_yesno.versions import COMMIT, library_versions
 
 
 @pytest.fixture(autouse=True)
