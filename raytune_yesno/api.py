@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.folders import is_begun, open_folder
+from raytune_yesno.commands.output_folders import is_begun, open_folder
 from raytune_yesno.config import build_config, declare_task, find_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
 from raytune_yesno.space import Space, Tree, build_space, parse_space
@@ -107,7 +107,7 @@ def tune(
     """
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tasks.task import find_space, load_data
-    from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.continuation import continue_study
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 
@@ -133,8 +133,8 @@ def tune(
         if value not in (None, "") and keys.setdefault(key, value) != value:
             raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
     domains = _read_space(space)
-    declare_task(name, space=domains, config=keys)
-    built = build_config({"task": name}, keys, where="tune")
+    task = declare_task(name, space=domains, config=keys)
+    built = build_config({"task": name}, keys, declaration=task, where="tune")
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from raytune_yesno.cluster.autoscaling import read_addable_nodes
+from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
-from raytune_yesno.cluster.variables import environment
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, first_line, to_utf8
 from raytune_yesno.import_path import WorkerPath

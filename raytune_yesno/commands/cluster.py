@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any, TextIO
 
-from raytune_yesno.cluster import local
+from raytune_yesno.cluster import local_cluster
 from raytune_yesno.cluster.loopback import LOOPBACK
 from raytune_yesno.commands.common import say
 from raytune_yesno.text import plural
@@ -13,8 +13,8 @@ def up(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Start the cluster and print the environment variables that its users need."""
     store_bytes = options.object_store_memory
     if store_bytes is None:
-        store_bytes = local.OBJECT_STORE_BYTES
-    address = local.up(options.nodes, options.num_cpus, store_bytes)
+        store_bytes = local_cluster.OBJECT_STORE_BYTES
+    address = local_cluster.up(options.nodes, options.num_cpus, store_bytes)
     environment = {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": address, **LOOPBACK}
     say(
         options,
@@ -28,6 +28,6 @@ def up(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def down(options: Namespace, results: TextIO) -> dict[str, Any]:
     """End the cluster that ``cluster up`` started; leave other Ray processes running."""
-    ended = local.down()
+    ended = local_cluster.down()
     say(options, results, f"ended {ended} processes" if ended else "no cluster was running")
     return {"ended_processes": ended}

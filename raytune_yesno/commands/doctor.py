@@ -16,7 +16,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
         What ``--json`` prints; ``exit_code`` is 1 if there is a problem.
     """
     from raytune_yesno.cluster.session import ray_session
-    from raytune_yesno.commands.checks import (
+    from raytune_yesno.commands.doctor_checks import (
         Check,
         examine_cluster,
         examine_machine,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from raytune_yesno.commands.common import announce, read_data, say
-from raytune_yesno.commands.folders import refuse_fresh_uri
+from raytune_yesno.commands.output_folders import refuse_fresh_uri
 from raytune_yesno.commands.plans import check_new_study
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config

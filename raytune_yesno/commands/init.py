@@ -8,10 +8,11 @@ import yaml
 
 from raytune_yesno.commands.common import say
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data
-from raytune_yesno.config import TASKS, build_config, find_task
+from raytune_yesno.config import build_config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.space import format_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS
 
 _HEAD = """\
 # Settings of a study: {command}

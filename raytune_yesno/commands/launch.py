@@ -15,13 +15,13 @@ from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.lock import find_holder, hold
 from raytune_yesno.files.remote import is_remote
-from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.definition import Definition, is_manifest, read_documents
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
+from raytune_yesno.launch.new_cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 from raytune_yesno.launch.results import check_folder, find_folder
-from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.signals import HANGUP_SIGNALS, stop_signals
 
 PROGRAM = "raytune-yesno launch"

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.changes import change_space, extend_epochs, omit_changes
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.folders import advise_on_others, is_begun, is_repeated
+from raytune_yesno.commands.output_folders import advise_on_others, is_begun, is_repeated
+from raytune_yesno.commands.resume_changes import change_space, extend_epochs, omit_changes
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -56,7 +56,7 @@ def plan_study(
             folder was begun with others.
     """
     from raytune_yesno.study import load
-    from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.continuation import continue_study
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_plan
 

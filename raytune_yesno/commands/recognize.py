@@ -89,8 +89,9 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
 def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     """Evaluate a checkpoint of a task of the user's own."""
     from raytune_yesno.checkpoint import load_checkpoint, read_task
-    from raytune_yesno.config import TASKS, find_task
+    from raytune_yesno.config import find_task
     from raytune_yesno.files.remote import local_copy
+    from raytune_yesno.task_registry import TASKS
     from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
     from raytune_yesno.training.evaluate import evaluate_checkpoint
     from raytune_yesno.user_code import stopped_by_errors

@@ -6,10 +6,11 @@ from typing import Any, TextIO
 
 from raytune_yesno.commands.common import read_data, say
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.folders import open_folder
+from raytune_yesno.commands.output_folders import open_folder
 from raytune_yesno.commands.settings import check_task, refuse_flags
-from raytune_yesno.config import TASKS, Config
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError, one_line
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import plural
 
 _ALLOWED = {

@@ -15,7 +15,6 @@ from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_
 from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.report import Report, write_report
-from raytune_yesno.report.compare import find_best, have_common_front, measure_figures
 from raytune_yesno.report.export import (
     check_exports,
     collect_epochs,
@@ -26,6 +25,7 @@ from raytune_yesno.report.export import (
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.luck import measure_luck
+from raytune_yesno.report.study_groups import find_best, have_common_front, measure_figures
 from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.events import Epoch
 from raytune_yesno.study.ray_experiment import is_experiment

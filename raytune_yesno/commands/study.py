@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from raytune_yesno.commands.common import note, say
 from raytune_yesno.commands.display import describe
 from raytune_yesno.commands.settings import split_point
-from raytune_yesno.config import Config, name_task
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.task_registry import name_task
 from raytune_yesno.text import format_point
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _read_point(text: str, study: "Study") -> "Point":
     """Return a point of the study from its text."""
     from raytune_yesno.config import upgrade_config
     from raytune_yesno.space import parse_space
-    from raytune_yesno.tuning.control import check_takes_points, complete_request
+    from raytune_yesno.tuning.request_handler import check_takes_points, complete_request
 
     asked = study.asked
     check_takes_points(
@@ -97,7 +98,7 @@ def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, 
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import send
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     location = options.study.rstrip("/")
     holder = find_holder(location)
@@ -122,7 +123,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import Inbox
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     location = options.study.rstrip("/")
     study, holder = load(location), find_holder(location)
@@ -180,7 +181,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
 def describe_event(event: dict[str, Any]) -> str:
     """Return a line on a recorded request."""
     from raytune_yesno.study.requests import Request
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["time"]))
     refused = f": refused, {event['refused']}" if event.get("refused") else ""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
     read_data,
@@ -18,8 +17,9 @@ from raytune_yesno.commands.common import (
     with_resume_hint,
 )
 from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.folders import advise_on_others, is_begun, open_folder
-from raytune_yesno.commands.recorded import (
+from raytune_yesno.commands.next_steps import suggest_uses
+from raytune_yesno.commands.output_folders import advise_on_others, is_begun, open_folder
+from raytune_yesno.commands.recorded_run import (
     SETTINGS_FILE,
     read_recorded,
     resume_settings,
@@ -29,20 +29,19 @@ from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     check_task,
     config_help,
+    declare_settings,
     given_flags,
     read_settings,
+    read_space,
     read_task_name,
     refuse_data,
     refuse_flags,
 )
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    build_config,
-)
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError, escape_controls
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.study.store import name_command
+from raytune_yesno.task_registry import TASKS
 
 if TYPE_CHECKING:
     from raytune_yesno.training.run import Run
@@ -91,7 +90,8 @@ def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 
 def _build_config(settings: Mapping[str, Any], options: Namespace) -> Config:
-    return build_config(settings["config"], given_flags(options))
+    declaration = declare_settings(settings, options, read_space(settings, options) or {})
+    return build_config(settings["config"], given_flags(options), declaration=declaration)
 
 
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
@@ -99,9 +99,9 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
     if options.resume:
         if options.task:
             TASKS.trust(options.task)
-        _, before = read_recorded(out)  # it also declares the keys of a function
+        _, before = read_recorded(out)
         check_task(options.task, before.task, str(out))
-        settings = read_settings(options, before.task)
+        settings = read_settings(options, before)
         return resume_settings(out, settings, given_flags(options))
     settings = read_settings(options)
     config = _build_config(settings, options)
@@ -110,7 +110,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
         if _has_trained(out):
-            from raytune_yesno.tuning.existing import check_same_settings, compare
+            from raytune_yesno.tuning.continuation import check_same_settings, compare
 
             advice = advise_on_others("train", str(out), before.task)
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raytune_yesno.commands.changes import select_extended, select_retried
-from raytune_yesno.commands.closing import shorten, suggest_next, write_study_report
 from raytune_yesno.commands.common import (
     announce,
     note,
@@ -21,7 +19,8 @@ from raytune_yesno.commands.common import (
 )
 from raytune_yesno.commands.display import Display, describe
 from raytune_yesno.commands.dry_run import dry_run
-from raytune_yesno.commands.folders import open_folder, refuse_fresh_uri
+from raytune_yesno.commands.next_steps import shorten, suggest_next, write_study_report
+from raytune_yesno.commands.output_folders import open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import (
     NOT_ON_RESUME,
     add_warm_start,
@@ -29,6 +28,7 @@ from raytune_yesno.commands.plans import (
     refuse_changes,
 )
 from raytune_yesno.commands.replay import replay
+from raytune_yesno.commands.resume_changes import select_extended, select_retried
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -199,8 +199,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Print the result of a refitted study and return the JSON object."""
     from raytune_yesno.report.front import summarise_front
-    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import measure_luck
+    from raytune_yesno.report.tuning_gain import describe_gain
 
     best, efficiency, refit = study.best, study.efficiency, study.refit
     assert best
@@ -242,9 +242,9 @@ def _finish(
 def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
-    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import describe_luck
     from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
+    from raytune_yesno.report.tuning_gain import describe_gain
 
     chosen = study.candidates[0]
     best = chosen.trial

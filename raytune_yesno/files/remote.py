@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 
 LOCK = ".lock"
 """The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""

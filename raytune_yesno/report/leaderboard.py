@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.comparison import Comparison, compare_studies
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import (
     count_members,
     describe_choice,
@@ -14,6 +13,7 @@ from raytune_yesno.report.front import (
     describe_volume,
 )
 from raytune_yesno.report.luck import describe_luck
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import align, tabulate_studies

@@ -5,14 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    EngineConfig,
-    build_config,
-    find_task,
-    upgrade_config,
-)
+from raytune_yesno.config import Config, EngineConfig, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -24,6 +17,7 @@ from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import format_seconds, join_names, plural
 from raytune_yesno.values import write_typed
 
@@ -304,9 +298,12 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
 
     best = study.best
     try:
-        study.declare()
-        base = build_config(upgrade_config(asked["config"]))
-        trained = build_config(study.config_of(best), best.best_point) if best else base
+        base = build_config(upgrade_config(asked["config"]), declaration=study.declare())
+        trained = (
+            build_config(study.config_of(best), best.best_point, declaration=base.declaration)
+            if best
+            else base
+        )
     except InputError:  # written by a version with other keys
         return "", "", ""
     task = base.as_dict()["task"]
@@ -317,7 +314,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
         if own:
             del shown["task"]
-        typed = not find_task(task).function
+        typed = not base.declaration.function
         for key, value in shown.items():
             is_text = isinstance(value, str) and (typed or key in EngineConfig.__dataclass_fields__)
             words += ["--set", f"{key}={value if is_text else write_typed(value)}"]
@@ -357,7 +354,7 @@ def list_changes(config: Config) -> dict[str, Any]:
     usual, values = build_config().as_dict(), config.as_dict()
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
-    defaults = build_config(named).as_dict()
+    defaults = build_config(named, declaration=config.declaration).as_dict()
     function = config.declaration.function
     given = function.declared["config"] if function else {}
     own = given.keys() - EngineConfig.__dataclass_fields__.keys()

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import sentences, summary
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.study_groups import (
     HYPERVOLUME,
     MIN_REPEATS,
     Difference,
@@ -15,7 +16,6 @@ from raytune_yesno.report.compare import (
     measure_figures,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.study import Study
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.text import format_seconds

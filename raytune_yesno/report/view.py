@@ -6,12 +6,12 @@ from typing import Any
 from raytune_yesno.report import sentences, summary, tables
 from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import choose_figure, describe_incomparable
 from raytune_yesno.report.comparison import Comparison
 from raytune_yesno.report.early_stopping import measure_early_stopping
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
 from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.range_edges import find_edges
+from raytune_yesno.report.study_groups import choose_figure, describe_incomparable
 from raytune_yesno.study import Study
 from raytune_yesno.text import format_value, plural
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
@@ -13,6 +12,7 @@ from raytune_yesno.search.observation import (
     select_results,
 )
 from raytune_yesno.space import Point, Space
+from raytune_yesno.values import check_at_least
 
 # Clerc & Kennedy (2002), eq. 4 with phi = 2 * 2.05: the swarm contracts without a speed limit.
 _ATTRACTION = 2.05

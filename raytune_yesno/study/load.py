@@ -20,7 +20,7 @@ from raytune_yesno.metrics import (
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
-from raytune_yesno.study.remote import copy_texts
+from raytune_yesno.study.download import copy_texts
 from raytune_yesno.study.requests import STOP, STOP_SEARCH
 from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
 from raytune_yesno.study.study import Study

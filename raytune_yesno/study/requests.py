@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.files.remote import is_remote, open_filesystem, write_whole
 from raytune_yesno.study.events import find_fault
 from raytune_yesno.study.store import STORE

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno import COMMAND_ID
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.json_text import dump_json, parse_json
 from raytune_yesno.study.clock import read_clock
@@ -23,6 +22,10 @@ from raytune_yesno.text import list_some
 
 STORE = "study.jsonl"
 ENDINGS = ("done", "stopped", "diverged", "failed")
+
+COMMAND_ID = "RAYTUNE_YESNO_COMMAND_ID"
+"""The environment variable with a UUID for each command that may be repeated after a crash. Records
+contain it: a repeated command makes no change that it has made before."""
 
 Event = dict[str, Any]
 

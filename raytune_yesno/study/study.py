@@ -14,11 +14,12 @@ from raytune_yesno.space import parse_space
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
-from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency, omit_pauses
+from raytune_yesno.study.notebook import study_to_html
 from raytune_yesno.study.requests import ENQUEUE
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import LEGACY_METRIC, RANKED, Trial
+from raytune_yesno.task_declaration import TaskDeclaration
 from raytune_yesno.text import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Study:
     Attributes:
         path: the study's folder.
         asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. What may change on resume is as the last resumption left it.
+            data, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         refits: the events of all refits since the search ended; more than one with ``refit: all``.
@@ -149,17 +150,19 @@ class Study:
             config["epochs"] = planned
         return config
 
-    def declare(self) -> None:
-        """Declare the recorded space, keys and metrics to a function, before a config is built.
+    def declare(self) -> TaskDeclaration:
+        """Return what the task declares in this study, for :func:`build_config`.
 
         Raises:
             InputError: the task is unknown, or the record does not fit it.
         """
         name, space = self.config.get("task", Config.task), self.asked.get("space")
         try:
-            if find_task(name).function:
-                domains = parse_space(space, exact=True) if space else {}
-                declare_task(name, space=domains, config=self.config, metrics=self.metrics)
+            task = find_task(name)
+            if not task.function:
+                return task
+            domains = parse_space(space, exact=True) if space else {}
+            return declare_task(name, space=domains, config=self.config, metrics=self.metrics)
         except InputError as error:
             raise InputError(f"{self.path}: config: task: {error}") from None
 
@@ -171,7 +174,7 @@ class Study:
 
     @property
     def data(self) -> str | None:
-        """The name of the corpus as given by the user; None if the task has no corpus."""
+        """The name of the data as given by the user; None if the task has none."""
         return str(self.asked["data"]) if self.asked.get("corpus") else None
 
     @property

@@ -7,17 +7,18 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import TASKS, Config, EngineConfig
+from raytune_yesno.config import Config, EngineConfig
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
-from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.space import Space, build_space
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.user_code import stopped_by_errors
 
 Item = TypeVar("Item")
@@ -96,7 +97,7 @@ class Task(Protocol):
                     return {"loss": (sums[0] / sums[1]).item()}
 
     A class may also have the other parts that
-    :class:`~raytune_yesno.declaration.TaskDeclaration` lists, such as ``Settings`` (its config
+    :class:`~raytune_yesno.task_declaration.TaskDeclaration` lists, such as ``Settings`` (its config
     keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
     ``calibration``, a mapping of numbers that its checkpoints keep.
     """
@@ -177,7 +178,7 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
     Args:
         config: names the task.
-        source: the user's choice: a corpus or a folder.
+        source: the user's choice, such as a folder.
         options: ``skip_bad`` leaves bad items out; ``progress`` is called with the number of bytes
             read and the total.
 
@@ -268,7 +269,7 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     that the task names. A loop takes the arguments of ``fit`` and yields its records; it is all
     that the engine knows of a run.
     """
-    loop = import_name(config.declaration.loop)
+    loop = resolve_name(config.declaration.loop)
     records: Iterator[Any] = loop(config, data, **options)
     return records
 
@@ -279,7 +280,7 @@ def build_task(
     """Create the task that ``config`` names. The arguments are those of :class:`Task`."""
     declared = config.declaration
     implementation = declared.implementation
-    cls: Any = import_name(implementation) if implementation else declared.source
+    cls: Any = resolve_name(implementation) if implementation else declared.source
     task: Task = cls(config, data, device, refit=refit)
     return task
 

@@ -34,8 +34,8 @@ from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.costs import Costs
-from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
+from raytune_yesno.training.optimizers import without_compiler
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
 """Options for ``DistributedDataParallel``: gradients are views into the all-reduce buckets."""

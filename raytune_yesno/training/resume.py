@@ -18,7 +18,7 @@ from raytune_yesno.checkpoint import (
     load_checkpoint,
 )
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import recover_folder
+from raytune_yesno.files.atomic import recover_folder
 from raytune_yesno.files.remote import list_folders, local_copy
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data, check_same_data

@@ -16,7 +16,7 @@ from raytune_yesno.checkpoint import load_checkpoint, save_checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.cpus import one_thread
 from raytune_yesno.errors import TaskFailed
-from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.files.full_disk import wait_until_writable
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import require_accelerator
 from raytune_yesno.training.payload import RunPayload

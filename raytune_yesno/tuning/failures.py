@@ -21,7 +21,7 @@ from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.text import last_line
-from raytune_yesno.training.lost import is_lost_connection
+from raytune_yesno.training.lost_processes import is_lost_connection
 from raytune_yesno.user_code import TaskError
 
 LOST_NODE, LOST_PROCESS, STORAGE = "lost node", "lost process", "storage"

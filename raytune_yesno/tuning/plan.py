@@ -257,8 +257,11 @@ class Plan:
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
         space = parse_space(asked["space"], exact=True)
-        study.declare()
-        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
+        config = build_config(
+            upgrade_config(asked["config"]),
+            declaration=study.declare(),
+            where=f"{study.path}: config",
+        )
         plan = cls.from_settings(config, space, asked)
         if asked["space"] != study.begun_with.get("space", asked["space"]):
             plan = replace(plan, points=())  # all tried before the space was changed

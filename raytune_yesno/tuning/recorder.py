@@ -19,7 +19,7 @@ from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import format_point, last_line
 from raytune_yesno.tuning.failures import OUT_OF_MEMORY
-from raytune_yesno.tuning.kept import KeptTrials
+from raytune_yesno.tuning.kept_checkpoints import KeptTrials
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
 from raytune_yesno.user_code import EVERY_TRIAL, NEW_STUDY, TaskError

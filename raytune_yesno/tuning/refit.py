@@ -6,13 +6,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, name_task
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import WorkError, quote
-from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.files.full_disk import wait_until_writable
 from raytune_yesno.metrics import TRAIN_LOSS
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.task_registry import TASKS, name_task
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.evaluate import run_test
 from raytune_yesno.training.resume import find_resumable
@@ -213,5 +214,9 @@ def is_part(checkpoint: Checkpoint, config: Config) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    study.declare()
-    return build_config(study.config_of(trial), trial.best_point, where=str(study.path))
+    return build_config(
+        study.config_of(trial),
+        trial.best_point,
+        declaration=study.declare(),
+        where=str(study.path),
+    )

@@ -12,10 +12,8 @@ from typing import Any
 
 from ray import tune
 
-from raytune_yesno.checkpoint import library_versions
+from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.cluster.variables import environment
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import Interrupted, WorkError
 from raytune_yesno.files.remote import delete_tree, list_folders
 from raytune_yesno.metrics import COST
@@ -25,24 +23,26 @@ from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
 from raytune_yesno.study.store import Event, StudyStore, name_command
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
-from raytune_yesno.training.own_classes import put_shared
-from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
+from raytune_yesno.training.serialization import put_shared
 from raytune_yesno.tuning.controller import our_controller
-from raytune_yesno.tuning.earlier import list_choice, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
-from raytune_yesno.tuning.kept import KeptTrials, list_kept, select_stored
+from raytune_yesno.tuning.kept_checkpoints import KeptTrials, list_kept, select_stored
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import StudyPayload, seal
 from raytune_yesno.tuning.recorder import Recorder
+from raytune_yesno.tuning.request_handler import BY_REQUEST, RequestHandler, list_pending
+from raytune_yesno.tuning.resume import list_choice, resume_trials
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
+from raytune_yesno.versions import library_versions
 
 TRIALS = "trials"
 MAX_TRIAL_RESTARTS = 3

@@ -9,9 +9,9 @@ import yaml
 from helpers.builders import write_study
 
 from raytune_yesno import cli
-from raytune_yesno.commands.closing import suggest_next
-from raytune_yesno.commands.folders import advise_on_others
 from raytune_yesno.commands.init import write_study_file
+from raytune_yesno.commands.next_steps import suggest_next
+from raytune_yesno.commands.output_folders import advise_on_others
 from raytune_yesno.commands.recognize import _name_model
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, StudyStore

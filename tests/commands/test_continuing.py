@@ -12,17 +12,18 @@ from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.commands.closing import suggest_next
+from raytune_yesno.commands.next_steps import suggest_next
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
-from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.config import build_config, declare_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
-from raytune_yesno.tuning.earlier import resume_trials
-from raytune_yesno.tuning.existing import compare_plans, continue_study
+from raytune_yesno.task_registry import TASKS
+from raytune_yesno.tuning.continuation import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 SINE = ("train", "--task", "sine", "--num-workers", "0", "--epochs", "3")
@@ -213,8 +214,9 @@ class TestTune:
         space.write_text("x: {float: [0, 1]}\n")
         keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
         TASKS.trust(keys["task"])
-        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "precision"})
-        plan = Plan(build_config({**keys, "metric": "precision"}), {"x": Float(0, 1)}, trials=2)
+        begun, domains = {**keys, "metric": "precision"}, {"x": Float(0, 1)}
+        task = declare_task(keys["task"], space=domains, config=begun)
+        plan = Plan(build_config(begun, declaration=task), domains, trials=2)
         store = StudyStore(out)
         store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={"x": 0.5})

@@ -11,7 +11,7 @@ import pytest
 from raytune_yesno import cli
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.shared_storage import _Storage
-from raytune_yesno.commands import checks as doctor
+from raytune_yesno.commands import doctor_checks as doctor
 from raytune_yesno.commands import machine_checks
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 

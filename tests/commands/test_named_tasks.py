@@ -8,9 +8,10 @@ from helpers.builders import write_study
 from helpers.commands import Ended
 from helpers.own_task import TASK
 
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, UnfinishedError
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
 from raytune_yesno.training.loop import fit
 

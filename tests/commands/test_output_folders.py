@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import Ended
 
-from raytune_yesno.commands.folders import check_new_folder
+from raytune_yesno.commands.output_folders import check_new_folder
 from raytune_yesno.errors import InputError
 
 

@@ -120,7 +120,7 @@ def test_every_study_has_a_plan_and_its_search_suggests(words: list[str], here: 
     for number in range(min(12, plan.num_trials)):
         point = algorithm.suggest(number, history)
         check_point(plan.space, point, partial=plan.search == "manual")
-        build_config(plan.config.as_dict(), point)
+        build_config(plan.config, point)
         history.append(Observation(number, point, loss=1 / (number + 1), epochs=1, status="done"))
     points = [str(seen.point) for seen in history]
     assert len(set(points)) == len(points)

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from helpers.builders import write_study
 
-from raytune_yesno import COMMAND_ID, cli
+from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.errors import InputError
-from raytune_yesno.report.compare import group_studies
+from raytune_yesno.report.study_groups import group_studies
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.store import STORE, StudyStore, read_events
-from raytune_yesno.tuning.earlier import resume_trials
+from raytune_yesno.study.store import COMMAND_ID, STORE, StudyStore, read_events
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 
 ID, OTHER = "0b9f4c0e5a7d4a8e9c1b2d3f4a5b6c7d", "ffffffffffffffffffffffffffffffff"
 ADDED = ["--add-trials", "3"]

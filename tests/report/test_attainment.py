@@ -11,9 +11,9 @@ from raytune_yesno import pareto
 from raytune_yesno.commands.report import _summarize
 from raytune_yesno.report import write_report
 from raytune_yesno.report.attainment import attain, measure_attainment, tabulate_attainment
-from raytune_yesno.report.compare import choose_figure, group_studies, measure_figures
 from raytune_yesno.report.front import tabulate_front
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.report.study_groups import choose_figure, group_studies, measure_figures
 from raytune_yesno.study import Study
 
 # Accuracies, to maximise, and sizes of three studies that are repetitions of each other.

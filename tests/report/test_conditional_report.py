@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raytune_yesno.report.axes import build_axes
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import _cross_validate, _encode
 from raytune_yesno.report.leaderboard import format_leaderboard
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Choice, Float, Int, build_space, format_space
 from raytune_yesno.study import Study, Trial

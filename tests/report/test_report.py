@@ -26,17 +26,17 @@ from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import MIN_REPEATS, Group, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, Importance, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import build_payload, embed
+from raytune_yesno.report.plot_data import build_payload, embed
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_state,
     describe_test,
     describe_test_briefly,
 )
+from raytune_yesno.report.study_groups import MIN_REPEATS, Group, compare_groups, group_studies
 from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
@@ -263,7 +263,7 @@ class TestCompare:
         other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
         assert len(group_studies([study, other])) == 2
         page = write_report([study, other], tmp_path).html.read_text()
-        assert re.search("2 different corpora.* not comparable", page)
+        assert re.search("2 different sets of data.* not comparable", page)
 
     def test_a_difference_has_a_p_value(self) -> None:
         groups = [

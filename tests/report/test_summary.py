@@ -14,16 +14,15 @@ from helpers.builders import write_study
 from helpers.fronts import write_front
 
 from raytune_yesno import cli
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import bound_correlation, measure_early_stopping
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import _band
+from raytune_yesno.report.plot_data import _band
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
@@ -33,6 +32,7 @@ from raytune_yesno.report.sentences import (
     list_changes,
     split_command,
 )
+from raytune_yesno.report.study_groups import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.summary import (
     answer_early_stopping,
     answer_gain,
@@ -45,6 +45,7 @@ from raytune_yesno.report.summary import (
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
 from raytune_yesno.space import Choice, Float, format_space
 from raytune_yesno.study import Study, Trial, load_all
+from raytune_yesno.task_registry import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -478,8 +479,8 @@ def test_commands_for_code_of_the_user_name_it(
     Path("own.py").write_text("def objective(config):\n    return {'accuracy': config['x']}\n")
     name = "own.py:objective"
     TASKS.trust(name)
-    declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
-    config = build_config({"task": name, "metric": "accuracy"})
+    task = declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
+    config = build_config({"task": name, "metric": "accuracy"}, declaration=task)
     trials = [replace(trial, point={"x": 0.5}) for trial in study.trial_list]
     space = {"x": {"float": [0.0, 1.0]}}
     own = replace(
@@ -509,8 +510,8 @@ def test_the_command_trains_with_the_values_that_a_function_was_given(
     TASKS.trust(name)
     given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
     space = {"x": Choice("007", "7")}
-    declare_task(name, space=space, config=given)
-    config = build_config({"task": name}, given)
+    task = declare_task(name, space=space, config=given)
+    config = build_config({"task": name}, given, declaration=task)
     asked = {"config": config.as_dict(), "space": format_space(space), "data": ""}
     own = replace(
         study,
@@ -544,5 +545,6 @@ def test_a_functions_own_keys_are_in_the_commands(tmp_path: Path) -> None:
 
     register_task("test:sized", function)
     given = {"metric": "loss", "size": 5}
-    declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
-    assert list_changes(build_config({"task": "test:sized"}, given))["size"] == 5
+    task = declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
+    config = build_config({"task": "test:sized"}, given, declaration=task)
+    assert list_changes(config)["size"] == 5

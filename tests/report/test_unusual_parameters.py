@@ -9,7 +9,7 @@ from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.front import count_members, tabulate_front
 from raytune_yesno.report.importance import _encode
-from raytune_yesno.report.payload import build_payload
+from raytune_yesno.report.plot_data import build_payload
 from raytune_yesno.space import Choice, Float, build_space, format_space
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import trace_hypervolume

@@ -13,7 +13,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asynchronous import FIFO
 from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS
 from raytune_yesno.schedulers.deterministic import DeterministicScheduler
-from raytune_yesno.schedulers.rules import (
+from raytune_yesno.schedulers.stopping_rules import (
     MedianStopping,
     SuccessiveHalving,
     TrialState,

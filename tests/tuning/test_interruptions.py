@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.commands.changes import extend_epochs, select_extended, select_retried
+from raytune_yesno.commands.resume_changes import extend_epochs, select_extended, select_retried
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import load
 from raytune_yesno.study.requests import ENQUEUE, STOP, Request, name_request, send
 from raytune_yesno.study.store import STORE, StudyStore, read_events
-from raytune_yesno.tuning.control import find_pending, list_pending
-from raytune_yesno.tuning.earlier import resume_trials
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.request_handler import find_pending, list_pending
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.run import run_search
 from raytune_yesno.user_code import Code
 

@@ -20,7 +20,7 @@ from raytune_yesno.tasks.speech.transcript import YESNO_WORDS, Transcript, parse
 from raytune_yesno.text import list_some
 
 if TYPE_CHECKING:
-    from raytune_yesno.tasks.speech.stored import StoredSamples
+    from raytune_yesno.tasks.speech.stored_samples import StoredSamples
 
 _MAX_SHOWN = 8
 

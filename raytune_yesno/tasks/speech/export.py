@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytune_yesno.errors import InputError, suggest_install
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.tasks.speech.features import (
     FFT_SAMPLES,
     HOP_S,

@@ -22,7 +22,7 @@ from raytune_yesno.tasks.speech.layouts import (
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import MAX_SPEED_CHANGE
-from raytune_yesno.tasks.speech.stored import Store, Stored, StoredRecording
+from raytune_yesno.tasks.speech.stored_samples import Store, Stored, StoredRecording
 from raytune_yesno.text import plural
 
 Progress = Callable[[int, int | None], None]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, read_task, restore_model
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import local_copy
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.speech.calibrate import read_calibration
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import build_extract, position_time_s
