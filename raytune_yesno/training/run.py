@@ -117,7 +117,8 @@ def measure_need(payload: RunPayload, out: Path) -> int:
         for name in (LAST, BEST)
     ]
     # Ray Train keeps one or two copies of its own in the storage of several workers.
-    copies = 3 if payload.config.max_workers > 1 and payload.storage == str(out) else 1
+    is_shared = payload.config.max_workers > 1 and Path(payload.storage).absolute() == out
+    copies = 3 if is_shared else 1
     return copies * max(sizes) + _SPARE_BYTES
 
 

@@ -29,4 +29,5 @@ def test_room_is_found_in_little_memory(
 
 def test_a_missing_folder_is_an_obstacle(tmp_path: Path) -> None:
     obstacle = find_obstacle(tmp_path / "away", 1)
-    assert obstacle and obstacle.errno == errno.ENOENT
+    assert obstacle
+    assert obstacle.errno == errno.ENOENT

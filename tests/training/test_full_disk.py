@@ -147,7 +147,7 @@ def test_a_state_that_finds_no_room_elsewhere_ends_the_run(
     def on_epoch(metrics: dict[str, Any]) -> None:
         fill(disk / "filler")
 
-    with pytest.raises(UnfinishedError, match="save: .*No space left") as raised:
+    with pytest.raises(UnfinishedError, match=r"save: .*No space left") as raised:
         run_training(config, None, tmp_path / "run", on_epoch=on_epoch)
     assert not isinstance(raised.value, TaskFailed)
 
