@@ -86,10 +86,8 @@ class UnusableCheckpoint(InputError):
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a checkpoint to ``folder`` atomically; an existing one is replaced.
 
-    Raises:
-        InputError: it has a field that :func:`load_checkpoint` would refuse.
+    The training loop has checked what a task determines, see :func:`check_storable`.
     """
-    check_storable(checkpoint.state_dict, checkpoint.corpus, checkpoint.calibration)
     description = {
         "format": 1,
         "config": checkpoint.config.as_dict(),

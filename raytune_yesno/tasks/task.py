@@ -98,7 +98,8 @@ class Task(Protocol):
     A class may also have the other parts that
     :class:`~raytune_yesno.declaration.TaskDeclaration` lists, such as ``Settings`` (its config
     keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
-    ``calibration``, a mapping of numbers that its checkpoints keep.
+    ``calibration``: None, or a dict of floats that the checkpoint of the epoch keeps, such as a
+    threshold that :meth:`metrics_of` chooses. It is ``checkpoint.calibration`` in ``test``.
     """
 
     metrics: ClassVar[Sequence[Metric]]

@@ -114,11 +114,12 @@ def fit(
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
-    # Before the first epoch: a trial may train to its end without a checkpoint.
-    check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
+
+    def check_state() -> None:
+        check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
 
     def build_checkpoint() -> Checkpoint:
-        checkpoint = Checkpoint(
+        return Checkpoint(
             config=config,
             corpus=about_data,
             epoch=len(history),
@@ -128,9 +129,8 @@ def fit(
             optimizer=on_cpu(optimizer.state_dict()),
             calibration=getattr(task, "calibration", None),
         )
-        check_storable(checkpoint.state_dict, about_data, checkpoint.calibration)
-        return checkpoint
 
+    check_state()
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
@@ -145,6 +145,7 @@ def fit(
         if costs:
             metrics |= costs.after(history, metrics["seconds"])
             check_reported(config.objective, metrics, epoch)
+        check_state()  # the calibration; a trial may train to its end without a checkpoint
         history.append(metrics)
         diverged = config.objective.has_diverged(metrics)
         yield Record(metrics, diverged, build_checkpoint, diverged or epoch == config.epochs)

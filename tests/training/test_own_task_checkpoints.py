@@ -148,6 +148,17 @@ def test_what_cannot_be_read_back_is_refused_before_the_first_epoch(task: type, 
     assert len(str(raised.value).splitlines()) == 1
 
 
+class CalibratedLater(Line):
+    def metrics_of(self, sums: Tensor) -> dict[str, float]:
+        self.calibration = {"threshold": 1}
+        return super().metrics_of(sums)
+
+
+def test_a_calibration_is_checked_after_the_epoch_that_sets_it() -> None:
+    with pytest.raises(EveryTrialFails, match=r"calibration .*threshold"):
+        next(fit(configure(CalibratedLater)))
+
+
 class CalibratedByNumpy(Line):
     calibration: ClassVar = {"threshold": np.float64(0.5)}
 
