@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ from raytune_yesno.config import name_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.folders import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
-from raytune_yesno.study.store import STORE
+from raytune_yesno.study.store import STORE, read_events
 
 _COMMANDS = {STORE: "tune", SETTINGS_FILE: "train"}
 """Which command continues the work of a folder, by its record."""
@@ -140,8 +139,7 @@ def _resume_begun(record: Path) -> str:
     task: object = None
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # it is damaged
         if record.name == STORE:
-            with record.open(encoding="utf-8") as lines:
-                task = json.loads(lines.readline())["config"]["task"]
+            task = read_events(record.parent)[0][0]["config"]["task"]
         else:
             task = read_yaml(record, "a run's folder")["config"]["task"]
     known = {"task": task} if isinstance(task, str) else {}
