@@ -244,7 +244,7 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
     """
     if data is not None and str(data.fingerprint) != str(trained_on.get("fingerprint")):
         same = str(data.source) == str(trained_on.get("source"))
-        advice = "restore it, or train again in another folder" if same else "give the same --data"
+        advice = "restore it, or train again in another folder" if same else "give the same data"
         raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")
 
 

@@ -77,7 +77,7 @@ def run_function(
         reported = next(reports, _OVER)
         if epoch == 1 and not (reports.is_over or task.has_epochs):
             raise EveryTrialFails(
-                "the function returned an iterator; give the most epochs of a trial, --epochs N"
+                "epochs: the function returned an iterator; give the most epochs of a trial"
             )
         if reported is _OVER:
             if not history:
