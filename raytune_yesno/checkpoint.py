@@ -275,7 +275,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
                     _check_moment(name, value, parameter)
             group.update({name: before[name] for name in before.keys() - {"params"}})
             if isinstance(optimizer, torch.optim.RMSprop) and group["momentum"]:
-                for parameter in group["params"]:  # it has no buffer of a momentum of 0
+                # With a momentum of 0 it keeps no buffer, and it creates none for a later one.
+                for parameter in group["params"]:
                     if state := optimizer.state.get(parameter):
                         state.setdefault("momentum_buffer", torch.zeros_like(parameter))
     except Exception as error:  # torch raises many types
@@ -374,8 +375,14 @@ def _is_calibration(value: Any) -> bool:
     )
 
 
-_FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}
-_FIELDS |= {"versions": dict}
+_FIELDS = {
+    "config": dict,
+    "corpus": dict,
+    "epoch": int,
+    "history": list,
+    "refit": bool,
+    "versions": dict,
+}
 
 
 def _check_digests(description: dict[str, Any], folder: Path) -> None:

@@ -167,9 +167,9 @@ def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]]
             stopped_by_errors("training failed"),
         ):
             record = next(records, None)
-            checkpoint = record.checkpoint() if record else None
-        if record is None or checkpoint is None:
-            return
+            if record is None:
+                return
+            checkpoint = record.checkpoint()
         save_checkpoint(checkpoint, out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)
