@@ -320,7 +320,7 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser named by ``config`` for the model's parameters."""
-    kinds: dict[str, type[torch.optim.Optimizer]] = {
+    kinds: dict[str, Any] = {
         "sgd": torch.optim.SGD,
         "rmsprop": torch.optim.RMSprop,
         "adam": torch.optim.Adam,

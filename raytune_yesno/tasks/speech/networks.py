@@ -322,7 +322,8 @@ class MLP(nn.Sequential):
         layers.append(nn.Linear(width, out_features))
         layers.append(nn.Flatten(0, 1) if out_features == 1 else nn.LogSoftmax(dim=-1))
         super().__init__(*layers)
-        self.register_load_state_dict_pre_hook(_rename_earlier)  # torch calls it for children, too
+        # torch calls it for an MLP within another model, too.
+        self.register_load_state_dict_pre_hook(_rename_earlier)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network to rows or to windows of a spectrogram.
