@@ -25,7 +25,8 @@ METHODS = ("build_model", "steps", "loss", "validate", "metrics_of")
 class TaskDeclaration:
     """What a task declares. Each field but the first two is an attribute that a class may have.
 
-    The functions are called without an instance: they are static methods.
+    The functions are called without an instance: they are static methods. An instance may also have
+    ``calibration``, see :class:`~raytune_yesno.tasks.task.Task`.
 
     Attributes:
         name: the name of the task.

@@ -73,10 +73,8 @@ class UnusableCheckpoint(InputError):
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a checkpoint to ``folder`` atomically; an existing one is replaced.
 
-    Raises:
-        InputError: it has a field that :func:`load_checkpoint` would refuse.
+    The training loop has checked what a task determines, see :func:`check_storable`.
     """
-    check_storable(checkpoint.state_dict, checkpoint.corpus, checkpoint.calibration)
     description = {
         "format": 1,
         "config": checkpoint.config.as_dict(),
@@ -278,8 +276,14 @@ def _is_calibration(value: Any) -> bool:
     )
 
 
-_FIELDS = {"config": dict, "corpus": dict, "epoch": int, "history": list, "refit": bool}
-_FIELDS |= {"versions": dict}
+_FIELDS = {
+    "config": dict,
+    "corpus": dict,
+    "epoch": int,
+    "history": list,
+    "refit": bool,
+    "versions": dict,
+}
 
 
 def _check_digests(description: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Restore a model and an optimiser from a checkpoint, which may be of another model."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,32 +13,27 @@ from raytune_yesno.task_registry import TASKS
 def restore_model(build_model: Callable[[], nn.Module], checkpoint: Checkpoint) -> nn.Module:
     """Build the model of a checkpoint's config with the checkpoint's weights.
 
-    Names and shapes are compared first. A built-in task's model is built on the ``meta`` device for
-    that, so that a config of a huge model, which may be a stranger's, allocates no memory. A
-    constructor of the user's own may do what that device cannot, such as reading tensors.
-
-    A model may have a method ``upgrade_state``, which gives the weights of older versions the names
-    of this one.
+    A built-in task's model is first built on the ``meta`` device, to compare names and shapes: so
+    a config of a huge model, which may be a stranger's, allocates no memory. A constructor of the
+    user's own may do what that device cannot, such as reading tensors.
 
     Raises:
         UnusableCheckpoint: the weights are of another model.
     """
-    is_built_in = checkpoint.config.task in TASKS
-    with torch.device("meta") if is_built_in else nullcontext():
-        model = build_model()
-    upgrade: Callable[..., dict[str, torch.Tensor]] = getattr(model, "upgrade_state", dict)
-    wanted, found = model.state_dict(), upgrade(checkpoint.state_dict)
-    if wanted.keys() != found.keys():
-        raise _mismatch(STATE_DICT, "other names")
-    for name, value in wanted.items():
-        if value.shape != found[name].shape:
-            raise _mismatch(STATE_DICT, f"{name} has shape {tuple(found[name].shape)}")
-    model = build_model() if is_built_in else model
+    if checkpoint.config.task in TASKS:
+        with torch.device("meta"):
+            outline = build_model()
+        _load_weights(outline, checkpoint, assign=True)  # torch warns of a copy to this device
+    model = build_model()
+    _load_weights(model, checkpoint)
+    return model
+
+
+def _load_weights(model: nn.Module, checkpoint: Checkpoint, **options: Any) -> None:
     try:
-        model.load_state_dict(found)
+        model.load_state_dict(checkpoint.state_dict, **options)
     except Exception as error:  # torch raises many types
         raise _mismatch(STATE_DICT, error) from error
-    return model
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -65,7 +59,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
                     _check_moment(name, value, parameter)
             group.update({name: before[name] for name in before.keys() - {"params"}})
             if isinstance(optimizer, torch.optim.RMSprop) and group["momentum"]:
-                for parameter in group["params"]:  # it has no buffer of a momentum of 0
+                # With a momentum of 0 it keeps no buffer, and it creates none for a later one.
+                for parameter in group["params"]:
                     if state := optimizer.state.get(parameter):
                         state.setdefault("momentum_buffer", torch.zeros_like(parameter))
     except Exception as error:  # torch raises many types

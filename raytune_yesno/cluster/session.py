@@ -76,8 +76,7 @@ def count_fitting(config: Config, machine: Mapping[str, float] | None = None) ->
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
             raise InputError(
-                "use_gpu: there is no GPU in this cluster; omit --use-gpu (to resume a run: give "
-                "--set use_gpu=false)"
+                "use_gpu: there is no GPU in this cluster; omit it, or set use_gpu to false"
             )
         wanted = _show_resources(worker)
         found = _show_resources({name: sum(node.get(name, 0) for node in nodes) for name in worker})
@@ -121,13 +120,13 @@ def describe_machine(num_cpus: int | None = None, num_gpus: int | None = None) -
         known = known.resolve(is_head=True, node_ip_address="127.0.0.1")
         return dict(known.to_resource_dict())
     except ValueError as error:
-        raise InputError(f"--num-cpus, --num-gpus: {first_line(error)}") from None
+        raise InputError(f"num_cpus, num_gpus: {first_line(error)}") from None
 
 
 def _check_counts(num_cpus: int | None, num_gpus: int | None) -> None:
-    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
+    for name, count in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         if count is not None and count < 0:
-            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+            raise InputError(f"{name}: {count} is out of range; it must be at least 0")
 
 
 def _check_answers(address: str, source: str) -> None:
@@ -150,8 +149,8 @@ def _no_answer(source: str, error: Exception) -> InputError:
         source: the address and where it was given.
         error: the failure to connect.
     """
-    otherwise = "leave --address out"
-    if not source.startswith("--address"):
+    otherwise = "leave address out"
+    if not source.startswith("address"):
         otherwise = "unset RAY_ADDRESS (its cluster may have ended)"
     return InputError(
         f"{source}: no Ray cluster answers there ({first_line(error)}); give the "
@@ -191,14 +190,14 @@ def ray_session(
     _set_defaults()
     import ray
 
-    source = f"--address {address}"
+    source = f"address {address}"
     if not address:
         address = os.environ.get("RAY_ADDRESS") or "local"
         source = f"RAY_ADDRESS={address} in the environment"
     is_local = address == "local"
     if not is_local and (num_cpus is not None or num_gpus is not None):
         raise InputError(
-            f"--num-cpus, --num-gpus: {source}: a running cluster has counts of its own; omit them"
+            f"num_cpus, num_gpus: {source}: a running cluster has counts of its own; omit them"
         )
     _check_answers(address, source)
     if is_local and _makes_token():

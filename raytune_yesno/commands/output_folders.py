@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.atomic import find_existing, is_part
 from raytune_yesno.files.remote import LOCK, is_remote
-from raytune_yesno.study.store import COMMAND_ID, STORE
+from raytune_yesno.study.store import COMMAND_ID, STORE, read_events
 from raytune_yesno.task_registry import name_task
 
 _COMMANDS = {STORE: "tune", SETTINGS_FILE: "train"}
@@ -139,8 +138,7 @@ def _resume_begun(record: Path) -> str:
     task: object = None
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # it is damaged
         if record.name == STORE:
-            with record.open(encoding="utf-8") as lines:
-                task = json.loads(lines.readline())["config"]["task"]
+            task = read_events(record.parent)[0][0]["config"]["task"]
         else:
             task = read_yaml(record, "a run's folder")["config"]["task"]
     known = {"task": task} if isinstance(task, str) else {}

@@ -6,8 +6,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a full disk."""
 
 _TRY_AGAIN_S, _SAY_AGAIN_S = 0.5, 60.0
+_ZEROS = bytes(1 << 20)
 
 
 def find_obstacle(folder: Path, size: int) -> OSError | None:
@@ -17,12 +22,27 @@ def find_obstacle(folder: Path, size: int) -> OSError | None:
     """
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".room-") as file:
-            file.write(bytes(size))
+            _reserve(file, size)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         return None if error.errno == errno.EFBIG else error
     return None
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Let an empty file occupy ``size`` bytes; write them only where they cannot be reserved."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # not on macOS
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    else:
+        return
+    for start in range(0, size, len(_ZEROS)):
+        file.write(_ZEROS[: size - start])
 
 
 def wait_until_writable(folder: Path, size: int, note: Callable[[str], None]) -> bool:

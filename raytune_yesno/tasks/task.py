@@ -99,7 +99,8 @@ class Task(Protocol):
     A class may also have the other parts that
     :class:`~raytune_yesno.task_declaration.TaskDeclaration` lists, such as ``Settings`` (its config
     keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
-    ``calibration``, a mapping of numbers that its checkpoints keep.
+    ``calibration``: None, or a dict of floats that the checkpoint of the epoch keeps, such as a
+    threshold that :meth:`metrics_of` chooses. It is ``checkpoint.calibration`` in ``test``.
     """
 
     metrics: ClassVar[Sequence[Metric]]
@@ -244,7 +245,7 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
     """
     if data is not None and str(data.fingerprint) != str(trained_on.get("fingerprint")):
         same = str(data.source) == str(trained_on.get("source"))
-        advice = "restore it, or train again in another folder" if same else "give the same --data"
+        advice = "restore it, or train again in another folder" if same else "give the same data"
         raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")
 
 

@@ -69,7 +69,8 @@ def run_training(
     (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run continues with fewer
     workers when nodes are lost and with more when nodes join. An unfinished epoch is repeated.
 
-    If the disk is full, the run waits for space and then continues from its last checkpoint.
+    If the disk of ``out`` is full, the run waits for space and then continues from its last
+    checkpoint.
 
     Args:
         config: hyperparameters and settings of the run.
@@ -90,7 +91,7 @@ def run_training(
     Raises:
         InputError: there is nothing to resume, or the run was trained on other data.
         TaskFailed: the task's own code failed.
-        UnfinishedError: the workers failed.
+        UnfinishedError: the workers failed, or a state found no space in the temporary folder.
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
@@ -104,19 +105,20 @@ def run_training(
         except TaskFailed:
             raise
         except (OSError, RuntimeError):
-            if not wait_until_writable(out, _measure_need(payload, out), note):
+            if not wait_until_writable(out, measure_need(payload, out), note):
                 raise
             payload = dataclasses.replace(payload, resume=find_resumable(out)[0])
 
 
-def _measure_need(payload: RunPayload, out: Path) -> int:
+def measure_need(payload: RunPayload, out: Path) -> int:
     """Return the bytes that must be free to write the next checkpoint."""
     sizes = [
         sum(file.stat().st_size for file in (out / name).glob("*") if file.is_file())
         for name in (LAST, BEST)
     ]
-    # Ray Train keeps one or two copies of its own beside the one that is written here.
-    copies = 3 if payload.config.max_workers > 1 else 1
+    # Ray Train keeps one or two copies of its own in the storage of several workers.
+    is_shared = payload.config.max_workers > 1 and Path(payload.storage).absolute() == out
+    copies = 3 if is_shared else 1
     return copies * max(sizes) + _SPARE_BYTES
 
 
@@ -165,9 +167,9 @@ def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]]
             stopped_by_errors("training failed"),
         ):
             record = next(records, None)
-            checkpoint = record.checkpoint() if record else None
-        if record is None or checkpoint is None:
-            return
+            if record is None:
+                return
+            checkpoint = record.checkpoint()
         save_checkpoint(checkpoint, out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)

@@ -29,7 +29,7 @@ from raytune_yesno.tuning.stop_conditions import StopConditions
 DEFAULT_TRIALS = 32
 DEFAULT_POINT = "default"
 """Among known points: the values of the config, with which the task trains untuned."""
-_RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
+_RACED = 3  # points of a finite search that get all repeats, unless trials says otherwise
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ class Plan:
         if self.changes_points and not study.has_search_ended:
             raise InputError(
                 f"add_trials: {study.path} is unfinished, and scheduler {self.scheduler} cannot "
-                "add trials to a running population; resume without --add-trials, and add trials "
-                "once it has ended"
+                "add trials to a running population; resume it first, and add trials once "
+                "it has ended"
             )
         num_before = study.num_proposed if study.has_search_ended else self.num_trials
         extended = replace(self, trials=num_before + add_trials)

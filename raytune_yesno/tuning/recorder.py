@@ -62,7 +62,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         """
         failure = f"{self.store.path}: cannot be written ({error.strerror})"
         if self.stopped_by is not None or error.errno == errno.EFBIG:  # `ulimit -f`
-            raise WorkError(f"{failure}; --resume trains again what was not recorded")
+            raise WorkError(f"{failure}; a resumed study trains again what was not recorded")
         if time.monotonic() - self.noted_at > _REPEAT_NOTE_S:
             self.noted_at = time.monotonic()
             self.note(f"{failure}; the study waits until it is writable")
@@ -107,7 +107,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.note(f"trial {number}: {damage}")
         if (node := result.get("without_gpu")) and f"without_gpu {node}" not in self.shown:
             self.shown.add(f"without_gpu {node}")
-            self.note(f"--use-gpu: torch finds no GPU on node {node}; trials train on its CPUs")
+            self.note(f"use_gpu: torch finds no GPU on node {node}; trials train on its CPUs")
         if record := result.get("record"):
             self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 

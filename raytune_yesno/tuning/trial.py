@@ -174,7 +174,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         Raises:
             TaskError: the task's state cannot be stored.
         """
-        with report_without_cause(lambda error: is_lost(error) or isinstance(error, OSError)):
+        with report_without_cause(is_lost):
             checkpoint = self.record.checkpoint()
         save_checkpoint(checkpoint, Path(checkpoint_dir))
         self.saved_at = time.monotonic()

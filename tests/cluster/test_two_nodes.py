@@ -114,7 +114,7 @@ def test_an_address_without_a_cluster_is_one_line_and_exit_2(
 ) -> None:
     assert visit.read(f"{name}_exit") == "2\n"
     (line,) = (line for line in visit.read(name).splitlines() if "network_util" not in line)
-    assert line.startswith(f"raytune-yesno: --address {address}: ")
+    assert line.startswith(f"raytune-yesno: address {address}: ")
     assert not (visit.out / "none").exists()
 
 

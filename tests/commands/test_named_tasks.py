@@ -112,7 +112,7 @@ def test_paths_and_numbers_are_recorded_as_text(own: str) -> None:
 def test_data_may_be_empty(own: str) -> None:
     data = load_data(build_config({"task": f"{own}Empty"}), "x")
     assert describe_data(data)["fingerprint"] == "f"
-    with pytest.raises(InputError, match="give the same --data"):
+    with pytest.raises(InputError, match="give the same data"):
         check_same_data(data, {"fingerprint": "other", "source": "x"}, "this run")
 
 

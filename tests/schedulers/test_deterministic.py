@@ -134,7 +134,7 @@ class TestPlans:
 
     def test_refuse_a_time_budget(self) -> None:
         stop = StopConditions(time_budget=9.0)
-        with pytest.raises(InputError, match=r"time_budget: .*--ordered"):
+        with pytest.raises(InputError, match=r"time_budget: .*ordered"):
             check_plan(Plan(build_config({}), SPACE, stop=stop, ordered=True))
 
     def test_refuse_an_empty_window(self) -> None:

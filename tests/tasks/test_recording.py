@@ -297,6 +297,17 @@ class TestStreamedSizes:
         with pytest.raises(ValueError, match="truncated"):
             decode(whole + bytes(last[:20]))
 
+    @pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\n" + bytes(10)])
+    def test_an_mp3_whose_header_was_never_filled_in_is_refused(self, tag: bytes) -> None:
+        whole = bytearray(encode(tone(seconds=10), "MP3", "MPEG_LAYER_III"))
+        counts = whole.index(b"Xing") + 8  # of frames and of bytes
+        whole[counts : counts + 8] = bytes(8)
+        with pytest.raises(ValueError, match=r"unfinished.*convert it"):
+            decode(tag + bytes(whole))
+        whole[counts - 1] &= ~3  # neither is there
+        with pytest.raises(ValueError, match=r"unfinished.*convert it"):
+            decode(tag + bytes(whole))
+
 
 class TestWhatCannotBeRead:
     def test_no_path_of_a_temporary_file_is_shown(self) -> None:

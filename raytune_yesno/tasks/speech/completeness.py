@@ -17,15 +17,15 @@ def check_whole(data: bytes) -> None:
     """Check a file that is not of the WAV family.
 
     Raises:
-        ValueError: the file is truncated, or several recordings are joined in it.
+        ValueError: the file is truncated or unfinished, or several recordings are joined in it.
     """
     promised = _measure(data)
     if promised > len(data):
         raise ValueError(f"truncated: its header promises {promised} bytes, {len(data)} are there")
     if data[:4] == b"OggS":
         _check_pages(data)
-    elif _is_joined_mp3(data):
-        raise _joined()
+    else:
+        _check_mp3(data)
 
 
 def has_length(data: bytes) -> bool:
@@ -85,22 +85,21 @@ def _check_pages(data: bytes) -> None:
         at, has_sound = end, has_sound or not is_first
 
 
-def _is_joined_mp3(data: bytes) -> bool:
-    """Return whether MP3 frames follow after those that the first frame counts."""
+def _check_mp3(data: bytes) -> None:
+    """Check the frames and bytes that the first frame of an MP3 file counts, if it does."""
     start = _find_mp3(data)
-    if start is None:
-        return False
-    head = data[start : start + 200]
+    head = b"" if start is None else data[start : start + 200]
     tag = re.search(b"Xing|Info", head)
-    if not tag or len(head) < tag.end() + 12:
-        return False
-    flags = head[tag.end() + 3]
-    if not flags & 2:
-        return False
-    at = tag.end() + (8 if flags & 1 else 4)
-    size = int.from_bytes(head[at : at + 4], "big")  # 0 if the encoder did not finish
+    if start is None or not tag or len(head) < tag.end() + 12:
+        return
+    has_frames, has_size = (bool(head[tag.end() + 3] & flag) for flag in (1, 2))
+    at = tag.end() + 4
+    if not (has_frames and any(head[at : at + 4])):  # libsndfile then reads a part
+        raise ValueError("unfinished: its header does not say how long it is; convert it to WAV")
+    size = int.from_bytes(head[at + 4 : at + 8], "big") if has_size else 0  # 0: unknown
     rest = data[start + size :] if size else b""
-    return len(rest) > _SLACK_BYTES and _find_mp3(rest) is not None
+    if len(rest) > _SLACK_BYTES and _find_mp3(rest) is not None:  # more frames than it counts
+        raise _joined()
 
 
 def _find_mp3(data: bytes) -> int | None:

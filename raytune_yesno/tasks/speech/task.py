@@ -250,12 +250,13 @@ def ahead(pool: Executor, build: Callable[[Item], Built], items: Iterable[Item])
 
 # A process that trains several trials on the same corpus computes its features once.
 _cache: dict[tuple[object, ...], Any] = {}
+_MAX_CACHED = 6
 
 
 def keep(key: tuple[object, ...], build: Callable[[], Kept]) -> Kept:
     """Return cached examples, or build and cache them. The oldest keys are evicted."""
     if key not in _cache:
-        while len(_cache) > 5:
+        while len(_cache) >= _MAX_CACHED:
             del _cache[next(iter(_cache))]
         _cache[key] = build()
     kept: Kept = _cache[key]
