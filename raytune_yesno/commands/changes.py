@@ -53,8 +53,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     if len(proposed) < len(plan.points):
         raise InputError("--space: resume without it first, until all known points are tried")
     # As the study is read once the change is recorded: it also declares the keys of a function.
-    changed = {**study.asked, "space": format_space(space)}
-    return replace(Plan.from_study(replace(study, asked=changed)), points=())
+    changed = {**study.settings, "space": format_space(space)}
+    return replace(Plan.from_study(replace(study, settings=changed)), points=())
 
 
 def select_retried(asked: str, study: "Study") -> list[int]:
@@ -69,7 +69,7 @@ def select_retried(asked: str, study: "Study") -> list[int]:
     """
     from raytune_yesno.schedulers.build import CHANGING
 
-    if (scheduler := study.asked.get("scheduler")) in CHANGING:
+    if (scheduler := study.settings.get("scheduler")) in CHANGING:
         raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
         numbers = [

@@ -158,7 +158,7 @@ def plan_resumed(
     choice = {"prefer": options.prefer, "refit": options.refit}
     if options.final_round is not None:
         choice["final_round"] = read_final_round(options.final_round)
-        is_other = choice["final_round"] != study.asked.get("final_round")
+        is_other = choice["final_round"] != study.settings.get("final_round")
         if study.has_search_ended and is_other and not extends:
             raise InputError(
                 f"--final-round: the search of {study.path} has ended; also give --add-trials N"
@@ -166,7 +166,7 @@ def plan_resumed(
     plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
-    settings["data"] = options.data or study.asked["data"]
+    settings["data"] = options.data or study.settings["data"]
     _recall_bad(settings, study)
     return plan
 
@@ -175,5 +175,5 @@ def _recall_bad(settings: dict[str, Any], study: "Study") -> None:
     """Leave out the bad recordings if the study was begun without them."""
     from raytune_yesno.tasks.task import left_out_bad
 
-    if left_out_bad(study.asked.get("corpus")):
+    if left_out_bad(study.settings.get("corpus")):
         settings["skip_bad"] = True

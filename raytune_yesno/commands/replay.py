@@ -39,11 +39,11 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     check_task(options.task, str(study.config.get("task", Config.task)), folder)
     trial, config = find_replayable(study, number)
     settings = {
-        "data": options.data or study.asked["data"],
-        "skip_bad": options.skip_bad or left_out_bad(study.asked.get("corpus")),
+        "data": options.data or study.settings["data"],
+        "skip_bad": options.skip_bad or left_out_bad(study.settings.get("corpus")),
     }
     data = read_data(settings, options, config)
-    check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
+    check_same_data(data, study.settings.get("corpus", {}), f"{study.path}: this study")
     with (
         Display(quiet=options.quiet) as display,
         open_folder(options.out, "runs") as (out, _),

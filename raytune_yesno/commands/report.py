@@ -124,7 +124,7 @@ def _is_study(folder: Path) -> bool:
 
 def _is_over(study: Study) -> bool:
     """Return whether nothing will be added to a study: it has its refit, or nothing to refit."""
-    refits = study.best is not None and study.is_own
+    refits = study.best is not None and study.has_config
     return study.searched and (study.refit is not None or not refits)
 
 

@@ -80,11 +80,11 @@ def _read_point(text: str, study: "Study") -> "Point":
     from raytune_yesno.space import parse_space
     from raytune_yesno.tuning.control import check_takes_points, complete_request
 
-    asked = study.asked
+    settings = study.settings
     check_takes_points(
-        ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
+        ordered=bool(settings.get("ordered")), scheduler=str(settings.get("scheduler", ""))
     )
-    space, config = parse_space(asked.get("space", {}), exact=True), upgrade_config(study.config)
+    space, config = parse_space(settings.get("space", {}), exact=True), upgrade_config(study.config)
     return complete_request(space, config, split_point(text, "enqueue"))
 
 
@@ -132,7 +132,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     if not holder and "running" in counts:  # nothing runs without a command
         counts["unfinished"] = counts.pop("running")
     state = "finished" if study.searched else "interrupted"
-    if study.searched and study.best and not study.refit and study.is_own:
+    if study.searched and study.best and not study.refit and study.has_config:
         state = "refit missing"
     if holder:
         state = "refitting" if study.searched else "running"

@@ -46,9 +46,9 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    is_changed = plan.space != parse_space(before.asked["space"], exact=True)
+    is_changed = plan.space != parse_space(before.settings["space"], exact=True)
     changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
-    if code and before.asked.get("code") != code.digest:
+    if code and before.settings.get("code") != code.digest:
         changes["code"] = code.digest
         note(
             f"{plan.config.task}: the code has changed; trials from now on run the new code, and "
@@ -65,7 +65,7 @@ def resume_trials(
         changes["added"] = added
     if retry:
         changes["retry"] = sorted(retry)
-    if plan.final_round != (before.asked.get("final_round") or {}):
+    if plan.final_round != (before.settings.get("final_round") or {}):
         changes["final_round"] = dict(plan.final_round)
     changes |= list_choice(before, plan) | name_command()
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
@@ -103,7 +103,7 @@ def describe_resumption(study: Study, retry: Collection[int], extend: Collection
 def list_choice(before: Study, plan: Plan) -> dict[str, str | None]:
     """Return the settings that choose from the front, if they have changed."""
     now = {"prefer": plan.prefer, "refit": plan.refit}
-    return {name: value for name, value in now.items() if value != before.asked.get(name)}
+    return {name: value for name, value in now.items() if value != before.settings.get(name)}
 
 
 def find_ended(study: Study) -> Iterator[tuple[Trial, dict[str, str]]]:

@@ -176,7 +176,7 @@ def check_result(study: Study, where: str) -> None:
 
 def list_refits(study: Study) -> list[Candidate]:
     """Return the points that a study is to train again and has not yet, the best one last."""
-    if study.asked.get("refit") != "all" or not study.objective.others or not study.front:
+    if study.settings.get("refit") != "all" or not study.objective.others or not study.front:
         return study.candidates[:1]
     members = {trial.number for trial in study.front}
     done = {

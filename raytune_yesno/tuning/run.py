@@ -107,7 +107,7 @@ def run_search(
     out = out.absolute()
     before = resume if isinstance(resume, Study) else load(out) if resume else None
     if before:
-        check_same_data(data, before.asked.get("corpus", {}), f"{before.path}: this study")
+        check_same_data(data, before.settings.get("corpus", {}), f"{before.path}: this study")
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     elif before and before.has_search_ended:

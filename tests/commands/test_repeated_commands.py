@@ -84,7 +84,7 @@ def test_a_study_that_the_command_has_finished_is_finished(
 def test_launches_of_the_same_settings_are_repeats(tmp_path: Path) -> None:
     studies = [write_study(tmp_path / f"{seed}", 4, seed=seed) for seed in range(2)]
     for study, command_id in zip(studies, (ID, OTHER), strict=True):
-        study.asked["command"] = command_id
+        study.settings["command"] = command_id
     assert len(group_studies(studies)) == 1
 
 

@@ -95,7 +95,7 @@ def test_trials_of_which_none_keeps_the_limits_are_no_front():
 
 def find_gain(study, x):
     """Return what is said of tuning if the point ``x`` is the one without tuning."""
-    tuned = replace(study, asked={**study.asked, "config": {"x": x}})
+    tuned = replace(study, settings={**study.settings, "config": {"x": x}})
     text = describe_gain(tuned)
     assert [answer.text for answer in answer_gain(tuned)] == [text]
     assert text in list(_describe_study(tuned, {}, "study"))
