@@ -259,7 +259,7 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     format = choose_format(options.format, options.out)
     recognizer = Recognizer.load(options.checkpoint)
-    name = _name_model(Path(options.checkpoint).absolute())
+    name = name_model(Path(options.checkpoint).absolute())
     out = Path(options.out or f"{name}{SUFFIXES[format]}").absolute()
     about = export(recognizer, format, out)
     size = out.stat().st_size
@@ -274,7 +274,7 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {"file": str(out), "format": format, "bytes": size, **about}
 
 
-def _name_model(checkpoint: Path) -> str:
+def name_model(checkpoint: Path) -> str:
     """Return the name of the study or run that a checkpoint belongs to, else its own name."""
     if checkpoint.name in ("last", "best") and checkpoint.parent.name:
         checkpoint = checkpoint.parent

@@ -92,7 +92,7 @@ def run_report(
         if not running:
             files = (*options.exports, *options.epoch_exports)
             exports = [str(Path(file).absolute()) for file in files]
-            return {**_summarize(studies, options.studies, report), "exports": exports}
+            return {**summarize(studies, options.studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
 
 
@@ -196,7 +196,7 @@ def _print(
         say(escape_controls(f"export: {Path(file).absolute()}"))
 
 
-def _summarize(studies: list[Study], given: list[str], report: Report) -> dict[str, Any]:
+def summarize(studies: list[Study], given: list[str], report: Report) -> dict[str, Any]:
     """Return the JSON object; its ``best`` is the best trial of all studies.
 
     It is null without a result, and if the studies are not comparable.

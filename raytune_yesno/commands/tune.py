@@ -206,7 +206,7 @@ def _finish(
     assert best
     assert efficiency
     assert refit
-    for line in _describe_study(study, refit, storage):
+    for line in describe_result(study, refit, storage):
         say(options, results, line)
     page = None
     if not options.no_report and not is_remote(storage):
@@ -239,7 +239,7 @@ def _finish(
     }
 
 
-def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
+def describe_result(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
     from raytune_yesno.report.gain import describe_gain

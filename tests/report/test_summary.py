@@ -23,7 +23,7 @@ from raytune_yesno.report.early_stopping import bound_correlation, measure_early
 from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import _band
+from raytune_yesno.report.payload import band_curves
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
@@ -367,7 +367,7 @@ def test_with_several_objectives_no_edge_is_pointed_out(study: Study) -> None:
 
 def test_bands_step_where_the_curves_step() -> None:
     curves = [[(1.0, 5.0), (3.0, 2.0), (9.0, 2.0)], [(1.0, 4.0), (4.5, 1.0), (9.0, 1.0)]]
-    rows = _band(curves)
+    rows = band_curves(curves)
     assert [row[0] for row in rows] == [1, 3, 4.5, 9]
     assert [row[1:] for row in rows] == [[4, 4.5, 5], [2, 3, 4], [1, 1.5, 2], [1, 1.5, 2]]
 
