@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
+from raytune_yesno.study.store import TRIALS
 from raytune_yesno.study.trial import UNSUCCESSFUL
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 
-def select_extended(options: Namespace, study: "Study", storage: str) -> list[int]:
+def select_extended(options: Namespace, study: "Study", out: OutputFolder) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
 
     None if the study already trains them on.
@@ -134,21 +136,20 @@ def select_extended(options: Namespace, study: "Study", storage: str) -> list[in
     Args:
         options: ``epochs`` and ``top``.
         study: the study.
-        storage: its folder or URI.
+        out: where it is stored.
 
     Raises:
         InputError: no trial has finished.
     """
     from raytune_yesno.tuning.earlier import has_last_checkpoint
     from raytune_yesno.tuning.kept import list_finished, select_stored
-    from raytune_yesno.tuning.run import TRIALS
 
     if options.epochs is None:
         return []
     if study.config.get("epochs") == options.epochs:
         return []
     finished = list_finished(study.trial_list)
-    stored = filter(has_last_checkpoint, select_stored(finished, f"{storage}/{TRIALS}"))
+    stored = filter(has_last_checkpoint, select_stored(finished, (out / TRIALS).storage))
     kept = {trial.number: trial for trial in stored}
     if study.objective.others:
         # Which few trials stand for a front changes with each new one, and the checkpoints of those

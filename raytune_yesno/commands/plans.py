@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.changes import change_space, extend_epochs, omit_changes
@@ -15,6 +14,7 @@ from raytune_yesno.commands.settings import (
 )
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
 from raytune_yesno.text import plural
@@ -45,7 +45,7 @@ def refuse_changes(options: Namespace) -> None:
 
 
 def plan_study(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str
+    settings: dict[str, Any], options: Namespace, out: OutputFolder
 ) -> "tuple[Plan, Study | None, bool]":
     """Return the plan of a study, the study as recorded, and whether nothing is left to do.
 
@@ -61,22 +61,22 @@ def plan_study(
     from raytune_yesno.tuning.plan_checks import check_plan
 
     if options.resume:
-        study = load(out)
-        if is_repeated(out, STORE):
+        study = load(out.path)
+        if is_repeated(out.path, STORE):
             omit_changes(options)
             if study.refit:
                 return Plan.from_study(study), study, True
-        plan = plan_resumed(settings, options, study, storage)
+        plan = plan_resumed(settings, options, study, out.storage)
         check_plan(plan)
         return plan, study, False
     plan = build_plan(settings, options)
-    if is_begun(out, STORE):
+    if is_begun(out.path, STORE):
         found = continue_study(
             plan,
-            out,
+            out.path,
             settings.setdefault("data", DEFAULT_DATA),
-            storage=f"--out {storage}",
-            advice=advise_on_others("tune", storage, plan.config.task),
+            storage=f"--out {out.storage}",
+            advice=advise_on_others("tune", out.storage, plan.config.task),
             warm_start=bool(options.warm_start),
             note=note,
         )

@@ -276,9 +276,11 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
 
 def name_model(checkpoint: Path) -> str:
     """Return the name of the study or run that a checkpoint belongs to, else its own name."""
+    from raytune_yesno.study.store import REFIT
+
     if checkpoint.name in ("last", "best") and checkpoint.parent.name:
         checkpoint = checkpoint.parent
-        if checkpoint.name == "refit" and checkpoint.parent.name:
+        if checkpoint.name == REFIT and checkpoint.parent.name:
             checkpoint = checkpoint.parent
     return checkpoint.name
 

@@ -46,12 +46,12 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     check_same_data(data, study.settings.get("corpus", {}), f"{study.path}: this study")
     with (
         Display(quiet=options.quiet) as display,
-        open_folder(options.out, "runs") as (out, _),
+        open_folder(options.out, "runs") as out,
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
     ):
         count_fitting(config)
         show = partial(display.show_epoch, epochs=len(trial.epochs), objective=config.objective)
-        outcome = run_replay(study, number, data, out, on_epoch=show)
+        outcome = run_replay(study, number, data, out.path, on_epoch=show)
     if outcome.difference:
         versions = describe_versions(study)
         raise WorkError(

@@ -58,7 +58,8 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.fresh:  # renames earlier work, which a wrong setting should not
         refuse_data(options, _build_config(read_settings(options), options).task)
     folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
-    with open_folder(options.out, "runs", **folder) as (out, _):
+    with open_folder(options.out, "runs", **folder) as folder:
+        out = folder.path
         settings, config = _read_config(options, out)
         data = read_data(settings, options, config)
         from raytune_yesno.training.run import run_training

@@ -22,13 +22,12 @@ from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
 from raytune_yesno.study.remote import copy_texts
 from raytune_yesno.study.requests import STOP, STOP_SEARCH
-from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
+from raytune_yesno.study.store import ENDINGS, STORE, TRIALS, Event, read_events
 from raytune_yesno.study.study import Study
 from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import plural
 
-_TRIALS = "trials"
 _MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
@@ -85,7 +84,7 @@ def find_moved(study: Study) -> Study:
     The record holds absolute paths; a study may have been moved or copied since.
     """
     folder = study.path.absolute()
-    if (folder / _TRIALS).is_dir():  # a finished study rarely has any
+    if (folder / TRIALS).is_dir():  # a finished study rarely has any
         for trial in study.trial_list:
             if trial.checkpoint:
                 path, epoch = trial.checkpoint
