@@ -4,10 +4,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Display, Printer, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, check_task, refuse_data, refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, UnfinishedError, one_line
 from raytune_yesno.text import plural
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
-def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
+def evaluate(options: Namespace, say: Printer) -> dict[str, Any]:
     """Measure the error rates of a checkpoint's model on a part of a corpus.
 
     With ``--task``, measure what the user's own task measures.
     """
     if options.task:
-        return _evaluate_task(options, results)
+        return _evaluate_task(options, say)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split
@@ -43,8 +43,6 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     split_by = None if part == "all" else find_split(recognizer.checkpoint, corpus)
     found = f" (split by {split_by})" if split_by else ""
     say(
-        options,
-        results,
         f"word error rate {figures['wer']:.2%} on {plural(figures['words'], 'word')}, "
         f"part {part!r} of {one_line(corpus.source)}{found}: "
         f"{figures['substitutions']} substitutions, {figures['insertions']} insertions, "
@@ -80,13 +78,13 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
             lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
-    say(options, results, format_evaluation(result))
+    say(format_evaluation(result))
     if options.picture:
         save_evaluation(result, Path(options.picture))
     return result
 
 
-def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
+def _evaluate_task(options: Namespace, say: Printer) -> dict[str, Any]:
     """Evaluate a checkpoint of a task of the user's own."""
     from raytune_yesno.checkpoint import load_checkpoint, read_task
     from raytune_yesno.config import TASKS, find_task
@@ -126,7 +124,7 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     name = {"test": "test part", "valid": "validation part"}[found.part]
     trained = ", which the model was also trained on" * (checkpoint.refit and found.part == "valid")
     figures = found.said or describe(found.figures, checkpoint.config.objective)
-    say(options, results, f"{figures} ({name}{trained})")
+    say(f"{figures} ({name}{trained})")
     return {
         "metrics": found.figures,
         "split": found.part,
@@ -165,7 +163,7 @@ def _load_corpus(
     return corpus
 
 
-def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
+def predict(options: Namespace, say: Printer) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
     If one of several recordings cannot be read, the error is printed, the others are processed, and
@@ -188,7 +186,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
             "--stream, or train a new checkpoint with features=local"
         )
     if options.sample:
-        return _predict_sample(recognizer, options, results)
+        return _predict_sample(recognizer, say)
     files: list[dict[str, Any]] = []
     problems: list[str] = []
     several = len(options.files) > 1
@@ -197,12 +195,12 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
         words: list[TimedWord] = []
         file = {"path": path if path == "-" else str(Path(path).absolute())}
         if options.stream and several:
-            say(options, results, f"{one_line(path)}:")
+            say(f"{one_line(path)}:")
         try:
             for word in _read_words(recognizer, path, options):
                 words.append(word)
                 if options.stream:
-                    say(options, results, _describe_word(word))
+                    say(_describe_word(word))
         except Interrupted as error:
             if not options.stream:
                 raise
@@ -217,7 +215,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
             lines = _describe_words(words)
             if several:
                 lines[0] = f"{one_line(path)}: {lines[0]}"
-            say(options, results, "\n".join(lines))
+            say("\n".join(lines))
         if stopped:
             note("stopped")
             return {"files": files, "exit_code": 128 + stopped.signum}
@@ -226,9 +224,7 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {"files": files, **({"exit_code": 1} if problems else {})}
 
 
-def _predict_sample(
-    recognizer: "Recognizer", options: Namespace, results: TextIO
-) -> dict[str, Any]:
+def _predict_sample(recognizer: "Recognizer", say: Printer) -> dict[str, Any]:
     """Recognise the first recording in the test part of the checkpoint's corpus.
 
     Raises:
@@ -244,15 +240,15 @@ def _predict_sample(
     index = select_part(recognizer.checkpoint, corpus, "test")[0]
     name, spoken = corpus.names[index], corpus.words_of(index)
     words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))
-    say(options, results, one_line(f"recording {name} of {corpus.source}, test part"))
-    say(options, results, one_line(f"spoken: {spoken}"))
+    say(one_line(f"recording {name} of {corpus.source}, test part"))
+    say(one_line(f"spoken: {spoken}"))
     first, *times = _describe_words(words)
-    say(options, results, "\n".join([f"heard:  {first}", *times]))
+    say("\n".join([f"heard:  {first}", *times]))
     file = {"path": name, "spoken": spoken.split(), "words": [word.as_dict() for word in words]}
     return {"files": [file]}
 
 
-def export(options: Namespace, results: TextIO) -> dict[str, Any]:
+def export(options: Namespace, say: Printer) -> dict[str, Any]:
     """Write a checkpoint's recogniser as one file that runs without this package."""
     from raytune_yesno.tasks.speech.export import SUFFIXES, choose_format, export
     from raytune_yesno.tasks.speech.recognizer import Recognizer
@@ -264,8 +260,6 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     about = export(recognizer, format, out)
     size = out.stat().st_size
     say(
-        options,
-        results,
         one_line(
             f"{out}: {size / 1e3:.0f} kB, input waveform [1, samples] at {about['sample_rate']} Hz,"
             f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"

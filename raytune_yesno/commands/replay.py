@@ -2,10 +2,10 @@
 
 from argparse import Namespace
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
-from raytune_yesno.commands.common import read_data, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.common import read_data
+from raytune_yesno.commands.display import Display, Printer
 from raytune_yesno.commands.folders import open_folder
 from raytune_yesno.commands.settings import check_task, refuse_flags
 from raytune_yesno.config import TASKS, Config
@@ -19,7 +19,7 @@ _ALLOWED = {
 """Options that may be given; those not named here set what the record of the study holds."""
 
 
-def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
+def replay(options: Namespace, say: Printer) -> dict[str, Any]:
     """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
@@ -60,11 +60,9 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             + f"; its checkpoint: {outcome.run.best}"
         )
     say(
-        options,
-        results,
         f"trial {number}: all {plural(len(trial.epochs), 'epoch')} reproduced",
     )
-    say(options, results, one_line(f"checkpoint: {outcome.run.best}"))
+    say(one_line(f"checkpoint: {outcome.run.best}"))
     return {
         "study": str(study.path.absolute()),
         "trial": number,

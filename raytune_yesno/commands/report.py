@@ -7,10 +7,10 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Display, Printer
 from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
 from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.files.remote import is_remote
@@ -37,9 +37,9 @@ _Wait = Callable[[float], None]
 _MIN_WIDTH = 40  # columns; a narrower terminal breaks the lines
 
 
-def report(options: Namespace, results: TextIO) -> dict[str, Any]:
+def report(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print the leaderboard of studies and write their table and page."""
-    return run_report(options, lambda *words: say(options, results, *words), note)
+    return run_report(options, say, note)
 
 
 def run_report(

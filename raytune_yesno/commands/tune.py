@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.changes import select_extended, select_retried
 from raytune_yesno.commands.closing import shorten, suggest_next, write_study_report
@@ -15,10 +15,9 @@ from raytune_yesno.commands.common import (
     note,
     read_data,
     remark_on_data,
-    say,
     with_resume_hint,
 )
-from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.display import Display, Printer, describe
 from raytune_yesno.commands.dry_run import dry_run
 from raytune_yesno.commands.folders import open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import (
@@ -49,13 +48,13 @@ if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
 
 
-def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
+def tune(options: Namespace, say: Printer) -> dict[str, Any]:
     """Search, refit and test, or replay one trial of a study; return the JSON object."""
     announce(options, "loading PyTorch and Ray")
     if options.dry_run:
-        return dry_run(options, results)
+        return dry_run(options, say)
     if options.replay:
-        return replay(options, results)
+        return replay(options, say)
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
@@ -82,7 +81,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         if before and is_finished:
             again = f"--resume {quote(out.storage)} extends it"
             note(f"{one_line(out.storage)}: this study is finished; {again}")
-            return _finish(before, out.storage, options, results, began)
+            return _finish(before, out.storage, options, say, began)
         logs = open_logs(options.logs, out)
         data = read_data(settings, options, plan.config)
         if options.warm_start and not before:
@@ -117,7 +116,7 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
                     listen=listen,
                 )
             study = _refit(study, data, out, options)
-        return _finish(study, out.storage, options, results, began)
+        return _finish(study, out.storage, options, say, began)
 
 
 def _open_study(options: Namespace) -> AbstractContextManager[OutputFolder]:
@@ -177,7 +176,7 @@ def _refit(study: "Study", data: "Data | None", out: OutputFolder, options: Name
 
 
 def _finish(
-    study: "Study", storage: str, options: Namespace, results: TextIO, began: float
+    study: "Study", storage: str, options: Namespace, say: Printer, began: float
 ) -> dict[str, Any]:
     """Print the result of a refitted study and return the JSON object."""
     from raytune_yesno.report.front import summarise_front
@@ -189,15 +188,15 @@ def _finish(
     assert efficiency
     assert refit
     for line in describe_result(study, refit, storage):
-        say(options, results, line)
+        say(line)
     page = None
     if not options.no_report and not is_remote(storage):
         page = write_study_report(study, note)
         if page:
-            say(options, results, one_line(f"report: {page}"))
-    say(options, results, "next:")
+            say(one_line(f"report: {page}"))
+    say("next:")
     for command in suggest_next(study, refit, storage):
-        say(options, results, f"  {command}")
+        say(f"  {command}")
     luck = measure_luck(study)
     return {
         "study": storage,
