@@ -46,14 +46,42 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    is_changed = plan.space != parse_space(before.settings["space"], exact=True)
-    changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
-    if code and before.settings.get("code") != code.digest:
-        changes["code"] = code.digest
+    changes = list_changes(before, plan, code, retry, extend)
+    if "code" in changes:
         note(
             f"{plan.config.task}: the code has changed; trials from now on run the new code, and "
             "are compared with the earlier ones"
         )
+    store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
+    study = load(before.path)
+    if "space" in changes:
+        describe_outside(study.trial_list, note)
+        if plan.warm_start:
+            num_inside = len(build_observations(plan.warm_start, plan.space))
+            num_known = len(plan.warm_start["observations"])
+            note(f"  of the results of other studies, {num_inside} of {num_known} count")
+    refused, ends = refuse_outside(study, plan, store, note), list(find_ended(study))
+    for trial, end in ends:
+        store.append("ended", trial=trial.number, **end)
+    if refused or ends:
+        study = load(before.path)
+    note(describe_resumption(study, retry, extend))
+    return study
+
+
+def list_changes(
+    before: Study,
+    plan: Plan,
+    code: Code | None,
+    retry: Collection[int],
+    extend: Collection[int],
+) -> dict[str, Any]:
+    """Return the fields of the event ``resumed`` that say what a resumption changes in a study."""
+    changes: dict[str, Any] = {}
+    if plan.space != parse_space(before.settings["space"], exact=True):
+        changes["space"] = format_space(plan.space)
+    if code and before.settings.get("code") != code.digest:
+        changes["code"] = code.digest
     if extend:
         trials = {trial.number: trial for trial in before.trial_list}
         after = {
@@ -67,22 +95,7 @@ def resume_trials(
         changes["retry"] = sorted(retry)
     if plan.final_round != (before.settings.get("final_round") or {}):
         changes["final_round"] = dict(plan.final_round)
-    changes |= list_choice(before, plan) | name_command()
-    store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
-    study = load(before.path)
-    if is_changed:
-        describe_outside(study.trial_list, note)
-        if plan.warm_start:
-            num_inside = len(build_observations(plan.warm_start, plan.space))
-            num_known = len(plan.warm_start["observations"])
-            note(f"  of the results of other studies, {num_inside} of {num_known} count")
-    refused, ends = refuse_outside(study, plan, store, note), list(find_ended(study))
-    for trial, end in ends:
-        store.append("ended", trial=trial.number, **end)
-    if refused or ends:
-        study = load(before.path)
-    note(describe_resumption(study, retry, extend))
-    return study
+    return changes | list_choice(before, plan) | name_command()
 
 
 def describe_resumption(study: Study, retry: Collection[int], extend: Collection[int]) -> str:
