@@ -60,29 +60,13 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
     settings = _read_file(options)
     config, assignments = settings.get("config", {}), parse_assignments(options.assignments)
     task = recorded_task or _find_task_name(options, config, assignments)
-    for key in ("seed", "metric", "mode", "objectives", "limits"):
-        if key in settings:
-            _refuse_two_values(
-                key, {f"{options.config}: {key}: ": settings, f"config: {key}: ": config}
-            )
-            config = {**config, key: settings[key]}
-    if "workers_per_trial" in settings:
-        asked = {"num_workers": settings["workers_per_trial"]}
-        _refuse_two_values(
-            "num_workers",
-            {f"{options.config}: workers_per_trial: ": asked, "config: num_workers: ": config},
-        )
+    config = _add_top_level(config, settings, str(options.config))
     flags = given_flags(options)
     config = _drop_overridden(config, {**assignments, **flags})
     if not getattr(options, "resume", None):
         space = read_space(settings, options) or {}
         try:
-            if find_task(task).function:  # a key has the type of its value
-                engine = EngineConfig.__dataclass_fields__
-                assignments = {
-                    key: value if key in engine else read_typed(value)
-                    for key, value in assignments.items()
-                }
+            assignments = _type_values(assignments, task)
             declare_task(task, space=space, config={**config, **assignments, **flags})
         except InputError as error:
             if options.task or "task" in assignments or "task" not in config:
@@ -101,6 +85,35 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
     if options.skip_bad:
         settings["skip_bad"] = True
     return settings
+
+
+def _add_top_level(
+    config: Mapping[str, Any], settings: Mapping[str, Any], file: str
+) -> Mapping[str, Any]:
+    """Return a config with the keys that a settings file may also give outside ``config``.
+
+    Raises:
+        InputError: one is given in both places, with two values.
+    """
+    for key in ("seed", "metric", "mode", "objectives", "limits"):
+        if key in settings:
+            _refuse_two_values(key, {f"{file}: {key}: ": settings, f"config: {key}: ": config})
+            config = {**config, key: settings[key]}
+    if "workers_per_trial" in settings:
+        asked = {"num_workers": settings["workers_per_trial"]}
+        given = {f"{file}: workers_per_trial: ": asked, "config: num_workers: ": config}
+        _refuse_two_values("num_workers", given)
+    return config
+
+
+def _type_values(assignments: dict[str, Any], task: str) -> dict[str, Any]:
+    """Return the values of ``--set`` in the types that they have for a function of the user's."""
+    if not find_task(task).function:
+        return assignments
+    engine = EngineConfig.__dataclass_fields__
+    return {
+        key: value if key in engine else read_typed(value) for key, value in assignments.items()
+    }
 
 
 def read_task_name(options: Namespace) -> Any:
