@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from raytune_yesno.study.store import STORE
 from raytune_yesno.text import WIDTH
 
 _WATCH_EVERY_S = 5.0
+_MAX_PROBLEMS = 5  # of each study; the page lists all
 _Wait = Callable[[float], None]
 _MIN_WIDTH = 40  # columns; a narrower terminal breaks the lines
 
@@ -80,20 +81,24 @@ def run_report(
                 raise InputError(f"--out {out}: cannot be written ({reason})") from None
             _export(studies, options)
             seen = stamp
-            for study, name in zip(studies, name_studies(studies), strict=True):
-                for problem in study.problems[:5]:
-                    if f"{name}: {problem}" not in noted:
-                        note(one_line(f"{name}: {problem}"))
-                        noted.add(f"{name}: {problem}")
-                if len(study.problems) > 5:
-                    more = len(study.problems) - 5
-                    note(one_line(f"{name}: and {more} more; the page lists them"))
+            for line in _list_problems(studies):
+                if line not in noted:
+                    note(line)
+                    noted.add(line)
             _print(studies, report, options, say)
         if not running:
             files = (*options.exports, *options.epoch_exports)
             exports = [str(Path(file).absolute()) for file in files]
             return {**summarize(studies, options.studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
+
+
+def _list_problems(studies: list[Study]) -> Iterator[str]:
+    """Yield a line on each of the first problems of each study."""
+    for study, name in zip(studies, name_studies(studies), strict=True):
+        yield from (one_line(f"{name}: {problem}") for problem in study.problems[:_MAX_PROBLEMS])
+        if (more := len(study.problems) - _MAX_PROBLEMS) > 0:
+            yield one_line(f"{name}: and {more} more; the page lists them")
 
 
 def _drop_repeated(paths: list[str], note: Callable[[str], None]) -> list[str]:
