@@ -56,8 +56,9 @@ def train(options: Namespace, say: Printer) -> dict[str, Any]:
         refuse_flags(options, "out", "fresh")
     if options.fresh:  # renames earlier work, which a wrong setting should not
         refuse_data(options, _build_config(read_settings(options), options).task)
-    folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
-    with open_folder(options.out, "runs", **folder) as folder:
+    with open_folder(
+        options.out, "runs", resume=options.resume, record=SETTINGS_FILE, fresh=options.fresh
+    ) as folder:
         out = folder.path
         settings, config = _read_config(options, out)
         data = read_data(settings, options, config)

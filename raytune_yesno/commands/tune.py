@@ -125,8 +125,9 @@ def _open_study(options: Namespace) -> AbstractContextManager[OutputFolder]:
 
     storage = options.resume or options.out
     if not is_remote(storage):
-        folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
-        return open_folder(options.out, "studies", **folder)
+        return open_folder(
+            options.out, "studies", resume=options.resume, record=STORE, fresh=options.fresh
+        )
     if options.fresh:
         refuse_fresh_uri(storage)
     return mirror_to_uri(storage, resume=True if options.resume else None, note=note)

@@ -24,7 +24,7 @@ class OutputFolder:
     @classmethod
     def of(cls, out: "Path | OutputFolder") -> "OutputFolder":
         """Return the output folder for a local folder that needs no lock."""
-        if isinstance(out, cls):
+        if isinstance(out, OutputFolder):
             return out
         return cls(out.absolute(), str(out.absolute()))
 
