@@ -142,6 +142,17 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         raise InputError(
             f"{name}: the previous launch is unfinished; {_describe_next_commands(options, name)}"
         )
+    _begin(options, cluster, reuse=reuse)
+    return _finish(cluster, name, attach=False)
+
+
+def _begin(options: Namespace, cluster: LaunchedCluster | ExistingCluster, *, reuse: bool) -> None:
+    """Check a new launch, and save what it runs, before anything is started.
+
+    Raises:
+        InputError: the definition, the command or the folder of the results is wrong.
+    """
+    launch = cluster.launch
     out = _check_out(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S"))
     shared = options.shared or cluster.studies
     given = find_folder(options.parsed)
@@ -167,7 +178,6 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         keep=options.keep,
         phase="ready" if reuse or options.address else "new",
     )
-    return _finish(cluster, name, attach=False)
 
 
 def _check_out(text: str) -> Path:
