@@ -188,40 +188,47 @@ def predict(options: Namespace, say: Printer) -> dict[str, Any]:
     if options.sample:
         return _predict_sample(recognizer, say)
     files: list[dict[str, Any]] = []
-    problems: list[str] = []
-    several = len(options.files) > 1
-    stopped: Interrupted | None = None
     for path in options.files:
-        words: list[TimedWord] = []
-        file = {"path": path if path == "-" else str(Path(path).absolute())}
-        if options.stream and several:
-            say(f"{one_line(path)}:")
-        try:
-            for word in _read_words(recognizer, path, options):
-                words.append(word)
-                if options.stream:
-                    say(_describe_word(word))
-        except Interrupted as error:
-            if not options.stream:
-                raise
-            stopped = error
-        except InputError as error:
-            problems.append(str(error))
-            file["error"] = str(error)
-            if several:
-                note(f"raytune-yesno: {error}")
-        files.append({**file, "words": [word.as_dict() for word in words]})
-        if "error" not in file and not options.stream:
-            lines = _describe_words(words)
-            if several:
-                lines[0] = f"{one_line(path)}: {lines[0]}"
-            say("\n".join(lines))
+        file, stopped = _predict_file(recognizer, path, options, say)
+        files.append(file)
         if stopped:
             note("stopped")
             return {"files": files, "exit_code": 128 + stopped.signum}
+    problems = [file["error"] for file in files if "error" in file]
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
+
+
+def _predict_file(
+    recognizer: "Recognizer", path: str, options: Namespace, say: Printer
+) -> tuple[dict[str, Any], Interrupted | None]:
+    """Recognise the words of one recording; return its JSON object, and what ended its stream."""
+    several = len(options.files) > 1
+    file: dict[str, Any] = {"path": path if path == "-" else str(Path(path).absolute())}
+    words: list[TimedWord] = []
+    stopped = None
+    if options.stream and several:
+        say(f"{one_line(path)}:")
+    try:
+        for word in _read_words(recognizer, path, options):
+            words.append(word)
+            if options.stream:
+                say(_describe_word(word))
+    except Interrupted as error:
+        if not options.stream:
+            raise
+        stopped = error
+    except InputError as error:
+        file["error"] = str(error)
+        if several:
+            note(f"raytune-yesno: {error}")
+    if "error" not in file and not options.stream:
+        lines = _describe_words(words)
+        if several:
+            lines[0] = f"{one_line(path)}: {lines[0]}"
+        say("\n".join(lines))
+    return {**file, "words": [word.as_dict() for word in words]}, stopped
 
 
 def _predict_sample(recognizer: "Recognizer", say: Printer) -> dict[str, Any]:
