@@ -23,7 +23,7 @@ class OutputFolder:
 
     @classmethod
     def of(cls, out: "Path | OutputFolder") -> "OutputFolder":
-        """Return the output folder for a local folder that needs no lock."""
+        """Return ``out``, as an output folder without a lock if it is only a path."""
         if isinstance(out, OutputFolder):
             return out
         return cls(out.absolute(), str(out.absolute()))
