@@ -69,6 +69,11 @@ class UnusableCheckpoint(InputError):
         super().__init__(f"{what}; {todo}")
         self.what = what
 
+    def rename(self, old: str, new: str) -> None:
+        """Replace a name in the message."""
+        super().rename(old, new)
+        self.what = self.what.replace(old, new)
+
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a checkpoint to ``folder`` atomically; an existing one is replaced.

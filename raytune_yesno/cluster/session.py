@@ -32,7 +32,7 @@ _SETTINGS = {
 }
 _LOGGERS = ("ray", "ray.tune", "ray.train", "ray.data")
 _SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
-_is_own = False  # whether the cluster in use was started by this process
+_is_started_here = False  # whether the cluster in use was started by this process
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
@@ -210,13 +210,13 @@ def ray_session(
             folder = closing.enter_context(short_temp_folder())
             local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
             local |= {"_temp_dir": folder} if folder else {}
-        global _is_own
+        global _is_started_here
         _connect(address, source, is_local, local)
-        _is_own = is_local
+        _is_started_here = is_local
         try:
             yield
         finally:
-            _is_own = False
+            _is_started_here = False
             ray.shutdown()
 
 
@@ -242,7 +242,7 @@ def _set_defaults() -> None:
 
 def ends_with_driver() -> bool:
     """Return whether this process has started the cluster in use, which then ends with it."""
-    return _is_own
+    return _is_started_here
 
 
 def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:

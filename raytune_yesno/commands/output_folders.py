@@ -5,7 +5,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from raytune_yesno.commands.common import note
@@ -13,6 +13,7 @@ from raytune_yesno.commands.recorded_run import SETTINGS_FILE
 from raytune_yesno.commands.settings import read_yaml, resume_command
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.files.atomic import find_existing, is_part
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.files.remote import LOCK, is_remote
 from raytune_yesno.study.store import COMMAND_ID, STORE, read_events
 from raytune_yesno.task_registry import name_task
@@ -30,7 +31,7 @@ def open_folder(
     record: str = "",
     fresh: bool = False,
     name: str = "--out",
-) -> Iterator[tuple[Path, Callable[[], None] | None]]:
+) -> Iterator[OutputFolder]:
     """Lock the output folder of a command, so that no other command writes to it.
 
     Args:
@@ -43,8 +44,7 @@ def open_folder(
         name: what the user knows ``out`` by, for errors.
 
     Yields:
-        The folder, and a function to call before each write (see :meth:`Lock.check`); None if there
-        is nothing to resume.
+        The folder. It is not locked if there is nothing to resume, which the command reports.
 
     Raises:
         InputError: the folder of new work is not empty or not writable, or another command writes
@@ -60,10 +60,10 @@ def open_folder(
     if resume:
         folder = Path(resume).absolute()
         if not (folder / record).is_file():
-            yield folder, None  # the command reports that there is nothing to resume
+            yield OutputFolder.of(folder)
             return
         with hold(folder, note) as lock:
-            yield folder, lock.check
+            yield OutputFolder(folder, str(folder), lock.check)
         return
     asked = Path(out or Path(kind, time.strftime("%Y-%m-%d_%H-%M-%S")))
     with contextlib.ExitStack() as closing:
@@ -79,7 +79,7 @@ def open_folder(
             except InputError:
                 if out or not folder.exists():  # two commands chose the same name within a second
                     raise
-        yield folder.absolute(), lock.check
+        yield OutputFolder(folder.absolute(), str(folder.absolute()), lock.check)
 
 
 def _refuse_uri(out: str | None, name: str) -> None:

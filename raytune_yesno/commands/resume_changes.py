@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from raytune_yesno.commands.common import note
 from raytune_yesno.commands.settings import read_yaml
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
+from raytune_yesno.study.store import TRIALS
 from raytune_yesno.study.trial import UNSUCCESSFUL
 
 if TYPE_CHECKING:
@@ -53,8 +55,8 @@ def change_space(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     if len(proposed) < len(plan.points):
         raise InputError("--space: resume without it first, until all known points are tried")
     # As the study is read once the change is recorded: a function has the keys of the new space.
-    changed = {**study.asked, "space": format_space(space)}
-    return replace(Plan.from_study(replace(study, asked=changed)), points=())
+    changed = {**study.settings, "space": format_space(space)}
+    return replace(Plan.from_study(replace(study, settings=changed)), points=())
 
 
 def select_retried(asked: str, study: "Study") -> list[int]:
@@ -69,7 +71,7 @@ def select_retried(asked: str, study: "Study") -> list[int]:
     """
     from raytune_yesno.schedulers.build import CHANGING
 
-    if (scheduler := study.asked.get("scheduler")) in CHANGING:
+    if (scheduler := study.settings.get("scheduler")) in CHANGING:
         raise InputError(f"--retry: scheduler {scheduler} cannot: its population has trained on")
     if asked == "failed":
         numbers = [
@@ -126,7 +128,7 @@ def extend_epochs(plan: "Plan", study: "Study", options: Namespace) -> "Plan":
     return replace(plan, config=replace(plan.config, epochs=options.epochs))
 
 
-def select_extended(options: Namespace, study: "Study", storage: str) -> list[int]:
+def select_extended(options: Namespace, study: "Study", out: OutputFolder) -> list[int]:
     """Return the numbers of the trials to train on: the best finished ones, ``--top`` at most.
 
     None if the study already trains them on.
@@ -134,21 +136,20 @@ def select_extended(options: Namespace, study: "Study", storage: str) -> list[in
     Args:
         options: ``epochs`` and ``top``.
         study: the study.
-        storage: its folder or URI.
+        out: where it is stored.
 
     Raises:
         InputError: no trial has finished.
     """
     from raytune_yesno.tuning.kept_checkpoints import list_finished, select_stored
     from raytune_yesno.tuning.resume import has_last_checkpoint
-    from raytune_yesno.tuning.run import TRIALS
 
     if options.epochs is None:
         return []
     if study.config.get("epochs") == options.epochs:
         return []
     finished = list_finished(study.trial_list)
-    stored = filter(has_last_checkpoint, select_stored(finished, f"{storage}/{TRIALS}"))
+    stored = filter(has_last_checkpoint, select_stored(finished, (out / TRIALS).storage))
     kept = {trial.number: trial for trial in stored}
     if study.objective.others:
         # Which few trials stand for a front changes with each new one, and the checkpoints of those

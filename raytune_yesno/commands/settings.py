@@ -59,30 +59,15 @@ def read_settings(options: Namespace, recorded: Config | None = None) -> dict[st
     settings = _read_file(options)
     config, assignments = settings.get("config", {}), parse_assignments(options.assignments)
     task = recorded.task if recorded else _find_task_name(options, config, assignments)
-    for key in ("seed", "metric", "mode", "objectives", "limits"):
-        if key in settings:
-            _refuse_two_values(
-                key, {f"{options.config}: {key}: ": settings, f"config: {key}: ": config}
-            )
-            config = {**config, key: settings[key]}
-    if "workers_per_trial" in settings:
-        asked = {"num_workers": settings["workers_per_trial"]}
-        _refuse_two_values(
-            "num_workers",
-            {f"{options.config}: workers_per_trial: ": asked, "config: num_workers: ": config},
-        )
+    config = _add_top_level(config, settings, str(options.config))
     flags = given_flags(options)
     config = _drop_overridden(config, {**assignments, **flags})
     resumes = getattr(options, "resume", None)
     space = {} if resumes else read_space(settings, options) or {}
     try:
         declaration = recorded.declaration if recorded else find_task(task)
-        if declaration.function and not resumes:  # a key has the type of its value
-            engine = EngineConfig.__dataclass_fields__
-            assignments = {
-                key: value if key in engine else read_typed(value)
-                for key, value in assignments.items()
-            }
+        if declaration.function and not resumes:
+            assignments = _type_values(assignments)
         settings["config"] = {**config, **assignments}
         if not resumes:
             declaration = declare_settings(settings, options, space)
@@ -110,6 +95,33 @@ def declare_settings(
     """Return what the task declares with settings of :func:`read_settings` and flags."""
     config = {**settings["config"], **given_flags(options)}
     return declare_task(config.get("task", Config.task), space=space, config=config)
+
+
+def _add_top_level(
+    config: Mapping[str, Any], settings: Mapping[str, Any], file: str
+) -> Mapping[str, Any]:
+    """Return a config with the keys that a settings file may also give outside ``config``.
+
+    Raises:
+        InputError: one is given in both places, with two values.
+    """
+    for key in ("seed", "metric", "mode", "objectives", "limits"):
+        if key in settings:
+            _refuse_two_values(key, {f"{file}: {key}: ": settings, f"config: {key}: ": config})
+            config = {**config, key: settings[key]}
+    if "workers_per_trial" in settings:
+        asked = {"num_workers": settings["workers_per_trial"]}
+        given = {f"{file}: workers_per_trial: ": asked, "config: num_workers: ": config}
+        _refuse_two_values("num_workers", given)
+    return config
+
+
+def _type_values(assignments: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of ``--set`` for a function, whose keys have the types of their values."""
+    engine = EngineConfig.__dataclass_fields__
+    return {
+        key: value if key in engine else read_typed(value) for key, value in assignments.items()
+    }
 
 
 def read_task_name(options: Namespace) -> Any:

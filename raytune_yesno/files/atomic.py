@@ -1,7 +1,9 @@
-"""Replace a file or a folder as a whole, so that a reader never finds half of one."""
+"""Files and folders: replaced as a whole, and opened where strangers may write."""
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,21 @@ from pathlib import Path
 def find_existing(path: Path) -> Path:
     """Return an absolute path, or its nearest parent that exists."""
     return next(each for each in (path, *path.parents) if each.exists())
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Open a file in a folder that may be hostile; return its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or is a link (``ELOOP``), or a pipe, a folder or another thing
+            that is no file (``EINVAL``). Such a thing neither leads elsewhere nor blocks.
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return descriptor
 
 
 @contextmanager

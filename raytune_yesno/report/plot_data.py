@@ -54,7 +54,7 @@ def build_payload(
                 "label": group.label,
                 "members": group.members,
                 "bands": {
-                    kind: _band([traces[member][kind] for member in group.members])
+                    kind: band_curves([traces[member][kind] for member in group.members])
                     for kind in ("trials", "seconds", "epochs")
                 },
             }
@@ -169,7 +169,7 @@ def _thin(trial: Trial) -> list[list[float | None]]:
     return [values] if numbers == list(range(1, len(numbers) + 1)) else [values, numbers]
 
 
-def _band(curves: Sequence[Curve]) -> list[list[float]]:
+def band_curves(curves: Sequence[Curve]) -> list[list[float]]:
     """Return x, minimum, median and maximum of several curves, over the range that all cover.
 
     There is a point wherever one of the curves has a step, so that all of them step together.

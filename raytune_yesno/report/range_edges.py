@@ -65,7 +65,7 @@ def find_edges(study: Study) -> list[Edge]:
         return []
     limits = _find_limits(study.task)
     edges = []
-    domains = list(list_domains(study.asked.get("space")))
+    domains = list(list_domains(study.settings.get("space")))
     repeated = Counter(name for name, _ in domains)
     for name, domain in domains:
         axis = read_domain(name, domain)

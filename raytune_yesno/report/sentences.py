@@ -291,14 +291,14 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         content of the YAML file that the second one reads. All are empty if the study does not
         record its settings.
     """
-    asked = study.asked
-    if "config" not in asked or "data" not in asked:
+    recorded = study.settings
+    if "config" not in recorded or "data" not in recorded:
         return "", "", ""
     import yaml
 
     best = study.best
     try:
-        base = build_config(upgrade_config(asked["config"]), declaration=study.declare())
+        base = build_config(upgrade_config(recorded["config"]), declaration=study.declare())
         trained = (
             build_config(study.config_of(best), best.best_point, declaration=base.declaration)
             if best
@@ -323,14 +323,14 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     settings = {
         **({"data": study.data} if study.data else {}),
         "seed": base.seed,
-        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {}, [])},
-        **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
+        **{key: recorded[key] for key in _SETTINGS if recorded.get(key) not in (None, {}, [])},
+        **({"ordered": True, "W": recorded["W"]} if recorded.get("ordered") else {}),
         **({"config": config} if config else {}),
-        "space": asked.get("space", {}),
+        "space": recorded.get("space", {}),
     }
     file = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=1000)
     tune = " ".join(map(quote, ["raytune-yesno", "tune", *own, "--config", "study.yaml"]))
-    if asked.get("warm_start"):
+    if recorded.get("warm_start"):
         tune += " --warm-start STUDY…"
     return train, tune, file
 

@@ -290,22 +290,22 @@ def describe_budgets(studies: Sequence[Study]) -> str:
 
 def _name_task(study: Study) -> str:
     """Return a task's name without the file, which may have been moved; empty if it is unknown."""
-    name = study.task or (Config.task if study.is_own else "")
+    name = study.task or (Config.task if study.has_config else "")
     return name.rpartition(":")[2]
 
 
 def _read_fingerprint(study: Study) -> Any:
-    return study.asked.get("corpus", {}).get("fingerprint")
+    return study.settings.get("corpus", {}).get("fingerprint")
 
 
 def _settings_key(study: Study) -> str:
     """Return the settings without the seed as text; the path if they are not recorded."""
-    if "config" not in study.asked:
+    if not study.has_config:
         return str(study.path)
-    asked = {key: value for key, value in study.asked.items() if key not in _CIRCUMSTANCES}
-    asked["config"] = {key: value for key, value in asked["config"].items() if key != "seed"}
-    asked["corpus"] = _read_fingerprint(study)
-    return json.dumps(asked, sort_keys=True)
+    settings = {key: value for key, value in study.settings.items() if key not in _CIRCUMSTANCES}
+    settings["config"] = {key: value for key, value in settings["config"].items() if key != "seed"}
+    settings["corpus"] = _read_fingerprint(study)
+    return json.dumps(settings, sort_keys=True)
 
 
 # Fields that say where and when a study ran.

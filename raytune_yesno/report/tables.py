@@ -62,13 +62,13 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
     rows = []
     for study, name, volume in zip(studies, names, volumes, strict=True):
-        best, asked = study.best, study.asked
+        best, settings = study.best, study.settings
         failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
         rows.append(
             (
                 name,
-                str(asked.get("search") or ""),
-                str(asked.get("scheduler") or ""),
+                str(settings.get("search") or ""),
+                str(settings.get("scheduler") or ""),
                 str(study.config.get("seed", "")),
                 str(len(study.trial_list)),
                 str(failed or ""),

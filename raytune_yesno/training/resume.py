@@ -132,11 +132,7 @@ def _list_siblings(uri: str) -> list[str]:
 
 def _load(uri: str) -> Checkpoint:
     with local_copy(uri) as folder:
-        try:
-            return load_checkpoint(folder)
-        except UnusableCheckpoint as error:  # name the URI, which the user knows, not our copy
-            what = error.what.replace(str(folder), uri, 1)
-            raise UnusableCheckpoint(what, "use another one") from error
+        return load_checkpoint(folder)
 
 
 def _load_usable(uris: Iterable[str]) -> Iterable[Checkpoint]:

@@ -17,6 +17,7 @@ from raytune_yesno.config import Config
 from raytune_yesno.cpus import one_thread
 from raytune_yesno.errors import TaskFailed
 from raytune_yesno.files.full_disk import wait_until_writable
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import require_accelerator
 from raytune_yesno.training.payload import RunPayload
@@ -54,9 +55,8 @@ class Run:
 def run_training(
     config: Config,
     data: Data | None,
-    out: Path,
+    out: Path | OutputFolder,
     *,
-    storage: str | None = None,
     resume: bool = False,
     refit: bool = False,
     epochs: int | None = None,
@@ -75,9 +75,8 @@ def run_training(
     Args:
         config: hyperparameters and settings of the run.
         data: the task's data; None for a task without data.
-        out: the run's folder. Only this process writes there.
-        storage: folder or URI for the workers' checkpoints. Every node must reach it. Defaults to
-            ``out``.
+        out: the run's folder. Only this process writes there. Nodes with workers must reach it, or
+            the storage of an :class:`OutputFolder`.
         resume: whether to resume from the last checkpoint in ``out``.
         refit: whether to train on the training and validation parts together.
         epochs: the number of epochs to stop after. The learning rate still follows
@@ -93,21 +92,20 @@ def run_training(
         TaskFailed: the task's own code failed.
         UnfinishedError: the workers failed, or a state found no space in the temporary folder.
     """
-    out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_resumable(out, data, note) if resume else None
-    payload = RunPayload(
-        config, data, checkpoint, refit, epochs or config.epochs, storage or str(out)
-    )
+    out = OutputFolder.of(out)
+    folder = out.path
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_resumable(folder, data, note) if resume else None
+    payload = RunPayload(config, data, checkpoint, refit, epochs or config.epochs, out.storage)
     while True:
         try:
-            return _train(payload, out, on_epoch, note)
+            return _train(payload, folder, on_epoch, note)
         except TaskFailed:
             raise
         except (OSError, RuntimeError):
-            if not wait_until_writable(out, measure_need(payload, out), note):
+            if not wait_until_writable(folder, measure_need(payload, folder), note):
                 raise
-            payload = dataclasses.replace(payload, resume=find_resumable(out)[0])
+            payload = dataclasses.replace(payload, resume=find_resumable(folder)[0])
 
 
 def measure_need(payload: RunPayload, out: Path) -> int:

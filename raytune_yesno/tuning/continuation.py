@@ -134,12 +134,12 @@ def compare_plans(
             line, a search that has ended gets another final round only with more trials.
     """
     now, before = plan.as_dict(), Plan.from_study(study).as_dict()
-    begun = study.begun_with or study.asked
+    begun = study.begun_with or study.settings
     if now["space"] not in (before["space"], begun["space"]):
         for difference in compare(now["space"], before["space"]):
             yield f"space: {difference}"
     yield from compare(now["config"], {**before["config"], "epochs": begun["config"]["epochs"]})
-    before |= {"data": study.asked["data"], "warm_start": bool(before["warm_start"])}
+    before |= {"data": study.settings["data"], "warm_start": bool(before["warm_start"])}
     now |= {"data": before["data"] if data is None else data}
     now |= {"warm_start": before["warm_start"] if warm_start is None else warm_start}
     free = {each.name for each in STUDY_SETTINGS if each.stops}

@@ -251,21 +251,21 @@ class Plan:
         Raises:
             InputError: the record is incomplete or invalid.
         """
-        asked = study.asked
+        recorded = study.settings
         keys = ("search", "search_options", "scheduler", "scheduler_options", "trials")
-        missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
+        missing = [key for key in ("config", "space", *keys, "data") if key not in recorded]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        space = parse_space(asked["space"], exact=True)
+        space = parse_space(recorded["space"], exact=True)
         config = build_config(
-            upgrade_config(asked["config"]),
+            upgrade_config(recorded["config"]),
             declaration=study.declare(),
             where=f"{study.path}: config",
         )
-        plan = cls.from_settings(config, space, asked)
-        if asked["space"] != study.begun_with.get("space", asked["space"]):
+        plan = cls.from_settings(config, space, recorded)
+        if recorded["space"] != study.begun_with.get("space", recorded["space"]):
             plan = replace(plan, points=())  # all tried before the space was changed
-        return replace(plan, warm_start=asked.get("warm_start"))
+        return replace(plan, warm_start=recorded.get("warm_start"))
 
     @classmethod
     def from_settings(cls, config: Config, space: Space, settings: Mapping[str, Any]) -> "Plan":

@@ -205,7 +205,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
         root = trial.storage.storage_fs_path
-        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.storage)
+        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.out.storage)
         self.recorder.saved(trial.config["number"], uri, epoch)
 
     def on_trial_recover(

@@ -114,7 +114,7 @@ def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Mismatch | N
 
 def describe_versions(study: Study) -> str:
     """Return the libraries whose versions differ from the study's; empty if none do."""
-    then, now = study.asked.get("versions", {}), library_versions()
+    then, now = study.settings.get("versions", {}), library_versions()
     return ", ".join(
         f"{name} {then[name]} then and {now[name]} now"
         for name in then.keys() & now.keys()

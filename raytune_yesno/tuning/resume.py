@@ -46,31 +46,15 @@ def resume_trials(
     Returns:
         The study as it is now.
     """
-    is_changed = plan.space != parse_space(before.asked["space"], exact=True)
-    changes: dict[str, Any] = {"space": format_space(plan.space)} if is_changed else {}
-    if code and before.asked.get("code") != code.digest:
-        changes["code"] = code.digest
+    changes = list_changes(before, plan, code, retry, extend)
+    if "code" in changes:
         note(
             f"{plan.config.task}: the code has changed; trials from now on run the new code, and "
             "are compared with the earlier ones"
         )
-    if extend:
-        trials = {trial.number: trial for trial in before.trial_list}
-        after = {
-            str(number): trials[number].last_epoch if has_last_checkpoint(trials[number]) else 0
-            for number in sorted(extend)
-        }
-        changes |= {"epochs": plan.config.epochs, "extend": after}
-    if before.has_search_ended and (added := plan.num_trials - max(1, before.num_proposed)) > 0:
-        changes["added"] = added
-    if retry:
-        changes["retry"] = sorted(retry)
-    if plan.final_round != (before.asked.get("final_round") or {}):
-        changes["final_round"] = dict(plan.final_round)
-    changes |= list_choice(before, plan) | name_command()
     store.append("resumed", slots=slots, trials=plan.num_trials, **vars(plan.stop), **changes)
     study = load(before.path)
-    if is_changed:
+    if "space" in changes:
         describe_outside(study.trial_list, note)
         if plan.warm_start:
             num_inside = len(build_observations(plan.warm_start, plan.space))
@@ -83,6 +67,35 @@ def resume_trials(
         study = load(before.path)
     note(describe_resumption(study, retry, extend))
     return study
+
+
+def list_changes(
+    before: Study,
+    plan: Plan,
+    code: Code | None,
+    retry: Collection[int],
+    extend: Collection[int],
+) -> dict[str, Any]:
+    """Return the fields of the event ``resumed`` that say what a resumption changes in a study."""
+    changes: dict[str, Any] = {}
+    if plan.space != parse_space(before.settings["space"], exact=True):
+        changes["space"] = format_space(plan.space)
+    if code and before.settings.get("code") != code.digest:
+        changes["code"] = code.digest
+    if extend:
+        trials = {trial.number: trial for trial in before.trial_list}
+        after = {
+            str(number): trials[number].last_epoch if has_last_checkpoint(trials[number]) else 0
+            for number in sorted(extend)
+        }
+        changes |= {"epochs": plan.config.epochs, "extend": after}
+    if before.has_search_ended and (added := plan.num_trials - max(1, before.num_proposed)) > 0:
+        changes["added"] = added
+    if retry:
+        changes["retry"] = sorted(retry)
+    if plan.final_round != (before.settings.get("final_round") or {}):
+        changes["final_round"] = dict(plan.final_round)
+    return changes | list_choice(before, plan) | name_command()
 
 
 def describe_resumption(study: Study, retry: Collection[int], extend: Collection[int]) -> str:
@@ -103,7 +116,7 @@ def describe_resumption(study: Study, retry: Collection[int], extend: Collection
 def list_choice(before: Study, plan: Plan) -> dict[str, str | None]:
     """Return the settings that choose from the front, if they have changed."""
     now = {"prefer": plan.prefer, "refit": plan.refit}
-    return {name: value for name, value in now.items() if value != before.asked.get(name)}
+    return {name: value for name, value in now.items() if value != before.settings.get(name)}
 
 
 def find_ended(study: Study) -> Iterator[tuple[Trial, dict[str, str]]]:

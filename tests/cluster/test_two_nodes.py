@@ -91,7 +91,7 @@ def test_two_nodes_ran(visit: Visit) -> None:
 
 def test_trials_ran_on_both_nodes(visit: Visit) -> None:
     study = visit.study
-    assert study.asked["slots"] == 2
+    assert study.settings["slots"] == 2
     assert len(study.trial_list) == visit.result["trials"] == 6
     assert {trial.status for trial in study.trial_list} == {"done"}
     nodes = study.epochs.groupby("node")["trial"].nunique()

@@ -17,6 +17,7 @@ from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.config import build_config, declare_task
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
@@ -258,7 +259,7 @@ class TestTune:
         words = command(unfinished, "--config", str(tmp_path / "study.yaml"), "--max-failures", "1")
         options = cli.build_parser().parse_args(words)
         plan, _, is_finished = plan_study(
-            read_settings(options), options, unfinished, str(unfinished)
+            read_settings(options), options, OutputFolder.of(unfinished)
         )
         assert not is_finished
         assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
@@ -270,7 +271,7 @@ class TestTune:
         options = cli.build_parser().parse_args(
             ["tune", "--resume", str(unfinished), "--max-failures", "1", *words]
         )
-        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, OutputFolder.of(unfinished))
         assert plan.stop == StopConditions(patience=9, max_failures=1)
 
     @pytest.mark.parametrize("flags", [("--repeats", "3"), ("--ordered",), ("--trials", "9")])
@@ -283,11 +284,11 @@ class TestTune:
     def test_a_resumed_study_may_get_a_final_round(self, unfinished: Path) -> None:
         words = ["tune", "--resume", str(unfinished), "--final-round", "1:2"]
         options = cli.build_parser().parse_args(words)
-        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, OutputFolder.of(unfinished))
         assert plan.num_final == 2
         StudyStore(unfinished).append("searched")
         with pytest.raises(InputError, match=r"--final-round.*--add-trials"):
-            plan_study(read_settings(options), options, unfinished, str(unfinished))
+            plan_study(read_settings(options), options, OutputFolder.of(unfinished))
 
     def test_what_a_resumption_changed_stays_changed(self, unfinished: Path) -> None:
         path = unfinished / STORE

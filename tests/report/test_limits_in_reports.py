@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.results import write_results
 
-from raytune_yesno.commands.tune import _describe_study
+from raytune_yesno.commands.tune import describe_result
 from raytune_yesno.metrics import Metric, Objective, read_limit
 from raytune_yesno.report.attainment import measure_attainment
 from raytune_yesno.report.best_so_far import trace_best
@@ -95,10 +95,10 @@ def test_trials_of_which_none_keeps_the_limits_are_no_front():
 
 def find_gain(study, x):
     """Return what is said of tuning if the point ``x`` is the one without tuning."""
-    tuned = replace(study, asked={**study.asked, "config": {"x": x}})
+    tuned = replace(study, settings={**study.settings, "config": {"x": x}})
     text = describe_gain(tuned)
     assert [answer.text for answer in answer_gain(tuned)] == [text]
-    assert text in list(_describe_study(tuned, {}, "study"))
+    assert text in list(describe_result(tuned, {}, "study"))
     return text
 
 

@@ -57,7 +57,7 @@ def test_is_the_same_corpus(folder: Path, in_memory: Corpus, cache: Path) -> Non
 def test_is_decoded_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_folder(folder, skip_bad=True)
     with monkeypatch.context() as patched:
-        patched.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+        patched.setattr("raytune_yesno.tasks.speech.folder.read_checked", None)
         assert read_folder(folder, skip_bad=True).fingerprint == before.fingerprint
     (folder / "1_1_1_1.wav").write_bytes(sorted(folder.glob("*.wav"))[1].read_bytes())
     try:
@@ -113,7 +113,7 @@ def test_an_error_of_the_disk_is_not_kept(
         corpus, problems = check_folder(folder)
         assert corpus
         assert bad.name in {problem.name for problem in problems}
-        patched.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+        patched.setattr("raytune_yesno.tasks.speech.folder.read_checked", None)
         again, known = check_folder(folder)  # not decoded again while the disk is bad
         assert again
         assert (again.fingerprint, known) == (corpus.fingerprint, problems)
@@ -121,7 +121,7 @@ def test_an_error_of_the_disk_is_not_kept(
     assert whole
     assert len(whole) == len(corpus) + 1
     assert [problem.name for problem in problems] == ["0_1_0.wav"]
-    monkeypatch.setattr("raytune_yesno.tasks.speech.folder._read_checked", None)
+    monkeypatch.setattr("raytune_yesno.tasks.speech.folder.read_checked", None)
     assert check_folder(folder)[1] == problems
 
 

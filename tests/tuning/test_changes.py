@@ -84,7 +84,7 @@ def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
     space = {"learning_rate": Float(5e-8, 1e-6, log=True)}
     StudyStore(tmp_path).append("resumed", trials=5, slots=1, space=format_space(space))
     changed = load(tmp_path)
-    assert changed.asked["space"] == format_space(space)
+    assert changed.settings["space"] == format_space(space)
     assert changed.begun_with["space"] == format_space(NARROW)
     assert changed.best is not None
     assert changed.best.number == 1

@@ -109,7 +109,7 @@ def test_a_trial_that_is_retried_does_not_bring_back_those_that_a_stop_left_out(
 ) -> None:
     after = resume(write_study(tmp_path, failed=(3,)), retry=[3])
     assert after.finalists is None  # one more result: chosen again
-    assert after.asked["trials"] == 10
+    assert after.settings["trials"] == 10
     assert [trial.number for trial in after.trial_list if trial.status == "running"] == [3]
 
 

@@ -143,7 +143,7 @@ def _read_each(
     first_with: dict[bytes, str] = {}
     for entry in entries:
         try:
-            recording = _read_checked(entry)
+            recording = read_checked(entry)
             digest = hashlib.sha256(recording.waveform.tobytes()).digest()
             if digest in first_with:
                 raise ValueError(f"the same recording as {first_with[digest]}")
@@ -169,7 +169,7 @@ def _build(folder: Path, listing: Listing, found: Stored | dict[str, Recording])
     return build_corpus({name: recording.waveform for name, recording in found.items()}, **about)
 
 
-def _read_checked(entry: ListedRecording) -> Recording:
+def read_checked(entry: ListedRecording) -> Recording:
     """Read one recording of a corpus; raise ValueError if it cannot be used."""
     try:
         if not entry.file.exists() and not entry.file.is_symlink():
