@@ -33,23 +33,17 @@ LEAST_WORD_S = 0.12  # shorter than any spoken word; YESNO's take 0.6 s with the
 MAX_WORDS = 1000  # words of a vocabulary
 
 
-def read_folder(
-    folder: str | Path,
-    *,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> Corpus:
+def read_folder(folder: str | Path, *, skip_bad: bool = False) -> Corpus:
     """Read a folder of recordings.
 
     Args:
         folder: contains recordings, or a folder ``waves_yesno`` with them.
         skip_bad: leave bad recordings out, with a note, instead of raising.
-        progress: see :func:`check_folder`.
 
     Raises:
         InputError: recordings are bad, one line for each, or there are none.
     """
-    return accept(str(folder), *check_folder(folder, progress), skip_bad=skip_bad)
+    return accept(str(folder), *check_folder(folder), skip_bad=skip_bad)
 
 
 def accept(
