@@ -1,6 +1,12 @@
 """Tune and train PyTorch models and Python functions on a Ray cluster.
 
-The default task is a recogniser of spoken words.
+Where to begin:
+
+- :func:`raytune_yesno.tune`: tune a function or a PyTorch task of your own.
+- :mod:`raytune_yesno.space`: the domains of a search space.
+- :func:`raytune_yesno.study.load`: read a study, or any experiment of Ray Tune.
+- :func:`raytune_yesno.search.build_searcher`: a search for a Tuner of your own.
+- :class:`raytune_yesno.tasks.speech.recognizer.Recognizer`: the built-in task, spoken words.
 """
 
 from raytune_yesno.import_path import drop_working_directory, is_run_as_module
@@ -9,12 +15,6 @@ TYPE_CHECKING = False  # as type checkers know it, without ``typing``
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "tune"]
-
-COMMIT = "RAYTUNE_YESNO_COMMIT"
-"""The environment variable with the commit that a job runs; results record it."""
-COMMAND_ID = "RAYTUNE_YESNO_COMMAND_ID"
-"""The environment variable with a UUID for each command that may be repeated after a crash. Records
-contain it: a repeated command makes no change that it has made before."""
 
 if is_run_as_module():
     drop_working_directory()
@@ -34,4 +34,4 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.common import note, remark_on_data
 from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.folders import is_begun, open_folder
+from raytune_yesno.commands.output_folders import is_begun, open_folder
 from raytune_yesno.config import build_config, declare_task, find_task, register_task
 from raytune_yesno.errors import InputError, Interrupted, suggest_name
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.space import Space, Tree, build_space, parse_space
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S, STUDY_SETTINGS
 from raytune_yesno.values import convert
@@ -107,7 +108,7 @@ def tune(
     """
     from raytune_yesno.study.store import STORE
     from raytune_yesno.tasks.task import find_space, load_data
-    from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.continuation import continue_study
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 
@@ -133,8 +134,8 @@ def tune(
         if value not in (None, "") and keys.setdefault(key, value) != value:
             raise InputError(f"{key}: two values are given ({value!r}, in config {keys[key]!r})")
     domains = _read_space(space)
-    declare_task(name, space=domains, config=keys)
-    built = build_config({"task": name}, keys, where="tune")
+    task = declare_task(name, space=domains, config=keys)
+    built = build_config({"task": name}, keys, declaration=task, where="tune")
     if not (chosen := domains or find_space(built)):
         raise InputError(f"{name}: it has no search space of its own; give space={{…}}")
     plan = Plan.from_settings(built, chosen, settings)
@@ -144,18 +145,15 @@ def tune(
     read = load_data(built, data) if is_class else None
     with (
         _one_at_a_time(),
-        open_folder(str(out) if out else None, "studies", record=STORE, name="out") as (
-            folder,
-            check,
-        ),
+        open_folder(str(out) if out else None, "studies", record=STORE, name="out") as folder,
     ):
         found = None
-        if is_begun(folder, STORE):
+        if is_begun(folder.path, STORE):
             found = continue_study(
                 plan,
-                folder,
+                folder.path,
                 data or None,
-                storage=str(folder),
+                storage=folder.storage,
                 advice="give the same arguments to resume it, more trials, or another out",
                 extends=True,
                 note=note,
@@ -171,41 +169,33 @@ def tune(
                     read,
                     folder,
                     quiet=quiet,
-                    check=check,
                     source=data,
                     resume=found.study if found else False,
                     add_trials=found.add_trials if found else 0,
                     checkpoint_every_s=checkpoint_every,
                 )
         except Interrupted as stop:
-            note(f"stopped; call again with out={str(folder)!r} to resume")
+            note(f"stopped; call again with out={folder.storage!r} to resume")
             raise KeyboardInterrupt(stop.signum) from None
 
 
-def _run(
-    plan: "Plan",
-    data: Any,
-    folder: Path,
-    *,
-    quiet: bool,
-    check: Callable[[], None] | None,
-    **options: Any,
-) -> "Study":
+def _run(plan: "Plan", data: Any, out: OutputFolder, *, quiet: bool, **options: Any) -> "Study":
     """Run, resume or extend the study in a locked folder, with further options of the search."""
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.study import load
     from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
     from raytune_yesno.tuning.run import run_search
 
-    check_shared(str(folder), "out")
+    check_shared(out.storage, "out")
     remark_on_data(data, plan.config)
     with Display(quiet=quiet) as display:
-        told: dict[str, Any] = {"note": display.remark, "check": check}
-        study = run_search(plan, data, folder, on_progress=display.show_search, **told, **options)
-    check_result(study, str(folder))
+        study = run_search(
+            plan, data, out, on_progress=display.show_search, note=display.remark, **options
+        )
+    check_result(study, out.storage)
     for candidate in list_refits(study):
-        run_refit(study, data, candidate=candidate, **told)
-    return load(folder)
+        run_refit(study, data, candidate=candidate, out=out, note=display.remark)
+    return load(out.path)
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from raytune_yesno import __version__
+from raytune_yesno.commands.display import Printer
 from raytune_yesno.commands.options.cluster import add_cluster
 from raytune_yesno.commands.options.completion import add_completion
 from raytune_yesno.commands.options.corpus import add_corpus
@@ -47,7 +48,7 @@ _BAD_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 _OUT_OF_MEMORY = b"raytune-yesno: out of memory; free some, or raise the limit (ulimit -v)\n"
 
-Command = Callable[[argparse.Namespace, TextIO], dict[str, Any]]
+Command = Callable[[argparse.Namespace, Printer], dict[str, Any]]
 
 _EPILOG = """\
 examples:
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options = build_parser().parse_args(arguments)
             debug = options.debug
             with result_stream() as results:
-                result = _find_command(options.run)(options, results)
+                say = Printer(sys.stderr if options.json else results)
+                result = _find_command(options.run)(options, say)
                 exit_code = int(result.pop("exit_code", 0))
                 if options.json:
                     print(dump_json(result), file=results, flush=True)

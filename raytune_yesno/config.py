@@ -11,14 +11,15 @@ each other.
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import Any
 
-from raytune_yesno.declaration import TaskDeclaration, read_declaration
-from raytune_yesno.errors import InputError, quote, suggest_name
+from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.metrics import COST_METRICS, Metric, Objective, build_objective
-from raytune_yesno.registry import Registry, import_name
 from raytune_yesno.space import parse_space
-from raytune_yesno.user_code import Code, is_function
+from raytune_yesno.task_declaration import TaskDeclaration, read_declaration
+from raytune_yesno.task_registry import TASKS
+from raytune_yesno.user_code import Code
 from raytune_yesno.values import check_range, convert
 
 
@@ -246,28 +247,18 @@ class Config(EngineConfig):
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
 
-TASKS = Registry(
-    "task",
-    {
-        "yesno": "raytune_yesno.tasks.speech.declaration:SpeechTask",
-        "sine": "raytune_yesno.tasks.sine:Sine",
-    },
-)
-
-
-def name_task(task: str) -> str:
-    """Return the option that a command which resumes work needs for code of the user's own."""
-    return "" if task in TASKS else f" --task {quote(task)}"
-
-
 _FUNCTION = "raytune_yesno.tasks.function:FunctionTask"
-_declared: dict[str, TaskDeclaration] = {}
+_found: dict[str, TaskDeclaration] = {}
+_in_studies: dict[str, dict[str, TaskDeclaration]] = {}
+"""Functions as studies declare them. Configs of equal declarations have one class, so that they can
+be compared."""
 
 
 def register_task(name: str, value: Any) -> None:
     """Register a task, or the parts of a function, that the user gives in Python."""
     TASKS.put(name, value)
-    _declared.pop(name, None)
+    _found.pop(name, None)
+    _in_studies.pop(name, None)
 
 
 def find_task(name: str) -> TaskDeclaration:
@@ -279,14 +270,14 @@ def find_task(name: str) -> TaskDeclaration:
     """
     if not isinstance(name, str):  # of a file of the user's
         raise InputError(f"task takes text, not {name!r}")
-    if name not in _declared:
+    if name not in _found:
         found = TASKS.find(name)
-        if is_function(found) or isinstance(found, tuple):
-            found = import_name(_FUNCTION)(found, name)
+        if isinstance(found, tuple) or (callable(found) and not isinstance(found, type)):
+            found = resolve_name(_FUNCTION)(found, name)
         elif not callable(found):
             raise InputError(f"{name}: it is neither a function nor a class")
-        _declared[name] = read_declaration(name, found, Config, is_own=name not in TASKS)
-    return _declared[name]
+        _found[name] = read_declaration(name, found, Config, is_own=name not in TASKS)
+    return _found[name]
 
 
 def declare_task(
@@ -295,21 +286,28 @@ def declare_task(
     space: Mapping[str, Any],
     config: Mapping[str, Any],
     metrics: Sequence[Metric] = (),
-) -> None:
-    """Give a task that declares no settings, such as a function, those of its study.
+) -> TaskDeclaration:
+    """Return what a task declares in a study, for :func:`build_config`.
 
-    A task that declares its settings is not changed, nor is a config that was built before.
+    A function declares no settings: they are those of its study. A class declares its own.
 
     Args:
         name: the name of the task.
         space: the search space.
         config: the keys that the user gives.
         metrics: the metrics of the study, the objective first.
+
+    Raises:
+        InputError: the task is unknown, or a key or a metric is invalid.
     """
-    if function := find_task(name).function:
-        told = function.declare(space, config, metrics)
-        if told.declared != function.declared:
-            _declared[name] = read_declaration(name, told, Config)
+    task = find_task(name)
+    if not task.function:
+        return task
+    told, known = task.function.declare(space, config, metrics), _in_studies.setdefault(name, {})
+    key = repr(told.declared)
+    if key not in known:
+        known[key] = read_declaration(name, told, Config)
+    return known[key]
 
 
 def _rebuild(
@@ -319,18 +317,22 @@ def _rebuild(
     if code:
         TASKS.unpack(code)
     TASKS.trust(plain["task"])
-    if declared:
-        declare_task(
-            plain["task"],
-            space=parse_space(declared["space"], exact=True) if declared["space"] else {},
-            config=declared["config"],
-            metrics=[Metric(**metric) for metric in declared["metrics"]],
-        )
-    return build_config(plain)
+    if not declared:
+        return build_config(plain)
+    task = declare_task(
+        plain["task"],
+        space=parse_space(declared["space"], exact=True) if declared["space"] else {},
+        config=declared["config"],
+        metrics=[Metric(**metric) for metric in declared["metrics"]],
+    )
+    return build_config(plain, declaration=task)
 
 
 def build_config(
-    *layers: Mapping[str, Any] | EngineConfig, where: str = "config", searched: Collection[str] = ()
+    *layers: Mapping[str, Any] | EngineConfig,
+    declaration: TaskDeclaration | None = None,
+    where: str = "config",
+    searched: Collection[str] = (),
 ) -> Config:
     """Merge layers of changes with the defaults of their task and model.
 
@@ -342,7 +344,9 @@ def build_config(
 
     Args:
         layers: mappings from key to value, and configs; later ones override earlier ones. Values
-            may be text, as typed on a command line. The declaration of a config is kept.
+            may be text, as typed on a command line.
+        declaration: what the task declares in a study, see :func:`declare_task`. Defaults to that
+            of a config among the layers, else to that of the task that they name.
         where: the source of the layers, for error messages.
         searched: the names of a search space, which imply others as keys do: ``channels`` a model.
 
@@ -352,8 +356,9 @@ def build_config(
     plain = [each.as_dict() if isinstance(each, EngineConfig) else each for each in layers]
     name = next((str(layer["task"]) for layer in reversed(plain) if "task" in layer), Config.task)
     configs = (each for each in layers if isinstance(each, EngineConfig) and each.task == name)
-    config = next(configs, None)
-    task = config.declaration if config else _find_task(name, where)
+    if declaration is None and (config := next(configs, None)):
+        declaration = config.declaration
+    task = declaration or _find_task(name, where)
     changes: dict[str, Any] = {}
     for layer in plain:
         changes |= _convert_keys(task, layer, where)
@@ -371,7 +376,7 @@ def build_config(
     return built
 
 
-def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:
+def read_layer(layer: Mapping[str, Any], task: TaskDeclaration, where: str) -> dict[str, Any]:
     """Return a layer of changes in the types of a task's keys.
 
     Each value is checked alone. Whether values fit each other is known when all layers are merged.
@@ -379,11 +384,10 @@ def read_layer(layer: Mapping[str, Any], task: str, where: str) -> dict[str, Any
     Raises:
         InputError: a key is unknown, or a value has another type or is out of range.
     """
-    declared = _find_task(task, where)
-    read = _convert_keys(declared, layer, where)
+    read = _convert_keys(task, layer, where)
     try:
         for key, value in read.items():
-            check_range(declared.config_class.__dataclass_fields__[key], value)
+            check_range(task.config_class.__dataclass_fields__[key], value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return read
@@ -416,10 +420,10 @@ def restore_config(record: Mapping[str, Any], where: str) -> Config:
     """
     recorded = upgrade_config(record)
     try:
-        declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
+        task = declare_task(str(recorded.get("task", Config.task)), space={}, config=recorded)
     except InputError as error:
         raise InputError(f"{where}: task: {error}") from None
-    return build_config(recorded, where=where)
+    return build_config(recorded, declaration=task, where=where)
 
 
 def upgrade_config(record: Mapping[str, Any]) -> dict[str, Any]:

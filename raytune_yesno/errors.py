@@ -20,6 +20,10 @@ class _MessageError(Exception):
     def __str__(self) -> str:
         return "\n  ".join(self.args)
 
+    def rename(self, old: str, new: str) -> None:
+        """Replace a name in all lines, such as that of a temporary copy."""
+        self.args = tuple(line.replace(old, new) for line in self.args)
+
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows: the message alone, as nothing in this package is at fault."""
         return f"{type(self).__name__}: {self}".splitlines()

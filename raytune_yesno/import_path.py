@@ -1,6 +1,6 @@
 """Keep the working directory off the path on which Python looks for modules.
 
-Commands are run in folders that came from strangers: a study, a run, a corpus. Python puts the
+Commands are run in folders that came from strangers: a study, a run, some data. Python puts the
 working directory on ``sys.path`` under ``python -m`` and ``python -c``, and for an empty entry of
 ``PYTHONPATH``; Ray puts the driver's on the path of every worker. A file ``torch.py`` in such a
 folder would then run. This module is the one place that prevents it:

@@ -28,9 +28,10 @@ import numpy as np
 import torch
 
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, declare_task, find_task
+from raytune_yesno.config import Config, build_config, declare_task, find_task
 from raytune_yesno.search import History, Observation
 from raytune_yesno.space import Space, check_point, encode_point, parse_space
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import build_task, load_data, open_records
 from raytune_yesno.training.costs import TRAIN_SECONDS, Costs, find_costs
 
@@ -53,8 +54,8 @@ def check_task(
         InputError: the task cannot be used at all.
     """
     TASKS.trust(task)
-    declare_task(task, space=parse_space(space) if space else {}, config=config)
-    built = build_config({"task": task, "epochs": 3}, config)
+    declaration = declare_task(task, space=parse_space(space) if space else {}, config=config)
+    built = build_config({"task": task, "epochs": 3}, config, declaration=declaration)
     read = load_data(built, data)
     if read is not None:
         again = load_data(built, data)

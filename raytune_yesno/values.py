@@ -1,8 +1,10 @@
 """Values of config keys, settings and options: converted to their types, with one form of error."""
 
 import dataclasses
+import inspect
 import json
 import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from raytune_yesno.errors import InputError, suggest_name
@@ -177,3 +179,52 @@ def check_range(key: "dataclasses.Field[Any]", value: Any) -> None:
             raise InputError(f"{key.name}: {number!r} is out of range; it must be {limits}")
     if value == ():
         raise InputError(f"{key.name}: the list is empty; give at least one number")
+
+
+def check_at_least(least: float, **options: float | None) -> None:
+    """Check options that have a least value; None is valid.
+
+    Raises:
+        InputError: one is less.
+    """
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            raise InputError(f"{name}: {value} must be at least {least}")
+
+
+def check_options(
+    where: str,
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    reserved: Collection[str],
+) -> dict[str, Any]:
+    """Check options against a factory's parameters, and convert them to the annotated types.
+
+    Args:
+        where: what the options belong to, for error messages.
+        factory: a callable whose parameters are annotated.
+        options: values by name.
+        reserved: parameters that are not options, because the caller sets them.
+
+    Returns:
+        The options, converted to the annotated types.
+
+    Raises:
+        InputError: an option is unknown, or its value has another type.
+    """
+    parameters = inspect.signature(factory, eval_str=True).parameters
+    checked = dict(options)
+    known = [name for name in parameters if name not in reserved]
+    for option, value in options.items():
+        if option not in known:
+            hint = suggest_name(str(option), known) if known else "there are no options"
+            raise InputError(f"{where}: no option {option!r}; {hint}")
+        annotation = parameters[option].annotation
+        optional = type(None) in get_args(annotation)
+        kind = get_args(annotation)[0] if optional else annotation
+        kind = get_origin(kind) or kind
+        kind = {Sequence: list, Mapping: dict}.get(kind, kind)
+        if kind in KIND_NAMES and not (value is None and optional):
+            checked[option] = convert(option, kind, value, where)
+    return checked

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.export import format_markdown
+from raytune_yesno.report.importance import measure_importance
+from raytune_yesno.report.study_groups import (
     MIN_REPEATS,
     choose_figure,
     compare_groups,
@@ -23,8 +25,6 @@ from raytune_yesno.report.compare import (
     group_studies,
     name_mean,
 )
-from raytune_yesno.report.export import format_markdown
-from raytune_yesno.report.importance import measure_importance
 from raytune_yesno.study import Study, join_trials, load_all, name_studies
 
 

@@ -9,8 +9,10 @@ import hypothesis
 import pytest
 import torch
 
+from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
+from raytune_yesno.training.loop import fit
 
 CPU_LIMIT_S = 10.0
 """What a test of the default tier may take; its wall time would depend on other programs."""
@@ -78,6 +80,17 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def small_corpus() -> Corpus:
     """Return 20 synthetic recordings: 8 to train on, 2 to validate on, 10 to test on."""
     return synthesize(20)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint that has learnt enough to hear words."""
+    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
+    quick = {"batch_size": 1, "epochs": 20, "learning_rate": 0.01, "dropout": 0.0}
+    config = build_config({"channels": (4, 8), "hidden_units": 32, **quick})
+    *_, last = fit(config, synthesize(10))
+    last.save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from raytune_yesno.cluster.variables import environment
+from raytune_yesno.cluster.environment import environment
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Environment of a driver that connects to a cluster on the loopback interface."""

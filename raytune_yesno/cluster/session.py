@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from raytune_yesno.cluster.autoscaling import read_addable_nodes
+from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.loopback import is_on_loopback, on_loopback
 from raytune_yesno.cluster.proxies import find_host, reach_directly
 from raytune_yesno.cluster.temp_folder import short_temp_folder
 from raytune_yesno.cluster.token import NO_DASHBOARD, ensure_token, hide_token
-from raytune_yesno.cluster.variables import environment
 from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, first_line, to_utf8
 from raytune_yesno.import_path import WorkerPath
@@ -32,7 +32,7 @@ _SETTINGS = {
 }
 _LOGGERS = ("ray", "ray.tune", "ray.train", "ray.data")
 _SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
-_is_own = False  # whether the cluster in use was started by this process
+_is_started_here = False  # whether the cluster in use was started by this process
 
 
 def worker_bundles(config: Config) -> list[dict[str, float]]:
@@ -76,8 +76,7 @@ def count_fitting(config: Config, machine: Mapping[str, float] | None = None) ->
     if num_workers < config.min_workers:
         if "GPU" in worker and not any(node.get("GPU") for node in nodes):
             raise InputError(
-                "use_gpu: there is no GPU in this cluster; omit --use-gpu (to resume a run: give "
-                "--set use_gpu=false)"
+                "use_gpu: there is no GPU in this cluster; omit it, or set use_gpu to false"
             )
         wanted = _show_resources(worker)
         found = _show_resources({name: sum(node.get(name, 0) for node in nodes) for name in worker})
@@ -121,13 +120,13 @@ def describe_machine(num_cpus: int | None = None, num_gpus: int | None = None) -
         known = known.resolve(is_head=True, node_ip_address="127.0.0.1")
         return dict(known.to_resource_dict())
     except ValueError as error:
-        raise InputError(f"--num-cpus, --num-gpus: {first_line(error)}") from None
+        raise InputError(f"num_cpus, num_gpus: {first_line(error)}") from None
 
 
 def _check_counts(num_cpus: int | None, num_gpus: int | None) -> None:
-    for flag, count in (("--num-cpus", num_cpus), ("--num-gpus", num_gpus)):
+    for name, count in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         if count is not None and count < 0:
-            raise InputError(f"{flag}: {count} is out of range; it must be at least 0")
+            raise InputError(f"{name}: {count} is out of range; it must be at least 0")
 
 
 def _check_answers(address: str, source: str) -> None:
@@ -150,8 +149,8 @@ def _no_answer(source: str, error: Exception) -> InputError:
         source: the address and where it was given.
         error: the failure to connect.
     """
-    otherwise = "leave --address out"
-    if not source.startswith("--address"):
+    otherwise = "leave address out"
+    if not source.startswith("address"):
         otherwise = "unset RAY_ADDRESS (its cluster may have ended)"
     return InputError(
         f"{source}: no Ray cluster answers there ({first_line(error)}); give the "
@@ -191,14 +190,14 @@ def ray_session(
     _set_defaults()
     import ray
 
-    source = f"--address {address}"
+    source = f"address {address}"
     if not address:
         address = os.environ.get("RAY_ADDRESS") or "local"
         source = f"RAY_ADDRESS={address} in the environment"
     is_local = address == "local"
     if not is_local and (num_cpus is not None or num_gpus is not None):
         raise InputError(
-            f"--num-cpus, --num-gpus: {source}: a running cluster has counts of its own; omit them"
+            f"num_cpus, num_gpus: {source}: a running cluster has counts of its own; omit them"
         )
     _check_answers(address, source)
     if is_local and _makes_token():
@@ -211,13 +210,13 @@ def ray_session(
             folder = closing.enter_context(short_temp_folder())
             local = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": False}
             local |= {"_temp_dir": folder} if folder else {}
-        global _is_own
+        global _is_started_here
         _connect(address, source, is_local, local)
-        _is_own = is_local
+        _is_started_here = is_local
         try:
             yield
         finally:
-            _is_own = False
+            _is_started_here = False
             ray.shutdown()
 
 
@@ -243,7 +242,7 @@ def _set_defaults() -> None:
 
 def ends_with_driver() -> bool:
     """Return whether this process has started the cluster in use, which then ends with it."""
-    return _is_own
+    return _is_started_here
 
 
 def _connect(address: str, source: str, is_local: bool, local: dict[str, Any]) -> None:

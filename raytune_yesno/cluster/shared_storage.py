@@ -8,7 +8,7 @@ from typing import Any
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.nodes import Node, ask_nodes, list_nodes
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import find_existing
+from raytune_yesno.files.atomic import find_existing
 from raytune_yesno.files.remote import is_remote, open_filesystem
 
 _PREFIX = ".raytune-yesno-probe-"

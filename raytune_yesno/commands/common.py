@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.commands.display import Display, fit_lines
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data, resume_command
@@ -22,13 +22,6 @@ from raytune_yesno.errors import (
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
     from raytune_yesno.tasks.task import Data
-
-
-def say(options: Namespace, results: TextIO, *words: object) -> None:
-    """Print a result as text; to standard error if ``--json`` was given."""
-    clear_progress()
-    stream = sys.stderr if options.json else results
-    print(fit_lines(" ".join(map(str, words)), stream), file=stream, flush=True)
 
 
 def note(text: str) -> None:

@@ -4,12 +4,12 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raytune_yesno.commands.common import describe_corpus, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.common import describe_corpus
+from raytune_yesno.commands.display import Display, Printer
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_flags
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import JOINERS, InputError, one_line
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus
 
 
-def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
+def fetch(options: Namespace, say: Printer) -> dict[str, Any]:
     """Download YESNO, unless the folder holds it already."""
     from raytune_yesno.tasks.speech import download
     from raytune_yesno.tasks.speech.folder import read_folder
@@ -35,27 +35,28 @@ def fetch(options: Namespace, results: TextIO) -> dict[str, Any]:
     corpus = read_folder(folder)
     done = "downloaded and verified" if fetched else "already present"
     missing = "" if options.url else describe_missing("yesno", corpus)
-    say(options, results, one_line(f"{done}: {folder}{missing and ', ' + missing}"))
+    say(one_line(f"{done}: {folder}{missing and ', ' + missing}"))
     return describe_corpus(corpus, folder)
 
 
-def synthesize(options: Namespace, results: TextIO) -> dict[str, Any]:
+def synthesize(options: Namespace, say: Printer) -> dict[str, Any]:
     """Write the built-in corpus to a folder."""
     from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
     corpus = synthesize(options.recordings, options.seed)
     folder = write_corpus(corpus, options.folder)
-    say(options, results, one_line(f"{plural(len(corpus), 'recording')} in {folder}"))
+    say(one_line(f"{plural(len(corpus), 'recording')} in {folder}"))
     return describe_corpus(corpus, folder)
 
 
-def check(options: Namespace, results: TextIO) -> dict[str, Any]:
+def check(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print what a corpus has and all its problems; the exit code is 2 if there are any."""
-    from raytune_yesno.tasks.speech.corpus import PARTS, split_corpus
     from raytune_yesno.tasks.speech.declaration import SpeechTask
     from raytune_yesno.tasks.speech.layouts import Problem
     from raytune_yesno.tasks.speech.load import check_corpus
     from raytune_yesno.tasks.speech.settings import as_speech, split_options
+    from raytune_yesno.tasks.speech.split import split_corpus
+    from raytune_yesno.tasks.speech.transcript import PARTS
 
     config = as_speech(build_config(parse_assignments(options.assignments)))
     with Display() as display:
@@ -68,31 +69,29 @@ def check(options: Namespace, results: TextIO) -> dict[str, Any]:
             problems.append(Problem(corpus.source, str(error)))
             refused = True
     for problem in problems:
-        say(options, results, problem)
+        say(problem)
     result: dict[str, Any] = {"recordings": 0, "words": 0, "fingerprint": None}
     if corpus:
         result = describe_corpus(corpus, None)
         notes = "".join(f", {note}" for note in corpus.notes)
         say(
-            options,
-            results,
             f"{one_line(corpus.source)}: {plural(len(corpus), 'good recording')}, "
             f"{plural(corpus.num_words, 'word')}, fingerprint {corpus.fingerprint}{notes}",
         )
         contents = describe_contents(corpus)
-        say(options, results, format_contents(corpus, contents))
+        say(format_contents(corpus, contents))
         result |= contents
         if not refused:
             parts = {part: len(getattr(split, part)) for part in PARTS}
-            say(options, results, "parts:", ", ".join(f"{n} {part}" for part, n in parts.items()))
+            say("parts:", ", ".join(f"{n} {part}" for part, n in parts.items()))
             result["parts"] = parts
             for remark in SpeechTask.remarks(config, corpus):
-                say(options, results, remark)
+                say(remark)
     result["problems"] = [str(problem) for problem in problems]
     return {**result, "exit_code": 2 if refused else 0}
 
 
-def show(options: Namespace, results: TextIO) -> dict[str, Any]:
+def show(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print one recording: waveform, sample rate, labels and a plot in text.
 
     Raises:
@@ -113,8 +112,6 @@ def show(options: Namespace, results: TextIO) -> dict[str, Any]:
     if options.picture:
         save_picture(waveform, corpus.names[options.number], Path(options.picture))
     say(
-        options,
-        results,
         f"{one_line(corpus.names[options.number])}: {one_line(corpus.words_of(options.number))}\n"
         f"Waveform: {waveform}\nSample rate: {sample_rate}\nLabels: {labels}\n\n"
         f"{draw_text(waveform, width=76)}",

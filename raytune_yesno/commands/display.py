@@ -154,6 +154,22 @@ class Display:
         return join_fitting(parts, self.size.columns if self.live else WIDTH)
 
 
+class Printer:
+    """Prints the results of a command as text.
+
+    Args:
+        stream: the stream of results; standard error if ``--json`` was given.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __call__(self, *words: object) -> None:
+        """Print a line."""
+        clear_progress()
+        print(fit_lines(" ".join(map(str, words)), self.stream), file=self.stream, flush=True)
+
+
 def fit_lines(text: str, stream: TextIO) -> str:
     """Escape control characters: names and values may come from strangers.
 

@@ -3,20 +3,20 @@
 import os
 from argparse import Namespace
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
-from raytune_yesno.commands.common import say
+from raytune_yesno.commands.display import Printer
 from raytune_yesno.errors import InputError
 
 
-def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
+def doctor(options: Namespace, say: Printer) -> dict[str, Any]:
     """Check versions, task, data, token and cluster; print one line per check.
 
     Returns:
         What ``--json`` prints; ``exit_code`` is 1 if there is a problem.
     """
     from raytune_yesno.cluster.session import ray_session
-    from raytune_yesno.commands.checks import (
+    from raytune_yesno.commands.doctor_checks import (
         Check,
         examine_cluster,
         examine_machine,
@@ -29,7 +29,7 @@ def doctor(options: Namespace, results: TextIO) -> dict[str, Any]:
     def take(found: Iterator[Check]) -> None:
         for check in found:
             checks.append(check)
-            say(options, results, check)
+            say(check)
 
     take(examine_machine(options.data, options.task, skip_bad=options.skip_bad))
     take(examine_hardware())

@@ -4,10 +4,11 @@ import os
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.common import announce, read_data, say
-from raytune_yesno.commands.folders import refuse_fresh_uri
+from raytune_yesno.commands.common import announce, read_data
+from raytune_yesno.commands.display import Printer
+from raytune_yesno.commands.output_folders import refuse_fresh_uri
 from raytune_yesno.commands.plans import check_new_study
 from raytune_yesno.commands.settings import build_plan, read_settings, refuse_flags
 from raytune_yesno.config import build_config
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _CHECKPOINTS_PER_TRIAL = 2  # of a trial that runs or is kept; the refit keeps two as well
 
 
-def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
+def dry_run(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print what ``tune`` would do; train one epoch to estimate the time. Nothing is kept.
 
     Raises:
@@ -60,7 +61,7 @@ def dry_run(options: Namespace, results: TextIO) -> dict[str, Any]:
         f"disk: about {disk / 1e6:.1f} MB for checkpoints while it runs",
     ]
     for line in lines:
-        say(options, results, line)
+        say(line)
     return {
         "trials": plan.num_trials,
         "final_trials": plan.num_final,

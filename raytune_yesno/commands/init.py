@@ -2,16 +2,17 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
-from raytune_yesno.commands.common import say
+from raytune_yesno.commands.display import Printer
 from raytune_yesno.commands.settings import DEFAULT_DATA, refuse_data
-from raytune_yesno.config import TASKS, build_config, find_task
+from raytune_yesno.config import build_config, find_task
 from raytune_yesno.errors import InputError, one_line, quote
 from raytune_yesno.space import format_space
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS
 
 _HEAD = """\
 # Settings of a study: {command}
@@ -35,7 +36,7 @@ _EXAMPLES = {
 }
 
 
-def init(options: Namespace, results: TextIO) -> dict[str, Any]:
+def init(options: Namespace, say: Printer) -> dict[str, Any]:
     """Write the file and print the command that uses it.
 
     Raises:
@@ -52,10 +53,10 @@ def init(options: Namespace, results: TextIO) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
     command = _name_command(options.task, str(file))
-    say(options, results, one_line(f"written: {file}"))
+    say(one_line(f"written: {file}"))
     if _lacks_metric(options.task):
-        say(options, results, "first name the metric that decides in this file: `metric: …`")
-    say(options, results, f"next:\n  {command} --dry-run\n  {command}")
+        say("first name the metric that decides in this file: `metric: …`")
+    say(f"next:\n  {command} --dry-run\n  {command}")
     return {"file": str(file.absolute())}
 
 

@@ -2,32 +2,32 @@
 
 import contextlib
 import functools
-import sys
 import time
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Printer
 from raytune_yesno.commands.settings import refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, WorkError, quote
 from raytune_yesno.files.lock import find_holder, hold
 from raytune_yesno.files.remote import is_remote
-from raytune_yesno.launch.cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.definition import Definition, is_manifest, read_documents
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
+from raytune_yesno.launch.new_cluster import LaunchedCluster, run_to_end
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel
 from raytune_yesno.launch.results import check_folder, find_folder
-from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.signals import HANGUP_SIGNALS, stop_signals
 
 PROGRAM = "raytune-yesno launch"
 
 
-def launch(options: Namespace, results: TextIO) -> dict[str, Any]:
+def launch(options: Namespace, say: Printer) -> dict[str, Any]:
     """Start, resume, check or end a launch.
 
     With ``--json`` the output of the job goes to standard error.
@@ -47,9 +47,7 @@ def launch(options: Namespace, results: TextIO) -> dict[str, Any]:
         if options.check and is_manifest(read_documents(path)):
             return _check_manifest(path)
         name = str(Definition(path, _read_definition(path)).raw.get("cluster_name", path.stem))
-    show = functools.partial(
-        print, end="", file=sys.stderr if options.json else results, flush=True
-    )
+    show = functools.partial(print, end="", file=say.stream, flush=True)
     alone = contextlib.nullcontext() if options.check else _holding(name)
     with _naming_next_commands(options, name), alone:
         return _launch(options, name, show)
@@ -144,6 +142,17 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         raise InputError(
             f"{name}: the previous launch is unfinished; {_describe_next_commands(options, name)}"
         )
+    _begin(options, cluster, reuse=reuse)
+    return _finish(cluster, name, attach=False)
+
+
+def _begin(options: Namespace, cluster: LaunchedCluster | ExistingCluster, *, reuse: bool) -> None:
+    """Check a new launch, and save what it runs, before anything is started.
+
+    Raises:
+        InputError: the definition, the command or the folder of the results is wrong.
+    """
+    launch = cluster.launch
     out = _check_out(options.out or time.strftime("studies/%Y-%m-%d_%H-%M-%S"))
     shared = options.shared or cluster.studies
     given = find_folder(options.parsed)
@@ -169,7 +178,6 @@ def _launch(options: Namespace, name: str, show: Callable[[str], None]) -> dict[
         keep=options.keep,
         phase="ready" if reuse or options.address else "new",
     )
-    return _finish(cluster, name, attach=False)
 
 
 def _check_out(text: str) -> Path:

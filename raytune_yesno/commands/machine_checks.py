@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from raytune_yesno.commands.checks import Check
+from raytune_yesno.commands.doctor_checks import Check
 from raytune_yesno.cpus import count_cpus
 
 _MIN_MEMORY = 2e9  # bytes: the driver and two trial processes

@@ -2,12 +2,11 @@
 
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.changes import change_space, extend_epochs, omit_changes
 from raytune_yesno.commands.common import note
-from raytune_yesno.commands.folders import advise_on_others, is_begun, is_repeated
+from raytune_yesno.commands.output_folders import advise_on_others, is_begun, is_repeated
+from raytune_yesno.commands.resume_changes import change_space, extend_epochs, omit_changes
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -15,6 +14,7 @@ from raytune_yesno.commands.settings import (
 )
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import STUDY_SETTINGS, read_final_round
 from raytune_yesno.text import plural
@@ -45,7 +45,7 @@ def refuse_changes(options: Namespace) -> None:
 
 
 def plan_study(
-    settings: dict[str, Any], options: Namespace, out: Path, storage: str
+    settings: dict[str, Any], options: Namespace, out: OutputFolder
 ) -> "tuple[Plan, Study | None, bool]":
     """Return the plan of a study, the study as recorded, and whether nothing is left to do.
 
@@ -56,27 +56,27 @@ def plan_study(
             folder was begun with others.
     """
     from raytune_yesno.study import load
-    from raytune_yesno.tuning.existing import continue_study
+    from raytune_yesno.tuning.continuation import continue_study
     from raytune_yesno.tuning.plan import Plan
     from raytune_yesno.tuning.plan_checks import check_plan
 
     if options.resume:
-        study = load(out)
-        if is_repeated(out, STORE):
+        study = load(out.path)
+        if is_repeated(out.path, STORE):
             omit_changes(options)
             if study.refit:
                 return Plan.from_study(study), study, True
-        plan = plan_resumed(settings, options, study, storage)
+        plan = plan_resumed(settings, options, study, out.storage)
         check_plan(plan)
         return plan, study, False
     plan = build_plan(settings, options)
-    if is_begun(out, STORE):
+    if is_begun(out.path, STORE):
         found = continue_study(
             plan,
-            out,
+            out.path,
             settings.setdefault("data", DEFAULT_DATA),
-            storage=f"--out {storage}",
-            advice=advise_on_others("tune", storage, plan.config.task),
+            storage=f"--out {out.storage}",
+            advice=advise_on_others("tune", out.storage, plan.config.task),
             warm_start=bool(options.warm_start),
             note=note,
         )
@@ -158,7 +158,7 @@ def plan_resumed(
     choice = {"prefer": options.prefer, "refit": options.refit}
     if options.final_round is not None:
         choice["final_round"] = read_final_round(options.final_round)
-        is_other = choice["final_round"] != study.asked.get("final_round")
+        is_other = choice["final_round"] != study.settings.get("final_round")
         if study.has_search_ended and is_other and not extends:
             raise InputError(
                 f"--final-round: the search of {study.path} has ended; also give --add-trials N"
@@ -166,7 +166,7 @@ def plan_resumed(
     plan = replace(plan, **{name: value for name, value in choice.items() if value is not None})
     if options.add_trials is not None:
         plan.extend(study, options.add_trials)
-    settings["data"] = options.data or study.asked["data"]
+    settings["data"] = options.data or study.settings["data"]
     _recall_bad(settings, study)
     return plan
 
@@ -175,5 +175,5 @@ def _recall_bad(settings: dict[str, Any], study: "Study") -> None:
     """Leave out the bad recordings if the study was begun without them."""
     from raytune_yesno.tasks.task import left_out_bad
 
-    if left_out_bad(study.asked.get("corpus")):
+    if left_out_bad(study.settings.get("corpus")):
         settings["skip_bad"] = True

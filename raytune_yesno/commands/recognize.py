@@ -4,10 +4,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Display, Printer, describe
 from raytune_yesno.commands.settings import DEFAULT_DATA, check_task, refuse_data, refuse_flags
 from raytune_yesno.errors import InputError, Interrupted, UnfinishedError, one_line
 from raytune_yesno.text import plural
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.recognizer import Recognizer, TimedWord
 
 
-def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
+def evaluate(options: Namespace, say: Printer) -> dict[str, Any]:
     """Measure the error rates of a checkpoint's model on a part of a corpus.
 
     With ``--task``, measure what the user's own task measures.
     """
     if options.task:
-        return _evaluate_task(options, results)
+        return _evaluate_task(options, say)
     from raytune_yesno.commands.plots import format_evaluation, save_evaluation
     from raytune_yesno.tasks.speech import evaluation
     from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split
@@ -43,8 +43,6 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
     split_by = None if part == "all" else find_split(recognizer.checkpoint, corpus)
     found = f" (split by {split_by})" if split_by else ""
     say(
-        options,
-        results,
         f"word error rate {figures['wer']:.2%} on {plural(figures['words'], 'word')}, "
         f"part {part!r} of {one_line(corpus.source)}{found}: "
         f"{figures['substitutions']} substitutions, {figures['insertions']} insertions, "
@@ -80,17 +78,18 @@ def evaluate(options: Namespace, results: TextIO) -> dict[str, Any]:
             lambda done, total: display.show_count(done, total, "sounds without words"),
         )
     display.close()
-    say(options, results, format_evaluation(result))
+    say(format_evaluation(result))
     if options.picture:
         save_evaluation(result, Path(options.picture))
     return result
 
 
-def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
+def _evaluate_task(options: Namespace, say: Printer) -> dict[str, Any]:
     """Evaluate a checkpoint of a task of the user's own."""
     from raytune_yesno.checkpoint import load_checkpoint, read_task
-    from raytune_yesno.config import TASKS, find_task
+    from raytune_yesno.config import find_task
     from raytune_yesno.files.remote import local_copy
+    from raytune_yesno.task_registry import TASKS
     from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
     from raytune_yesno.training.evaluate import evaluate_checkpoint
     from raytune_yesno.user_code import stopped_by_errors
@@ -126,7 +125,7 @@ def _evaluate_task(options: Namespace, results: TextIO) -> dict[str, Any]:
     name = {"test": "test part", "valid": "validation part"}[found.part]
     trained = ", which the model was also trained on" * (checkpoint.refit and found.part == "valid")
     figures = found.said or describe(found.figures, checkpoint.config.objective)
-    say(options, results, f"{figures} ({name}{trained})")
+    say(f"{figures} ({name}{trained})")
     return {
         "metrics": found.figures,
         "split": found.part,
@@ -165,7 +164,7 @@ def _load_corpus(
     return corpus
 
 
-def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
+def predict(options: Namespace, say: Printer) -> dict[str, Any]:
     """Recognise the words of recordings of any length, with bounded memory.
 
     If one of several recordings cannot be read, the error is printed, the others are processed, and
@@ -188,47 +187,52 @@ def predict(options: Namespace, results: TextIO) -> dict[str, Any]:
             "--stream, or train a new checkpoint with features=local"
         )
     if options.sample:
-        return _predict_sample(recognizer, options, results)
+        return _predict_sample(recognizer, say)
     files: list[dict[str, Any]] = []
-    problems: list[str] = []
-    several = len(options.files) > 1
-    stopped: Interrupted | None = None
     for path in options.files:
-        words: list[TimedWord] = []
-        file = {"path": path if path == "-" else str(Path(path).absolute())}
-        if options.stream and several:
-            say(options, results, f"{one_line(path)}:")
-        try:
-            for word in _read_words(recognizer, path, options):
-                words.append(word)
-                if options.stream:
-                    say(options, results, _describe_word(word))
-        except Interrupted as error:
-            if not options.stream:
-                raise
-            stopped = error
-        except InputError as error:
-            problems.append(str(error))
-            file["error"] = str(error)
-            if several:
-                note(f"raytune-yesno: {error}")
-        files.append({**file, "words": [word.as_dict() for word in words]})
-        if "error" not in file and not options.stream:
-            lines = _describe_words(words)
-            if several:
-                lines[0] = f"{one_line(path)}: {lines[0]}"
-            say(options, results, "\n".join(lines))
+        file, stopped = _predict_file(recognizer, path, options, say)
+        files.append(file)
         if stopped:
             note("stopped")
             return {"files": files, "exit_code": 128 + stopped.signum}
+    problems = [file["error"] for file in files if "error" in file]
     if len(options.files) == len(problems) == 1:
         raise InputError(problems[0])
     return {"files": files, **({"exit_code": 1} if problems else {})}
 
 
-def _predict_sample(
-    recognizer: "Recognizer", options: Namespace, results: TextIO
-) -> dict[str, Any]:
+def _predict_file(
+    recognizer: "Recognizer", path: str, options: Namespace, say: Printer
+) -> tuple[dict[str, Any], Interrupted | None]:
+    """Recognise the words of one recording; return its JSON object, and what ended its stream."""
+    several = len(options.files) > 1
+    file: dict[str, Any] = {"path": path if path == "-" else str(Path(path).absolute())}
+    words: list[TimedWord] = []
+    stopped = None
+    if options.stream and several:
+        say(f"{one_line(path)}:")
+    try:
+        for word in _read_words(recognizer, path, options):
+            words.append(word)
+            if options.stream:
+                say(_describe_word(word))
+    except Interrupted as error:
+        if not options.stream:
+            raise
+        stopped = error
+    except InputError as error:
+        file["error"] = str(error)
+        if several:
+            note(f"raytune-yesno: {error}")
+    if "error" not in file and not options.stream:
+        lines = _describe_words(words)
+        if several:
+            lines[0] = f"{one_line(path)}: {lines[0]}"
+        say("\n".join(lines))
+    return {**file, "words": [word.as_dict() for word in words]}, stopped
+
+
+def _predict_sample(recognizer: "Recognizer", say: Printer) -> dict[str, Any]:
     """Recognise the first recording in the test part of the checkpoint's corpus.
 
     Raises:
@@ -244,28 +248,26 @@ def _predict_sample(
     index = select_part(recognizer.checkpoint, corpus, "test")[0]
     name, spoken = corpus.names[index], corpus.words_of(index)
     words = recognizer.transcribe(torch.as_tensor(corpus[index][0]))
-    say(options, results, one_line(f"recording {name} of {corpus.source}, test part"))
-    say(options, results, one_line(f"spoken: {spoken}"))
+    say(one_line(f"recording {name} of {corpus.source}, test part"))
+    say(one_line(f"spoken: {spoken}"))
     first, *times = _describe_words(words)
-    say(options, results, "\n".join([f"heard:  {first}", *times]))
+    say("\n".join([f"heard:  {first}", *times]))
     file = {"path": name, "spoken": spoken.split(), "words": [word.as_dict() for word in words]}
     return {"files": [file]}
 
 
-def export(options: Namespace, results: TextIO) -> dict[str, Any]:
+def export(options: Namespace, say: Printer) -> dict[str, Any]:
     """Write a checkpoint's recogniser as one file that runs without this package."""
     from raytune_yesno.tasks.speech.export import SUFFIXES, choose_format, export
     from raytune_yesno.tasks.speech.recognizer import Recognizer
 
     format = choose_format(options.format, options.out)
     recognizer = Recognizer.load(options.checkpoint)
-    name = _name_model(Path(options.checkpoint).absolute())
+    name = name_model(Path(options.checkpoint).absolute())
     out = Path(options.out or f"{name}{SUFFIXES[format]}").absolute()
     about = export(recognizer, format, out)
     size = out.stat().st_size
     say(
-        options,
-        results,
         one_line(
             f"{out}: {size / 1e3:.0f} kB, input waveform [1, samples] at {about['sample_rate']} Hz,"
             f" output log-probabilities of blank and {len(recognizer.vocabulary)} words"
@@ -274,11 +276,13 @@ def export(options: Namespace, results: TextIO) -> dict[str, Any]:
     return {"file": str(out), "format": format, "bytes": size, **about}
 
 
-def _name_model(checkpoint: Path) -> str:
+def name_model(checkpoint: Path) -> str:
     """Return the name of the study or run that a checkpoint belongs to, else its own name."""
+    from raytune_yesno.study.store import REFIT
+
     if checkpoint.name in ("last", "best") and checkpoint.parent.name:
         checkpoint = checkpoint.parent
-        if checkpoint.name == "refit" and checkpoint.parent.name:
+        if checkpoint.name == REFIT and checkpoint.parent.name:
             checkpoint = checkpoint.parent
     return checkpoint.name
 

@@ -2,14 +2,15 @@
 
 from argparse import Namespace
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
-from raytune_yesno.commands.common import read_data, say
-from raytune_yesno.commands.display import Display
-from raytune_yesno.commands.folders import open_folder
+from raytune_yesno.commands.common import read_data
+from raytune_yesno.commands.display import Display, Printer
+from raytune_yesno.commands.output_folders import open_folder
 from raytune_yesno.commands.settings import check_task, refuse_flags
-from raytune_yesno.config import TASKS, Config
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError, one_line
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import plural
 
 _ALLOWED = {
@@ -19,7 +20,7 @@ _ALLOWED = {
 """Options that may be given; those not named here set what the record of the study holds."""
 
 
-def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
+def replay(options: Namespace, say: Printer) -> dict[str, Any]:
     """Train one trial of a study again and compare its metrics with the record."""
     from raytune_yesno.cluster.session import count_fitting, ray_session
     from raytune_yesno.study import load
@@ -39,19 +40,19 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
     check_task(options.task, str(study.config.get("task", Config.task)), folder)
     trial, config = find_replayable(study, number)
     settings = {
-        "data": options.data or study.asked["data"],
-        "skip_bad": options.skip_bad or left_out_bad(study.asked.get("corpus")),
+        "data": options.data or study.settings["data"],
+        "skip_bad": options.skip_bad or left_out_bad(study.settings.get("corpus")),
     }
     data = read_data(settings, options, config)
-    check_same_data(data, study.asked.get("corpus", {}), f"{study.path}: this study")
+    check_same_data(data, study.settings.get("corpus", {}), f"{study.path}: this study")
     with (
         Display(quiet=options.quiet) as display,
-        open_folder(options.out, "runs") as (out, _),
+        open_folder(options.out, "runs") as out,
         ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
     ):
         count_fitting(config)
         show = partial(display.show_epoch, epochs=len(trial.epochs), objective=config.objective)
-        outcome = run_replay(study, number, data, out, on_epoch=show)
+        outcome = run_replay(study, number, data, out.path, on_epoch=show)
     if outcome.difference:
         versions = describe_versions(study)
         raise WorkError(
@@ -60,11 +61,9 @@ def replay(options: Namespace, results: TextIO) -> dict[str, Any]:
             + f"; its checkpoint: {outcome.run.best}"
         )
     say(
-        options,
-        results,
         f"trial {number}: all {plural(len(trial.epochs), 'epoch')} reproduced",
     )
-    say(options, results, one_line(f"checkpoint: {outcome.run.best}"))
+    say(one_line(f"checkpoint: {outcome.run.best}"))
     return {
         "study": str(study.path.absolute()),
         "trial": number,

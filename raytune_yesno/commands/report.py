@@ -4,18 +4,17 @@ import os
 import shutil
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import Display
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Display, Printer
 from raytune_yesno.errors import InputError, escape_controls, one_line, suggest_name
 from raytune_yesno.files.json_text import to_strict_json
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.report import Report, write_report
-from raytune_yesno.report.compare import find_best, have_common_front, measure_figures
 from raytune_yesno.report.export import (
     check_exports,
     collect_epochs,
@@ -26,6 +25,7 @@ from raytune_yesno.report.export import (
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboards
 from raytune_yesno.report.luck import measure_luck
+from raytune_yesno.report.study_groups import find_best, have_common_front, measure_figures
 from raytune_yesno.study import Study, load, name_studies
 from raytune_yesno.study.events import Epoch
 from raytune_yesno.study.ray_experiment import is_experiment
@@ -33,13 +33,14 @@ from raytune_yesno.study.store import STORE
 from raytune_yesno.text import WIDTH
 
 _WATCH_EVERY_S = 5.0
+_MAX_PROBLEMS = 5  # of each study; the page lists all
 _Wait = Callable[[float], None]
 _MIN_WIDTH = 40  # columns; a narrower terminal breaks the lines
 
 
-def report(options: Namespace, results: TextIO) -> dict[str, Any]:
+def report(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print the leaderboard of studies and write their table and page."""
-    return run_report(options, lambda *words: say(options, results, *words), note)
+    return run_report(options, say, note)
 
 
 def run_report(
@@ -80,20 +81,24 @@ def run_report(
                 raise InputError(f"--out {out}: cannot be written ({reason})") from None
             _export(studies, options)
             seen = stamp
-            for study, name in zip(studies, name_studies(studies), strict=True):
-                for problem in study.problems[:5]:
-                    if f"{name}: {problem}" not in noted:
-                        note(one_line(f"{name}: {problem}"))
-                        noted.add(f"{name}: {problem}")
-                if len(study.problems) > 5:
-                    more = len(study.problems) - 5
-                    note(one_line(f"{name}: and {more} more; the page lists them"))
+            for line in _list_problems(studies):
+                if line not in noted:
+                    note(line)
+                    noted.add(line)
             _print(studies, report, options, say)
         if not running:
             files = (*options.exports, *options.epoch_exports)
             exports = [str(Path(file).absolute()) for file in files]
-            return {**_summarize(studies, options.studies, report), "exports": exports}
+            return {**summarize(studies, options.studies, report), "exports": exports}
         wait(_WATCH_EVERY_S)
+
+
+def _list_problems(studies: list[Study]) -> Iterator[str]:
+    """Yield a line on each of the first problems of each study."""
+    for study, name in zip(studies, name_studies(studies), strict=True):
+        yield from (one_line(f"{name}: {problem}") for problem in study.problems[:_MAX_PROBLEMS])
+        if (more := len(study.problems) - _MAX_PROBLEMS) > 0:
+            yield one_line(f"{name}: and {more} more; the page lists them")
 
 
 def _drop_repeated(paths: list[str], note: Callable[[str], None]) -> list[str]:
@@ -124,7 +129,7 @@ def _is_study(folder: Path) -> bool:
 
 def _is_over(study: Study) -> bool:
     """Return whether nothing will be added to a study: it has its refit, or nothing to refit."""
-    refits = study.best is not None and study.is_own
+    refits = study.best is not None and study.has_config
     return study.searched and (study.refit is not None or not refits)
 
 
@@ -196,7 +201,7 @@ def _print(
         say(escape_controls(f"export: {Path(file).absolute()}"))
 
 
-def _summarize(studies: list[Study], given: list[str], report: Report) -> dict[str, Any]:
+def summarize(studies: list[Study], given: list[str], report: Report) -> dict[str, Any]:
     """Return the JSON object; its ``best`` is the best trial of all studies.
 
     It is null without a result, and if the studies are not comparable.

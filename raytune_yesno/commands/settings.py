@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_yesno.config import (
-    TASKS,
     Config,
     EngineConfig,
     build_config,
     declare_task,
     find_task,
-    name_task,
     read_layer,
 )
 from raytune_yesno.errors import InputError, quote, suggest_name
 from raytune_yesno.files.yaml_text import load_documents, read_text
-from raytune_yesno.registry import is_same_code
 from raytune_yesno.space.text_form import KINDS
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_declaration import TaskDeclaration
+from raytune_yesno.task_registry import TASKS, is_same_code, name_task
 from raytune_yesno.values import convert, parse_assignments, read_typed, split_commas
 
 if TYPE_CHECKING:
@@ -43,14 +42,14 @@ _SETTINGS: dict[str, type] = {
 DEFAULT_DATA = "yesno"
 
 
-def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]:
+def read_settings(options: Namespace, recorded: Config | None = None) -> dict[str, Any]:
     """Return the settings of ``--config`` and ``--set``, ``--data`` and ``--skip-bad``.
 
     Other flags override them later, see :func:`given_flags` and :func:`build_plan`.
 
     Args:
         options: the parsed options.
-        recorded_task: the task of a run that is resumed, which sets the known keys.
+        recorded: the config of a run that is resumed, whose task sets the known keys.
 
     Raises:
         InputError: a file cannot be read, or a setting is unknown or has a wrong value.
@@ -59,48 +58,70 @@ def read_settings(options: Namespace, recorded_task: str = "") -> dict[str, Any]
         TASKS.trust(options.task)
     settings = _read_file(options)
     config, assignments = settings.get("config", {}), parse_assignments(options.assignments)
-    task = recorded_task or _find_task_name(options, config, assignments)
-    for key in ("seed", "metric", "mode", "objectives", "limits"):
-        if key in settings:
-            _refuse_two_values(
-                key, {f"{options.config}: {key}: ": settings, f"config: {key}: ": config}
-            )
-            config = {**config, key: settings[key]}
-    if "workers_per_trial" in settings:
-        asked = {"num_workers": settings["workers_per_trial"]}
-        _refuse_two_values(
-            "num_workers",
-            {f"{options.config}: workers_per_trial: ": asked, "config: num_workers: ": config},
-        )
+    task = recorded.task if recorded else _find_task_name(options, config, assignments)
+    config = _add_top_level(config, settings, str(options.config))
     flags = given_flags(options)
     config = _drop_overridden(config, {**assignments, **flags})
-    if not getattr(options, "resume", None):
-        space = read_space(settings, options) or {}
-        try:
-            if find_task(task).function:  # a key has the type of its value
-                engine = EngineConfig.__dataclass_fields__
-                assignments = {
-                    key: value if key in engine else read_typed(value)
-                    for key, value in assignments.items()
-                }
-            declare_task(task, space=space, config={**config, **assignments, **flags})
-        except InputError as error:
-            if options.task or "task" in assignments or "task" not in config:
-                raise
-            raise InputError(f"{options.config}: config: {error}") from None
-    read_layer(config, task, str(options.config or "config"))
-    read_layer(assignments, task, "--set")
+    resumes = getattr(options, "resume", None)
+    space = {} if resumes else read_space(settings, options) or {}
+    try:
+        declaration = recorded.declaration if recorded else find_task(task)
+        if declaration.function and not resumes:
+            assignments = _type_values(assignments)
+        settings["config"] = {**config, **assignments}
+        if not resumes:
+            declaration = declare_settings(settings, options, space)
+    except InputError as error:
+        if options.task or "task" in assignments or "task" not in config:
+            raise
+        raise InputError(f"{options.config}: config: {error}") from None
+    read_layer(config, declaration, str(options.config or "config"))
+    read_layer(assignments, declaration, "--set")
     for key in flags.keys() & assignments.keys():
         flag = _FLAGS.get(key, key.replace("_", "-"))
         if key == "num_workers" and not hasattr(options, key):
             flag = "workers-per-trial"
         _refuse_two_values(key, {f"--{flag} ": flags, f"--set {key}=": assignments})
-    settings["config"] = {**config, **assignments}
     if options.data:
         settings["data"] = options.data
     if options.skip_bad:
         settings["skip_bad"] = True
     return settings
+
+
+def declare_settings(
+    settings: Mapping[str, Any], options: Namespace, space: "Space"
+) -> TaskDeclaration:
+    """Return what the task declares with settings of :func:`read_settings` and flags."""
+    config = {**settings["config"], **given_flags(options)}
+    return declare_task(config.get("task", Config.task), space=space, config=config)
+
+
+def _add_top_level(
+    config: Mapping[str, Any], settings: Mapping[str, Any], file: str
+) -> Mapping[str, Any]:
+    """Return a config with the keys that a settings file may also give outside ``config``.
+
+    Raises:
+        InputError: one is given in both places, with two values.
+    """
+    for key in ("seed", "metric", "mode", "objectives", "limits"):
+        if key in settings:
+            _refuse_two_values(key, {f"{file}: {key}: ": settings, f"config: {key}: ": config})
+            config = {**config, key: settings[key]}
+    if "workers_per_trial" in settings:
+        asked = {"num_workers": settings["workers_per_trial"]}
+        given = {f"{file}: workers_per_trial: ": asked, "config: num_workers: ": config}
+        _refuse_two_values("num_workers", given)
+    return config
+
+
+def _type_values(assignments: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of ``--set`` for a function, whose keys have the types of their values."""
+    engine = EngineConfig.__dataclass_fields__
+    return {
+        key: value if key in engine else read_typed(value) for key, value in assignments.items()
+    }
 
 
 def read_task_name(options: Namespace) -> Any:
@@ -255,12 +276,12 @@ def split_point(text: str, where: str) -> dict[str, Any]:
     return dict(parse_assignments(split_commas(text), where=where))
 
 
-def read_point(text: str, task: str = Config.task) -> dict[str, Any]:
+def read_point(text: str, task: TaskDeclaration) -> dict[str, Any]:
     """Read a point to try, see :func:`split_point`.
 
     Args:
         text: the point.
-        task: the task whose keys it sets.
+        task: what the task whose keys it sets declares.
 
     Raises:
         InputError: a key is unknown, or a value has the wrong type or is out of range.
@@ -344,11 +365,12 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if "workers_per_trial" in settings and "num_workers" not in settings["config"]:
         flags = {"num_workers": settings["workers_per_trial"], **flags}
     space = read_space(settings, options)
-    config = build_config(settings["config"], flags, searched=space or {})
+    declaration = declare_settings(settings, options, space or {})
+    config = build_config(settings["config"], flags, declaration=declaration, searched=space or {})
     names = [setting.name for setting in STUDY_SETTINGS]
     asked = {name: settings[name] for name in names if name in settings}
     typed = [
-        text if text == DEFAULT_POINT else read_point(text, config.task)
+        text if text == DEFAULT_POINT else read_point(text, config.declaration)
         for text in options.point or []
     ]
     points = [*asked.pop("points", []), *typed]
@@ -365,6 +387,11 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
         asked["points"] = points
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
+    if asked.get("search") == "manual" and not asked.get("search_options", {}).get("points"):
+        raise InputError(
+            "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
+            "trial, or search_options: {points: [...]} in the study file"
+        )
     chosen = find_space(config) if space is None else space
     if not chosen:
         raise InputError(

@@ -2,13 +2,14 @@
 
 import time
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.common import note, say
-from raytune_yesno.commands.display import describe
+from raytune_yesno.commands.common import note
+from raytune_yesno.commands.display import Printer, describe
 from raytune_yesno.commands.settings import split_point
-from raytune_yesno.config import Config, name_task
+from raytune_yesno.config import Config
 from raytune_yesno.errors import InputError, WorkError, one_line, quote
+from raytune_yesno.task_registry import name_task
 from raytune_yesno.text import format_point
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _WAIT_S, _LOOK_EVERY_S = 20.0, 0.5
 
 
-def stop(options: Namespace, results: TextIO) -> dict[str, Any]:
+def stop(options: Namespace, say: Printer) -> dict[str, Any]:
     """Ask a running study to stop a trial or its search; return the JSON object.
 
     Raises:
@@ -29,7 +30,7 @@ def stop(options: Namespace, results: TextIO) -> dict[str, Any]:
 
     study = _load_running(options)
     if options.target == "search":
-        return _send(Request(name_request(), STOP_SEARCH), options, results)
+        return _send(Request(name_request(), STOP_SEARCH), options, say)
     try:
         number = int(options.target)
     except ValueError:
@@ -41,10 +42,10 @@ def stop(options: Namespace, results: TextIO) -> dict[str, Any]:
         raise InputError(f"stop: {study.path} has no trial {number}")
     if trial.status != "running":
         raise InputError(f"stop: trial {number} has ended ({trial.status})")
-    return _send(Request(name_request(), STOP, trial=number), options, results)
+    return _send(Request(name_request(), STOP, trial=number), options, say)
 
 
-def enqueue(options: Namespace, results: TextIO) -> dict[str, Any]:
+def enqueue(options: Namespace, say: Printer) -> dict[str, Any]:
     """Ask a running study for a trial of a given point; return the JSON object.
 
     Raises:
@@ -53,7 +54,7 @@ def enqueue(options: Namespace, results: TextIO) -> dict[str, Any]:
     from raytune_yesno.study.requests import ENQUEUE, Request, name_request
 
     point = _read_point(options.point, _load_running(options))
-    return _send(Request(name_request(), ENQUEUE, point=point), options, results)
+    return _send(Request(name_request(), ENQUEUE, point=point), options, say)
 
 
 def _load_running(options: Namespace) -> "Study":
@@ -78,17 +79,17 @@ def _read_point(text: str, study: "Study") -> "Point":
     """Return a point of the study from its text."""
     from raytune_yesno.config import upgrade_config
     from raytune_yesno.space import parse_space
-    from raytune_yesno.tuning.control import check_takes_points, complete_request
+    from raytune_yesno.tuning.request_handler import check_takes_points, complete_request
 
-    asked = study.asked
+    settings = study.settings
     check_takes_points(
-        ordered=bool(asked.get("ordered")), scheduler=str(asked.get("scheduler", ""))
+        ordered=bool(settings.get("ordered")), scheduler=str(settings.get("scheduler", ""))
     )
-    space, config = parse_space(asked.get("space", {}), exact=True), upgrade_config(study.config)
+    space, config = parse_space(settings.get("space", {}), exact=True), upgrade_config(study.config)
     return complete_request(space, config, split_point(text, "enqueue"))
 
 
-def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, Any]:
+def _send(request: "Request", options: Namespace, say: Printer) -> dict[str, Any]:
     """Send a request and wait until it is recorded.
 
     Raises:
@@ -97,7 +98,7 @@ def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, 
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import send
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     location = options.study.rstrip("/")
     holder = find_holder(location)
@@ -113,16 +114,16 @@ def _send(request: "Request", options: Namespace, results: TextIO) -> dict[str, 
     if not taken:
         why = f"no answer yet from {holder}" if holder else "no command is running this study"
         note(one_line(f"{location}: {why}; the request is carried out when the study continues"))
-    say(options, results, describe_request(request) + (", done" if taken else ""))
+    say(describe_request(request) + (", done" if taken else ""))
     return {"study": location, **request.as_dict(), "taken": taken is not None}
 
 
-def status(options: Namespace, results: TextIO) -> dict[str, Any]:
+def status(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print the state of a study and return the JSON object."""
     from raytune_yesno.files.lock import find_holder
     from raytune_yesno.study import load
     from raytune_yesno.study.requests import Inbox
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     location = options.study.rstrip("/")
     study, holder = load(location), find_holder(location)
@@ -132,38 +133,32 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
     if not holder and "running" in counts:  # nothing runs without a command
         counts["unfinished"] = counts.pop("running")
     state = "finished" if study.searched else "interrupted"
-    if study.searched and study.best and not study.refit and study.is_own:
+    if study.searched and study.best and not study.refit and study.has_config:
         state = "refit missing"
     if holder:
         state = "refitting" if study.searched else "running"
-    say(options, results, one_line(f"study: {location}"))
-    say(options, results, f"state: {state}")
+    say(one_line(f"study: {location}"))
+    say(f"state: {state}")
     if holder:
-        say(options, results, one_line(f"writer: {holder}"))
+        say(one_line(f"writer: {holder}"))
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     say(
-        options,
-        results,
         f"trials: {len(study.trial_list)} of {study.num_asked} begun ({told or 0})",
     )
     for trial in running:
         values = format_point(trial.point)
         say(
-            options,
-            results,
             one_line(f"  trial {trial.number}: epoch {trial.last_epoch}, {values}"),
         )
     if best := study.best:
-        say(
-            options, results, f"best: trial {best.number}, {describe(best.metrics, best.objective)}"
-        )
+        say(f"best: trial {best.number}, {describe(best.metrics, best.objective)}")
     for event in study.requests:
-        say(options, results, describe_event(event))
+        say(describe_event(event))
     waiting = Inbox(location, [event["request"] for event in study.requests]).list_waiting()
     for request in waiting:
-        say(options, results, f"waiting: {describe_request(request).removeprefix('requested: ')}")
+        say(f"waiting: {describe_request(request).removeprefix('requested: ')}")
     if study.reason:
-        say(options, results, one_line(f"search ended: {study.reason}"))
+        say(one_line(f"search ended: {study.reason}"))
     return {
         "study": location,
         "state": state,
@@ -180,7 +175,7 @@ def status(options: Namespace, results: TextIO) -> dict[str, Any]:
 def describe_event(event: dict[str, Any]) -> str:
     """Return a line on a recorded request."""
     from raytune_yesno.study.requests import Request
-    from raytune_yesno.tuning.control import describe_request
+    from raytune_yesno.tuning.request_handler import describe_request
 
     at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event["time"]))
     refused = f": refused, {event['refused']}" if event.get("refused") else ""

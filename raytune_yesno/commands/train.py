@@ -5,21 +5,20 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from raytune_yesno.commands.closing import suggest_uses
 from raytune_yesno.commands.common import (
     announce,
     read_data,
     remark_on_data,
-    say,
     with_resume_hint,
 )
-from raytune_yesno.commands.display import Display, describe
-from raytune_yesno.commands.folders import advise_on_others, is_begun, open_folder
-from raytune_yesno.commands.recorded import (
+from raytune_yesno.commands.display import Display, Printer, describe
+from raytune_yesno.commands.next_steps import suggest_uses
+from raytune_yesno.commands.output_folders import advise_on_others, is_begun, open_folder
+from raytune_yesno.commands.recorded_run import (
     SETTINGS_FILE,
     read_recorded,
     resume_settings,
@@ -29,36 +28,37 @@ from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     check_task,
     config_help,
+    declare_settings,
     given_flags,
     read_settings,
+    read_space,
     read_task_name,
     refuse_data,
     refuse_flags,
 )
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    build_config,
-)
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, WorkError, escape_controls
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.study.store import name_command
+from raytune_yesno.task_registry import TASKS
 
 if TYPE_CHECKING:
     from raytune_yesno.training.run import Run
 
 
-def train(options: Namespace, results: TextIO) -> dict[str, Any]:
+def train(options: Namespace, say: Printer) -> dict[str, Any]:
     """Train one model, or resume its training; return the JSON object."""
     if options.help_config:
-        return _list_keys(options, results)
+        return _list_keys(options, say)
     announce(options, "loading PyTorch and Ray")
     if options.resume:
         refuse_flags(options, "out", "fresh")
     if options.fresh:  # renames earlier work, which a wrong setting should not
         refuse_data(options, _build_config(read_settings(options), options).task)
-    folder = {"resume": options.resume, "record": SETTINGS_FILE, "fresh": options.fresh}
-    with open_folder(options.out, "runs", **folder) as (out, _):
+    with open_folder(
+        options.out, "runs", resume=options.resume, record=SETTINGS_FILE, fresh=options.fresh
+    ) as folder:
+        out = folder.path
         settings, config = _read_config(options, out)
         data = read_data(settings, options, config)
         from raytune_yesno.training.run import run_training
@@ -81,17 +81,18 @@ def train(options: Namespace, results: TextIO) -> dict[str, Any]:
                 on_epoch=lambda epoch: display.show_epoch(epoch, config.epochs, config.objective),
                 note=display.remark,
             )
-        return _finish(run, config, out, options, results, began)
+        return _finish(run, config, out, say, began)
 
 
-def _list_keys(options: Namespace, results: TextIO) -> dict[str, Any]:
+def _list_keys(options: Namespace, say: Printer) -> dict[str, Any]:
     """Print the config keys of a task."""
-    say(options, results, text := config_help(read_task_name(options)))
+    say(text := config_help(read_task_name(options)))
     return {"help": text}
 
 
 def _build_config(settings: Mapping[str, Any], options: Namespace) -> Config:
-    return build_config(settings["config"], given_flags(options))
+    declaration = declare_settings(settings, options, read_space(settings, options) or {})
+    return build_config(settings["config"], given_flags(options), declaration=declaration)
 
 
 def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]:
@@ -99,9 +100,9 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
     if options.resume:
         if options.task:
             TASKS.trust(options.task)
-        _, before = read_recorded(out)  # it also declares the keys of a function
+        _, before = read_recorded(out)
         check_task(options.task, before.task, str(out))
-        settings = read_settings(options, before.task)
+        settings = read_settings(options, before)
         return resume_settings(out, settings, given_flags(options))
     settings = read_settings(options)
     config = _build_config(settings, options)
@@ -110,7 +111,7 @@ def _read_config(options: Namespace, out: Path) -> tuple[dict[str, Any], Config]
         now = {"data": settings.get("data", DEFAULT_DATA), **select_fixed(config)}
         begun_with = {"data": recorded["data"], **select_fixed(before)}
         if _has_trained(out):
-            from raytune_yesno.tuning.existing import check_same_settings, compare
+            from raytune_yesno.tuning.continuation import check_same_settings, compare
 
             advice = advise_on_others("train", str(out), before.task)
             check_same_settings(compare(now, begun_with), f"--out {out}", advice)
@@ -181,9 +182,7 @@ def _record_settings(out: Path, settings: Mapping[str, Any], config: Config) -> 
         part.write_text(yaml.safe_dump(saved, sort_keys=False))
 
 
-def _finish(
-    run: "Run", config: Config, out: Path, options: Namespace, results: TextIO, began: float
-) -> dict[str, Any]:
+def _finish(run: "Run", config: Config, out: Path, say: Printer, began: float) -> dict[str, Any]:
     """Print the result of a run and return the JSON object."""
     from raytune_yesno.training.resume import find_best
 
@@ -203,13 +202,13 @@ def _finish(
         "workers": run.history[-1].get("world_size") if config.is_elastic else config.num_workers,
     }
     figures = describe(best, config.objective)
-    say(options, results, f"best epoch {best['epoch']}: {figures} (validation part)")
-    say(options, results, escape_controls(f"checkpoint: {run.best}"))
+    say(f"best epoch {best['epoch']}: {figures} (validation part)")
+    say(escape_controls(f"checkpoint: {run.best}"))
     if lines := _describe_model(config, run.last):
         result["result"] = "\n".join(lines)
-        say(options, results, result["result"])
+        say(result["result"])
     if uses := list(suggest_uses(config.task, str(run.best))):
-        say(options, results, "\n  ".join(["next:", *uses]))
+        say("\n  ".join(["next:", *uses]))
     return result
 
 

@@ -1,27 +1,24 @@
 """The command ``tune``: search, refit and test."""
 
-import contextlib
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from raytune_yesno.commands.changes import select_extended, select_retried
-from raytune_yesno.commands.closing import shorten, suggest_next, write_study_report
 from raytune_yesno.commands.common import (
     announce,
     note,
     read_data,
     remark_on_data,
-    say,
     with_resume_hint,
 )
-from raytune_yesno.commands.display import Display, describe
+from raytune_yesno.commands.display import Display, Printer, describe
 from raytune_yesno.commands.dry_run import dry_run
-from raytune_yesno.commands.folders import open_folder, refuse_fresh_uri
+from raytune_yesno.commands.next_steps import shorten, suggest_next, write_study_report
+from raytune_yesno.commands.output_folders import open_folder, refuse_fresh_uri
 from raytune_yesno.commands.plans import (
     NOT_ON_RESUME,
     add_warm_start,
@@ -29,6 +26,7 @@ from raytune_yesno.commands.plans import (
     refuse_changes,
 )
 from raytune_yesno.commands.replay import replay
+from raytune_yesno.commands.resume_changes import select_extended, select_retried
 from raytune_yesno.commands.settings import (
     DEFAULT_DATA,
     build_plan,
@@ -38,6 +36,7 @@ from raytune_yesno.commands.settings import (
 )
 from raytune_yesno.config import find_task
 from raytune_yesno.errors import InputError, one_line, quote
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.files.remote import is_remote
 from raytune_yesno.study.store import STORE
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
@@ -49,13 +48,13 @@ if TYPE_CHECKING:
     from raytune_yesno.tuning.plan import Plan
 
 
-def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
+def tune(options: Namespace, say: Printer) -> dict[str, Any]:
     """Search, refit and test, or replay one trial of a study; return the JSON object."""
     announce(options, "loading PyTorch and Ray")
     if options.dry_run:
-        return dry_run(options, results)
+        return dry_run(options, say)
     if options.replay:
-        return replay(options, results)
+        return replay(options, say)
     from raytune_yesno.cluster.session import check_utf8, ray_session
     from raytune_yesno.cluster.shared_storage import check_shared
     from raytune_yesno.tuning.plan_checks import check_new_plan, check_plan
@@ -70,78 +69,68 @@ def tune(options: Namespace, results: TextIO) -> dict[str, Any]:
         new = build_plan(read_settings(options), options)
         check_new_plan(new)
         refuse_data(options, new.config.task)
-    with _open_study(options) as (out, storage, check):
+    with _open_study(options) as out:
         began = time.monotonic()
-        check_utf8(storage)
+        check_utf8(out.storage)
         settings = read_settings(options)
         given_s = options.checkpoint_every
         every_s = CHECKPOINT_EVERY_S if given_s is None else given_s
         if not every_s >= 0:
             raise InputError(f"--checkpoint-every: {every_s:g} s must be 0 or more")
-        plan, before, is_finished = plan_study(settings, options, out, storage)
+        plan, before, is_finished = plan_study(settings, options, out)
         if before and is_finished:
-            again = f"--resume {quote(storage)} extends it"
-            note(f"{one_line(storage)}: this study is finished; {again}")
-            return _finish(before, storage, options, results, began)
-        logs = open_logs(options.logs, out, storage)
+            again = f"--resume {quote(out.storage)} extends it"
+            note(f"{one_line(out.storage)}: this study is finished; {again}")
+            return _finish(before, out.storage, options, say, began)
+        logs = open_logs(options.logs, out)
         data = read_data(settings, options, plan.config)
         if options.warm_start and not before:
             plan = add_warm_start(plan, options.warm_start, data)
             check_plan(plan)
         announce(options, "connecting to Ray" if options.address else "starting Ray")
         with (
-            with_resume_hint("tune", out / STORE, storage, plan.config.task),
+            with_resume_hint("tune", out.path / STORE, out.storage, plan.config.task),
             ray_session(options.address, num_cpus=options.num_cpus, num_gpus=options.num_gpus),
         ):
-            check_shared(storage)
-            _remark_on_plan(plan, data, storage)
+            check_shared(out.storage)
+            _remark_on_plan(plan, data, out.storage)
             announce(options, "starting the trials' processes")
             with (
                 Display(quiet=options.quiet) as display,
-                follow_study(logs, out, note) as listen,
+                follow_study(logs, out.path, note) as listen,
             ):
                 study = run_search(
                     plan,
                     data,
                     out,
-                    storage=storage,
                     source=settings.get("data", DEFAULT_DATA),
                     resume=before or False,
                     add_trials=options.add_trials or 0,
                     retry=select_retried(options.retry, before) if before and options.retry else (),
-                    extend=select_extended(options, before, storage)
+                    extend=select_extended(options, before, out)
                     if before and options.resume
                     else (),
                     checkpoint_every_s=every_s,
                     on_progress=display.show_search,
                     note=display.remark,
                     listen=listen,
-                    check=check,
                 )
-            study = _refit(study, data, storage, options, check)
-        return _finish(study, storage, options, results, began)
+            study = _refit(study, data, out, options)
+        return _finish(study, out.storage, options, say, began)
 
 
-@contextlib.contextmanager
-def _open_study(options: Namespace) -> Iterator[tuple[Path, str, Callable[[], None] | None]]:
-    """Lock the folder or URI of a study.
-
-    Yields:
-        The folder that this process writes to; the folder or URI where users find the study, which
-        mirrors it; and a function to call before each write (see :meth:`Lock.check`), if any.
-    """
+def _open_study(options: Namespace) -> AbstractContextManager[OutputFolder]:
+    """Return the folder or URI of a study, locked while the context lasts."""
     from raytune_yesno.study.mirror import mirror_to_uri
 
     storage = options.resume or options.out
     if not is_remote(storage):
-        folder = {"resume": options.resume, "record": STORE, "fresh": options.fresh}
-        with open_folder(options.out, "studies", **folder) as (out, check):
-            yield out, str(out), check
-        return
+        return open_folder(
+            options.out, "studies", resume=options.resume, record=STORE, fresh=options.fresh
+        )
     if options.fresh:
         refuse_fresh_uri(storage)
-    with mirror_to_uri(storage, resume=True if options.resume else None, note=note) as out:
-        yield out, storage.rstrip("/"), None
+    return mirror_to_uri(storage, resume=True if options.resume else None, note=note)
 
 
 def _remark_on_plan(plan: "Plan", data: "Data | None", storage: str) -> None:
@@ -159,20 +148,14 @@ def _remark_on_plan(plan: "Plan", data: "Data | None", storage: str) -> None:
         )
 
 
-def _refit(
-    study: "Study",
-    data: "Data | None",
-    storage: str,
-    options: Namespace,
-    check: Callable[[], None] | None,
-) -> "Study":
+def _refit(study: "Study", data: "Data | None", out: OutputFolder, options: Namespace) -> "Study":
     """Refit the best config of a study whose search has ended; return the study with it."""
     from raytune_yesno.study import load
     from raytune_yesno.tuning.refit import check_result, list_refits, run_refit
 
     if study.reason:
         note(f"search ended: {study.reason}")
-    check_result(study, storage)
+    check_result(study, out.storage)
     candidates = list_refits(study)
     for index, candidate in enumerate(candidates, start=1):
         best = candidate.trial
@@ -186,36 +169,35 @@ def _refit(
                 study,
                 data,
                 candidate=candidate,
-                storage=storage,
+                out=out,
                 on_epoch=show,
                 note=display.remark,
-                check=check,
             )
     return load(study.path)
 
 
 def _finish(
-    study: "Study", storage: str, options: Namespace, results: TextIO, began: float
+    study: "Study", storage: str, options: Namespace, say: Printer, began: float
 ) -> dict[str, Any]:
     """Print the result of a refitted study and return the JSON object."""
     from raytune_yesno.report.front import summarise_front
-    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import measure_luck
+    from raytune_yesno.report.tuning_gain import describe_gain
 
     best, efficiency, refit = study.best, study.efficiency, study.refit
     assert best
     assert efficiency
     assert refit
-    for line in _describe_study(study, refit, storage):
-        say(options, results, line)
+    for line in describe_result(study, refit, storage):
+        say(line)
     page = None
     if not options.no_report and not is_remote(storage):
         page = write_study_report(study, note)
         if page:
-            say(options, results, one_line(f"report: {page}"))
-    say(options, results, "next:")
+            say(one_line(f"report: {page}"))
+    say("next:")
     for command in suggest_next(study, refit, storage):
-        say(options, results, f"  {command}")
+        say(f"  {command}")
     luck = measure_luck(study)
     return {
         "study": storage,
@@ -239,12 +221,12 @@ def _finish(
     }
 
 
-def _describe_study(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
+def describe_result(study: "Study", refit: Mapping[str, Any], storage: str) -> Iterator[str]:
     """Yield the lines that print a study's result."""
     from raytune_yesno.report.front import describe_front, describe_limits
-    from raytune_yesno.report.gain import describe_gain
     from raytune_yesno.report.luck import describe_luck
     from raytune_yesno.report.sentences import describe_mean, describe_test, describe_time
+    from raytune_yesno.report.tuning_gain import describe_gain
 
     chosen = study.candidates[0]
     best = chosen.trial

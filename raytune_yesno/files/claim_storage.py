@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
+from raytune_yesno.files.atomic import open_plain
 from raytune_yesno.files.remote import LOCK, is_remote, open_filesystem
 
 _MAX_BYTES = 4096  # of a claim; the folder may be hostile
@@ -68,7 +69,7 @@ class LocalStorage:
 
         try:
             self._make_folders()
-            descriptor = self._open(_KERNEL, os.O_RDWR | os.O_CREAT)
+            descriptor = open_plain(self.path / _KERNEL, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             self.misses += 1  # another command releases the lock and deletes the folders
             if self.misses > _MAX_MISSES:
@@ -97,15 +98,6 @@ class LocalStorage:
         if not stat.S_ISDIR(self.path.lstat().st_mode):
             raise OSError(errno.ENOTDIR, "not a folder", str(self.path))
 
-    def _open(self, name: str, flags: int) -> int:
-        # A hostile folder may contain links and pipes: neither follow nor block.
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(self.path / name, flags, 0o644)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a file", str(self.path / name))
-        return descriptor
-
     def is_away(self) -> bool:
         return not self.folder.is_dir() or not any(self.folder.iterdir())
 
@@ -116,7 +108,7 @@ class LocalStorage:
 
     def read(self, name: str) -> bytes | None:
         try:
-            descriptor = self._open(name, os.O_RDONLY)
+            descriptor = open_plain(self.path / name, os.O_RDONLY)
         except FileNotFoundError:
             return None
         except OSError:
@@ -128,7 +120,8 @@ class LocalStorage:
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
         # Overwritten in place, because a full disk has no room for another file.
-        descriptor = self._open(name, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if new else 0))
+        flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if new else 0)
+        descriptor = open_plain(self.path / name, flags)
         try:
             os.pwrite(descriptor, content, 0)
         finally:

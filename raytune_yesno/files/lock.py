@@ -231,5 +231,5 @@ def find_holder(location: str | Path) -> Claim | None:
 def _refuse(location: str, holder: Claim | None) -> InputError:
     return InputError(
         f"{location}: another command writes there: {holder or 'its name is not known yet'}; wait "
-        "until it ends, or stop it, or give another --out"
+        "until it ends, or stop it, or use another folder"
     )

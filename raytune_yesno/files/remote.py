@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 
 LOCK = ".lock"
 """The subfolder of a study that locks out a second writer; see :mod:`raytune_yesno.files.lock`."""
@@ -36,10 +36,8 @@ def name_uri(uri: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        told = str(error)
-        if str(folder) not in told:
-            raise
-        raise InputError(told.replace(str(folder), uri)) from error.__cause__
+        error.rename(str(folder), uri)
+        raise
 
 
 def open_filesystem(location: str) -> tuple[Any, str]:
@@ -184,11 +182,14 @@ def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -
 def local_copy(location: str) -> Iterator[Path]:
     """Return a local folder with the contents of a folder or URI: itself, or a temporary copy.
 
-    If there is nothing at the location, the folder is empty or missing.
+    If there is nothing at the location, the folder is empty or missing. Errors of this context name
+    the location, not the copy.
     """
     if not is_remote(location):
         yield Path(location)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        download(location, Path(folder), missing_ok=True)
-        yield Path(folder)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with name_uri(hide_secrets(location), folder):
+            download(location, folder, missing_ok=True)
+            yield folder

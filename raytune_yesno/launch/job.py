@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno import COMMAND_ID
 from raytune_yesno.cluster.autoscaling import DEFINITION_ON_HEAD, DEFINITION_VARIABLE
 from raytune_yesno.cluster.proxies import direct_variables
 from raytune_yesno.cluster.token import auth_headers
@@ -19,6 +18,7 @@ from raytune_yesno.errors import WorkError, first_line
 from raytune_yesno.launch.launch_state import LaunchState
 from raytune_yesno.launch.packaging import PROGRAM, name_commit
 from raytune_yesno.launch.ray_up import HeadUnreachableError, list_node_addresses
+from raytune_yesno.study.store import COMMAND_ID
 
 MAX_SILENCE_S = 20.0
 """Seconds without an answer after which the connection counts as broken."""

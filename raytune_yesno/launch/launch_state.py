@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 
 STATE = "launch.json"
 _MAX_NAME_BYTES = 200  # file systems allow 255

@@ -16,14 +16,14 @@ from typing import Any
 
 import yaml
 
-from raytune_yesno import COMMIT
 from raytune_yesno.cluster.token import token_file
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.files.yaml_text import load_documents, read_text
 from raytune_yesno.home import expand_home
 from raytune_yesno.import_path import module_command
-from raytune_yesno.own_code import is_own
 from raytune_yesno.text import last_line
+from raytune_yesno.user_code import is_own
+from raytune_yesno.versions import COMMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "python -m raytune_yesno"
@@ -253,7 +253,7 @@ def _find_imports(file: Path) -> set[str]:
 def _take(option: str, value: str, folder: Path) -> str:
     path = expand_home(value)
     if option == "--data" and not path.exists():
-        return value  # the name of a corpus, or a URI
+        return value  # the name of data, or a URI
     if not path.exists():
         raise InputError(f"{option} {value}: no such file on this machine; correct the path")
     name = os.path.basename(os.path.abspath(path)) or "root"  # of `..` too

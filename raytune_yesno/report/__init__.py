@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raytune_yesno.errors import to_utf8
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.report.comparison import Comparison, compare_studies
 from raytune_yesno.report.export import collect_trials, list_heads, write_table
 from raytune_yesno.report.importance import Importance, measure_importance

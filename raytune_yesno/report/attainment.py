@@ -11,7 +11,7 @@ from typing import Any
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import Group, describe_incomparable
+from raytune_yesno.report.study_groups import Group, describe_incomparable
 from raytune_yesno.report.tables import MISSING, Table
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
@@ -66,7 +66,7 @@ def attain(fronts: Sequence[Sequence[Pair]], count: int) -> list[Pair]:
 def measure_attainment(studies: Sequence[Study], groups: Sequence[Group]) -> list[Attainment]:
     """Return the attainment of each group.
 
-    There is none unless all studies have the same corpus and the same two objectives, and some
+    There is none unless all studies have the same data and the same two objectives, and some
     trial keeps the limits. A study that ended without such a trial attains nothing.
 
     Args:

@@ -62,7 +62,7 @@ def build_axes(study: Study) -> list[Axis]:
     axes = []
     for name in names:
         values = [trial.best_point[name] for trial in study.trial_list if name in trial.best_point]
-        domains = [each for key, each in list_domains(study.asked.get("space")) if key == name]
+        domains = [each for key, each in list_domains(study.settings.get("space")) if key == name]
         axis = _merge(name, [read_domain(name, each) for each in domains]) or _guess(name, values)
         if axis.kind == "choice":
             for trial in study.trial_list:

@@ -27,7 +27,7 @@ def trace_best(study: Study) -> dict[str, Curve]:
         key=lambda epoch: float(epoch["ended"]),
     )
     values = [epoch.get(study.metric) if epoch["trial"] in judged else None for epoch in epochs]
-    start = study.asked["time"]
+    start = study.settings["time"]
     seconds = [omit_pauses(epoch["ended"], study.pauses) - start for epoch in epochs]
     bests = [
         trial.best_epoch[study.metric] if trial.number in judged and trial.best_epoch else None

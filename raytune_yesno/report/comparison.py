@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raytune_yesno.report.attainment import Attainment, measure_attainment
-from raytune_yesno.report.compare import Difference, Group, compare_groups, group_studies
+from raytune_yesno.report.study_groups import Difference, Group, compare_groups, group_studies
 from raytune_yesno.study import Study, name_studies
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, escape_controls
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.files.json_text import dump_json, to_strict_json
 from raytune_yesno.study import Study, name_studies
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import have_common_front, share_reference
 from raytune_yesno.report.sentences import describe_test_briefly
+from raytune_yesno.report.study_groups import have_common_front, share_reference
 from raytune_yesno.report.tables import Table, align
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate

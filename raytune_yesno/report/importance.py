@@ -89,7 +89,7 @@ def measure_importance(study: Study) -> Importance:
     # Ranks, so that a single huge loss does not dominate the fit.
     _, order = np.unique(values, return_inverse=True)
     target = order / max(1, order.max())
-    features = np.column_stack([_encode(axis, ranking) for axis in axes])
+    features = np.column_stack([encode_axis(axis, ranking) for axis in axes])
     generator = np.random.default_rng(0)
     if num_trials > _MAX_TRIALS:
         kept = generator.choice(num_trials, _MAX_TRIALS, replace=False)
@@ -97,12 +97,12 @@ def measure_importance(study: Study) -> Importance:
     if target.min() == target.max():
         return refuse("nearly all trials have the same result. Widen the search space")
     repeats = 2 if len(target) <= 100 else 1
-    errors, increases = _cross_validate(features, target, _TREES, repeats, generator)
+    errors, increases = cross_validate(features, target, _TREES, repeats, generator)
     score = 1 - float(np.mean(errors))
     chance_level = 0.0
     for _ in range(NUM_PERMUTATIONS):
         permuted = generator.permutation(target)
-        chance_errors, chance_increases = _cross_validate(
+        chance_errors, chance_increases = cross_validate(
             features, permuted, _PERMUTED_TREES, 1, generator
         )
         chance_score = 1 - float(np.mean(chance_errors))
@@ -133,7 +133,7 @@ def measure_importance(study: Study) -> Importance:
     )
 
 
-def _cross_validate(
+def cross_validate(
     features: Any, target: Any, trees: int, repeats: int, generator: np.random.Generator
 ) -> tuple[list[float], list[Any]]:
     """Fit and evaluate forests in repeated cross-validation.
@@ -174,7 +174,7 @@ def _cross_validate(
     return errors, increases
 
 
-def _encode(axis: Axis, trials: Sequence[Trial]) -> Any:
+def encode_axis(axis: Axis, trials: Sequence[Trial]) -> Any:
     """Return the column of an axis; not a number for missing values."""
     values = [axis.read(trial.best_point) for trial in trials]
     column = np.array([np.nan if value is None else value for value in values], dtype=float)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.comparison import Comparison, compare_studies
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import (
     count_members,
     describe_choice,
@@ -14,6 +13,7 @@ from raytune_yesno.report.front import (
     describe_volume,
 )
 from raytune_yesno.report.luck import describe_luck
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.report.sentences import count_statuses, describe_objective
 from raytune_yesno.report.summary import describe_studies
 from raytune_yesno.report.tables import align, tabulate_studies
@@ -44,25 +44,7 @@ def format_leaderboard(
         return "\n".join([*lines, "no trial has a result yet", *objective])
     names = [axis.name for axis in build_axes(study)]
     names = [*(name for name in order if name in names), *(n for n in names if n not in order)]
-    several, members = study.objective.others, {trial.number for trial in study.front}
-    others = [
-        metric
-        for metric in study.metrics
-        if metric.name != study.metric
-        and any(trial.metrics.get(metric.name) is not None for trial in ranking)
-    ]
-    columns = [
-        ["trial", *(str(trial.number) for trial in ranking)],
-        ["status", *(trial.status for trial in ranking)],
-        [_cut(study.metric), *(_show(study, trial, study.metric) for trial in ranking)],
-        *(
-            [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
-            for metric in others[: max(1, len(study.objective.others))]  # so that others fit
-        ),
-        *([["mean of seeds", *means]] if any(means := _show_means(study, candidates)) else []),
-        *([["front", *("yes" if t.number in members else "" for t in ranking)]] if several else []),
-        ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
-    ]
+    columns = _list_results(study, candidates)
     fixed = len(columns)
     used = sum(max(map(len, column)) + 2 for column in columns) - 2
     for name in names:
@@ -80,7 +62,7 @@ def format_leaderboard(
     epochs = f"{best.metrics['epoch']}/{best.last_epoch}"
     lines.append(f"epochs {epochs}: best at epoch {best.metrics['epoch']} of {best.last_epoch}")
     lines += objective
-    if several:
+    if study.objective.others:
         chosen = f"first row: {describe_choice(study)}"
         about = (count_members(study), describe_volume(study), chosen)
         lines += [line for text in about for line in _wrap(text, width)]
@@ -89,6 +71,30 @@ def format_leaderboard(
     for edge in find_edges(study):
         lines += _wrap(str(edge), width)
     return "\n".join(lines)
+
+
+def _list_results(study: Study, candidates: Sequence[Candidate]) -> list[list[str]]:
+    """Return the columns of the table that are not hyperparameters, each with its head."""
+    ranking = [candidate.trial for candidate in candidates]
+    several, members = study.objective.others, {trial.number for trial in study.front}
+    others = [
+        metric
+        for metric in study.metrics
+        if metric.name != study.metric
+        and any(trial.metrics.get(metric.name) is not None for trial in ranking)
+    ]
+    return [
+        ["trial", *(str(trial.number) for trial in ranking)],
+        ["status", *(trial.status for trial in ranking)],
+        [_cut(study.metric), *(_show(study, trial, study.metric) for trial in ranking)],
+        *(
+            [_cut(metric.label or metric.name), *(_show(study, t, metric.name) for t in ranking)]
+            for metric in others[: max(1, len(study.objective.others))]  # so that others fit
+        ),
+        *([["mean of seeds", *means]] if any(means := _show_means(study, candidates)) else []),
+        *([["front", *("yes" if t.number in members else "" for t in ranking)]] if several else []),
+        ["epochs", *(f"{trial.metrics['epoch']}/{trial.last_epoch}" for trial in ranking)],
+    ]
 
 
 def format_leaderboards(

@@ -11,10 +11,10 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
-from raytune_yesno.report.compare import find_best
 from raytune_yesno.report.comparison import Comparison
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.payload import build_payload, embed
+from raytune_yesno.report.plot_data import build_payload, embed
+from raytune_yesno.report.study_groups import find_best
 from raytune_yesno.report.view import view_comparison, view_study
 from raytune_yesno.study import Study
 

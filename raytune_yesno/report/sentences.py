@@ -5,14 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_yesno.config import (
-    TASKS,
-    Config,
-    EngineConfig,
-    build_config,
-    find_task,
-    upgrade_config,
-)
+from raytune_yesno.config import Config, EngineConfig, build_config, find_task, upgrade_config
 from raytune_yesno.errors import InputError, quote
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report.best_so_far import Curve
@@ -24,6 +17,7 @@ from raytune_yesno.study.candidates import Candidate
 from raytune_yesno.study.events import is_number
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.study_settings import STUDY_SETTINGS
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.text import format_seconds, join_names, plural
 from raytune_yesno.values import write_typed
 
@@ -297,16 +291,19 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         content of the YAML file that the second one reads. All are empty if the study does not
         record its settings.
     """
-    asked = study.asked
-    if "config" not in asked or "data" not in asked:
+    recorded = study.settings
+    if "config" not in recorded or "data" not in recorded:
         return "", "", ""
     import yaml
 
     best = study.best
     try:
-        study.declare()
-        base = build_config(upgrade_config(asked["config"]))
-        trained = build_config(study.config_of(best), best.best_point) if best else base
+        base = build_config(upgrade_config(recorded["config"]), declaration=study.declare())
+        trained = (
+            build_config(study.config_of(best), best.best_point, declaration=base.declaration)
+            if best
+            else base
+        )
     except InputError:  # written by a version with other keys
         return "", "", ""
     task = base.as_dict()["task"]
@@ -317,7 +314,7 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
         shown = {**list_changes(trained), **best.best_point, "seed": trained.seed}
         if own:
             del shown["task"]
-        typed = not find_task(task).function
+        typed = not base.declaration.function
         for key, value in shown.items():
             is_text = isinstance(value, str) and (typed or key in EngineConfig.__dataclass_fields__)
             words += ["--set", f"{key}={value if is_text else write_typed(value)}"]
@@ -326,14 +323,14 @@ def describe_commands(study: Study) -> tuple[str, str, str]:
     settings = {
         **({"data": study.data} if study.data else {}),
         "seed": base.seed,
-        **{key: asked[key] for key in _SETTINGS if asked.get(key) not in (None, {}, [])},
-        **({"ordered": True, "W": asked["W"]} if asked.get("ordered") else {}),
+        **{key: recorded[key] for key in _SETTINGS if recorded.get(key) not in (None, {}, [])},
+        **({"ordered": True, "W": recorded["W"]} if recorded.get("ordered") else {}),
         **({"config": config} if config else {}),
-        "space": asked.get("space", {}),
+        "space": recorded.get("space", {}),
     }
     file = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=1000)
     tune = " ".join(map(quote, ["raytune-yesno", "tune", *own, "--config", "study.yaml"]))
-    if asked.get("warm_start"):
+    if recorded.get("warm_start"):
         tune += " --warm-start STUDY…"
     return train, tune, file
 
@@ -357,7 +354,7 @@ def list_changes(config: Config) -> dict[str, Any]:
     usual, values = build_config().as_dict(), config.as_dict()
     keys: list[str] = [key for key in ("task", "model") if key in values]
     named = {key: values[key] for key in keys if values[key] != usual[key]}
-    defaults = build_config(named).as_dict()
+    defaults = build_config(named, declaration=config.declaration).as_dict()
     function = config.declaration.function
     given = function.declared["config"] if function else {}
     own = given.keys() - EngineConfig.__dataclass_fields__.keys()

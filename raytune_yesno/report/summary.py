@@ -8,7 +8,16 @@ import numpy as np
 
 from raytune_yesno import pareto
 from raytune_yesno.metrics import Metric
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.luck import describe_luck
+from raytune_yesno.report.sentences import (
+    NO_RESULT,
+    describe_mean,
+    describe_time,
+    judge_early_stopping,
+)
+from raytune_yesno.report.study_groups import (
     MIN_REPEATS,
     Difference,
     Group,
@@ -20,16 +29,7 @@ from raytune_yesno.report.compare import (
     have_common_front,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import EarlyStopping
-from raytune_yesno.report.gain import describe_gain
-from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.luck import describe_luck
-from raytune_yesno.report.sentences import (
-    NO_RESULT,
-    describe_mean,
-    describe_time,
-    judge_early_stopping,
-)
+from raytune_yesno.report.tuning_gain import describe_gain
 from raytune_yesno.study import Study
 from raytune_yesno.study.front import list_vectors
 from raytune_yesno.text import join_names, plural

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import sentences, summary
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.early_stopping import EarlyStopping
+from raytune_yesno.report.study_groups import (
     HYPERVOLUME,
     MIN_REPEATS,
     Difference,
@@ -15,7 +16,6 @@ from raytune_yesno.report.compare import (
     measure_figures,
     name_mean,
 )
-from raytune_yesno.report.early_stopping import EarlyStopping
 from raytune_yesno.study import Study
 from raytune_yesno.study.trial import UNSUCCESSFUL
 from raytune_yesno.text import format_seconds
@@ -62,13 +62,13 @@ def tabulate_studies(studies: Sequence[Study], names: Sequence[str]) -> Table:
     heads = ("study", "search", "scheduler", "seed", "trials", "failed", "epochs", "time")
     rows = []
     for study, name, volume in zip(studies, names, volumes, strict=True):
-        best, asked = study.best, study.asked
+        best, settings = study.best, study.settings
         failed = sum(trial.status in UNSUCCESSFUL for trial in study.trial_list)
         rows.append(
             (
                 name,
-                str(asked.get("search") or ""),
-                str(asked.get("scheduler") or ""),
+                str(settings.get("search") or ""),
+                str(settings.get("scheduler") or ""),
                 str(study.config.get("seed", "")),
                 str(len(study.trial_list)),
                 str(failed or ""),

@@ -16,7 +16,7 @@ def build_timeline(study: Study) -> tuple[list[str], list[Span]]:
     """
     epochs = _list_epochs(study)
     slots = assign_slots(epochs, num_slots=study.num_slots, pauses=study.pauses)
-    start = study.asked["time"]
+    start = study.settings["time"]
     nodes = name_nodes(study)
     slots.sort(key=lambda slot: nodes[_node_key(slot[0])])  # slots of one node are neighbours
     names: list[str] = []
@@ -40,7 +40,7 @@ def list_pauses(study: Study) -> list[tuple[float, float]]:
     pauses = []
     before = 0.0
     for begun, stop in study.pauses:
-        pauses.append((begun - study.asked["time"] - before, stop - begun))
+        pauses.append((begun - study.settings["time"] - before, stop - begun))
         before += stop - begun
     return pauses
 

@@ -6,12 +6,12 @@ from typing import Any
 from raytune_yesno.report import sentences, summary, tables
 from raytune_yesno.report.attainment import describe_attainment, tabulate_attainment
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import choose_figure, describe_incomparable
 from raytune_yesno.report.comparison import Comparison
 from raytune_yesno.report.early_stopping import measure_early_stopping
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.front import view_front
 from raytune_yesno.report.importance import Importance
+from raytune_yesno.report.range_edges import find_edges
+from raytune_yesno.report.study_groups import choose_figure, describe_incomparable
 from raytune_yesno.study import Study
 from raytune_yesno.text import format_value, plural
 
@@ -25,7 +25,7 @@ def view_study(
     """Return the values of ``sections.html.j2`` for one study."""
     stopping = measure_early_stopping(study)
     train, tune, file = sentences.describe_commands(study)
-    versions = study.asked.get("versions", {}).items()
+    versions = study.settings.get("versions", {}).items()
     tested = sentences.find_tested(study)
     return {
         "answers": [
@@ -95,13 +95,13 @@ def _list_cards(study: Study) -> list[dict[str, str]]:
 
 
 def _list_settings(study: Study) -> dict[str, Any]:
-    """Return what the study was asked to do, without what is not known."""
-    asked = study.asked
-    warm_start = (asked.get("warm_start") or {}).get("observations")
+    """Return the settings of a study, without what is not known."""
+    recorded = study.settings
+    warm_start = (recorded.get("warm_start") or {}).get("observations")
     settings = {
         "objective": "; ".join(sentences.describe_objective(study)),
-        "search": asked.get("search"),
-        "scheduler": asked.get("scheduler"),
+        "search": recorded.get("search"),
+        "scheduler": recorded.get("scheduler"),
         "seed": study.config.get("seed"),
         # One for each point: a point that was trained several times has one result.
         "warm start": f"{plural(len(warm_start), 'result')} of other studies"
@@ -109,8 +109,8 @@ def _list_settings(study: Study) -> dict[str, Any]:
         else None,
         "slots": study.slots_text,
         "data": study.data,
-        "corpus": asked.get("corpus", {}).get("source"),
-        "fingerprint": asked.get("corpus", {}).get("fingerprint"),
+        "corpus": recorded.get("corpus", {}).get("source"),
+        "fingerprint": recorded.get("corpus", {}).get("fingerprint"),
     }
     return {name: value for name, value in settings.items() if value not in (None, "")}
 

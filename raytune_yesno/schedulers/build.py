@@ -1,4 +1,4 @@
-"""The registry of trial schedulers."""
+"""The trial schedulers by name."""
 
 import inspect
 from collections.abc import Callable, Collection
@@ -7,13 +7,13 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.registry import check_options
 from raytune_yesno.schedulers.asynchronous import FIFO, Asynchronous
 from raytune_yesno.schedulers.deterministic import DeterministicScheduler
 from raytune_yesno.schedulers.hyperband import Hyperband
 from raytune_yesno.schedulers.pbt import PBT
-from raytune_yesno.schedulers.rules import MedianStopping, Rule, SuccessiveHalving
+from raytune_yesno.schedulers.stopping_rules import MedianStopping, Rule, SuccessiveHalving
 from raytune_yesno.space import Space
+from raytune_yesno.values import check_options
 
 
 def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
@@ -24,7 +24,7 @@ def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
 def _asha(
     epochs: int, ordered: bool, grace_period: int = 0, reduction_factor: float = 3
 ) -> TrialScheduler:
-    """Apply :class:`~raytune_yesno.schedulers.rules.SuccessiveHalving`.
+    """Apply :class:`~raytune_yesno.schedulers.stopping_rules.SuccessiveHalving`.
 
     The first rung is at ``grace_period`` epochs (0: a quarter of all epochs).
     """
@@ -43,7 +43,7 @@ def _hyperband(epochs: int, reduction_factor: float = 3) -> TrialScheduler:
 def _median(
     epochs: int, ordered: bool, grace_period: int = 0, min_trials: int = 3
 ) -> TrialScheduler:
-    """Apply :class:`~raytune_yesno.schedulers.rules.MedianStopping`.
+    """Apply :class:`~raytune_yesno.schedulers.stopping_rules.MedianStopping`.
 
     A trial is not stopped before ``grace_period`` epochs (0: a quarter of all epochs), nor before
     ``min_trials`` others have reached its epoch.
@@ -131,7 +131,7 @@ def build_scheduler(
         ordered: compare each trial only with trials of lower numbers, so that the result does not
             depend on timing; see :mod:`raytune_yesno.schedulers.deterministic`.
         num_objectives: with more than one, trials are compared by non-dominated sorting, see
-            :mod:`raytune_yesno.schedulers.rules`.
+            :mod:`raytune_yesno.schedulers.stopping_rules`.
         options: options of that scheduler.
 
     Returns:

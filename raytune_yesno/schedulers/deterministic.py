@@ -8,7 +8,7 @@ of the lowest number never waits, so there is no deadlock.
 
 from collections.abc import Collection
 
-from raytune_yesno.schedulers.rules import Rule
+from raytune_yesno.schedulers.stopping_rules import Rule
 from raytune_yesno.schedulers.synchronous import STOPPED, SynchronousScheduler
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.pareto import order
-from raytune_yesno.schedulers.rules import TrialState
+from raytune_yesno.schedulers.stopping_rules import TrialState
 from raytune_yesno.schedulers.synchronous import STOPPED, SynchronousScheduler
 
 

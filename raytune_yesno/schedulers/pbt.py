@@ -146,7 +146,7 @@ class PBT(SynchronousScheduler):
         folder: str = source.config["checkpoint"]
         if source.checkpoint:
             root = source.storage.storage_fs_path
-            folder = name_checkpoint(source.checkpoint.path, root, self.store.storage)
+            folder = name_checkpoint(source.checkpoint.path, root, self.store.out.storage)
         number, goal = target.config["number"], self.goal
         # Tune deletes the source's own checkpoints once it has written newer ones. The copies of a
         # trial have a folder of their own: instead of a damaged one, those beside it are tried.

@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_yesno.schedulers.rules import TrialState
+from raytune_yesno.schedulers.stopping_rules import TrialState
 from raytune_yesno.study import Trial
 from raytune_yesno.study.store import StudyStore
 

@@ -1,16 +1,17 @@
-"""The registry of search algorithms."""
+"""The search algorithms by name."""
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 from raytune_yesno.errors import InputError, suggest_install, suggest_name
-from raytune_yesno.registry import check_options, import_name
-from raytune_yesno.search.distinct import Distinct
+from raytune_yesno.search.distinct_points import Distinct
+from raytune_yesno.search.multi_objective import Scalarised, order_losses, weighted_losses
 from raytune_yesno.search.protocol import Algorithm
-from raytune_yesno.search.several import Scalarised, order_losses, weighted_losses
 from raytune_yesno.space import build_space
+from raytune_yesno.values import check_options
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Entry:
     Attributes:
         source: ``module:Class`` in this package.
         several: how it takes several objectives or limits: ``as it is``, or through the ``order``
-            or the ``weights`` of :mod:`raytune_yesno.search.several`; empty if it does not.
+            or the ``weights`` of :mod:`raytune_yesno.search.multi_objective`; empty if it does not.
         one_only: why it takes one objective only.
         learns: whether it uses results.
         is_finite: whether it tries exactly the points of a list, which no scheduler may change.
@@ -79,7 +80,7 @@ def load_algorithm(name: str) -> type[Algorithm]:
     Raises:
         InputError: the name is unknown.
     """
-    found: type[Algorithm] = import_name(f"raytune_yesno.search.{find_entry(name).source}")
+    found: type[Algorithm] = resolve_name(f"raytune_yesno.search.{find_entry(name).source}")
     return found
 
 

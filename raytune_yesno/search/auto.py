@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from raytune_yesno import pareto
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
@@ -18,7 +17,9 @@ from raytune_yesno.search.feasibility import (
     score_limits,
 )
 from raytune_yesno.search.gaussian import GaussianProcess
-from raytune_yesno.search.improvement import choose_bound, score_hypervolume
+from raytune_yesno.search.hypervolume_improvement import choose_bound, score_hypervolume
+from raytune_yesno.search.loss_scales import warp
+from raytune_yesno.search.multi_objective import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -26,10 +27,9 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import warp
-from raytune_yesno.search.several import Scalarised, has_vector, order_losses, order_results
 from raytune_yesno.search.tpe import TPE
 from raytune_yesno.space import Point, Space
+from raytune_yesno.values import check_at_least
 
 Score = Callable[[np.ndarray], np.ndarray]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import draw_near, draw_sobol, drop_seen
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.feasibility import model_failures, score_limits
+from raytune_yesno.search.loss_scales import scale_linearly
 from raytune_yesno.search.observation import (
     Observation,
     select_pending,
@@ -18,8 +18,8 @@ from raytune_yesno.search.observation import (
     select_subset,
     select_tried,
 )
-from raytune_yesno.search.scales import scale_linearly
 from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.values import check_at_least
 
 _NUM_EXPLORING = 2000  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 1000  # candidates near the best results, and again near the best candidate

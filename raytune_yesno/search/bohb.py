@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import Observation, losses_at
 from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.values import check_at_least
 
 
 class BOHB:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, draw_seed
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
 from raytune_yesno.space import Choice, Domain, Point, Space
+from raytune_yesno.values import check_at_least
 
 _MAX_CELLS = 64  # an integer domain with more values is treated as continuous
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.algorithm import import_library
 from raytune_yesno.search.cube import UnitCube, draw_seed
+from raytune_yesno.search.multi_objective import has_vector, order_results
 from raytune_yesno.search.observation import Observation, has_stalled, select_results
-from raytune_yesno.search.several import has_vector, order_results
 from raytune_yesno.space import Choice, Point, Space
+from raytune_yesno.values import check_at_least
 
 SELECTIONS = ("nsga2", "nsga3")
 _MUTATED = 0.5  # share of the values that are mutated in a space without choices

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator
 from raytune_yesno.search.observation import (
     Observation,
@@ -13,6 +12,7 @@ from raytune_yesno.search.observation import (
     select_results,
 )
 from raytune_yesno.space import Point, Space
+from raytune_yesno.values import check_at_least
 
 # Clerc & Kennedy (2002), eq. 4 with phi = 2 * 2.05: the swarm contracts without a speed limit.
 _ATTRACTION = 2.05
@@ -54,13 +54,13 @@ class PSO:
         """Return the point of trial ``number``, given the history."""
         results, losses = select_results(history)
         scored = list(zip(losses, results, strict=True))
-        own = [pair for pair in scored if self._is_own(pair[1], number)]
+        own = [pair for pair in scored if self._is_same_particle(pair[1], number)]
         explores = number % self.num_particles < self.num_particles / 3
         if not own or (explores and has_stalled(losses)):
             return self.cube.draw(self.seed, number)
         generator = build_numpy_generator(self.seed, number)
         x_D = self.cube.spread(self.seed, own[-1][1])
-        in_flight = any(self._is_own(seen, number) for seen in select_pending(history))
+        in_flight = any(self._is_same_particle(seen, number) for seen in select_pending(history))
         if len(own) > 1 and not in_flight:
             velocity_D = x_D - self.cube.spread(self.seed, own[-2][1])
         else:
@@ -71,7 +71,7 @@ class PSO:
         velocity_D = _CONSTRICTION * (velocity_D + pull_2D[0] * to_own_D + pull_2D[1] * to_best_D)
         return self.cube.decode(1 - np.abs(1 - (x_D + velocity_D) % 2))
 
-    def _is_own(self, seen: Observation, number: int) -> bool:
+    def _is_same_particle(self, seen: Observation, number: int) -> bool:
         return seen.number < number and (number - seen.number) % self.num_particles == 0
 
 

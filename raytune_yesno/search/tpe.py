@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from raytune_yesno.errors import InputError, suggest_name
-from raytune_yesno.registry import check_at_least
 from raytune_yesno.search.candidates import drop_invalid
 from raytune_yesno.search.cube import UnitCube, build_numpy_generator, draw_seed
 from raytune_yesno.search.observation import (
@@ -19,6 +18,7 @@ from raytune_yesno.search.observation import (
 )
 from raytune_yesno.search.parzen import Parzen
 from raytune_yesno.space import INACTIVE, Choice, Point, Space
+from raytune_yesno.values import check_at_least
 
 
 class TPE:

@@ -41,8 +41,8 @@ class Manual:
     ) -> None:
         if not points:
             raise InputError(
-                "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
-                "trial, or search_options: {points: [...]} in the study file"
+                "search manual needs points, one for each trial; give them in search_options, such "
+                "as {points: [{learning_rate: 1e-3, batch_size: 2}]}"
             )
         self.points = read_points(space, points)
 

@@ -163,7 +163,7 @@ class StudyBegun(Settings):
 
     data: Text | None = None
     config: Mapped | None = None
-    corpus: Texts | None = None
+    corpus: Texts | None = None  # source, fingerprint, … of the data of any task
     versions: Texts | None = None
     code: Text | None = None
     metrics: Annotated[

@@ -20,15 +20,14 @@ from raytune_yesno.metrics import (
 from raytune_yesno.space import Space, express_point, parse_space
 from raytune_yesno.study import ray_experiment
 from raytune_yesno.study.clock import correct_times
-from raytune_yesno.study.remote import copy_texts
+from raytune_yesno.study.download import copy_texts
 from raytune_yesno.study.requests import STOP, STOP_SEARCH
-from raytune_yesno.study.store import ENDINGS, STORE, Event, read_events
+from raytune_yesno.study.store import ENDINGS, STORE, TRIALS, Event, read_events
 from raytune_yesno.study.study import Study
 from raytune_yesno.study.trial import Trial
 from raytune_yesno.study_settings import STUDY_SETTINGS
 from raytune_yesno.text import plural
 
-_TRIALS = "trials"
 _MAY_CHANGE = {"space", "code", *(setting.name for setting in STUDY_SETTINGS if setting.on_resume)}
 
 
@@ -71,7 +70,7 @@ def load(
     objective, mode_source = _read_objective(events, metric, mode)
     events = list(itertools.chain.from_iterable(map(_split, correct_times(events))))
     study = find_moved(_build_study(folder, events, problems, objective))
-    if study.asked.get("refit") == "all" and study.refit and study.best:
+    if study.settings.get("refit") == "all" and study.refit and study.best:
         # The best point is refitted last; before, the refit has been interrupted.
         is_complete = study.refit.get("trial") == study.best.number
         study = study if is_complete or not study.objective.others else replace(study, refit=None)
@@ -85,7 +84,7 @@ def find_moved(study: Study) -> Study:
     The record holds absolute paths; a study may have been moved or copied since.
     """
     folder = study.path.absolute()
-    if (folder / _TRIALS).is_dir():  # a finished study rarely has any
+    if (folder / TRIALS).is_dir():  # a finished study rarely has any
         for trial in study.trial_list:
             if trial.checkpoint:
                 path, epoch = trial.checkpoint
@@ -134,8 +133,8 @@ def _build_study(
     trials = [state.trials[number] for number in sorted(state.trials)]
     if state.is_space_changed:
         with contextlib.suppress(InputError):  # a damaged space: all trials count
-            space = parse_space(state.asked["space"], exact=True)
-            mark_outside(trials, space, state.asked.get("config", {}))
+            space = parse_space(state.settings["space"], exact=True)
+            mark_outside(trials, space, state.settings.get("config", {}))
     if state.num_unknown:
         state.problems.append(
             f"{plural(state.num_unknown, 'event')} left out: their trials' 'asked' events "
@@ -144,7 +143,7 @@ def _build_study(
     ends = [event["time"] for event in events if event["event"] not in ("refitted", "study")]
     return Study(
         path=folder,
-        asked=state.asked,
+        settings=state.settings,
         trial_list=trials,
         refit=state.refit,
         refits=state.refits,
@@ -168,7 +167,7 @@ class _State:
     """What is known of a study after some of its events; see :class:`Study` for the attributes."""
 
     def __init__(self, first: Event, problems: Sequence[str], objective: Objective) -> None:
-        self.asked, self.objective = first, objective
+        self.settings, self.objective = first, objective
         self.problems = list(problems)
         self.trials: dict[int, Trial] = {}
         self.requests: list[Event] = []
@@ -216,7 +215,7 @@ class _State:
     @property
     def _epochs(self) -> int:
         """The number of epochs that a trial is to train now; 0 if it is not recorded."""
-        found = self.asked.get("config", {}).get("epochs")
+        found = self.settings.get("config", {}).get("epochs")
         return found if isinstance(found, int) else 0
 
     def _add_trial(self, event: Event) -> None:
@@ -253,10 +252,10 @@ class _State:
             self.counts_from = event["time"]
         if is_extended or self._changes("final_round", event):
             self.final, self.reason = {}, None  # finalists are chosen again, from all results
-        self.asked = {**self.asked, **changed}
-        if event.get("epochs") and "config" in self.asked:
-            config = {**self.asked["config"], "epochs": event["epochs"]}
-            self.asked = {**self.asked, "config": config}
+        self.settings = {**self.settings, **changed}
+        if event.get("epochs") and "config" in self.settings:
+            config = {**self.settings["config"], "epochs": event["epochs"]}
+            self.settings = {**self.settings, "config": config}
         self.is_space_changed |= "space" in event
         self.refit, self.searched = None, self.searched and bool(event.get("searched"))
         if not self.searched:
@@ -278,7 +277,7 @@ class _State:
         return self._changes("trials", event) and (event["trials"] or 0) > num_proposed
 
     def _changes(self, key: str, event: Event) -> bool:
-        return key in event and event[key] != self.asked.get(key)
+        return key in event and event[key] != self.settings.get(key)
 
 
 def mark_outside(trials: Iterable[Trial], space: Space, config: Mapping[str, Any]) -> None:

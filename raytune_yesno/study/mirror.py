@@ -14,6 +14,7 @@ from pathlib import Path
 
 from raytune_yesno.errors import InputError, WorkError, first_line, quote
 from raytune_yesno.files.lock import hold
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.files.remote import hide_secrets, name_uri, open_filesystem, write_whole
 from raytune_yesno.study.store import STORE
 
@@ -23,7 +24,9 @@ _MAX_SHARE = 0.05  # of the time to spend on copying
 
 
 @contextlib.contextmanager
-def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None]) -> Iterator[Path]:
+def mirror_to_uri(
+    uri: str, *, resume: bool | None, note: Callable[[str], None]
+) -> Iterator[OutputFolder]:
     """Yield a local folder for a study, and copy what is written there to a URI.
 
     The record is copied about once a second, the other files at the end. A lock keeps other
@@ -36,7 +39,7 @@ def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None])
         note: prints a line if copying fails temporarily.
 
     Yields:
-        The local folder.
+        The local folder, whose storage is the URI.
 
     Raises:
         InputError: the URI cannot be written, it does not match ``resume``, or another command
@@ -54,7 +57,7 @@ def mirror_to_uri(uri: str, *, resume: bool | None, note: Callable[[str], None])
 
 def _keep(
     uri: str, resume: bool | None, note: Callable[[str], None], check: Callable[[], None]
-) -> Iterator[Path]:
+) -> Iterator[OutputFolder]:
     folder = Path(tempfile.mkdtemp(prefix="raytune-yesno-"))
     try:
         copier = _Mirror(uri, folder, check)
@@ -83,7 +86,7 @@ def _keep(
     thread.start()
     try:
         with name_uri(uri, folder):
-            yield folder
+            yield OutputFolder(folder, uri.rstrip("/"))
     finally:
         ended.set()
         thread.join()

@@ -138,7 +138,7 @@ def read_experiment(
     began = min((epoch["began"] for epoch in epochs), default=0.0)
     return Study(
         path=folder,
-        asked={
+        settings={
             "event": "study",
             "time": began,
             "slots": _count_parallel(trials),

@@ -13,7 +13,6 @@ import json
 import os
 import queue
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_yesno.errors import InputError, first_line
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import open_plain, replace_file
 from raytune_yesno.files.remote import is_remote, open_filesystem, write_whole
 from raytune_yesno.study.events import find_fault
 from raytune_yesno.study.store import STORE
@@ -198,16 +197,15 @@ class Inbox:
 
 
 def _read_file(path: Path) -> bytes:
-    """Read a file. A hostile folder may contain links and pipes: neither follow nor block."""
+    """Return the beginning of a file; nothing of a link or a pipe, which may be a stranger's."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_plain(path, os.O_RDONLY)
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
+        if error.errno in (errno.ELOOP, errno.EINVAL):
             return b""
         raise
     try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, _MAX_BYTES) if is_file else b""
+        return os.read(descriptor, _MAX_BYTES)
     finally:
         os.close(descriptor)
 

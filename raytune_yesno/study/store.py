@@ -11,18 +11,27 @@ Search, analysis and recovery read only this file. Nothing is pickled.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno import COMMAND_ID
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.files.json_text import dump_json, parse_json
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.study.events import find_fault, is_time
 from raytune_yesno.text import list_some
 
 STORE = "study.jsonl"
+TRIALS = "trials"
+"""The subfolder of a study with a folder for the checkpoints of each trial."""
+REFIT = "refit"
+"""The subfolder of a study with the training run of its best config."""
 ENDINGS = ("done", "stopped", "diverged", "failed")
+
+COMMAND_ID = "RAYTUNE_YESNO_COMMAND_ID"
+"""The environment variable with a UUID for each command that may be repeated after a crash. Records
+contain it: a repeated command makes no change that it has made before."""
 
 Event = dict[str, Any]
 
@@ -40,28 +49,22 @@ class StudyStore:
     retried.
 
     Args:
-        folder: the study's folder; it is created if it is missing.
+        out: the study's folder; it is created if it is missing.
         listen: called with each event after it is written.
-        storage: folder or URI of the study's checkpoints; every node must reach it. Defaults to
-            ``folder``.
         wait: called with the error before each retry; it may raise to give up. None raises the
             error at once.
-        check: called before each write; it raises if this process may no longer write.
     """
 
     def __init__(
         self,
-        folder: Path,
+        out: Path | OutputFolder,
         listen: Callable[[Event], None] | None = None,
-        storage: str | None = None,
         wait: Callable[[OSError], None] | None = None,
-        check: Callable[[], None] | None = None,
     ) -> None:
-        self.folder, self.path = folder, folder / STORE
-        self.wait, self.check = wait, check
+        self.out = OutputFolder.of(out)
+        self.path, self.wait = self.out.path / STORE, wait
         self.listeners = [listen] if listen else []
-        self.storage = storage or str(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.out.path.mkdir(parents=True, exist_ok=True)
         self.is_begun = self.path.exists()
         _end_last_line(self.path)
 
@@ -77,8 +80,8 @@ class StudyStore:
         record = {"event": event, "time": read_clock(), **fields}
         line = (dump_json(record) + "\n").encode()
         while True:
-            if self.check:
-                self.check()
+            if self.out.check:
+                self.out.check()
             try:
                 self._write(line, sync=event != "epoch")
                 break
@@ -113,7 +116,8 @@ class StudyStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop the callables: Ray pickles objects with a store, but never restores them."""
-        return {**self.__dict__, "listeners": [], "wait": None, "check": None}
+        out = replace(self.out, check=None)
+        return {**self.__dict__, "out": out, "listeners": [], "wait": None}
 
 
 def _suggest_folder(folder: Path) -> str:

@@ -14,11 +14,12 @@ from raytune_yesno.space import parse_space
 from raytune_yesno.space.choice import freeze
 from raytune_yesno.study import front
 from raytune_yesno.study.candidates import Candidate, list_candidates, rank_trials
-from raytune_yesno.study.display import study_to_html
 from raytune_yesno.study.efficiency import Efficiency, measure_efficiency, omit_pauses
+from raytune_yesno.study.notebook import study_to_html
 from raytune_yesno.study.requests import ENQUEUE
 from raytune_yesno.study.store import Event
 from raytune_yesno.study.trial import LEGACY_METRIC, RANKED, Trial
+from raytune_yesno.task_declaration import TaskDeclaration
 from raytune_yesno.text import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Study:
 
     Attributes:
         path: the study's folder.
-        asked: the settings, from the first event: config, space, search, scheduler, trials, seed,
-            corpus, versions. What may change on resume is as the last resumption left it.
+        settings: the fields of the first event: config, space, search, scheduler, trials, seed,
+            data, versions. What may change on resume is as the last resumption left it.
         trial_list: the trials by number.
         refit: the refit's event; None without one.
         refits: the events of all refits since the search ended; more than one with ``refit: all``.
@@ -57,7 +58,7 @@ class Study:
         reason: why the search ended before its last trial; None otherwise.
         finalists: the first trials of the points of the current final round; None without one.
         final_from: the number of its first trial.
-        begun_with: the settings of the first event, unchanged by resumptions.
+        begun_with: the fields of the first event, unchanged by resumptions.
         requests: the requests that were taken, see :mod:`raytune_yesno.study.requests`.
         is_stop_requested: whether a request to stop the search was taken and not yet carried out.
         counts_from: when a search that had ended was extended, or the space was changed, for the
@@ -68,7 +69,7 @@ class Study:
     """
 
     path: Path
-    asked: Event
+    settings: Event
     trial_list: list[Trial]
     refit: Event | None
     searched: bool
@@ -129,13 +130,13 @@ class Study:
     @property
     def method(self) -> str:
         """The search and the scheduler, as far as the record names them: ``tpe + asha``."""
-        names = (self.asked.get("search"), self.asked.get("scheduler"))
+        names = (self.settings.get("search"), self.settings.get("scheduler"))
         return " + ".join(str(name) for name in names if name)
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The recorded config of all trials; empty if the record has none."""
-        config: Mapping[str, Any] = self.asked.get("config", {})
+        config: Mapping[str, Any] = self.settings.get("config", {})
         return config
 
     def config_of(self, trial: Trial) -> dict[str, Any]:
@@ -149,17 +150,19 @@ class Study:
             config["epochs"] = planned
         return config
 
-    def declare(self) -> None:
-        """Declare the recorded space, keys and metrics to a function, before a config is built.
+    def declare(self) -> TaskDeclaration:
+        """Return what the task declares in this study, for :func:`build_config`.
 
         Raises:
             InputError: the task is unknown, or the record does not fit it.
         """
-        name, space = self.config.get("task", Config.task), self.asked.get("space")
+        name, space = self.config.get("task", Config.task), self.settings.get("space")
         try:
-            if find_task(name).function:
-                domains = parse_space(space, exact=True) if space else {}
-                declare_task(name, space=domains, config=self.config, metrics=self.metrics)
+            task = find_task(name)
+            if not task.function:
+                return task
+            domains = parse_space(space, exact=True) if space else {}
+            return declare_task(name, space=domains, config=self.config, metrics=self.metrics)
         except InputError as error:
             raise InputError(f"{self.path}: config: task: {error}") from None
 
@@ -171,8 +174,8 @@ class Study:
 
     @property
     def data(self) -> str | None:
-        """The name of the corpus as given by the user; None if the task has no corpus."""
-        return str(self.asked["data"]) if self.asked.get("corpus") else None
+        """The name of the data as given by the user; None if the task has none."""
+        return str(self.settings["data"]) if self.settings.get("corpus") else None
 
     @property
     def best(self) -> Trial | None:
@@ -193,18 +196,18 @@ class Study:
     def untuned(self) -> Candidate | None:
         """The point with the values of the config, which are those without tuning, if tried."""
 
-        def is_own(point: Mapping[str, Any]) -> bool:
+        def is_config(point: Mapping[str, Any]) -> bool:
             return bool(point) and all(
                 key in self.config and freeze(self.config[key]) == freeze(value)
                 for key, value in point.items()
             )
 
-        return next((each for each in self.candidates if is_own(each.trial.point)), None)
+        return next((each for each in self.candidates if is_config(each.trial.point)), None)
 
     @property
     def prefer(self) -> str | None:
         """The limit by which a point is chosen from the front; None for the knee."""
-        prefer = self.asked.get("prefer")
+        prefer = self.settings.get("prefer")
         return prefer if isinstance(prefer, str) and prefer else None
 
     @cached_property
@@ -236,14 +239,14 @@ class Study:
         return front.measure_hypervolume(self.trial_list)
 
     @property
-    def is_own(self) -> bool:
-        """Whether it is a study of this project, not an experiment of Ray Tune."""
-        return "config" in self.asked
+    def has_config(self) -> bool:
+        """Whether the record has a config. That of an experiment of Ray Tune has none."""
+        return "config" in self.settings
 
     @cached_property
     def duration(self) -> float:
         """Seconds from the beginning of the search to its end, without pauses."""
-        return omit_pauses(self.end_time, self.pauses) - float(self.asked["time"])
+        return omit_pauses(self.end_time, self.pauses) - float(self.settings["time"])
 
     @cached_property
     def ranking(self) -> list[Trial]:
@@ -268,7 +271,7 @@ class Study:
 
         Trials of a final round are among them once they have begun.
         """
-        asked = int(self.asked.get("trials") or 0) + len(self.enqueued)
+        asked = int(self.settings.get("trials") or 0) + len(self.enqueued)
         return max(asked, len(self.trial_list))
 
     @property
@@ -372,7 +375,7 @@ class Study:
     @property
     def slot_phases(self) -> list[tuple[float, int]]:
         """Since when there were how many slots: pairs of seconds since 1970 and a number."""
-        return [(self.asked["time"], int(self.asked.get("slots", 1))), *self.slot_changes]
+        return [(self.settings["time"], int(self.settings.get("slots", 1))), *self.slot_changes]
 
     @property
     def slots_text(self) -> str:
@@ -386,7 +389,7 @@ class Study:
         return measure_efficiency(
             [epoch for trial in self.trial_list for epoch in trial.epochs],
             phases=self.slot_phases,
-            asked_at=self.asked["time"],
+            asked_at=self.settings["time"],
             end=self.end_time,
             pauses=self.pauses,
         )

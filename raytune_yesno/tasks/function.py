@@ -43,7 +43,7 @@ from raytune_yesno.space import (
     walk,
 )
 from raytune_yesno.task_checks import check_key, check_metrics, check_names, check_value
-from raytune_yesno.user_code import read_call
+from raytune_yesno.tasks.function_call import read_call
 
 OBJECTIVE = Metric("objective")
 """Stands for a function's metric until the study names it."""

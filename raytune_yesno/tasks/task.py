@@ -7,17 +7,18 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from raytune_yesno.config import TASKS, Config, EngineConfig
+from raytune_yesno.config import Config, EngineConfig
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
-from raytune_yesno.registry import import_name
 from raytune_yesno.seeding import build_torch_generator
 from raytune_yesno.space import Space, build_space
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.user_code import stopped_by_errors
 
 Item = TypeVar("Item")
@@ -96,9 +97,10 @@ class Task(Protocol):
                     return {"loss": (sums[0] / sums[1]).item()}
 
     A class may also have the other parts that
-    :class:`~raytune_yesno.declaration.TaskDeclaration` lists, such as ``Settings`` (its config
+    :class:`~raytune_yesno.task_declaration.TaskDeclaration` lists, such as ``Settings`` (its config
     keys), ``defaults``, ``space``, ``load_data`` and ``test``. An instance may have an attribute
-    ``calibration``, a mapping of numbers that its checkpoints keep.
+    ``calibration``: None, or a dict of floats that the checkpoint of the epoch keeps, such as a
+    threshold that :meth:`metrics_of` chooses. It is ``checkpoint.calibration`` in ``test``.
     """
 
     metrics: ClassVar[Sequence[Metric]]
@@ -177,7 +179,7 @@ def load_data(config: Config, source: str, **options: Any) -> Data | None:
 
     Args:
         config: names the task.
-        source: the user's choice: a corpus or a folder.
+        source: the user's choice, such as a folder.
         options: ``skip_bad`` leaves bad items out; ``progress`` is called with the number of bytes
             read and the total.
 
@@ -243,7 +245,7 @@ def check_same_data(data: Data | None, trained_on: Mapping[str, Any], what: str)
     """
     if data is not None and str(data.fingerprint) != str(trained_on.get("fingerprint")):
         same = str(data.source) == str(trained_on.get("source"))
-        advice = "restore it, or train again in another folder" if same else "give the same --data"
+        advice = "restore it, or train again in another folder" if same else "give the same data"
         raise InputError(f"{what} was {describe_change(data, trained_on)}; {advice}")
 
 
@@ -268,7 +270,7 @@ def open_records(config: EngineConfig, data: Data | None, **options: Any) -> Ite
     that the task names. A loop takes the arguments of ``fit`` and yields its records; it is all
     that the engine knows of a run.
     """
-    loop = import_name(config.declaration.loop)
+    loop = resolve_name(config.declaration.loop)
     records: Iterator[Any] = loop(config, data, **options)
     return records
 
@@ -279,7 +281,7 @@ def build_task(
     """Create the task that ``config`` names. The arguments are those of :class:`Task`."""
     declared = config.declaration
     implementation = declared.implementation
-    cls: Any = import_name(implementation) if implementation else declared.source
+    cls: Any = resolve_name(implementation) if implementation else declared.source
     task: Task = cls(config, data, device, refit=refit)
     return task
 

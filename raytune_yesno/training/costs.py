@@ -24,9 +24,7 @@ class Costs:
     """
 
     def __init__(self, config: EngineConfig, data: Data | None) -> None:
-        names = {metric.name for metric in config.objective.required}
-        task = config.declaration
-        names -= _list_reported(config)
+        task, names = config.declaration, _list_needed(config)
         self.fixed: dict[str, float] = {}
         self.is_timed = TRAIN_SECONDS in names
         if names - {TRAIN_SECONDS}:
@@ -47,15 +45,15 @@ class Costs:
         return {**self.fixed, TRAIN_SECONDS: earlier + seconds}
 
 
-def _list_reported(config: EngineConfig) -> set[str]:
-    """Return the metrics that a task reports itself; they are never replaced by a cost.
+def _list_needed(config: EngineConfig) -> set[str]:
+    """Return the metrics that a run needs beside those that its task reports itself.
 
     A study declares whatever metric it names for a function, which may be one of its costs.
     """
     task = config.declaration
-    return {
-        metric.name for metric in (task.function.own_metrics if task.function else task.metrics)
-    }
+    reported = task.function.own_metrics if task.function else task.metrics
+    needed = {metric.name for metric in config.objective.required}
+    return needed - {metric.name for metric in reported}
 
 
 def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
@@ -71,14 +69,9 @@ def find_costs(config: EngineConfig, data: Data | None) -> dict[str, float]:
     """
     task = config.declaration
     with torch.random.fork_rng():
-        found: dict[str, float] = {}
-        if task.costs:
-            found = read_metrics(task.costs(config, data), 0)
-            required = {metric.name for metric in config.objective.required}
-            required -= _list_reported(config)
-            if NUM_PARAMETERS in found or NUM_PARAMETERS not in required:
-                return found
-        if not task.trains_model:
+        found = read_metrics(task.costs(config, data), 0) if task.costs else {}
+        is_complete = task.costs and NUM_PARAMETERS not in _list_needed(config) - found.keys()
+        if is_complete or not task.trains_model:
             return found
         model = build_task(config, data, torch.device("cpu")).build_model()  # type: ignore[arg-type]
         return {NUM_PARAMETERS: sum(each.numel() for each in model.parameters()), **found}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, restore_model
-from raytune_yesno.declaration import TaskDeclaration
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import as_number, read_metrics
+from raytune_yesno.task_declaration import TaskDeclaration
 from raytune_yesno.tasks.task import Data, build_task
 from raytune_yesno.training.loop import find_device, mixed_precision, validate
 

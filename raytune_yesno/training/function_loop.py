@@ -4,6 +4,7 @@ Both yield the same records, so everything around a run is the same: early stopp
 retries, the record of the study.
 """
 
+import contextlib
 import io
 import os
 import pickle
@@ -21,7 +22,8 @@ import torch
 
 from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.config import EngineConfig
-from raytune_yesno.errors import EveryTrialFails, InputError
+from raytune_yesno.errors import EveryTrialFails, InputError, UnfinishedError
+from raytune_yesno.files.full_disk import FULL, find_obstacle
 from raytune_yesno.metrics import check_reported, read_metrics
 from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.function import FunctionTask
@@ -75,7 +77,7 @@ def run_function(
         reported = next(reports, _OVER)
         if epoch == 1 and not (reports.is_over or task.has_epochs):
             raise EveryTrialFails(
-                "the function returned an iterator; give the most epochs of a trial, --epochs N"
+                "epochs: the function returned an iterator; give the most epochs of a trial"
             )
         if reported is _OVER:
             if not history:
@@ -186,11 +188,11 @@ def encode_state(task: FunctionTask, state: Any) -> Any:
     Raises:
         InputError: the state contains other objects, and the task has no ``save``, or objects whose
             class ``pickle`` does not find in a worker.
+        UnfinishedError: the disk of the temporary folder is full.
     """
     if task.save is None:
         return _encode(state, "state")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state"
+    with _temporary_file("save") as path:
         try:
             task.save(state, str(path))
         except pickle.PicklingError as error:  # of a class that was sent by content
@@ -208,15 +210,35 @@ def decode_state(task: FunctionTask, stored: Any) -> Any:
 
     Raises:
         InputError: it was stored by a function ``save``, and the task has no ``load``.
+        UnfinishedError: the disk of the temporary folder is full.
     """
     if not (isinstance(stored, Mapping) and set(stored) == {_FILE}):
         return _decode(stored)
     if task.load is None:
         raise InputError("the state was stored by a function save; give the function load too")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state"
+    with _temporary_file("load") as path:
         path.write_bytes(_to_bytes(stored[_FILE]))
         return task.load(str(path))
+
+
+@contextlib.contextmanager
+def _temporary_file(used_by: str) -> Iterator[Path]:
+    """Yield a path for a state; a full disk is no error of the function that uses it.
+
+    Raises:
+        UnfinishedError: the disk is full.
+    """
+    temp = Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        try:
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
+        except Exception as error:
+            # Some libraries raise an error that does not mention the disk, as torch does.
+            for found in (error, find_obstacle(temp, 1)):
+                if isinstance(found, OSError) and found.errno in FULL:
+                    reason = f"{used_by}: {temp} cannot be written ({found.strerror})"
+                    raise UnfinishedError(reason) from error
+            raise
 
 
 def _encode(value: Any, where: str) -> Any:

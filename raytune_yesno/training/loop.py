@@ -34,8 +34,8 @@ from raytune_yesno.seeding import derive_seed
 from raytune_yesno.tasks.dropout import begin_step
 from raytune_yesno.tasks.task import Data, Task, build_task, describe_data
 from raytune_yesno.training.costs import Costs
-from raytune_yesno.training.eager import without_compiler
 from raytune_yesno.training.malloc import keep_freed_memory
+from raytune_yesno.training.optimizers import without_compiler
 
 REPLICA: dict[str, Any] = {"gradient_as_bucket_view": True}
 """Options for ``DistributedDataParallel``: gradients are views into the all-reduce buckets."""
@@ -103,7 +103,8 @@ def fit(
         task = build_task(config, data, device, refit=refit)
         torch.manual_seed(config.seed)
         model = restore_model(task.build_model, resume) if resume else task.build_model()
-        check_returned("build_model", model, nn.Module, "a torch.nn.Module")
+        if not isinstance(model, nn.Module):
+            raise wrong_result("build_model", model, "a torch.nn.Module")
         check_numbers(task)
         check_dtype(config, model)
         replica = prepare(model)
@@ -114,11 +115,12 @@ def fit(
         load_optimizer(optimizer, resume)
     history = list(resume.history) if resume else []
     about_data = describe_data(data)
-    # Before the first epoch: a trial may train to its end without a checkpoint.
-    check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
+
+    def check_state() -> None:
+        check_storable(model.state_dict(), about_data, getattr(task, "calibration", None))
 
     def build_checkpoint() -> Checkpoint:
-        checkpoint = Checkpoint(
+        return Checkpoint(
             config=config,
             corpus=about_data,
             epoch=len(history),
@@ -128,9 +130,8 @@ def fit(
             optimizer=on_cpu(optimizer.state_dict()),
             calibration=getattr(task, "calibration", None),
         )
-        check_storable(checkpoint.state_dict, about_data, checkpoint.calibration)
-        return checkpoint
 
+    check_state()
     for epoch in range(len(history) + 1, config.epochs + 1):
         started = time.perf_counter()
         torch.manual_seed(derive_seed("epoch", config.seed, epoch, rank))
@@ -145,6 +146,7 @@ def fit(
         if costs:
             metrics |= costs.after(history, metrics["seconds"])
             check_reported(config.objective, metrics, epoch)
+        check_state()  # the calibration; a trial may train to its end without a checkpoint
         history.append(metrics)
         diverged = config.objective.has_diverged(metrics)
         yield Record(metrics, diverged, build_checkpoint, diverged or epoch == config.epochs)
@@ -225,10 +227,11 @@ def train_epoch(
     device = trained[0].device
     losses: list[Tensor] = []
     steps = task.steps(epoch, rank, world_size)
-    check_returned("steps", steps, Iterable, "the steps of an epoch")
+    if not isinstance(steps, Iterable):
+        raise wrong_result("steps", steps, "the steps of an epoch")
     for number, step in enumerate(steps, start=1):
         if not hasattr(step, "shard"):
-            check_returned("steps", step, (), "Step(shard, scale) for each step")
+            raise wrong_result("steps", step, "Step(shard, scale) for each step")
         progress = (epoch - 1 + number / task.steps_per_epoch) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(progress, config)
@@ -237,7 +240,7 @@ def train_epoch(
         with mixed_precision(config, device):
             loss = task.loss(model, step.shard, progress)
         if not isinstance(loss, Tensor) or loss.ndim:
-            check_returned("loss", loss, (), "a scalar tensor, the sum over its shard")
+            raise wrong_result("loss", loss, "a scalar tensor, the sum over its shard")
         # DistributedDataParallel averages gradients over ranks; the global batch needs their sum.
         (loss * (step.scale * world_size)).backward()
         if world_size > 1 and any(p.grad is None for p in trained):
@@ -264,7 +267,8 @@ def validate(task: Task, model: nn.Module, device: torch.device) -> dict[str, fl
             dist.broadcast(buffer, 0)
     model.eval()
     sums = task.validate(model, *process_rank())
-    check_returned("validate", sums, Tensor, "a tensor of sums")
+    if not isinstance(sums, Tensor):
+        raise wrong_result("validate", sums, "a tensor of sums")
     return task.metrics_of(sum_over_ranks(sums.to(device)))
 
 
@@ -297,17 +301,12 @@ def check_dtype(config: Config, model: nn.Module) -> None:
         )
 
 
-def check_returned(method: str, value: Any, kind: Any, wanted: str) -> None:
-    """Check what a method of a task has returned.
-
-    Raises:
-        EveryTrialFails: it is not a ``kind``.
-    """
-    if not isinstance(value, kind):
-        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
-        raise EveryTrialFails(
-            f"{method} of the task has to return {wanted}, not a {type(value).__name__}{shape}"
-        )
+def wrong_result(method: str, value: Any, wanted: str) -> EveryTrialFails:
+    """Return the error about what a method of a task has returned."""
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return EveryTrialFails(
+        f"{method} of the task has to return {wanted}, not a {type(value).__name__}{shape}"
+    )
 
 
 def learning_rate_at(progress: float, config: Config) -> float:
@@ -321,8 +320,12 @@ def learning_rate_at(progress: float, config: Config) -> float:
 
 def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     """Return the optimiser named by ``config`` for the model's parameters."""
-    kinds = {"sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam}
-    kind = kinds.get(config.optimizer, torch.optim.AdamW)
+    kinds: dict[str, Any] = {
+        "sgd": torch.optim.SGD,
+        "rmsprop": torch.optim.RMSprop,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
     options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer in ("sgd", "rmsprop"):
         options["momentum"] = config.momentum
@@ -330,7 +333,7 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         options["betas"] = (config.momentum, 0.999)
     if config.optimizer != "rmsprop":  # it has no fused version
         options["fused"] = True  # one kernel per step
-    return without_compiler(kind)(model.parameters(), **options)
+    return without_compiler(kinds[config.optimizer])(model.parameters(), **options)
 
 
 def find_device(config: Config) -> torch.device:

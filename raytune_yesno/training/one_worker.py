@@ -18,10 +18,10 @@ from raytune_yesno.cluster.session import worker_bundles
 from raytune_yesno.config import Config
 from raytune_yesno.errors import UnfinishedError, one_line
 from raytune_yesno.training.loop import require_accelerator_of_worker
-from raytune_yesno.training.lost import MAX_LOSSES
-from raytune_yesno.training.own_classes import put_shared
+from raytune_yesno.training.lost_processes import MAX_LOSSES
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import LAST, keep_last
+from raytune_yesno.training.serialization import put_shared
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
 

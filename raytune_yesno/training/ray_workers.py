@@ -45,9 +45,8 @@ from raytune_yesno.training.loop import (
     process_rank,
     require_accelerator_of_worker,
 )
-from raytune_yesno.training.lost import MAX_LOSSES, is_lost
+from raytune_yesno.training.lost_processes import MAX_LOSSES, is_lost
 from raytune_yesno.training.malloc import ONE_ARENA
-from raytune_yesno.training.own_classes import put_shared
 from raytune_yesno.training.payload import RunPayload
 from raytune_yesno.training.resume import (
     BEST,
@@ -57,6 +56,7 @@ from raytune_yesno.training.resume import (
     find_resumable,
     keep_last,
 )
+from raytune_yesno.training.serialization import put_shared
 from raytune_yesno.user_code import TaskError, report_errors, unfinished
 
 _RAY_FILES, _NOTES, _REQUEST = ".ray", ".notes", ".request"

@@ -18,7 +18,7 @@ from raytune_yesno.checkpoint import (
     load_checkpoint,
 )
 from raytune_yesno.errors import InputError
-from raytune_yesno.files.folders import recover_folder
+from raytune_yesno.files.atomic import recover_folder
 from raytune_yesno.files.remote import list_folders, local_copy
 from raytune_yesno.metrics import Objective
 from raytune_yesno.tasks.task import Data, check_same_data
@@ -132,11 +132,7 @@ def _list_siblings(uri: str) -> list[str]:
 
 def _load(uri: str) -> Checkpoint:
     with local_copy(uri) as folder:
-        try:
-            return load_checkpoint(folder)
-        except UnusableCheckpoint as error:  # name the URI, which the user knows, not our copy
-            what = error.what.replace(str(folder), uri, 1)
-            raise UnusableCheckpoint(what, "use another one") from error
+        return load_checkpoint(folder)
 
 
 def _load_usable(uris: Iterable[str]) -> Iterable[Checkpoint]:

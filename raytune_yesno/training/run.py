@@ -16,7 +16,8 @@ from raytune_yesno.checkpoint import load_checkpoint, save_checkpoint
 from raytune_yesno.config import Config
 from raytune_yesno.cpus import one_thread
 from raytune_yesno.errors import TaskFailed
-from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.files.full_disk import wait_until_writable
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.loop import require_accelerator
 from raytune_yesno.training.payload import RunPayload
@@ -54,9 +55,8 @@ class Run:
 def run_training(
     config: Config,
     data: Data | None,
-    out: Path,
+    out: Path | OutputFolder,
     *,
-    storage: str | None = None,
     resume: bool = False,
     refit: bool = False,
     epochs: int | None = None,
@@ -69,14 +69,14 @@ def run_training(
     (:func:`raytune_yesno.cluster.session.count_fitting`). An elastic run continues with fewer
     workers when nodes are lost and with more when nodes join. An unfinished epoch is repeated.
 
-    If the disk is full, the run waits for space and then continues from its last checkpoint.
+    If the disk of ``out`` is full, the run waits for space and then continues from its last
+    checkpoint.
 
     Args:
         config: hyperparameters and settings of the run.
         data: the task's data; None for a task without data.
-        out: the run's folder. Only this process writes there.
-        storage: folder or URI for the workers' checkpoints. Every node must reach it. Defaults to
-            ``out``.
+        out: the run's folder. Only this process writes there. Nodes with workers must reach it, or
+            the storage of an :class:`OutputFolder`.
         resume: whether to resume from the last checkpoint in ``out``.
         refit: whether to train on the training and validation parts together.
         epochs: the number of epochs to stop after. The learning rate still follows
@@ -90,33 +90,33 @@ def run_training(
     Raises:
         InputError: there is nothing to resume, or the run was trained on other data.
         TaskFailed: the task's own code failed.
-        UnfinishedError: the workers failed.
+        UnfinishedError: the workers failed, or a state found no space in the temporary folder.
     """
-    out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_resumable(out, data, note) if resume else None
-    payload = RunPayload(
-        config, data, checkpoint, refit, epochs or config.epochs, storage or str(out)
-    )
+    out = OutputFolder.of(out)
+    folder = out.path
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_resumable(folder, data, note) if resume else None
+    payload = RunPayload(config, data, checkpoint, refit, epochs or config.epochs, out.storage)
     while True:
         try:
-            return _train(payload, out, on_epoch, note)
+            return _train(payload, folder, on_epoch, note)
         except TaskFailed:
             raise
         except (OSError, RuntimeError):
-            if not wait_until_writable(out, _measure_need(payload, out), note):
+            if not wait_until_writable(folder, measure_need(payload, folder), note):
                 raise
-            payload = dataclasses.replace(payload, resume=find_resumable(out)[0])
+            payload = dataclasses.replace(payload, resume=find_resumable(folder)[0])
 
 
-def _measure_need(payload: RunPayload, out: Path) -> int:
+def measure_need(payload: RunPayload, out: Path) -> int:
     """Return the bytes that must be free to write the next checkpoint."""
     sizes = [
         sum(file.stat().st_size for file in (out / name).glob("*") if file.is_file())
         for name in (LAST, BEST)
     ]
-    # Ray Train keeps one or two copies of its own beside the one that is written here.
-    copies = 3 if payload.config.max_workers > 1 else 1
+    # Ray Train keeps one or two copies of its own in the storage of several workers.
+    is_shared = payload.config.max_workers > 1 and Path(payload.storage).absolute() == out
+    copies = 3 if is_shared else 1
     return copies * max(sizes) + _SPARE_BYTES
 
 
@@ -165,9 +165,9 @@ def run_here(payload: RunPayload, out: Path, on_epoch: Callable[[dict[str, Any]]
             stopped_by_errors("training failed"),
         ):
             record = next(records, None)
-            checkpoint = record.checkpoint() if record else None
-        if record is None or checkpoint is None:
-            return
+            if record is None:
+                return
+            checkpoint = record.checkpoint()
         save_checkpoint(checkpoint, out / LAST)
         keep_last(out, payload.config.objective)
         on_epoch(record.metrics)

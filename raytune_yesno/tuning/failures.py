@@ -19,9 +19,9 @@ import torch
 from ray.exceptions import NodeDiedError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, UnfinishedError
 from raytune_yesno.text import last_line
-from raytune_yesno.training.lost import is_lost_connection
+from raytune_yesno.training.lost_processes import is_lost_connection
 from raytune_yesno.user_code import TaskError
 
 LOST_NODE, LOST_PROCESS, STORAGE = "lost node", "lost process", "storage"
@@ -72,6 +72,6 @@ def classify(error: BaseException) -> Failure:
         return Failure(LOST_NODE, text)
     if is_of_ray or is_lost_connection(root):
         return Failure(LOST_PROCESS, text)
-    if isinstance(root, OSError | InputError):
+    if isinstance(root, OSError | InputError | UnfinishedError):
         return Failure(STORAGE, text)
     return Failure(USER_ERROR, text)

@@ -6,7 +6,7 @@ from typing import Any
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, Interrupted, first_line
 from raytune_yesno.search.cube import UnitCube
-from raytune_yesno.search.several import Limited, LimitedGrid
+from raytune_yesno.search.multi_objective import Limited, LimitedGrid
 from raytune_yesno.space import Point
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.text import format_point

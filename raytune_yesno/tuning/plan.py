@@ -29,7 +29,7 @@ from raytune_yesno.tuning.stop_conditions import StopConditions
 DEFAULT_TRIALS = 32
 DEFAULT_POINT = "default"
 """Among known points: the values of the config, with which the task trains untuned."""
-_RACED = 3  # points of a finite search that get all repeats, unless --trials says otherwise
+_RACED = 3  # points of a finite search that get all repeats, unless trials says otherwise
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ class Plan:
         if self.changes_points and not study.has_search_ended:
             raise InputError(
                 f"add_trials: {study.path} is unfinished, and scheduler {self.scheduler} cannot "
-                "add trials to a running population; resume without --add-trials, and add trials "
-                "once it has ended"
+                "add trials to a running population; resume it first, and add trials once "
+                "it has ended"
             )
         num_before = study.num_proposed if study.has_search_ended else self.num_trials
         extended = replace(self, trials=num_before + add_trials)
@@ -251,18 +251,21 @@ class Plan:
         Raises:
             InputError: the record is incomplete or invalid.
         """
-        asked = study.asked
+        recorded = study.settings
         keys = ("search", "search_options", "scheduler", "scheduler_options", "trials")
-        missing = [key for key in ("config", "space", *keys, "data") if key not in asked]
+        missing = [key for key in ("config", "space", *keys, "data") if key not in recorded]
         if missing:
             raise InputError(f"{study.path}: its first line lacks {', '.join(missing)}")
-        space = parse_space(asked["space"], exact=True)
-        study.declare()
-        config = build_config(upgrade_config(asked["config"]), where=f"{study.path}: config")
-        plan = cls.from_settings(config, space, asked)
-        if asked["space"] != study.begun_with.get("space", asked["space"]):
+        space = parse_space(recorded["space"], exact=True)
+        config = build_config(
+            upgrade_config(recorded["config"]),
+            declaration=study.declare(),
+            where=f"{study.path}: config",
+        )
+        plan = cls.from_settings(config, space, recorded)
+        if recorded["space"] != study.begun_with.get("space", recorded["space"]):
             plan = replace(plan, points=())  # all tried before the space was changed
-        return replace(plan, warm_start=asked.get("warm_start"))
+        return replace(plan, warm_start=recorded.get("warm_start"))
 
     @classmethod
     def from_settings(cls, config: Config, space: Space, settings: Mapping[str, Any]) -> "Plan":

@@ -13,7 +13,7 @@ from raytune_yesno.study.front import read_preference
 from raytune_yesno.text import plural
 from raytune_yesno.tuning.plan import Plan
 
-MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with --trials
+MAX_IMPLICIT_TRIALS = 10_000  # larger grids must be requested with trials
 _CHECKED = 500  # random points, on which constraints are tried
 
 
@@ -28,7 +28,7 @@ def check_plan(plan: Plan) -> None:
     if plan.config.is_elastic:
         raise InputError(
             f"num_workers: {plan.config.min_workers}:{plan.config.max_workers} is a range, "
-            "which only `train` supports; a trial has a fixed number, --workers-per-trial N"
+            "which only `train` supports; give one number of workers per trial"
         )
     if plan.config.min_workers < 1:
         raise InputError("num_workers: a trial needs at least 1 worker; only `train` allows 0")
@@ -43,7 +43,7 @@ def check_plan(plan: Plan) -> None:
     if plan.ordered and plan.stop.time_budget is not None:
         raise InputError(
             "time_budget: the progress of an ordered study within a time differs from run to "
-            "run; omit it, or omit --ordered"
+            "run; omit time_budget or ordered"
         )
     if plan.warm_start and not plan.entry.learns:
         raise InputError(f"warm_start: search {plan.search} does not use results")
@@ -53,9 +53,9 @@ def check_plan(plan: Plan) -> None:
     plan.build_algorithm()
     if plan.trials is None and plan.num_trials > MAX_IMPLICIT_TRIALS:
         raise InputError(
-            f"search {plan.search}: the space has {plan.num_trials:,} points; confirm with "
-            f"--trials {plan.num_trials}, give fewer levels or a smaller space, or choose "
-            "search random"
+            f"search {plan.search}: the space has {plan.num_trials:,} points; to try all "
+            f"of them, set trials to {plan.num_trials}; else give fewer levels or a smaller space, "
+            "or choose search random"
         )
     check_space(plan)
 
@@ -83,7 +83,7 @@ def check_all_points(plan: Plan) -> None:
     if plan.trials < num_known:
         raise InputError(
             f"trials: only the first {plan.trials} of the {num_known} known points would be tried; "
-            "omit --trials, or remove points"
+            "omit trials, or remove points"
         )
     if num_points is None:
         return
@@ -94,7 +94,7 @@ def check_all_points(plan: Plan) -> None:
             fewer = "give fewer levels or domains, or choose search random"
         raise InputError(
             f"trials: only the first {plan.trials} of the {needed:,} points of search "
-            f"{plan.search} would be tried; omit --trials, or {fewer}"
+            f"{plan.search} would be tried; omit trials, or {fewer}"
         )
 
 
@@ -114,7 +114,7 @@ def remark_on_points(plan: Plan) -> str:
         )
     return (
         f"search space: it has {plural(num_points, 'point')}; {plan.num_trials} trials will train "
-        f"some of them again, from the same seed; --trials {num_points} tries each of them once"
+        f"some of them again, from the same seed; trials={num_points} tries each of them once"
     )
 
 
@@ -133,7 +133,9 @@ def check_space(plan: Plan) -> None:
         cube.draw(plan.config.seed, 0)
     for key, domain, options in walk(tree):
         if plan.has_trait(key, "shared"):
-            raise InputError(f"search space: {key!r} is the same for all trials; use --set {key}=…")
+            raise InputError(
+                f"search space: {key!r} is the same for all trials; set it in the config instead"
+            )
         for value in find_extremes(domain):
             build_config(config, {**options, key: value}, where=f"search space: {key}")
     # Values of these can be valid alone but invalid in combination.

@@ -26,8 +26,8 @@ from raytune_yesno.errors import InputError
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
 from raytune_yesno.tasks.task import Data, open_records
 from raytune_yesno.training.loop import REPLICA, Record, choose_backend, find_device
-from raytune_yesno.training.lost import is_lost, is_lost_connection
-from raytune_yesno.training.own_classes import sent_by_content
+from raytune_yesno.training.lost_processes import is_lost, is_lost_connection
+from raytune_yesno.training.serialization import sent_by_content
 from raytune_yesno.user_code import EVERY_TRIAL, TaskError, describe_error, report_errors
 
 Step = TypeVar("Step")

@@ -19,7 +19,7 @@ from raytune_yesno.files.remote import delete_tree, name_checkpoint
 from raytune_yesno.study.store import StudyStore
 from raytune_yesno.text import format_point, last_line
 from raytune_yesno.tuning.failures import OUT_OF_MEMORY
-from raytune_yesno.tuning.kept import KeptTrials
+from raytune_yesno.tuning.kept_checkpoints import KeptTrials
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.stop_conditions import StopMonitor
 from raytune_yesno.user_code import EVERY_TRIAL, NEW_STUDY, TaskError
@@ -62,7 +62,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
         """
         failure = f"{self.store.path}: cannot be written ({error.strerror})"
         if self.stopped_by is not None or error.errno == errno.EFBIG:  # `ulimit -f`
-            raise WorkError(f"{failure}; --resume trains again what was not recorded")
+            raise WorkError(f"{failure}; a resumed study trains again what was not recorded")
         if time.monotonic() - self.noted_at > _REPEAT_NOTE_S:
             self.noted_at = time.monotonic()
             self.note(f"{failure}; the study waits until it is writable")
@@ -107,7 +107,7 @@ class Recorder(tune.Stopper):  # type: ignore[misc]
             self.note(f"trial {number}: {damage}")
         if (node := result.get("without_gpu")) and f"without_gpu {node}" not in self.shown:
             self.shown.add(f"without_gpu {node}")
-            self.note(f"--use-gpu: torch finds no GPU on node {node}; trials train on its CPUs")
+            self.note(f"use_gpu: torch finds no GPU on node {node}; trials train on its CPUs")
         if record := result.get("record"):
             self.store.append("epoch", trial=number, attempt=self.attempts[number], **record)
 
@@ -205,7 +205,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     ) -> None:
         epoch = trial.last_result.get("epoch", 0)
         root = trial.storage.storage_fs_path
-        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.storage)
+        uri = name_checkpoint(checkpoint.path, root, self.recorder.store.out.storage)
         self.recorder.saved(trial.config["number"], uri, epoch)
 
     def on_trial_recover(

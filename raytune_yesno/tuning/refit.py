@@ -6,20 +6,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
-from raytune_yesno.config import TASKS, Config, build_config, name_task
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import WorkError, quote
-from raytune_yesno.files.writable import wait_until_writable
+from raytune_yesno.files.full_disk import wait_until_writable
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.metrics import TRAIN_LOSS
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.candidates import Candidate
-from raytune_yesno.study.store import StudyStore
+from raytune_yesno.study.store import REFIT, StudyStore
+from raytune_yesno.task_registry import TASKS, name_task
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.evaluate import run_test
 from raytune_yesno.training.resume import find_resumable
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.user_code import stopped_by_errors
 
-REFIT = "refit"
 MAX_REFITS = 3
 """The most seeds tried for a refit that falls short of its trial."""
 _CODE = "code"  # the file with the digest of the user's code, beside the checkpoints of a refit
@@ -31,10 +32,9 @@ def run_refit(
     data: Data | None,
     *,
     candidate: Candidate | None = None,
-    storage: str | None = None,
+    out: OutputFolder | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
-    check: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train the best config on the training and validation parts, then evaluate the test part once.
 
@@ -49,11 +49,9 @@ def run_refit(
         data: the task's data; None for a task without data.
         candidate: the point to train. Defaults to the best one; another one has a folder of its
             own, ``refit-`` and the number of its trial.
-        storage: folder or URI of the study and for the workers' checkpoints. Every node must reach
-            it. Defaults to the study's folder.
+        out: the study's folder, if it is locked or copied to a URI, as in ``run_search``.
         on_epoch: called with the metrics at the end of every epoch.
         note: called with a line on each unusable checkpoint and each repeated refit.
-        check: called before the result is written, as in ``run_search``.
 
     Returns:
         ``checkpoint`` (folder or URI), ``epochs``, ``trial`` and ``seed``. If the task has a test,
@@ -63,6 +61,7 @@ def run_refit(
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
     """
+    out = out or OutputFolder.of(study.path)
     check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs
@@ -71,16 +70,16 @@ def run_refit(
     refit: dict[str, Any] = {"epochs": epochs, "trial": best.number, "seed": config.seed}
     if task.refits:
         name = REFIT if chosen is study.candidates[0] else f"{REFIT}-{best.number}"
-        folder, checkpoints = study.path / name, f"{storage or study.path}/{name}"
-        run, seed = _train(best, config, data, folder, checkpoints, on_epoch, note)
+        folder = out / name
+        run, seed = _train(best, config, data, folder, on_epoch, note)
         if run.diverged:
             raise WorkError(
-                f"{folder}: the config of trial {best.number} diverged in the refit: its "
+                f"{folder.path}: the config of trial {best.number} diverged in the refit: its "
                 f"loss is not finite after epoch {len(run.history)} of {epochs}; more trials "
                 "may find a more stable config: raytune-yesno tune --add-trials 8 --resume "
-                f"{quote(storage or str(study.path))}{name_task(config.task)}"
+                f"{quote(out.storage)}{name_task(config.task)}"
             )
-        refit |= {"checkpoint": f"{checkpoints}/{run.last.name}", "seed": seed}
+        refit |= {"checkpoint": (folder / run.last.name).storage, "seed": seed}
         if task.test:
             with stopped_by_errors("the refit is done, but its test failed"):
                 found = run_test(task, load_checkpoint(run.last), data)
@@ -90,7 +89,7 @@ def run_refit(
         if not wait_until_writable(study.path, 1 << 16, note):
             raise error
 
-    StudyStore(study.path, wait=wait, check=check).append("refitted", **refit)
+    StudyStore(out, wait=wait).append("refitted", **refit)
     return refit
 
 
@@ -98,8 +97,7 @@ def _train(
     trial: Trial,
     config: Config,
     data: Data | None,
-    folder: Path,
-    checkpoints: str,
+    out: OutputFolder,
     on_epoch: Callable[[dict[str, Any]], None],
     note: Callable[[str], None],
 ) -> tuple[Run, int]:
@@ -110,6 +108,7 @@ def _train(
     Returns:
         The last run and its seed.
     """
+    folder = out.path
     checkpoint, damage = find_resumable(folder)
     if damage and checkpoint is None and folder.exists():
         note(f"{damage}; the refit restarts from the beginning")
@@ -127,8 +126,7 @@ def _train(
         run = run_training(
             configs[number],
             data,
-            folder,
-            storage=checkpoints,
+            out,
             resume=begun[number],
             refit=True,
             on_epoch=on_epoch,
@@ -176,7 +174,7 @@ def check_result(study: Study, where: str) -> None:
 
 def list_refits(study: Study) -> list[Candidate]:
     """Return the points that a study is to train again and has not yet, the best one last."""
-    if study.asked.get("refit") != "all" or not study.objective.others or not study.front:
+    if study.settings.get("refit") != "all" or not study.objective.others or not study.front:
         return study.candidates[:1]
     members = {trial.number for trial in study.front}
     done = {
@@ -213,5 +211,9 @@ def is_part(checkpoint: Checkpoint, config: Config) -> bool:
 
 def best_config(study: Study, trial: Trial) -> Config:
     """Return the full config of a study's trial at its best epoch."""
-    study.declare()
-    return build_config(study.config_of(trial), trial.best_point, where=str(study.path))
+    return build_config(
+        study.config_of(trial),
+        trial.best_point,
+        declaration=study.declare(),
+        where=str(study.path),
+    )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.checkpoint import library_versions
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.json_text import to_strict_json
@@ -13,6 +12,7 @@ from raytune_yesno.study import Study, Trial
 from raytune_yesno.tasks.task import Data
 from raytune_yesno.training.run import Run, run_training
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.versions import library_versions
 
 _NOT_COMPARED = ("seconds", "world_size")  # these may differ from run to run
 
@@ -114,7 +114,7 @@ def find_difference(trial: Trial, history: list[dict[str, Any]]) -> Mismatch | N
 
 def describe_versions(study: Study) -> str:
     """Return the libraries whose versions differ from the study's; empty if none do."""
-    then, now = study.asked.get("versions", {}), library_versions()
+    then, now = study.settings.get("versions", {}), library_versions()
     return ", ".join(
         f"{name} {then[name]} then and {now[name]} now"
         for name in then.keys() & now.keys()

@@ -12,39 +12,39 @@ from typing import Any
 
 from ray import tune
 
-from raytune_yesno.checkpoint import library_versions
+from raytune_yesno.cluster.environment import environment
 from raytune_yesno.cluster.session import count_fitting, worker_bundles
-from raytune_yesno.cluster.variables import environment
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import Interrupted, WorkError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.files.remote import delete_tree, list_folders
 from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.build import build_scheduler
 from raytune_yesno.signals import stop_signals
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.requests import Inbox
-from raytune_yesno.study.store import Event, StudyStore, name_command
+from raytune_yesno.study.store import TRIALS, Event, StudyStore, name_command
 from raytune_yesno.study_settings import CHECKPOINT_EVERY_S
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import Data, check_same_data, describe_data
 from raytune_yesno.text import last_line
-from raytune_yesno.training.own_classes import put_shared
-from raytune_yesno.tuning.control import BY_REQUEST, RequestHandler, list_pending
+from raytune_yesno.training.serialization import put_shared
 from raytune_yesno.tuning.controller import our_controller
-from raytune_yesno.tuning.earlier import list_choice, resume_trials
 from raytune_yesno.tuning.final_round import ask_final_round
-from raytune_yesno.tuning.kept import KeptTrials, list_kept, select_stored
+from raytune_yesno.tuning.kept_checkpoints import KeptTrials, list_kept, select_stored
 from raytune_yesno.tuning.limits import build_limited
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan, remark_on_points
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.ranks import StudyPayload, seal
 from raytune_yesno.tuning.recorder import Recorder
+from raytune_yesno.tuning.request_handler import BY_REQUEST, RequestHandler, list_pending
+from raytune_yesno.tuning.resume import list_choice, resume_trials
 from raytune_yesno.tuning.searcher import StudySearcher
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor, StopConditions, StopMonitor
 from raytune_yesno.tuning.trial import TrialActor
 from raytune_yesno.user_code import Code
+from raytune_yesno.versions import library_versions
 
-TRIALS = "trials"
 MAX_TRIAL_RESTARTS = 3
 """The most restarts of a trial for one cause, each from its last checkpoint."""
 _UNLIMITED = 2**31
@@ -58,9 +58,8 @@ _TUNE_VARIABLES = {
 def run_search(
     plan: Plan,
     data: Data | None,
-    out: Path,
+    out: Path | OutputFolder,
     *,
-    storage: str | None = None,
     source: str = "",
     resume: bool | Study = False,
     add_trials: int = 0,
@@ -70,7 +69,6 @@ def run_search(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
     listen: Callable[[Event], None] | None = None,
-    check: Callable[[], None] | None = None,
 ) -> Study:
     """Run the search of a study on the initialised Ray cluster.
 
@@ -81,8 +79,8 @@ def run_search(
     Args:
         plan: what to search, how, and when to stop.
         data: the task's data; None for a task without data.
-        out: the study's folder. Only this process writes there.
-        storage: folder or URI for checkpoints. Every node must reach it. Defaults to ``out``.
+        out: the study's folder. Only this process writes there; every node must reach it, or the
+            storage of an :class:`OutputFolder`.
         source: the name by which the user gave the data. It is recorded; resuming uses it.
         resume: whether to resume the study in ``out``; or this study, if it was loaded under the
             lock that is still held.
@@ -93,7 +91,6 @@ def run_search(
         on_progress: called after every change of the search's progress.
         note: called with a line on what the user should know, such as an unusable checkpoint.
         listen: called with every event written to the store.
-        check: called before each write. It raises if another process writes to the study.
 
     Returns:
         The study with its finished search.
@@ -104,10 +101,10 @@ def run_search(
         Interrupted: a signal asked to stop.
         WorkError: Ray Tune failed.
     """
-    out = out.absolute()
-    before = resume if isinstance(resume, Study) else load(out) if resume else None
+    out = OutputFolder.of(out)
+    before = resume if isinstance(resume, Study) else load(out.path) if resume else None
     if before:
-        check_same_data(data, before.asked.get("corpus", {}), f"{before.path}: this study")
+        check_same_data(data, before.settings.get("corpus", {}), f"{before.path}: this study")
     if before and add_trials:
         plan = plan.extend(before, add_trials)
     elif before and before.has_search_ended:
@@ -121,15 +118,13 @@ def run_search(
     elif before.searched and not (add_trials or retry or extend):
         if choice := list_choice(before, plan):
             changes = {**choice, **name_command()}
-            StudyStore(out, listen, storage, check=check).append(
-                "resumed", searched=True, **changes
-            )
-        return end_search(out, storage, plan)
+            StudyStore(out, listen).append("resumed", searched=True, **changes)
+        return end_search(out, plan)
     algorithm = build_limited(plan, data)
     slots = plan.limit_slots(count_fitting(plan.config))
     sealed, shared = seal(plan.config), put_shared(plan.config.task, data)
     payload = StudyPayload(sealed, shared, checkpoint_every_s, plan.keep_checkpoints > 0)
-    store = StudyStore(out, listen, storage, check=check)
+    store = StudyStore(out, listen)
     code = TASKS.pack(plan.config.task)
     if before is None:
         study = record_settings(plan, store, slots, source, data, code)
@@ -138,7 +133,7 @@ def run_search(
     recorder = build_recorder(plan, study, store, slots, on_progress, note)
     searcher = build_searcher(plan, study, recorder, slots, algorithm)
     reason: dict[str, str] = {}
-    with Inbox(store.storage, [event["request"] for event in study.requests]) as inbox:
+    with Inbox(out.storage, [event["request"] for event in study.requests]) as inbox:
         handler = RequestHandler(inbox, plan, searcher, recorder)
         if study.finalists is not None:  # the search had ended, and its final round was cut off
             reason = {"reason": study.reason} if study.reason else {}
@@ -156,13 +151,13 @@ def run_search(
         inbox.close()
         handler.refuse()
     store.append("searched", **reason)
-    return end_search(out, storage, plan)
+    return end_search(out, plan)
 
 
-def end_search(out: Path, storage: str | None, plan: Plan) -> Study:
+def end_search(out: OutputFolder, plan: Plan) -> Study:
     """Return a study whose search has ended, and delete the checkpoints that it need not keep."""
-    study = load(out)
-    delete_checkpoints(study, f"{storage or out}/{TRIALS}", plan.keep_checkpoints)
+    study = load(out.path)
+    delete_checkpoints(study, (out / TRIALS).storage, plan.keep_checkpoints)
     return study
 
 
@@ -181,7 +176,7 @@ def record_settings(
         **plan.as_dict(),
         **name_command(),
     )
-    return load(store.folder)
+    return load(store.out.path)
 
 
 def build_recorder(
@@ -203,7 +198,7 @@ def build_recorder(
     counting = [trial for trial in earlier if not (trial.final or trial.outside)]
     monitor = kind(plan.stop, objective, counting, since=study.counts_from)
     keep = plan.keep_checkpoints
-    stored = select_stored(earlier, f"{store.storage}/{TRIALS}") if keep else []
+    stored = select_stored(earlier, (store.out / TRIALS).storage) if keep else []
     kept = KeptTrials(keep, objective, stored)
     store.listeners += [progress.listen, monitor.listen, kept.listen]
     recorder = Recorder(store, progress, monitor, note, kept)
@@ -258,7 +253,7 @@ def run_final_round(
 ) -> None:
     """Choose the finalists, unless the study has them, and train them without early stopping."""
     store = recorder.store
-    study = ask_final_round(load(store.folder), plan, store, **reason)
+    study = ask_final_round(load(store.out.path), plan, store, **reason)
     recorder.monitor = StopMonitor(StopConditions(), plan.config.objective)
     scheduler = build_scheduler("fifo", plan.config.epochs)
     searcher = StudySearcher(
@@ -300,7 +295,7 @@ def tune_trials(
         ),
         run_config=tune.RunConfig(
             name=TRIALS,
-            storage_path=recorder.store.storage,
+            storage_path=recorder.store.out.storage,
             stop=recorder,
             callbacks=[recorder.callback],
             # A checkpoint at the end of a trial would be deleted at once.

@@ -48,22 +48,15 @@ class StudySearcher(AlgorithmSearcher):
         is_final: bool = False,
         algorithm: Any = None,
     ) -> None:
-        earlier = build_observations(plan.warm_start, plan.space)
-        offset = len(earlier)  # the algorithm numbers the trials of other studies first
-        config, space = plan.config.as_dict(), as_tree(plan.space)
-        for trial in trials:
-            if not trial.outside:
-                # A hyperparameter that was not searched before had the config's value.
-                known = {**config, **trial.point}
-                point = space.select(known)
-                earlier.append(replace(shift(observe(trial), offset), point=point))
+        others = build_observations(plan.warm_start, plan.space)
+        offset = len(others)  # the algorithm numbers the trials of other studies first
         super().__init__(
             algorithm or plan.build_algorithm(),
             metric=COST,
             mode="min",
-            history=earlier,
+            history=[*others, *(shift(seen, offset) for seen in observe_all(plan, trials))],
             points=plan.known_points,
-            space=space,
+            space=as_tree(plan.space),
             offset=offset,
         )
         self.racing, self.seed = plan.racing, plan.config.seed
@@ -209,6 +202,15 @@ def draw_seeds(seed: int, used: Collection[int]) -> Iterator[int]:
     """
     seeds = ((seed + _SEED_STEP * repeat) % 2**31 for repeat in itertools.count(1))
     return (each for each in seeds if each not in used)
+
+
+def observe_all(plan: Plan, trials: Sequence[Trial]) -> Iterator[Observation]:
+    """Yield the trials that count as observations, with points of the plan's space."""
+    config, space = plan.config.as_dict(), as_tree(plan.space)
+    for trial in trials:
+        if not trial.outside:
+            # A hyperparameter that was not searched before had the config's value.
+            yield replace(observe(trial), point=space.select({**config, **trial.point}))
 
 
 def observe(trial: Trial) -> Observation:

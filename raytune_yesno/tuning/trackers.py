@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_yesno.errors import InputError, first_line, quote, suggest_install, to_utf8
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.files.remote import hide_secrets, is_remote
 from raytune_yesno.metrics import LEGACY_OBJECTIVE, Objective
 from raytune_yesno.study import Study, load
@@ -51,24 +52,23 @@ class Log(Protocol):
         """Write all buffered data."""
 
 
-def open_logs(names: Sequence[str], out: Path, storage: str = "") -> list[Log]:
+def open_logs(names: Sequence[str], out: Path | OutputFolder) -> list[Log]:
     """Return the requested logs.
 
     Args:
         names: values of ``--log``: ``tensorboard`` or ``mlflow=URI``.
         out: the study's folder.
-        storage: the folder or URI where users find the study, if it is another one.
 
     Raises:
         InputError: a log is unknown, its library is not installed, or its server does not answer.
     """
-    logs: list[Log] = []
+    out, logs = OutputFolder.of(out), list[Log]()
     for name in names:
         kind, _, uri = name.partition("=")
         if kind == "tensorboard" and not uri:
-            logs.append(TensorBoardLog(out / TENSORBOARD))
+            logs.append(TensorBoardLog(out.path / TENSORBOARD))
         elif kind == "mlflow" and uri:
-            logs.append(MLflowLog(uri, storage or str(out)))
+            logs.append(MLflowLog(uri, out.storage))
         else:
             raise InputError(f"--log {name}: choose from tensorboard, mlflow=URI")
     return logs

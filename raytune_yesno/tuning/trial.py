@@ -28,7 +28,7 @@ from raytune_yesno.checkpoint import save_checkpoint
 from raytune_yesno.metrics import COST, COSTS, EXCESSES
 from raytune_yesno.study.clock import read_clock
 from raytune_yesno.training.loop import Record, find_device, lacks_accelerator
-from raytune_yesno.training.lost import is_lost
+from raytune_yesno.training.lost_processes import is_lost
 from raytune_yesno.training.resume import find_latest
 from raytune_yesno.tuning.ranks import RankGroup, StudyPayload, TrialSpec
 from raytune_yesno.user_code import TaskError, report_errors
@@ -174,7 +174,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         Raises:
             TaskError: the task's state cannot be stored.
         """
-        with report_without_cause(lambda error: is_lost(error) or isinstance(error, OSError)):
+        with report_without_cause(is_lost):
             checkpoint = self.record.checkpoint()
         save_checkpoint(checkpoint, Path(checkpoint_dir))
         self.saved_at = time.monotonic()

@@ -14,7 +14,7 @@ import pytest
 from helpers.meeting import write_meeting
 from helpers.processes import find_with_environment
 
-from raytune_yesno.cluster.local import MARK
+from raytune_yesno.cluster.local_cluster import MARK
 from raytune_yesno.study import load
 
 pytestmark = pytest.mark.cluster

@@ -20,7 +20,7 @@ from helpers.hosts import wait_until
 from helpers.recording_proxy import RecordingProxy, record_proxy
 from helpers.shadow import Shadows, clean_environment, write_program
 
-from raytune_yesno.cluster.local import MARK, end_processes, free_port
+from raytune_yesno.cluster.local_cluster import MARK, end_processes, free_port
 from raytune_yesno.cluster.token import NOWHERE
 from raytune_yesno.import_path import module_command
 from raytune_yesno.study import load

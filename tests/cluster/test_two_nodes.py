@@ -91,7 +91,7 @@ def test_two_nodes_ran(visit: Visit) -> None:
 
 def test_trials_ran_on_both_nodes(visit: Visit) -> None:
     study = visit.study
-    assert study.asked["slots"] == 2
+    assert study.settings["slots"] == 2
     assert len(study.trial_list) == visit.result["trials"] == 6
     assert {trial.status for trial in study.trial_list} == {"done"}
     nodes = study.epochs.groupby("node")["trial"].nunique()
@@ -114,7 +114,7 @@ def test_an_address_without_a_cluster_is_one_line_and_exit_2(
 ) -> None:
     assert visit.read(f"{name}_exit") == "2\n"
     (line,) = (line for line in visit.read(name).splitlines() if "network_util" not in line)
-    assert line.startswith(f"raytune-yesno: --address {address}: ")
+    assert line.startswith(f"raytune-yesno: address {address}: ")
     assert not (visit.out / "none").exists()
 
 

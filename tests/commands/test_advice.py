@@ -9,10 +9,10 @@ import yaml
 from helpers.builders import write_study
 
 from raytune_yesno import cli
-from raytune_yesno.commands.closing import suggest_next
-from raytune_yesno.commands.folders import advise_on_others
 from raytune_yesno.commands.init import write_study_file
-from raytune_yesno.commands.recognize import _name_model
+from raytune_yesno.commands.next_steps import suggest_next
+from raytune_yesno.commands.output_folders import advise_on_others
+from raytune_yesno.commands.recognize import name_model
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import STORE, StudyStore
 
@@ -60,7 +60,7 @@ def test_a_missing_corpus_is_answered_with_what_there_is(
     [("s/first/refit/last", "first"), ("runs/a/best", "a"), ("models/mine", "mine")],
 )
 def test_an_exported_model_is_named_by_its_study_or_run(checkpoint: str, name: str) -> None:
-    assert _name_model(Path("/", checkpoint)) == name
+    assert name_model(Path("/", checkpoint)) == name
 
 
 def test_a_study_file_shows_every_setting_in_a_form_that_is_valid(tmp_path: Path) -> None:

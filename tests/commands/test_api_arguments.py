@@ -16,7 +16,7 @@ from raytune_yesno.cluster.session import joined_session
 from raytune_yesno.config import setting
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
-from raytune_yesno.space import Float, build_space
+from raytune_yesno.space import Float, Int, build_space
 from raytune_yesno.study.store import STORE
 
 SPACE = {"x": Float(0.0, 1.0)}
@@ -91,6 +91,31 @@ class TestArguments:
             tune(objective, **given)
         assert not out.exists()
 
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"trials": 2, "points": [{"x": 0.1}, {"x": 0.2}, {"x": 0.3}]},
+            {"trials": 2, "search": "grid", "space": {"x": Int(1, 5)}},
+            {
+                "search": "grid",
+                "search_options": {"levels": 50},
+                "space": {key: Float(0.0, 1.0) for key in "abc"},
+            },
+            {"search": "manual"},
+            {"ordered": True, "time_budget": 60},
+            {"config": {"num_workers": "1:2"}},
+            {"space": {**SPACE, "seed": Int(1, 5)}},
+        ],
+    )
+    def test_errors_name_no_options_of_the_command_line(
+        self, wrong: dict[str, Any], tmp_path: Path
+    ) -> None:
+        task = Reading if "config" in wrong else objective
+        given = {"space": SPACE, "metric": "loss", "out": tmp_path / "study", **wrong}
+        with pytest.raises(InputError) as raised:
+            tune(task, **given)
+        assert "--" not in str(raised.value)
+
     def test_numbers_of_numpy_are_numbers(self, tmp_path: Path) -> None:
         given: dict[str, Any] = {"trials": np.int64(4), "seed": np.int64(1), "metric": "loss"}
         with pytest.raises(Started):
@@ -138,6 +163,23 @@ def test_a_cluster_in_use_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> 
         api._session(None, num_cpus=4, num_gpus=None)
     with pytest.raises(InputError, match="address"):
         api._session("auto", num_cpus=None, num_gpus=None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"num_cpus": -1}, "num_cpus"),
+        ({"address": "127.0.0.1:1"}, "address"),
+        ({"address": "auto", "num_cpus": 1}, "num_cpus"),
+    ],
+)
+def test_errors_about_the_cluster_name_the_argument(
+    wrong: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(InputError, match=f"^{name}") as raised:
+        tune(objective, SPACE, metric="loss", out=tmp_path / "study", **wrong)
+    assert "--address" not in str(raised.value)
 
 
 def test_a_joined_cluster_is_silent_for_the_study(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ from raytune_yesno.checkpoint import (
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError, one_line
 from raytune_yesno.files.yaml_text import load_documents
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.launch_state import STATE, find_launch, launch_folder
-from raytune_yesno.launch.rules import check_definition
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE
 from raytune_yesno.tasks.speech.download import fetch

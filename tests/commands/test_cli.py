@@ -34,17 +34,6 @@ from raytune_yesno.tuning.refit import best_config
 SMALL = ("--data", "synthetic:10", "--set", "channels=4,8", "--set", "hidden_units=16")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a checkpoint that has learnt enough to hear words."""
-    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
-    quick = {"batch_size": 1, "epochs": 20, "learning_rate": 0.01, "dropout": 0.0}
-    config = build_config({"channels": (4, 8), "hidden_units": 32, **quick})
-    *_, last = fit(config, synthesize(10))
-    last.save(folder)
-    return folder
-
-
 def await_state(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
     """Return when a state is reached that a running command is to reach."""
     while not reached():
@@ -111,8 +100,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("train", "--data", "none"), "'none' is not a folder"),
     (("train", "--data", "synthetic:x"), "write synthetic, synthetic:N or synthetic:N:SEED"),
     (("train", "--data", "synthetic:2"), "too few"),
-    (("train", "--data", "synthetic:10", "--num-cpus", "-1"), "--num-cpus: -1"),
-    (("train", "--data", "synthetic:10", "--address", "none"), "--address none"),
+    (("train", "--data", "synthetic:10", "--num-cpus", "-1"), "num_cpus: -1"),
+    (("train", "--data", "synthetic:10", "--address", "none"), "address none"),
     ((*TUNE, "--search", "tpee"), "did you mean 'tpe'?"),
     ((*TUNE, "--scheduler", "ash"), "did you mean 'asha'?"),
     ((*TUNE, "--trials", "0"), "trials: 0 is out of range"),

@@ -12,17 +12,19 @@ from helpers.builders import write_study
 
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.commands.closing import suggest_next
+from raytune_yesno.commands.next_steps import suggest_next
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
-from raytune_yesno.config import TASKS, build_config, declare_task
+from raytune_yesno.config import build_config, declare_task
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.space import Float, format_space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
-from raytune_yesno.tuning.earlier import resume_trials
-from raytune_yesno.tuning.existing import compare_plans, continue_study
+from raytune_yesno.task_registry import TASKS
+from raytune_yesno.tuning.continuation import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.stop_conditions import StopConditions
 
 SINE = ("train", "--task", "sine", "--num-workers", "0", "--epochs", "3")
@@ -213,8 +215,9 @@ class TestTune:
         space.write_text("x: {float: [0, 1]}\n")
         keys = {"task": f"{tmp_path}/own.py:f", "mode": "max"}
         TASKS.trust(keys["task"])
-        declare_task(keys["task"], space={"x": Float(0, 1)}, config={**keys, "metric": "precision"})
-        plan = Plan(build_config({**keys, "metric": "precision"}), {"x": Float(0, 1)}, trials=2)
+        begun, domains = {**keys, "metric": "precision"}, {"x": Float(0, 1)}
+        task = declare_task(keys["task"], space=domains, config=begun)
+        plan = Plan(build_config(begun, declaration=task), domains, trials=2)
         store = StudyStore(out)
         store.append("study", data="yesno", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={"x": 0.5})
@@ -256,7 +259,7 @@ class TestTune:
         words = command(unfinished, "--config", str(tmp_path / "study.yaml"), "--max-failures", "1")
         options = cli.build_parser().parse_args(words)
         plan, _, is_finished = plan_study(
-            read_settings(options), options, unfinished, str(unfinished)
+            read_settings(options), options, OutputFolder.of(unfinished)
         )
         assert not is_finished
         assert plan.stop == StopConditions(time_budget=60, patience=9, max_failures=1)
@@ -268,7 +271,7 @@ class TestTune:
         options = cli.build_parser().parse_args(
             ["tune", "--resume", str(unfinished), "--max-failures", "1", *words]
         )
-        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, OutputFolder.of(unfinished))
         assert plan.stop == StopConditions(patience=9, max_failures=1)
 
     @pytest.mark.parametrize("flags", [("--repeats", "3"), ("--ordered",), ("--trials", "9")])
@@ -281,11 +284,11 @@ class TestTune:
     def test_a_resumed_study_may_get_a_final_round(self, unfinished: Path) -> None:
         words = ["tune", "--resume", str(unfinished), "--final-round", "1:2"]
         options = cli.build_parser().parse_args(words)
-        plan, *_ = plan_study(read_settings(options), options, unfinished, str(unfinished))
+        plan, *_ = plan_study(read_settings(options), options, OutputFolder.of(unfinished))
         assert plan.num_final == 2
         StudyStore(unfinished).append("searched")
         with pytest.raises(InputError, match=r"--final-round.*--add-trials"):
-            plan_study(read_settings(options), options, unfinished, str(unfinished))
+            plan_study(read_settings(options), options, OutputFolder.of(unfinished))
 
     def test_what_a_resumption_changed_stays_changed(self, unfinished: Path) -> None:
         path = unfinished / STORE

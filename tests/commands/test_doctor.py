@@ -11,7 +11,7 @@ import pytest
 from raytune_yesno import cli
 from raytune_yesno.cluster import probe
 from raytune_yesno.cluster.shared_storage import _Storage
-from raytune_yesno.commands import checks as doctor
+from raytune_yesno.commands import doctor_checks as doctor
 from raytune_yesno.commands import machine_checks
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
@@ -77,7 +77,7 @@ def test_a_problem_is_exit_1_and_each_check_one_line(
 def test_an_address_without_a_cluster_is_a_problem(capfd: pytest.CaptureFixture[str]) -> None:
     command = ["doctor", "--data", "synthetic:10", "--address", "127.0.0.1:1"]
     assert cli.main(command) == 1
-    assert "problem cluster: --address 127.0.0.1:1: " in capfd.readouterr()[0]
+    assert "problem cluster: address 127.0.0.1:1: " in capfd.readouterr()[0]
 
 
 def test_files_are_exchanged_in_a_shared_folder(tmp_path: Path) -> None:

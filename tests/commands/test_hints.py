@@ -10,8 +10,6 @@ import pytest
 
 from raytune_yesno import __version__, cli
 from raytune_yesno.errors import find_nearest
-from raytune_yesno.search import build_algorithm
-from raytune_yesno.space import Float
 from raytune_yesno.study.store import StudyStore
 
 FILES = {
@@ -70,7 +68,10 @@ def refused(
         (f"{SYNTHETIC} --space domain.yaml", ("domain.yaml", "learning_rate", "'float'")),
         (f"{SYNTHETIC} --space value.yaml", ("value.yaml", "dropout")),
         (f"{SYNTHETIC} --config inside.yaml", ("inside.yaml", "dropout")),
-        (f"{SYNTHETIC} --search manual", ("--point", "search_options")),
+        (
+            f"{SYNTHETIC} --search manual",
+            ("--point learning_rate=1e-3,batch_size", "search_options"),
+        ),
         (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set seed=2")),
         (f"{SYNTHETIC} --config seeds.yaml", ("seed", "seeds.yaml")),
         ("train --epochs 2 --set epochs=3", ("epochs", "--epochs 2", "--set epochs=3")),
@@ -105,12 +106,6 @@ def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "raytune_yesno", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"raytune-yesno {__version__}\n"
-
-
-@pytest.mark.parametrize("shown", ["--point learning_rate=1e-3", "learning_rate=1e-3,batch_size"])
-def test_the_points_of_the_hint_are_points(shown: str) -> None:
-    with pytest.raises(ValueError, match=shown):
-        build_algorithm("manual", {"learning_rate": Float(1e-4, 1e-2)}, seed=0)
 
 
 def test_an_alias_is_found_only_where_it_is_known() -> None:

@@ -8,9 +8,10 @@ from helpers.builders import write_study
 from helpers.commands import Ended
 from helpers.own_task import TASK
 
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, UnfinishedError
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import check_same_data, describe_data, load_data
 from raytune_yesno.training.loop import fit
 
@@ -111,7 +112,7 @@ def test_paths_and_numbers_are_recorded_as_text(own: str) -> None:
 def test_data_may_be_empty(own: str) -> None:
     data = load_data(build_config({"task": f"{own}Empty"}), "x")
     assert describe_data(data)["fingerprint"] == "f"
-    with pytest.raises(InputError, match="give the same --data"):
+    with pytest.raises(InputError, match="give the same data"):
         check_same_data(data, {"fingerprint": "other", "source": "x"}, "this run")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import Ended
 
-from raytune_yesno.commands.folders import check_new_folder
+from raytune_yesno.commands.output_folders import check_new_folder
 from raytune_yesno.errors import InputError
 
 
@@ -29,7 +29,7 @@ def test_the_command_that_continues_other_work_is_named(
 @pytest.mark.parametrize(
     ("record", "text", "command"),
     [
-        ("study.jsonl", '{"event": "study", "config": {"task": "%s"}}\n', "tune"),
+        ("study.jsonl", '{"event": "study", "time": 1.0, "config": {"task": "%s"}}\n', "tune"),
         ("settings.yaml", "config: {task: '%s'}\n", "train"),
     ],
 )

@@ -9,8 +9,9 @@ import pytest
 from helpers.commands import Ended
 from helpers.own_task import TASK
 
-from raytune_yesno.config import TASKS, build_config, find_task
+from raytune_yesno.config import build_config, find_task
 from raytune_yesno.errors import UnfinishedError
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.training.evaluate import run_test
 from raytune_yesno.training.loop import fit
 from raytune_yesno.user_code import stopped_by_errors

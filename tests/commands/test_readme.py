@@ -120,7 +120,7 @@ def test_every_study_has_a_plan_and_its_search_suggests(words: list[str], here: 
     for number in range(min(12, plan.num_trials)):
         point = algorithm.suggest(number, history)
         check_point(plan.space, point, partial=plan.search == "manual")
-        build_config(plan.config.as_dict(), point)
+        build_config(plan.config, point)
         history.append(Observation(number, point, loss=1 / (number + 1), epochs=1, status="done"))
     points = [str(seen.point) for seen in history]
     assert len(set(points)) == len(points)
@@ -147,7 +147,7 @@ def test_the_small_grid_has_every_combination(here: Path) -> None:
 
 
 def test_a_grid_of_the_whole_space_is_not_begun_unasked(here: Path) -> None:
-    with pytest.raises(InputError, match=r"the space has [\d,]{9,} points; confirm with --trials"):
+    with pytest.raises(InputError, match=r"the space has [\d,]{9,} points; .*set trials to"):
         plan_study(["tune", "--search", "grid"])
     plan = plan_study(["tune", "--search", "grid", "--trials", "9"])
     with pytest.raises(InputError, match="first 9 of the"):  # one corner of it

@@ -13,9 +13,11 @@ from raytune_yesno.cli import build_parser
 from raytune_yesno.commands.common import read_data
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import build_config
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.space import Float
 from raytune_yesno.study.store import StudyStore
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 from raytune_yesno.tasks.task import describe_data, find_space, load_data
 from raytune_yesno.training.loop import fit
@@ -134,7 +136,7 @@ class TestBadRecordings:
         record_settings(plan, StudyStore(study), 1, str(spoilt), data, None)
         options = build_parser().parse_args(["tune", "--resume", str(study), "--quiet"])
         settings = read_settings(options)
-        plan, *_ = plan_study(settings, options, study, str(study))
+        plan, *_ = plan_study(settings, options, OutputFolder.of(study))
         found = read_data(settings, options, plan.config)
         assert describe_data(found) == describe_data(data)
 

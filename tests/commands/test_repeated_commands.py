@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 from helpers.builders import write_study
 
-from raytune_yesno import COMMAND_ID, cli
+from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.plans import plan_study
 from raytune_yesno.commands.settings import read_settings
 from raytune_yesno.errors import InputError
-from raytune_yesno.report.compare import group_studies
+from raytune_yesno.files.output import OutputFolder
+from raytune_yesno.report.study_groups import group_studies
 from raytune_yesno.study import Study, load
-from raytune_yesno.study.store import STORE, StudyStore, read_events
-from raytune_yesno.tuning.earlier import resume_trials
+from raytune_yesno.study.store import COMMAND_ID, STORE, StudyStore, read_events
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 
 ID, OTHER = "0b9f4c0e5a7d4a8e9c1b2d3f4a5b6c7d", "ffffffffffffffffffffffffffffffff"
 ADDED = ["--add-trials", "3"]
@@ -34,7 +35,7 @@ def study(tmp_path: Path) -> Path:
 def plan(folder: Path, *words: str) -> tuple[Plan, Study | None, int]:
     """Return the plan of ``tune --resume``, the study if it is finished, and the trials to add."""
     options = cli.build_parser().parse_args(["tune", "--resume", str(folder), *words])
-    found, study, is_finished = plan_study(read_settings(options), options, folder, str(folder))
+    found, study, is_finished = plan_study(read_settings(options), options, OutputFolder.of(folder))
     return found, study if is_finished else None, options.add_trials or 0
 
 
@@ -84,7 +85,7 @@ def test_a_study_that_the_command_has_finished_is_finished(
 def test_launches_of_the_same_settings_are_repeats(tmp_path: Path) -> None:
     studies = [write_study(tmp_path / f"{seed}", 4, seed=seed) for seed in range(2)]
     for study, command_id in zip(studies, (ID, OTHER), strict=True):
-        study.asked["command"] = command_id
+        study.settings["command"] = command_id
     assert len(group_studies(studies)) == 1
 
 

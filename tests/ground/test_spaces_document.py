@@ -26,7 +26,7 @@ def test_both_forms_are_the_same_space_and_valid_for_the_recogniser():
     for number in range(20):
         point = build_algorithm("random", space).suggest(number, [])
         check_point(space, point)
-        config = build_config(plan.config.as_dict(), point)
+        config = build_config(plan.config, point)
         assert config.as_dict()["channels"] == list(point["channels"])
         sgd.append("momentum" in point)
     assert 0 < sum(sgd) < 20

@@ -13,9 +13,8 @@ from raytune_yesno import cli
 from raytune_yesno.commands.settings import build_plan, read_settings
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.yaml_text import load_documents
-from raytune_yesno.registry import check_options
 from raytune_yesno.space import Choice, parse_space
-from raytune_yesno.values import read_typed, write_typed
+from raytune_yesno.values import check_options, read_typed, write_typed
 
 
 def build(

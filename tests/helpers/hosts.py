@@ -128,10 +128,6 @@ class Hosts:
         self.check(name, "ip", "link", "set", "eth0", "up")
         self.check(name, "ip", "route", "add", "default", "via", _gateway(address), "dev", "eth0")
 
-    def unplug(self, name: str) -> None:
-        """Cut a machine off the network."""
-        self.outer("ip", "link", "set", f"v-{name}", "down")
-
     def kill(self, name: str) -> None:
         """Let a machine lose its power: every process there ends at once."""
         os.kill(self.pids.pop(name), signal.SIGKILL)

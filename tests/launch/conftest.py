@@ -14,7 +14,7 @@ from helpers.readme import ROOT
 from raytune_yesno.commands import launch as command
 from raytune_yesno.errors import WorkError
 from raytune_yesno.launch import existing_cluster, job
-from raytune_yesno.launch.cluster import LaunchedCluster
+from raytune_yesno.launch.new_cluster import LaunchedCluster
 from raytune_yesno.launch.ray_up import RayLauncher
 
 

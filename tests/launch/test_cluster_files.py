@@ -13,7 +13,7 @@ import yaml
 from helpers.pins import PINS
 from packaging.requirements import Requirement
 
-from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.launch.definition_rules import check_definition
 from raytune_yesno.launch.versions import PYTHON, ray_version
 from raytune_yesno.tuning.plan_checks import check_plan
 

@@ -16,18 +16,18 @@ import yaml
 from helpers.readme import ROOT
 from helpers.shadow import write_program
 
-from raytune_yesno import COMMIT, cli
-from raytune_yesno.checkpoint import library_versions
+from raytune_yesno import cli
 from raytune_yesno.cluster.autoscaling import DEFINITION_VARIABLE
 from raytune_yesno.cluster.token import auth_headers, ensure_token
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, WorkError
 from raytune_yesno.launch import packaging as ship
-from raytune_yesno.launch.cluster import LaunchedCluster
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
+from raytune_yesno.launch.new_cluster import LaunchedCluster
 from raytune_yesno.launch.packaging import gather_inputs, unpack_wheel, write_definition
 from raytune_yesno.launch.ssh_nodes import RAY_PROCESS
 from raytune_yesno.signals import HANGUP_SIGNALS
+from raytune_yesno.versions import COMMIT, library_versions
 
 
 @pytest.fixture(autouse=True)

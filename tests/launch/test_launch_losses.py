@@ -13,12 +13,12 @@ from helpers.launched import URL, Head, launch, write
 from raytune_yesno import cli
 from raytune_yesno.errors import WorkError
 from raytune_yesno.files.lock import hold
-from raytune_yesno.launch import cluster as launched
 from raytune_yesno.launch import existing_cluster, job
-from raytune_yesno.launch.cluster import LaunchedCluster
+from raytune_yesno.launch import new_cluster as launched
 from raytune_yesno.launch.existing_cluster import ExistingCluster
 from raytune_yesno.launch.job import Job, JobLostError
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
+from raytune_yesno.launch.new_cluster import LaunchedCluster
 from raytune_yesno.launch.ray_up import HeadUnreachableError
 from raytune_yesno.launch.ssh_nodes import CommandResult, SshNodes
 

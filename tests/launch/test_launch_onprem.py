@@ -76,7 +76,7 @@ def test_from_yaml_to_results(laptop: Laptop, study_file: Path) -> None:
     assert result["errors"] == 0
     study = load(home)
     assert {trial.status for trial in study.trial_list} == {"done"}
-    assert study.asked["slots"] == 1
+    assert study.settings["slots"] == 1
     assert study.refit
     assert (home / "refit/best/state_dict_model.pt").exists()
     token = laptop.hosts.check("laptop", "cat", "/root/.ray/auth_token").strip()

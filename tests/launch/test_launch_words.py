@@ -8,7 +8,7 @@ from helpers.launched import URL, Head, launch, write
 from helpers.readme import ROOT
 
 from raytune_yesno import cli
-from raytune_yesno.launch import cluster as launched
+from raytune_yesno.launch import new_cluster as launched
 from raytune_yesno.launch.job import JobLostError
 from raytune_yesno.launch.launch_state import LaunchState, find_launch, launch_folder
 from raytune_yesno.launch.ray_up import HeadUnreachableError

@@ -8,12 +8,12 @@ import pytest
 from helpers.fronts import write_front
 
 from raytune_yesno import pareto
-from raytune_yesno.commands.report import _summarize
+from raytune_yesno.commands.report import summarize
 from raytune_yesno.report import write_report
 from raytune_yesno.report.attainment import attain, measure_attainment, tabulate_attainment
-from raytune_yesno.report.compare import choose_figure, group_studies, measure_figures
 from raytune_yesno.report.front import tabulate_front
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.report.study_groups import choose_figure, group_studies, measure_figures
 from raytune_yesno.study import Study
 
 # Accuracies, to maximise, and sizes of three studies that are repetitions of each other.
@@ -87,7 +87,7 @@ def test_terminal_page_and_json_show_it(studies: list[Study], tmp_path: Path) ->
     assert page.count('id="plot-attained"') == 1
     assert "0.9 (0.95 to 0.8)" in page
     given = [str(study.path) for study in studies]
-    assert _summarize(studies, given, report)["hypervolumes"] == measure_figures(studies)
+    assert summarize(studies, given, report)["hypervolumes"] == measure_figures(studies)
 
 
 def test_other_objectives_are_compared_as_before(studies: list[Study], tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ from helpers.results import write_results
 
 from raytune_yesno.metrics import Limit, Metric, Objective
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.early_stopping import measure_early_stopping
+from raytune_yesno.report.front import describe_limits, summarise_front
+from raytune_yesno.report.importance import measure_importance
+from raytune_yesno.report.luck import describe_luck, measure_luck
+from raytune_yesno.report.sentences import describe_curves, describe_importance, describe_mean
+from raytune_yesno.report.study_groups import (
     Group,
     compare_groups,
     find_best,
     group_studies,
     measure_figures,
 )
-from raytune_yesno.report.early_stopping import measure_early_stopping
-from raytune_yesno.report.front import describe_limits, summarise_front
-from raytune_yesno.report.importance import measure_importance
-from raytune_yesno.report.luck import describe_luck, measure_luck
-from raytune_yesno.report.sentences import describe_curves, describe_importance, describe_mean
 from raytune_yesno.report.summary import describe_studies, judge_difference
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.study import Study, Trial

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raytune_yesno.report.axes import build_axes
-from raytune_yesno.report.edges import find_edges
-from raytune_yesno.report.importance import _cross_validate, _encode
+from raytune_yesno.report.importance import cross_validate, encode_axis
 from raytune_yesno.report.leaderboard import format_leaderboard
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.search import build_algorithm
 from raytune_yesno.space import Choice, Float, Int, build_space, format_space
 from raytune_yesno.study import Study, Trial
@@ -51,8 +51,8 @@ def test_tables_are_blank_where_a_parameter_is_not_active(study):
 
 def test_importance_tells_the_choice_from_its_parameters(study):
     axes = build_axes(study)
-    features = np.column_stack([_encode(axis, study.ranking) for axis in axes])
+    features = np.column_stack([encode_axis(axis, study.ranking) for axis in axes])
     order = np.linspace(0, 1, len(study.ranking))
-    _, increases = _cross_validate(features, order, 30, 1, np.random.default_rng(0))
+    _, increases = cross_validate(features, order, 30, 1, np.random.default_rng(0))
     means = dict(zip([axis.name for axis in axes], np.mean(increases, axis=0), strict=True))
     assert means["method"] > means["slope"] > means["idle"]

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from helpers.results import write_results
 
-from raytune_yesno.commands.tune import _describe_study
+from raytune_yesno.commands.tune import describe_result
 from raytune_yesno.metrics import Metric, Objective, read_limit
 from raytune_yesno.report.attainment import measure_attainment
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import compare_groups, find_best, group_studies
 from raytune_yesno.report.front import (
     build_front_payload,
     count_members,
@@ -18,14 +17,15 @@ from raytune_yesno.report.front import (
     describe_limits,
     tabulate_front,
 )
-from raytune_yesno.report.gain import describe_gain
 from raytune_yesno.report.leaderboard import format_leaderboards
+from raytune_yesno.report.study_groups import compare_groups, find_best, group_studies
 from raytune_yesno.report.summary import (
     answer_gain,
     answer_more_trials,
     describe_common_front,
     describe_studies,
 )
+from raytune_yesno.report.tuning_gain import describe_gain
 from raytune_yesno.search import Observation
 from raytune_yesno.search.repeats import Repeats
 from raytune_yesno.study import Study, Trial
@@ -95,10 +95,10 @@ def test_trials_of_which_none_keeps_the_limits_are_no_front():
 
 def find_gain(study, x):
     """Return what is said of tuning if the point ``x`` is the one without tuning."""
-    tuned = replace(study, asked={**study.asked, "config": {"x": x}})
+    tuned = replace(study, settings={**study.settings, "config": {"x": x}})
     text = describe_gain(tuned)
     assert [answer.text for answer in answer_gain(tuned)] == [text]
-    assert text in list(_describe_study(tuned, {}, "study"))
+    assert text in list(describe_result(tuned, {}, "study"))
     return text
 
 

@@ -6,7 +6,7 @@ from helpers.results import write_results
 
 from raytune_yesno.report.best_so_far import trace_best
 from raytune_yesno.report.importance import Importance
-from raytune_yesno.report.payload import build_payload
+from raytune_yesno.report.plot_data import build_payload
 from raytune_yesno.report.sentences import describe_commands, describe_progress
 from raytune_yesno.report.tables import tabulate_studies
 from raytune_yesno.report.view import view_study

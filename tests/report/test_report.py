@@ -26,17 +26,17 @@ from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import MIN_REPEATS, Group, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import measure_early_stopping
 from raytune_yesno.report.importance import MIN_TRIALS, Importance, measure_importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import build_payload, embed
+from raytune_yesno.report.plot_data import build_payload, embed
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_state,
     describe_test,
     describe_test_briefly,
 )
+from raytune_yesno.report.study_groups import MIN_REPEATS, Group, compare_groups, group_studies
 from raytune_yesno.report.timeline import build_timeline
 from raytune_yesno.study import Study, load, load_all
 from raytune_yesno.study.store import StudyStore
@@ -260,10 +260,10 @@ class TestCompare:
     def test_studies_of_different_corpora_are_not_repeats(
         self, study: Study, tmp_path: Path
     ) -> None:
-        other = replace(study, asked={**study.asked, "corpus": {"fingerprint": "beef"}})
+        other = replace(study, settings={**study.settings, "corpus": {"fingerprint": "beef"}})
         assert len(group_studies([study, other])) == 2
         page = write_report([study, other], tmp_path).html.read_text()
-        assert re.search("2 different corpora.* not comparable", page)
+        assert re.search("2 different sets of data.* not comparable", page)
 
     def test_a_difference_has_a_p_value(self) -> None:
         groups = [
@@ -337,7 +337,7 @@ class TestTexts:
 
     def test_a_warm_start_is_shown(self, study: Study, tmp_path: Path) -> None:
         known = {"observations": [{}, {}], "used": {}, "left_out": {}}
-        study = replace(study, asked={**study.asked, "warm_start": known})
+        study = replace(study, settings={**study.settings, "warm_start": known})
         page = write_report([study], tmp_path).html.read_text()
         assert "<dt>warm start</dt><dd>2 results" in page
         assert "--warm-start STUDY…" in page
@@ -353,7 +353,7 @@ class TestTexts:
         words = tune.replace("study.yaml", str(tmp_path / "study.yaml")).split()[1:]
         options = cli.build_parser().parse_args(words)
         plan = build_plan(read_settings(options), options)
-        assert plan.as_dict()["space"] == study.asked["space"]
+        assert plan.as_dict()["space"] == study.settings["space"]
         assert (plan.search, plan.num_trials, plan.config.epochs) == ("random", 30, 9)
         options = cli.build_parser().parse_args(shlex.split(train)[1:])
         config = read_settings(options)["config"]
@@ -378,8 +378,8 @@ class TestTexts:
         assert study.best is not None
         best = replace(study.best, point=point, planned=[])
         space = {"dropout": {"float": [0.0, 0.5]}}
-        asked_so = {**study.asked, "config": asked.as_dict(), "space": space}
-        train, _, file = describe_commands(replace(study, asked=asked_so, trial_list=[best]))
+        asked_so = {**study.settings, "config": asked.as_dict(), "space": space}
+        train, _, file = describe_commands(replace(study, settings=asked_so, trial_list=[best]))
         options = cli.build_parser().parse_args(shlex.split(train)[1:])
         assert build_config(read_settings(options)["config"]) == build_config(
             asked.as_dict(), point

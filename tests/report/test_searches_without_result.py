@@ -11,7 +11,7 @@ from raytune_yesno.report.attainment import (
     measure_attainment,
     tabulate_attainment,
 )
-from raytune_yesno.report.compare import (
+from raytune_yesno.report.study_groups import (
     choose_figure,
     compare_groups,
     group_studies,

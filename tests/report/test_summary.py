@@ -14,16 +14,15 @@ from helpers.builders import write_study
 from helpers.fronts import write_front
 
 from raytune_yesno import cli
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.metrics import Metric
 from raytune_yesno.report import write_report
 from raytune_yesno.report.best_so_far import trace_best
-from raytune_yesno.report.compare import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.early_stopping import bound_correlation, measure_early_stopping
-from raytune_yesno.report.edges import find_edges
 from raytune_yesno.report.importance import Importance
 from raytune_yesno.report.leaderboard import format_leaderboard, format_leaderboards
-from raytune_yesno.report.payload import _band
+from raytune_yesno.report.plot_data import band_curves
+from raytune_yesno.report.range_edges import find_edges
 from raytune_yesno.report.sentences import (
     describe_commands,
     describe_curves,
@@ -33,6 +32,7 @@ from raytune_yesno.report.sentences import (
     list_changes,
     split_command,
 )
+from raytune_yesno.report.study_groups import MIN_REPEATS, compare_groups, group_studies
 from raytune_yesno.report.summary import (
     answer_early_stopping,
     answer_gain,
@@ -45,6 +45,7 @@ from raytune_yesno.report.summary import (
 from raytune_yesno.report.timeline import build_timeline, list_pauses, name_nodes
 from raytune_yesno.space import Choice, Float, format_space
 from raytune_yesno.study import Study, Trial, load_all
+from raytune_yesno.task_registry import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +118,8 @@ def test_the_gain_is_over_the_settings_without_tuning(study: Study) -> None:
     assert answer_gain(study) == []
     last, best = study.candidates[-1].trial, study.candidates[0].trial
     for trial, is_best in ((last, False), (best, True)):
-        asked = {**study.asked, "config": {**study.config, **trial.point}}
-        known = replace(study, asked=asked)
+        asked = {**study.settings, "config": {**study.config, **trial.point}}
+        known = replace(study, settings=asked)
         assert known.untuned is not None
         assert known.untuned.trial.number == trial.number
         (answer,) = answer_gain(known)
@@ -136,9 +137,9 @@ def test_a_tie_with_the_settings_without_tuning_is_no_gain(study: Study) -> None
     last, best = study.candidates[-1].trial, study.candidates[0].trial
     assert best.best_epoch
     tied = replace(last, epochs=[{**last.epochs[0], "valid_loss": best.best_epoch["valid_loss"]}])
-    asked = {**study.asked, "config": {**study.config, **last.point}}
+    asked = {**study.settings, "config": {**study.config, **last.point}}
     trials = [tied if trial.number == last.number else trial for trial in study.trial_list]
-    (answer,) = answer_gain(replace(study, asked=asked, trial_list=trials))
+    (answer,) = answer_gain(replace(study, settings=asked, trial_list=trials))
     assert "nothing" in answer.text
     assert f"(trial {last.number})" in answer.text
 
@@ -310,18 +311,18 @@ def test_a_best_value_at_the_edge_of_its_range_is_pointed_out(study: Study) -> N
     assert find_edges(study) == []
 
     def narrow(**space: dict[str, object]) -> list[str]:
-        asked = {**study.asked, "space": {**study.asked["space"], **space}}
-        return [f"{e.name} {e.upper}" for e in find_edges(replace(study, asked=asked))]
+        asked = {**study.settings, "space": {**study.settings["space"], **space}}
+        return [f"{e.name} {e.upper}" for e in find_edges(replace(study, settings=asked))]
 
     assert study.best is not None
     best = study.best.point["learning_rate"]
     low = narrow(learning_rate={"float": [best / 1.01, 0.1], "log": True})
     high = narrow(learning_rate={"float": [1e-4, best * 1.01], "log": True})
     assert (low, high) == (["learning_rate False"], ["learning_rate True"])
-    wide = {**study.asked, "space": {"learning_rate": {"float": [1e-9, best], "log": True}}}
-    (edge,) = find_edges(replace(study, asked=wide))
+    wide = {**study.settings, "space": {"learning_rate": {"float": [1e-9, best], "log": True}}}
+    (edge,) = find_edges(replace(study, settings=wide))
     assert "Widen learning_rate" in str(edge)
-    assert "Widen learning_rate" in format_leaderboard(replace(study, asked=wide))
+    assert "Widen learning_rate" in format_leaderboard(replace(study, settings=wide))
 
 
 def with_results(study: Study, *results: tuple[float, float], of: Sequence[int] = ()) -> Study:
@@ -332,8 +333,8 @@ def with_results(study: Study, *results: tuple[float, float], of: Sequence[int] 
         replace(trial, point={"x": x}, final=n >= first, repeat_of=[*[None] * first, *of][n])
         for n, (trial, (x, _)) in enumerate(zip(trials, results, strict=True))
     ]
-    asked = {**study.asked, "space": {"x": {"float": [0, 1]}}}
-    return replace(study, asked=asked, trial_list=changed)
+    asked = {**study.settings, "space": {"x": {"float": [0, 1]}}}
+    return replace(study, settings=asked, trial_list=changed)
 
 
 def test_results_that_tie_say_nothing_of_an_edge(study: Study) -> None:
@@ -367,7 +368,7 @@ def test_with_several_objectives_no_edge_is_pointed_out(study: Study) -> None:
 
 def test_bands_step_where_the_curves_step() -> None:
     curves = [[(1.0, 5.0), (3.0, 2.0), (9.0, 2.0)], [(1.0, 4.0), (4.5, 1.0), (9.0, 1.0)]]
-    rows = _band(curves)
+    rows = band_curves(curves)
     assert [row[0] for row in rows] == [1, 3, 4.5, 9]
     assert [row[1:] for row in rows] == [[4, 4.5, 5], [2, 3, 4], [1, 1.5, 2], [1, 1.5, 2]]
 
@@ -478,13 +479,13 @@ def test_commands_for_code_of_the_user_name_it(
     Path("own.py").write_text("def objective(config):\n    return {'accuracy': config['x']}\n")
     name = "own.py:objective"
     TASKS.trust(name)
-    declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
-    config = build_config({"task": name, "metric": "accuracy"})
+    task = declare_task(name, space={"x": Float(0.0, 1.0)}, config={"metric": "accuracy"})
+    config = build_config({"task": name, "metric": "accuracy"}, declaration=task)
     trials = [replace(trial, point={"x": 0.5}) for trial in study.trial_list]
     space = {"x": {"float": [0.0, 1.0]}}
     own = replace(
         study,
-        asked={**study.asked, "config": config.as_dict(), "space": space, "data": ""},
+        settings={**study.settings, "config": config.as_dict(), "space": space, "data": ""},
         objective=config.objective,
         trial_list=trials,
     )
@@ -509,12 +510,12 @@ def test_the_command_trains_with_the_values_that_a_function_was_given(
     TASKS.trust(name)
     given = {"code": "01", "sizes": [1, "2"], "none": None, "flag": "true", "metric": "accuracy"}
     space = {"x": Choice("007", "7")}
-    declare_task(name, space=space, config=given)
-    config = build_config({"task": name}, given)
+    task = declare_task(name, space=space, config=given)
+    config = build_config({"task": name}, given, declaration=task)
     asked = {"config": config.as_dict(), "space": format_space(space), "data": ""}
     own = replace(
         study,
-        asked={**study.asked, **asked},
+        settings={**study.settings, **asked},
         objective=config.objective,
         trial_list=[replace(trial, point={"x": "007"}) for trial in study.trial_list],
     )
@@ -544,5 +545,6 @@ def test_a_functions_own_keys_are_in_the_commands(tmp_path: Path) -> None:
 
     register_task("test:sized", function)
     given = {"metric": "loss", "size": 5}
-    declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
-    assert list_changes(build_config({"task": "test:sized"}, given))["size"] == 5
+    task = declare_task("test:sized", space={"rate": Float(0.0, 1.0)}, config=given)
+    config = build_config({"task": "test:sized"}, given, declaration=task)
+    assert list_changes(config)["size"] == 5

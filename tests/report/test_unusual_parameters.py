@@ -8,8 +8,8 @@ import pytest
 from raytune_yesno.metrics import Metric, Objective
 from raytune_yesno.report.axes import build_axes
 from raytune_yesno.report.front import count_members, tabulate_front
-from raytune_yesno.report.importance import _encode
-from raytune_yesno.report.payload import build_payload
+from raytune_yesno.report.importance import encode_axis
+from raytune_yesno.report.plot_data import build_payload
 from raytune_yesno.space import Choice, Float, build_space, format_space
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.front import trace_hypervolume
@@ -52,7 +52,7 @@ def test_none_is_an_option_and_close_values_differ():
     axes = {axis.name: axis for axis in build_axes(study)}
     assert set(axes) == {"schedule", "decay", "width", "optimizer"}
     assert len(axes["decay"].options) == 2
-    column = _encode(axes["schedule"], study.trial_list)
+    column = encode_axis(axes["schedule"], study.trial_list)
     assert not np.isnan(column).any()
     assert len(set(column)) == 2
 

@@ -13,7 +13,7 @@ from raytune_yesno.metrics import COST
 from raytune_yesno.schedulers.asynchronous import FIFO
 from raytune_yesno.schedulers.build import DETERMINISTIC, SCHEDULERS
 from raytune_yesno.schedulers.deterministic import DeterministicScheduler
-from raytune_yesno.schedulers.rules import (
+from raytune_yesno.schedulers.stopping_rules import (
     MedianStopping,
     SuccessiveHalving,
     TrialState,
@@ -134,7 +134,7 @@ class TestPlans:
 
     def test_refuse_a_time_budget(self) -> None:
         stop = StopConditions(time_budget=9.0)
-        with pytest.raises(InputError, match=r"time_budget: .*--ordered"):
+        with pytest.raises(InputError, match=r"time_budget: .*ordered"):
             check_plan(Plan(build_config({}), SPACE, stop=stop, ordered=True))
 
     def test_refuse_an_empty_window(self) -> None:

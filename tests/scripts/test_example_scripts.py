@@ -11,8 +11,9 @@ import pytest
 from raytune_yesno import cli
 from raytune_yesno.checkpoint import load_checkpoint
 from raytune_yesno.commands.settings import build_plan, read_settings
-from raytune_yesno.config import TASKS, build_config, declare_task, find_task, register_task
+from raytune_yesno.config import build_config, declare_task, find_task, register_task
 from raytune_yesno.space import Float
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import find_space, open_records
 from raytune_yesno.tuning.plan_checks import check_plan
 
@@ -32,10 +33,10 @@ def test_a_generator_learns_and_resumes_exactly(name: str, tmp_path: Path) -> No
         pytest.importorskip("lightgbm")
     task = f"{EXAMPLES / name}"
     TASKS.trust(task)
-    declare_task(task, space=find_task(task).space, config={"epochs": 4})
-    config = build_config({"task": task, "epochs": 4})
+    declaration = declare_task(task, space=find_task(task).space, config={"epochs": 4})
+    config = build_config({"task": task, "epochs": 4}, declaration=declaration)
     point = {key: domain.decode(0.4) for key, domain in find_space(config).items()}
-    config = build_config(config.as_dict(), point)
+    config = build_config(config, point)
     records = open_records(config, None)
     next(records)
     next(records).save(tmp_path / "state")
@@ -58,8 +59,8 @@ def test_the_generator_in_the_document_runs() -> None:
     exec(block, names)
     register_task("test:document", names["objective"])
     config = {"metric": "loss", "epochs": 3}
-    declare_task("test:document", space={"rate": Float(0.1, 0.9)}, config=config)
-    built = build_config({"task": "test:document"}, config, {"rate": 0.5})
+    task = declare_task("test:document", space={"rate": Float(0.1, 0.9)}, config=config)
+    built = build_config({"task": "test:document"}, config, {"rate": 0.5}, declaration=task)
     losses = [record.metrics["half_loss"] for record in open_records(built, None)]
     assert losses == [0.25, 0.125, 0.0625]
 

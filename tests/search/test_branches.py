@@ -7,7 +7,7 @@ import numpy as np
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.search.branches import Branches
 from raytune_yesno.search.cube import UnitCube
-from raytune_yesno.search.several import Limited
+from raytune_yesno.search.multi_objective import Limited
 from raytune_yesno.space import Choice, Float, List, build_space, check_point
 
 SPACE = build_space(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raytune_yesno.search import Observation, build_algorithm
-from raytune_yesno.search.several import Limited
+from raytune_yesno.search.multi_objective import Limited
 from raytune_yesno.space import Float
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}

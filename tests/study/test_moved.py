@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.registry import Registry
 from raytune_yesno.study import load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.earlier import has_last_checkpoint
-from raytune_yesno.tuning.existing import compare
+from raytune_yesno.task_registry import TaskRegistry
+from raytune_yesno.tuning.continuation import compare
+from raytune_yesno.tuning.resume import has_last_checkpoint
 
 
 def write_study(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_checkpoint_elsewhere_is_left_as_recorded(tmp_path: Path) -> None:
 
 def test_a_task_may_be_named_from_another_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("class Mine: pass\nclass Other: pass\n")
-    tasks = Registry("task", {})
+    tasks = TaskRegistry({})
     with pytest.raises(InputError, match="mine"):
         tasks.find("mine.py:Mine")  # as a record names it
     tasks.trust(f"{tmp_path}/mine.py:Mine")

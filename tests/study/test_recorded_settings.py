@@ -44,7 +44,7 @@ def test_a_setting_of_a_wrong_type_is_refused_in_one_line(
 def test_a_changed_setting_of_a_wrong_type_is_left_out(setting: StudySetting, record: Path) -> None:
     StudyStore(record.parent).append("resumed", **{setting.name: WRONG[setting.kind]})
     study = load(record.parent)
-    assert study.asked[setting.name] == study.begun_with[setting.name]
+    assert study.settings[setting.name] == study.begun_with[setting.name]
     assert len(study.problems) == setting.on_resume  # others may not change, and do not
 
 

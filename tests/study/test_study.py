@@ -72,7 +72,7 @@ class TestTrials:
         study = writer.load()
         assert [trial.status for trial in study.trial_list] == ["done", "stopped", "failed"]
         assert study.searched
-        assert study.asked["config"] == {"task": "sine"}
+        assert study.settings["config"] == {"task": "sine"}
         assert study.refit is not None
         assert study.refit["checkpoint"] == "refit/last"
         first, _, failed = study.trial_list

@@ -26,14 +26,14 @@ def test_a_function_gets_the_parameters_that_are_active():
 
     register_task("test:conditional", function)
     config = {"metric": "loss", "mode": "min"}
-    declare_task("test:conditional", space=SPACE, config=config)
+    task = declare_task("test:conditional", space=SPACE, config=config)
     points = [
         {"method": "a", "rate": 0.5, "inner": "y", "depth": 2, "widths": [3, 4]},
         {"method": "a", "rate": 0.5, "inner": "x", "widths": ()},
         {"method": "b", "rate": 6, "widths": [1]},
     ]
     for point in points:
-        built = build_config({"task": "test:conditional"}, config, point)
+        built = build_config({"task": "test:conditional"}, config, point, declaration=task)
         assert [record.metrics["loss"] for record in open_records(built, None)] == [1.0]
         expected = {**dict.fromkeys(SPACE.names, "absent"), **point}
         assert {**seen[-1], "widths": list(seen[-1]["widths"])} == {
@@ -48,6 +48,6 @@ def test_a_parameter_that_nobody_gives_has_a_value_of_its_domain():
 
     register_task("test:given", function)
     config = {"metric": "loss", "mode": "min"}
-    declare_task("test:given", space=SPACE, config=config)
-    built = build_config({"task": "test:given"}, config, {"method": "a"})
+    task = declare_task("test:given", space=SPACE, config=config)
+    built = build_config({"task": "test:given"}, config, {"method": "a"}, declaration=task)
     assert [record.metrics["loss"] for record in open_records(built, None)] == [1.0]

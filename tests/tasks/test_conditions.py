@@ -12,7 +12,7 @@ from torch import Tensor
 from raytune_yesno.config import build_config
 from raytune_yesno.tasks.speech.evaluation import effects
 from raytune_yesno.tasks.speech.evaluation.conditions import UNSEEN, UnseenCondition, changed_copies
-from raytune_yesno.tasks.speech.evaluation.wordless import SOUNDS
+from raytune_yesno.tasks.speech.evaluation.wordless_sounds import SOUNDS
 from raytune_yesno.tasks.speech.noise import speech_power
 from raytune_yesno.tasks.speech.synthetic import synthesize, synthesize_with_times
 

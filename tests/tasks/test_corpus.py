@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader
 from torchaudio.datasets import YESNO
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, parse_labels, split_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.recording import decode, read_recording
+from raytune_yesno.tasks.speech.split import split_corpus
+from raytune_yesno.tasks.speech.transcript import parse_labels
 from raytune_yesno.tuning.searcher import draw_seeds
 
 needs_yesno = pytest.mark.skipif(

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from raytune_yesno.config import build_config, upgrade_config
-from raytune_yesno.tasks.speech.corpus import Transcript, build_corpus
+from raytune_yesno.tasks.speech.corpus import build_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.settings import as_speech, examples_per_epoch
 from raytune_yesno.tasks.speech.task import YesNo
+from raytune_yesno.tasks.speech.transcript import Transcript
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def prepare(function: Any, *, metric: str = "loss", mode: str = "", **keys: Any)
     """Return the config of a trial of ``function``."""
     register_task("test:function", function)
     config = {"metric": metric, "mode": mode, **keys}
-    declare_task("test:function", space=SPACE, config=config)
-    return build_config({"task": "test:function"}, config, POINT)
+    task = declare_task("test:function", space=SPACE, config=config)
+    return build_config({"task": "test:function"}, config, POINT, declaration=task)
 
 
 def run(function: Any, **keys: Any) -> list[dict[str, Any]]:
@@ -71,10 +71,26 @@ class TestConfig:
     def test_keys_of_the_training_loop_are_free(self) -> None:
         register_task("test:free", lambda config: {"loss": float(config["momentum"])})
         space = {"optimizer": Choice("mine", "yours"), "momentum": Float(2.0, 3.0)}
-        declare_task("test:free", space=space, config={"metric": "loss"})
+        task = declare_task("test:free", space=space, config={"metric": "loss"})
         point = {"optimizer": "mine", "momentum": 2.5}
-        (record,) = open_records(build_config({"task": "test:free"}, point), None)
+        config = build_config({"task": "test:free"}, point, declaration=task)
+        (record,) = open_records(config, None)
         assert record.metrics["loss"] == 2.5
+
+    def test_a_study_changes_nothing_for_another_one(self) -> None:
+        register_task("test:shared", lambda config: {"loss": 0.0})
+        config = {"task": "test:shared", "metric": "loss"}
+        tasks = [
+            declare_task("test:shared", space={key: Float(0.0, 1.0)}, config=config)
+            for key in ("x", "y")
+        ]
+        for task, key in zip(tasks, ("x", "y"), strict=True):
+            built = build_config(config, {key: 0.5}, declaration=task)
+            assert key in built.as_dict()
+            again = declare_task("test:shared", space={key: Float(0.0, 1.0)}, config=config)
+            assert build_config(config, {key: 0.5}, declaration=again) == built
+        with pytest.raises(InputError, match="unknown key 'x'"):
+            build_config(config, {"x": 0.5})
 
     def test_a_function_that_changes_its_config_changes_a_copy(self) -> None:
         def function(config: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +323,8 @@ class TestFile:
         ],
     )
     def test_what_cannot_be_used_is_one_line(self, make: Make, text: str, words: str) -> None:
-        from raytune_yesno.config import TASKS, find_task
+        from raytune_yesno.config import find_task
+        from raytune_yesno.task_registry import TASKS
 
         name = make(text)
         TASKS.trust(name)
@@ -322,7 +339,7 @@ class TestFile:
         import subprocess
         import sys
 
-        from raytune_yesno.config import TASKS
+        from raytune_yesno.task_registry import TASKS
         from raytune_yesno.tuning.ranks import seal
 
         (tmp_path / "beside_mine.py").write_text("factor = 3\n")
@@ -331,15 +348,15 @@ class TestFile:
             "    return {'loss': config['alpha'] * beside_mine.factor}\n"
         )
         TASKS.trust(name)
-        declare_task(name, space=SPACE, config={"metric": "loss"})
-        sealed = seal(build_config({"task": name}, POINT))
+        task = declare_task(name, space=SPACE, config={"metric": "loss"})
+        sealed = seal(build_config({"task": name}, POINT, declaration=task))
         digest = TASKS.pack(name).digest  # type: ignore[union-attr]
         for file in tmp_path.glob("*.py"):
             file.write_text("changed since then")
         program = (
             "import sys, ray.cloudpickle as pickle\n"
             "from raytune_yesno.tasks.task import open_records\n"
-            "from raytune_yesno.config import TASKS\n"
+            "from raytune_yesno.task_registry import TASKS\n"
             "config = pickle.load(sys.stdin.buffer)\n"
             "(record,) = open_records(config, None)\n"
             "print(record.metrics['loss'], TASKS.pack(config.task).digest)\n"

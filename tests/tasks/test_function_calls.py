@@ -27,8 +27,8 @@ from raytune_yesno.user_code import TaskError, report_errors
 def prepare(function: Any, key: str = "x", **config: Any) -> Config:
     register_task("test:calls", function)
     config = {"metric": "loss", **config}
-    declare_task("test:calls", space={key: Float(0.0, 1.0)}, config=config)
-    return build_config({"task": "test:calls"}, config, {key: 0.5})
+    task = declare_task("test:calls", space={key: Float(0.0, 1.0)}, config=config)
+    return build_config({"task": "test:calls"}, config, {key: 0.5}, declaration=task)
 
 
 def run(function: Any, **config: Any) -> list[float]:

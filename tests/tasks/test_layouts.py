@@ -15,12 +15,13 @@ from raytune_yesno.checkpoint import Checkpoint
 from raytune_yesno.cli import main
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError, one_line
-from raytune_yesno.tasks.speech.corpus import Corpus, Split, split_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.features import Example, collate, no_alignment
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
 from raytune_yesno.tasks.speech.recognizer import Recognizer, find_split, select_part
+from raytune_yesno.tasks.speech.split import Split, split_corpus
 from raytune_yesno.tasks.speech.task import ctc_loss
 from raytune_yesno.training.loop import fit
 

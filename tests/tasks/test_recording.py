@@ -17,12 +17,10 @@ import pytest
 import soundfile
 
 from raytune_yesno import cli
-from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech.recording import decode, read_blocks, read_recording
 from raytune_yesno.tasks.speech.resampler import Resampler
 from raytune_yesno.tasks.speech.synthetic import synthesize
-from raytune_yesno.training.loop import fit
 
 PLACEHOLDERS = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFDB, 0x7FFFF024, 0)
 
@@ -297,6 +295,17 @@ class TestStreamedSizes:
         with pytest.raises(ValueError, match="truncated"):
             decode(whole + bytes(last[:20]))
 
+    @pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\0\n" + bytes(10)])
+    def test_an_mp3_whose_header_was_never_filled_in_is_refused(self, tag: bytes) -> None:
+        whole = bytearray(encode(tone(seconds=10), "MP3", "MPEG_LAYER_III"))
+        counts = whole.index(b"Xing") + 8  # of frames and of bytes
+        whole[counts : counts + 8] = bytes(8)
+        with pytest.raises(ValueError, match=r"unfinished.*convert it"):
+            decode(tag + bytes(whole))
+        whole[counts - 1] &= ~3  # neither is there
+        with pytest.raises(ValueError, match=r"unfinished.*convert it"):
+            decode(tag + bytes(whole))
+
 
 class TestWhatCannotBeRead:
     def test_no_path_of_a_temporary_file_is_shown(self) -> None:
@@ -398,17 +407,6 @@ class TestBlocks:
             longest, total = max(longest, len(block)), total + len(block)
         assert longest <= 8100
         assert total == pytest.approx(num_bytes / 2, abs=50)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a checkpoint that recognises words."""
-    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
-    quick = {"batch_size": 1, "epochs": 20, "learning_rate": 0.01, "dropout": 0.0}
-    config = build_config({"channels": (4, 8), "hidden_units": 32, **quick})
-    *_, last = fit(config, synthesize(10))
-    last.save(folder)
-    return folder
 
 
 class TestPredict:

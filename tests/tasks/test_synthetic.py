@@ -9,9 +9,10 @@ from torchaudio.datasets import YESNO
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.tasks.speech import synthetic
-from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus, split_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus, build_corpus
 from raytune_yesno.tasks.speech.folder import check_folder
 from raytune_yesno.tasks.speech.load import load_corpus
+from raytune_yesno.tasks.speech.split import split_corpus
 from raytune_yesno.tasks.speech.synthetic import (
     COSINES,
     RandomStream,

@@ -27,9 +27,8 @@ def improve(config: dict[str, Any], checkpoint: int | None = None) -> Iterator[A
 
 def test_a_function_with_an_undefined_metric_trains_to_its_end_and_on(tmp_path: Path) -> None:
     register_task("test:undefined", improve)
-    declare_task("test:undefined", space={}, config={"metric": "loss", "epochs": 6})
     keys = {"task": "test:undefined", "metric": "loss", "epochs": 6, "num_workers": 0}
-    config = build_config(keys)
+    config = build_config(keys, declaration=declare_task("test:undefined", space={}, config=keys))
     run = run_training(config, None, tmp_path, epochs=4)
     assert not run.diverged
     assert find_best(config.objective, run.history)["epoch"] == 4

@@ -10,7 +10,8 @@ from raytune_yesno.checkpoint import Checkpoint, load_checkpoint
 from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.seeding import derive_seed
-from raytune_yesno.tasks.speech.corpus import Corpus, split_corpus
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.split import split_corpus
 from raytune_yesno.tasks.speech.task import YesNo
 from raytune_yesno.tasks.task import Step, shuffle
 from raytune_yesno.training.loop import (

@@ -1,5 +1,6 @@
 """What a checkpoint cannot hold is refused when it is written; what it holds is read back."""
 
+import copy
 import dataclasses
 import functools
 import types
@@ -147,6 +148,17 @@ def test_what_cannot_be_read_back_is_refused_before_the_first_epoch(task: type, 
     assert len(str(raised.value).splitlines()) == 1
 
 
+class CalibratedLater(Line):
+    def metrics_of(self, sums: Tensor) -> dict[str, float]:
+        self.calibration = {"threshold": 1}
+        return super().metrics_of(sums)
+
+
+def test_a_calibration_is_checked_after_the_epoch_that_sets_it() -> None:
+    with pytest.raises(EveryTrialFails, match=r"calibration .*threshold"):
+        next(fit(configure(CalibratedLater)))
+
+
 class CalibratedByNumpy(Line):
     calibration: ClassVar = {"threshold": np.float64(0.5)}
 
@@ -213,14 +225,18 @@ def test_the_momentum_of_a_copy_begins_at_zero(tmp_path: Path) -> None:
 def test_weights_of_an_mlp_have_the_names_of_any_version(hidden_layers: int) -> None:
     model = MLP(3, 1, hidden_units=4, hidden_layers=hidden_layers, dropout=0.2)
     plain = MLP(3, 1, hidden_units=4, hidden_layers=hidden_layers)
+    copied, within = copy.deepcopy(plain), nn.Sequential(nn.Identity(), copy.deepcopy(plain))
     assert model.state_dict().keys() == plain.state_dict().keys()
     old = {}
     for name, value in model.state_dict().items():
         layer, _, kind = name.partition(".")
         old[f"{int(layer) // 2 * 3}.{kind}"] = value
     plain.load_state_dict(old)
-    for name, value in plain.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name])
+    copied.load_state_dict(old)
+    within.load_state_dict({f"1.{name}": value for name, value in old.items()})
+    for mlp in (plain, copied, within[1]):
+        for name, value in mlp.state_dict().items():
+            assert torch.equal(value, model.state_dict()[name])
     (record,) = fit(build_config({"task": "sine", "epochs": 1, "hidden_layers": hidden_layers}))
     with pytest.raises(InputError, match="does not fit"):
         restore_model(lambda: nn.Linear(3, 1), record.checkpoint())
@@ -231,6 +247,29 @@ def test_empty_bytes_are_a_state(state: Any, tmp_path: Path) -> None:
     torch.save(encode_state(NO_FUNCTIONS, state), tmp_path / "state")
     stored = torch.load(tmp_path / "state", weights_only=True)
     assert decode_state(NO_FUNCTIONS, stored) == state
+
+
+class Nested(Line):
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.LayerNorm(1), MLP(1, 1, hidden_units=4, hidden_layers=2))
+
+    def loss(self, model: nn.Module, shard: Tensor, progress: float) -> Tensor:
+        return (model(shard) - 3 * shard[:, 0]).square().sum()
+
+
+def test_an_mlp_within_a_model_reads_weights_of_earlier_versions() -> None:
+    config = configure(Nested)
+    checkpoint = next(fit(config)).checkpoint()
+    names = {"1.2.": "1.3.", "1.4.": "1.6."}
+    earlier = {
+        names.get(name[:4], name[:4]) + name[4:]: value
+        for name, value in checkpoint.state_dict.items()
+    }
+    assert earlier.keys() != checkpoint.state_dict.keys()
+    old = dataclasses.replace(checkpoint, state_dict=earlier)
+    model = restore_model(Nested(config, None, "cpu").build_model, old)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, checkpoint.state_dict[name])
 
 
 def test_empty_bytes_as_a_key_are_refused() -> None:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raytune_yesno.checkpoint import load_checkpoint
-from raytune_yesno.config import TASKS, build_config, register_task
+from raytune_yesno.config import build_config, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.metrics import Metric
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.training.evaluate import evaluate_checkpoint
 from raytune_yesno.training.loop import REPLICA, fit

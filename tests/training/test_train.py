@@ -14,8 +14,9 @@ from helpers.processes import find_processes
 from raytune_yesno.checkpoint import DESCRIPTION, STATE_DICT, load_checkpoint
 from raytune_yesno.cluster.ray_private import state
 from raytune_yesno.cluster.reservations import list_reserved, release_reserved
-from raytune_yesno.config import TASKS, Config, build_config
+from raytune_yesno.config import Config, build_config
 from raytune_yesno.errors import InputError, UnfinishedError
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.sine import Sine
 from raytune_yesno.tasks.speech.corpus import Corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize

@@ -9,17 +9,18 @@ from typing import Any, ClassVar
 import pytest
 from ray import cloudpickle
 
-from raytune_yesno.commands.changes import change_space, select_retried
-from raytune_yesno.config import TASKS, build_config, declare_task, register_task
+from raytune_yesno.commands.resume_changes import change_space, select_retried
+from raytune_yesno.config import build_config, declare_task, register_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Choice, Float, build_space, express_point, format_space
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore, read_events
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.earlier import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_all_points, check_plan
 from raytune_yesno.tuning.refit import best_config
+from raytune_yesno.tuning.resume import has_last_checkpoint, resume_trials
 from raytune_yesno.tuning.run import build_recorder, build_searcher, run_search
 from raytune_yesno.tuning.stop_conditions import OrderedStopMonitor
 
@@ -83,7 +84,7 @@ def test_a_trial_outside_the_changed_space_does_not_win(tmp_path: Path) -> None:
     space = {"learning_rate": Float(5e-8, 1e-6, log=True)}
     StudyStore(tmp_path).append("resumed", trials=5, slots=1, space=format_space(space))
     changed = load(tmp_path)
-    assert changed.asked["space"] == format_space(space)
+    assert changed.settings["space"] == format_space(space)
     assert changed.begun_with["space"] == format_space(NARROW)
     assert changed.best is not None
     assert changed.best.number == 1
@@ -165,8 +166,8 @@ def test_a_warm_start_fills_a_new_hyperparameter(tmp_path: Path) -> None:
 
 def test_a_function_gets_a_new_hyperparameter(tmp_path: Path) -> None:
     register_task("mine:objective", lambda config: {"loss": 0.0})
-    declare_task("mine:objective", space={"x": Float(0, 1)}, config={"metric": "loss"})
-    config = build_config({"task": "mine:objective", "metric": "loss"})
+    task = declare_task("mine:objective", space={"x": Float(0, 1)}, config={"metric": "loss"})
+    config = build_config({"task": "mine:objective", "metric": "loss"}, declaration=task)
     plan = Plan(config, {"x": Float(0, 1)}, trials=4, search="random", scheduler="fifo")
     store = StudyStore(tmp_path)
     store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
@@ -369,8 +370,9 @@ def test_reading_another_study_of_a_function_changes_no_config(tmp_path: Path) -
     register_task(name, lambda config: {"loss": 0.0, "valid_loss": 0.0})
     for key, metric in (("x", "loss"), ("y", "valid_loss")):
         space = {key: Float(0, 1)}
-        declare_task(name, space=space, config={"metric": metric})
-        plan = Plan(build_config({"task": name, "metric": metric}), space, trials=1)
+        task = declare_task(name, space=space, config={"metric": metric})
+        config = build_config({"task": name, "metric": metric}, declaration=task)
+        plan = Plan(config, space, trials=1)
         store = StudyStore(tmp_path / key)
         store.append("study", data="", corpus={}, slots=1, **plan.as_dict())
         store.append("asked", trial=0, point={key: 0.5})

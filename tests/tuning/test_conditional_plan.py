@@ -12,9 +12,9 @@ from raytune_yesno.space import Choice, Float, Int, build_space, check_point, pa
 from raytune_yesno.study import Study, Trial
 from raytune_yesno.study.load import mark_outside
 from raytune_yesno.tuning import warm_start
-from raytune_yesno.tuning.control import complete_request
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.plan_checks import check_plan, remark_on_points
+from raytune_yesno.tuning.request_handler import complete_request
 
 SPACE = build_space(
     {

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.commands.changes import change_space
+from raytune_yesno.commands.resume_changes import change_space
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import Float
 from raytune_yesno.study import Study, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.earlier import resume_trials
-from raytune_yesno.tuning.existing import compare_plans, continue_study
+from raytune_yesno.tuning.continuation import compare_plans, continue_study
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.run import run_search
 
 SPACE = {"learning_rate": Float(1e-7, 1e-5, log=True)}
@@ -109,7 +109,7 @@ def test_a_trial_that_is_retried_does_not_bring_back_those_that_a_stop_left_out(
 ) -> None:
     after = resume(write_study(tmp_path, failed=(3,)), retry=[3])
     assert after.finalists is None  # one more result: chosen again
-    assert after.asked["trials"] == 10
+    assert after.settings["trials"] == 10
     assert [trial.number for trial in after.trial_list if trial.status == "running"] == [3]
 
 

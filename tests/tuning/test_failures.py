@@ -7,7 +7,7 @@ import torch
 from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
 from torch.distributed import DistError
 
-from raytune_yesno.errors import InputError
+from raytune_yesno.errors import InputError, UnfinishedError
 from raytune_yesno.tuning.controller import ActorLost
 from raytune_yesno.tuning.failures import (
     LOST_NODE,
@@ -53,6 +53,7 @@ def raised(error: Exception) -> Any:
         (raised(DistError("a rank left")), LOST_PROCESS),
         (raised(OSError(28, "No space left on device")), STORAGE),
         (raised(InputError("s3://b/x: cannot be read")), STORAGE),
+        (raised(UnfinishedError("save: /tmp cannot be written")), STORAGE),
     ],
 )
 def test_the_cause_is_found(error: Exception, cause: str) -> None:

@@ -204,8 +204,8 @@ def build(costs):
     register_task("sized", objective)
     space = parse_space(SIZED)
     keys = {"metric": "loss", "limits": ["size<=10"]}
-    declare_task("sized", space=space, config=keys)
-    config = build_config({"task": "sized"}, keys)
+    task = declare_task("sized", space=space, config=keys)
+    config = build_config({"task": "sized"}, keys, declaration=task)
     return build_limited(Plan(config, space, trials=4, search="random"), None)
 
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from raytune_yesno.commands.changes import extend_epochs, select_extended, select_retried
+from raytune_yesno.commands.resume_changes import extend_epochs, select_extended, select_retried
 from raytune_yesno.config import build_config
 from raytune_yesno.errors import InputError
+from raytune_yesno.files.output import OutputFolder
 from raytune_yesno.space import Choice, Float
 from raytune_yesno.study import load
 from raytune_yesno.study.requests import ENQUEUE, STOP, Request, name_request, send
 from raytune_yesno.study.store import STORE, StudyStore, read_events
-from raytune_yesno.tuning.control import find_pending, list_pending
-from raytune_yesno.tuning.earlier import resume_trials
 from raytune_yesno.tuning.plan import Plan
+from raytune_yesno.tuning.request_handler import find_pending, list_pending
+from raytune_yesno.tuning.resume import resume_trials
 from raytune_yesno.tuning.run import run_search
 from raytune_yesno.user_code import Code
 
@@ -180,14 +181,14 @@ def test_a_retry_or_extension_is_repeated_without_harm_until_the_study_is_finish
 
     options = Namespace(epochs=5, top=1, add_trials=None, retry=None)
     longer = extend_epochs(plan, load(tmp_path), options)
-    assert select_extended(options, load(tmp_path), str(tmp_path)) == [1]
+    assert select_extended(options, load(tmp_path), OutputFolder.of(tmp_path)) == [1]
     resume(tmp_path, longer, extend=(1,))
     for event in ("", "searched"):
         if event:
             store.append(event)
         again = extend_epochs(Plan.from_study(load(tmp_path)), load(tmp_path), options)
         assert again.config.epochs == 5
-        assert select_extended(options, load(tmp_path), str(tmp_path)) == []
+        assert select_extended(options, load(tmp_path), OutputFolder.of(tmp_path)) == []
     store.append("refitted", epochs=5, trial=1)
     with pytest.raises(InputError, match="more than"):
         extend_epochs(Plan.from_study(load(tmp_path)), load(tmp_path), options)
@@ -221,7 +222,7 @@ def test_of_a_front_those_whose_checkpoints_were_kept_are_trained_longer(
             folder.mkdir(parents=True)
     store.append("searched")
     options = Namespace(epochs=5, top=top)
-    assert sorted(select_extended(options, load(tmp_path), str(tmp_path))) == chosen
+    assert sorted(select_extended(options, load(tmp_path), OutputFolder.of(tmp_path))) == chosen
     restarts = "no checkpoint was kept of trial 0" in capsys.readouterr().err
     assert restarts is (0 in chosen)
 

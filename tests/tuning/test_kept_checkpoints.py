@@ -9,7 +9,7 @@ from raytune_yesno.metrics import Limit, Metric, Objective
 from raytune_yesno.report.early_stopping import was_stopped_early
 from raytune_yesno.study import Trial, load
 from raytune_yesno.study.store import StudyStore
-from raytune_yesno.tuning.kept import KeptTrials, list_finished, select_stored
+from raytune_yesno.tuning.kept_checkpoints import KeptTrials, list_finished, select_stored
 from raytune_yesno.tuning.progress import Progress
 from raytune_yesno.tuning.recorder import Recorder
 from raytune_yesno.tuning.stop_conditions import StopConditions, StopMonitor

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_yesno.config import TASKS, build_config
+from raytune_yesno.config import build_config
 from raytune_yesno.metrics import TRAIN_LOSS, Metric
 from raytune_yesno.space import Float, Int, Space
 from raytune_yesno.study import load
 from raytune_yesno.study.store import STORE, StudyStore
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.task import Step
 from raytune_yesno.tuning.plan import Plan
 from raytune_yesno.tuning.refit import MAX_REFITS, list_refits, run_refit

@@ -130,7 +130,7 @@ class TestAStudy:
         for trial in study.trial_list:
             assert trial.status == ("done" if len(trial.epochs) == 4 else "stopped")
         stopped = [trial for trial in study.trial_list if trial.status == "stopped"]
-        assert bool(stopped) == (study.asked["scheduler"] == "asha")
+        assert bool(stopped) == (study.settings["scheduler"] == "asha")
 
     def test_records_what_the_loop_itself_comes_to(
         self, study: Study, small_corpus: Corpus
@@ -139,18 +139,18 @@ class TestAStudy:
             assert recorded_curve(trial) == trained_curve(study, trial, small_corpus)
 
     def test_trains_in_as_many_processes_as_slots(self, study: Study) -> None:
-        assert study.asked["slots"] == 2
+        assert study.settings["slots"] == 2
         assert len({epoch["pid"] for trial in study.trial_list for epoch in trial.epochs}) == 2
 
     def test_says_what_was_asked(self, study: Study, small_corpus: Corpus) -> None:
         assert Plan.from_study(study).as_dict() == {
-            key: study.asked[key] for key in Plan.from_study(study).as_dict()
+            key: study.settings[key] for key in Plan.from_study(study).as_dict()
         }
-        assert study.asked["data"] == "synthetic:20"
-        assert study.asked["corpus"]["fingerprint"] == small_corpus.fingerprint
+        assert study.settings["data"] == "synthetic:20"
+        assert study.settings["corpus"]["fingerprint"] == small_corpus.fingerprint
 
     def test_only_trials_in_flight_keep_checkpoints(self, study: Study, kept: list[int]) -> None:
-        assert 1 <= max(kept) <= study.asked["slots"]
+        assert 1 <= max(kept) <= study.settings["slots"]
 
     def test_leaves_no_file_of_the_trials(self, study: Study) -> None:
         assert [path.name for path in study.path.iterdir()] == ["study.jsonl"]
@@ -264,7 +264,7 @@ class TestASearchThatIsOver:
         copy = load(tmp_path)
         assert copy.best
         # A config that is barely stable may diverge on more recordings.
-        copy.asked["config"].update(warmup=0.0, clip_norm=0.0)
+        copy.settings["config"].update(warmup=0.0, clip_norm=0.0)
         copy.best.point.update(optimizer="sgd", learning_rate=1e30)
         with pytest.raises(WorkError, match=r"not finite after epoch 1 of \d; more trials"):
             run_refit(copy, small_corpus)

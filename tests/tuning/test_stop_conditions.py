@@ -288,7 +288,7 @@ class TestExtending:
         store.append("refitted", checkpoint="somewhere")
         store.append("resumed", slots=1, trials=4, patience=7)
         longer = load(study.path)
-        assert longer.asked["trials"] == 4
+        assert longer.settings["trials"] == 4
         assert Plan.from_study(longer).stop == StopConditions(patience=7)
         assert (longer.searched, longer.reason, longer.refit) == (False, None, None)
         assert read_events(study.path)[0][0]["trials"] == 32

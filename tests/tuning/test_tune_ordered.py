@@ -68,7 +68,7 @@ def test_is_the_same_on_any_number_of_slots(
     ]
     for study, slots in zip(studies, (1, 3), strict=True):
         assert_exact(study, 7)
-        assert study.asked["slots"] == slots
+        assert study.settings["slots"] == slots
     assert outcome(studies[0]) == outcome(studies[1])
     assert ranking(studies[0]) == ranking(studies[1])
     lengths = {len(trial.epochs) for trial in studies[0].trial_list}
@@ -117,7 +117,7 @@ def test_a_trial_trained_again_has_the_same_result(
 
 def test_goes_no_further_ahead_than_its_window(corpus: Corpus, tmp_path: Path) -> None:
     study = run_search(build_plan("asha", 4, window=2), corpus, tmp_path)
-    assert study.asked["slots"] == 2
+    assert study.settings["slots"] == 2
     events, _ = read_events(study.path)
     ended: set[int] = set()
     for event in events:

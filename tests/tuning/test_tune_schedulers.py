@@ -93,7 +93,8 @@ class TestTrialsThatWait:
         # Trials that wait resume in the processes of the study's two slots.
         assert len({epoch["pid"] for trial in study.trial_list for epoch in trial.epochs}) <= 2
         assert (
-            max(len(trial.epochs) for trial in study.trial_list) == study.asked["config"]["epochs"]
+            max(len(trial.epochs) for trial in study.trial_list)
+            == study.settings["config"]["epochs"]
         )
 
 
@@ -243,7 +244,7 @@ class TestAStudyThatIsStoppedAndExtended:
         assert_exact(longer, known + 2)
         assert longer.trial_list[:known] == stopped.trial_list
         assert longer.reason is None
-        assert longer.asked["trials"] == known + 2
+        assert longer.settings["trials"] == known + 2
 
     @pytest.mark.slow
     def test_helps_another_one(self, stopped: Study, corpus: Corpus, tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ class TestAStudyThatIsStoppedAndExtended:
         plan = Plan(config, space, search="tpe", trials=2, max_concurrent=2, warm_start=known)
         study = run_search(plan, corpus, tmp_path / "two")
         assert_exact(study, 2)
-        assert study.asked["warm_start"] == known
+        assert study.settings["warm_start"] == known
 
 
 class TestKilled:

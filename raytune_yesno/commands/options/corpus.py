@@ -38,7 +38,7 @@ def add_corpus(commands: Any) -> None:
         dest="assignments",
         help="set one config key, such as split_by=speaker; repeatable",
     )
-    add_data(check, default=None, shown="yesno")
+    add_data(check, shown="yesno")
     show = add_command(actions, "show", "corpus.show", "show one recording")
     show.add_argument(
         "number",
@@ -50,4 +50,4 @@ def add_corpus(commands: Any) -> None:
     )
     show.add_argument("folder", nargs="?", metavar="DIR", help="corpus folder, instead of --data")
     show.add_argument("--picture", metavar="PNG", help="also write the plot to a file")
-    add_data(show, default=None, shown="yesno")
+    add_data(show, shown="yesno")

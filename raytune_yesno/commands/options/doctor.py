@@ -21,7 +21,7 @@ def add_doctor(commands: Any) -> None:
         metavar="NAME",
         help="check your own class or function, file.py:Name, and its data",
     )
-    add_data(parser, default=None, shown="yesno")
+    add_data(parser, shown="yesno")
     parser.add_argument(
         "--address", help="Ray cluster to check; auto: the one on this machine [$RAY_ADDRESS]"
     )

@@ -21,7 +21,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--task", metavar="NAME", help="the checkpoint is of your own class: file.py:Name"
     )
-    add_data(parser, default=None, shown="the checkpoint's own corpus")
+    add_data(parser, shown="the checkpoint's own corpus")
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),

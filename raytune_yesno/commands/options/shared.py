@@ -5,13 +5,11 @@ from typing import Any
 from raytune_yesno.commands.options.parser import integer
 
 
-def add_data(parser: Any, default: str | None = "yesno", shown: str | None = None) -> None:
+def add_data(parser: Any, shown: str | None = None) -> None:
     """Add ``--data`` and ``--skip-bad``; help shows the default as ``shown``."""
-    shown = shown or default
     parser.add_argument(
         "--data",
         metavar="yesno|synthetic|DIR",
-        default=default,
         help="the data: YESNO ($YESNO_ROOT, the user's cache, or a download), the built-in "
         "synthetic[:N[:SEED]], or a folder" + (f" [{shown}]" if shown else ""),
     )
@@ -25,7 +23,7 @@ def add_data(parser: Any, default: str | None = "yesno", shown: str | None = Non
 def add_run_options(parser: Any) -> None:
     """Add the options of ``train`` and ``tune``."""
     work = parser.add_argument_group("task, data and config")
-    add_data(work, default=None)
+    add_data(work)
     work.add_argument(
         "--task",
         metavar="NAME",

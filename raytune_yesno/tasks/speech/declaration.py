@@ -55,8 +55,8 @@ class SpeechTask:
         progress: Callable[[int, int | None], None] | None = None,
     ) -> "Corpus":
         """Read the corpus that ``source`` names and check that no part of it is empty."""
-        from raytune_yesno.tasks.speech.corpus import split_corpus
         from raytune_yesno.tasks.speech.load import load_corpus
+        from raytune_yesno.tasks.speech.split import split_corpus
 
         corpus = load_corpus(source, skip_bad=skip_bad, progress=progress)
         split_corpus(corpus, seed=config.seed, **split_options(config))
@@ -65,7 +65,8 @@ class SpeechTask:
     @staticmethod
     def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
         """Return the size of an epoch, and a warning for each part that is too small."""
-        from raytune_yesno.tasks.speech.corpus import list_words, split_corpus
+        from raytune_yesno.tasks.speech.corpus import list_words
+        from raytune_yesno.tasks.speech.split import split_corpus
 
         split = split_corpus(data, seed=config.seed, **split_options(config))
         size, words = len(split.train), len(data.vocabulary)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raytune_yesno.errors import InputError, suggest_install
-from raytune_yesno.files.folders import replace_file
+from raytune_yesno.files.atomic import replace_file
 from raytune_yesno.tasks.speech.features import (
     FFT_SAMPLES,
     HOP_S,
@@ -41,7 +41,6 @@ from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 BLANK = "<blank>"
 MIN_SAMPLES = 640
 """Minimum length of an exported recogniser's input; pad shorter recordings with zeros."""
-FORMATS = ("onnx", "torchscript")
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 _INPUT, _OUTPUTS = "waveform", ("log_probabilities", "levels")
 
@@ -116,7 +115,7 @@ def choose_format(format: str | None, out: str | None) -> str:
     """Return the format of an exported file, ``onnx`` if neither argument tells.
 
     Args:
-        format: one of :data:`FORMATS`, if it is asked for.
+        format: one of the keys of :data:`SUFFIXES`, if it is asked for.
         out: the file, if it is named.
 
     Raises:
@@ -149,7 +148,7 @@ def export(recognizer: Recognizer, format: str, out: Path) -> dict[str, str]:
 
     Args:
         recognizer: the recogniser.
-        format: one of :data:`FORMATS`.
+        format: one of the keys of :data:`SUFFIXES`.
         out: the file; an existing one is replaced.
 
     Returns:

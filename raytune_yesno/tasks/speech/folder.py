@@ -22,7 +22,7 @@ from raytune_yesno.tasks.speech.layouts import (
 from raytune_yesno.tasks.speech.recording import Recording, decode
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import MAX_SPEED_CHANGE
-from raytune_yesno.tasks.speech.stored import Store, Stored, StoredRecording
+from raytune_yesno.tasks.speech.stored_samples import Store, Stored, StoredRecording
 from raytune_yesno.text import plural
 
 Progress = Callable[[int, int | None], None]
@@ -33,23 +33,17 @@ LEAST_WORD_S = 0.12  # shorter than any spoken word; YESNO's take 0.6 s with the
 MAX_WORDS = 1000  # words of a vocabulary
 
 
-def read_folder(
-    folder: str | Path,
-    *,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> Corpus:
+def read_folder(folder: str | Path, *, skip_bad: bool = False) -> Corpus:
     """Read a folder of recordings.
 
     Args:
         folder: contains recordings, or a folder ``waves_yesno`` with them.
         skip_bad: leave bad recordings out, with a note, instead of raising.
-        progress: see :func:`check_folder`.
 
     Raises:
         InputError: recordings are bad, one line for each, or there are none.
     """
-    return accept(str(folder), *check_folder(folder, progress), skip_bad=skip_bad)
+    return accept(str(folder), *check_folder(folder), skip_bad=skip_bad)
 
 
 def accept(
@@ -143,7 +137,7 @@ def _read_each(
     first_with: dict[bytes, str] = {}
     for entry in entries:
         try:
-            recording = _read_checked(entry)
+            recording = read_checked(entry)
             digest = hashlib.sha256(recording.waveform.tobytes()).digest()
             if digest in first_with:
                 raise ValueError(f"the same recording as {first_with[digest]}")
@@ -169,7 +163,7 @@ def _build(folder: Path, listing: Listing, found: Stored | dict[str, Recording])
     return build_corpus({name: recording.waveform for name, recording in found.items()}, **about)
 
 
-def _read_checked(entry: ListedRecording) -> Recording:
+def read_checked(entry: ListedRecording) -> Recording:
     """Read one recording of a corpus; raise ValueError if it cannot be used."""
     try:
         if not entry.file.exists() and not entry.file.is_symlink():

@@ -4,7 +4,7 @@ Axes in names: B batch, C classes, F mel bands, P window positions, T frames.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -322,6 +322,8 @@ class MLP(nn.Sequential):
         layers.append(nn.Linear(width, out_features))
         layers.append(nn.Flatten(0, 1) if out_features == 1 else nn.LogSoftmax(dim=-1))
         super().__init__(*layers)
+        # torch calls it for an MLP within another model, too.
+        self.register_load_state_dict_pre_hook(_rename_earlier)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network to rows or to windows of a spectrogram.
@@ -339,21 +341,19 @@ class MLP(nn.Sequential):
             x = x.squeeze(1) if single else x
         return super().forward(x)  # type: ignore[no-untyped-call]
 
-    def upgrade_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights by the names of this version.
 
-        Earlier versions counted dropout as a layer of its own: 0, 3, 6, … instead of 0, 2, 4, ….
-        """
-        layers = range(len(self) // 2)
-        if f"{3 * layers[-1]}.weight" not in state:
-            return dict(state)
-        kinds = ("weight", "bias")
-        names = {f"{3 * layer}.{kind}": f"{2 * layer}.{kind}" for layer in layers for kind in kinds}
-        return {names.get(name, name): value for name, value in state.items()}
+def _rename_earlier(mlp: MLP, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Give the weights of an MLP of an earlier version their present names, before they are loaded.
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
-        """Load weights, also those of earlier versions; see :class:`torch.nn.Module`."""
-        return super().load_state_dict(self.upgrade_state(state_dict), *args, **options)
+    Dropout counted as a layer of its own: the layers 0, 3, 6, … are 0, 2, 4, … now.
+    """
+    layers = range(len(mlp) // 2)
+    if f"{prefix}{3 * layers[-1]}.weight" not in state:
+        return
+    for layer in layers:
+        for kind in ("weight", "bias"):
+            if (weight := state.pop(f"{prefix}{3 * layer}.{kind}", None)) is not None:
+                state[f"{prefix}{2 * layer}.{kind}"] = weight
 
 
 class ShiftAverage(nn.Module):

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from raytune_yesno.checkpoint import Checkpoint, load_checkpoint, read_task, restore_model
-from raytune_yesno.config import TASKS
 from raytune_yesno.errors import InputError
 from raytune_yesno.files.remote import local_copy
+from raytune_yesno.task_registry import TASKS
 from raytune_yesno.tasks.speech.calibrate import read_calibration
-from raytune_yesno.tasks.speech.corpus import YESNO_WORDS, split_corpus
 from raytune_yesno.tasks.speech.decode import Word
 from raytune_yesno.tasks.speech.features import build_extract, position_time_s
 from raytune_yesno.tasks.speech.networks import ShiftAverage, build_network
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 from raytune_yesno.tasks.speech.settings import as_speech, split_options
+from raytune_yesno.tasks.speech.split import split_corpus
 from raytune_yesno.tasks.speech.streaming import BLOCK_S, WordStream
+from raytune_yesno.tasks.speech.transcript import YESNO_WORDS
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.corpus import Corpus

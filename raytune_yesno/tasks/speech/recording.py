@@ -18,9 +18,9 @@ import soundfile
 
 from raytune_yesno.errors import InputError
 from raytune_yesno.home import expand_home
+from raytune_yesno.tasks.speech.completeness import check_whole, has_length
 from raytune_yesno.tasks.speech.resampler import RATE_RANGE_HZ, Resampler, Samples
 from raytune_yesno.tasks.speech.wav_header import Header, read_header
-from raytune_yesno.tasks.speech.wholeness import check_whole, has_length
 
 MAX_BYTES = 100_000_000  # an hour and three quarters of 16-bit samples at 8 kHz
 MAX_PEAK = 2.0  # float WAV files may overshoot full scale a little; larger values have another unit
@@ -69,7 +69,7 @@ def read_blocks(source: str | Path | BinaryIO, block_s: float = 1.0) -> Iterator
 
     Raises:
         InputError: as for :func:`read_recording`. A truncated WAV file raises at its end; for other
-            formats see :mod:`raytune_yesno.tasks.speech.wholeness`.
+            formats see :mod:`raytune_yesno.tasks.speech.completeness`.
     """
     with _opened(source) as stream:
         resampler = None

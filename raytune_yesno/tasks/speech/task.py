@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from raytune_yesno.seeding import build_torch_generator, derive_seed
 from raytune_yesno.tasks.speech.augment import Augmentation
 from raytune_yesno.tasks.speech.calibrate import count_words, fit_calibration
-from raytune_yesno.tasks.speech.corpus import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.speech.declaration import SpeechTask
 from raytune_yesno.tasks.speech.decode import DECODING, SHORT_DECODING, count_errors, match_words
 from raytune_yesno.tasks.speech.features import (
@@ -34,6 +33,7 @@ from raytune_yesno.tasks.speech.networks import WINDOW, ShiftAverage, build_netw
 from raytune_yesno.tasks.speech.noise import NOISES, SNRS_DB, Condition, noisy_copies
 from raytune_yesno.tasks.speech.scenes import Scenes, settings_for
 from raytune_yesno.tasks.speech.settings import SpeechConfig, examples_per_epoch, split_options
+from raytune_yesno.tasks.speech.split import MAX_VALIDATION, split_corpus
 from raytune_yesno.tasks.task import Step, batched, shuffle
 
 if TYPE_CHECKING:
@@ -250,12 +250,13 @@ def ahead(pool: Executor, build: Callable[[Item], Built], items: Iterable[Item])
 
 # A process that trains several trials on the same corpus computes its features once.
 _cache: dict[tuple[object, ...], Any] = {}
+_MAX_CACHED = 6
 
 
 def keep(key: tuple[object, ...], build: Callable[[], Kept]) -> Kept:
     """Return cached examples, or build and cache them. The oldest keys are evicted."""
     if key not in _cache:
-        while len(_cache) > 5:
+        while len(_cache) >= _MAX_CACHED:
             del _cache[next(iter(_cache))]
         _cache[key] = build()
     kept: Kept = _cache[key]

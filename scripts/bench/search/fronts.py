@@ -23,7 +23,7 @@ from scipy.stats import t as student
 from bench.search.searches import define_trial
 from bench.search.suites import INSTANCES, load_networks
 from raytune_yesno import pareto
-from raytune_yesno.schedulers.rules import SuccessiveHalving, TrialState
+from raytune_yesno.schedulers.stopping_rules import SuccessiveHalving, TrialState
 from raytune_yesno.search import History, Observation, build_algorithm
 from raytune_yesno.space import Choice, Float, Int, Point, Space, as_tree
 

@@ -94,7 +94,7 @@ def save_table(study: Study, path: Path = TABLE) -> int:
     The same study gives the same bytes. Failed trials are left out.
     """
     space = load_space()
-    num_epochs = study.asked["config"]["epochs"]
+    num_epochs = study.settings["config"]["epochs"]
     names = [f"{kind}_{epoch}" for kind in ("loss", "wer") for epoch in range(1, num_epochs + 1)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.checkpoint import library_versions
+from raytune_yesno.versions import library_versions
 
 ROOT = Path(__file__).parents[3]
 THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}

@@ -10,7 +10,7 @@ from shared import read_lines
 from bench.speed.case import PLAIN, Case, run_program
 from bench.speed.environment import find_python, peer
 from raytune_yesno.config import build_config
-from raytune_yesno.tasks.speech.corpus import split_corpus
+from raytune_yesno.tasks.speech.split import split_corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize, write_corpus
 
 TITLE = "Data-parallel training: milliseconds a recording, one thread a worker"

@@ -64,7 +64,7 @@ def main() -> None:
     out = Path(task["out"])
     with ray_session(task.get("address"), num_cpus=task.get("num_cpus")):
         study = tune.run_search(plan, None, out, checkpoint_every_s=1e9, listen=listen)
-    slots, between = study.asked["slots"], len(ends) - 1
+    slots, between = study.settings["slots"], len(ends) - 1
     half, quarter = between // 2, between // 4
     figures = {
         "s ÷ ideal": (ends[-1][0] - ends[0][0]) * slots / between / task["seconds"],

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.speed.case import Case, run_apart
 from raytune_yesno.config import Config, build_config
-from raytune_yesno.tasks.speech.corpus import split_corpus
 from raytune_yesno.tasks.speech.decode import BEST_PATH, count_errors
 from raytune_yesno.tasks.speech.features import Batch, Example, build_extract, collate
 from raytune_yesno.tasks.speech.settings import SpeechConfig, as_speech
+from raytune_yesno.tasks.speech.split import split_corpus
 from raytune_yesno.tasks.speech.synthetic import synthesize
 from raytune_yesno.tasks.speech.task import (
     VALIDATION_BATCH,

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from raytune_yesno.cluster.local import (
+from raytune_yesno.cluster.local_cluster import (
     OBJECT_STORE_BYTES,
     end_processes,
     find_processes,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raytune_yesno.commands.recorded import SETTINGS_FILE
+from raytune_yesno.commands.recorded_run import SETTINGS_FILE
 from reliability.chaos.cluster import Cluster
 from reliability.chaos.compare import HISTORY, LAST, find_lost_epochs
 from reliability.chaos.runs import Lines, count_lines

@@ -7,7 +7,7 @@ from random import Random
 from raytune_yesno import cli
 from raytune_yesno.errors import InputError
 from raytune_yesno.launch.definition import EDIT_MARK, read_documents, walk_values
-from raytune_yesno.launch.rules import check_definition
+from raytune_yesno.launch.definition_rules import check_definition
 from reliability.fuzz.kind import Kind, find_untidy
 from reliability.fuzz.settings_kinds import damage_yaml
 
@@ -65,8 +65,8 @@ KINDS: tuple[Kind, ...] = (
         try_definition,
         (
             "raytune_yesno.launch.definition",
-            "raytune_yesno.launch.rules",
-            "raytune_yesno.launch.clouds",
+            "raytune_yesno.launch.definition_rules",
+            "raytune_yesno.launch.cloud_rules",
             "raytune_yesno.launch.kubernetes",
         ),
     ),

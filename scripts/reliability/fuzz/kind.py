@@ -34,7 +34,7 @@ class Kind:
         mutate: damages an input in one place.
         attempt: hands an input to its reader, in an empty folder. It raises what the reader
             raises, and returns what was taken otherwise than it was given, if anything was.
-        traced: modules; an input that reaches a new line of theirs is damaged further.
+        traced: modules and packages; an input that reaches a new line of theirs is damaged further.
     """
 
     name: str
@@ -116,7 +116,9 @@ class Reached:
     """Records which lines of some modules are reached."""
 
     def __init__(self, modules: tuple[str, ...]) -> None:
-        self.files = {sys.modules[name].__file__ for name in modules if name in sys.modules}
+        within = tuple(f"{name}." for name in modules)  # of packages
+        found = [name for name in sys.modules if name in modules or name.startswith(within)]
+        self.files = {getattr(sys.modules[name], "__file__", None) for name in found}
         self.lines: set[tuple[str, int]] = set()
         self.fresh = False
 

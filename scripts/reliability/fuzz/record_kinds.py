@@ -98,7 +98,7 @@ def resume_study(study: Study) -> None:
     """Read a study as `tune --resume`, `--replay` and `--warm-start` do."""
     plan = Plan.from_study(study)
     check_plan(plan)
-    check_same_data(None, study.asked.get("corpus", {}), "the study")
+    check_same_data(None, study.settings.get("corpus", {}), "the study")
     scheduler = plan.build_scheduler()
     if isinstance(scheduler, FIFO):  # all asynchronous ones
         scheduler.prepare(study.trial_list)

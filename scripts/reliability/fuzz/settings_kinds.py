@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from raytune_yesno.cli import build_parser
-from raytune_yesno.commands.recorded import resume_settings
+from raytune_yesno.commands.recorded_run import resume_settings
 from raytune_yesno.commands.settings import build_plan, read_point, read_settings
-from raytune_yesno.config import build_config
+from raytune_yesno.config import Config, build_config, find_task
 from raytune_yesno.errors import InputError
 from raytune_yesno.space import decode_point, format_space, parse_space
 from raytune_yesno.tasks.task import find_space
@@ -136,7 +136,7 @@ def try_assignments(texts: tuple[str, ...], folder: Path) -> str | None:
     options = build_parser().parse_args(["train"])
     options.assignments = list(texts)
     config = build_config(read_settings(options)["config"]).as_dict()
-    points = [read_point(text) for text in texts if text.count("=") == 1]
+    points = [read_point(text, find_task(Config.task)) for text in texts if text.count("=") == 1]
     last = dict(text.split("=", 1) for text in texts)
     for key, value in last.items():
         if said := find_otherwise(key.strip(), value, config[key.strip()]):
@@ -279,7 +279,13 @@ KINDS = (
         _no_folder(*SETTINGS),
         damage_yaml,
         try_settings,
-        (*OURS, "raytune_yesno.space", "raytune_yesno.registry", "yaml.constructor", "yaml.parser"),
+        (
+            *OURS,
+            "raytune_yesno.space",
+            "raytune_yesno.task_registry",
+            "yaml.constructor",
+            "yaml.parser",
+        ),
     ),
     Kind("search spaces", good_spaces, mutate_tree, try_space, ("raytune_yesno.space",)),
 )

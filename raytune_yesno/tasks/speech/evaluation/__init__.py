@@ -4,23 +4,14 @@ Error rates, false alarms and calibration errors have 95 % intervals. Nothing he
 training, so that conditions and sounds stay unseen.
 """
 
-from raytune_yesno.tasks.speech.evaluation.alarms import (
+from raytune_yesno.tasks.speech.evaluation.calibration import measure_calibration
+from raytune_yesno.tasks.speech.evaluation.cost import measure_cost
+from raytune_yesno.tasks.speech.evaluation.false_alarms import (
     WORDLESS,
     WORDLESS_RMS,
     alarm_rate,
     build_wordless,
     measure_wordless,
-)
-from raytune_yesno.tasks.speech.evaluation.calibration import measure_calibration
-from raytune_yesno.tasks.speech.evaluation.cost import measure_cost
-from raytune_yesno.tasks.speech.evaluation.readings import (
-    Reading,
-    describe_words,
-    evaluate,
-    measure_rejection,
-    read_part,
-    summarize,
-    wer_interval,
 )
 from raytune_yesno.tasks.speech.evaluation.robustness import (
     ConditionResult,
@@ -29,6 +20,15 @@ from raytune_yesno.tasks.speech.evaluation.robustness import (
     describe_noise,
     measure_conditions,
     select_conditions,
+)
+from raytune_yesno.tasks.speech.evaluation.word_errors import (
+    Reading,
+    describe_words,
+    evaluate,
+    measure_rejection,
+    read_part,
+    summarize,
+    wer_interval,
 )
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raytune_yesno.tasks.speech.decode import match_words
-from raytune_yesno.tasks.speech.evaluation.readings import Reading
+from raytune_yesno.tasks.speech.evaluation.word_errors import Reading
 
 BINS = 10
 _RESAMPLES = 1000

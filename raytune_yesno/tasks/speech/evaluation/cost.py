@@ -3,7 +3,7 @@
 from typing import Any
 
 from raytune_yesno.tasks.speech.costs import count_multiply_adds, time_on_one_core
-from raytune_yesno.tasks.speech.evaluation.alarms import build_wordless
+from raytune_yesno.tasks.speech.evaluation.false_alarms import build_wordless
 from raytune_yesno.tasks.speech.features import pad_silence
 from raytune_yesno.tasks.speech.recognizer import Recognizer
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import torchaudio
 from torch import Tensor
 
-from raytune_yesno.tasks.speech.evaluation import wordless
+from raytune_yesno.tasks.speech.evaluation import wordless_sounds
 from raytune_yesno.tasks.speech.noise import frame_power, mix
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
 
@@ -32,7 +32,7 @@ def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) 
     time_S = torch.arange(length) / SAMPLE_RATE
     decay_S = torch.exp(-math.log(1000) * time_S / rt60_s)
     noise = torch.randn(length, generator=generator)
-    low = wordless.band_pass(noise, 0.0, 1500.0, edge_hz=500.0)
+    low = wordless_sounds.band_pass(noise, 0.0, 1500.0, edge_hz=500.0)
     tail = low * decay_S + (noise - low) * decay_S.square()
     tail[:40] = 0.0
     response = tail * (2.0 / tail.square().sum()).sqrt()
@@ -42,13 +42,13 @@ def reverberate(waveform: Tensor, generator: torch.Generator, *, rt60_s: float) 
 
 
 def add_sound(waveform: Tensor, generator: torch.Generator, *, sound: str, snr_db: float) -> Tensor:
-    """Add one of :data:`raytune_yesno.tasks.speech.evaluation.wordless.SOUNDS` at ``snr_db``."""
-    return mix(waveform, wordless.SOUNDS[sound](len(waveform), generator), snr_db)
+    """Add a sound of :data:`~raytune_yesno.tasks.speech.evaluation.wordless_sounds.SOUNDS`."""
+    return mix(waveform, wordless_sounds.SOUNDS[sound](len(waveform), generator), snr_db)
 
 
 def add_clicks(waveform: Tensor, generator: torch.Generator, *, per_second: float) -> Tensor:
     """Add clicks whose highest peaks equal the peak of the recording."""
-    clicks = wordless.draw_clicks(len(waveform), generator, per_second)
+    clicks = wordless_sounds.draw_clicks(len(waveform), generator, per_second)
     return waveform + clicks * waveform.abs().max()
 
 
@@ -63,7 +63,7 @@ def limit_band(
     waveform: Tensor, generator: torch.Generator, *, low_hz: float, high_hz: float
 ) -> Tensor:
     """Keep the frequencies between two limits; the edges are 100 Hz wide."""
-    return wordless.band_pass(waveform, low_hz, high_hz)
+    return wordless_sounds.band_pass(waveform, low_hz, high_hz)
 
 
 def tilt(waveform: Tensor, generator: torch.Generator, *, db_per_octave: float) -> Tensor:

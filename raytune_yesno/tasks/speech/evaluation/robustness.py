@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from raytune_yesno.errors import InputError, suggest_name
 from raytune_yesno.tasks.speech.decode import ErrorCount
 from raytune_yesno.tasks.speech.evaluation.conditions import UNSEEN, UnseenCondition, changed_copies
-from raytune_yesno.tasks.speech.evaluation.cores import on_all_cores
-from raytune_yesno.tasks.speech.evaluation.readings import Reading, describe_counts, summarize
+from raytune_yesno.tasks.speech.evaluation.parallel import on_all_cores
+from raytune_yesno.tasks.speech.evaluation.word_errors import Reading, describe_counts, summarize
 from raytune_yesno.tasks.speech.noise import LADDER, Condition, noisy_copies
 from raytune_yesno.tasks.speech.recognizer import Recognizer, select_part
 
