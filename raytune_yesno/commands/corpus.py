@@ -145,7 +145,7 @@ def describe_contents(corpus: "Corpus") -> dict[str, Any]:
 
 def format_contents(corpus: "Corpus", contents: Mapping[str, Any]) -> str:
     """Return a few lines about layout, words and speakers."""
-    from raytune_yesno.tasks.speech.corpus import list_words
+    from raytune_yesno.tasks.speech.transcript import list_words
 
     lengths = np.diff(corpus.offsets) / corpus.sample_rate
     lines = [f"layout: {corpus.layout or 'built in'}"]

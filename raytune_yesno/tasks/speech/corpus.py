@@ -5,7 +5,7 @@ folder of recordings, :mod:`raytune_yesno.tasks.speech.load` lists the sources.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,10 @@ from torch.utils.data import Dataset
 
 from raytune_yesno.errors import InputError, one_line
 from raytune_yesno.tasks.speech.resampler import SAMPLE_RATE
-from raytune_yesno.tasks.speech.transcript import YESNO_WORDS, Transcript, parse_name
-from raytune_yesno.text import list_some
+from raytune_yesno.tasks.speech.transcript import YESNO_WORDS, Transcript, list_words, parse_name
 
 if TYPE_CHECKING:
     from raytune_yesno.tasks.speech.stored_samples import StoredSamples
-
-_MAX_SHOWN = 8
 
 SHORT_S = 1.6
 
@@ -126,11 +123,6 @@ class Corpus(Dataset[tuple[torch.Tensor, int, list[int]]]):
             tuple(index[self.vocabulary[label]] for label in words) for words in self.labels
         )
         return replace(self, labels=labels, vocabulary=tuple(vocabulary))
-
-
-def list_words(words: Iterable[str]) -> str:
-    """Return the first words of a list as quoted text, and the number of the others."""
-    return one_line(list_some(map(repr, words), _MAX_SHOWN))
 
 
 def build_corpus(

@@ -65,8 +65,8 @@ class SpeechTask:
     @staticmethod
     def remarks(config: SpeechConfig, data: "Corpus") -> list[str]:
         """Return the size of an epoch, and a warning for each part that is too small."""
-        from raytune_yesno.tasks.speech.corpus import list_words
         from raytune_yesno.tasks.speech.split import split_corpus
+        from raytune_yesno.tasks.speech.transcript import list_words
 
         split = split_corpus(data, seed=config.seed, **split_options(config))
         size, words = len(split.train), len(data.vocabulary)

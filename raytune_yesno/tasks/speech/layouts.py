@@ -19,8 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_yesno.errors import JOINERS, one_line
-from raytune_yesno.tasks.speech.corpus import list_words
-from raytune_yesno.tasks.speech.transcript import PARTS, YESNO_WORDS, Transcript, parse_name
+from raytune_yesno.tasks.speech.transcript import (
+    PARTS,
+    YESNO_WORDS,
+    Transcript,
+    list_words,
+    parse_name,
+)
 from raytune_yesno.text import plural
 
 TABLE = "transcripts.tsv"

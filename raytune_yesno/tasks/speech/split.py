@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_yesno.errors import InputError
-from raytune_yesno.tasks.speech.corpus import Corpus, list_words
-from raytune_yesno.tasks.speech.transcript import PARTS, normalise
+from raytune_yesno.tasks.speech.corpus import Corpus
+from raytune_yesno.tasks.speech.transcript import PARTS, list_words, normalise
 from raytune_yesno.text import join_names
 
 MAX_VALIDATION = 250

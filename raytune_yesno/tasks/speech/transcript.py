@@ -2,7 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from raytune_yesno.errors import one_line
+from raytune_yesno.text import list_some
+
+_MAX_SHOWN = 8
 
 YESNO_WORDS = ("no", "yes")
 """Vocabulary of YESNO, whose file names spell them 0 and 1."""
@@ -55,3 +61,8 @@ def parse_labels(name: str) -> tuple[int, ...]:
             "take may follow a hyphen"
         )
     return tuple(int(word) for word in name.split("_"))
+
+
+def list_words(words: Iterable[str]) -> str:
+    """Return the first words of a list as quoted text, and the number of the others."""
+    return one_line(list_some(map(repr, words), _MAX_SHOWN))
