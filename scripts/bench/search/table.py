@@ -28,7 +28,7 @@ class Entry:
     point: Point
     seconds: float
     losses: tuple[float, ...]
-    wers: tuple[float, ...]
+    wers: tuple[float, ...] = ()
 
     @property
     def best(self) -> float:
