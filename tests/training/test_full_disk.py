@@ -113,8 +113,8 @@ def read(path: str) -> Any:
 def configure_count(save: Any, load: Any) -> Any:
     given = {"metric": "loss", "epochs": 4, "num_workers": 0}
     register_task("tests:count", (count, save, load))
-    declare_task("tests:count", space={}, config=given)
-    return build_config({"task": "tests:count", **given})
+    declaration = declare_task("tests:count", space={}, config=given)
+    return build_config({"task": "tests:count", **given}, declaration=declaration)
 
 
 @pytest.mark.parametrize("pair", [(write, read), (torch.save, torch.load)], ids=["file", "torch"])
