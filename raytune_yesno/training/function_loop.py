@@ -33,6 +33,7 @@ from raytune_yesno.training.loop import Record
 
 _ARRAY, _BYTES, _FILE = "__array__", "__bytes__", "__file__"
 _OVER = object()
+_ROOM = 1 << 16  # bytes that a temporary folder with space has
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -233,11 +234,12 @@ def _temporary_file(used_by: str) -> Iterator[Path]:
         try:
             yield Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
         except Exception as error:
-            # Some libraries raise an error that does not mention the disk, as torch does.
-            for found in (error, find_obstacle(temp, 1)):
-                if isinstance(found, OSError) and found.errno in FULL:
-                    reason = f"{used_by}: {temp} cannot be written ({found.strerror})"
-                    raise UnfinishedError(reason) from error
+            # The folder is asked: the function may have met another disk, and some libraries raise
+            # an error that does not mention the disk, as torch does.
+            found = find_obstacle(temp, _ROOM)
+            if found and found.errno in FULL:
+                reason = f"{used_by}: {temp} cannot be written ({found.strerror})"
+                raise UnfinishedError(reason) from error
             raise
 
 

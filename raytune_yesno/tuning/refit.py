@@ -32,7 +32,7 @@ def run_refit(
     data: Data | None,
     *,
     candidate: Candidate | None = None,
-    out: OutputFolder | None = None,
+    out: Path | OutputFolder | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def run_refit(
     Raises:
         WorkError: no trial has a result to refit, or the refit diverged.
     """
-    out = out or OutputFolder.of(study.path)
+    out = OutputFolder.of(out or study.path)
     check_result(study, str(study.path))
     chosen = candidate or study.candidates[0]
     best, epochs = chosen.trial, chosen.epochs

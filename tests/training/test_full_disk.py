@@ -152,6 +152,15 @@ def test_a_state_that_finds_no_room_elsewhere_ends_the_run(
     assert not isinstance(raised.value, TaskFailed)
 
 
+def test_another_full_disk_is_an_error_of_the_function(tmp_path: Path) -> None:
+    def save(state: Any, path: str) -> None:
+        Path("/dev/full").write_text("x")
+
+    config = configure_count(save, torch.load)
+    with pytest.raises(TaskFailed, match="No space left"):
+        run_training(config, None, tmp_path / "run")
+
+
 def test_copies_of_ray_take_room_only_in_the_folder_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "last").mkdir()
     (tmp_path / "last" / "weights").write_bytes(bytes(10 << 20))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.search.curves import load_curves
+from bench.search.curves import list_curves, load_curves
 from bench.search.measures import Median, best_after, epochs_to, take_median, write_table
 from bench.search.runs import NUM_BEGUN, NUM_EVALUATED, SCHEDULERS, SLOTS, Run
 from bench.search.table import Table
@@ -26,7 +26,7 @@ def tell_stopping(records: Mapping[Run, dict[str, Any]]) -> list[str]:
     """Return the section on recorded trainings."""
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run, record in records.items():
-        if run.part == "table":
+        if run.part == "table" and run.problem in list_curves():
             found.setdefault((run.problem, run.search, run.scheduler), []).append(record)
     rows = list[list[object]]()
     for curves, search, kind in found:
