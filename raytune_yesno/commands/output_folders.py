@@ -63,7 +63,7 @@ def open_folder(
             yield OutputFolder.of(folder)
             return
         with hold(folder, note) as lock:
-            yield OutputFolder(folder, str(folder), lock.check)
+            yield OutputFolder.of(folder, lock.check)
         return
     asked = Path(out or Path(kind, time.strftime("%Y-%m-%d_%H-%M-%S")))
     with contextlib.ExitStack() as closing:
@@ -79,7 +79,7 @@ def open_folder(
             except InputError:
                 if out or not folder.exists():  # two commands chose the same name within a second
                     raise
-        yield OutputFolder(folder.absolute(), str(folder.absolute()), lock.check)
+        yield OutputFolder.of(folder, lock.check)
 
 
 def _refuse_uri(out: str | None, name: str) -> None:

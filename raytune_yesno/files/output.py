@@ -22,11 +22,13 @@ class OutputFolder:
     check: Callable[[], None] | None = None
 
     @classmethod
-    def of(cls, out: "Path | OutputFolder") -> "OutputFolder":
-        """Return ``out``, as an output folder without a lock if it is only a path."""
+    def of(
+        cls, out: "Path | OutputFolder", check: Callable[[], None] | None = None
+    ) -> "OutputFolder":
+        """Return ``out``, as an output folder with ``check`` if it is only a path."""
         if isinstance(out, OutputFolder):
             return out
-        return cls(out.absolute(), str(out.absolute()))
+        return cls(out.absolute(), str(out.absolute()), check)
 
     def __truediv__(self, name: str) -> "OutputFolder":
         """Return a folder inside."""

@@ -32,7 +32,7 @@ def hide_secrets(text: str) -> str:
 
 @contextlib.contextmanager
 def name_uri(uri: str, folder: Path) -> Iterator[None]:
-    """Name a URI, not the local folder that stands for it, in errors of this context."""
+    """Name a URI, not the local folder that stands for it, in input errors of this context."""
     try:
         yield
     except InputError as error:
@@ -182,8 +182,8 @@ def copy_files(filesystem: Any, files: Iterable[Any], root: str, folder: Path) -
 def local_copy(location: str) -> Iterator[Path]:
     """Return a local folder with the contents of a folder or URI: itself, or a temporary copy.
 
-    If there is nothing at the location, the folder is empty or missing. Errors of this context name
-    the location, not the copy.
+    If there is nothing at the location, the folder is empty or missing. Input errors of this
+    context name the location, not the copy.
     """
     if not is_remote(location):
         yield Path(location)

@@ -143,15 +143,15 @@ def _build_recogniser(name: str, seed: int) -> FrontProblem:
 
 
 @cache
-def _load_corpus(folder: str) -> Any:
+def _load_corpus(source: str) -> Any:
     from examples.spoken_digits import write_table
 
     from raytune_yesno.tasks.speech.load import load_corpus
 
-    if folder != RECOGNISERS["digits"]:
-        return load_corpus(folder)
-    with tempfile.TemporaryDirectory() as table:
-        write_table(Path(folder), Path(table))
+    if not Path(source, "recordings").is_dir():
+        return load_corpus(source)
+    with tempfile.TemporaryDirectory() as table:  # a copy of the digits has none
+        write_table(Path(source), Path(table))
         return load_corpus(table)
 
 
