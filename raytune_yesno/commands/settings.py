@@ -389,7 +389,7 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     asked |= {name: value for name, value in flags.items() if value is not None}
     if asked.get("search") == "manual" and not asked.get("search_options", {}).get("points"):
         raise InputError(
-            "search manual needs points; give --point KEY=VALUE,… for each "
+            "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
             "trial, or search_options: {points: [...]} in the study file"
         )
     chosen = find_space(config) if space is None else space
