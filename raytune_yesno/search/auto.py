@@ -38,10 +38,9 @@ _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
 _BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
-_UNEXPLAINED = 0.5
-"""The largest share of a cost's variance that its model may leave unexplained, see :class:`_Fit`,
-if all proposals are to come from the models."""
-_MODEL_EVERY = 2  # every second proposal comes from them in any case
+_MAX_NOISE = 0.1
+"""The largest share of a cost's variance that may be noise if models are to choose the points. Of
+functions without noise, ZDT, DTLZ2 and bbob-biobj, models hardly take a share for noise."""
 
 
 class Auto:
@@ -62,12 +61,12 @@ class Auto:
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
-    largest expected hypervolume improvement. Where a model does not predict the order of the
-    results, because of noise or trials that did not learn, it leads to points whose improvement is
-    only uncertain; then every second proposal is that of multi-objective TPE, which uses only
-    non-dominated sorting. A limit that is only known after training has a model,
-    too: improvement counts by the probability that the limit is kept. It also counts by the
-    probability that the trial does not fail, once one has failed.
+    largest expected hypervolume improvement. If a model takes more than a tenth of a cost's
+    variance for noise, such as that of trainings of which some do not learn, its best points are
+    near those that it knows; then the proposal is that of multi-objective TPE, which uses only the
+    order of non-dominated sorting and explores more. A limit that is only known after training has
+    a model, too: improvement counts by the probability that the limit is kept. It also counts by
+    the probability that the trial does not fail, once one has failed.
 
     Args:
         space: the search space.
@@ -95,8 +94,7 @@ class Auto:
         self.branches = Branches(self.cube, seed)
         self.seed = seed
         self.num_initial = max(num_initial, 2)
-        order = TPE(space, seed=seed, model="joint", num_initial=self.num_initial)
-        self.by_order = Scalarised(order, order_losses)
+        self.by_order = Scalarised(TPE(space, seed=seed, num_initial=1), order_losses)
         self.max_fitted = max_fitted
         self.max_results = max_results
 
@@ -129,21 +127,20 @@ class Auto:
         pending_PD = self.cube.encode(select_pending(history))
         known = [results[index] for index in kept]
         limits = model_failures(self.cube, history, self.max_fitted)
+        branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
         if any(seen.costs or seen.excesses for seen in known):
             fits = self._fit_costs(known, rows_ND, pending_PD)
-            is_poor = len(fits) > 1 and max(fit.unexplained for fit in fits) > _UNEXPLAINED
-            # Odd numbers are also those of branches that are due, which come first.
-            if is_poor and number % _MODEL_EVERY and self.branches.find_due(history) is None:
+            is_noisy = len(fits) > 1 and max(fit.noise for fit in fits) > _MAX_NOISE
+            if is_noisy and branch is None:
                 point = self.by_order.suggest(number, history)
-                if point is not None:
-                    return point
+                assert point is not None  # TPE proposes points without end
+                return point
             limits += model_limits(self.cube, history, self.max_fitted)
             score, best_ND = self._model_several(known, rows_ND, losses_N, fits, limits)
         else:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
         seen = {row.tobytes() for row in self.cube.encode(select_tried(history))}
-        branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
         if branch is not None:
             is_in_N = [each == branch for each in self.branches.find(best_ND)]
             best_ND = best_ND[is_in_N] if any(is_in_N) else best_ND
@@ -250,8 +247,6 @@ class Auto:
             score = -float(np.square(order_N - rank_N).sum())
             if score > best:
                 best, chosen, chosen_N = score, process, y_N
-                left_N = predicted_N - y_N[fitted]
-        unexplained = float(np.square(left_N).mean() / max(chosen_N[fitted].var(), 1e-12))
         chosen.condition(rows_ND, chosen_N)
         mean_N = chosen.predict_mean(rows_ND)
         if len(pending_PD):
@@ -259,7 +254,7 @@ class Auto:
             chosen.condition(
                 np.concatenate([rows_ND, pending_PD]), np.concatenate([chosen_N, believed_P])
             )
-        return _Fit(chosen, mean_N, unexplained)
+        return _Fit(chosen, mean_N)
 
     def _explore(self, generator: np.random.Generator) -> np.ndarray:
         """Return candidates over the whole space: all of its points if they are few."""
@@ -276,13 +271,15 @@ class _Fit:
     Attributes:
         process: the model.
         mean_N: its means at the results.
-        unexplained: the share of the results' variance that predictions of each from the others do
-            not explain; 1 for predictions as good as the mean of all.
     """
 
     process: GaussianProcess
     mean_N: np.ndarray
-    unexplained: float
+
+    @property
+    def noise(self) -> float:
+        """The share of the results' variance that the model takes for noise."""
+        return float(np.exp(self.process.theta[-1]))
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:
