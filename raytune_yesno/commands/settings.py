@@ -378,19 +378,18 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     # do fewer points than trials.
     searches = (getattr(options, "trials", None) or asked.get("trials") or 0) > len(points)
     usual = "manual" if points == typed and not searches else Plan.search
-    if points and (options.search or asked.get("search", usual)) == "manual":
-        if asked.get("search") == "manual":
-            own = asked.get("search_options", {}).get("points", [])
-            points = [*convert("points", list, own, "search_options"), *points]
-        asked |= {"search": "manual", "search_options": {"points": points}}
-    elif points:
+    if points:
         asked["points"] = points
+        if (options.search or asked.get("search", usual)) == "manual":
+            own = asked.get("search") == "manual"
+            asked |= {"search": "manual"} if own else {"search": "manual", "search_options": {}}
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
-    if asked.get("search") == "manual" and not asked.get("search_options", {}).get("points"):
+    is_given = points or asked.get("search_options", {}).get("points")
+    if asked.get("search") == "manual" and not is_given:
         raise InputError(
-            "search manual needs points; give --point learning_rate=1e-3,batch_size=2 for each "
-            "trial, or search_options: {points: [...]} in the study file"
+            "search manual needs points; give --point NAME=VALUE,NAME=VALUE for each trial, or "
+            "search_options: {points: [...]} in the study file"
         )
     chosen = find_space(config) if space is None else space
     if not chosen:

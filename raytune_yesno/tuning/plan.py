@@ -42,7 +42,8 @@ class Plan:
         space: the domains to search.
         search: a name in :data:`raytune_yesno.search.ALGORITHMS`.
         search_options: options of the search.
-        points: known points, tried first, and the search learns from them. A point may lack keys of
+        points: known points, tried first, and the search learns from them; with search ``manual``,
+            the points that it tries, as its option ``points``. A point may lack keys of
             the space, whose values the search chooses. :data:`DEFAULT_POINT` stands for the values
             of ``config``.
         scheduler: a name in :data:`raytune_yesno.schedulers.build.SCHEDULERS`. Defaults to
@@ -88,9 +89,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", build_space(self.space) if self.space else {})
-        object.__setattr__(self, "points", self._fill(self.points))
-        if given := self.search_options.get("points"):
-            options = {**self.search_options, "points": self._fill(given)}
+        known: Any = self._fill(self.points)
+        given = self._fill(self.search_options.get("points", []))
+        are_lists = isinstance(known, list | tuple) and isinstance(given, list | tuple)
+        if self.tries_given_points and are_lists:
+            given, known = [*given, *known], ()
+        object.__setattr__(self, "points", known)
+        if given:
+            options = {**self.search_options, "points": given}
             object.__setattr__(self, "search_options", options)
         if not self.scheduler:
             object.__setattr__(self, "scheduler", "fifo" if self.tries_given_points else "asha")

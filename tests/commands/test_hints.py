@@ -70,7 +70,7 @@ def refused(
         (f"{SYNTHETIC} --config inside.yaml", ("inside.yaml", "dropout")),
         (
             f"{SYNTHETIC} --search manual",
-            ("--point learning_rate=1e-3,batch_size", "search_options"),
+            ("--point ", "search_options"),
         ),
         (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set seed=2")),
         (f"{SYNTHETIC} --config seeds.yaml", ("seed", "seeds.yaml")),

@@ -81,3 +81,13 @@ def test_the_best_in_the_progress_keeps_the_limits() -> None:
     assert progress.best_trial == 0
     progress.take(2, {"epoch": 1, metric: 8.0, "train_loss": 7.0})
     assert progress.best_trial == 2
+
+
+def test_points_of_a_manual_search_are_what_it_tries() -> None:
+    space, points = {"learning_rate": Float(1e-4, 1e-1)}, [{"learning_rate": 0.01}]
+    own = {"points": [{"learning_rate": 0.02}]}
+    plan = Plan(build_config({}), space, search="manual", search_options=own, points=points)
+    check_new_plan(plan)
+    assert (plan.num_trials, plan.scheduler, plan.known_points) == (2, "fifo", [])
+    search = plan.build_algorithm()
+    assert [search.suggest(number, [])["learning_rate"] for number in range(2)] == [0.02, 0.01]
