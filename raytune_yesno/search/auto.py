@@ -61,12 +61,13 @@ class Auto:
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
-    largest expected hypervolume improvement. If a model takes more than a tenth of a cost's
-    variance for noise, such as that of trainings of which some do not learn, its best points are
-    near those that it knows; then the proposal is that of multi-objective TPE, which uses only the
-    order of non-dominated sorting and explores more. A limit that is only known after training has
-    a model, too: improvement counts by the probability that the limit is kept. It also counts by
-    the probability that the trial does not fail, once one has failed.
+    largest expected hypervolume improvement; a point beyond an end of the front counts as if it
+    were at that end. If a model takes more than a tenth of a cost's variance for noise, such as
+    that of trainings of which some do not learn, its best points are near those that it knows; then
+    the proposal is that of multi-objective TPE, which uses only the order of non-dominated sorting
+    and explores more. A limit that is only known after training has a model, too: improvement
+    counts by the probability that the limit is kept. It also counts by the probability that the
+    trial does not fail, once one has failed.
 
     Args:
         space: the search space.
@@ -211,11 +212,14 @@ class Auto:
             return lambda u_CD: score_limits(limits, u_CD), best_ND
         feasible_FM = mean_NM[is_feasible_N]
         front_FM = feasible_FM[pareto.find_front(feasible_FM.tolist())]
-        reference_M = choose_bound(front_FM, mean_NM)
+        reference_M, worst_M = choose_bound(front_FM, mean_NM), front_FM.max(axis=0)
 
         def score(u_CD: np.ndarray) -> np.ndarray:
             predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
+            # Beyond the reference point nothing would be gained, and a front that lacks large
+            # networks with fewer errors would never be extended to them.
+            mean_CM = np.minimum(mean_CM, worst_M)
             score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
 

@@ -237,6 +237,16 @@ def record_costs(search, costs, count=40):
     return history
 
 
+def test_auto_extends_a_front_beyond_its_ends():
+    space = build_space({"x": Float(0, 1)})
+    history = History()
+    for number in range(10):
+        x = 0.03 * number
+        costs = (1 - x, x)
+        history.observe(Observation(number, {"x": x}, costs[0], 1, "done", costs=costs))
+    assert Auto(space, seed=3).suggest(10, history)["x"] > 0.4
+
+
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_auto_leaves_points_to_the_order_if_the_results_are_noisy(noise):
     space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
