@@ -22,12 +22,19 @@ def _fifo(epochs: int, ordered: bool) -> TrialScheduler:
 
 
 def _asha(
-    epochs: int, ordered: bool, grace_period: int = 0, reduction_factor: float = 3
+    epochs: int,
+    ordered: bool,
+    grace_period: int = 0,
+    reduction_factor: float = 0,
+    several: bool = False,
 ) -> TrialScheduler:
     """Apply :class:`~raytune_yesno.schedulers.stopping_rules.SuccessiveHalving`.
 
-    The first rung is at ``grace_period`` epochs (0: a quarter of all epochs).
+    The first rung is at ``grace_period`` epochs (0: a quarter of all epochs). One of
+    ``reduction_factor`` trials continues (0: one of 3, or of 2 with several objectives).
     """
+    # A front has many members, which must all continue: a third of the trials lost some of them.
+    reduction_factor = reduction_factor or (2 if several else 3)
     # Closer to 1, there would be more rungs than epochs.
     if not 1.1 <= reduction_factor <= 100:
         raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")

@@ -156,6 +156,19 @@ class TestOptions:
         verdict = scheduler.on_trial_result(SimpleNamespace(get_live_trials=list), trial, result)
         assert verdict in ("CONTINUE", "PAUSE", "STOP")
 
+    @pytest.mark.parametrize(("options", "continues"), [({}, 2), ({"reduction_factor": 3}, 1)])
+    def test_asha_continues_half_of_the_trials_with_several_objectives(
+        self, options: dict[str, Any], continues: int
+    ) -> None:
+        scheduler: Any = build_scheduler("asha", 8, num_objectives=2, **options)
+        seen, kept = list[TrialState](), 0
+        for loss in (0.1, 0.4, 0.3, 0.2):
+            state = TrialState()
+            state.note(2, loss, loss)
+            kept += not scheduler.rule.stops(state, seen, 2)
+            seen.append(state)
+        assert kept == continues
+
     @pytest.mark.parametrize(
         ("name", "options", "message"),
         [
