@@ -212,14 +212,16 @@ class Auto:
             return lambda u_CD: score_limits(limits, u_CD), best_ND
         feasible_FM = mean_NM[is_feasible_N]
         front_FM = feasible_FM[pareto.find_front(feasible_FM.tolist())]
-        reference_M, worst_M = choose_bound(front_FM, mean_NM), front_FM.max(axis=0)
+        reference_M = choose_bound(front_FM, mean_NM)
+        # A front of one point, such as that of one objective, has no ends.
+        end_M = front_FM.max(axis=0) if len(front_FM) > 1 else np.inf
 
         def score(u_CD: np.ndarray) -> np.ndarray:
             predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
             # Beyond the reference point nothing would be gained, and a front that lacks large
             # networks with fewer errors would never be extended to them.
-            mean_CM = np.minimum(mean_CM, worst_M)
+            mean_CM = np.minimum(mean_CM, end_M)
             score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
 

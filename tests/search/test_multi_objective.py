@@ -247,6 +247,15 @@ def test_auto_extends_a_front_beyond_its_ends():
     assert Auto(space, seed=3).suggest(10, history)["x"] > 0.4
 
 
+def test_auto_with_a_limit_and_one_objective_prefers_good_points_to_unknown_ones():
+    space = build_space({"x": Float(0, 1)})
+    history = History()
+    for number, x in enumerate((0.0, 0.1, 0.2, 0.3, 0.4, 0.47, 0.55, 0.6, 0.7)):
+        loss = (x - 0.5) ** 2
+        history.observe(Observation(number, {"x": x}, loss, 1, "done", excesses=(-1.0,)))
+    assert Auto(space, seed=3).suggest(9, history)["x"] == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_auto_leaves_points_to_the_order_if_the_results_are_noisy(noise):
     space = build_space({"x": Float(0, 1), "y": Float(0, 1)})
