@@ -37,6 +37,7 @@ _MAX_LISTED = 1500  # a space with at most so many points is searched whole
 _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
 _BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
+_EXTEND_EVERY = 4  # every fourth proposal may lie beyond the ends of a front
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
 _MAX_NOISE = 0.1
 """The largest share of a cost's variance that may be noise if models are to choose the points. Of
@@ -61,13 +62,13 @@ class Auto:
     that had few trials, see :class:`raytune_yesno.search.branches.Branches`.
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
-    largest expected hypervolume improvement; a point beyond an end of the front counts as if it
-    were at that end. If a model takes more than a tenth of a cost's variance for noise, such as
-    that of trainings of which some do not learn, its best points are near those that it knows; then
-    the proposal is that of multi-objective TPE, which uses only the order of non-dominated sorting
-    and explores more. A limit that is only known after training has a model, too: improvement
-    counts by the probability that the limit is kept. It also counts by the probability that the
-    trial does not fail, once one has failed.
+    largest expected hypervolume improvement; for every fourth one, a point beyond an end of the
+    front counts as if it were at that end. If a model takes more than a tenth of a cost's variance
+    for noise, such as that of trainings of which some do not learn, its best points are near those
+    that it knows; then the proposal is that of multi-objective TPE, which uses only the order of
+    non-dominated sorting and explores more. A limit that is only known after training has a model,
+    too: improvement counts by the probability that the limit is kept. It also counts by the
+    probability that the trial does not fail, once one has failed.
 
     Args:
         space: the search space.
@@ -137,7 +138,9 @@ class Auto:
                 assert point is not None  # TPE proposes points without end
                 return point
             limits += model_limits(self.cube, history, self.max_fitted)
-            score, best_ND = self._model_several(known, rows_ND, losses_N, fits, limits)
+            score, best_ND = self._model_several(
+                known, rows_ND, losses_N, fits, limits, extends=number % _EXTEND_EVERY == 0
+            )
         else:
             score, best_ND = self._model_one(rows_ND, losses_N, pending_PD, limits)
         generator = build_numpy_generator(self.seed, number)
@@ -199,6 +202,8 @@ class Auto:
         order_N: np.ndarray,
         fits: "Sequence[_Fit]",
         limits: Sequence[Bounded],
+        *,
+        extends: bool,
     ) -> tuple[Score, np.ndarray]:
         """Return the same for several costs and limits, each with a model of its own.
 
@@ -214,13 +219,14 @@ class Auto:
         front_FM = feasible_FM[pareto.find_front(feasible_FM.tolist())]
         reference_M = choose_bound(front_FM, mean_NM)
         # A front of one point, such as that of one objective, has no ends.
-        end_M = front_FM.max(axis=0) if len(front_FM) > 1 else np.inf
+        end_M = front_FM.max(axis=0) if extends and len(front_FM) > 1 else np.inf
 
         def score(u_CD: np.ndarray) -> np.ndarray:
             predicted = [fit.process.predict(u_CD) for fit in fits]
             mean_CM, std_CM = (np.stack(each, axis=1) for each in zip(*predicted, strict=True))
             # Beyond the reference point nothing would be gained, and a front that lacks large
-            # networks with fewer errors would never be extended to them.
+            # networks with fewer errors would never be extended to them. Where the ends are known,
+            # such points are wasted.
             mean_CM = np.minimum(mean_CM, end_M)
             score_C = score_hypervolume(mean_CM, std_CM, front_FM, reference_M)
             return np.asarray(score_C + score_limits(limits, u_CD))
