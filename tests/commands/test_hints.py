@@ -70,7 +70,7 @@ def refused(
         (f"{SYNTHETIC} --config inside.yaml", ("inside.yaml", "dropout")),
         (
             f"{SYNTHETIC} --search manual",
-            ("--point ", "search_options"),
+            ("--point NAME=VALUE,NAME=VALUE", "search_options"),
         ),
         (f"{SYNTHETIC} --seed 1 --set seed=2", ("seed", "--seed 1", "--set seed=2")),
         (f"{SYNTHETIC} --config seeds.yaml", ("seed", "seeds.yaml")),
