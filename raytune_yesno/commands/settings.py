@@ -381,8 +381,9 @@ def build_plan(settings: Mapping[str, Any], options: Namespace) -> "Plan":
     if points:
         asked["points"] = points
         if (options.search or asked.get("search", usual)) == "manual":
-            own = asked.get("search") == "manual"
-            asked |= {"search": "manual"} if own else {"search": "manual", "search_options": {}}
+            if asked.get("search") != "manual":
+                asked["search_options"] = {}  # those of the file are of another search
+            asked["search"] = "manual"
     flags = {name: getattr(options, name, None) for name in names}
     asked |= {name: value for name, value in flags.items() if value is not None}
     is_given = points or asked.get("search_options", {}).get("points")

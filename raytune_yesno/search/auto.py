@@ -132,7 +132,7 @@ class Auto:
         branch = self.branches.find_due(history) if number % _BRANCH_EVERY else None
         if any(seen.costs or seen.excesses for seen in known):
             fits = self._fit_costs(known, rows_ND, pending_PD)
-            is_noisy = len(fits) > 1 and max(fit.noise for fit in fits) > _MAX_NOISE
+            is_noisy = len(fits) > 1 and max(fit.process.noise for fit in fits) > _MAX_NOISE
             if is_noisy and branch is None:
                 point = self.by_order.suggest(number, history)
                 assert point is not None  # TPE proposes points without end
@@ -287,11 +287,6 @@ class _Fit:
 
     process: GaussianProcess
     mean_N: np.ndarray
-
-    @property
-    def noise(self) -> float:
-        """The share of the results' variance that the model takes for noise."""
-        return float(np.exp(self.process.theta[-1]))
 
 
 def score_improvement(process: GaussianProcess, u_CD: np.ndarray, best: float) -> np.ndarray:

@@ -45,6 +45,11 @@ class GaussianProcess:
         self.theta = self.prior_mean
         """Logarithms of D length scales, of the signal's variance and of the noise's."""
 
+    @property
+    def noise(self) -> float:
+        """The variance of the noise; that of the standardised values is 1."""
+        return float(np.exp(self.theta[-1]))
+
     def fit(self, rows_ND: np.ndarray, y_N: np.ndarray) -> None:
         """Fit the parameters, from the present ones on, to rows and their standardised values."""
         from scipy.optimize import minimize
@@ -69,7 +74,7 @@ class GaussianProcess:
         from scipy.linalg import cho_solve, cholesky
 
         kernel_NN = self._kernel(self._squares(rows_ND, rows_ND))
-        kernel_NN[np.diag_indices_from(kernel_NN)] += np.exp(self.theta[-1]) + 1e-8
+        kernel_NN[np.diag_indices_from(kernel_NN)] += self.noise + 1e-8
         self.rows_ND = rows_ND
         self.root_NN = cholesky(kernel_NN, lower=True)
         self.alpha_N = cho_solve((self.root_NN, True), y_N)
