@@ -27,8 +27,7 @@ def find_front(vectors: Sequence[Costs]) -> list[int]:
     finite = [i for i, vector in enumerate(vectors) if all(map(math.isfinite, vector))]
     if finite and len(vectors[finite[0]]) > 2:
         ranks = rank([vectors[index] for index in finite])
-        best = [index for index, number in zip(finite, ranks, strict=True) if not number]
-        return sorted({tuple(vectors[index]): index for index in reversed(best)}.values())
+        return [index for index, number in zip(finite, ranks, strict=True) if not number]
     kept: list[int] = []
     # In lexicographic order, a vector is dominated only by earlier ones; of two costs, the second
     # falls along the front.
@@ -41,8 +40,13 @@ def find_front(vectors: Sequence[Costs]) -> list[int]:
 def rank(vectors: Sequence[Costs]) -> list[int]:
     """Return the rank of each vector: 0 on the front, 1 on the front of the others, and so on.
 
-    Deb et al. (2002), "A fast and elitist multiobjective genetic algorithm: NSGA-II". Equal vectors
-    have equal ranks. Vectors that are not finite have the last rank.
+    Deb et al. (2002), "A fast and elitist multiobjective genetic algorithm: NSGA-II". Of equal
+    vectors, each is one rank behind the one before it, so that the many copies of one member do
+    not crowd out others. Vectors that are not finite have the last rank.
+
+    Example:
+        >>> rank([(1, 3), (2, 2), (3, 3), (2, 2)])
+        [0, 0, 1, 1]
     """
     import numpy as np
 
@@ -56,9 +60,13 @@ def rank(vectors: Sequence[Costs]) -> list[int]:
     for k in range(1, len(row_UM)):
         is_better_U = (row_UM[:k] <= row_UM[k]).all(axis=1)
         rank_U[k] = rank_U[:k].max(where=is_better_U, initial=-1) + 1
-    rank_N = np.full(len(vectors), rank_U.max(initial=-1) + 1)
-    rank_N[is_finite_N] = rank_U[which.reshape(-1)]
-    return list(map(int, rank_N))
+    num_seen_U = np.zeros(len(row_UM), dtype=int)
+    ranks = []
+    for u in which.reshape(-1).tolist():
+        ranks.append(int(rank_U[u] + num_seen_U[u]))
+        num_seen_U[u] += 1
+    finite, last = iter(ranks), max(ranks, default=-1) + 1
+    return [next(finite) if is_finite else last for is_finite in is_finite_N]
 
 
 def order(vectors: Sequence[Costs]) -> list[int]:
