@@ -38,10 +38,11 @@ _NUM_EXPLORING = 800  # candidates drawn uniformly from the cube
 _NUM_LOCAL = 400  # candidates near the best results, and again near the best candidates
 _BRANCH_EVERY = 2  # every second proposal goes to a branch that is due
 _EXTEND_EVERY = 4  # every fourth proposal may lie beyond the ends of a front
+_ORDER_EVERY = 2  # with noise, every second proposal is by order
 _NUM_ROUNDS = 3  # how often candidates are drawn near the best candidates
-_MAX_NOISE = 0.1
-"""The largest share of a cost's variance that may be noise if models are to choose the points. Of
-functions without noise, ZDT, DTLZ2 and bbob-biobj, models hardly take a share for noise."""
+_MAX_NOISE = 0.01
+"""The largest share of a cost's variance that may be noise if models are to choose all points.
+Where results crowd on one part of the front, the share is small even if trainings are noisy."""
 
 
 class Auto:
@@ -63,12 +64,12 @@ class Auto:
 
     With several objectives, each cost has a model of its own, and the proposal is the point of the
     largest expected hypervolume improvement; for every fourth one, a point beyond an end of the
-    front counts as if it were at that end. If a model takes more than a tenth of a cost's variance
-    for noise, such as that of trainings of which some do not learn, its best points are near those
-    that it knows; then the proposal is that of multi-objective TPE, which uses only the order of
-    non-dominated sorting and explores more. A limit that is only known after training has a model,
-    too: improvement counts by the probability that the limit is kept. It also counts by the
-    probability that the trial does not fail, once one has failed.
+    front counts as if it were at that end. Trainings are noisy, as some do not learn, and then the
+    best points of a model are near those that it knows. So if a model takes more than a hundredth
+    of a cost's variance for noise, every second proposal is that of multi-objective TPE, which
+    uses only the order of non-dominated sorting and explores more. A limit that is only known after
+    training has a model, too: improvement counts by the probability that the limit is kept. It also
+    counts by the probability that the trial does not fail, once one has failed.
 
     Args:
         space: the search space.
@@ -133,7 +134,7 @@ class Auto:
         if any(seen.costs or seen.excesses for seen in known):
             fits = self._fit_costs(known, rows_ND, pending_PD)
             is_noisy = len(fits) > 1 and max(fit.process.noise for fit in fits) > _MAX_NOISE
-            if is_noisy and branch is None:
+            if is_noisy and branch is None and number % _ORDER_EVERY:
                 point = self.by_order.suggest(number, history)
                 assert point is not None  # TPE proposes points without end
                 return point
