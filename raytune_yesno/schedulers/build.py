@@ -30,15 +30,17 @@ def _asha(
 ) -> TrialScheduler:
     """Apply :class:`~raytune_yesno.schedulers.stopping_rules.SuccessiveHalving`.
 
-    The first rung is at ``grace_period`` epochs (0: a quarter of all epochs). One of
-    ``reduction_factor`` trials continues (0: one of 3, or of 2 with several objectives).
+    The first rung is at ``grace_period`` epochs (0: a quarter of all epochs, or a half with several
+    objectives). One of ``reduction_factor`` trials continues (0: one of 3, or of 2 with several
+    objectives).
     """
     # A front has many members, which must all continue: a third of the trials lost some of them.
     reduction_factor = reduction_factor or (2 if several else 3)
     # Closer to 1, there would be more rungs than epochs.
     if not 1.1 <= reduction_factor <= 100:
         raise InputError(f"reduction_factor: {reduction_factor} must be from 1.1 to 100")
-    first = _grace_period(grace_period, epochs)
+    # Before errors fall, size alone would decide, and all large networks would stop.
+    first = _grace_period(grace_period, epochs, 2 if several else 4)
     return _apply(SuccessiveHalving(epochs, first, reduction_factor), epochs, ordered)
 
 
@@ -57,7 +59,7 @@ def _median(
     """
     if min_trials < 1:
         raise InputError(f"min_trials: {min_trials} must be at least 1")
-    first = _grace_period(grace_period, epochs)
+    first = _grace_period(grace_period, epochs, 4)
     return _apply(MedianStopping(epochs, first, min_trials), epochs, ordered)
 
 
@@ -164,7 +166,8 @@ def build_scheduler(
         raise InputError(f"scheduler {name}: {error}") from error
 
 
-def _grace_period(asked: int, epochs: int) -> int:
+def _grace_period(asked: int, epochs: int, divisor: int) -> int:
+    """Return the epochs asked for; for 0, those of a part of all epochs, at least 1."""
     if not 0 <= asked <= epochs:
         raise InputError(f"grace_period: {asked} must be from 0 to the {epochs} epochs")
-    return asked or max(1, epochs // 4)
+    return asked or max(1, epochs // divisor)

@@ -156,6 +156,16 @@ class TestOptions:
         verdict = scheduler.on_trial_result(SimpleNamespace(get_live_trials=list), trial, result)
         assert verdict in ("CONTINUE", "PAUSE", "STOP")
 
+    @pytest.mark.parametrize(
+        ("num_objectives", "options", "first"),
+        [(1, {}, 4), (2, {}, 8), (2, {"grace_period": 3}, 3)],
+    )
+    def test_asha_compares_trials_later_with_several_objectives(
+        self, num_objectives: int, options: dict[str, Any], first: int
+    ) -> None:
+        scheduler: Any = build_scheduler("asha", 16, num_objectives=num_objectives, **options)
+        assert scheduler.rule.checks[0] == first
+
     @pytest.mark.parametrize(("options", "continues"), [({}, 2), ({"reduction_factor": 3}, 1)])
     def test_asha_continues_half_of_the_trials_with_several_objectives(
         self, options: dict[str, Any], continues: int

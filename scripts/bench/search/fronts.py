@@ -238,7 +238,7 @@ def run_front(name: str, search: str, seed: int, scheduler: str = "fifo") -> Fou
     if search.startswith("optuna-"):
         return _run_optuna(problem, search, seed)
     algorithm = build_algorithm(search, problem.space, seed=seed, several=True)
-    rule = SuccessiveHalving(EPOCHS, EPOCHS // 4, 2) if scheduler == "asha" else None
+    rule = SuccessiveHalving(EPOCHS, EPOCHS // 2, 2) if scheduler == "asha" else None
     history, found, states = History(), Found(), list[TrialState]()
     for number in range(problem.num_evaluations):
         point = algorithm.suggest(number, history)
