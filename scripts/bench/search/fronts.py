@@ -232,7 +232,8 @@ class Found:
 def run_front(name: str, search: str, seed: int, scheduler: str = "fifo") -> Found:
     """Run a search, one evaluation at a time.
 
-    With ``asha``, one stops early by the rule of that scheduler, with its usual rungs.
+    With ``asha``, one stops early by the rule of that scheduler, with its usual rungs, and there
+    are as many as take the epochs of those that do not stop.
     """
     problem = build_front_problem(name, 1 + seed % INSTANCES)
     if search.startswith("optuna-"):
@@ -240,7 +241,10 @@ def run_front(name: str, search: str, seed: int, scheduler: str = "fifo") -> Fou
     algorithm = build_algorithm(search, problem.space, seed=seed, several=True)
     rule = SuccessiveHalving(EPOCHS, EPOCHS // 2, 2) if scheduler == "asha" else None
     history, found, states = History(), Found(), list[TrialState]()
-    for number in range(problem.num_evaluations):
+    for number in itertools.count():
+        spent, budget = (sum(found.epochs), EPOCHS) if rule else (number, 1)
+        if spent >= budget * problem.num_evaluations:
+            break
         point = algorithm.suggest(number, history)
         assert point is not None
         curve, state = [], TrialState()
@@ -322,9 +326,9 @@ def _tell_stopped(names: Sequence[str], found: Mapping[str, _Runs]) -> list[str]
     lines = [
         "",
         "With early stopping, the same figures after a share of the epochs that all evaluations "
-        "take without it.",
+        "take without it. More points are trained in the same epochs.",
         "",
-        "| problem | search | scheduler | seeds | a quarter | half | at the end | epochs |",
+        "| problem | search | scheduler | seeds | a quarter | half | all epochs | points |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
@@ -341,8 +345,8 @@ def _tell_stopped(names: Sequence[str], found: Mapping[str, _Runs]) -> list[str]
                 )
                 for part in (0.25, 0.5, 1)
             ]
-            spent = statistics.fmean(sum(found[name][key][s].epochs) / budget[s] for s in seeds)
-            row = [name, search, scheduler, str(len(seeds)), *cells, f"{spent:.2f}"]
+            points = statistics.fmean(len(found[name][key][seed].costs) for seed in seeds)
+            row = [name, search, scheduler, str(len(seeds)), *cells, f"{points:.0f}"]
             lines.append("| " + " | ".join(row) + " |")
     return lines
 
