@@ -90,5 +90,8 @@ def test_early_stopping_trains_more_points_in_the_same_epochs(
         for line in fronts.tell_fronts(records)
         if line.startswith("| yesno | random |")
     )
-    for half, end in (of_whole, of_stopped):
-        assert 0 < half <= end <= 1.0
+    most = pareto.hypervolume([*whole.costs, *stopped.costs], problem.reference)
+    share = pareto.hypervolume(whole.costs, problem.reference) / most
+    assert of_whole[1] == pytest.approx(share, abs=0.0005)
+    assert of_whole[0] <= of_whole[1]
+    assert 0 < of_stopped[0] <= of_stopped[1] <= 1.0
