@@ -56,6 +56,21 @@ def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> No
         tune(approach, {"rate": Float(0.1, 0.2)}, trials=6, out=tmp_path / "a", **asked)
 
 
+def test_as_many_trials_run_at_once_as_there_are_slots(tmp_path: Path) -> None:
+    def meet(config: dict[str, Any]) -> dict[str, int]:
+        place = tmp_path / "met"
+        place.mkdir(exist_ok=True)
+        (place / str(os.getpid())).touch()
+        deadline = time.monotonic() + 120
+        while len(list(place.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return {"met": len(list(place.iterdir()))}
+
+    asked: dict[str, Any] = {"metric": "met", "mode": "max", "max_concurrent": 2, "quiet": True}
+    study = tune(meet, SPACE, trials=2, out=tmp_path / "study", **asked)
+    assert [trial.epochs[0]["met"] for trial in study.trial_list] == [2, 2]
+
+
 def test_a_search_that_ran_out_of_patience_is_extended(tmp_path: Path) -> None:
     def constant(config: dict[str, Any]) -> dict[str, float]:
         return {"accuracy": 0.5}
