@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 import soundfile
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 model, *files = sys.argv[1:]
 session = onnxruntime.InferenceSession(model)
 about = session.get_modelmeta().custom_metadata_map

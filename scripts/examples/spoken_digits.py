@@ -70,4 +70,6 @@ def main(recordings: str, out: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
