@@ -58,13 +58,13 @@ def test_an_ordered_study_is_repeated_resumed_and_extended(tmp_path: Path) -> No
 
 def test_as_many_trials_run_at_once_as_there_are_slots(tmp_path: Path) -> None:
     def meet(config: dict[str, Any]) -> dict[str, int]:
-        place = tmp_path / "met"
-        place.mkdir(exist_ok=True)
-        (place / str(os.getpid())).touch()
+        folder = tmp_path / "met"
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
         deadline = time.monotonic() + 120
-        while len(list(place.iterdir())) < 2 and time.monotonic() < deadline:
+        while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
-        return {"met": len(list(place.iterdir()))}
+        return {"met": len(list(folder.iterdir()))}
 
     asked: dict[str, Any] = {"metric": "met", "mode": "max", "max_concurrent": 2, "quiet": True}
     study = tune(meet, SPACE, trials=2, out=tmp_path / "study", **asked)
